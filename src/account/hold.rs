@@ -1,0 +1,375 @@
+//! The hold: one decision on key, limits, budgets and balance, before anything is sent upstream.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Books, Event, KeyBook};
+use super::receipt::{Attempt, Facts, Outcome, Served, Status};
+use super::settle::record_refused;
+use super::tally::{Tally, seconds_left};
+use crate::id::{BucketId, KeyId, ProjectId, RequestId};
+use crate::key::{Budget, KeyRecord};
+use crate::money::Money;
+use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
+use crate::usage::Usage;
+
+/// How long an idempotency key is kept.
+const CLAIM_MS: i64 = 24 * 3600 * 1000;
+
+/// An amount set aside for one request, while it is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The request.
+    pub request: RequestId,
+    /// Which hold of the request; a crossing to another bucket is the next.
+    pub leg: u32,
+    /// The key that asked.
+    pub key: KeyId,
+    /// Its project.
+    pub project: ProjectId,
+    /// The balance.
+    pub bucket: BucketId,
+    /// How much.
+    pub amount: Money,
+    /// When it was granted.
+    pub opened_at: Timestamp,
+    /// When it ends by itself.
+    pub deadline: Timestamp,
+    /// The idempotency claim of the request.
+    pub claim: Option<String>,
+    /// What is known of the request.
+    pub facts: Facts,
+    /// What was relayed so far.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// What a long stream relayed so far: what its hold captures if nobody settles it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Who answers.
+    pub served: Served,
+    /// The attempts so far.
+    pub attempts: Vec<Attempt>,
+    /// What was used so far, estimated.
+    pub usage: Usage,
+}
+
+/// Asks for an amount to be set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRequest {
+    /// 0 for the first hold of a request, then one more for each crossing.
+    pub leg: u32,
+    /// The version of the key's record that the plan was made with.
+    pub key_version: u64,
+    /// The balance.
+    pub bucket: BucketId,
+    /// The worst-case cost.
+    pub amount: Money,
+    /// How long it lives without a sign of life, in milliseconds.
+    pub timeout_ms: i64,
+    /// The caller's idempotency key, hashed with the API key, and the hash of the body.
+    pub idempotency: Option<(String, String)>,
+    /// Whether a no ends the request. It does not while another bucket can still be tried.
+    pub is_last: bool,
+    /// What is known of the request.
+    pub facts: Facts,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum HoldAnswer {
+    /// The amount is set aside.
+    Granted(Granted),
+    /// It is not, and the receipt is written if that ends the request.
+    Refused(Refusal),
+    /// The plan was made with an outdated key; here is the current one.
+    Stale(Box<KeyRecord>),
+    /// The request was made before with the same idempotency key, and this came of it.
+    Replayed(Replay),
+}
+
+/// A granted hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// How much is set aside.
+    pub amount: Money,
+    /// The balance without any hold.
+    pub balance: Money,
+    /// What can still be set aside.
+    pub available: Money,
+    /// Where the key stands with its limits; none if it has none.
+    pub rates: Rates,
+}
+
+/// Where a key stands with its limits in the current minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Rates {
+    /// Requests a minute, and how many are left.
+    pub requests: Option<(u64, u64)>,
+    /// Tokens a minute, and how many are left.
+    pub tokens: Option<(u64, u64)>,
+    /// Seconds until the minute is over.
+    pub reset_s: u64,
+}
+
+/// What came of a request that was made before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// That request.
+    pub request: RequestId,
+    /// Its answer, where it was a plain one and small enough to keep.
+    pub body: Option<String>,
+}
+
+/// An idempotency key that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The hash of the caller's idempotency key and API key.
+    pub id: String,
+    /// The hash of the body that it came with.
+    pub fingerprint: String,
+    /// The request that took it.
+    pub request: RequestId,
+    /// When.
+    pub at: Timestamp,
+    /// Whether that request is over.
+    pub is_closed: bool,
+    /// Its answer.
+    pub body: Option<String>,
+}
+
+impl Claim {
+    fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.at.plus(CLAIM_MS)
+    }
+}
+
+/// Decides on a hold.
+pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnswer, Vec<Event>) {
+    match decide(&books, &request, now) {
+        Ok(decision) => decision,
+        Err(No { refusal, is_known }) => {
+            // A key that is not valid has no receipts, and a crossing that is refused leaves the first hold open.
+            let is_over = request.is_last && is_known && books.hold.is_none();
+            let outcome = Outcome::unserved(Status::Refused, Vec::new(), &refusal, now.since(request.facts.created_at));
+            let events = if is_over { record_refused(&mut books, request.facts, outcome, now) } else { Vec::new() };
+            (HoldAnswer::Refused(refusal), events)
+        }
+    }
+}
+
+/// A no, and whether the request belongs to a valid key and was not seen before.
+struct No {
+    refusal: Refusal,
+    is_known: bool,
+}
+
+impl From<Refusal> for No {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, is_known: true }
+    }
+}
+
+fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldAnswer, Vec<Event>), No> {
+    let Some(key) = books.key.as_ref().filter(|key| key.record.revoked_at.is_none() && !key.record.policy.is_expired(now)) else {
+        return Err(No { refusal: invalid_key(), is_known: false });
+    };
+    if key.record.version != request.key_version {
+        return Ok((HoldAnswer::Stale(Box::new(key.record.clone())), Vec::new()));
+    }
+    if books.closed {
+        return Err(No { refusal: already_closed(&request.facts.request), is_known: false });
+    }
+    if let Some(open) = books.hold.as_ref().filter(|open| open.leg >= request.leg) {
+        // The same command once more.
+        let granted = granted(books, open.amount, &open.bucket, key, now);
+        return Ok((HoldAnswer::Granted(granted), Vec::new()));
+    }
+    if let Some(replay) = replay(books, request, now)? {
+        return Ok((HoldAnswer::Replayed(replay), Vec::new()));
+    }
+    // From here on as if the request's earlier hold were gone: this one takes its place.
+    let books = without_own_hold(books);
+    over_limits(&books, key, now)?;
+    over_budgets(&books, key, request, now)?;
+    let (balance, available) = (books.balance(&request.bucket), books.available(&request.bucket));
+    if request.amount.is_negative() || request.amount > balance {
+        return Err(insufficient(request, balance).into());
+    }
+    if request.amount > available {
+        return Err(balance_in_flight(request, balance, available).into());
+    }
+    Ok(grant(&books, key.clone(), request, now))
+}
+
+/// What came of an earlier request with the same idempotency key, if there was one.
+fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option<Replay>, Refusal> {
+    let asked = request.idempotency.as_ref().filter(|_| request.leg == 0);
+    let Some((id, fingerprint)) = asked else { return Ok(None) };
+    let Some(claim) = books.claim.as_ref().filter(|claim| claim.id == *id && claim.is_kept(now)) else { return Ok(None) };
+    if claim.fingerprint != *fingerprint {
+        return Err(other_body());
+    }
+    if !claim.is_closed {
+        return Err(in_flight(&claim.request));
+    }
+    Ok(Some(Replay { request: claim.request.clone(), body: claim.body.clone() }))
+}
+
+fn without_own_hold(books: &Books) -> Books {
+    let mut books = books.clone();
+    if let Some(own) = books.hold.take() {
+        for held in books.held.iter_mut().filter(|held| held.bucket == own.bucket && held.key == own.key) {
+            held.amount = held.amount.checked_sub(own.amount).unwrap_or_default();
+            held.count = held.count.saturating_sub(1);
+        }
+    }
+    books
+}
+
+fn grant(books: &Books, mut key: KeyBook, request: &HoldRequest, now: Timestamp) -> (HoldAnswer, Vec<Event>) {
+    let record = &key.record;
+    let claim = request.idempotency.as_ref().map(|(id, _)| id.clone());
+    let mut events = vec![Event::Opened(Box::new(Hold {
+        request: request.facts.request.clone(),
+        leg: request.leg,
+        key: record.id.clone(),
+        project: record.project.clone(),
+        bucket: request.bucket.clone(),
+        amount: request.amount,
+        opened_at: now,
+        deadline: now.plus(request.timeout_ms),
+        claim,
+        facts: request.facts.clone(),
+        checkpoint: None,
+    }))];
+    let is_limited = record.policy.rpm.is_some() || record.policy.tpm.is_some();
+    if is_limited && request.leg == 0 {
+        key.tally.count_request(now);
+        events.push(Event::KeyTallied(record.id.clone(), key.tally.clone()));
+    }
+    if let Some((id, fingerprint)) = request.idempotency.clone() {
+        let request = request.facts.request.clone();
+        events.push(Event::Claimed(Claim { id, fingerprint, request, at: now, is_closed: false, body: None }));
+    }
+    let mut granted = granted(books, request.amount, &request.bucket, &key, now);
+    granted.available = granted.available.checked_sub(request.amount).unwrap_or_default();
+    (HoldAnswer::Granted(granted), events)
+}
+
+fn granted(books: &Books, amount: Money, bucket: &BucketId, key: &KeyBook, now: Timestamp) -> Granted {
+    let (requests, tokens) = key.tally.rate(now);
+    let policy = &key.record.policy;
+    let left = |limit: u64, used: u64| (limit, limit.saturating_sub(used));
+    let rates = Rates {
+        requests: policy.rpm.map(|limit| left(u64::from(limit), u64::from(requests))),
+        tokens: policy.tpm.map(|limit| left(limit, tokens)),
+        reset_s: seconds_left(now),
+    };
+    Granted { amount, balance: books.balance(bucket), available: books.available(bucket), rates }
+}
+
+fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refusal> {
+    let (requests, tokens) = key.tally.rate(now);
+    let policy = &key.record.policy;
+    let open = books.held.iter().filter(|held| held.key == key.record.id).fold(0, |sum: u32, held| sum.saturating_add(held.count));
+    let no = |what: &str, limit: u64, wait: u64| {
+        let message = format!("This key is limited to {limit} {what}.");
+        let next_step = format!("Wait {wait} s and send the request again, or ask the key's owner for a higher limit.");
+        Err(Refusal::new(Code::RateLimitExceeded, message, next_step).limit("key").retry_after(wait).fact("limit", limit))
+    };
+    let wait = seconds_left(now);
+    if let Some(limit) = policy.concurrency.filter(|limit| open >= *limit) {
+        return no("requests at the same time", u64::from(limit), 1);
+    }
+    if let Some(limit) = policy.rpm.filter(|limit| requests >= *limit) {
+        return no("requests a minute", u64::from(limit), wait);
+    }
+    policy.tpm.filter(|limit| tokens >= *limit).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
+}
+
+fn over_budgets(books: &Books, key: &KeyBook, request: &HoldRequest, now: Timestamp) -> Result<(), Refusal> {
+    let of_key = books.held_where(|held| held.bucket == request.bucket && held.key == key.record.id);
+    over_budget("key", &key.record.policy.budgets, (&key.tally, of_key), request, now)?;
+    let Some(project) = &books.project else { return Ok(()) };
+    let of_project = books.held_where(|held| held.bucket == request.bucket && held.project == project.record.id);
+    over_budget("project", &project.record.budgets, (&project.tally, of_project), request, now)
+}
+
+fn over_budget(
+    scope: &str,
+    budgets: &[Budget],
+    (tally, held): (&Tally, Money),
+    request: &HoldRequest,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    for budget in budgets.iter().filter(|budget| budget.bucket == request.bucket) {
+        let spent = tally.spent(&budget.bucket, budget.period, now);
+        let after = spent.checked_add(held).and_then(|sum| sum.checked_add(request.amount));
+        if after.is_some_and(|after| after <= budget.limit) {
+            continue;
+        }
+        let message = format!(
+            "The budget of this {scope} on `{}` does not cover this request: {spent} of {} is spent, {held} is set aside, and the request may cost up to {}.",
+            budget.bucket, budget.limit, request.amount
+        );
+        let resets_at = budget.period.end(now).map(|end| end.to_string());
+        let next_step = match &resets_at {
+            Some(end) => format!("Lower `max_tokens`, wait until {end}, or ask the owner to raise the budget."),
+            None => "Lower `max_tokens`, or ask the owner to raise the budget.".to_owned(),
+        };
+        let refusal = Refusal::new(Code::BudgetExceeded, message, next_step).limit(scope).fact("scope", scope);
+        return Err(
+            refusal
+                .fact("bucket", budget.bucket.as_str())
+                .fact("limit", budget.limit.to_string())
+                .fact("spent", spent.to_string())
+                .fact("quote", request.amount.to_string())
+                .fact("resets_at", resets_at),
+        );
+    }
+    Ok(())
+}
+
+fn insufficient(request: &HoldRequest, balance: Money) -> Refusal {
+    let message = format!(
+        "The balance `{}` is {balance}, and this request may cost up to {}. Nothing was sent upstream.",
+        request.bucket, request.amount
+    );
+    let next_step = format!("Add balance to `{}`, or lower `max_tokens`.", request.bucket);
+    balance_facts(Refusal::new(Code::InsufficientBalance, message, next_step), request, balance)
+}
+
+fn balance_in_flight(request: &HoldRequest, balance: Money, available: Money) -> Refusal {
+    let message = format!(
+        "The balance `{}` is {balance}, but requests in flight set aside all but {available}, and this one may cost up to {}.",
+        request.bucket, request.amount
+    );
+    let next_step = "Send it again when the others are finished, add balance, or lower `max_tokens`.";
+    let refusal = Refusal::new(Code::BalanceInFlight, message, next_step).retry_after(2).fact("available", available.to_string());
+    balance_facts(refusal, request, balance)
+}
+
+fn balance_facts(refusal: Refusal, request: &HoldRequest, balance: Money) -> Refusal {
+    let refusal = refusal.limit("account").fact("bucket", request.bucket.as_str()).fact("balance", balance.to_string());
+    refusal.fact("quote", request.amount.to_string())
+}
+
+fn invalid_key() -> Refusal {
+    Refusal::new(Code::InvalidApiKey, "This API key was revoked, has expired, or does not exist.", "Use another key, or create one.")
+}
+
+fn already_closed(request: &RequestId) -> Refusal {
+    Refusal::new(Code::Conflict, "This request is already settled.", format!("Read GET /v1/receipts/{request}."))
+}
+
+fn other_body() -> Refusal {
+    let next_step = "Use a new `Idempotency-Key` for a new request.";
+    Refusal::new(Code::IdempotencyMismatch, "This `Idempotency-Key` was used with another request body.", next_step)
+}
+
+fn in_flight(request: &RequestId) -> Refusal {
+    let message = "The first request with this `Idempotency-Key` is still in flight.";
+    let next_step = "Send it again in a few seconds; it will answer what the first one answers.";
+    Refusal::new(Code::IdempotencyInFlight, message, next_step).retry_after(2).fact("first_request", request.as_str())
+}

@@ -1,0 +1,169 @@
+//! What the operator does: open an account, make projects and keys, change and revoke keys, credit and debit.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::books::{Books, Event, Journaled};
+use super::tally::Tally;
+use crate::id::{AccountId, BucketId, ProjectId};
+use crate::key::{Budget, KeyRecord, Policy};
+use crate::money::Money;
+use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// Its id.
+    pub id: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// When it was opened.
+    pub created_at: Timestamp,
+}
+
+/// A project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectRecord {
+    /// Its id.
+    pub id: ProjectId,
+    /// Whose.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// What its keys may spend together.
+    pub budgets: Vec<Budget>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A credit or a debit that the operator asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    /// Equal ids are one adjustment.
+    pub id: String,
+    /// Which balance.
+    pub bucket: BucketId,
+    /// By how much; below zero is a debit.
+    pub amount: Money,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub author: String,
+}
+
+/// A credit or a debit as it stands in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdjustmentRecord {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub author: String,
+}
+
+/// A change of a key: fields of its policy, its label, or its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// Fields of the policy that become these; others stay.
+    pub policy: Map<String, Value>,
+    /// What people call it from now on.
+    pub label: Option<String>,
+    /// Whether it is revoked, for good.
+    pub revoke: bool,
+}
+
+/// Opens the account with its first project; a second time changes nothing.
+pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> Vec<Event> {
+    if books.head.seq > 0 {
+        return Vec::new();
+    }
+    let project = ProjectRecord {
+        id: ProjectId::first(),
+        account: record.id.clone(),
+        name: "Default".to_owned(),
+        budgets: Vec::new(),
+        created_at: now,
+    };
+    let mut events = vec![Event::AccountStored(record.clone()), Event::ProjectStored(project.clone(), Tally::default())];
+    events.extend(books.append(now, Journaled::Account(record), None));
+    events.extend(books.append(now, Journaled::Project(project), None));
+    events
+}
+
+/// Makes or replaces a project. `tally` is what its keys spent so far, so that new budgets count it.
+pub fn put_project(mut books: Books, record: ProjectRecord, tally: Tally, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    require_open(&books)?;
+    let mut events = vec![Event::ProjectStored(record.clone(), tally)];
+    events.extend(books.append(now, Journaled::Project(record), None));
+    Ok(events)
+}
+
+/// Makes a key.
+pub fn put_key(mut books: Books, record: KeyRecord, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    require_open(&books)?;
+    if books.project.is_none() {
+        let message = format!("There is no project `{}` in this account.", record.project);
+        return Err(Refusal::new(Code::NotFound, message, "Create the project first, or leave it out.").param("project"));
+    }
+    if books.key.is_some() {
+        return Ok(Vec::new());
+    }
+    let mut events = vec![Event::KeyStored(Box::new(record.clone()), Tally::default())];
+    events.extend(books.append(now, Journaled::Key(Box::new(record)), None));
+    Ok(events)
+}
+
+/// Changes or revokes a key. `tally` is what it spent so far, so that new budgets count it.
+pub fn change_key(mut books: Books, change: KeyChange, tally: Tally, now: Timestamp) -> Result<(KeyRecord, Vec<Event>), Refusal> {
+    let Some(key) = books.key.take() else {
+        return Err(Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys."));
+    };
+    let mut record = key.record;
+    record.policy = patched(&record.policy, change.policy)?;
+    if let Some(label) = change.label {
+        record.label = label;
+    }
+    if change.revoke && record.revoked_at.is_none() {
+        record.revoked_at = Some(now);
+    }
+    record.version = record.version.saturating_add(1);
+    let tally = Tally { spent: tally.spent, ..key.tally };
+    let mut events = vec![Event::KeyStored(Box::new(record.clone()), tally)];
+    events.extend(books.append(now, Journaled::Key(Box::new(record.clone())), None));
+    Ok((record, events))
+}
+
+fn patched(policy: &Policy, changes: Map<String, Value>) -> Result<Policy, Refusal> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(policy) else {
+        return Err(Refusal::unavailable("a policy did not become an object"));
+    };
+    fields.extend(changes);
+    serde_json::from_value(Value::Object(fields))
+        .map_err(|error| Refusal::new(Code::InvalidRequest, format!("The policy is not valid: {error}."), "Correct the field."))
+}
+
+/// Credits or debits a bucket; the same id a second time changes nothing. A debit takes at most what is not held.
+pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    require_open(&books)?;
+    if books.closed {
+        return Ok(Vec::new());
+    }
+    let available = books.available(&adjustment.bucket);
+    let after = available.checked_add(adjustment.amount);
+    if adjustment.amount == Money::ZERO || after.is_none_or(Money::is_negative) {
+        let message = format!("`{}` has {available} available; an adjustment by {} is not possible.", adjustment.bucket, adjustment.amount);
+        return Err(Refusal::new(Code::InvalidRequest, message, "Choose another amount.").param("amount"));
+    }
+    let Adjustment { id, bucket, amount, reason, author } = adjustment;
+    let row = books.append(now, Journaled::Adjustment(AdjustmentRecord { id, reason, author }), Some((&bucket, amount)));
+    row.map(|event| vec![event]).map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))
+}
+
+fn require_open(books: &Books) -> Result<(), Refusal> {
+    if books.head.seq > 0 {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts."))
+}

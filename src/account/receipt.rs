@@ -1,0 +1,330 @@
+//! The receipt: the readable story of one request, paid or not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{CutPolicy, RouteKind};
+use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
+use crate::money::{Money, Price};
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+use crate::usage::{Usage, UsageSource};
+
+/// What is known of a request before anything was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The request.
+    pub request: RequestId,
+    /// When it arrived.
+    pub created_at: Timestamp,
+    /// Who pays.
+    pub account: AccountId,
+    /// For which project.
+    pub project: ProjectId,
+    /// By which key.
+    pub key: KeyId,
+    /// What people call that key.
+    pub key_label: String,
+    /// The task that it is a part of.
+    pub run: Option<RunId>,
+    /// Such as `/v1/chat/completions`.
+    pub endpoint: String,
+    /// Whether the answer was to be streamed.
+    pub stream: bool,
+    /// The model as asked for.
+    pub requested_model: String,
+    /// The catalogue that planned and priced it.
+    pub catalog_version: u64,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Answered to the end.
+    Completed,
+    /// Upstream broke off in the middle.
+    Truncated,
+    /// The client left, or the gateway lost the request.
+    Aborted,
+    /// No candidate answered, or upstream refused the request.
+    Failed,
+    /// Not tried.
+    Refused,
+}
+
+impl Status {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Truncated => "truncated",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStatus {
+    /// It answered.
+    Answered,
+    /// It did not.
+    Failed,
+    /// It refused the request itself.
+    Rejected,
+    /// It was not made.
+    Skipped,
+    /// The client left before it answered.
+    Abandoned,
+}
+
+/// One call on one candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The channel.
+    pub channel: ChannelId,
+    /// 0 is primary.
+    pub tier: u8,
+    /// Over which route.
+    pub route: RouteKind,
+    /// Paid by which balance.
+    pub bucket: BucketId,
+    /// The model's id there.
+    pub upstream_model: String,
+    /// Why it was chosen or skipped.
+    pub reason: String,
+    /// Whether anything was sent.
+    pub dispatched: bool,
+    /// What became of it.
+    pub status: AttemptStatus,
+    /// When it was sent.
+    pub started_at: Timestamp,
+    /// Until the first byte of an answer, or the failure; in milliseconds.
+    pub latency_ms: u64,
+    /// Upstream's HTTP status.
+    pub provider_status: Option<u16>,
+    /// The kind of failure, such as `timeout`.
+    pub error: Option<String>,
+    /// The failure in words.
+    pub message: Option<String>,
+}
+
+/// Who answered, and at which price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// The model's public name.
+    pub model: ModelName,
+    /// The model's id upstream.
+    pub upstream_model: String,
+    /// Over which route.
+    pub route: RouteKind,
+    /// On which channel.
+    pub channel: ChannelId,
+    /// Paid by which balance; that of the hold.
+    pub bucket: BucketId,
+    /// At this price.
+    pub price: Price,
+    /// Why this route, and so this balance; one sentence.
+    pub why: String,
+}
+
+/// What went wrong, for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptError {
+    /// As in the answer's `error.code`.
+    pub code: String,
+    /// As in the answer's `error.message`.
+    pub message: String,
+    /// Upstream's own code.
+    #[serde(default)]
+    pub provider_code: Option<String>,
+}
+
+/// How a request ended and what it used; what a settlement is decided by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// Who answered.
+    pub served: Option<Served>,
+    /// Every attempt.
+    pub attempts: Vec<Attempt>,
+    /// What it used.
+    pub usage: Usage,
+    /// How that is known.
+    pub usage_source: UsageSource,
+    /// What the catalogue says of a stream that upstream cut.
+    pub upstream_cut: CutPolicy,
+    /// Why the model stopped.
+    pub finish_reason: Option<String>,
+    /// What went wrong.
+    pub error: Option<ReceiptError>,
+    /// What the caller can do now.
+    pub next_step: Option<String>,
+    /// From arrival to the first byte of the answer.
+    pub first_byte_ms: Option<u64>,
+    /// From arrival to the end.
+    pub latency_ms: u64,
+}
+
+impl Outcome {
+    /// A request that ended before anyone answered.
+    pub fn unserved(status: Status, attempts: Vec<Attempt>, refusal: &Refusal, latency_ms: u64) -> Self {
+        Self {
+            status,
+            served: None,
+            attempts,
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            upstream_cut: CutPolicy::Free,
+            finish_reason: None,
+            error: Some(ReceiptError {
+                code: refusal.code.row().code.to_owned(),
+                message: refusal.message.clone(),
+                provider_code: refusal.facts.get("provider_code").and_then(|code| code.as_str()).map(ToOwned::to_owned),
+            }),
+            next_step: Some(refusal.next_step.clone()),
+            first_byte_ms: None,
+            latency_ms,
+        }
+    }
+}
+
+/// The readable story of one request. Amounts are in the currency of `bucket`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The request's id.
+    pub id: RequestId,
+    /// How it ended.
+    pub status: Status,
+    /// When it arrived.
+    pub created_at: Timestamp,
+    /// When it was settled.
+    pub closed_at: Timestamp,
+    /// Who paid.
+    pub account: AccountId,
+    /// For which project.
+    pub project: ProjectId,
+    /// By which key.
+    pub key: KeyId,
+    /// What people call that key.
+    pub key_label: String,
+    /// The task that it was a part of.
+    pub run: Option<RunId>,
+    /// Such as `/v1/chat/completions`.
+    pub endpoint: String,
+    /// Whether the answer was streamed.
+    pub stream: bool,
+    /// The model as asked for.
+    pub requested_model: String,
+    /// The model that answered, by its public name.
+    pub model: Option<ModelName>,
+    /// The model that answered, by its id upstream.
+    pub upstream_model: Option<String>,
+    /// Over which route.
+    pub route: Option<RouteKind>,
+    /// On which channel.
+    pub channel: Option<ChannelId>,
+    /// Which balance paid, or would have.
+    pub bucket: Option<BucketId>,
+    /// Why this balance; one sentence.
+    pub why: String,
+    /// Every attempt in order.
+    pub attempts: Vec<Attempt>,
+    /// Attempts after the first.
+    pub fallbacks: u32,
+    /// Tokens by class.
+    pub usage: Usage,
+    /// How they are known.
+    pub usage_source: UsageSource,
+    /// The prices per million tokens that applied.
+    pub price: Option<Price>,
+    /// The catalogue that they come from.
+    pub catalog_version: u64,
+    /// What was set aside before the call.
+    pub hold: Option<Money>,
+    /// What was charged.
+    pub charge: Money,
+    /// The rule that the charge follows.
+    pub charge_policy: String,
+    /// What was used beyond the hold; not charged, and to be looked at by the operator.
+    pub in_review: Option<Money>,
+    /// The ledger entries that it made.
+    pub entry_ids: Vec<String>,
+    /// The bucket before the charge.
+    pub balance_before: Option<Money>,
+    /// The bucket after it.
+    pub balance_after: Option<Money>,
+    /// Why nothing was charged.
+    pub no_charge_reason: Option<String>,
+    /// What went wrong.
+    pub error: Option<ReceiptError>,
+    /// What the caller can do now.
+    pub next_step: Option<String>,
+    /// Why the model stopped.
+    pub finish_reason: Option<String>,
+    /// From arrival to the first byte of the answer, in milliseconds.
+    pub first_byte_ms: Option<u64>,
+    /// From arrival to the end, in milliseconds.
+    pub latency_ms: u64,
+}
+
+impl Receipt {
+    /// A receipt that charges nothing yet.
+    pub(super) fn uncharged(facts: Facts, outcome: Outcome, closed_at: Timestamp) -> Self {
+        let fallbacks = outcome.attempts.iter().filter(|attempt| attempt.dispatched).count().saturating_sub(1);
+        let (model, upstream_model, route, channel, bucket, price, why) = match outcome.served {
+            Some(it) => {
+                (Some(it.model), Some(it.upstream_model), Some(it.route), Some(it.channel), Some(it.bucket), Some(it.price), it.why)
+            }
+            None => (None, None, None, None, None, None, "No balance pays, because nobody answered.".to_owned()),
+        };
+        Self {
+            id: facts.request,
+            status: outcome.status,
+            created_at: facts.created_at,
+            closed_at,
+            account: facts.account,
+            project: facts.project,
+            key: facts.key,
+            key_label: facts.key_label,
+            run: facts.run,
+            endpoint: facts.endpoint,
+            stream: facts.stream,
+            requested_model: facts.requested_model,
+            model,
+            upstream_model,
+            route,
+            channel,
+            bucket,
+            why,
+            attempts: outcome.attempts,
+            fallbacks: u32::try_from(fallbacks).unwrap_or(u32::MAX),
+            usage: outcome.usage,
+            usage_source: outcome.usage_source,
+            price,
+            catalog_version: facts.catalog_version,
+            hold: None,
+            charge: Money::ZERO,
+            charge_policy: String::new(),
+            in_review: None,
+            entry_ids: Vec::new(),
+            balance_before: None,
+            balance_after: None,
+            no_charge_reason: None,
+            error: outcome.error,
+            next_step: outcome.next_step,
+            finish_reason: outcome.finish_reason,
+            first_byte_ms: outcome.first_byte_ms,
+            latency_ms: outcome.latency_ms,
+        }
+    }
+}
+
+/// The id of the ledger entry in journal row `seq`.
+pub fn entry_id(seq: u64) -> String {
+    format!("entry-{seq}")
+}

@@ -1,0 +1,201 @@
+//! The settlement: how a hold leaves Open, and what the request costs.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Books, Event, Journaled};
+use super::hold::{Checkpoint, Claim, Hold};
+use super::receipt::{Facts, Outcome, Receipt, ReceiptError, Status, entry_id};
+use crate::catalog::CutPolicy;
+use crate::id::RequestId;
+use crate::money::{Money, cost};
+use crate::time::Timestamp;
+use crate::usage::UsageSource;
+
+/// An answer longer than this is not kept for replays: a stored value has at most 2 MB.
+const LONGEST_KEPT_BODY: usize = 1_000_000;
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// Which request.
+    pub request: RequestId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The plain answer, if the request had an idempotency key.
+    pub body: Option<String>,
+}
+
+/// A long stream is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Which request.
+    pub request: RequestId,
+    /// What it relayed so far.
+    pub checkpoint: Checkpoint,
+    /// How long its hold lives from now, in milliseconds.
+    pub timeout_ms: i64,
+}
+
+/// Settles a request: its hold is captured or released, and its receipt written. Without an open hold nothing changes: it was
+/// settled before, or it expired.
+pub fn settle(mut books: Books, settlement: Settlement, now: Timestamp) -> Vec<Event> {
+    let Some(hold) = books.hold.take().filter(|hold| hold.request == settlement.request) else { return Vec::new() };
+    if books.closed {
+        return Vec::new();
+    }
+    let claim = books.claim.take().filter(|claim| hold.claim.as_ref() == Some(&claim.id) && claim.request == hold.request);
+    let outcome = settlement.outcome;
+    let policy = charge_policy(&outcome);
+    let mut events = close(&mut books, hold, outcome, policy, now);
+    if let Some(claim) = claim {
+        events.push(answer_claim(claim, &events, settlement.body));
+    }
+    events
+}
+
+/// Notes what a long stream relayed so far and lets its hold live on.
+pub fn checkpoint(books: &Books, extension: Extension, now: Timestamp) -> Vec<Event> {
+    let is_open = books.hold.as_ref().is_some_and(|hold| hold.request == extension.request && hold.bucket == extension.checkpoint.served.bucket);
+    if !is_open {
+        return Vec::new();
+    }
+    let deadline = now.plus(extension.timeout_ms);
+    vec![Event::Extended { request: extension.request, deadline, checkpoint: Box::new(extension.checkpoint) }]
+}
+
+/// Ends a hold whose deadline has passed: it captures its last checkpoint, or gives everything back.
+pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
+    let Some(hold) = books.hold.take().filter(|hold| hold.deadline <= now) else { return Vec::new() };
+    let claim = hold.claim.clone();
+    let (outcome, policy) = outcome_of_expired(&hold, now);
+    let mut events = close(&mut books, hold, outcome, policy, now);
+    events.extend(claim.map(Event::Unclaimed));
+    events
+}
+
+/// Writes the receipt of a request that was refused before any hold.
+pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Timestamp) -> Vec<Event> {
+    if books.closed {
+        return Vec::new();
+    }
+    let mut receipt = Receipt::uncharged(facts, outcome, now);
+    receipt.charge_policy = "refused: nothing is charged".to_owned();
+    receipt.no_charge_reason = Some("The request was refused before anything was sent upstream.".to_owned());
+    // Without a change of balance this cannot fail.
+    books.append(now, Journaled::Receipt(Box::new(receipt)), None).into_iter().collect()
+}
+
+/// Whether usage is charged, by which rule, and if not, why.
+struct ChargePolicy {
+    rule: &'static str,
+    no_charge_reason: Option<&'static str>,
+}
+
+fn charge_policy(outcome: &Outcome) -> ChargePolicy {
+    let charged = |rule| ChargePolicy { rule, no_charge_reason: None };
+    let free = |rule, reason| ChargePolicy { rule, no_charge_reason: Some(reason) };
+    let is_estimated = outcome.usage_source == UsageSource::Estimated;
+    match (outcome.status, outcome.served.is_some()) {
+        (Status::Refused, _) => free("refused: nothing is charged", "The request was refused."),
+        (Status::Aborted, false) => free("client left before anyone answered: nothing is charged", "Nothing was relayed."),
+        (_, false) | (Status::Failed, _) => free("failed: nothing is charged", "No upstream answered the request."),
+        (Status::Completed, true) if is_estimated => charged("completed: charged by usage, estimated because upstream reported none"),
+        (Status::Completed, true) => charged("completed: charged by the usage that upstream reported"),
+        (Status::Aborted, true) if is_estimated => charged("client left: charged by the input and the output relayed, estimated"),
+        (Status::Aborted, true) => charged("client left: charged by the usage that upstream reported"),
+        (Status::Truncated, true) => match outcome.upstream_cut {
+            CutPolicy::Free => free("upstream cut the stream: nothing is charged", "Upstream broke off before the end."),
+            CutPolicy::Usage => charged("upstream cut the stream: charged by what arrived"),
+        },
+    }
+}
+
+/// The hold leaves Open; the receipt, the charge and the counters change with it.
+fn close(books: &mut Books, hold: Hold, outcome: Outcome, policy: ChargePolicy, now: Timestamp) -> Vec<Event> {
+    let usage = outcome.usage;
+    let priced = outcome.served.as_ref().filter(|served| served.bucket == hold.bucket && policy.no_charge_reason.is_none());
+    // A cost beyond counting is beyond the hold too, and goes to review.
+    let full = priced.map_or(Money::ZERO, |served| cost(&served.price, &usage).unwrap_or(Money::MAX));
+    let charge = full.min(hold.amount);
+    let over = full.checked_sub(charge).filter(|over| over.is_positive());
+
+    let mut receipt = Receipt::uncharged(hold.facts, outcome, now);
+    receipt.bucket = Some(hold.bucket.clone());
+    receipt.hold = Some(hold.amount);
+    receipt.charge_policy = policy.rule.to_owned();
+    receipt.no_charge_reason = policy.no_charge_reason.map(ToOwned::to_owned);
+    receipt.in_review = over;
+    let before = books.balance(&hold.bucket);
+    // What is held is covered, so the balance stays at or above zero; if it were not, nothing is charged and that is said.
+    let after = before.checked_sub(charge).filter(|after| !after.is_negative());
+    let (charge, after) = after.map_or((Money::ZERO, before), |after| (charge, after));
+    receipt.charge = charge;
+    receipt.balance_before = Some(before);
+    receipt.balance_after = Some(after);
+    if charge.is_positive() {
+        receipt.entry_ids = vec![entry_id(books.head.seq.saturating_add(1))];
+    } else if receipt.no_charge_reason.is_none() {
+        receipt.no_charge_reason = Some("The usage costs nothing at this price.".to_owned());
+    }
+
+    let change = charge.is_positive().then(|| (&hold.bucket, charge.negated()));
+    let mut events = vec![Event::Closed(hold.request)];
+    events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), change));
+    let tokens = usage.total();
+    let spent = charge.is_positive().then_some((&hold.bucket, charge));
+    if let Some(key) = books.key.as_mut().filter(|key| key.record.id == hold.key) {
+        let policy = &key.record.policy;
+        if !policy.budgets.is_empty() || policy.tpm.is_some() {
+            key.tally.count_usage(tokens, spent, now);
+            events.push(Event::KeyTallied(key.record.id.clone(), key.tally.clone()));
+        }
+    }
+    if let Some(project) = books.project.as_mut().filter(|project| project.record.id == hold.project && !project.record.budgets.is_empty()) {
+        project.tally.count_usage(tokens, spent, now);
+        events.push(Event::ProjectTallied(project.record.id.clone(), project.tally.clone()));
+    }
+    events
+}
+
+/// A paid answer is kept for replays; a request that cost nothing may simply be made again.
+fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
+    let is_paid = events.iter().any(|event| matches!(event, Event::Journaled(row) if row.amount.is_some()));
+    if is_paid {
+        Event::Claimed(Claim { is_closed: true, body: body.filter(|body| body.len() <= LONGEST_KEPT_BODY), ..claim })
+    } else {
+        Event::Unclaimed(claim.id)
+    }
+}
+
+fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
+    let (served, attempts, usage, policy) = match hold.checkpoint.clone() {
+        Some(Checkpoint { served, attempts, usage }) => {
+            let rule = "hold expired: charged by what was relayed at the last checkpoint, estimated";
+            (Some(served), attempts, usage, ChargePolicy { rule, no_charge_reason: None })
+        }
+        None => {
+            let reason = "The gateway lost the request before anything was known to be relayed.";
+            let rule = "hold expired: released, nothing is charged";
+            (None, Vec::new(), crate::usage::Usage::default(), ChargePolicy { rule, no_charge_reason: Some(reason) })
+        }
+    };
+    let usage_source = if served.is_some() { UsageSource::Estimated } else { UsageSource::None };
+    let outcome = Outcome {
+        status: Status::Aborted,
+        served,
+        attempts,
+        usage,
+        usage_source,
+        upstream_cut: CutPolicy::Free,
+        finish_reason: None,
+        error: Some(ReceiptError {
+            code: "hold_expired".to_owned(),
+            message: "No settlement arrived before the hold's deadline.".to_owned(),
+            provider_code: None,
+        }),
+        next_step: Some("Send the request again if its answer did not arrive.".to_owned()),
+        first_byte_ms: None,
+        latency_ms: now.since(hold.facts.created_at),
+    };
+    (outcome, policy)
+}

@@ -1,0 +1,537 @@
+//! From the raw document to a [`Catalog`], with every fault on the way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use serde::Serialize;
+use url::{Host, Url};
+
+use super::raw::{self, Field, Optional, Table, Unknown};
+use super::{Bucket, Candidate, Catalog, Channel, Model, OutputLimitField, Route, RouteKind, UpstreamHosts};
+use crate::id::{BucketId, ChannelId, ModelName};
+use crate::money::{Money, Price};
+
+const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
+const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
+/// Long enough for the slowest plain answer; a living stream renews its hold.
+const DEFAULT_HOLD_TIMEOUT_MS: u32 = 900_000;
+/// Time-outs and weights beyond these are typing errors.
+const MAX_TIMEOUT_MS: u32 = 3_600_000;
+const MAX_WEIGHT: u32 = 10_000;
+const MAX_TOKENS: u64 = 100_000_000;
+const MAX_CANDIDATES: usize = 16;
+
+/// Something wrong in a catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where, such as `models.gpt-5.5.routes.official.price.input`.
+    pub path: String,
+    /// What.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// Collects faults; every `Option` below is none exactly when a fault was noted.
+struct Checker {
+    faults: Vec<Fault>,
+    hosts: UpstreamHosts,
+}
+
+pub fn catalog(json: &str, hosts: UpstreamHosts) -> Result<Catalog, Vec<Fault>> {
+    let mut check = Checker { faults: Vec::new(), hosts };
+    let raw: raw::Catalog = match serde_json::from_str(json) {
+        Ok(raw) => raw,
+        Err(error) => {
+            check.fault("$", format!("is not a catalogue: {error}"));
+            return Err(check.faults);
+        }
+    };
+    let catalog = check.catalog(raw);
+    match catalog {
+        Some(catalog) if check.faults.is_empty() => Ok(catalog),
+        _ => Err(check.faults),
+    }
+}
+
+impl Checker {
+    fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault { path: path.into(), message: message.into() });
+    }
+
+    fn no_unknown(&mut self, path: &str, unknown: Unknown) {
+        for name in unknown.into_keys() {
+            self.fault(join(path, &name), "is not a field of the catalogue");
+        }
+    }
+
+    fn optional<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
+        match field? {
+            Field::Read(value) => Some(value),
+            Field::Wrong(reason) => {
+                self.fault(join(path, name), reason);
+                None
+            }
+        }
+    }
+
+    fn required<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
+        if field.is_none() {
+            self.fault(join(path, name), "is required");
+        }
+        self.optional(path, name, field)
+    }
+
+    /// Every entry of a table with its path, those of the wrong type noted and left out.
+    fn entries<T>(&mut self, name: &str, table: Option<Table<T>>) -> Vec<(String, String, T)> {
+        let mut entries = Vec::new();
+        for (key, field) in table.unwrap_or_default() {
+            let path = join(name, &key);
+            match field {
+                Field::Read(value) => entries.push((key, path, value)),
+                Field::Wrong(reason) => self.fault(path, reason),
+            }
+        }
+        entries
+    }
+
+    fn catalog(&mut self, raw: raw::Catalog) -> Option<Catalog> {
+        self.no_unknown("", raw.unknown);
+        let version = self.required("", "version", raw.version);
+        let buckets = self.required("", "buckets", raw.buckets);
+        let buckets = self.buckets(buckets);
+        let channels = self.required("", "channels", raw.channels);
+        let channels = self.channels(channels);
+        let models = self.required("", "models", raw.models);
+        let models = self.models(models, &buckets, &channels);
+        let aliases = self.aliases(&models);
+        let upstream_cut = self.optional("", "charge_policy", raw.charge_policy).and_then(|policy| {
+            self.no_unknown("charge_policy", policy.unknown);
+            self.optional("charge_policy", "upstream_cut", policy.upstream_cut)
+        });
+        let hold_timeout_ms = self.timeout("", "hold_timeout_ms", raw.hold_timeout_ms, DEFAULT_HOLD_TIMEOUT_MS);
+        Some(Catalog {
+            version: version?,
+            buckets,
+            channels,
+            models,
+            upstream_cut: upstream_cut.unwrap_or_default(),
+            hold_timeout_ms: i64::from(hold_timeout_ms),
+            aliases,
+        })
+    }
+
+    fn buckets(&mut self, table: Option<Table<raw::Bucket>>) -> BTreeMap<BucketId, Bucket> {
+        let mut buckets = BTreeMap::new();
+        for (name, path, raw) in self.entries("buckets", table) {
+            self.no_unknown(&path, raw.unknown);
+            let label = self.required(&path, "label", raw.label);
+            let currency = self.required(&path, "currency", raw.currency);
+            let id = BucketId::parse(&name);
+            if id.is_none() {
+                self.fault(&path, "is not a valid bucket name");
+            }
+            if currency.as_ref().is_some_and(|code| code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase())) {
+                self.fault(join(&path, "currency"), "must be a currency code of three capitals, such as USD");
+            }
+            if let (Some(id), Some(label), Some(currency)) = (id, label, currency) {
+                buckets.insert(id, Bucket { label, currency });
+            }
+        }
+        buckets
+    }
+
+    fn channels(&mut self, table: Option<Table<raw::Channel>>) -> BTreeMap<ChannelId, Rc<Channel>> {
+        let mut channels = BTreeMap::new();
+        for (name, path, raw) in self.entries("channels", table) {
+            if let Some(channel) = self.channel(&name, &path, raw) {
+                channels.insert(channel.id.clone(), Rc::new(channel));
+            }
+        }
+        channels
+    }
+
+    fn channel(&mut self, name: &str, path: &str, raw: raw::Channel) -> Option<Channel> {
+        self.no_unknown(path, raw.unknown);
+        let id = ChannelId::parse(name);
+        if id.is_none() {
+            self.fault(path, "is not a valid channel name");
+        }
+        let dialect = self.required(path, "dialect", raw.dialect);
+        let base_url = self.required(path, "base_url", raw.base_url).and_then(|text| self.base_url(path, &text));
+        let secrets = self.required(path, "secrets", raw.secrets);
+        if secrets.as_ref().is_some_and(Vec::is_empty) {
+            self.fault(join(path, "secrets"), "must name at least one secret");
+        }
+        let first_byte_timeout_ms =
+            self.timeout(path, "first_byte_timeout_ms", raw.first_byte_timeout_ms, DEFAULT_FIRST_BYTE_TIMEOUT_MS);
+        let idle_timeout_ms = self.timeout(path, "idle_timeout_ms", raw.idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
+        let on_client_gone = self.optional(path, "on_client_gone", raw.on_client_gone);
+        let output_limit_field = self.optional(path, "output_limit_field", raw.output_limit_field);
+        let base_url = base_url?;
+        // OpenAI's own newer models refuse `max_tokens`; of others it is not known that they know its successor.
+        let known = (base_url.host_str() == Some("api.openai.com")).then_some(OutputLimitField::MaxCompletionTokens);
+        Some(Channel {
+            id: id?,
+            dialect: dialect?,
+            base_url,
+            secrets: secrets?,
+            first_byte_timeout_ms,
+            idle_timeout_ms,
+            on_client_gone: on_client_gone.unwrap_or(super::OnClientGone::Cancel),
+            output_limit_field: output_limit_field.or(known),
+        })
+    }
+
+    fn timeout(&mut self, path: &str, name: &str, field: Optional<u32>, default: u32) -> u32 {
+        let value = self.optional(path, name, field).unwrap_or(default);
+        if !(1..=MAX_TIMEOUT_MS).contains(&value) {
+            self.fault(join(path, name), format!("must be 1 to {MAX_TIMEOUT_MS} milliseconds"));
+        }
+        value
+    }
+
+    fn base_url(&mut self, path: &str, text: &str) -> Option<Url> {
+        let path = join(path, "base_url");
+        let Ok(mut url) = Url::parse(text) else {
+            self.fault(path, "is not a URL");
+            return None;
+        };
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            self.fault(path, "must have no user, password, query or fragment");
+            return None;
+        }
+        if self.hosts == UpstreamHosts::Public && (url.scheme() != "https" || !is_public(&url)) {
+            self.fault(path, "must be https on a public host: this machine and private networks are for development only");
+            return None;
+        }
+        if !matches!(url.scheme(), "https" | "http") {
+            self.fault(path, "must be https");
+            return None;
+        }
+        let trimmed = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&trimmed);
+        Some(url)
+    }
+
+    fn models(
+        &mut self,
+        table: Option<Table<raw::Model>>,
+        buckets: &BTreeMap<BucketId, Bucket>,
+        channels: &BTreeMap<ChannelId, Rc<Channel>>,
+    ) -> BTreeMap<ModelName, Rc<Model>> {
+        let mut models = BTreeMap::new();
+        for (name, path, raw) in self.entries("models", table) {
+            if let Some(model) = self.model(&name, &path, raw, (buckets, channels)) {
+                models.insert(model.id.clone(), Rc::new(model));
+            }
+        }
+        models
+    }
+
+    fn model(&mut self, name: &str, path: &str, raw: raw::Model, known: Known<'_>) -> Option<Model> {
+        self.no_unknown(path, raw.unknown);
+        let id = self.model_name(path, name);
+        let display = self.required(path, "name", raw.name);
+        let family = self.required(path, "family", raw.family);
+        let kind = self.required(path, "kind", raw.kind);
+        let context_length = self.tokens(path, "context_length", raw.context_length);
+        let max_output_tokens = self.tokens(path, "max_output_tokens", raw.max_output_tokens);
+        if let (Some(context), Some(output)) = (context_length, max_output_tokens)
+            && output > context
+        {
+            self.fault(join(path, "max_output_tokens"), "must not be more than context_length");
+        }
+        let aliases = self.optional(path, "aliases", raw.aliases).unwrap_or_default();
+        let aliases = aliases.iter().enumerate().filter_map(|(i, alias)| self.model_name(&format!("{path}.aliases[{i}]"), alias));
+        let aliases = aliases.collect();
+        let table = self.required(path, "routes", raw.routes);
+        let mut routes = Vec::new();
+        for (name, path, raw) in self.entries(&join(path, "routes"), table) {
+            routes.extend(self.route(&name, &path, raw, known));
+        }
+        Some(Model {
+            id: id?,
+            name: display?,
+            family: family?,
+            kind: kind?,
+            context_length: context_length?,
+            max_output_tokens: max_output_tokens?,
+            aliases,
+            routes,
+        })
+    }
+
+    fn model_name(&mut self, path: &str, name: &str) -> Option<ModelName> {
+        let suffixed = name.rsplit_once(':').is_some_and(|(_, suffix)| RouteKind::parse(suffix).is_some());
+        if suffixed {
+            self.fault(path, "must not end in :official or :routed, which choose a route");
+        }
+        let id = ModelName::parse(name);
+        if id.is_none() {
+            self.fault(path, "is not a valid model name");
+        }
+        id
+    }
+
+    fn tokens(&mut self, path: &str, name: &str, field: Optional<u64>) -> Option<u64> {
+        let tokens = self.required(path, name, field)?;
+        if !(1..=MAX_TOKENS).contains(&tokens) {
+            self.fault(join(path, name), format!("must be 1 to {MAX_TOKENS} tokens"));
+        }
+        Some(tokens)
+    }
+
+    fn route(&mut self, name: &str, path: &str, raw: raw::Route, (buckets, channels): Known<'_>) -> Option<Route> {
+        self.no_unknown(path, raw.unknown);
+        let kind = RouteKind::parse(name);
+        if kind.is_none() {
+            self.fault(path, "is not a kind of route: official or routed");
+        }
+        let bucket = self.required(path, "bucket", raw.bucket).and_then(|name| {
+            let known = BucketId::parse(&name).filter(|id| buckets.contains_key(id));
+            if known.is_none() {
+                self.fault(join(path, "bucket"), format!("there is no bucket `{name}`"));
+            }
+            known
+        });
+        let price = self.optional(path, "price", raw.price).and_then(|price| self.price(&join(path, "price"), price));
+        let raw_candidates = self.required(path, "candidates", raw.candidates).unwrap_or_default();
+        if !(1..=MAX_CANDIDATES).contains(&raw_candidates.len()) {
+            self.fault(join(path, "candidates"), format!("must be 1 to {MAX_CANDIDATES}"));
+        }
+        let mut candidates = Vec::new();
+        for (i, field) in raw_candidates.into_iter().enumerate() {
+            let path = format!("{path}.candidates[{i}]");
+            match field {
+                Field::Read(raw) => candidates.extend(self.candidate(&path, raw, channels)),
+                Field::Wrong(reason) => self.fault(path, reason),
+            }
+        }
+        candidates.sort_by_key(|candidate| candidate.tier);
+        Some(Route { kind: kind?, bucket: bucket?, price, candidates })
+    }
+
+    fn candidate(&mut self, path: &str, raw: raw::Candidate, channels: &BTreeMap<ChannelId, Rc<Channel>>) -> Option<Candidate> {
+        self.no_unknown(path, raw.unknown);
+        let channel = self.required(path, "channel", raw.channel).and_then(|name| {
+            let known = ChannelId::parse(&name).filter(|id| channels.contains_key(id));
+            if known.is_none() {
+                self.fault(join(path, "channel"), format!("there is no channel `{name}`, or it has a fault"));
+            }
+            known
+        });
+        let upstream_model = self.required(path, "upstream_model", raw.upstream_model);
+        // It travels in a response header, where only these can stand.
+        if upstream_model.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic())) {
+            self.fault(join(path, "upstream_model"), "must be printable ASCII without spaces");
+        }
+        let tier = self.optional(path, "tier", raw.tier).unwrap_or(0);
+        let weight = self.optional(path, "weight", raw.weight).unwrap_or(1);
+        if !(1..=MAX_WEIGHT).contains(&weight) {
+            self.fault(join(path, "weight"), format!("must be 1 to {MAX_WEIGHT}"));
+        }
+        Some(Candidate { channel: channel?, upstream_model: upstream_model?, tier, weight })
+    }
+
+    fn price(&mut self, path: &str, raw: raw::Price) -> Option<Price> {
+        self.no_unknown(path, raw.unknown);
+        let mut rate = |name: &str, field: Optional<String>| {
+            let text = self.optional(path, name, field)?;
+            match Money::parse(&text) {
+                Ok(rate) if !rate.is_negative() => Some(rate),
+                Ok(_) => {
+                    self.fault(join(path, name), "must not be negative");
+                    None
+                }
+                Err(error) => {
+                    self.fault(join(path, name), error.to_string());
+                    None
+                }
+            }
+        };
+        let cached_input = rate("cached_input", raw.cached_input);
+        let cache_write = rate("cache_write", raw.cache_write);
+        let reasoning = rate("reasoning", raw.reasoning);
+        let audio_input = rate("audio_input", raw.audio_input);
+        let audio_output = rate("audio_output", raw.audio_output);
+        let missing = [("input", raw.input.is_none()), ("output", raw.output.is_none())];
+        let input = rate("input", raw.input);
+        let output = rate("output", raw.output);
+        for (name, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+            self.fault(join(path, name), "is required");
+        }
+        Some(Price { input: input?, cached_input, cache_write, output: output?, reasoning, audio_input, audio_output })
+    }
+
+    /// Each alias leads to one model and is not a model itself, so that no chain and no cycle can be written.
+    fn aliases(&mut self, models: &BTreeMap<ModelName, Rc<Model>>) -> BTreeMap<ModelName, ModelName> {
+        let mut aliases: BTreeMap<ModelName, ModelName> = BTreeMap::new();
+        for model in models.values() {
+            for alias in &model.aliases {
+                let path = format!("models.{}.aliases", model.id);
+                if models.contains_key(alias) {
+                    self.fault(path, format!("`{alias}` is itself a model: aliases do not lead to aliases, in a chain or a cycle"));
+                } else if let Some(other) = aliases.insert(alias.clone(), model.id.clone()) {
+                    self.fault(path, format!("`{alias}` is already an alias of `{other}`"));
+                }
+            }
+        }
+        aliases
+    }
+}
+
+type Known<'a> = (&'a BTreeMap<BucketId, Bucket>, &'a BTreeMap<ChannelId, Rc<Channel>>);
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Whether the host can be anywhere but on this machine or a private network.
+fn is_public(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            let local = ["localhost", "local", "internal", "lan", "home", "corp", "intranet"];
+            name.contains('.') && !local.iter().any(|end| name == *end || name.ends_with(&format!(".{end}")))
+        }
+        Some(Host::Ipv4(address)) => is_public_v4(address),
+        Some(Host::Ipv6(address)) => is_public_v6(address),
+        None => false,
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [first, second, third, _] = address.octets();
+    // Shared (RFC 6598), IETF protocol (RFC 6890), benchmarking (RFC 2544), and all from multicast up.
+    let special = (first == 100 && (64..128).contains(&second))
+        || (first == 192 && second == 0 && third == 0)
+        || (first == 198 && (18..20).contains(&second))
+        || first >= 224
+        || first == 0;
+    !special && !address.is_private() && !address.is_loopback() && !address.is_link_local() && !address.is_documentation()
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(v4) = address.to_ipv4_mapped() {
+        return is_public_v4(v4);
+    }
+    // Global unicast (RFC 4291) without documentation (RFC 3849) and 6to4 (RFC 3056), which can carry a private address.
+    matches!(address.segments(), [0x2000..=0x3fff, ..]) && !matches!(address.segments(), [0x2001, 0xdb8, ..] | [0x2002, ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn sample() -> Value {
+        json!({
+            "version": 7,
+            "buckets": {"credit": {"label": "Official credit", "currency": "USD"}},
+            "channels": {"main": {"dialect": "openai", "base_url": "https://api.openai.com/v1/", "secrets": ["OPENAI_API_KEY"]}},
+            "models": {"gpt-5.5": {
+                "name": "GPT-5.5", "family": "gpt", "kind": "chat", "context_length": 400000, "max_output_tokens": 128000,
+                "aliases": ["gpt-5.5-latest"],
+                "routes": {"official": {"bucket": "credit", "price": {"input": "1.25", "output": "10"},
+                                        "candidates": [{"channel": "main", "upstream_model": "gpt-5.5-2026-04-01"}]}}
+            }}
+        })
+    }
+
+    fn faults(document: &Value) -> Vec<String> {
+        Catalog::parse(&document.to_string(), UpstreamHosts::Public).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_good_catalogue_is_looked_up_by_name_and_alias() {
+        let catalog = Catalog::parse(&sample().to_string(), UpstreamHosts::Public).unwrap();
+        assert_eq!(catalog.model("gpt-5.5-latest").unwrap().id.as_str(), "gpt-5.5");
+        assert!(catalog.model("gpt-6").is_none());
+        assert_eq!(catalog.near_names("gpt-5.4"), ["gpt-5.5", "gpt-5.5-latest"]);
+        let channel = catalog.channels.values().next().unwrap();
+        assert_eq!(channel.base_url.as_str(), "https://api.openai.com/v1");
+        assert_eq!(channel.output_limit_field, Some(OutputLimitField::MaxCompletionTokens));
+    }
+
+    #[test]
+    fn every_fault_is_listed_with_its_path() {
+        let mut document = sample();
+        document["colour"] = json!("red");
+        document["version"] = json!("seven");
+        document["channels"]["main"]["secrets"] = json!([]);
+        document["channels"]["main"]["first_byte_timeout_ms"] = json!(0);
+        document["models"]["gpt-5.5"]["context_length"] = json!(-1);
+        document["models"]["gpt-5.5"]["routes"]["official"]["price"]["input"] = json!(1.25);
+        document["models"]["gpt-5.5"]["routes"]["official"]["price"]["output"] = json!("-1");
+        document["models"]["gpt-5.5"]["routes"]["official"]["bucket"] = json!("gold");
+        document["models"]["gpt-5.5"]["routes"]["official"]["candidates"][0]["channel"] = json!("none");
+        document["models"]["gpt-5.5"]["routes"]["official"]["candidates"][0]["wieght"] = json!(1);
+        let faults = faults(&document);
+        for path in [
+            "colour:",
+            "version:",
+            "channels.main.secrets:",
+            "channels.main.first_byte_timeout_ms:",
+            "models.gpt-5.5.context_length:",
+            "models.gpt-5.5.routes.official.price.input:",
+            "models.gpt-5.5.routes.official.price.output:",
+            "models.gpt-5.5.routes.official.bucket:",
+            "models.gpt-5.5.routes.official.candidates[0].channel:",
+            "models.gpt-5.5.routes.official.candidates[0].wieght:",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(path)), "{path} in {faults:#?}");
+        }
+        assert_eq!(faults.len(), 10, "{faults:#?}");
+    }
+
+    #[test]
+    fn aliases_cannot_lead_in_a_circle() {
+        let mut document = sample();
+        let mut second = document["models"]["gpt-5.5"].clone();
+        document["models"]["gpt-5.5"]["aliases"] = json!(["gpt-5.4"]);
+        second["aliases"] = json!(["gpt-5.5"]);
+        document["models"]["gpt-5.4"] = second;
+        let faults = faults(&document);
+        assert_eq!(faults.len(), 2, "{faults:#?}");
+        assert!(faults.iter().all(|fault| fault.contains("cycle")), "{faults:#?}");
+    }
+
+    #[test]
+    fn an_alias_belongs_to_one_model() {
+        let mut document = sample();
+        document["models"]["gpt-5.4"] = document["models"]["gpt-5.5"].clone();
+        assert!(faults(&document).iter().any(|fault| fault.contains("already an alias")));
+    }
+
+    #[test]
+    fn private_hosts_are_for_development_only() {
+        for host in [
+            "http://api.example.com", "https://localhost", "https://127.0.0.1", "https://10.0.0.1", "https://192.168.1.1",
+            "https://169.254.169.254", "https://100.64.0.1", "https://[::1]", "https://[fd00::1]", "https://[fe80::1]",
+            "https://[::ffff:127.0.0.1]", "https://0x7f000001", "https://2130706433", "https://metadata.google.internal",
+            "https://intranet", "https://user:secret@api.example.com", "ftp://api.example.com", "https://api.example.com/v1?key=1",
+            "https://localhost.", "https://0.0.0.0", "https://[2002:7f00:1::]",
+        ] {
+            let mut document = sample();
+            document["channels"]["main"]["base_url"] = json!(host);
+            assert!(faults(&document).iter().any(|fault| fault.starts_with("channels.main.base_url")), "{host}");
+        }
+        let mut document = sample();
+        document["channels"]["main"]["base_url"] = json!("http://127.0.0.1:9000/v1");
+        assert!(Catalog::parse(&document.to_string(), UpstreamHosts::Any).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_a_document_is_one_fault() {
+        for text in ["", "null", "[]", "{", "\"text\""] {
+            assert_eq!(Catalog::parse(text, UpstreamHosts::Public).unwrap_err().len(), 1, "{text}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The catalogue: what is sold. Buckets, channels, and models with their routes, prices and candidates.
+//!
+//! What always holds: a [`Catalog`] was checked as a whole when it was made by [`Catalog::parse`]; every name that it mentions
+//! exists, every alias leads to one model, every price is in range. It is looked up afterwards and never checked again.
+//!
+//! Deliberately absent: balances, health, and any way to change a catalogue in place. A new version replaces it.
+
+mod check;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+pub use check::Fault;
+
+use crate::id::{BucketId, ChannelId, ModelName, SecretName};
+use crate::money::Price;
+
+/// One checked version of the catalogue.
+#[derive(Debug)]
+pub struct Catalog {
+    /// Raised by every publication.
+    pub version: u64,
+    /// The balances that accounts have.
+    pub buckets: BTreeMap<BucketId, Bucket>,
+    /// The upstreams.
+    pub channels: BTreeMap<ChannelId, Rc<Channel>>,
+    /// The models by public name.
+    pub models: BTreeMap<ModelName, Rc<Model>>,
+    /// What a stream that upstream cut short costs.
+    pub upstream_cut: CutPolicy,
+    /// How long a hold lives without a sign of life of its request, in milliseconds.
+    pub hold_timeout_ms: i64,
+    aliases: BTreeMap<ModelName, ModelName>,
+}
+
+/// Which addresses a channel may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamHosts {
+    /// Only `https` and public hosts.
+    Public,
+    /// Also `http` and this machine or its network; for development.
+    Any,
+}
+
+impl Catalog {
+    /// Reads and checks the whole document; answers every fault with its path, not only the first.
+    pub fn parse(json: &str, hosts: UpstreamHosts) -> Result<Self, Vec<Fault>> {
+        check::catalog(json, hosts)
+    }
+
+    /// The model of this name or alias.
+    pub fn model(&self, name: &str) -> Option<&Rc<Model>> {
+        let name = ModelName::parse(name)?;
+        self.models.get(self.aliases.get(&name).unwrap_or(&name))
+    }
+
+    /// The channel of a candidate; the check made sure that it exists.
+    pub fn channel(&self, id: &ChannelId) -> Option<&Rc<Channel>> {
+        self.channels.get(id)
+    }
+
+    /// Public names that look like `name`, nearest first, at most three.
+    pub fn near_names(&self, name: &str) -> Vec<String> {
+        let mut near: Vec<(f64, &ModelName)> =
+            self.models.keys().chain(self.aliases.keys()).map(|known| (strsim::jaro_winkler(name, known.as_str()), known)).collect();
+        near.retain(|(score, _)| *score > 0.75);
+        near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        near.into_iter().take(3).map(|(_, name)| name.to_string()).collect()
+    }
+}
+
+/// A balance that accounts have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Bucket {
+    /// What people call it.
+    pub label: String,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// One upstream that can be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name in the catalogue.
+    pub id: ChannelId,
+    /// The wire format that it speaks.
+    pub dialect: Dialect,
+    /// Where it is, without a slash at the end.
+    pub base_url: Url,
+    /// The Worker secrets that hold its credentials.
+    pub secrets: Vec<SecretName>,
+    /// How long its first byte may take, in milliseconds.
+    pub first_byte_timeout_ms: u32,
+    /// How long it may be silent in a stream, in milliseconds.
+    pub idle_timeout_ms: u32,
+    /// What happens upstream when the client leaves.
+    pub on_client_gone: OnClientGone,
+    /// The only field by which it limits output, where it knows only one of the two.
+    pub output_limit_field: Option<OutputLimitField>,
+}
+
+/// A wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// OpenAI's, and everyone's who is compatible.
+    Openai,
+}
+
+/// What happens upstream when the client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnClientGone {
+    /// The call is cancelled; right where that stops the provider's bill.
+    Cancel,
+    /// The answer is read to its end for its usage; right where the provider bills it anyway.
+    Drain,
+}
+
+/// The field of a chat request that limits its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum OutputLimitField {
+    MaxTokens,
+    MaxCompletionTokens,
+}
+
+impl OutputLimitField {
+    /// The field's name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
+/// What a stream that upstream cut short costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutPolicy {
+    /// Nothing.
+    #[default]
+    Free,
+    /// What arrived.
+    Usage,
+}
+
+/// A model under its public name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// What a client asks for.
+    pub id: ModelName,
+    /// What people call it.
+    pub name: String,
+    /// Such as `gpt` or `claude`.
+    pub family: String,
+    /// What it does; `chat` so far.
+    pub kind: ModelKind,
+    /// Tokens of input and output together.
+    pub context_length: u64,
+    /// Tokens of output.
+    pub max_output_tokens: u64,
+    /// Other names for it.
+    pub aliases: Vec<ModelName>,
+    /// How it is served, at most one route of each kind.
+    pub routes: Vec<Route>,
+}
+
+impl Model {
+    /// Its route of this kind.
+    pub fn route(&self, kind: RouteKind) -> Option<&Route> {
+        self.routes.iter().find(|route| route.kind == kind)
+    }
+}
+
+/// What a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Text generation from messages.
+    Chat,
+}
+
+/// How a route is served and settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// The provider's own service.
+    Official,
+    /// A lower-cost way to it.
+    Routed,
+}
+
+impl RouteKind {
+    /// Reads `official` or `routed`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "official" => Some(Self::Official),
+            "routed" => Some(Self::Routed),
+            _ => None,
+        }
+    }
+
+    /// As in requests, headers and receipts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Official => "official",
+            Self::Routed => "routed",
+        }
+    }
+}
+
+/// One way to serve a model: who pays, at which price, over which candidates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Official or routed.
+    pub kind: RouteKind,
+    /// The balance that pays.
+    pub bucket: BucketId,
+    /// What it costs; without one it is not sold.
+    pub price: Option<Price>,
+    /// Who can serve it, by tier.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A channel with the model's id there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The model's id on that channel.
+    pub upstream_model: String,
+    /// 0 is primary, higher are backups.
+    pub tier: u8,
+    /// Its share among those of its tier.
+    pub weight: u32,
+}

@@ -1,0 +1,116 @@
+//! The catalogue as JSON, before it is checked: every field may be missing or of the wrong type, and says so later.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A value that was not of its type keeps the reason, so that one wrong field does not hide the others.
+#[derive(Debug)]
+pub enum Field<T> {
+    /// As it should be.
+    Read(T),
+    /// What is wrong with it.
+    Wrong(String),
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(match serde_json::from_value(value) {
+            Ok(read) => Self::Read(read),
+            Err(error) => Self::Wrong(error.to_string()),
+        })
+    }
+}
+
+pub type Optional<T> = Option<Field<T>>;
+pub type Table<T> = BTreeMap<String, Field<T>>;
+/// Fields that the document has and the format does not.
+pub type Unknown = BTreeMap<String, Value>;
+
+#[derive(Debug, Deserialize)]
+pub struct Catalog {
+    pub version: Optional<u64>,
+    pub buckets: Optional<Table<Bucket>>,
+    pub channels: Optional<Table<Channel>>,
+    pub models: Optional<Table<Model>>,
+    pub charge_policy: Optional<ChargePolicy>,
+    pub hold_timeout_ms: Optional<u32>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Bucket {
+    pub label: Optional<String>,
+    pub currency: Optional<String>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Channel {
+    pub dialect: Optional<super::Dialect>,
+    pub base_url: Optional<String>,
+    pub secrets: Optional<Vec<crate::id::SecretName>>,
+    pub first_byte_timeout_ms: Optional<u32>,
+    pub idle_timeout_ms: Optional<u32>,
+    pub on_client_gone: Optional<super::OnClientGone>,
+    pub output_limit_field: Optional<super::OutputLimitField>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Model {
+    pub name: Optional<String>,
+    pub family: Optional<String>,
+    pub kind: Optional<super::ModelKind>,
+    pub context_length: Optional<u64>,
+    pub max_output_tokens: Optional<u64>,
+    pub aliases: Optional<Vec<String>>,
+    pub routes: Optional<Table<Route>>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Route {
+    pub bucket: Optional<String>,
+    pub price: Optional<Price>,
+    pub candidates: Optional<Vec<Field<Candidate>>>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Price {
+    pub input: Optional<String>,
+    pub cached_input: Optional<String>,
+    pub cache_write: Optional<String>,
+    pub output: Optional<String>,
+    pub reasoning: Optional<String>,
+    pub audio_input: Optional<String>,
+    pub audio_output: Optional<String>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Candidate {
+    pub channel: Optional<String>,
+    pub upstream_model: Optional<String>,
+    pub tier: Optional<u8>,
+    pub weight: Optional<u32>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct ChargePolicy {
+    pub upstream_cut: Optional<super::CutPolicy>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}

@@ -1,0 +1,184 @@
+//! Changing members of a JSON object without touching the rest of its text.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of an object, each with the place of its value in the text.
+#[derive(Debug)]
+pub struct Object<'a> {
+    text: &'a str,
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Debug)]
+struct Member<'a> {
+    name: String,
+    value: &'a RawValue,
+    place: Range<usize>,
+}
+
+/// A change of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// It has this value, given as JSON; it is added at the end if it was not there.
+    Set(&'static str, String),
+    /// It is not there.
+    Remove(&'static str),
+}
+
+impl Edit {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Set(name, _) | Self::Remove(name) => name,
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Reads the text of an object; none if it is anything else, or not JSON.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        struct Members<'a>(&'a str);
+        impl<'a> Visitor<'a> for Members<'a> {
+            type Value = Vec<Member<'a>>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let value: &RawValue = map.next_value()?;
+                    // The value is borrowed from the text, so its distance from the start is its place.
+                    let start = value.get().as_ptr().addr().saturating_sub(self.0.as_ptr().addr());
+                    members.push(Member { name, value, place: start..start.saturating_add(value.get().len()) });
+                }
+                Ok(members)
+            }
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let members = deserializer.deserialize_map(Members(text)).ok()?;
+        deserializer.end().ok()?;
+        Some(Self { text, members })
+    }
+
+    /// The value of a member, as JSON.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
+    }
+
+    /// A name that stands more than once. Readers disagree on which of them counts.
+    pub fn repeated(&self) -> Option<&str> {
+        let mut names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();
+        names.sort_unstable();
+        names.windows(2).find_map(|pair| match pair {
+            [a, b] if a == b => Some(*a),
+            _ => None,
+        })
+    }
+
+    /// The text with these changes.
+    pub fn edited(&self, edits: &[Edit]) -> String {
+        let mut out = String::with_capacity(self.text.len().saturating_add(256));
+        let mut from = self.text.find('{').map_or(0, |at| at.saturating_add(1));
+        out.push_str(self.text.get(..from).unwrap_or_default());
+        let mut is_first = true;
+        for member in &self.members {
+            let lead = self.text.get(from..member.place.start).unwrap_or_default();
+            from = member.place.end;
+            let edit = edits.iter().find(|edit| edit.name() == member.name);
+            if matches!(edit, Some(Edit::Remove(_))) {
+                continue;
+            }
+            // The first that stays must not begin with the comma of one that went. A key begins with a quote, so the comma
+            // before it is the first.
+            let after_comma = lead.trim_start().strip_prefix(',');
+            out.push_str(if is_first { after_comma.unwrap_or(lead) } else { lead });
+            is_first = false;
+            match edit {
+                Some(Edit::Set(_, value)) => out.push_str(value),
+                _ => out.push_str(member.value.get()),
+            }
+        }
+        for edit in edits {
+            let Edit::Set(name, value) = edit else { continue };
+            if self.members.iter().any(|member| member.name == *name) {
+                continue;
+            }
+            out.push_str(if is_first { "\"" } else { ",\"" });
+            is_first = false;
+            out.push_str(name);
+            out.push_str("\":");
+            out.push_str(value);
+        }
+        out.push_str(self.text.get(from..).unwrap_or_default());
+        out
+    }
+}
+
+/// A text as JSON.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn edited(text: &str, edits: &[Edit]) -> String {
+        Object::parse(text).unwrap().edited(edits)
+    }
+
+    #[test]
+    fn only_what_must_change_changes() {
+        let text = "{ \"model\" : \"a\" ,\n \"n\":1.0, \"big\":9007199254740993,\"x\":null , \"f\":0.30000000000000004 }";
+        let out = edited(text, &[Edit::Set("model", quoted("b"))]);
+        assert_eq!(out, text.replace("\"a\"", "\"b\""));
+    }
+
+    #[test]
+    fn members_come_and_go_anywhere() {
+        let text = r#"{"a":1, "b":2 , "c":3}"#;
+        assert_eq!(edited(text, &[Edit::Remove("a")]), r#"{ "b":2 , "c":3}"#);
+        assert_eq!(edited(text, &[Edit::Remove("b")]), r#"{"a":1 , "c":3}"#);
+        assert_eq!(edited(text, &[Edit::Remove("c")]), r#"{"a":1, "b":2}"#);
+        assert_eq!(edited(text, &[Edit::Remove("a"), Edit::Remove("b"), Edit::Remove("c"), Edit::Set("d", "4".into())]), r#"{"d":4}"#);
+        assert_eq!(edited("{}", &[Edit::Set("d", "4".into())]), r#"{"d":4}"#);
+        assert_eq!(edited("{}", &[Edit::Remove("d")]), "{}");
+    }
+
+    #[test]
+    fn a_name_is_compared_as_what_it_means() {
+        let text = r#"{"mod\u0065l":"a","model":"b"}"#;
+        assert_eq!(Object::parse(text).unwrap().repeated(), Some("model"));
+    }
+
+    #[test]
+    fn what_is_not_one_object_is_refused() {
+        for text in ["", "null", "[]", "1", "\"{}\"", "{", "{} {}", "{\"a\":}", "{\"a\":1,}"] {
+            assert!(Object::parse(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_edit_is_what_it_would_be_on_the_value(
+            members in proptest::collection::btree_map("[abcd]", 0u64..100, 0..5),
+            remove in proptest::bool::ANY,
+            space in "[ \n\t]{0,2}",
+        ) {
+            let body: Vec<String> = members.iter().map(|(name, value)| format!("{space}\"{name}\"{space}:{space}{value}{space}")).collect();
+            let text = format!("{space}{{{}}}{space}", body.join(","));
+            let edits = [if remove { Edit::Remove("b") } else { Edit::Set("b", "7".to_owned()) }, Edit::Set("z", "1".to_owned())];
+            let mut expected: std::collections::BTreeMap<String, u64> = members.clone();
+            if remove { expected.remove("b"); } else { expected.insert("b".to_owned(), 7); }
+            expected.insert("z".to_owned(), 1);
+            let got: Value = serde_json::from_str(&Object::parse(&text).unwrap().edited(&edits)).unwrap();
+            prop_assert_eq!(got, serde_json::to_value(expected).unwrap());
+        }
+    }
+}

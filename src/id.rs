@@ -1,0 +1,185 @@
+//! Names and ids: newtypes that can only be made by parsing, so that a string is never taken for another kind of name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::time::Timestamp;
+
+/// Characters of ids that we or an operator choose; they are safe in a URL path and in a header.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// Characters of model names: as above, with the separators that providers use.
+fn is_name(byte: u8) -> bool {
+    is_plain(byte) || matches!(byte, b'/' | b':' | b'@' | b'+')
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $allowed:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Reads the id; none if it is empty, too long or has other characters.
+            pub fn parse(text: &str) -> Option<Self> {
+                let fits = (1..=$max).contains(&text.len()) && text.bytes().all($allowed);
+                fits.then(|| Self(text.to_owned()))
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                let parsed = Self::parse(&text);
+                parsed.ok_or_else(|| format!("is not a valid name: 1 to {} characters, ASCII letters, digits and - _ . (in model names also / : @ +)", $max))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+text_id!(/** Who pays. */ AccountId, 64, is_plain);
+text_id!(/** A group of keys in an account. */ ProjectId, 64, is_plain);
+text_id!(/** The public id of an API key; not its secret. */ KeyId, 64, is_plain);
+text_id!(/** Requests of one long task. */ RunId, 128, is_plain);
+text_id!(/** One balance of an account: `credit` or `wallet`. */ BucketId, 32, is_plain);
+text_id!(/** One upstream that can be called. */ ChannelId, 64, is_plain);
+text_id!(/** The public name of a model, or an alias of it. */ ModelName, 128, is_name);
+text_id!(/** The name of a Worker secret, never its value. */ SecretName, 64, is_plain);
+text_id!(/** One request, and its receipt. */ RequestId, 64, is_plain);
+text_id!(/** The SHA-256 of an API key's secret, in hex. */ KeyHash, 64, is_plain);
+
+impl RequestId {
+    /// A new id: `gen-` and a ULID, so that ids sort by the time of the request.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("gen-{}", sortable(now, random)))
+    }
+}
+
+impl AccountId {
+    /// A new id for an account that was not given one.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("acct-{}", sortable(now, random)))
+    }
+}
+
+impl ProjectId {
+    /// A new id for a project.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("proj-{}", sortable(now, random)))
+    }
+
+    /// The project that every account starts with.
+    pub fn first() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl KeyId {
+    /// A new id for a key.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("key-{}", sortable(now, random)))
+    }
+}
+
+fn sortable(now: Timestamp, random: u128) -> String {
+    let millis = u64::try_from(now.millis()).unwrap_or(0);
+    ulid::Ulid::from_parts(millis, random).to_string().to_ascii_lowercase()
+}
+
+/// The secret that a caller presents. It has no `Display`, its `Debug` hides it, and only its hash is stored.
+pub struct KeySecret(String);
+
+impl KeySecret {
+    /// How every secret begins.
+    pub const PREFIX: &'static str = "sk-tf-";
+
+    /// A new secret of 192 random bits.
+    pub fn new(random: [u8; 24]) -> Self {
+        Self(format!("{}{}", Self::PREFIX, hex::encode(random)))
+    }
+
+    /// What a caller sent; none if it cannot be one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text.strip_prefix(Self::PREFIX)?;
+        let fits = body.len() == 48 && body.bytes().all(|byte| byte.is_ascii_hexdigit());
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// What is stored in its place.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash(sha256_hex(&[self.0.as_bytes()]))
+    }
+
+    /// Hands the secret out; once, when the key is made.
+    pub fn reveal(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for KeySecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySecret(..)")
+    }
+}
+
+/// The SHA-256 of the parts, one after the other, in hex.
+pub fn sha256_hex(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hex::encode(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_refuse_what_could_be_something_else() {
+        for text in ["", "a b", "a/b", "ä", "a\n", "x".repeat(65).as_str(), "a\u{0}"] {
+            assert_eq!(AccountId::parse(text), None, "{text:?}");
+        }
+        assert!(ModelName::parse("openai/gpt-5.5:beta").is_some());
+    }
+
+    #[test]
+    fn request_ids_sort_by_time() {
+        let early = RequestId::new(Timestamp::from_millis(1_000), u128::MAX);
+        let late = RequestId::new(Timestamp::from_millis(1_001), 0);
+        assert!(early < late, "{early} {late}");
+    }
+
+    #[test]
+    fn a_secret_is_hidden_and_hashed() {
+        let secret = KeySecret::new([7; 24]);
+        assert_eq!(format!("{secret:?}"), "KeySecret(..)");
+        let hash = secret.hash();
+        let text = secret.reveal();
+        assert_eq!(KeySecret::parse(&text).unwrap().hash(), hash);
+        assert!(KeySecret::parse("sk-tf-short").is_none());
+        assert!(KeySecret::parse("sk-other-07070707070707070707070707070707070707070707").is_none());
+    }
+}

@@ -1,0 +1,89 @@
+//! What the flow asks of the outside. The Worker answers with the platform, tests with a table in memory.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use futures_util::Stream;
+
+use crate::account::{Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
+use crate::catalog::Catalog;
+use crate::id::{AccountId, KeyHash, SecretName};
+use crate::key::KeyRecord;
+use crate::routing::health::{CandidateId, HealthView, Observation};
+use crate::time::Timestamp;
+
+/// Something outside did not answer; the text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
+/// The outside. Clones share it.
+#[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
+pub trait Ports: Clone + 'static {
+    /// An answer of upstream as it arrives. Dropping it ends the call.
+    type Body: Stream<Item = Result<Vec<u8>, String>> + Unpin + 'static;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// 128 random bits.
+    fn random(&self) -> u128;
+    /// Waits.
+    fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static;
+    /// Runs on after the answer, even if the client leaves.
+    fn spawn(&self, future: impl Future<Output = ()> + 'static);
+    /// Writes a line to the operator's log.
+    fn log(&self, line: &str);
+
+    /// The key of this hash; a copy that may be a minute old.
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable>;
+    /// The catalogue; a copy that may be a minute old.
+    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable>;
+    /// What is known of the candidates. Knowing nothing is no failure.
+    async fn health(&self) -> HealthView;
+    /// Notes what was seen of a candidate.
+    fn observe(&self, candidate: &CandidateId, seen: Observation);
+
+    /// Asks the account for a hold.
+    async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable>;
+    /// Settles a request; again is the same.
+    async fn settle(&self, account: &AccountId, settlement: Settlement) -> Result<(), Unavailable>;
+    /// Lets the hold of a long stream live on.
+    async fn checkpoint(&self, account: &AccountId, extension: Extension) -> Result<(), Unavailable>;
+    /// Writes the receipt of a request that was refused before any hold; again is the same.
+    async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable>;
+
+    /// Calls upstream. Dropping the future ends the call.
+    async fn send(&self, call: Call) -> Result<UpstreamResponse<Self::Body>, SendError>;
+    /// Reads an answer to its end.
+    async fn read_all(&self, body: Self::Body) -> Result<Vec<u8>, String>;
+}
+
+/// A call on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Where.
+    pub url: String,
+    /// With the first of these credentials that there is.
+    pub secrets: Vec<SecretName>,
+    /// The JSON to post; none is a GET.
+    pub body: Option<String>,
+}
+
+/// Upstream's answer, as far as it is known when its head arrived.
+#[derive(Debug)]
+pub struct UpstreamResponse<B> {
+    /// HTTP status.
+    pub status: u16,
+    /// When upstream asks to be called again, in seconds.
+    pub retry_after_s: Option<u64>,
+    /// The rest.
+    pub body: B,
+}
+
+/// Why nothing came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendError {
+    /// None of the channel's secrets is set.
+    NotConfigured,
+    /// No connection, or it broke; the text is for the log.
+    Connect(String),
+}

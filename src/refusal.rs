@@ -1,0 +1,201 @@
+//! Refusals: answers that are a clear no, with a public message, a next step, and a private detail for the log.
+//!
+//! What always holds: the table in [`Code::row`] is the only place that gives a case its status, code and type.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Every case in which we say no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Code {
+    InvalidApiKey,
+    InvalidAdminToken,
+    InsufficientBalance,
+    ModelNotAllowed,
+    RouteNotAllowed,
+    IpNotAllowed,
+    BudgetExceeded,
+    ModelNotFound,
+    NotFound,
+    MethodNotAllowed,
+    IdempotencyMismatch,
+    IdempotencyInFlight,
+    Conflict,
+    BodyTooLarge,
+    InvalidJson,
+    InvalidRequest,
+    InvalidCatalog,
+    RateLimitExceeded,
+    BalanceInFlight,
+    UpstreamRejected,
+    NoRouteAvailable,
+    NoRouteForNow,
+    ModelUnpriced,
+    Unavailable,
+}
+
+/// One row of the table: HTTP status, the public `code`, and OpenAI's `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// HTTP status.
+    pub status: u16,
+    /// `error.code`.
+    pub code: &'static str,
+    /// `error.type`.
+    pub kind: &'static str,
+}
+
+impl Code {
+    /// The table.
+    pub const fn row(self) -> Row {
+        let (status, code, kind) = match self {
+            Self::InvalidApiKey => (401, "invalid_api_key", "authentication_error"),
+            Self::InvalidAdminToken => (401, "invalid_admin_token", "authentication_error"),
+            Self::InsufficientBalance => (402, "insufficient_balance", "insufficient_quota"),
+            Self::ModelNotAllowed => (403, "model_not_allowed", "permission_error"),
+            Self::RouteNotAllowed => (403, "route_not_allowed", "permission_error"),
+            Self::IpNotAllowed => (403, "ip_not_allowed", "permission_error"),
+            Self::BudgetExceeded => (403, "budget_exceeded", "insufficient_quota"),
+            Self::ModelNotFound => (404, "model_not_found", "invalid_request_error"),
+            Self::NotFound => (404, "not_found", "invalid_request_error"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "invalid_request_error"),
+            Self::IdempotencyMismatch => (409, "idempotency_mismatch", "invalid_request_error"),
+            Self::IdempotencyInFlight => (409, "idempotency_in_flight", "conflict_error"),
+            Self::Conflict => (409, "conflict", "conflict_error"),
+            Self::BodyTooLarge => (413, "body_too_large", "invalid_request_error"),
+            Self::InvalidJson => (400, "invalid_json", "invalid_request_error"),
+            Self::InvalidRequest => (400, "invalid_request", "invalid_request_error"),
+            Self::InvalidCatalog => (400, "invalid_catalog", "invalid_request_error"),
+            Self::RateLimitExceeded => (429, "rate_limit_exceeded", "rate_limit_error"),
+            Self::BalanceInFlight => (429, "balance_in_flight", "rate_limit_error"),
+            Self::UpstreamRejected => (400, "upstream_rejected", "invalid_request_error"),
+            Self::NoRouteAvailable => (502, "no_route_available", "upstream_error"),
+            Self::NoRouteForNow => (503, "no_route_available", "upstream_error"),
+            Self::ModelUnpriced => (503, "model_unpriced", "server_error"),
+            Self::Unavailable => (503, "service_unavailable", "server_error"),
+        };
+        Row { status, code, kind }
+    }
+}
+
+/// A clear no.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Which case.
+    pub code: Code,
+    /// What is wrong, for the caller.
+    pub message: String,
+    /// The field that is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
+    /// What the caller can do now.
+    pub next_step: String,
+    /// Which limit said no: `account`, `key`, `project`, `upstream`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_source: Option<String>,
+    /// After how many seconds the same request may work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
+    /// The status that upstream gave, where the error is upstream's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    /// More facts for `error.metadata`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub facts: Map<String, Value>,
+    /// For the log only; it never reaches a caller or a row.
+    #[serde(skip)]
+    pub detail: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal with what is wrong and what to do.
+    pub fn new(code: Code, message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+            next_step: next_step.into(),
+            limit_source: None,
+            retry_after_s: None,
+            upstream_status: None,
+            facts: Map::new(),
+            detail: None,
+        }
+    }
+
+    /// The caller's request is wrong in this field.
+    pub fn invalid(param: &str, message: impl Into<String>) -> Self {
+        let next_step = format!("Correct `{param}` and send the request again.");
+        Self { param: Some(param.to_owned()), ..Self::new(Code::InvalidRequest, message, next_step) }
+    }
+
+    /// Something of ours does not answer; nothing was charged.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let refusal = Self::new(
+            Code::Unavailable,
+            "The gateway cannot reach its own records at the moment. Nothing was sent upstream and nothing was charged.",
+            "Send the request again in a few seconds.",
+        );
+        Self { detail: Some(detail.into()), ..refusal.retry_after(2) }
+    }
+
+    /// Names the field that is wrong.
+    pub fn param(mut self, param: &str) -> Self {
+        self.param = Some(param.to_owned());
+        self
+    }
+
+    /// Names the limit that said no.
+    pub fn limit(mut self, source: &str) -> Self {
+        self.limit_source = Some(source.to_owned());
+        self
+    }
+
+    /// Says when to come back.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Adds a fact to the metadata.
+    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// HTTP status: that of the table, or upstream's own for an error of upstream's.
+    pub fn status(&self) -> u16 {
+        self.upstream_status.filter(|_| self.code == Code::UpstreamRejected).unwrap_or(self.code.row().status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_tell_whether_to_try_again() {
+        for (code, status) in [
+            (Code::InvalidApiKey, 401),
+            (Code::InsufficientBalance, 402),
+            (Code::BudgetExceeded, 403),
+            (Code::ModelNotFound, 404),
+            (Code::IdempotencyMismatch, 409),
+            (Code::BodyTooLarge, 413),
+            (Code::RateLimitExceeded, 429),
+            (Code::BalanceInFlight, 429),
+            (Code::NoRouteAvailable, 502),
+            (Code::ModelUnpriced, 503),
+        ] {
+            assert_eq!(code.row().status, status);
+        }
+    }
+
+    #[test]
+    fn the_private_detail_is_never_written() {
+        let refusal = Refusal::unavailable("secret of the house");
+        assert!(!serde_json::to_string(&refusal).unwrap().contains("secret"));
+    }
+}

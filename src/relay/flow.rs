@@ -1,0 +1,203 @@
+//! The flow of a stream from upstream to the client, metered on the way and settled at its end, whichever end that is.
+//!
+//! What always holds: nothing is held back beyond the event that is still incomplete; a stream that upstream cut ends in an
+//! error event; a flow that is dropped was left by the client.
+
+use std::pin::Pin;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{Stream, StreamExt, unfold};
+
+use super::ticket::{Ending, Ticket, client_left};
+use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
+use crate::dialect::meter::{Meter, Progress};
+use crate::ports::Ports;
+use crate::time::Timestamp;
+
+/// How often a long stream tells the account what it relayed, in milliseconds; sooner where holds are short.
+const CHECKPOINT_MS: i64 = 20_000;
+/// How long a channel is read on after the client left, in milliseconds; the platform grants 30 seconds.
+const LONGEST_DRAIN_MS: i64 = 25_000;
+
+/// A stream on its way.
+pub struct Flow<P: Ports> {
+    /// Gone when the flow has ended.
+    open: Option<Open<P>>,
+    /// What the client gets first.
+    first: Vec<u8>,
+    timer: Pin<Box<dyn Future<Output = ()>>>,
+    timer_ms: u32,
+    active_at: Timestamp,
+    noted_at: Timestamp,
+}
+
+struct Open<P: Ports> {
+    ticket: Ticket<P>,
+    body: P::Body,
+    meter: Box<Meter>,
+    served: Served,
+    first_byte_ms: u64,
+    idle_timeout_ms: u32,
+    drains: bool,
+}
+
+/// What comes next of upstream.
+enum Next {
+    Bytes(Vec<u8>),
+    End,
+    Broke(&'static str),
+}
+
+impl<P: Ports> Flow<P> {
+    #[allow(clippy::too_many_arguments)] // All of them are the state of one stream.
+    pub fn new(
+        ticket: Ticket<P>,
+        body: P::Body,
+        meter: Box<Meter>,
+        served: Served,
+        first: Vec<u8>,
+        first_byte_ms: u64,
+        idle_timeout_ms: u32,
+        drains: bool,
+    ) -> Self {
+        let now = ticket.ports.now();
+        let every = CHECKPOINT_MS.min(ticket.hold_timeout_ms / 3).max(1);
+        let timer_ms = idle_timeout_ms.min(u32::try_from(every).unwrap_or(u32::MAX));
+        let timer = Box::pin(ticket.ports.sleep(timer_ms));
+        let open = Some(Open { ticket, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
+        Self { open, first, timer, timer_ms, active_at: now, noted_at: now }
+    }
+
+    /// The bytes for the client.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Vec<u8>, String>> {
+        unfold(self, |mut flow| async move { flow.step().await.map(|bytes| (Ok(bytes), flow)) })
+    }
+
+    /// The next bytes for the client; none after the end.
+    async fn step(&mut self) -> Option<Vec<u8>> {
+        let mut out = std::mem::take(&mut self.first);
+        loop {
+            let open = self.open.as_mut()?;
+            match open.meter.progress() {
+                Progress::Done => {
+                    self.complete();
+                    return Some(out);
+                }
+                Progress::Broken(error) => {
+                    let (message, code) = (format!("The provider broke off the answer: {}", error.message), error.code.clone());
+                    self.truncate(&message, code, &mut out);
+                    return Some(out);
+                }
+                Progress::Silent | Progress::Flowing if !out.is_empty() => return Some(out),
+                Progress::Silent | Progress::Flowing => {}
+            }
+            match self.next().await {
+                Next::Bytes(bytes) => self.open.as_mut()?.meter.push(&bytes, &mut out),
+                Next::End => {
+                    let meter = &mut self.open.as_mut()?.meter;
+                    meter.finish(&mut out);
+                    if matches!(meter.progress(), Progress::Silent | Progress::Flowing) {
+                        self.truncate("The provider ended the answer before it was complete.", None, &mut out);
+                        return Some(out);
+                    }
+                }
+                Next::Broke(message) => {
+                    self.truncate(message, None, &mut out);
+                    return Some(out);
+                }
+            }
+        }
+    }
+
+    /// Waits for upstream; on the way, notes what was relayed and notices silence.
+    async fn next(&mut self) -> Next {
+        loop {
+            let Some(open) = self.open.as_mut() else { return Next::End };
+            let ports = open.ticket.ports.clone();
+            match select(open.body.next(), &mut self.timer).await {
+                Either::Left((Some(Ok(bytes)), _)) => {
+                    self.active_at = ports.now();
+                    return Next::Bytes(bytes);
+                }
+                Either::Left((Some(Err(_)), _)) => return Next::Broke("The connection to the provider broke in the middle of the answer."),
+                Either::Left((None, _)) => return Next::End,
+                Either::Right(_) => {
+                    let now = ports.now();
+                    if now.since(self.active_at) >= u64::from(open.idle_timeout_ms) {
+                        return Next::Broke("The provider fell silent in the middle of the answer.");
+                    }
+                    if now.since(self.noted_at) >= u64::from(self.timer_ms) {
+                        self.noted_at = now;
+                        open.ticket.checkpoint(open.served.clone(), open.meter.usage().0);
+                    }
+                    self.timer = Box::pin(ports.sleep(self.timer_ms));
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            let outcome = open.outcome(Status::Completed);
+            open.ticket.settle(outcome, None);
+        }
+    }
+
+    fn truncate(&mut self, message: &str, provider_code: Option<String>, out: &mut Vec<u8>) {
+        if let Some(mut open) = self.open.take() {
+            open.meter.error_chunk("upstream_cut", message, out);
+            let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
+            let next_step = Some("Send the request again.".to_owned());
+            let outcome = Outcome { error: Some(error), next_step, ..open.outcome(Status::Truncated) };
+            open.ticket.settle(outcome, None);
+        }
+    }
+}
+
+impl<P: Ports> Open<P> {
+    fn outcome(&self, status: Status) -> Outcome {
+        let outcome = self.ticket.outcome(status, self.served.clone(), self.meter.usage(), Some(self.first_byte_ms));
+        Outcome { finish_reason: self.meter.finish_reason(), ..outcome }
+    }
+
+    fn left(&self) -> Outcome {
+        Outcome { error: Some(client_left()), ..self.outcome(Status::Aborted) }
+    }
+}
+
+impl<P: Ports> Drop for Flow<P> {
+    fn drop(&mut self) {
+        let Some(mut open) = self.open.take() else { return };
+        if !open.drains {
+            let outcome = open.left();
+            return open.ticket.settle(outcome, None);
+        }
+        if let Some(ending) = open.ticket.take_ending() {
+            let _ = ending.send(Ending::Drain(Box::new(Drain(open))));
+        }
+    }
+}
+
+/// What is left of a stream whose client is gone: read to its end, for its usage.
+pub struct Drain<P: Ports>(Open<P>);
+
+impl<P: Ports> Drain<P> {
+    /// Reads on, and says how the request ended.
+    pub async fn run(mut self) -> Settlement {
+        let ports = self.0.ticket.ports.clone();
+        let until = ports.now().plus(LONGEST_DRAIN_MS);
+        let mut timer = Box::pin(ports.sleep(u32::try_from(LONGEST_DRAIN_MS).unwrap_or(u32::MAX)));
+        let mut unread = Vec::new();
+        while ports.now() < until {
+            match select(self.0.body.next(), &mut timer).await {
+                Either::Left((Some(Ok(bytes)), _)) => self.0.meter.push(&bytes, &mut unread),
+                _ => break,
+            }
+            unread.clear();
+            if !matches!(self.0.meter.progress(), Progress::Silent | Progress::Flowing) {
+                break;
+            }
+        }
+        Settlement { request: self.0.ticket.request.clone(), outcome: self.0.left(), body: None }
+    }
+}

@@ -1,0 +1,236 @@
+//! The relay: one request, start to finish.
+//!
+//! Identify the caller and read the envelope; plan; hold; attempt in order until one answers; pass the answer on; settle.
+//!
+//! What always holds: nothing goes upstream before its hold is granted; nothing is tried again once a byte has reached the
+//! client; every request with a valid key ends in one settlement or one record of its refusal, on every way out, including
+//! the one on which the client just leaves.
+
+mod attempt;
+mod flow;
+mod prepare;
+mod reply;
+mod ticket;
+
+use std::future::Future;
+use std::net::IpAddr;
+
+use futures_util::future::join4;
+
+pub use prepare::{Leg, Prepared, Preparing, prepare};
+pub use reply::{Reply, ReplyBody, refusal_reply};
+
+use crate::account::{Facts, Granted, HoldAnswer, HoldRequest, Outcome, Replay, Status};
+use crate::id::{KeyHash, KeySecret, RequestId, sha256_hex};
+use crate::key::KeyRecord;
+use crate::ports::{Ports, Unavailable};
+use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
+use attempt::{Failure, Tried};
+use ticket::Ticket;
+
+/// A request with its headers read, and its body still on the way.
+pub struct Incoming<B> {
+    /// Such as `/v1/chat/completions`.
+    pub endpoint: &'static str,
+    /// What the caller presented.
+    pub credential: Option<String>,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
+    /// `x-tf-route`.
+    pub route: Option<String>,
+    /// `x-tf-run`.
+    pub run: Option<String>,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The body.
+    pub body: B,
+}
+
+/// Serves a chat request.
+pub async fn chat<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>) -> Reply {
+    let arrived = ports.now();
+    let request = RequestId::new(arrived, ports.random());
+    let hash = match credential_hash(incoming.credential.as_deref()) {
+        Ok(hash) => hash,
+        Err(refusal) => return refusal_reply(&refusal, &request, false),
+    };
+    let (key, catalog, health, body) = join4(ports.key(&hash), ports.catalog(), ports.health(), incoming.body).await;
+    let key = match key.map_err(unavailable).and_then(|key| valid_key(key, arrived)) {
+        Ok(key) => key,
+        Err(refusal) => return refusal_reply(&refusal, &request, false),
+    };
+    let catalog = match catalog {
+        Ok(catalog) => catalog,
+        Err(error) => return refusal_reply(&unavailable(error), &request, false),
+    };
+    let preparing = Preparing {
+        request,
+        arrived,
+        endpoint: incoming.endpoint,
+        address: incoming.address,
+        route: incoming.route,
+        run: incoming.run,
+        idempotency_key: incoming.idempotency_key,
+        catalog,
+        health,
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(refusal) => return refuse(&ports, preparing.facts(&key, None), &refusal),
+    };
+    serve(ports, preparing, key, &body).await
+}
+
+/// The hash of a credential that may be one of our keys.
+pub fn credential_hash(credential: Option<&str>) -> Result<KeyHash, Refusal> {
+    let Some(credential) = credential else {
+        let message = "No API key was sent.";
+        let next_step = "Send `Authorization: Bearer sk-tf-...` (or `x-api-key`, or `x-goog-api-key`).";
+        return Err(Refusal::new(Code::InvalidApiKey, message, next_step));
+    };
+    KeySecret::parse(credential).map(|secret| secret.hash()).ok_or_else(unknown_key)
+}
+
+/// The record of a key that is neither unknown, revoked nor expired. The account object has the last word on each request.
+pub fn valid_key(key: Option<KeyRecord>, now: Timestamp) -> Result<KeyRecord, Refusal> {
+    let key = key.ok_or_else(unknown_key)?;
+    if key.revoked_at.is_some() || key.policy.is_expired(now) {
+        return Err(Refusal::new(Code::InvalidApiKey, "This API key was revoked or has expired.", "Use another key, or create one."));
+    }
+    Ok(key)
+}
+
+fn unknown_key() -> Refusal {
+    let next_step = "Check that the whole key was copied, and that it is for this gateway.";
+    Refusal::new(Code::InvalidApiKey, "This API key is not known.", next_step)
+}
+
+/// Our own records did not answer.
+pub fn unavailable(Unavailable(detail): Unavailable) -> Refusal {
+    Refusal::unavailable(detail)
+}
+
+/// Answers a refusal that comes before any hold, and writes its receipt behind the answer.
+fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal) -> Reply {
+    let reply = refusal_reply(refusal, &facts.request, true).asked(&facts.requested_model);
+    let outcome = Outcome::unserved(Status::Refused, Vec::new(), refusal, ports.now().since(facts.created_at));
+    let outside = ports.clone();
+    ports.spawn(async move {
+        let account = facts.account.clone();
+        ticket::retried(&outside, "record a refusal", || outside.record_refused(&account, facts.clone(), outcome.clone())).await;
+    });
+    reply
+}
+
+/// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
+async fn serve<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
+    for _ in 0..2 {
+        let prepared = match prepare(&preparing, &key, body, ports.now()) {
+            Ok(prepared) => prepared,
+            Err(refusal) => return refuse(&ports, preparing.facts(&key, Some(body)), &refusal),
+        };
+        let idempotency = preparing.idempotency_key.as_ref().map(|text| {
+            let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
+            (claim, sha256_hex(&[preparing.endpoint.as_bytes(), b"\n", body]))
+        });
+        match run(&ports, &prepared, &key, idempotency).await {
+            Ran::Reply(reply) => return *reply,
+            Ran::Stale(current) => key = *current,
+        }
+    }
+    let refusal = Refusal::unavailable("the key changed twice during one request");
+    refusal_reply(&refusal, &preparing.request, false)
+}
+
+enum Ran {
+    Reply(Box<Reply>),
+    /// The account knows another version of the key.
+    Stale(Box<KeyRecord>),
+}
+
+impl From<Reply> for Ran {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(Box::new(reply))
+    }
+}
+
+async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idempotency: Option<(String, String)>) -> Ran {
+    let mut ticket: Option<Ticket<P>> = None;
+    let mut failures: Vec<Failure> = Vec::new();
+    let mut refused: Option<Refusal> = None;
+    let last = prepared.legs.len().saturating_sub(1);
+    for (index, leg) in prepared.legs.iter().enumerate() {
+        let request = HoldRequest {
+            leg: u32::try_from(index).unwrap_or(u32::MAX),
+            key_version: key.version,
+            bucket: leg.bucket.clone(),
+            amount: leg.quote,
+            timeout_ms: prepared.catalog.hold_timeout_ms,
+            idempotency: idempotency.clone(),
+            is_last: index == last,
+            facts: prepared.facts.clone(),
+        };
+        let granted: Granted = match ports.hold(&key.account, request).await {
+            Ok(HoldAnswer::Granted(granted)) => granted,
+            Ok(HoldAnswer::Stale(current)) if ticket.is_none() => return Ran::Stale(current),
+            Ok(HoldAnswer::Stale(_)) => break,
+            Ok(HoldAnswer::Replayed(replay)) => return replayed(prepared, replay).into(),
+            Ok(HoldAnswer::Refused(refusal)) => {
+                refused = Some(with_affordable(refusal, leg));
+                continue;
+            }
+            Err(error) => {
+                ports.log(&format!("hold: {}", error.0));
+                refused = Some(unavailable(error));
+                break;
+            }
+        };
+        let ticket = ticket.get_or_insert_with(|| Ticket::open(ports.clone(), prepared, idempotency.is_some()));
+        ticket.leg(&granted);
+        for quoted in &leg.attempts {
+            match attempt::attempt(ticket, prepared, quoted).await {
+                Tried::Answered(reply) => return Ran::Reply(reply),
+                Tried::Rejected(refusal) => return ticket.fail(prepared, &refusal).into(),
+                Tried::Failed(failure) => failures.push(failure),
+            }
+        }
+    }
+    match (ticket, refused) {
+        // Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
+        (None, Some(refusal)) => {
+            let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
+            refusal_reply(&refusal, &prepared.facts.request, has_receipt).asked(&prepared.facts.requested_model).into()
+        }
+        (None, None) => refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false).into(),
+        (Some(mut ticket), refused) => {
+            let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
+            ticket.fail(prepared, &refusal).into()
+        }
+    }
+}
+
+/// Tells how many output tokens the balance would cover.
+fn with_affordable(refusal: Refusal, leg: &Leg) -> Refusal {
+    if !matches!(refusal.code, Code::InsufficientBalance | Code::BalanceInFlight) {
+        return refusal;
+    }
+    let name = if refusal.code == Code::BalanceInFlight { "available" } else { "balance" };
+    let amount = refusal.facts.get(name).and_then(|text| text.as_str()).and_then(|text| crate::money::Money::parse(text).ok());
+    match amount.map(|amount| leg.affordable_output(amount)) {
+        Some(tokens) if tokens > 0 => refusal.fact("affordable_max_tokens", tokens),
+        _ => refusal,
+    }
+}
+
+/// Answers what an earlier request with the same idempotency key answered; for a stream, where to read what became of it.
+fn replayed(prepared: &Prepared<'_>, replay: Replay) -> Reply {
+    let is_kept = replay.body.is_some();
+    let body = replay.body.unwrap_or_else(|| {
+        let receipt = format!("/v1/receipts/{}", replay.request);
+        serde_json::json!({"object": "replay", "id": replay.request, "receipt": receipt}).to_string()
+    });
+    let reply = Reply::json(200, body).ids(&replay.request).asked(&prepared.facts.requested_model);
+    let reply = reply.header("x-tf-replayed", "true");
+    if is_kept { reply } else { reply.receipt_instead(replay.request) }
+}

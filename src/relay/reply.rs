@@ -1,0 +1,93 @@
+//! The answer to the client, still free of the platform.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+
+use crate::account::Rates;
+use crate::dialect::openai::error_body;
+use crate::id::RequestId;
+use crate::refusal::Refusal;
+
+/// The body of an answer.
+pub enum ReplyBody {
+    /// All at once.
+    Full(String),
+    /// As it arrives.
+    Stream(Pin<Box<dyn Stream<Item = Result<Vec<u8>, String>>>>),
+}
+
+/// An answer.
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers; names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: ReplyBody,
+    /// Answer with this receipt instead, if it can be read.
+    pub receipt_instead: Option<RequestId>,
+}
+
+impl Reply {
+    /// JSON.
+    pub fn json(status: u16, body: String) -> Self {
+        let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+        Self { status, headers, body: ReplyBody::Full(body), receipt_instead: None }
+    }
+
+    /// An event stream.
+    pub fn events(stream: impl Stream<Item = Result<Vec<u8>, String>> + 'static) -> Self {
+        let headers = vec![
+            ("content-type", "text/event-stream; charset=utf-8".to_owned()),
+            ("cache-control", "no-store, no-transform".to_owned()),
+            // Tells proxies in between not to hold the stream back.
+            ("x-accel-buffering", "no".to_owned()),
+        ];
+        Self { status: 200, headers, body: ReplyBody::Stream(Box::pin(stream)), receipt_instead: None }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Names the request, whose receipt has the same id.
+    pub fn ids(self, request: &RequestId) -> Self {
+        self.header("x-request-id", request.as_str()).header("x-generation-id", request.as_str())
+    }
+
+    /// Names the model as asked for.
+    pub fn asked(self, model: &str) -> Self {
+        if model.is_empty() { self } else { self.header("x-tf-model", model) }
+    }
+
+    /// Tells where the key stands with its limits.
+    pub fn rates(mut self, rates: &Rates) -> Self {
+        let mut three = |names: [&'static str; 3], counts: Option<(u64, u64)>| {
+            let Some((limit, left)) = counts else { return };
+            let values = [limit.to_string(), left.to_string(), format!("{}s", rates.reset_s)];
+            self.headers.extend(names.into_iter().zip(values));
+        };
+        three(["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"], rates.requests);
+        three(["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"], rates.tokens);
+        self
+    }
+
+    /// Asks for the receipt to be answered instead.
+    pub fn receipt_instead(mut self, request: RequestId) -> Self {
+        self.receipt_instead = Some(request);
+        self
+    }
+}
+
+/// The answer for a refusal, in OpenAI's envelope.
+pub fn refusal_reply(refusal: &Refusal, request: &RequestId, has_receipt: bool) -> Reply {
+    let receipt = Some(request).filter(|_| has_receipt);
+    let reply = Reply::json(refusal.status(), error_body(refusal, receipt)).ids(request);
+    match refusal.retry_after_s {
+        Some(seconds) => reply.header("retry-after", seconds.to_string()),
+        None => reply,
+    }
+}

@@ -1,0 +1,288 @@
+//! The ticket: what stands between a granted hold and its settlement.
+//!
+//! What always holds: from the grant on, exactly one message ends the request, also when the ticket is merely dropped because
+//! the client left. The task that acts on it was handed to the platform before anything went upstream.
+
+use std::future::Future;
+
+use futures_channel::oneshot;
+
+use super::flow::Drain;
+use super::prepare::{Prepared, Quoted, estimated_input};
+use super::reply::{Reply, refusal_reply};
+use crate::account::{Attempt, Checkpoint, Extension, Granted, Outcome, Rates, ReceiptError, Served, Settlement, Status};
+use crate::catalog::CutPolicy;
+use crate::id::{AccountId, RequestId};
+use crate::money::Money;
+use crate::ports::{Ports, Unavailable};
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+use crate::usage::{Usage, UsageSource};
+
+/// How often and after which pauses something is tried that must not be lost, in milliseconds: 25 seconds in all, since that
+/// is about what the platform grants after an answer.
+const PAUSES_MS: [u32; 5] = [100, 500, 2_000, 7_000, 15_000];
+
+/// How a request ends.
+pub enum Ending<P: Ports> {
+    /// Like this.
+    Settle(Box<Settlement>),
+    /// The client left, and the channel is read to its end first.
+    Drain(Box<Drain<P>>),
+}
+
+/// An open request.
+pub struct Ticket<P: Ports> {
+    pub ports: P,
+    pub account: AccountId,
+    pub request: RequestId,
+    pub arrived: Timestamp,
+    pub attempts: Vec<Attempt>,
+    /// Time spent in upstream calls, in milliseconds.
+    pub upstream_ms: u64,
+    /// What is set aside by the current leg.
+    pub hold: Money,
+    pub rates: Rates,
+    pub upstream_cut: CutPolicy,
+    pub hold_timeout_ms: i64,
+    pub keeps_body: bool,
+    in_flight: Option<InFlight>,
+    ending: Option<oneshot::Sender<Ending<P>>>,
+}
+
+/// A call that has not answered yet; for the case that the client leaves.
+struct InFlight {
+    attempt: Attempt,
+    served: Served,
+    usage: Usage,
+}
+
+impl<P: Ports> Ticket<P> {
+    /// Opens a ticket after the first grant.
+    pub fn open(ports: P, prepared: &Prepared<'_>, keeps_body: bool) -> Self {
+        let (sender, receiver) = oneshot::channel::<Ending<P>>();
+        let account = prepared.facts.account.clone();
+        let (outside, payer) = (ports.clone(), account.clone());
+        ports.spawn(async move {
+            let settlement = match receiver.await {
+                Ok(Ending::Settle(settlement)) => *settlement,
+                Ok(Ending::Drain(drain)) => drain.run().await,
+                // The ticket always sends before it goes; the hold's deadline covers the impossible.
+                Err(oneshot::Canceled) => return,
+            };
+            retried(&outside, "settle", || outside.settle(&payer, settlement.clone())).await;
+        });
+        Self {
+            ports,
+            account,
+            request: prepared.facts.request.clone(),
+            arrived: prepared.facts.created_at,
+            attempts: Vec::new(),
+            upstream_ms: 0,
+            hold: Money::ZERO,
+            rates: Rates::default(),
+            upstream_cut: prepared.catalog.upstream_cut,
+            hold_timeout_ms: prepared.catalog.hold_timeout_ms,
+            keeps_body,
+            in_flight: None,
+            ending: Some(sender),
+        }
+    }
+
+    /// Notes what the next attempts are covered by.
+    pub fn leg(&mut self, granted: &Granted) {
+        self.hold = granted.amount;
+        self.rates = granted.rates;
+    }
+
+    /// Notes that a call goes out.
+    pub fn dispatch(&mut self, prepared: &Prepared<'_>, quoted: &Quoted, attempt: Attempt) -> Served {
+        let planned = &quoted.planned;
+        let is_crossing = prepared.legs.first().is_some_and(|first| first.bucket != planned.bucket);
+        let route = planned.route.as_str();
+        let why = match (is_crossing, self.attempts.is_empty()) {
+            (true, _) => format!(
+                "`{}` paid, because the {route} route served the request after every earlier route failed or was not covered, and the key may cross routes.",
+                planned.bucket
+            ),
+            (false, true) => format!("`{}` paid, because it is the balance of the {route} route, which served the request.", planned.bucket),
+            (false, false) => format!(
+                "`{}` paid, because it is the balance of the {route} route, whose {} served the request after {} failed attempt(s).",
+                planned.bucket,
+                if planned.candidate.tier == 0 { "primary tier" } else { "backup" },
+                self.attempts.len()
+            ),
+        };
+        let served = Served {
+            model: planned.model.id.clone(),
+            upstream_model: planned.candidate.upstream_model.clone(),
+            route: planned.route,
+            channel: planned.candidate.channel.clone(),
+            bucket: planned.bucket.clone(),
+            price: (*planned.price).clone(),
+            why,
+        };
+        let usage = Usage { input: estimated_input(&prepared.envelope, &planned.model), ..Usage::default() };
+        self.in_flight = Some(InFlight { attempt, served: served.clone(), usage });
+        served
+    }
+
+    /// Notes what became of a call.
+    pub fn note(&mut self, attempt: Attempt) {
+        self.in_flight = None;
+        self.upstream_ms = self.upstream_ms.saturating_add(attempt.latency_ms);
+        self.attempts.push(attempt);
+    }
+
+    /// The outcome of a request that somebody answered.
+    pub fn outcome(&self, status: Status, served: Served, usage: (Usage, UsageSource), first_byte_ms: Option<u64>) -> Outcome {
+        Outcome {
+            status,
+            served: Some(served),
+            attempts: self.attempts.clone(),
+            usage: usage.0,
+            usage_source: usage.1,
+            upstream_cut: self.upstream_cut,
+            finish_reason: None,
+            error: None,
+            next_step: None,
+            first_byte_ms,
+            latency_ms: self.ports.now().since(self.arrived),
+        }
+    }
+
+    /// Ends the request.
+    pub fn settle(&mut self, outcome: Outcome, body: Option<String>) {
+        self.in_flight = None;
+        let body = body.filter(|_| self.keeps_body);
+        let settlement = Settlement { request: self.request.clone(), outcome, body };
+        if let Some(ending) = self.take_ending() {
+            // The receiving task lives as long as the request does.
+            let _ = ending.send(Ending::Settle(Box::new(settlement)));
+        }
+    }
+
+    /// Hands the request over; this one no longer ends it.
+    pub fn take_over(&mut self) -> Self {
+        self.in_flight = None;
+        Self {
+            ports: self.ports.clone(),
+            account: self.account.clone(),
+            request: self.request.clone(),
+            arrived: self.arrived,
+            attempts: std::mem::take(&mut self.attempts),
+            upstream_ms: self.upstream_ms,
+            hold: self.hold,
+            rates: self.rates,
+            upstream_cut: self.upstream_cut,
+            hold_timeout_ms: self.hold_timeout_ms,
+            keeps_body: self.keeps_body,
+            in_flight: None,
+            ending: self.ending.take(),
+        }
+    }
+
+    /// The only way to end the request; without it, this one no longer does.
+    pub fn take_ending(&mut self) -> Option<oneshot::Sender<Ending<P>>> {
+        self.ending.take()
+    }
+
+    /// Whether the request is still to be ended.
+    pub fn is_open(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Ends a request that nobody answered, and answers the client.
+    pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
+        let outcome = Outcome::unserved(Status::Failed, self.attempts.clone(), refusal, self.ports.now().since(self.arrived));
+        self.settle(outcome, None);
+        let reply = refusal_reply(refusal, &self.request, true).asked(&prepared.facts.requested_model).rates(&self.rates);
+        match self.attempts.last() {
+            Some(last) => self.account_for(reply, last),
+            None => reply,
+        }
+    }
+
+    /// Headers that tell who answered, who paid, and what it took.
+    pub fn account_for(&self, reply: Reply, last: &Attempt) -> Reply {
+        let attempts = self.attempts.iter().filter(|attempt| attempt.dispatched).count();
+        let overhead = self.ports.now().since(self.arrived).saturating_sub(self.upstream_ms);
+        reply
+            .header("x-tf-upstream-model", last.upstream_model.clone())
+            .header("x-tf-route", last.route.as_str())
+            .header("x-tf-channel", last.channel.as_str())
+            .header("x-tf-bucket", last.bucket.as_str())
+            .header("x-tf-attempts", attempts.to_string())
+            .header("x-tf-overhead-ms", overhead.to_string())
+    }
+
+    /// Tells the account that a long stream is alive.
+    pub fn checkpoint(&self, served: Served, usage: Usage) {
+        let (outside, account) = (self.ports.clone(), self.account.clone());
+        let checkpoint = Checkpoint { served, attempts: self.attempts.clone(), usage };
+        let extension = Extension { request: self.request.clone(), checkpoint, timeout_ms: self.hold_timeout_ms };
+        self.ports.spawn(async move {
+            // The next one comes soon; a lost one is no loss.
+            if let Err(error) = outside.checkpoint(&account, extension).await {
+                outside.log(&format!("checkpoint: {}", error.0));
+            }
+        });
+    }
+}
+
+impl<P: Ports> Drop for Ticket<P> {
+    fn drop(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        let latency_ms = self.ports.now().since(self.arrived);
+        let outcome = match self.in_flight.take() {
+            Some(InFlight { attempt, served, usage }) => {
+                let latency_ms = self.ports.now().since(attempt.started_at);
+                self.note(Attempt { latency_ms, ..attempt });
+                self.outcome(Status::Aborted, served, (usage, UsageSource::Estimated), None)
+            }
+            None => Outcome { latency_ms, ..self.nobody() },
+        };
+        self.settle(Outcome { error: Some(client_left()), ..outcome }, None);
+    }
+}
+
+impl<P: Ports> Ticket<P> {
+    /// The outcome of a request that the client left before anybody was called.
+    fn nobody(&self) -> Outcome {
+        Outcome {
+            status: Status::Aborted,
+            served: None,
+            attempts: self.attempts.clone(),
+            usage: Usage::default(),
+            usage_source: UsageSource::None,
+            upstream_cut: self.upstream_cut,
+            finish_reason: None,
+            error: None,
+            next_step: None,
+            first_byte_ms: None,
+            latency_ms: 0,
+        }
+    }
+}
+
+/// What a receipt says when the client left.
+pub fn client_left() -> ReceiptError {
+    let message = "The client closed the connection before the answer was complete.".to_owned();
+    ReceiptError { code: "client_left".to_owned(), message, provider_code: None }
+}
+
+/// Tries something that must not be lost, until it is done or the time that the platform grants is over.
+pub async fn retried<P: Ports, F: Future<Output = Result<(), Unavailable>>>(ports: &P, what: &str, mut action: impl FnMut() -> F) {
+    for pause_ms in PAUSES_MS.into_iter().map(Some).chain([None]) {
+        match action().await {
+            Ok(()) => return,
+            Err(error) => ports.log(&format!("{what}: {}", error.0)),
+        }
+        match pause_ms {
+            Some(ms) => ports.sleep(ms).await,
+            None => ports.log(&format!("{what}: given up; the hold's deadline settles it")),
+        }
+    }
+}

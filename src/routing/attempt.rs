@@ -1,0 +1,100 @@
+//! What an upstream's answer means: serve it, hand it to the client as its own error, or go to the next candidate.
+
+use serde::{Deserialize, Serialize};
+
+/// Why an attempt did not lead to an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// No connection, or it broke before the first byte.
+    Connect,
+    /// No first byte in time.
+    Timeout,
+    /// 429, or upstream says that it is overloaded.
+    Load,
+    /// 5xx and other failures of the server.
+    Server,
+    /// 401, 402, 403: upstream does not accept our credential, or our account there.
+    Credential,
+    /// 404: upstream does not know the model.
+    NotFound,
+    /// Something that is not an answer: HTML, an error with status 200, an empty stream.
+    Unreadable,
+    /// We have no credential for this channel.
+    NotConfigured,
+}
+
+impl FailureKind {
+    /// Whether one is enough to know.
+    pub const fn is_certain(self) -> bool {
+        matches!(self, Self::Credential | Self::NotFound | Self::NotConfigured)
+    }
+
+    /// As in receipts and error metadata.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Load => "load",
+            Self::Server => "server",
+            Self::Credential => "credential",
+            Self::NotFound => "not_found",
+            Self::Unreadable => "unreadable",
+            Self::NotConfigured => "not_configured",
+        }
+    }
+}
+
+/// What to do with a status that upstream answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Read the body; it should be an answer.
+    Read,
+    /// The request is at fault; no other candidate would answer better.
+    Client,
+    /// The next candidate.
+    Next(FailureKind),
+}
+
+/// What an HTTP status of upstream means.
+pub const fn classify(status: u16) -> Verdict {
+    match status {
+        200..=299 => Verdict::Read,
+        401..=403 => Verdict::Next(FailureKind::Credential),
+        404 => Verdict::Next(FailureKind::NotFound),
+        408 => Verdict::Next(FailureKind::Timeout),
+        429 => Verdict::Next(FailureKind::Load),
+        400 | 405..=428 | 430..=499 => Verdict::Client,
+        _ => Verdict::Next(FailureKind::Server),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_errors_are_not_tried_elsewhere() {
+        for status in [400, 409, 413, 415, 422] {
+            assert_eq!(classify(status), Verdict::Client, "{status}");
+        }
+    }
+
+    #[test]
+    fn upstreams_errors_are() {
+        for (status, kind) in [
+            (302, FailureKind::Server),
+            (401, FailureKind::Credential),
+            (402, FailureKind::Credential),
+            (403, FailureKind::Credential),
+            (404, FailureKind::NotFound),
+            (408, FailureKind::Timeout),
+            (429, FailureKind::Load),
+            (500, FailureKind::Server),
+            (503, FailureKind::Server),
+            (529, FailureKind::Server),
+        ] {
+            assert_eq!(classify(status), Verdict::Next(kind), "{status}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Routing: who serves a request, and what becomes of an attempt.
+//!
+//! What always holds: [`plan`] is the only code that decides who serves a request. The relay, the list of models and the
+//! route explanation all call it, so they cannot disagree.
+//!
+//! Deliberately absent: bytes, HTTP and balances.
+
+pub mod attempt;
+pub mod health;
+mod plan;
+
+pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, plan};

@@ -1,0 +1,128 @@
+//! Time: a moment in UTC and the periods of budgets. Never read here: the clock is an argument.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+use time::{Date, Duration, OffsetDateTime, Time};
+
+/// A moment, in milliseconds since 1970 in UTC. In JSON it is RFC 3339 text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since 1970.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Reads RFC 3339, any offset.
+    pub fn parse(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
+    }
+
+    /// This moment and `millis` more.
+    pub const fn plus(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds from `earlier` to here; zero if it is not earlier.
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    fn date_time(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0).saturating_mul(1_000_000))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    fn from_date(date: Date) -> Self {
+        Self(date.with_time(Time::MIDNIGHT).assume_utc().unix_timestamp().saturating_mul(1000))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.date_time().format(&Rfc3339).unwrap_or_default())
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Self::parse(&text).ok_or("must be a time in RFC 3339, such as 2026-12-31T00:00:00Z")
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(moment: Timestamp) -> Self {
+        moment.to_string()
+    }
+}
+
+/// How long a budget counts before it starts again, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    /// Never starts again.
+    Total,
+    /// From midnight.
+    Day,
+    /// From the first of the month.
+    Month,
+}
+
+impl Period {
+    /// When the period that contains `now` began.
+    pub fn start(self, now: Timestamp) -> Timestamp {
+        let date = now.date_time().date();
+        match self {
+            Self::Total => Timestamp(i64::MIN),
+            Self::Day => Timestamp::from_date(date),
+            Self::Month => Timestamp::from_date(date.replace_day(1).unwrap_or(date)),
+        }
+    }
+
+    /// When the period that contains `now` ends; none if it never does.
+    pub fn end(self, now: Timestamp) -> Option<Timestamp> {
+        let date = now.date_time().date();
+        match self {
+            Self::Total => None,
+            Self::Day => date.next_day().map(Timestamp::from_date),
+            Self::Month => {
+                let first = date.replace_day(1).unwrap_or(date);
+                let next = first.checked_add(Duration::days(31))?;
+                next.replace_day(1).ok().map(Timestamp::from_date)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        let moment = Timestamp::parse("2026-11-22T15:20:07.125+02:00").unwrap();
+        assert_eq!(moment.to_string(), "2026-11-22T13:20:07.125Z");
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn periods_begin_and_end_in_utc() {
+        let now = Timestamp::parse("2026-12-31T23:59:59.999Z").unwrap();
+        assert_eq!(Period::Day.start(now).to_string(), "2026-12-31T00:00:00Z");
+        assert_eq!(Period::Day.end(now).unwrap().to_string(), "2027-01-01T00:00:00Z");
+        assert_eq!(Period::Month.start(now).to_string(), "2026-12-01T00:00:00Z");
+        assert_eq!(Period::Month.end(now).unwrap().to_string(), "2027-01-01T00:00:00Z");
+        assert_eq!(Period::Total.end(now), None);
+    }
+}
