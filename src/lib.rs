@@ -15,3 +15,7 @@ pub mod routing;
 pub mod dialect;
 pub mod ports;
 pub mod relay;
+pub mod probe;
+pub mod api;
+#[cfg(target_arch = "wasm32")]
+pub mod cloudflare;

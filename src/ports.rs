@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use futures_util::Stream;
 
-use crate::account::{Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
-use crate::catalog::Catalog;
+use crate::account::{AccountRecord, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
+use crate::catalog::{Catalog, UpstreamHosts};
 use crate::id::{AccountId, KeyHash, SecretName};
 use crate::key::KeyRecord;
+use crate::probe::ProbeResult;
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
@@ -55,6 +56,27 @@ pub trait Ports: Clone + 'static {
     async fn send(&self, call: Call) -> Result<UpstreamResponse<Self::Body>, SendError>;
     /// Reads an answer to its end.
     async fn read_all(&self, body: Self::Body) -> Result<Vec<u8>, String>;
+}
+
+/// The outside as the account's owner and the operator see it.
+#[allow(async_fn_in_trait)]
+pub trait Records: Ports {
+    /// Says something to an account.
+    async fn command(&self, account: &AccountId, command: Command) -> Result<Answer, Unavailable>;
+    /// Accounts by id, from the searchable copy.
+    async fn accounts(&self, after: Option<&str>, limit: u32) -> Result<Vec<AccountRecord>, Unavailable>;
+    /// Puts a key's record where requests look it up.
+    async fn publish_key(&self, record: &KeyRecord) -> Result<(), Unavailable>;
+    /// The catalogue's document as it is published now.
+    async fn catalog_document(&self) -> Result<Option<String>, Unavailable>;
+    /// Publishes a checked catalogue.
+    async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable>;
+    /// Publishes what probes found, and keeps it.
+    async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable>;
+    /// Where channels may be.
+    fn hosts(&self) -> UpstreamHosts;
+    /// The operator's token; without one, administration is off.
+    fn admin_token(&self) -> Option<String>;
 }
 
 /// A call on a channel.

@@ -14,6 +14,7 @@
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
 
 mod books;
+mod command;
 mod hold;
 mod manage;
 mod receipt;
@@ -21,6 +22,7 @@ mod settle;
 mod tally;
 
 pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, ProjectBook, Row};
+pub use command::{Answer, BalanceView, Command, LedgerFilter, OpenHold, Overview, Page, Query, ReceiptFilter};
 pub use hold::{Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay, hold};
 pub use manage::{
     AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord, adjust, change_key, open_account, put_key, put_project,

@@ -52,6 +52,12 @@ impl Catalog {
         check::catalog(json, hosts)
     }
 
+    /// The same catalogue under another version.
+    #[must_use]
+    pub fn with_version(self, version: u64) -> Self {
+        Self { version, ..self }
+    }
+
     /// The model of this name or alias.
     pub fn model(&self, name: &str) -> Option<&Rc<Model>> {
         let name = ModelName::parse(name)?;

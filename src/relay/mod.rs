@@ -223,14 +223,12 @@ fn with_affordable(refusal: Refusal, leg: &Leg) -> Refusal {
     }
 }
 
-/// Answers what an earlier request with the same idempotency key answered; for a stream, where to read what became of it.
+/// Answers what an earlier request with the same idempotency key answered. Of a stream, its receipt is the answer.
 fn replayed(prepared: &Prepared<'_>, replay: Replay) -> Reply {
-    let is_kept = replay.body.is_some();
-    let body = replay.body.unwrap_or_else(|| {
-        let receipt = format!("/v1/receipts/{}", replay.request);
-        serde_json::json!({"object": "replay", "id": replay.request, "receipt": receipt}).to_string()
-    });
-    let reply = Reply::json(200, body).ids(&replay.request).asked(&prepared.facts.requested_model);
-    let reply = reply.header("x-tf-replayed", "true");
-    if is_kept { reply } else { reply.receipt_instead(replay.request) }
+    let Replay { request, body } = replay;
+    let is_kept = body.is_some();
+    let mut reply = Reply::json(200, body.unwrap_or_else(|| serde_json::json!({"id": request}).to_string()));
+    reply = reply.ids(&request).asked(&prepared.facts.requested_model).header("x-tf-replayed", "true");
+    reply.replay_of = (!is_kept).then(|| (prepared.facts.account.clone(), request));
+    reply
 }

@@ -6,7 +6,7 @@ use futures_util::Stream;
 
 use crate::account::Rates;
 use crate::dialect::openai::error_body;
-use crate::id::RequestId;
+use crate::id::{AccountId, RequestId};
 use crate::refusal::Refusal;
 
 /// The body of an answer.
@@ -25,15 +25,15 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: ReplyBody,
-    /// Answer with this receipt instead, if it can be read.
-    pub receipt_instead: Option<RequestId>,
+    /// The account and the request that this answers once more; its receipt is the answer.
+    pub replay_of: Option<(AccountId, RequestId)>,
 }
 
 impl Reply {
     /// JSON.
     pub fn json(status: u16, body: String) -> Self {
         let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
-        Self { status, headers, body: ReplyBody::Full(body), receipt_instead: None }
+        Self { status, headers, body: ReplyBody::Full(body), replay_of: None }
     }
 
     /// An event stream.
@@ -44,7 +44,7 @@ impl Reply {
             // Tells proxies in between not to hold the stream back.
             ("x-accel-buffering", "no".to_owned()),
         ];
-        Self { status: 200, headers, body: ReplyBody::Stream(Box::pin(stream)), receipt_instead: None }
+        Self { status: 200, headers, body: ReplyBody::Stream(Box::pin(stream)), replay_of: None }
     }
 
     /// Adds a header.
@@ -72,12 +72,6 @@ impl Reply {
         };
         three(["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"], rates.requests);
         three(["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"], rates.tokens);
-        self
-    }
-
-    /// Asks for the receipt to be answered instead.
-    pub fn receipt_instead(mut self, request: RequestId) -> Self {
-        self.receipt_instead = Some(request);
         self
     }
 }

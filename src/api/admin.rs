@@ -1,0 +1,335 @@
+//! Administration: accounts, projects, keys, adjustments, the catalogue, health. For the bearer of the operator's token.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Request, ok, owner, with_status};
+use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, ProjectRecord, Query};
+use crate::catalog::Catalog;
+use crate::dialect::json::{Edit, Object};
+use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
+use crate::key::{Budget, KeyRecord, Policy};
+use crate::money::Money;
+use crate::ports::Records;
+use crate::probe;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Reply, unavailable};
+
+const LONGEST_NAME: usize = 200;
+
+/// Answers a request under `/admin/v1/`.
+pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    request: Request<B>,
+    path: &str,
+) -> Result<Reply, Refusal> {
+    authorize(ports, request.credential.as_deref())?;
+    let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
+    let method = request.method.clone();
+    match (method.as_str(), parts.as_slice()) {
+        ("POST", ["accounts"]) => open_account(ports, read(request.body).await?).await,
+        ("GET", ["accounts"]) => list_accounts(ports, &request).await,
+        ("GET", ["accounts", account]) => show_account(ports, &account_id(account)?).await,
+        ("POST", ["accounts", account, "projects"]) => put_project(ports, account_id(account)?, read(request.body).await?).await,
+        ("GET", ["accounts", account, "projects"]) => list(ports, &account_id(account)?, Query::Projects).await,
+        ("POST", ["accounts", account, "keys"]) => make_key(ports, account_id(account)?, read(request.body).await?).await,
+        ("GET", ["accounts", account, "keys"]) => list(ports, &account_id(account)?, Query::Keys).await,
+        ("PATCH", ["accounts", account, "keys", key]) => change_key(ports, account_id(account)?, key, read(request.body).await?).await,
+        ("DELETE", ["accounts", account, "keys", key]) => revoke_key(ports, account_id(account)?, key).await,
+        ("POST", ["accounts", account, "adjustments"]) => {
+            let id = request.idempotency_key.clone();
+            adjust(ports, account_id(account)?, id, read(request.body).await?).await
+        }
+        ("GET", ["catalog"]) => show_catalog(ports).await,
+        ("PUT", ["catalog"]) => publish_catalog(ports, request.body.await?).await,
+        ("GET", ["health"]) => health(ports).await,
+        ("POST", ["probe"]) => probe_now(ports).await,
+        _ => Err(Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.")),
+    }
+}
+
+/// Without a token of the operator's there is no administration, and nothing tells that there could be.
+fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
+    let Some(token) = ports.admin_token().filter(|token| !token.is_empty()) else {
+        return Err(Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation."));
+    };
+    // Hashes are of equal length, so that the comparison tells nothing, not even a length.
+    let (theirs, ours) = (Sha256::digest(credential.unwrap_or_default().as_bytes()), Sha256::digest(token.as_bytes()));
+    if bool::from(theirs.as_slice().ct_eq(ours.as_slice())) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::InvalidAdminToken, "This is not the operator's token.", "Send `Authorization: Bearer <ADMIN_TOKEN>`."))
+}
+
+async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<T, Refusal> {
+    let body = body.await?;
+    let body = if body.trim_ascii().is_empty() { b"{}".as_slice() } else { body.as_slice() };
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() { Code::InvalidRequest } else { Code::InvalidJson };
+        Refusal::new(code, format!("The request body is not valid: {error}."), "Correct the field and send the request again.")
+    })
+}
+
+fn account_id(text: &str) -> Result<AccountId, Refusal> {
+    AccountId::parse(text).ok_or_else(|| Refusal::invalid("account", "The account's id has characters that no id has."))
+}
+
+fn name(param: &str, text: String) -> Result<String, Refusal> {
+    let is_name = !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control);
+    if is_name { Ok(text) } else { Err(Refusal::invalid(param, format!("`{param}` must be 1 to {LONGEST_NAME} characters."))) }
+}
+
+/// Says something to an account that can be refused.
+async fn command<P: Records>(ports: &P, account: &AccountId, command: Command) -> Result<Answer, Refusal> {
+    match ports.command(account, command).await.map_err(unavailable)? {
+        Answer::Refused(refusal) => Err(refusal),
+        answer => Ok(answer),
+    }
+}
+
+/// Lets the searchable copy follow at once, so that lists show what was just made. If it cannot, it follows later.
+async fn flush<P: Records>(ports: &P, account: &AccountId) {
+    if let Err(error) = ports.command(account, Command::Flush).await {
+        ports.log(&format!("flush: {}", error.0));
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAccount {
+    id: Option<AccountId>,
+    name: String,
+}
+
+async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, Refusal> {
+    let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
+    let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
+    if let Some(known) = owner::overview(ports, &id).await?.account {
+        let refusal = Refusal::new(Code::Conflict, format!("There is already an account `{id}`."), "Choose another id, or leave it out.");
+        return Err(refusal.param("id").fact("name", known.name));
+    }
+    command(ports, &id, Command::Open(record)).await?;
+    flush(ports, &id).await;
+    let Reply { headers, body, replay_of, .. } = show_account(ports, &id).await?;
+    Ok(Reply { status: 201, headers, body, replay_of })
+}
+
+async fn show_account<P: Records>(ports: &P, id: &AccountId) -> Result<Reply, Refusal> {
+    let catalog = ports.catalog().await.ok();
+    ok(&account_view(ports, id, catalog.as_deref()).await?)
+}
+
+async fn account_view<P: Records>(ports: &P, id: &AccountId, catalog: Option<&Catalog>) -> Result<Value, Refusal> {
+    let overview = owner::overview(ports, id).await?;
+    let Some(account) = &overview.account else {
+        return Err(Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts."));
+    };
+    let balances = catalog.map_or_else(|| json!(overview.balances), |catalog| json!(owner::balances(&overview, catalog)));
+    Ok(json!({"id": account.id, "name": account.name, "created_at": account.created_at, "balances": balances}))
+}
+
+async fn list_accounts<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
+    let limit = request.param("limit").map_or(Ok(20), str::parse).ok().filter(|limit| (1..=50).contains(limit));
+    let limit: u32 = limit.ok_or_else(|| Refusal::invalid("limit", "`limit` must be a whole number from 1 to 50."))?;
+    let records = ports.accounts(request.param("after"), limit).await.map_err(unavailable)?;
+    let catalog = ports.catalog().await.ok();
+    let mut data = Vec::new();
+    for record in &records {
+        data.push(account_view(ports, &record.id, catalog.as_deref()).await?);
+    }
+    let is_full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
+    ok(&json!({"data": data, "next": records.last().filter(|_| is_full).map(|record| &record.id)}))
+}
+
+async fn list<P: Records>(ports: &P, account: &AccountId, query: Query) -> Result<Reply, Refusal> {
+    let rows = owner::rows(ports, account, query).await?;
+    let data: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
+    ok(&json!({"data": data, "next": null}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewProject {
+    id: Option<ProjectId>,
+    name: String,
+    #[serde(default)]
+    budgets: Vec<Budget>,
+}
+
+async fn put_project<P: Records>(ports: &P, account: AccountId, new: NewProject) -> Result<Reply, Refusal> {
+    let id = new.id.unwrap_or_else(|| ProjectId::new(ports.now(), ports.random()));
+    let name = name("name", new.name)?;
+    check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
+    let record = ProjectRecord { id, account: account.clone(), name, budgets: new.budgets, created_at: ports.now() };
+    command(ports, &account, Command::PutProject(record.clone())).await?;
+    flush(ports, &account).await;
+    with_status(201, &record)
+}
+
+#[derive(Deserialize)]
+struct NewKey {
+    project: Option<ProjectId>,
+    label: String,
+    /// The rest is the policy, which knows its own fields.
+    #[serde(flatten)]
+    policy: Map<String, Value>,
+}
+
+async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Result<Reply, Refusal> {
+    let policy: Policy = serde_json::from_value(Value::Object(new.policy)).map_err(|error| {
+        Refusal::new(Code::InvalidRequest, format!("The key is not valid: {error}."), "Correct the field and send the request again.")
+    })?;
+    check_buckets(ports, policy.budgets.iter().map(|budget| &budget.bucket)).await?;
+    let mut random = [0_u8; 24];
+    let bits = [ports.random().to_le_bytes(), ports.random().to_le_bytes()].concat();
+    random.iter_mut().zip(bits).for_each(|(to, from)| *to = from);
+    let secret = KeySecret::new(random);
+    let record = KeyRecord {
+        id: KeyId::new(ports.now(), ports.random()),
+        hash: secret.hash(),
+        account: account.clone(),
+        project: new.project.unwrap_or_else(ProjectId::first),
+        label: name("label", new.label)?,
+        version: 1,
+        created_at: ports.now(),
+        revoked_at: None,
+        policy,
+    };
+    command(ports, &account, Command::PutKey(Box::new(record.clone()))).await?;
+    ports.publish_key(&record).await.map_err(unavailable)?;
+    flush(ports, &account).await;
+    let mut view = key_view(&record);
+    if let Some(fields) = view.as_object_mut() {
+        fields.insert("secret".to_owned(), secret.reveal().into());
+    }
+    with_status(201, &view)
+}
+
+/// A key for the operator: everything but the hash.
+fn key_view(record: &KeyRecord) -> Value {
+    json!({
+        "id": record.id, "account": record.account, "project": record.project, "label": record.label, "version": record.version,
+        "created_at": record.created_at, "revoked_at": record.revoked_at, "policy": record.policy,
+    })
+}
+
+async fn change_key<P: Records>(ports: &P, account: AccountId, key: &str, mut fields: Map<String, Value>) -> Result<Reply, Refusal> {
+    let label = match fields.remove("label") {
+        None => None,
+        Some(Value::String(text)) => Some(name("label", text)?),
+        Some(_) => return Err(Refusal::invalid("label", "`label` must be text.")),
+    };
+    apply_change(ports, account, key, KeyChange { policy: fields, label, revoke: false }).await
+}
+
+async fn revoke_key<P: Records>(ports: &P, account: AccountId, key: &str) -> Result<Reply, Refusal> {
+    apply_change(ports, account, key, KeyChange { policy: Map::new(), label: None, revoke: true }).await
+}
+
+async fn apply_change<P: Records>(ports: &P, account: AccountId, key: &str, change: KeyChange) -> Result<Reply, Refusal> {
+    let not_found = || Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys.");
+    let key = KeyId::parse(key).ok_or_else(not_found)?;
+    let Answer::Key(record) = command(ports, &account, Command::ChangeKey(key, change)).await? else {
+        return Err(Refusal::unavailable("a changed key was not answered"));
+    };
+    // The account has decided; the copy that requests look up follows, and until it does the account still has the last word.
+    if let Err(error) = ports.publish_key(&record).await {
+        ports.log(&format!("publish key: {}", error.0));
+    }
+    flush(ports, &account).await;
+    ok(&key_view(&record))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewAdjustment {
+    bucket: BucketId,
+    amount: Money,
+    reason: String,
+    author: Option<String>,
+}
+
+async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, new: NewAdjustment) -> Result<Reply, Refusal> {
+    check_buckets(ports, [&new.bucket].into_iter()).await?;
+    let id = id.map_or_else(|| format!("adj-{:032x}", ports.random()), |key| format!("adj-key-{}", crate::id::sha256_hex(&[key.as_bytes()])));
+    let reason = name("reason", new.reason)?;
+    let author = name("author", new.author.unwrap_or_else(|| "admin".to_owned()))?;
+    let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author };
+    command(ports, &account, Command::Adjust(adjustment.clone())).await?;
+    flush(ports, &account).await;
+    let catalog = ports.catalog().await.ok();
+    let mut view = account_view(ports, &account, catalog.as_deref()).await?;
+    if let Some(fields) = view.as_object_mut() {
+        fields.insert("adjustment".to_owned(), json!(adjustment));
+    }
+    with_status(201, &view)
+}
+
+/// Only balances that the catalogue declares can be credited or limited.
+async fn check_buckets<P: Records>(ports: &P, buckets: impl Iterator<Item = &BucketId>) -> Result<(), Refusal> {
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    for bucket in buckets {
+        if !catalog.buckets.contains_key(bucket) {
+            let known: Vec<&str> = catalog.buckets.keys().map(BucketId::as_str).collect();
+            return Err(Refusal::invalid("bucket", format!("There is no bucket `{bucket}`; the catalogue has: {}.", known.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+async fn show_catalog<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    match ports.catalog_document().await.map_err(unavailable)? {
+        Some(document) => Ok(Reply::json(200, document)),
+        None => Err(Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.")),
+    }
+}
+
+/// Checks a catalogue as a whole and publishes it. The running one stays when there is a fault. Every publication has a
+/// version of its own: one that is not above the running version is raised to the next.
+async fn publish_catalog<P: Records>(ports: &P, body: Vec<u8>) -> Result<Reply, Refusal> {
+    let text = String::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
+    let catalog = Catalog::parse(&text, ports.hosts()).map_err(|faults| {
+        let message = format!("The catalogue has {} fault(s), so the running one stays. The first: {}.", faults.len(), faults.first().map(ToString::to_string).unwrap_or_default());
+        Refusal::new(Code::InvalidCatalog, message, "Correct every fault in `metadata.faults` and publish again.").fact("faults", json!(faults))
+    })?;
+    let running = ports.catalog_document().await.map_err(unavailable)?;
+    if running.as_deref() == Some(text.as_str()) {
+        return ok(&json!({"version": catalog.version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": false}));
+    }
+    let running = running.and_then(|document| Catalog::parse(&document, ports.hosts()).ok()).map_or(0, |catalog| catalog.version);
+    let version = catalog.version.max(running.saturating_add(1));
+    let document = Object::parse(&text).map(|object| object.edited(&[Edit::Set("version", version.to_string())])).unwrap_or(text);
+    let catalog = Rc::new(catalog.with_version(version));
+    ports.publish_catalog(Rc::clone(&catalog), document).await.map_err(unavailable)?;
+    ok(&json!({"version": version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": true}))
+}
+
+async fn health<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let view = ports.health().await;
+    let mut data = Vec::new();
+    for model in catalog.models.values() {
+        for (route, candidate) in model.routes.iter().flat_map(|route| route.candidates.iter().map(move |candidate| (route, candidate))) {
+            let id = crate::routing::health::CandidateId::of(candidate);
+            data.push(json!({
+                "model": model.id, "route": route.kind, "channel": candidate.channel, "upstream_model": candidate.upstream_model,
+                "tier": candidate.tier, "health": view.of(&id),
+            }));
+        }
+    }
+    ok(&json!({"data": data, "next": null}))
+}
+
+/// Runs one probe round and publishes what it found. The cron does the same.
+pub async fn probe_now<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let (health, probes) = probe::round(ports, &catalog, ports.health().await).await;
+    ports.publish_health(&health, &probes).await.map_err(unavailable)?;
+    ok(&json!({"data": probes, "next": null}))
+}

@@ -1,0 +1,91 @@
+//! `POST /v1/route`: the plan for a real request, with its quotes, and nothing spent.
+
+use std::future::Future;
+
+use futures_util::future::join;
+use serde_json::{Value, json};
+
+use super::{Request, ok, owner};
+use crate::account::Overview;
+use crate::id::RequestId;
+use crate::money::Money;
+use crate::ports::Records;
+use crate::refusal::Refusal;
+use crate::relay::{Leg, Prepared, Preparing, Reply, prepare, unavailable};
+
+/// Explains what would happen; a refusal is the one that the request itself would get.
+pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: &P, mut request: Request<B>) -> Result<Reply, Refusal> {
+    let key = owner::caller(ports, &request).await?;
+    let (catalog, health) = join(ports.catalog(), ports.health()).await;
+    let preparing = Preparing {
+        request: RequestId::new(ports.now(), ports.random()),
+        arrived: ports.now(),
+        endpoint: super::CHAT,
+        address: request.address,
+        route: request.route.take(),
+        run: request.run.take(),
+        idempotency_key: request.idempotency_key.take(),
+        catalog: catalog.map_err(unavailable)?,
+        health,
+    };
+    let body = request.body.await?;
+    let prepared = prepare(&preparing, &key, &body, ports.now())?;
+    let overview = owner::overview(ports, &key.account).await?;
+    ok(&explained(&prepared, &overview))
+}
+
+fn explained(prepared: &Prepared<'_>, overview: &Overview) -> Value {
+    let attempts: Vec<Value> = prepared.legs.iter().flat_map(|leg| &leg.attempts).enumerate().map(|(index, quoted)| {
+        let planned = &quoted.planned;
+        json!({
+            "order": index.saturating_add(1),
+            "model": planned.model.id, "route": planned.route, "bucket": planned.bucket,
+            "channel": planned.candidate.channel, "tier": planned.candidate.tier, "upstream_model": planned.candidate.upstream_model,
+            "status": planned.health, "reason": planned.reason,
+            "price_per_million": planned.price, "quote": quoted.quote,
+            "input_tokens_at_most": quoted.input_tokens, "output_tokens_at_most": quoted.output_tokens,
+        })
+    }).collect();
+    let quotes: Vec<Value> = prepared.legs.iter().map(|leg| quote(prepared, leg, overview)).collect();
+    let first = prepared.legs.first();
+    json!({
+        "object": "route_plan",
+        "requested_model": prepared.facts.requested_model,
+        "catalog_version": prepared.catalog.version,
+        "attempts": attempts,
+        "left_out": prepared.left_out,
+        "bucket": first.map(|leg| &leg.bucket),
+        "quote": first.map(|leg| leg.quote),
+        "quotes": quotes,
+        "callable": quotes.iter().any(|quote| quote.get("covered") == Some(&Value::Bool(true))),
+        "if_the_first_fails": if_the_first_fails(prepared),
+    })
+}
+
+fn quote(prepared: &Prepared<'_>, leg: &Leg, overview: &Overview) -> Value {
+    let view = overview.balances.iter().find(|view| view.bucket == leg.bucket);
+    let (balance, available) = view.map_or((Money::ZERO, Money::ZERO), |view| (view.balance, view.available));
+    let after = available.checked_sub(leg.quote).filter(|after| !after.is_negative());
+    json!({
+        "bucket": leg.bucket,
+        "currency": prepared.catalog.buckets.get(&leg.bucket).map(|bucket| &bucket.currency),
+        "amount": leg.quote, "balance": balance, "available": available,
+        "covered": after.is_some(), "available_after_hold": after,
+        "balance_after_at_worst": balance.checked_sub(leg.quote).filter(|_| after.is_some()),
+        "affordable_max_tokens": leg.affordable_output(available),
+    })
+}
+
+fn if_the_first_fails(prepared: &Prepared<'_>) -> String {
+    let mut attempts = prepared.legs.iter().flat_map(|leg| &leg.attempts);
+    let (Some(first), Some(second)) = (attempts.next(), attempts.next()) else {
+        return "No other candidate is tried; the request fails and nothing is charged.".to_owned();
+    };
+    let (first, second) = (&first.planned, &second.planned);
+    let crossing = if first.bucket == second.bucket {
+        format!("`{}` still pays", second.bucket)
+    } else {
+        format!("`{}` pays instead, with a hold of its own", second.bucket)
+    };
+    format!("`{}` is tried as `{}`; {crossing}.", second.candidate.channel, second.candidate.upstream_model)
+}

@@ -1,0 +1,118 @@
+//! The endpoints: which path does what, for callers, account owners and the operator. Generic over the ports, so that tests
+//! call exactly what the Worker calls.
+//!
+//! What always holds: what needs a key or the operator's token checks it first; an account is never named by a caller's
+//! request, only by its key.
+
+pub mod admin;
+mod explain;
+mod models;
+mod owner;
+
+use std::future::Future;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::dialect::openai::error_body;
+use crate::id::RequestId;
+use crate::ports::Records;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{self, Incoming, Reply, refusal_reply};
+
+/// A request with its headers read, and its body still on the way.
+pub struct Request<B> {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// Decoded, without the query.
+    pub path: String,
+    /// Decoded.
+    pub query: Vec<(String, String)>,
+    /// From `authorization: Bearer`, `x-api-key` or `x-goog-api-key`.
+    pub credential: Option<String>,
+    /// Where it came from.
+    pub address: Option<IpAddr>,
+    /// `x-tf-route`.
+    pub route: Option<String>,
+    /// `x-tf-run`.
+    pub run: Option<String>,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The body.
+    pub body: B,
+}
+
+impl<B> Request<B> {
+    /// A query parameter.
+    fn param(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// Answers a request.
+pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, request: Request<B>) -> Reply {
+    let id = RequestId::new(ports.now(), ports.random());
+    let path = request.path.trim_end_matches('/').to_owned();
+    let method = request.method.clone();
+    let answered = match (method.as_str(), path.as_str()) {
+        ("POST", CHAT) => return chat(ports, request).await,
+        ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
+        (_, path) if path.starts_with("/admin/v1/") => admin::handle(&ports, request, path).await,
+        ("POST", "/v1/route") => explain::route(&ports, request).await,
+        ("GET", path) if path.starts_with("/v1/") => match owner::caller(&ports, &request).await {
+            Ok(caller) => owner::read(&ports, &caller, &request, path).await,
+            Err(refusal) => Err(refusal),
+        },
+        (_, path) => Err(unknown_path(&method, path)),
+    };
+    match answered {
+        Ok(reply) => reply.ids(&id),
+        Err(refusal) => {
+            if let Some(detail) = &refusal.detail {
+                ports.log(&format!("{id}: {detail}"));
+            }
+            refusal_reply(&refusal, &id, false)
+        }
+    }
+}
+
+async fn chat<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, request: Request<B>) -> Reply {
+    let incoming = Incoming {
+        endpoint: CHAT,
+        credential: request.credential,
+        address: request.address,
+        route: request.route,
+        run: request.run,
+        idempotency_key: request.idempotency_key,
+        body: request.body,
+    };
+    let reply = relay::chat(ports.clone(), incoming).await;
+    match reply.replay_of.clone() {
+        Some((account, request)) => owner::with_receipt(&ports, reply, &account, &request).await,
+        None => reply,
+    }
+}
+
+fn unknown_path(method: &str, path: &str) -> Refusal {
+    let known = ["/v1/chat/completions", "/v1/route"];
+    if known.contains(&path) {
+        return Refusal::new(Code::MethodNotAllowed, format!("`{path}` does not answer {method}."), "Use POST.");
+    }
+    Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.")
+}
+
+fn ok(value: &impl Serialize) -> Result<Reply, Refusal> {
+    with_status(200, value)
+}
+
+fn with_status(status: u16, value: &impl Serialize) -> Result<Reply, Refusal> {
+    let body = serde_json::to_string(value).map_err(|error| Refusal::unavailable(error.to_string()))?;
+    Ok(Reply::json(status, body))
+}
+
+/// The answer of last resort, when the platform itself fails.
+pub fn failure_body() -> String {
+    error_body(&Refusal::unavailable("the platform failed"), None)
+}

@@ -1,0 +1,226 @@
+//! What the holder of a key can read: balances, the key, receipts, the ledger, models.
+
+use serde_json::{Value, json};
+
+use super::{Request, models, ok};
+use crate::account::{Answer, BalanceView, Command, LedgerFilter, Overview, Page, Query, ReceiptFilter};
+use crate::catalog::Catalog;
+use crate::id::{AccountId, RequestId};
+use crate::key::KeyRecord;
+use crate::money::Money;
+use crate::ports::Records;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Reply, ReplyBody, credential_hash, unavailable, valid_key};
+use crate::time::Timestamp;
+
+const DEFAULT_LIMIT: u32 = 20;
+const MOST_ROWS: u32 = 100;
+
+/// The key of a request. Reads see a revocation within a minute; what costs money sees it at once.
+pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
+    let hash = credential_hash(request.credential.as_deref())?;
+    let key = valid_key(ports.key(&hash).await.map_err(unavailable)?, ports.now())?;
+    if !key.policy.allows_address(request.address) {
+        let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
+        return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
+    }
+    Ok(key)
+}
+
+/// Answers a GET for the holder of a key.
+pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>, path: &str) -> Result<Reply, Refusal> {
+    match path {
+        "/v1/balances" => {
+            let catalog = ports.catalog().await.map_err(unavailable)?;
+            ok(&json!({"data": balances(&overview(ports, &caller.account).await?, &catalog)}))
+        }
+        "/v1/key" => key(ports, caller).await,
+        "/v1/generation" => {
+            let id = request.param("id").ok_or_else(|| Refusal::invalid("id", "`?id=` is required."))?;
+            ok(&json!({"data": generation(&receipt(ports, &caller.account, id).await?)}))
+        }
+        "/v1/receipts" => receipts(ports, caller, request).await,
+        "/v1/ledger" => ledger(ports, caller, request).await,
+        "/v1/models" => models::list(ports, caller, request.param("include") == Some("unavailable")).await,
+        _ => {
+            if let Some(id) = path.strip_prefix("/v1/receipts/") {
+                return ok(&receipt(ports, &caller.account, id).await?);
+            }
+            if let Some(id) = path.strip_prefix("/v1/models/") {
+                return models::one(ports, caller, id).await;
+            }
+            Err(super::unknown_path("GET", path))
+        }
+    }
+}
+
+/// Puts the receipt of an earlier request into the answer to its replay.
+pub async fn with_receipt<P: Records>(ports: &P, mut reply: Reply, account: &AccountId, request: &RequestId) -> Reply {
+    if let Ok(receipt) = receipt(ports, account, request.as_str()).await {
+        reply.body = ReplyBody::Full(receipt.to_string());
+    }
+    reply
+}
+
+/// An account's overview.
+pub async fn overview<P: Records>(ports: &P, account: &AccountId) -> Result<Overview, Refusal> {
+    match ports.command(account, Command::Read(Query::Overview)).await.map_err(unavailable)? {
+        Answer::Overview(overview) => Ok(*overview),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Every bucket of the catalogue with what the account has in it.
+pub fn balances(overview: &Overview, catalog: &Catalog) -> Vec<Value> {
+    let view = |(id, bucket): (&crate::id::BucketId, &crate::catalog::Bucket)| {
+        let empty = BalanceView {
+            bucket: id.clone(),
+            balance: Money::ZERO,
+            held: Money::ZERO,
+            available: Money::ZERO,
+            open_holds: Vec::new(),
+        };
+        let view = overview.balances.iter().find(|view| view.bucket == *id).unwrap_or(&empty);
+        json!({
+            "bucket": id, "label": bucket.label, "currency": bucket.currency,
+            "balance": view.balance, "held": view.held, "available": view.available, "open_holds": view.open_holds,
+        })
+    };
+    catalog.buckets.iter().map(view).collect()
+}
+
+/// Rows of an account, as JSON with their numbers.
+pub async fn rows<P: Records>(ports: &P, account: &AccountId, query: Query) -> Result<Vec<(u64, Value)>, Refusal> {
+    match ports.command(account, Command::Read(query)).await.map_err(unavailable)? {
+        Answer::Rows(rows) => Ok(rows),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(answer: &Answer) -> Refusal {
+    Refusal::unavailable(format!("an account answered {answer:?}"))
+}
+
+async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
+    let not_found = || {
+        let next_step = "Check the id; a receipt appears when its request has ended.";
+        Refusal::new(Code::NotFound, "This account has no such receipt.", next_step).param("id")
+    };
+    let id = RequestId::parse(id).ok_or_else(not_found)?;
+    rows(ports, account, Query::Receipt(id)).await?.into_iter().next().map(|(_, receipt)| receipt).ok_or_else(not_found)
+}
+
+async fn receipts<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>) -> Result<Reply, Refusal> {
+    let text = |name: &str| request.param(name).map(ToOwned::to_owned);
+    let filter = ReceiptFilter {
+        key: text("key"),
+        project: text("project"),
+        model: text("model"),
+        route: text("route"),
+        bucket: text("bucket"),
+        status: text("status"),
+        run: text("run"),
+        since: moment(request, "since")?,
+        until: moment(request, "until")?,
+    };
+    let page = page(request)?;
+    list(rows(ports, &caller.account, Query::Receipts(filter, page)).await?, page)
+}
+
+async fn ledger<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>) -> Result<Reply, Refusal> {
+    if request.param("format").is_some_and(|format| format != "json") {
+        return Err(Refusal::invalid("format", "The ledger is answered as `json`."));
+    }
+    let text = |name: &str| request.param(name).map(ToOwned::to_owned);
+    let filter = LedgerFilter {
+        bucket: text("bucket"),
+        key: text("key"),
+        since: moment(request, "since")?,
+        until: moment(request, "until")?,
+    };
+    let page = page(request)?;
+    list(rows(ports, &caller.account, Query::Ledger(filter, page)).await?, page)
+}
+
+/// A page of rows; `next` is what `after` takes for the page behind it.
+fn list(rows: Vec<(u64, Value)>, page: Page) -> Result<Reply, Refusal> {
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= page.limit);
+    let next = rows.last().filter(|_| is_full).map(|(seq, _)| seq.to_string());
+    let data: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
+    ok(&json!({"data": data, "next": next}))
+}
+
+/// Reads `limit` and `after`.
+pub fn page<B>(request: &Request<B>) -> Result<Page, Refusal> {
+    let limit = match request.param("limit") {
+        None => DEFAULT_LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MOST_ROWS).contains(limit))
+            .ok_or_else(|| Refusal::invalid("limit", format!("`limit` must be a whole number from 1 to {MOST_ROWS}.")))?,
+    };
+    let before = request.param("after").map(|text| text.parse().map_err(|_| Refusal::invalid("after", "`after` must be the `next` of an earlier page.")));
+    Ok(Page { before: before.transpose()?, limit })
+}
+
+fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refusal> {
+    let wrong = || Refusal::invalid(name, format!("`{name}` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z."));
+    request.param(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
+}
+
+/// OpenRouter's shape for the key, with ours beside it.
+async fn key<P: Records>(ports: &P, caller: &KeyRecord) -> Result<Reply, Refusal> {
+    let found = rows(ports, &caller.account, Query::Key(caller.id.clone())).await?.into_iter().next();
+    let view = found.map(|(_, view)| view).unwrap_or_default();
+    let policy = &caller.policy;
+    let budget = policy.budgets.first();
+    let spent = view.get("budgets").and_then(|budgets| budgets.get(0));
+    ok(&json!({"data": {
+        "label": caller.label,
+        "limit": budget.map(|budget| budget.limit),
+        "limit_remaining": spent.and_then(|spent| spent.get("remaining")),
+        "usage": spent.and_then(|spent| spent.get("spent")),
+        "is_free_tier": false,
+        "rate_limit": policy.rpm.map(|rpm| json!({"requests": rpm, "interval": "1m"})),
+        "tf": {
+            "id": caller.id, "account": caller.account, "project": caller.project, "created_at": caller.created_at,
+            "policy": policy, "budgets": view.get("budgets"),
+        },
+    }}))
+}
+
+/// OpenRouter's fields for a generation, filled from the receipt, which stands whole under `tf`.
+fn generation(receipt: &Value) -> Value {
+    let field = |name: &str| receipt.get(name).cloned().unwrap_or_default();
+    let count = |name: &str| receipt.get("usage").and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
+    let prompt = count("input").saturating_add(count("cached_input")).saturating_add(count("cache_write")).saturating_add(count("audio_input"));
+    let completion = count("output").saturating_add(count("reasoning")).saturating_add(count("audio_output"));
+    let charge = receipt.get("charge").and_then(Value::as_str).unwrap_or("0");
+    // The charge is a decimal; as a JSON number it keeps every digit of its text.
+    let cost: Value = serde_json::from_str(charge).unwrap_or_default();
+    let first_byte = receipt.get("first_byte_ms").and_then(Value::as_u64);
+    let total = receipt.get("latency_ms").and_then(Value::as_u64);
+    json!({
+        "id": field("id"),
+        "model": field("model"),
+        "provider_name": field("channel"),
+        "created_at": field("created_at"),
+        "streamed": field("stream"),
+        "cancelled": field("status") == "aborted",
+        "finish_reason": field("finish_reason"),
+        "native_finish_reason": field("finish_reason"),
+        "latency": first_byte,
+        "generation_time": total.zip(first_byte).map(|(total, first)| total.saturating_sub(first)),
+        "tokens_prompt": prompt,
+        "tokens_completion": completion,
+        "native_tokens_prompt": prompt,
+        "native_tokens_completion": completion,
+        "native_tokens_reasoning": count("reasoning"),
+        "native_tokens_cached": count("cached_input"),
+        "total_cost": cost,
+        "usage": cost,
+        "is_byok": false,
+        "tf": receipt,
+    })
+}

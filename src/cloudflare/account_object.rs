@@ -1,0 +1,272 @@
+//! The account object: loads the books, lets the state machine decide, stores its events in one transaction. Thin.
+//!
+//! What always holds: nothing of the account is kept in memory between commands but the time of the alarm, which is only a
+//! hint; there is no `await` between reading the books and storing the events.
+
+use std::cell::Cell;
+
+use serde_json::json;
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+
+use super::clock;
+use super::outbox;
+use super::store::{Store, Touches};
+use crate::account::{self, Answer, BalanceView, Command, Event, OpenHold, Overview, Query};
+use crate::id::{BucketId, KeyId};
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+
+/// How long the searchable copy may lag behind, in milliseconds; what is settled meanwhile is copied together.
+const COPY_AFTER_MS: i64 = 2_000;
+/// How long it waits after a failure, doubled each time up to the longest.
+const RETRY_MS: i64 = 5_000;
+const LONGEST_RETRY_MS: i64 = 300_000;
+const CLAIM_MS: i64 = 24 * 3600 * 1000;
+
+/// One account.
+#[durable_object(alarm)]
+pub struct AccountObject {
+    state: State,
+    env: Env,
+    /// When the alarm is set for; unknown after a restart.
+    alarm_at: Cell<Option<i64>>,
+    failures: Cell<u32>,
+}
+
+impl DurableObject for AccountObject {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env, alarm_at: Cell::new(None), failures: Cell::new(0) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let text = request.text().await?;
+        let command: Command = match serde_json::from_str(&text) {
+            Ok(command) => command,
+            Err(error) => return Response::error(format!("an unreadable command: {error}"), 400),
+        };
+        match self.answer(command).await {
+            Ok(answer) => Response::from_json(&answer),
+            Err(error) => {
+                worker::console_error!("account: {error}");
+                Response::error("the account's storage failed", 500)
+            }
+        }
+    }
+
+    /// Ends due holds and copies what is new. It must not fail: the platform gives up after six times.
+    async fn alarm(&self) -> Result<Response> {
+        self.alarm_at.set(None);
+        if let Err(error) = self.tick().await {
+            worker::console_error!("alarm: {error}");
+            self.wake_at(clock::now().plus(RETRY_MS)).await?;
+        }
+        Response::empty()
+    }
+}
+
+impl AccountObject {
+    fn store(&self) -> Result<Store> {
+        Store::open(self.state.storage().sql())
+    }
+
+    async fn answer(&self, command: Command) -> Result<Answer> {
+        if let Command::Read(query) = &command {
+            return self.read(query);
+        }
+        if command == Command::Flush {
+            self.copy().await?;
+            return Ok(Answer::Done);
+        }
+        let store = self.store()?;
+        let storage = self.state.storage();
+        let (answer, is_changed) = Store::atomically(storage.as_raw(), || {
+            let (answer, events) = decide(&store, command.clone(), clock::now())?;
+            for event in &events {
+                store.apply(event)?;
+            }
+            Ok((answer, !events.is_empty()))
+        })?;
+        if is_changed {
+            self.wake_at(clock::now().plus(COPY_AFTER_MS)).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Sets the alarm, unless it comes earlier anyway: setting it costs a row.
+    async fn wake_at(&self, at: Timestamp) -> Result<()> {
+        if self.alarm_at.get().is_none() {
+            self.alarm_at.set(self.state.storage().get_alarm().await?);
+        }
+        if self.alarm_at.get().is_some_and(|set| set <= at.millis()) {
+            return Ok(());
+        }
+        self.alarm_at.set(Some(at.millis()));
+        let offset = i64::try_from(at.since(clock::now())).unwrap_or(i64::MAX);
+        self.state.storage().set_alarm(offset).await
+    }
+
+    async fn tick(&self) -> Result<()> {
+        let (store, storage, now) = (self.store()?, self.state.storage(), clock::now());
+        for due in store.due_holds(now)? {
+            Store::atomically(storage.as_raw(), || {
+                let touches = Touches { key: Some(&due.key), subject: Some(due.request.as_str()), ..Touches::default() };
+                let events = account::expire(store.books(touches)?, now);
+                events.iter().try_for_each(|event| store.apply(event))
+            })?;
+        }
+        store.drop_claims(now.plus(-CLAIM_MS))?;
+        let retry_at = match self.copy().await {
+            Ok(()) => {
+                self.failures.set(0);
+                None
+            }
+            Err(error) => {
+                worker::console_error!("copying to D1: {error}");
+                let failures = self.failures.get().min(16);
+                self.failures.set(failures.saturating_add(1));
+                Some(clock::now().plus(RETRY_MS.saturating_mul(1 << failures).min(LONGEST_RETRY_MS)))
+            }
+        };
+        let next = [retry_at, store.next_deadline()?].into_iter().flatten().min();
+        match next {
+            Some(at) => self.wake_at(at).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn copy(&self) -> Result<()> {
+        let store = self.store()?;
+        match store.account()? {
+            Some(record) => outbox::copy(&store, &self.env, &record.id).await,
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, query: &Query) -> Result<Answer> {
+        let store = self.store()?;
+        Ok(match query {
+            Query::Overview => Answer::Overview(Box::new(overview(&store)?)),
+            Query::Receipt(request) => Answer::Rows(store.receipt(request)?),
+            Query::Receipts(filter, page) => Answer::Rows(store.receipts(filter, *page)?),
+            Query::Ledger(filter, page) => Answer::Rows(store.ledger(filter, *page)?),
+            Query::Key(key) => Answer::Rows(key_view(&store, key)?.into_iter().collect()),
+            Query::Keys => Answer::Rows(store.keys()?),
+            Query::Projects => Answer::Rows(store.projects()?),
+        })
+    }
+}
+
+type Decided = (Answer, Vec<Event>);
+
+fn done(events: Vec<Event>) -> Decided {
+    (Answer::Done, events)
+}
+
+fn or_refused(decided: std::result::Result<Vec<Event>, Refusal>) -> Decided {
+    match decided {
+        Ok(events) => done(events),
+        Err(refusal) => (Answer::Refused(refusal), Vec::new()),
+    }
+}
+
+/// Loads what the command touches and asks the state machine.
+fn decide(store: &Store, command: Command, now: Timestamp) -> Result<Decided> {
+    Ok(match command {
+        Command::Hold(request) => {
+            let touches = Touches {
+                key: Some(&request.facts.key),
+                subject: Some(request.facts.request.as_str()),
+                claim: request.idempotency.as_ref().map(|(id, _)| id.as_str()),
+                ..Touches::default()
+            };
+            let (answer, events) = account::hold(store.books(touches)?, *request, now);
+            (Answer::Hold(answer), events)
+        }
+        Command::Settle(settlement) => {
+            // The hold names the key and the claim, so it is looked up first.
+            let touches = Touches { subject: Some(settlement.request.as_str()), ..Touches::default() };
+            let mut books = store.books(touches)?;
+            if let Some(hold) = books.hold.clone() {
+                let touches = Touches { key: Some(&hold.key), claim: hold.claim.as_deref(), ..touches };
+                books = store.books(touches)?;
+            }
+            done(account::settle(books, *settlement, now))
+        }
+        Command::Checkpoint(extension) => {
+            let touches = Touches { subject: Some(extension.request.as_str()), ..Touches::default() };
+            done(account::checkpoint(&store.books(touches)?, *extension, now))
+        }
+        Command::RecordRefused(refused) => {
+            let (facts, outcome) = *refused;
+            let mut books = store.books(Touches { subject: Some(facts.request.as_str()), ..Touches::default() })?;
+            done(account::record_refused(&mut books, facts, outcome, now))
+        }
+        Command::Open(record) => done(account::open_account(store.books(Touches::default())?, record, now)),
+        Command::PutProject(record) => {
+            let tally = store.spent(None, Some(&record.id), now)?;
+            or_refused(account::put_project(store.books(Touches::default())?, record, tally, now))
+        }
+        Command::PutKey(record) => {
+            let touches = Touches { key: Some(&record.id), project: Some(&record.project), ..Touches::default() };
+            or_refused(account::put_key(store.books(touches)?, *record, now))
+        }
+        Command::ChangeKey(key, change) => {
+            let tally = store.spent(Some(&key), None, now)?;
+            match account::change_key(store.books(Touches { key: Some(&key), ..Touches::default() })?, change, tally, now) {
+                Ok((record, events)) => (Answer::Key(Box::new(record)), events),
+                Err(refusal) => (Answer::Refused(refusal), Vec::new()),
+            }
+        }
+        Command::Adjust(adjustment) => {
+            let touches = Touches { subject: Some(&adjustment.id), ..Touches::default() };
+            or_refused(account::adjust(store.books(touches)?, adjustment, now))
+        }
+        Command::Flush | Command::Read(_) => done(Vec::new()),
+    })
+}
+
+fn overview(store: &Store) -> Result<Overview> {
+    let books = store.books(Touches::default())?;
+    let holds = store.holds()?;
+    let mut buckets: Vec<BucketId> = books.head.balances.keys().cloned().chain(holds.iter().map(|hold| hold.bucket.clone())).collect();
+    buckets.sort();
+    buckets.dedup();
+    let view = |bucket: BucketId| BalanceView {
+        balance: books.balance(&bucket),
+        held: books.held(&bucket),
+        available: books.available(&bucket),
+        open_holds: holds
+            .iter()
+            .filter(|hold| hold.bucket == bucket)
+            .map(|hold| OpenHold {
+                request: hold.request.clone(),
+                key: hold.key.clone(),
+                bucket: hold.bucket.clone(),
+                amount: hold.amount,
+                opened_at: hold.opened_at,
+                deadline: hold.deadline,
+            })
+            .collect(),
+        bucket,
+    };
+    Ok(Overview { account: store.account()?, balances: buckets.into_iter().map(view).collect() })
+}
+
+fn key_view(store: &Store, key: &KeyId) -> Result<Option<(u64, serde_json::Value)>> {
+    let now = clock::now();
+    let Some(book) = store.books(Touches { key: Some(key), ..Touches::default() })?.key else { return Ok(None) };
+    let budgets: Vec<serde_json::Value> = book
+        .record
+        .policy
+        .budgets
+        .iter()
+        .map(|budget| {
+            let spent = book.tally.spent(&budget.bucket, budget.period, now);
+            json!({
+                "bucket": budget.bucket, "period": budget.period, "limit": budget.limit, "spent": spent,
+                "remaining": budget.limit.checked_sub(spent).unwrap_or_default(), "resets_at": budget.period.end(now),
+            })
+        })
+        .collect();
+    Ok(Some((0, json!({"budgets": budgets}))))
+}

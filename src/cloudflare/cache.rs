@@ -1,0 +1,114 @@
+//! What this isolate remembers: copies of the catalogue, of keys and of health. Plain values, shared by its requests.
+//!
+//! What always holds: nothing about money depends on how old a copy is; the account object has the last word.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::catalog::Catalog;
+use crate::id::KeyHash;
+use crate::key::KeyRecord;
+use crate::routing::health::{CandidateId, HealthView, Observation};
+use crate::time::Timestamp;
+
+/// A copy is as good as new for this long, in milliseconds.
+const FRESH_MS: u64 = 30_000;
+/// A key's copy is used while it is renewed for this long.
+const USABLE_MS: u64 = 60_000;
+/// More keys than this are forgotten all at once.
+const MOST_KEYS: usize = 2_000;
+
+thread_local! {
+    static CATALOG: RefCell<Option<Copied<(Rc<Catalog>, String)>>> = const { RefCell::new(None) };
+    static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
+    static HEALTH: RefCell<Copied<HealthView>> = RefCell::new(Copied { value: HealthView::default(), at: Timestamp::from_millis(0) });
+}
+
+struct Copied<T> {
+    value: T,
+    at: Timestamp,
+}
+
+/// How good a copy is.
+pub enum Age<T> {
+    /// As good as new.
+    Fresh(T),
+    /// Good enough while it is renewed.
+    Stale(T),
+    /// Only if nothing better can be had.
+    Old(T),
+    /// There is none.
+    Missing,
+}
+
+/// The catalogue. It is renewed behind the requests, however old it is.
+pub fn catalog(now: Timestamp) -> Age<Rc<Catalog>> {
+    CATALOG.with_borrow_mut(|copy| match copy {
+        None => Age::Missing,
+        Some(copy) if now.since(copy.at) < FRESH_MS => Age::Fresh(Rc::clone(&copy.value.0)),
+        Some(copy) => {
+            // The one that is told it is stale renews it; the others go on.
+            copy.at = now;
+            Age::Stale(Rc::clone(&copy.value.0))
+        }
+    })
+}
+
+/// Whether this document is the one that is in use.
+pub fn is_current(document: &str) -> bool {
+    CATALOG.with_borrow(|copy| copy.as_ref().is_some_and(|copy| copy.value.1 == document))
+}
+
+/// Uses this catalogue from now on.
+pub fn put_catalog(catalog: Rc<Catalog>, document: String, now: Timestamp) {
+    CATALOG.with_borrow_mut(|copy| *copy = Some(Copied { value: (catalog, document), at: now }));
+}
+
+/// The key of this hash.
+pub fn key(hash: &KeyHash, now: Timestamp) -> Age<KeyRecord> {
+    KEYS.with_borrow_mut(|keys| match keys.get_mut(hash) {
+        None => Age::Missing,
+        Some(copy) => match now.since(copy.at) {
+            age if age < FRESH_MS => Age::Fresh(copy.value.clone()),
+            age if age < USABLE_MS => Age::Stale(copy.value.clone()),
+            _ => Age::Old(copy.value.clone()),
+        },
+    })
+}
+
+/// Remembers a key.
+pub fn put_key(record: &KeyRecord, now: Timestamp) {
+    KEYS.with_borrow_mut(|keys| {
+        if keys.len() >= MOST_KEYS {
+            keys.clear();
+        }
+        keys.insert(record.hash.clone(), Copied { value: record.clone(), at: now });
+    });
+}
+
+/// Forgets a key.
+pub fn forget_key(hash: &KeyHash) {
+    KEYS.with_borrow_mut(|keys| keys.remove(hash));
+}
+
+/// What is known of the candidates, and whether it is to be renewed.
+pub fn health(now: Timestamp) -> (HealthView, bool) {
+    HEALTH.with_borrow_mut(|copy| {
+        let is_stale = now.since(copy.at) >= FRESH_MS;
+        if is_stale {
+            copy.at = now;
+        }
+        (copy.value.clone(), is_stale)
+    })
+}
+
+/// Takes over what others saw later.
+pub fn merge_health(other: &HealthView) {
+    HEALTH.with_borrow_mut(|copy| copy.value.merge(other));
+}
+
+/// Notes what this isolate saw.
+pub fn observe(candidate: &CandidateId, seen: Observation, now: Timestamp) {
+    HEALTH.with_borrow_mut(|copy| copy.value.observe(candidate, seen, now));
+}

@@ -1,0 +1,125 @@
+//! HTTP in and out: the platform's request to ours, and our reply to the platform's.
+
+use std::future::Future;
+
+use futures_channel::oneshot;
+use futures_util::StreamExt;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use worker::{Headers, Request, Response, ResponseBuilder};
+
+use crate::api;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Reply, ReplyBody};
+
+/// The largest body: it stands in memory about four times on its way, of 128 MB in all.
+const LARGEST_BODY: usize = 20 * 1024 * 1024;
+
+/// Resolves when the client closes the connection, and never otherwise.
+pub fn client_gone(request: &Request) -> impl Future<Output = ()> + Unpin + use<> {
+    let signal = request.inner().signal();
+    let (sender, receiver) = oneshot::channel::<()>();
+    let mut sender = Some(sender);
+    let listener = Closure::<dyn FnMut()>::new(move || {
+        if let Some(sender) = sender.take() {
+            let _ = sender.send(());
+        }
+    });
+    signal.set_onabort(Some(listener.as_ref().unchecked_ref()));
+    let guard = Listener { signal, _listener: listener };
+    Box::pin(async move {
+        let _guard = guard;
+        if receiver.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+/// Takes the listener off again, so that nothing calls into what is gone.
+struct Listener {
+    signal: web_sys::AbortSignal,
+    _listener: Closure<dyn FnMut()>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.signal.set_onabort(None);
+    }
+}
+
+type Body = std::pin::Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>>>>;
+
+/// Reads the head of a request; the body stays on its way.
+pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
+    let headers = request.headers();
+    let get = |name: &str| headers.get(name).ok().flatten();
+    let bearer = get("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    let credential = bearer.or_else(|| get("x-api-key")).or_else(|| get("x-goog-api-key"));
+    let url = request.url()?;
+    let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");
+    let query = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
+    let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
+    let (route, run, idempotency_key) = (get("x-tf-route"), get("x-tf-run"), get("idempotency-key"));
+    let address = get("cf-connecting-ip").and_then(|text| text.parse().ok());
+    let method = request.method().to_string();
+    Ok(api::Request { method, path, query, credential, address, route, run, idempotency_key, body: Box::pin(body(request, declared)) })
+}
+
+fn decoded(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
+}
+
+async fn body(mut request: Request, declared: Option<usize>) -> Result<Vec<u8>, Refusal> {
+    if declared.is_some_and(|length| length > LARGEST_BODY) {
+        return Err(too_large());
+    }
+    if declared.is_some() {
+        return request.bytes().await.map_err(|error| broken(&error));
+    }
+    // Without a declared length it is read piece by piece, and no further than the limit.
+    let Ok(mut stream) = request.stream() else { return Ok(Vec::new()) };
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        bytes.extend(piece.map_err(|error| broken(&error))?);
+        if bytes.len() > LARGEST_BODY {
+            return Err(too_large());
+        }
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Refusal {
+    let mib = LARGEST_BODY >> 20;
+    let message = format!("The request body is larger than {mib} MiB.");
+    Refusal::new(Code::BodyTooLarge, message, "Send less, or refer to images by URL instead of sending them.").fact("limit_bytes", LARGEST_BODY)
+}
+
+fn broken(error: &worker::Error) -> Refusal {
+    let refusal = Refusal::new(Code::InvalidRequest, "The request body did not arrive whole.", "Send the request again.");
+    Refusal { detail: Some(error.to_string()), ..refusal }
+}
+
+/// Our reply as the platform's.
+pub fn write(reply: Reply) -> worker::Result<Response> {
+    let headers = Headers::new();
+    for (name, value) in &reply.headers {
+        headers.set(name, value)?;
+    }
+    let builder = ResponseBuilder::new().with_status(reply.status).with_headers(headers);
+    match reply.body {
+        ReplyBody::Full(text) => Ok(builder.fixed(text.into_bytes())),
+        ReplyBody::Stream(stream) => builder.from_stream(stream.map(|piece| piece.map_err(worker::Error::RustError))),
+    }
+}
+
+/// The answer of last resort.
+pub fn failure() -> worker::Result<Response> {
+    let headers = Headers::new();
+    headers.set("content-type", "application/json")?;
+    headers.set("cache-control", "no-store")?;
+    headers.set("retry-after", "2")?;
+    Ok(ResponseBuilder::new().with_status(503).with_headers(headers).fixed(api::failure_body().into_bytes()))
+}

@@ -1,0 +1,45 @@
+//! The platform: the only folder that names `worker`. It carries requests in and answers out, and answers the ports.
+//!
+//! Deliberately absent: every `if` about money or routes.
+
+mod account_client;
+mod account_object;
+mod cache;
+mod clock;
+mod http;
+mod outbox;
+mod outside;
+mod store;
+mod upstream;
+
+use futures_util::future::{Either, select};
+use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
+
+use crate::api;
+use outside::Outside;
+
+/// Answers a request, unless its client leaves first: a handler that waits for a client that is gone would never be freed.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let gone = http::client_gone(&request);
+    let answer = async {
+        let request = http::read(request)?;
+        http::write(api::handle(Outside::new(env, context), request).await)
+    };
+    let answered = match select(Box::pin(answer), gone).await {
+        Either::Left((answered, _)) => answered,
+        Either::Right(_) => Response::empty().map(|response| response.with_status(499)),
+    };
+    answered.or_else(|error| {
+        worker::console_error!("answering failed: {error}");
+        http::failure()
+    })
+}
+
+/// Each minute: one probe round.
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
+    if let Err(refusal) = api::admin::probe_now(&Outside::scheduled(env, context)).await {
+        worker::console_error!("probe round: {} {}", refusal.message, refusal.detail.unwrap_or_default());
+    }
+}

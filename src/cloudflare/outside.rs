@@ -1,0 +1,289 @@
+//! The ports, answered by the platform.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
+use wasm_bindgen::JsValue;
+use worker::{Context, Env, ScheduleContext};
+
+use super::cache::{self, Age};
+use super::upstream::{self, UpstreamBody};
+use super::{account_client, clock};
+use crate::account::{AccountRecord, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
+use crate::catalog::{Catalog, UpstreamHosts};
+use crate::id::{AccountId, KeyHash};
+use crate::key::KeyRecord;
+use crate::ports::{Call, Ports, Records, SendError, Unavailable, UpstreamResponse};
+use crate::probe::ProbeResult;
+use crate::routing::health::{CandidateId, HealthView, Observation};
+use crate::time::Timestamp;
+
+const CONFIG: &str = "CONFIG";
+const CATALOG_KEY: &str = "catalog";
+const HEALTH_KEY: &str = "health";
+/// How long a location may keep what it read from KV, in seconds.
+const KV_CACHE_S: u64 = 60;
+
+/// What runs on after the answer.
+#[derive(Clone)]
+enum Lifetime {
+    Request(Rc<Context>),
+    Schedule(Rc<ScheduleContext>),
+}
+
+/// The platform as one request, or one run of the cron, sees it.
+#[derive(Clone)]
+pub struct Outside {
+    env: Env,
+    lifetime: Lifetime,
+}
+
+fn failed(error: impl std::fmt::Display) -> Unavailable {
+    Unavailable(error.to_string())
+}
+
+impl Outside {
+    pub fn new(env: Env, context: Context) -> Self {
+        Self { env, lifetime: Lifetime::Request(Rc::new(context)) }
+    }
+
+    pub fn scheduled(env: Env, context: ScheduleContext) -> Self {
+        Self { env, lifetime: Lifetime::Schedule(Rc::new(context)) }
+    }
+
+    async fn kv_text(&self, name: &str) -> Result<Option<String>, Unavailable> {
+        let store = self.env.kv(CONFIG).map_err(failed)?;
+        store.get(name).cache_ttl(KV_CACHE_S).text().await.map_err(failed)
+    }
+
+    async fn kv_put(&self, name: &str, text: &str) -> Result<(), Unavailable> {
+        let store = self.env.kv(CONFIG).map_err(failed)?;
+        store.put(name, text).map_err(failed)?.execute().await.map_err(failed)
+    }
+
+    /// The rows of a statement.
+    async fn d1<T: DeserializeOwned>(&self, statement: &str, values: &[JsValue]) -> Result<Vec<T>, Unavailable> {
+        let statement = self.env.d1("DB").map_err(failed)?.prepare(statement).bind(values).map_err(failed)?;
+        statement.all().await.and_then(|result| result.results()).map_err(failed)
+    }
+
+    /// Reads the catalogue that is published now, and keeps it if it is another.
+    async fn renew_catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
+        let document = self.catalog_document().await?;
+        let document = document.ok_or_else(|| Unavailable("no catalogue has been published".to_owned()))?;
+        if let (true, Age::Fresh(catalog) | Age::Stale(catalog)) = (cache::is_current(&document), cache::catalog(clock::now())) {
+            return Ok(catalog);
+        }
+        let catalog = Catalog::parse(&document, self.hosts())
+            .map_err(|faults| Unavailable(format!("the published catalogue is faulty: {}", faults.first().map(ToString::to_string).unwrap_or_default())))?;
+        let catalog = Rc::new(catalog);
+        cache::put_catalog(Rc::clone(&catalog), document, clock::now());
+        Ok(catalog)
+    }
+
+    /// Reads a key from KV, or if that fails from the searchable copy.
+    async fn renew_key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
+        let text = match self.kv_text(&format!("key:{hash}")).await {
+            Ok(text) => text,
+            Err(error) => {
+                self.log(&format!("kv: {}", error.0));
+                let rows: Vec<Doc> = self.d1("SELECT doc FROM keys WHERE hash = ?1", &[hash.as_str().into()]).await?;
+                rows.into_iter().next().map(|row| row.doc)
+            }
+        };
+        let record = text.map(|text| serde_json::from_str::<KeyRecord>(&text)).transpose().map_err(failed)?;
+        match &record {
+            Some(record) => cache::put_key(record, clock::now()),
+            None => cache::forget_key(hash),
+        }
+        Ok(record)
+    }
+
+    async fn done(&self, account: &AccountId, command: Command) -> Result<(), Unavailable> {
+        match self.command(account, command).await? {
+            Answer::Done => Ok(()),
+            other => Err(Unavailable(format!("account {account} answered {other:?}"))),
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Doc {
+    doc: String,
+}
+
+impl Ports for Outside {
+    type Body = UpstreamBody;
+
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    fn random(&self) -> u128 {
+        clock::random()
+    }
+
+    fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        clock::sleep(ms)
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        match &self.lifetime {
+            Lifetime::Request(context) => context.wait_until(future),
+            Lifetime::Schedule(context) => context.wait_until(future),
+        }
+    }
+
+    fn log(&self, line: &str) {
+        worker::console_error!("{line}");
+    }
+
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
+        match cache::key(hash, clock::now()) {
+            Age::Fresh(record) => Ok(Some(record)),
+            Age::Stale(record) => {
+                let (outside, hash) = (self.clone(), hash.clone());
+                self.spawn(async move {
+                    if let Err(error) = outside.renew_key(&hash).await {
+                        outside.log(&format!("key: {}", error.0));
+                    }
+                });
+                Ok(Some(record))
+            }
+            Age::Old(record) => Ok(self.renew_key(hash).await.unwrap_or(Some(record))),
+            Age::Missing => self.renew_key(hash).await,
+        }
+    }
+
+    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
+        match cache::catalog(clock::now()) {
+            Age::Fresh(catalog) => Ok(catalog),
+            Age::Stale(catalog) | Age::Old(catalog) => {
+                let outside = self.clone();
+                self.spawn(async move {
+                    if let Err(error) = outside.renew_catalog().await {
+                        outside.log(&format!("catalogue: {}", error.0));
+                    }
+                });
+                Ok(catalog)
+            }
+            Age::Missing => self.renew_catalog().await,
+        }
+    }
+
+    async fn health(&self) -> HealthView {
+        let (view, is_stale) = cache::health(clock::now());
+        if is_stale {
+            let outside = self.clone();
+            self.spawn(async move {
+                match outside.kv_text(HEALTH_KEY).await {
+                    Ok(text) => {
+                        let read = text.and_then(|text| serde_json::from_str::<HealthView>(&text).ok());
+                        cache::merge_health(&read.unwrap_or_default());
+                    }
+                    Err(error) => outside.log(&format!("health: {}", error.0)),
+                }
+            });
+        }
+        view
+    }
+
+    fn observe(&self, candidate: &CandidateId, seen: Observation) {
+        cache::observe(candidate, seen, clock::now());
+    }
+
+    async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
+        match self.command(account, Command::Hold(Box::new(request))).await? {
+            Answer::Hold(answer) => Ok(answer),
+            other => Err(Unavailable(format!("account {account} answered {other:?}"))),
+        }
+    }
+
+    async fn settle(&self, account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
+        self.done(account, Command::Settle(Box::new(settlement))).await
+    }
+
+    async fn checkpoint(&self, account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
+        self.done(account, Command::Checkpoint(Box::new(extension))).await
+    }
+
+    async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
+        self.done(account, Command::RecordRefused(Box::new((facts, outcome)))).await
+    }
+
+    async fn send(&self, call: Call) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
+        upstream::send(&self.env, call).await
+    }
+
+    async fn read_all(&self, body: UpstreamBody) -> Result<Vec<u8>, String> {
+        upstream::read_all(body).await
+    }
+}
+
+impl Records for Outside {
+    async fn command(&self, account: &AccountId, command: Command) -> Result<Answer, Unavailable> {
+        account_client::command(&self.env, account, &command).await
+    }
+
+    async fn accounts(&self, after: Option<&str>, limit: u32) -> Result<Vec<AccountRecord>, Unavailable> {
+        let statement = "SELECT id, name, created_at FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2";
+        self.d1(statement, &[after.unwrap_or_default().into(), limit.into()]).await
+    }
+
+    async fn publish_key(&self, record: &KeyRecord) -> Result<(), Unavailable> {
+        cache::put_key(record, clock::now());
+        let text = serde_json::to_string(record).map_err(failed)?;
+        self.kv_put(&format!("key:{}", record.hash), &text).await
+    }
+
+    async fn catalog_document(&self) -> Result<Option<String>, Unavailable> {
+        match self.kv_text(CATALOG_KEY).await {
+            Ok(Some(document)) => Ok(Some(document)),
+            not_there => {
+                if let Err(error) = &not_there {
+                    self.log(&format!("kv: {}", error.0));
+                }
+                let statement = "SELECT document AS doc FROM catalog_versions ORDER BY version DESC LIMIT 1";
+                match (self.d1::<Doc>(statement, &[]).await, not_there) {
+                    (Ok(rows), _) => Ok(rows.into_iter().next().map(|row| row.doc)),
+                    // A new deployment has neither: no catalogue is an answer while KV gives one.
+                    (Err(_), Ok(none)) => Ok(none),
+                    (Err(_), Err(error)) => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable> {
+        self.kv_put(CATALOG_KEY, &document).await?;
+        let at = clock::now().millis().to_string();
+        let version = catalog.version.to_string();
+        let statement = "INSERT OR REPLACE INTO catalog_versions (version, published_at, document) VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3)";
+        // The history may lag behind; what is published is in KV.
+        if let Err(error) = self.d1::<serde_json::Value>(statement, &[version.into(), at.into(), document.as_str().into()]).await {
+            self.log(&format!("catalogue history: {}", error.0));
+        }
+        cache::put_catalog(catalog, document, clock::now());
+        Ok(())
+    }
+
+    async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable> {
+        cache::merge_health(health);
+        let text = serde_json::to_string(health).map_err(failed)?;
+        self.kv_put(HEALTH_KEY, &text).await?;
+        let statement = "INSERT OR IGNORE INTO probes (channel, at, ok, latency_ms, failure) \
+            SELECT value->>'channel', value->>'at', value->>'ok', value->>'latency_ms', value->>'failure' FROM json_each(?1)";
+        let rows = serde_json::to_string(probes).map_err(failed)?;
+        self.d1::<serde_json::Value>(statement, &[rows.into()]).await.map(|_| ())
+    }
+
+    fn hosts(&self) -> UpstreamHosts {
+        let allowed = self.env.var("ALLOW_PRIVATE_UPSTREAMS").map(|value| value.to_string());
+        if allowed.is_ok_and(|value| value == "true") { UpstreamHosts::Any } else { UpstreamHosts::Public }
+    }
+
+    fn admin_token(&self) -> Option<String> {
+        self.env.secret("ADMIN_TOKEN").ok().map(|secret| secret.to_string())
+    }
+}
