@@ -78,6 +78,11 @@ impl Code {
         };
         Row { status, code, kind }
     }
+
+    /// Whether another bucket could say yes.
+    pub const fn is_about_one_bucket(self) -> bool {
+        matches!(self, Self::InsufficientBalance | Self::BalanceInFlight | Self::BudgetExceeded)
+    }
 }
 
 /// A clear no.

@@ -95,11 +95,19 @@ impl Books {
 
     /// The sum of holds that match; saturates at the largest amount, which refuses more.
     pub(super) fn held_where(&self, matches: impl Fn(&Held) -> bool) -> Money {
-        self.held.iter().filter(|held| matches(held)).fold(Money::ZERO, |sum, held| sum.checked_add(held.amount).unwrap_or(Money::MAX))
+        self.held
+            .iter()
+            .filter(|held| matches(held))
+            .fold(Money::ZERO, |sum, held| sum.checked_add(held.amount).unwrap_or(Money::MAX))
     }
 
     /// Appends a row to the journal; errors when the balance would leave its range or fall below zero.
-    pub(super) fn append(&mut self, at: Timestamp, journaled: Journaled, change: Option<(&BucketId, Money)>) -> Result<Event, BelowZero> {
+    pub(super) fn append(
+        &mut self,
+        at: Timestamp,
+        journaled: Journaled,
+        change: Option<(&BucketId, Money)>,
+    ) -> Result<Event, BelowZero> {
         if let Some((bucket, amount)) = change {
             let after = self.balance(bucket).checked_add(amount).filter(|after| !after.is_negative()).ok_or(BelowZero)?;
             self.head.balances.insert(bucket.clone(), after);

@@ -150,7 +150,7 @@ pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnsw
         Ok(decision) => decision,
         Err(No { refusal, is_known }) => {
             // A key that is not valid has no receipts, and a crossing that is refused leaves the first hold open.
-            let is_over = request.is_last && is_known && books.hold.is_none();
+            let is_over = (request.is_last || !refusal.code.is_about_one_bucket()) && is_known && books.hold.is_none();
             let outcome = Outcome::unserved(Status::Refused, Vec::new(), &refusal, now.since(request.facts.created_at));
             let events = if is_over { record_refused(&mut books, request.facts, outcome, now) } else { Vec::new() };
             (HoldAnswer::Refused(refusal), events)
@@ -189,6 +189,7 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
         return Ok((HoldAnswer::Replayed(replay), Vec::new()));
     }
     // From here on as if the request's earlier hold were gone: this one takes its place.
+    let is_first = books.hold.is_none();
     let books = without_own_hold(books);
     over_limits(&books, key, now)?;
     over_budgets(&books, key, request, now)?;
@@ -199,14 +200,14 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     if request.amount > available {
         return Err(balance_in_flight(request, balance, available).into());
     }
-    Ok(grant(&books, key.clone(), request, now))
+    Ok(grant(&books, key.clone(), (request, is_first), now))
 }
 
 /// What came of an earlier request with the same idempotency key, if there was one.
 fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option<Replay>, Refusal> {
-    let asked = request.idempotency.as_ref().filter(|_| request.leg == 0);
-    let Some((id, fingerprint)) = asked else { return Ok(None) };
-    let Some(claim) = books.claim.as_ref().filter(|claim| claim.id == *id && claim.is_kept(now)) else { return Ok(None) };
+    let Some((id, fingerprint)) = &request.idempotency else { return Ok(None) };
+    let is_others = |claim: &&Claim| claim.id == *id && claim.is_kept(now) && claim.request != request.facts.request;
+    let Some(claim) = books.claim.as_ref().filter(is_others) else { return Ok(None) };
     if claim.fingerprint != *fingerprint {
         return Err(other_body());
     }
@@ -227,7 +228,8 @@ fn without_own_hold(books: &Books) -> Books {
     books
 }
 
-fn grant(books: &Books, mut key: KeyBook, request: &HoldRequest, now: Timestamp) -> (HoldAnswer, Vec<Event>) {
+/// Opens the hold; a request is counted with its first.
+fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bool), now: Timestamp) -> (HoldAnswer, Vec<Event>) {
     let record = &key.record;
     let claim = request.idempotency.as_ref().map(|(id, _)| id.clone());
     let mut events = vec![Event::Opened(Box::new(Hold {
@@ -244,7 +246,7 @@ fn grant(books: &Books, mut key: KeyBook, request: &HoldRequest, now: Timestamp)
         checkpoint: None,
     }))];
     let is_limited = record.policy.rpm.is_some() || record.policy.tpm.is_some();
-    if is_limited && request.leg == 0 {
+    if is_limited && is_first {
         key.tally.count_request(now);
         events.push(Event::KeyTallied(record.id.clone(), key.tally.clone()));
     }
@@ -272,7 +274,8 @@ fn granted(books: &Books, amount: Money, bucket: &BucketId, key: &KeyBook, now: 
 fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refusal> {
     let (requests, tokens) = key.tally.rate(now);
     let policy = &key.record.policy;
-    let open = books.held.iter().filter(|held| held.key == key.record.id).fold(0, |sum: u32, held| sum.saturating_add(held.count));
+    let open =
+        books.held.iter().filter(|held| held.key == key.record.id).fold(0, |sum: u32, held| sum.saturating_add(held.count));
     let no = |what: &str, limit: u64, wait: u64| {
         let message = format!("This key is limited to {limit} {what}.");
         let next_step = format!("Wait {wait} s and send the request again, or ask the key's owner for a higher limit.");
@@ -319,14 +322,12 @@ fn over_budget(
             None => "Lower `max_tokens`, or ask the owner to raise the budget.".to_owned(),
         };
         let refusal = Refusal::new(Code::BudgetExceeded, message, next_step).limit(scope).fact("scope", scope);
-        return Err(
-            refusal
-                .fact("bucket", budget.bucket.as_str())
-                .fact("limit", budget.limit.to_string())
-                .fact("spent", spent.to_string())
-                .fact("quote", request.amount.to_string())
-                .fact("resets_at", resets_at),
-        );
+        return Err(refusal
+            .fact("bucket", budget.bucket.as_str())
+            .fact("limit", budget.limit.to_string())
+            .fact("spent", spent.to_string())
+            .fact("quote", request.amount.to_string())
+            .fact("resets_at", resets_at));
     }
     Ok(())
 }
@@ -356,7 +357,11 @@ fn balance_facts(refusal: Refusal, request: &HoldRequest, balance: Money) -> Ref
 }
 
 fn invalid_key() -> Refusal {
-    Refusal::new(Code::InvalidApiKey, "This API key was revoked, has expired, or does not exist.", "Use another key, or create one.")
+    Refusal::new(
+        Code::InvalidApiKey,
+        "This API key was revoked, has expired, or does not exist.",
+        "Use another key, or create one.",
+    )
 }
 
 fn already_closed(request: &RequestId) -> Refusal {

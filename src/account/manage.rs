@@ -153,12 +153,14 @@ pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Resul
     let available = books.available(&adjustment.bucket);
     let after = available.checked_add(adjustment.amount);
     if adjustment.amount == Money::ZERO || after.is_none_or(Money::is_negative) {
-        let message = format!("`{}` has {available} available; an adjustment by {} is not possible.", adjustment.bucket, adjustment.amount);
+        let message =
+            format!("`{}` has {available} available; an adjustment by {} is not possible.", adjustment.bucket, adjustment.amount);
         return Err(Refusal::new(Code::InvalidRequest, message, "Choose another amount.").param("amount"));
     }
     let Adjustment { id, bucket, amount, reason, author } = adjustment;
     let row = books.append(now, Journaled::Adjustment(AdjustmentRecord { id, reason, author }), Some((&bucket, amount)));
-    row.map(|event| vec![event]).map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))
+    row.map(|event| vec![event])
+        .map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))
 }
 
 fn require_open(books: &Books) -> Result<(), Refusal> {

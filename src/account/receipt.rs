@@ -277,9 +277,15 @@ impl Receipt {
     pub(super) fn uncharged(facts: Facts, outcome: Outcome, closed_at: Timestamp) -> Self {
         let fallbacks = outcome.attempts.iter().filter(|attempt| attempt.dispatched).count().saturating_sub(1);
         let (model, upstream_model, route, channel, bucket, price, why) = match outcome.served {
-            Some(it) => {
-                (Some(it.model), Some(it.upstream_model), Some(it.route), Some(it.channel), Some(it.bucket), Some(it.price), it.why)
-            }
+            Some(it) => (
+                Some(it.model),
+                Some(it.upstream_model),
+                Some(it.route),
+                Some(it.channel),
+                Some(it.bucket),
+                Some(it.price),
+                it.why,
+            ),
             None => (None, None, None, None, None, None, "No balance pays, because nobody answered.".to_owned()),
         };
         Self {

@@ -55,7 +55,10 @@ pub fn settle(mut books: Books, settlement: Settlement, now: Timestamp) -> Vec<E
 
 /// Notes what a long stream relayed so far and lets its hold live on.
 pub fn checkpoint(books: &Books, extension: Extension, now: Timestamp) -> Vec<Event> {
-    let is_open = books.hold.as_ref().is_some_and(|hold| hold.request == extension.request && hold.bucket == extension.checkpoint.served.bucket);
+    let is_open = books
+        .hold
+        .as_ref()
+        .is_some_and(|hold| hold.request == extension.request && hold.bucket == extension.checkpoint.served.bucket);
     if !is_open {
         return Vec::new();
     }
@@ -75,7 +78,8 @@ pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
 
 /// Writes the receipt of a request that was refused before any hold.
 pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Timestamp) -> Vec<Event> {
-    if books.closed {
+    // What has an open hold is settled, not refused.
+    if books.closed || books.hold.is_some() {
         return Vec::new();
     }
     let mut receipt = Receipt::uncharged(facts, outcome, now);
@@ -99,7 +103,9 @@ fn charge_policy(outcome: &Outcome) -> ChargePolicy {
         (Status::Refused, _) => free("refused: nothing is charged", "The request was refused."),
         (Status::Aborted, false) => free("client left before anyone answered: nothing is charged", "Nothing was relayed."),
         (_, false) | (Status::Failed, _) => free("failed: nothing is charged", "No upstream answered the request."),
-        (Status::Completed, true) if is_estimated => charged("completed: charged by usage, estimated because upstream reported none"),
+        (Status::Completed, true) if is_estimated => {
+            charged("completed: charged by usage, estimated because upstream reported none")
+        }
         (Status::Completed, true) => charged("completed: charged by the usage that upstream reported"),
         (Status::Aborted, true) if is_estimated => charged("client left: charged by the input and the output relayed, estimated"),
         (Status::Aborted, true) => charged("client left: charged by the usage that upstream reported"),
@@ -150,7 +156,9 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, policy: ChargePolicy, 
             events.push(Event::KeyTallied(key.record.id.clone(), key.tally.clone()));
         }
     }
-    if let Some(project) = books.project.as_mut().filter(|project| project.record.id == hold.project && !project.record.budgets.is_empty()) {
+    if let Some(project) =
+        books.project.as_mut().filter(|project| project.record.id == hold.project && !project.record.budgets.is_empty())
+    {
         project.tally.count_usage(tokens, spent, now);
         events.push(Event::ProjectTallied(project.record.id.clone(), project.tally.clone()));
     }

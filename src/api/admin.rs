@@ -40,7 +40,9 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("GET", ["accounts", account, "projects"]) => list(ports, &account_id(account)?, Query::Projects).await,
         ("POST", ["accounts", account, "keys"]) => make_key(ports, account_id(account)?, read(request.body).await?).await,
         ("GET", ["accounts", account, "keys"]) => list(ports, &account_id(account)?, Query::Keys).await,
-        ("PATCH", ["accounts", account, "keys", key]) => change_key(ports, account_id(account)?, key, read(request.body).await?).await,
+        ("PATCH", ["accounts", account, "keys", key]) => {
+            change_key(ports, account_id(account)?, key, read(request.body).await?).await
+        }
         ("DELETE", ["accounts", account, "keys", key]) => revoke_key(ports, account_id(account)?, key).await,
         ("POST", ["accounts", account, "adjustments"]) => {
             let id = request.idempotency_key.clone();
@@ -50,14 +52,20 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("PUT", ["catalog"]) => publish_catalog(ports, request.body.await?).await,
         ("GET", ["health"]) => health(ports).await,
         ("POST", ["probe"]) => probe_now(ports).await,
-        _ => Err(Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.")),
+        _ => {
+            Err(Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation."))
+        }
     }
 }
 
 /// Without a token of the operator's there is no administration, and nothing tells that there could be.
 fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
     let Some(token) = ports.admin_token().filter(|token| !token.is_empty()) else {
-        return Err(Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation."));
+        return Err(Refusal::new(
+            Code::NotFound,
+            "There is nothing at this path.",
+            "See the list of endpoints in the documentation.",
+        ));
     };
     // Hashes are of equal length, so that the comparison tells nothing, not even a length.
     let (theirs, ours) = (Sha256::digest(credential.unwrap_or_default().as_bytes()), Sha256::digest(token.as_bytes()));
@@ -111,7 +119,8 @@ async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, R
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
     let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
     if let Some(known) = owner::overview(ports, &id).await?.account {
-        let refusal = Refusal::new(Code::Conflict, format!("There is already an account `{id}`."), "Choose another id, or leave it out.");
+        let refusal =
+            Refusal::new(Code::Conflict, format!("There is already an account `{id}`."), "Choose another id, or leave it out.");
         return Err(refusal.param("id").fact("name", known.name));
     }
     command(ports, &id, Command::Open(record)).await?;
@@ -183,7 +192,11 @@ struct NewKey {
 
 async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Result<Reply, Refusal> {
     let policy: Policy = serde_json::from_value(Value::Object(new.policy)).map_err(|error| {
-        Refusal::new(Code::InvalidRequest, format!("The key is not valid: {error}."), "Correct the field and send the request again.")
+        Refusal::new(
+            Code::InvalidRequest,
+            format!("The key is not valid: {error}."),
+            "Correct the field and send the request again.",
+        )
     })?;
     check_buckets(ports, policy.budgets.iter().map(|budget| &budget.bucket)).await?;
     let mut random = [0_u8; 24];
@@ -219,7 +232,12 @@ fn key_view(record: &KeyRecord) -> Value {
     })
 }
 
-async fn change_key<P: Records>(ports: &P, account: AccountId, key: &str, mut fields: Map<String, Value>) -> Result<Reply, Refusal> {
+async fn change_key<P: Records>(
+    ports: &P,
+    account: AccountId,
+    key: &str,
+    mut fields: Map<String, Value>,
+) -> Result<Reply, Refusal> {
     let label = match fields.remove("label") {
         None => None,
         Some(Value::String(text)) => Some(name("label", text)?),
@@ -257,7 +275,10 @@ struct NewAdjustment {
 
 async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, new: NewAdjustment) -> Result<Reply, Refusal> {
     check_buckets(ports, [&new.bucket].into_iter()).await?;
-    let id = id.map_or_else(|| format!("adj-{:032x}", ports.random()), |key| format!("adj-key-{}", crate::id::sha256_hex(&[key.as_bytes()])));
+    let id = id.map_or_else(
+        || format!("adj-{:032x}", ports.random()),
+        |key| format!("adj-key-{}", crate::id::sha256_hex(&[key.as_bytes()])),
+    );
     let reason = name("reason", new.reason)?;
     let author = name("author", new.author.unwrap_or_else(|| "admin".to_owned()))?;
     let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author };
@@ -277,7 +298,10 @@ async fn check_buckets<P: Records>(ports: &P, buckets: impl Iterator<Item = &Buc
     for bucket in buckets {
         if !catalog.buckets.contains_key(bucket) {
             let known: Vec<&str> = catalog.buckets.keys().map(BucketId::as_str).collect();
-            return Err(Refusal::invalid("bucket", format!("There is no bucket `{bucket}`; the catalogue has: {}.", known.join(", "))));
+            return Err(Refusal::invalid(
+                "bucket",
+                format!("There is no bucket `{bucket}`; the catalogue has: {}.", known.join(", ")),
+            ));
         }
     }
     Ok(())
@@ -293,14 +317,22 @@ async fn show_catalog<P: Records>(ports: &P) -> Result<Reply, Refusal> {
 /// Checks a catalogue as a whole and publishes it. The running one stays when there is a fault. Every publication has a
 /// version of its own: one that is not above the running version is raised to the next.
 async fn publish_catalog<P: Records>(ports: &P, body: Vec<u8>) -> Result<Reply, Refusal> {
-    let text = String::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
+    let text =
+        String::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
     let catalog = Catalog::parse(&text, ports.hosts()).map_err(|faults| {
-        let message = format!("The catalogue has {} fault(s), so the running one stays. The first: {}.", faults.len(), faults.first().map(ToString::to_string).unwrap_or_default());
-        Refusal::new(Code::InvalidCatalog, message, "Correct every fault in `metadata.faults` and publish again.").fact("faults", json!(faults))
+        let message = format!(
+            "The catalogue has {} fault(s), so the running one stays. The first: {}.",
+            faults.len(),
+            faults.first().map(ToString::to_string).unwrap_or_default()
+        );
+        Refusal::new(Code::InvalidCatalog, message, "Correct every fault in `metadata.faults` and publish again.")
+            .fact("faults", json!(faults))
     })?;
     let running = ports.catalog_document().await.map_err(unavailable)?;
     if running.as_deref() == Some(text.as_str()) {
-        return ok(&json!({"version": catalog.version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": false}));
+        return ok(
+            &json!({"version": catalog.version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": false}),
+        );
     }
     let running = running.and_then(|document| Catalog::parse(&document, ports.hosts()).ok()).map_or(0, |catalog| catalog.version);
     let version = catalog.version.max(running.saturating_add(1));
@@ -315,7 +347,9 @@ async fn health<P: Records>(ports: &P) -> Result<Reply, Refusal> {
     let view = ports.health().await;
     let mut data = Vec::new();
     for model in catalog.models.values() {
-        for (route, candidate) in model.routes.iter().flat_map(|route| route.candidates.iter().map(move |candidate| (route, candidate))) {
+        for (route, candidate) in
+            model.routes.iter().flat_map(|route| route.candidates.iter().map(move |candidate| (route, candidate)))
+        {
             let id = crate::routing::health::CandidateId::of(candidate);
             data.push(json!({
                 "model": model.id, "route": route.kind, "channel": candidate.channel, "upstream_model": candidate.upstream_model,

@@ -14,7 +14,10 @@ use crate::refusal::Refusal;
 use crate::relay::{Leg, Prepared, Preparing, Reply, prepare, unavailable};
 
 /// Explains what would happen; a refusal is the one that the request itself would get.
-pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: &P, mut request: Request<B>) -> Result<Reply, Refusal> {
+pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    mut request: Request<B>,
+) -> Result<Reply, Refusal> {
     let key = owner::caller(ports, &request).await?;
     let (catalog, health) = join(ports.catalog(), ports.health()).await;
     let preparing = Preparing {

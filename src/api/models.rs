@@ -30,7 +30,8 @@ pub async fn list<P: Records>(ports: &P, key: &KeyRecord, include_unavailable: b
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let view = view(ports, key, &catalog).await?;
     let entries = catalog.models.values().map(|model| view.entry(model));
-    let data: Vec<Value> = entries.filter(|(is_callable, _)| *is_callable || include_unavailable).map(|(_, entry)| entry).collect();
+    let data: Vec<Value> =
+        entries.filter(|(is_callable, _)| *is_callable || include_unavailable).map(|(_, entry)| entry).collect();
     ok(&json!({"object": "list", "data": data}))
 }
 
@@ -150,7 +151,13 @@ mod tests {
 
     #[test]
     fn prices_per_token_only_move_the_point() {
-        for (rate, one) in [("1.25", "0.00000125"), ("0.000000001", "0.000000000000001"), ("0", "0"), ("1000000", "1"), ("2500000.5", "2.5000005")] {
+        for (rate, one) in [
+            ("1.25", "0.00000125"),
+            ("0.000000001", "0.000000000000001"),
+            ("0", "0"),
+            ("1000000", "1"),
+            ("2500000.5", "2.5000005"),
+        ] {
             assert_eq!(per_one(Money::parse(rate).unwrap()), one);
         }
     }

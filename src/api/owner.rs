@@ -160,7 +160,9 @@ pub fn page<B>(request: &Request<B>) -> Result<Page, Refusal> {
             .filter(|limit| (1..=MOST_ROWS).contains(limit))
             .ok_or_else(|| Refusal::invalid("limit", format!("`limit` must be a whole number from 1 to {MOST_ROWS}.")))?,
     };
-    let before = request.param("after").map(|text| text.parse().map_err(|_| Refusal::invalid("after", "`after` must be the `next` of an earlier page.")));
+    let before = request
+        .param("after")
+        .map(|text| text.parse().map_err(|_| Refusal::invalid("after", "`after` must be the `next` of an earlier page.")));
     Ok(Page { before: before.transpose()?, limit })
 }
 
@@ -194,7 +196,10 @@ async fn key<P: Records>(ports: &P, caller: &KeyRecord) -> Result<Reply, Refusal
 fn generation(receipt: &Value) -> Value {
     let field = |name: &str| receipt.get(name).cloned().unwrap_or_default();
     let count = |name: &str| receipt.get("usage").and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
-    let prompt = count("input").saturating_add(count("cached_input")).saturating_add(count("cache_write")).saturating_add(count("audio_input"));
+    let prompt = count("input")
+        .saturating_add(count("cached_input"))
+        .saturating_add(count("cache_write"))
+        .saturating_add(count("audio_input"));
     let completion = count("output").saturating_add(count("reasoning")).saturating_add(count("audio_output"));
     let charge = receipt.get("charge").and_then(Value::as_str).unwrap_or("0");
     // The charge is a decimal; as a JSON number it keeps every digit of its text.

@@ -377,7 +377,10 @@ impl Checker {
             for alias in &model.aliases {
                 let path = format!("models.{}.aliases", model.id);
                 if models.contains_key(alias) {
-                    self.fault(path, format!("`{alias}` is itself a model: aliases do not lead to aliases, in a chain or a cycle"));
+                    self.fault(
+                        path,
+                        format!("`{alias}` is itself a model: aliases do not lead to aliases, in a chain or a cycle"),
+                    );
                 } else if let Some(other) = aliases.insert(alias.clone(), model.id.clone()) {
                     self.fault(path, format!("`{alias}` is already an alias of `{other}`"));
                 }
@@ -446,7 +449,12 @@ mod tests {
     }
 
     fn faults(document: &Value) -> Vec<String> {
-        Catalog::parse(&document.to_string(), UpstreamHosts::Public).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+        Catalog::parse(&document.to_string(), UpstreamHosts::Public)
+            .err()
+            .unwrap_or_default()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -513,11 +521,27 @@ mod tests {
     #[test]
     fn private_hosts_are_for_development_only() {
         for host in [
-            "http://api.example.com", "https://localhost", "https://127.0.0.1", "https://10.0.0.1", "https://192.168.1.1",
-            "https://169.254.169.254", "https://100.64.0.1", "https://[::1]", "https://[fd00::1]", "https://[fe80::1]",
-            "https://[::ffff:127.0.0.1]", "https://0x7f000001", "https://2130706433", "https://metadata.google.internal",
-            "https://intranet", "https://user:secret@api.example.com", "ftp://api.example.com", "https://api.example.com/v1?key=1",
-            "https://localhost.", "https://0.0.0.0", "https://[2002:7f00:1::]",
+            "http://api.example.com",
+            "https://localhost",
+            "https://127.0.0.1",
+            "https://10.0.0.1",
+            "https://192.168.1.1",
+            "https://169.254.169.254",
+            "https://100.64.0.1",
+            "https://[::1]",
+            "https://[fd00::1]",
+            "https://[fe80::1]",
+            "https://[::ffff:127.0.0.1]",
+            "https://0x7f000001",
+            "https://2130706433",
+            "https://metadata.google.internal",
+            "https://intranet",
+            "https://user:secret@api.example.com",
+            "ftp://api.example.com",
+            "https://api.example.com/v1?key=1",
+            "https://localhost.",
+            "https://0.0.0.0",
+            "https://[2002:7f00:1::]",
         ] {
             let mut document = sample();
             document["channels"]["main"]["base_url"] = json!(host);

@@ -71,8 +71,12 @@ impl Catalog {
 
     /// Public names that look like `name`, nearest first, at most three.
     pub fn near_names(&self, name: &str) -> Vec<String> {
-        let mut near: Vec<(f64, &ModelName)> =
-            self.models.keys().chain(self.aliases.keys()).map(|known| (strsim::jaro_winkler(name, known.as_str()), known)).collect();
+        let mut near: Vec<(f64, &ModelName)> = self
+            .models
+            .keys()
+            .chain(self.aliases.keys())
+            .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
+            .collect();
         near.retain(|(score, _)| *score > 0.75);
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         near.into_iter().take(3).map(|(_, name)| name.to_string()).collect()

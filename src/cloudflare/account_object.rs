@@ -228,7 +228,8 @@ fn decide(store: &Store, command: Command, now: Timestamp) -> Result<Decided> {
 fn overview(store: &Store) -> Result<Overview> {
     let books = store.books(Touches::default())?;
     let holds = store.holds()?;
-    let mut buckets: Vec<BucketId> = books.head.balances.keys().cloned().chain(holds.iter().map(|hold| hold.bucket.clone())).collect();
+    let mut buckets: Vec<BucketId> =
+        books.head.balances.keys().cloned().chain(holds.iter().map(|hold| hold.bucket.clone())).collect();
     buckets.sort();
     buckets.dedup();
     let view = |bucket: BucketId| BalanceView {

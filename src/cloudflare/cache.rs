@@ -20,10 +20,13 @@ const USABLE_MS: u64 = 60_000;
 const MOST_KEYS: usize = 2_000;
 
 thread_local! {
-    static CATALOG: RefCell<Option<Copied<(Rc<Catalog>, String)>>> = const { RefCell::new(None) };
+    static CATALOG: RefCell<Option<Copied<Published>>> = const { RefCell::new(None) };
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
     static HEALTH: RefCell<Copied<HealthView>> = RefCell::new(Copied { value: HealthView::default(), at: Timestamp::from_millis(0) });
 }
+
+/// A catalogue with the document that it was read from.
+type Published = (Rc<Catalog>, String);
 
 struct Copied<T> {
     value: T,

@@ -65,7 +65,17 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
     let (route, run, idempotency_key) = (get("x-tf-route"), get("x-tf-run"), get("idempotency-key"));
     let address = get("cf-connecting-ip").and_then(|text| text.parse().ok());
     let method = request.method().to_string();
-    Ok(api::Request { method, path, query, credential, address, route, run, idempotency_key, body: Box::pin(body(request, declared)) })
+    Ok(api::Request {
+        method,
+        path,
+        query,
+        credential,
+        address,
+        route,
+        run,
+        idempotency_key,
+        body: Box::pin(body(request, declared)),
+    })
 }
 
 fn decoded(part: &str) -> String {
@@ -94,7 +104,8 @@ async fn body(mut request: Request, declared: Option<usize>) -> Result<Vec<u8>, 
 fn too_large() -> Refusal {
     let mib = LARGEST_BODY >> 20;
     let message = format!("The request body is larger than {mib} MiB.");
-    Refusal::new(Code::BodyTooLarge, message, "Send less, or refer to images by URL instead of sending them.").fact("limit_bytes", LARGEST_BODY)
+    Refusal::new(Code::BodyTooLarge, message, "Send less, or refer to images by URL instead of sending them.")
+        .fact("limit_bytes", LARGEST_BODY)
 }
 
 fn broken(error: &worker::Error) -> Refusal {

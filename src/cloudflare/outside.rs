@@ -75,8 +75,12 @@ impl Outside {
         if let (true, Age::Fresh(catalog) | Age::Stale(catalog)) = (cache::is_current(&document), cache::catalog(clock::now())) {
             return Ok(catalog);
         }
-        let catalog = Catalog::parse(&document, self.hosts())
-            .map_err(|faults| Unavailable(format!("the published catalogue is faulty: {}", faults.first().map(ToString::to_string).unwrap_or_default())))?;
+        let catalog = Catalog::parse(&document, self.hosts()).map_err(|faults| {
+            Unavailable(format!(
+                "the published catalogue is faulty: {}",
+                faults.first().map(ToString::to_string).unwrap_or_default()
+            ))
+        })?;
         let catalog = Rc::new(catalog);
         cache::put_catalog(Rc::clone(&catalog), document, clock::now());
         Ok(catalog)
@@ -261,7 +265,8 @@ impl Records for Outside {
         let version = catalog.version.to_string();
         let statement = "INSERT OR REPLACE INTO catalog_versions (version, published_at, document) VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3)";
         // The history may lag behind; what is published is in KV.
-        if let Err(error) = self.d1::<serde_json::Value>(statement, &[version.into(), at.into(), document.as_str().into()]).await {
+        if let Err(error) = self.d1::<serde_json::Value>(statement, &[version.into(), at.into(), document.as_str().into()]).await
+        {
             self.log(&format!("catalogue history: {}", error.0));
         }
         cache::put_catalog(catalog, document, clock::now());

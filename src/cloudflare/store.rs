@@ -143,10 +143,8 @@ impl Store {
         ];
         let rows: Vec<BooksRow> = self.rows(statement, values)?;
         let Some(row) = rows.into_iter().next() else { return Ok(Books::default()) };
-        let head = Head {
-            seq: u64::try_from(row.seq.unwrap_or(0)).unwrap_or(0),
-            balances: optional(row.balances)?.unwrap_or_default(),
-        };
+        let head =
+            Head { seq: u64::try_from(row.seq.unwrap_or(0)).unwrap_or(0), balances: optional(row.balances)?.unwrap_or_default() };
         let held: Vec<HeldRow> = read(&row.held)?;
         let held = held.into_iter().map(|row| {
             let HeldRow { bucket, key, project, amount, count } = row;
@@ -374,7 +372,10 @@ impl Store {
 
     /// All keys, without their hashes.
     pub fn keys(&self) -> Result<Vec<(u64, serde_json::Value)>> {
-        self.numbered("SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, json_remove(record, '$.hash') AS value FROM keys", Vec::new())
+        self.numbered(
+            "SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, json_remove(record, '$.hash') AS value FROM keys",
+            Vec::new(),
+        )
     }
 
     /// All projects.
@@ -439,8 +440,8 @@ fn paged(page: Page) -> Vec<SqlStorageValue> {
 /// `storage.transactionSync`, which the bindings do not have. The macro writes the unsafe call.
 #[allow(unsafe_code)]
 mod transaction {
-    use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
     use wasm_bindgen::JsCast;
+    use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
     #[wasm_bindgen]
     extern "C" {

@@ -34,7 +34,8 @@ pub async fn send(env: &Env, call: Call) -> Result<UpstreamResponse<UpstreamBody
     let controller = AbortController::default();
     let signal = controller.signal();
     let abort = AbortOnDrop(Some(controller));
-    let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(|error| SendError::Connect(error.to_string()))?;
+    let response =
+        Fetch::Request(request).send_with_signal(&signal).await.map_err(|error| SendError::Connect(error.to_string()))?;
     let retry_after_s = retry_after(response.headers());
     let status = response.status_code();
     Ok(UpstreamResponse { status, retry_after_s, body: UpstreamBody { response: Some(response), stream: None, _abort: abort } })

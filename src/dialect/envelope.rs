@@ -55,7 +55,8 @@ impl<'a> Envelope<'a> {
         if body.trim_ascii().is_empty() {
             return Err(not_json("is empty"));
         }
-        let text = std::str::from_utf8(body).map_err(|error| not_json(&format!("is not UTF-8 at byte {}", error.valid_up_to())))?;
+        let text =
+            std::str::from_utf8(body).map_err(|error| not_json(&format!("is not UTF-8 at byte {}", error.valid_up_to())))?;
         let Some(object) = Object::parse(text) else {
             let fault = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
             return Err(not_json(&fault.map_or("is not a JSON object".to_owned(), |fault| format!("is not JSON: {fault}"))));
@@ -75,7 +76,8 @@ impl<'a> Envelope<'a> {
         let modalities = reader.read::<Vec<String>>("modalities", "a list of strings")?.unwrap_or_default();
         let is_in = |needle: &str| messages.is_some_and(|messages| messages.contains(needle));
         let audio_input = is_in("\"input_audio\"");
-        let has_media = audio_input || ["\"image_url\"", "\"file\"", "\"video_url\"", "\"file_id\"", "\"url\""].iter().any(|name| is_in(name));
+        let has_media = audio_input
+            || ["\"image_url\"", "\"file\"", "\"video_url\"", "\"file_id\"", "\"url\""].iter().any(|name| is_in(name));
         Ok(Self {
             bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
             models: reader.models()?,
@@ -186,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_good_request_is_read() {
-        let body = with(r#""model":"a","models":["b","a"],"stream":true,"stream_options":{"include_usage":true,"x":1},"max_tokens":5,"max_completion_tokens":9,"temperature":null"#);
+        let body = with(
+            r#""model":"a","models":["b","a"],"stream":true,"stream_options":{"include_usage":true,"x":1},"max_tokens":5,"max_completion_tokens":9,"temperature":null"#,
+        );
         let envelope = Envelope::parse(&body).unwrap();
         assert_eq!(envelope.models, ["a", "b"]);
         assert!(envelope.stream && envelope.include_usage);

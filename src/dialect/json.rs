@@ -146,7 +146,10 @@ mod tests {
         assert_eq!(edited(text, &[Edit::Remove("a")]), r#"{ "b":2 , "c":3}"#);
         assert_eq!(edited(text, &[Edit::Remove("b")]), r#"{"a":1 , "c":3}"#);
         assert_eq!(edited(text, &[Edit::Remove("c")]), r#"{"a":1, "b":2}"#);
-        assert_eq!(edited(text, &[Edit::Remove("a"), Edit::Remove("b"), Edit::Remove("c"), Edit::Set("d", "4".into())]), r#"{"d":4}"#);
+        assert_eq!(
+            edited(text, &[Edit::Remove("a"), Edit::Remove("b"), Edit::Remove("c"), Edit::Set("d", "4".into())]),
+            r#"{"d":4}"#
+        );
         assert_eq!(edited("{}", &[Edit::Set("d", "4".into())]), r#"{"d":4}"#);
         assert_eq!(edited("{}", &[Edit::Remove("d")]), "{}");
     }

@@ -111,7 +111,7 @@ impl Meter {
 
     fn drain(&mut self, out: &mut Vec<u8>) {
         while matches!(self.progress, Progress::Silent | Progress::Flowing) {
-            match self.reader.next() {
+            match self.reader.next_event() {
                 Ok(None) => return,
                 Ok(Some(Event::Comment)) => out.extend_from_slice(b": ping\n\n"),
                 Ok(Some(Event::Data(data))) => self.event(&data, out),
@@ -196,7 +196,9 @@ impl Meter {
         let reported = self.reported.as_ref().map(|(_, json)| json.as_str());
         let usage = usage_with_cost(reported, &usage, &(self.pricing)(&usage, source));
         let [id, created, model] = self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()]);
-        let chunk = format!(r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#);
+        let chunk = format!(
+            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#
+        );
         write_event(&chunk, out);
     }
 }
@@ -227,7 +229,9 @@ mod tests {
     fn golden() -> String {
         [
             ": hello\r\n\r\nid: 7\nevent: x\n".to_owned(),
-            chunk(r#""choices":[{"index":0,"delta":{"role":"assistant","content":"h\u00e9"},"finish_reason":null}],"usage":null"#),
+            chunk(
+                r#""choices":[{"index":0,"delta":{"role":"assistant","content":"h\u00e9"},"finish_reason":null}],"usage":null"#,
+            ),
             chunk(r#""choices":[{"index":0,"delta":{"content":"🦀 ünï"},"finish_reason":null}]"#),
             chunk(r#""choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null"#),
             chunk(r#""choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}"#),
@@ -293,7 +297,11 @@ mod tests {
     #[test]
     fn usage_on_every_chunk_counts_once_and_the_last_wins() {
         let stream: String = (1..=3)
-            .map(|n| chunk(&format!(r#""choices":[{{"index":0,"delta":{{"content":"x"}}}}],"usage":{{"prompt_tokens":7,"completion_tokens":{n}}}"#)))
+            .map(|n| {
+                chunk(&format!(
+                    r#""choices":[{{"index":0,"delta":{{"content":"x"}}}}],"usage":{{"prompt_tokens":7,"completion_tokens":{n}}}"#
+                ))
+            })
             .chain(["data: [DONE]\n\n".to_owned()])
             .collect();
         let mut meter = meter(true);
@@ -312,10 +320,13 @@ mod tests {
 
     #[test]
     fn an_error_event_breaks_the_stream_with_upstreams_own_words() {
-        let stream = chunk(r#""choices":[{"index":0,"delta":{"content":"x"}}]"#) + "data: {\"error\":{\"message\":\"overloaded\",\"code\":\"busy\"}}\n\ndata: [DONE]\n\n";
+        let stream = chunk(r#""choices":[{"index":0,"delta":{"content":"x"}}]"#)
+            + "data: {\"error\":{\"message\":\"overloaded\",\"code\":\"busy\"}}\n\ndata: [DONE]\n\n";
         let mut meter = meter(false);
         let out = run(&mut meter, &[stream.as_bytes()]);
-        assert!(matches!(meter.progress(), Progress::Broken(error) if error.message == "overloaded" && error.code.as_deref() == Some("busy")));
+        assert!(
+            matches!(meter.progress(), Progress::Broken(error) if error.message == "overloaded" && error.code.as_deref() == Some("busy"))
+        );
         assert!(!out.contains("[DONE]"));
     }
 

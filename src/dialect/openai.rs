@@ -290,7 +290,8 @@ impl ChunkChoice<'_> {
     pub(super) fn output_bytes(&self) -> u64 {
         let delta: Delta<'_> = self.delta.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let parts = [delta.content, delta.reasoning_content.or(delta.reasoning), delta.refusal, delta.tool_calls];
-        let bytes: usize = parts.iter().flatten().filter(|raw| raw.get() != "null").map(|raw| raw.get().len().saturating_sub(2)).sum();
+        let bytes: usize =
+            parts.iter().flatten().filter(|raw| raw.get() != "null").map(|raw| raw.get().len().saturating_sub(2)).sum();
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
@@ -308,18 +309,28 @@ mod tests {
     #[test]
     fn the_body_goes_up_as_it_came_but_for_what_must_change() {
         let body = r#"{"model":"m","messages":[{"role":"developer","content":"x"}],"top_k":1.0,"new":{"a":null},"models":["n"],"provider":{},"session_id":"s","max_tokens":5}"#;
-        let expected = r#"{"model":"m-2026","messages":[{"role":"developer","content":"x"}],"top_k":1.0,"new":{"a":null},"max_tokens":5}"#;
+        let expected =
+            r#"{"model":"m-2026","messages":[{"role":"developer","content":"x"}],"top_k":1.0,"new":{"a":null},"max_tokens":5}"#;
         assert_eq!(up(body, None), expected);
     }
 
     #[test]
     fn output_is_always_limited_in_the_channels_own_field() {
         assert_eq!(up(r#"{"model":"m","messages":[]}"#, None), r#"{"model":"m-2026","messages":[],"max_tokens":99}"#);
-        assert_eq!(up(r#"{"model":"m","messages":[],"max_tokens":null}"#, None), r#"{"model":"m-2026","messages":[],"max_tokens":99}"#);
+        assert_eq!(
+            up(r#"{"model":"m","messages":[],"max_tokens":null}"#, None),
+            r#"{"model":"m-2026","messages":[],"max_tokens":99}"#
+        );
         let new = Some(OutputLimitField::MaxCompletionTokens);
-        assert_eq!(up(r#"{"model":"m","messages":[],"max_tokens":99}"#, new), r#"{"model":"m-2026","messages":[],"max_completion_tokens":99}"#);
+        assert_eq!(
+            up(r#"{"model":"m","messages":[],"max_tokens":99}"#, new),
+            r#"{"model":"m-2026","messages":[],"max_completion_tokens":99}"#
+        );
         let old = Some(OutputLimitField::MaxTokens);
-        assert_eq!(up(r#"{"model":"m","max_completion_tokens":7,"messages":[]}"#, old), r#"{"model":"m-2026","messages":[],"max_tokens":99}"#);
+        assert_eq!(
+            up(r#"{"model":"m","max_completion_tokens":7,"messages":[]}"#, old),
+            r#"{"model":"m-2026","messages":[],"max_tokens":99}"#
+        );
     }
 
     #[test]
@@ -338,7 +349,10 @@ mod tests {
         let json = r#"{"prompt_tokens":1000,"completion_tokens":300,"total_tokens":1300,
             "prompt_tokens_details":{"cached_tokens":600,"audio_tokens":100},"completion_tokens_details":{"reasoning_tokens":120,"audio_tokens":null}}"#;
         let usage = read_usage(json).unwrap();
-        assert_eq!((usage.input, usage.cached_input, usage.audio_input, usage.output, usage.reasoning), (300, 600, 100, 180, 120));
+        assert_eq!(
+            (usage.input, usage.cached_input, usage.audio_input, usage.output, usage.reasoning),
+            (300, 600, 100, 180, 120)
+        );
         assert_eq!(usage.total(), 1300);
         let absurd = read_usage(r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"audio_tokens":9}}"#).unwrap();
         assert_eq!(absurd.total(), 1);
@@ -375,7 +389,8 @@ mod tests {
         let error = read_error(br#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#);
         assert_eq!(error.code.as_deref(), Some("context_length_exceeded"));
         assert_eq!(read_error(b"<html>secret page</html>").message, "the provider gave no readable reason");
-        let refusal = Refusal::new(Code::UpstreamRejected, "too long", "Shorten it.").fact("provider_code", "context_length_exceeded");
+        let refusal =
+            Refusal::new(Code::UpstreamRejected, "too long", "Shorten it.").fact("provider_code", "context_length_exceeded");
         let body: Value = serde_json::from_str(&error_body(&refusal, None)).unwrap();
         assert_eq!(body["error"]["code"], "context_length_exceeded");
         assert_eq!(body["error"]["param"], Value::Null);

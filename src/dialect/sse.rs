@@ -48,7 +48,7 @@ impl Reader {
     }
 
     /// The next whole event, or none until more bytes come.
-    pub fn next(&mut self) -> Result<Option<Event>, Broken> {
+    pub fn next_event(&mut self) -> Result<Option<Event>, Broken> {
         if !self.skip_mark() {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ mod tests {
         let mut reader = Reader::default();
         let mut events = Vec::new();
         let mut drain = |reader: &mut Reader| {
-            while let Some(event) = reader.next().unwrap() {
+            while let Some(event) = reader.next_event().unwrap() {
                 events.push(event);
             }
         };
@@ -131,7 +131,11 @@ mod tests {
             assert!(!whole.is_empty());
             for first in 0..=bytes.len() {
                 for second in first..=bytes.len() {
-                    assert_eq!(read(&[&bytes[..first], &bytes[first..second], &bytes[second..]]), whole, "{stream:?} at {first}, {second}");
+                    assert_eq!(
+                        read(&[&bytes[..first], &bytes[first..second], &bytes[second..]]),
+                        whole,
+                        "{stream:?} at {first}, {second}"
+                    );
                 }
             }
             let single: Vec<&[u8]> = bytes.chunks(1).collect();
@@ -157,7 +161,7 @@ mod tests {
         let mut answer = Ok(None);
         for _ in 0..20 {
             reader.push(&vec![b'x'; 1_000_000]);
-            answer = reader.next();
+            answer = reader.next_event();
         }
         assert_eq!(answer, Err(Broken::TooLong));
     }
@@ -166,6 +170,6 @@ mod tests {
     fn what_is_not_utf8_is_broken() {
         let mut reader = Reader::default();
         reader.push(b"data: \xff\n\n");
-        assert_eq!(reader.next(), Err(Broken::NotUtf8));
+        assert_eq!(reader.next_event(), Err(Broken::NotUtf8));
     }
 }

@@ -98,7 +98,13 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
         }
         Err(No::Rejected(status, error)) => {
             let (kind, message) = (Some("rejected".to_owned()), Some(error.message.clone()));
-            ticket.note(Attempt { status: AttemptStatus::Rejected, provider_status: Some(status), error: kind, message, ..template });
+            ticket.note(Attempt {
+                status: AttemptStatus::Rejected,
+                provider_status: Some(status),
+                error: kind,
+                message,
+                ..template
+            });
             Tried::Rejected(rejected(status, error))
         }
         Err(No::Failed(failure)) => {
@@ -129,12 +135,27 @@ struct Answer<B> {
 }
 
 enum Content<B> {
-    Plain { body: String, usage: (Usage, UsageSource), finish_reason: Option<String> },
+    Plain {
+        body: String,
+        usage: (Usage, UsageSource),
+        finish_reason: Option<String>,
+    },
     /// A stream whose first event has come; `out` is what the client gets first.
-    Stream { body: B, meter: Box<Meter>, out: Vec<u8>, idle_timeout_ms: u32, drains: bool },
+    Stream {
+        body: B,
+        meter: Box<Meter>,
+        out: Vec<u8>,
+        idle_timeout_ms: u32,
+        drains: bool,
+    },
 }
 
-async fn call<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, served: &Served) -> Result<Answer<P::Body>, No> {
+async fn call<P: Ports>(
+    ticket: &Ticket<P>,
+    prepared: &Prepared<'_>,
+    quoted: &Quoted,
+    served: &Served,
+) -> Result<Answer<P::Body>, No> {
     let (ports, channel) = (&ticket.ports, &quoted.planned.channel);
     let upstream = Upstream {
         model: &quoted.planned.candidate.upstream_model,
@@ -169,7 +190,9 @@ async fn call<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Qu
         }
         Verdict::Read => {
             let read = within(ports, channel.idle_timeout_ms, ports.read_all(body)).await.ok_or_else(no_byte)?;
-            let bytes = read.map_err(|_| Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status))?;
+            let bytes = read.map_err(|_| {
+                Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
+            })?;
             let content = plain(ticket, prepared, quoted, served, &bytes);
             Ok(Answer { status, content: content.map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))? })
         }
@@ -202,7 +225,9 @@ async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + U
             Progress::Done => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
             // A stream that breaks after its first events is the client's already.
             Progress::Broken(_) if meter.has_chunks() => return Ok((body, meter, out)),
-            Progress::Broken(error) => return Err(Failure::new(FailureKind::Unreadable, format!("an error in place of an answer: {}", error.message))),
+            Progress::Broken(error) => {
+                return Err(Failure::new(FailureKind::Unreadable, format!("an error in place of an answer: {}", error.message)));
+            }
             Progress::Silent if next.is_none() => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
             Progress::Silent => {}
         }

@@ -27,6 +27,7 @@ pub struct Flow<P: Ports> {
     first: Vec<u8>,
     timer: Pin<Box<dyn Future<Output = ()>>>,
     timer_ms: u32,
+    checkpoint_ms: u64,
     active_at: Timestamp,
     noted_at: Timestamp,
 }
@@ -65,7 +66,8 @@ impl<P: Ports> Flow<P> {
         let timer_ms = idle_timeout_ms.min(u32::try_from(every).unwrap_or(u32::MAX));
         let timer = Box::pin(ticket.ports.sleep(timer_ms));
         let open = Some(Open { ticket, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
-        Self { open, first, timer, timer_ms, active_at: now, noted_at: now }
+        let checkpoint_ms = u64::try_from(every).unwrap_or(u64::MAX);
+        Self { open, first, timer, timer_ms, checkpoint_ms, active_at: now, noted_at: now }
     }
 
     /// The bytes for the client.
@@ -119,14 +121,16 @@ impl<P: Ports> Flow<P> {
                     self.active_at = ports.now();
                     return Next::Bytes(bytes);
                 }
-                Either::Left((Some(Err(_)), _)) => return Next::Broke("The connection to the provider broke in the middle of the answer."),
+                Either::Left((Some(Err(_)), _)) => {
+                    return Next::Broke("The connection to the provider broke in the middle of the answer.");
+                }
                 Either::Left((None, _)) => return Next::End,
                 Either::Right(_) => {
                     let now = ports.now();
                     if now.since(self.active_at) >= u64::from(open.idle_timeout_ms) {
                         return Next::Broke("The provider fell silent in the middle of the answer.");
                     }
-                    if now.since(self.noted_at) >= u64::from(self.timer_ms) {
+                    if now.since(self.noted_at) >= self.checkpoint_ms {
                         self.noted_at = now;
                         open.ticket.checkpoint(open.served.clone(), open.meter.usage().0);
                     }

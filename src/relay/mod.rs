@@ -20,14 +20,14 @@ use futures_util::future::join4;
 pub use prepare::{Leg, Prepared, Preparing, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
-use crate::account::{Facts, Granted, HoldAnswer, HoldRequest, Outcome, Replay, Status};
+use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Replay, Status};
 use crate::id::{KeyHash, KeySecret, RequestId, sha256_hex};
 use crate::key::KeyRecord;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use attempt::{Failure, Tried};
-use ticket::Ticket;
+use ticket::{First, Opening, Ticket};
 
 /// A request with its headers read, and its body still on the way.
 pub struct Incoming<B> {
@@ -96,7 +96,11 @@ pub fn credential_hash(credential: Option<&str>) -> Result<KeyHash, Refusal> {
 pub fn valid_key(key: Option<KeyRecord>, now: Timestamp) -> Result<KeyRecord, Refusal> {
     let key = key.ok_or_else(unknown_key)?;
     if key.revoked_at.is_some() || key.policy.is_expired(now) {
-        return Err(Refusal::new(Code::InvalidApiKey, "This API key was revoked or has expired.", "Use another key, or create one."));
+        return Err(Refusal::new(
+            Code::InvalidApiKey,
+            "This API key was revoked or has expired.",
+            "Use another key, or create one.",
+        ));
     }
     Ok(key)
 }
@@ -159,6 +163,11 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
     let mut ticket: Option<Ticket<P>> = None;
     let mut failures: Vec<Failure> = Vec::new();
     let mut refused: Option<Refusal> = None;
+    let opening = Opening {
+        upstream_cut: prepared.catalog.upstream_cut,
+        hold_timeout_ms: prepared.catalog.hold_timeout_ms,
+        keeps_body: idempotency.is_some(),
+    };
     let last = prepared.legs.len().saturating_sub(1);
     for (index, leg) in prepared.legs.iter().enumerate() {
         let request = HoldRequest {
@@ -171,13 +180,17 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             is_last: index == last,
             facts: prepared.facts.clone(),
         };
-        let granted: Granted = match ports.hold(&key.account, request).await {
-            Ok(HoldAnswer::Granted(granted)) => granted,
-            Ok(HoldAnswer::Stale(current)) if ticket.is_none() => return Ran::Stale(current),
-            Ok(HoldAnswer::Stale(_)) => break,
-            Ok(HoldAnswer::Replayed(replay)) => return replayed(prepared, replay).into(),
-            Ok(HoldAnswer::Refused(refusal)) => {
+        match ask(ports, &mut ticket, opening, request).await {
+            Ok(None) => {}
+            Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current),
+            Ok(Some(Held::Stale(_))) => break,
+            Ok(Some(Held::Replayed(replay))) => return replayed(prepared, replay).into(),
+            Ok(Some(Held::Refused(refusal))) => {
+                let is_final = !refusal.code.is_about_one_bucket();
                 refused = Some(with_affordable(refusal, leg));
+                if is_final {
+                    break;
+                }
                 continue;
             }
             Err(error) => {
@@ -185,9 +198,8 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
                 refused = Some(unavailable(error));
                 break;
             }
-        };
-        let ticket = ticket.get_or_insert_with(|| Ticket::open(ports.clone(), prepared, idempotency.is_some()));
-        ticket.leg(&granted);
+        }
+        let Some(ticket) = ticket.as_mut() else { break };
         for quoted in &leg.attempts {
             match attempt::attempt(ticket, prepared, quoted).await {
                 Tried::Answered(reply) => return Ran::Reply(reply),
@@ -208,6 +220,43 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             ticket.fail(prepared, &refusal).into()
         }
     }
+}
+
+/// An answer to a hold that is not a grant.
+enum Held {
+    Refused(Refusal),
+    Stale(Box<KeyRecord>),
+    Replayed(Replay),
+}
+
+/// Asks for a hold: the first of a request, which opens its ticket, or that of a crossing. None is a grant.
+async fn ask<P: Ports>(
+    ports: &P,
+    ticket: &mut Option<Ticket<P>>,
+    opening: Opening,
+    request: HoldRequest,
+) -> Result<Option<Held>, Unavailable> {
+    let answer = match ticket {
+        Some(_) => ports.hold(&request.facts.account.clone(), request).await?,
+        None => match Ticket::open(ports, opening, request).await? {
+            First::Granted(opened) => {
+                *ticket = Some(*opened);
+                return Ok(None);
+            }
+            First::Other(answer) => *answer,
+        },
+    };
+    Ok(match answer {
+        HoldAnswer::Granted(granted) => {
+            if let Some(ticket) = ticket {
+                ticket.crossed(&granted);
+            }
+            None
+        }
+        HoldAnswer::Refused(refusal) => Some(Held::Refused(refusal)),
+        HoldAnswer::Stale(current) => Some(Held::Stale(current)),
+        HoldAnswer::Replayed(replay) => Some(Held::Replayed(replay)),
+    })
 }
 
 /// Tells how many output tokens the balance would cover.

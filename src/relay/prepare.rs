@@ -123,7 +123,8 @@ pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: 
         RouteKind::parse(text).ok_or_else(|| Refusal::invalid("x-tf-route", "`x-tf-route` must be `official` or `routed`."))
     });
     let provider = envelope.provider.map(|json| {
-        serde_json::from_str::<ProviderPreferences>(json).map_err(|error| Refusal::invalid("provider", format!("`provider` is not valid: {error}.")))
+        serde_json::from_str::<ProviderPreferences>(json)
+            .map_err(|error| Refusal::invalid("provider", format!("`provider` is not valid: {error}.")))
     });
     let ask = Ask {
         models: envelope.models.clone(),
@@ -137,7 +138,8 @@ pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: 
         Some(session) => format!("{}/{session}", key.account),
         None => preparing.request.to_string(),
     };
-    let input = PlanInput { catalog: &preparing.catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
+    let input =
+        PlanInput { catalog: &preparing.catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
     let Plan { attempts, left_out } = plan(input)?;
     let facts = Facts {
         stream: envelope.stream,
@@ -152,9 +154,13 @@ fn check_headers(preparing: &Preparing) -> Result<(), Refusal> {
     if preparing.run.as_deref().is_some_and(|run| RunId::parse(run).is_none()) {
         return Err(Refusal::invalid("x-tf-run", "`x-tf-run` must be 1 to 128 ASCII letters, digits and - _ . characters."));
     }
-    let is_key = |key: &str| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_key =
+        |key: &str| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     if preparing.idempotency_key.as_deref().is_some_and(|key| !is_key(key)) {
-        return Err(Refusal::invalid("Idempotency-Key", "`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces."));
+        return Err(Refusal::invalid(
+            "Idempotency-Key",
+            "`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces.",
+        ));
     }
     Ok(())
 }

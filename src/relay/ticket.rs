@@ -10,7 +10,10 @@ use futures_channel::oneshot;
 use super::flow::Drain;
 use super::prepare::{Prepared, Quoted, estimated_input};
 use super::reply::{Reply, refusal_reply};
-use crate::account::{Attempt, Checkpoint, Extension, Granted, Outcome, Rates, ReceiptError, Served, Settlement, Status};
+use crate::account::{
+    Attempt, Checkpoint, Extension, Facts, Granted, HoldAnswer, HoldRequest, Outcome, Rates, ReceiptError, Served, Settlement,
+    Status,
+};
 use crate::catalog::CutPolicy;
 use crate::id::{AccountId, RequestId};
 use crate::money::Money;
@@ -57,12 +60,41 @@ struct InFlight {
     usage: Usage,
 }
 
+/// What a ticket has to know before its hold is granted.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    pub upstream_cut: CutPolicy,
+    pub hold_timeout_ms: i64,
+    /// Whether a plain answer is kept for replays.
+    pub keeps_body: bool,
+}
+
+/// The answer to the first hold.
+pub enum First<P: Ports> {
+    Granted(Box<Ticket<P>>),
+    Other(Box<HoldAnswer>),
+}
+
 impl<P: Ports> Ticket<P> {
-    /// Opens a ticket after the first grant.
-    pub fn open(ports: P, prepared: &Prepared<'_>, keeps_body: bool) -> Self {
+    /// Asks for the first hold of a request. The call is not the client's to cancel: if the client leaves while it is under way,
+    /// the ticket that it brings is dropped, and that settles it.
+    pub async fn open(ports: &P, opening: Opening, request: HoldRequest) -> Result<First<P>, Unavailable> {
+        let (sender, receiver) = oneshot::channel();
+        let outside = ports.clone();
+        ports.spawn(async move {
+            let answer = outside.hold(&request.facts.account, request.clone()).await;
+            let first = answer.map(|answer| match answer {
+                HoldAnswer::Granted(granted) => First::Granted(Box::new(Self::new(outside, opening, request.facts, &granted))),
+                other => First::Other(Box::new(other)),
+            });
+            let _ = sender.send(first);
+        });
+        receiver.await.unwrap_or_else(|oneshot::Canceled| Err(Unavailable("the hold was lost on its way".to_owned())))
+    }
+
+    fn new(ports: P, opening: Opening, facts: Facts, granted: &Granted) -> Self {
         let (sender, receiver) = oneshot::channel::<Ending<P>>();
-        let account = prepared.facts.account.clone();
-        let (outside, payer) = (ports.clone(), account.clone());
+        let (outside, payer) = (ports.clone(), facts.account.clone());
         ports.spawn(async move {
             let settlement = match receiver.await {
                 Ok(Ending::Settle(settlement)) => *settlement,
@@ -74,23 +106,23 @@ impl<P: Ports> Ticket<P> {
         });
         Self {
             ports,
-            account,
-            request: prepared.facts.request.clone(),
-            arrived: prepared.facts.created_at,
+            account: facts.account,
+            request: facts.request,
+            arrived: facts.created_at,
             attempts: Vec::new(),
             upstream_ms: 0,
-            hold: Money::ZERO,
-            rates: Rates::default(),
-            upstream_cut: prepared.catalog.upstream_cut,
-            hold_timeout_ms: prepared.catalog.hold_timeout_ms,
-            keeps_body,
+            hold: granted.amount,
+            rates: granted.rates,
+            upstream_cut: opening.upstream_cut,
+            hold_timeout_ms: opening.hold_timeout_ms,
+            keeps_body: opening.keeps_body,
             in_flight: None,
             ending: Some(sender),
         }
     }
 
-    /// Notes what the next attempts are covered by.
-    pub fn leg(&mut self, granted: &Granted) {
+    /// Notes that another hold took the place of the first.
+    pub fn crossed(&mut self, granted: &Granted) {
         self.hold = granted.amount;
         self.rates = granted.rates;
     }
@@ -105,7 +137,9 @@ impl<P: Ports> Ticket<P> {
                 "`{}` paid, because the {route} route served the request after every earlier route failed or was not covered, and the key may cross routes.",
                 planned.bucket
             ),
-            (false, true) => format!("`{}` paid, because it is the balance of the {route} route, which served the request.", planned.bucket),
+            (false, true) => {
+                format!("`{}` paid, because it is the balance of the {route} route, which served the request.", planned.bucket)
+            }
             (false, false) => format!(
                 "`{}` paid, because it is the balance of the {route} route, whose {} served the request after {} failed attempt(s).",
                 planned.bucket,
@@ -274,7 +308,11 @@ pub fn client_left() -> ReceiptError {
 }
 
 /// Tries something that must not be lost, until it is done or the time that the platform grants is over.
-pub async fn retried<P: Ports, F: Future<Output = Result<(), Unavailable>>>(ports: &P, what: &str, mut action: impl FnMut() -> F) {
+pub async fn retried<P: Ports, F: Future<Output = Result<(), Unavailable>>>(
+    ports: &P,
+    what: &str,
+    mut action: impl FnMut() -> F,
+) {
     for pause_ms in PAUSES_MS.into_iter().map(Some).chain([None]) {
         match action().await {
             Ok(()) => return,

@@ -337,7 +337,9 @@ fn model_not_found(catalog: &Catalog, name: &str) -> Refusal {
     let near = catalog.near_names(name);
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(", ")) };
     let next_step = "Choose a name from GET /v1/models.";
-    Refusal::new(Code::ModelNotFound, format!("There is no model `{}`.{hint}", shorten(name)), next_step).param("model").fact("near", near)
+    Refusal::new(Code::ModelNotFound, format!("There is no model `{}`.{hint}", shorten(name)), next_step)
+        .param("model")
+        .fact("near", near)
 }
 
 fn model_not_allowed(name: &ModelName) -> Refusal {
@@ -348,7 +350,8 @@ fn model_not_allowed(name: &ModelName) -> Refusal {
 fn over_output(model: &Model, limit: u64) -> Refusal {
     let most = model.max_output_tokens;
     let message = format!("`max_tokens` is {limit}, but `{}` answers with at most {most} tokens.", model.id);
-    Refusal::new(Code::InvalidRequest, message, format!("Ask for at most {most} tokens, or leave the limit out.")).param("max_tokens")
+    Refusal::new(Code::InvalidRequest, message, format!("Ask for at most {most} tokens, or leave the limit out."))
+        .param("max_tokens")
 }
 
 fn route_not_allowed(kind: RouteKind) -> Refusal {
@@ -357,7 +360,8 @@ fn route_not_allowed(kind: RouteKind) -> Refusal {
 }
 
 fn crossing_not_allowed(kind: RouteKind, bucket: &BucketId) -> Refusal {
-    let message = format!("The {} route is paid by `{bucket}`, and this key does not cross from one balance to another.", kind.as_str());
+    let message =
+        format!("The {} route is paid by `{bucket}`, and this key does not cross from one balance to another.", kind.as_str());
     Refusal::new(Code::RouteNotAllowed, message, "Ask for that route by name, or allow `cross_routes` on the key.").limit("key")
 }
 
@@ -369,17 +373,22 @@ fn no_such_route(model: &Model, kind: RouteKind) -> Refusal {
 
 fn unpriced(name: &ModelName) -> Refusal {
     let message = format!("`{name}` has no price at the moment, so it cannot be called.");
-    Refusal::new(Code::ModelUnpriced, message, "Choose another model, or try again when it has been priced.").param("model").retry_after(60)
+    Refusal::new(Code::ModelUnpriced, message, "Choose another model, or try again when it has been priced.")
+        .param("model")
+        .retry_after(60)
 }
 
 fn audio_unpriced(name: &ModelName) -> Refusal {
     let message = format!("`{name}` has no price for audio on this route, so a request with audio cannot be served.");
-    Refusal::new(Code::ModelUnpriced, message, "Send the request without audio, or choose another model.").param("modalities").retry_after(60)
+    Refusal::new(Code::ModelUnpriced, message, "Send the request without audio, or choose another model.")
+        .param("modalities")
+        .retry_after(60)
 }
 
 fn too_dear(kind: RouteKind) -> Refusal {
     let message = format!("The {} route costs more than the request's `provider.max_price`.", kind.as_str());
-    Refusal::new(Code::InvalidRequest, message, "Raise `provider.max_price`, or choose a cheaper model.").param("provider.max_price")
+    Refusal::new(Code::InvalidRequest, message, "Raise `provider.max_price`, or choose a cheaper model.")
+        .param("provider.max_price")
 }
 
 fn no_channel_left(name: &ModelName) -> Refusal {
@@ -402,9 +411,7 @@ mod tests {
 
     fn catalog() -> Catalog {
         let channel = json!({"dialect": "openai", "base_url": "https://a.example.com/v1", "secrets": ["K"]});
-        let model = |routes: serde_json::Value| {
-            json!({"name": "M", "family": "gpt", "kind": "chat", "context_length": 1000, "max_output_tokens": 100, "routes": routes})
-        };
+        let model = |routes: serde_json::Value| json!({"name": "M", "family": "gpt", "kind": "chat", "context_length": 1000, "max_output_tokens": 100, "routes": routes});
         let route = |bucket: &str, input: &str, candidates: serde_json::Value| json!({"bucket": bucket, "price": {"input": input, "output": "2"}, "candidates": candidates});
         let both = json!({
             "official": route("credit", "2", json!([{"channel": "a", "upstream_model": "m"}, {"channel": "b", "upstream_model": "m", "tier": 1}])),

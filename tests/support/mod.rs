@@ -1,0 +1,5 @@
+//! What the host tests share: an account's tables in memory, and an outside that is a table too.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+pub mod memory;
+pub mod outside;
