@@ -1,7 +1,7 @@
 //! The account object: loads the books, lets the state machine decide, stores its events in one transaction. Thin.
 //!
-//! What always holds: nothing of the account is kept in memory between commands but the time of the alarm, which is only a
-//! hint; there is no `await` between reading the books and storing the events.
+//! What always holds: nothing of the account is kept in memory between commands but when the alarm is set and whether the
+//! tables are there, which are only hints; there is no `await` between reading the books and storing the events.
 
 use std::cell::Cell;
 
@@ -31,11 +31,13 @@ pub struct AccountObject {
     /// When the alarm is set for; unknown after a restart.
     alarm_at: Cell<Option<i64>>,
     failures: Cell<u32>,
+    /// Whether the tables are known to be there.
+    is_open: Cell<bool>,
 }
 
 impl DurableObject for AccountObject {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, alarm_at: Cell::new(None), failures: Cell::new(0) }
+        Self { state, env, alarm_at: Cell::new(None), failures: Cell::new(0), is_open: Cell::new(false) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -66,7 +68,12 @@ impl DurableObject for AccountObject {
 
 impl AccountObject {
     fn store(&self) -> Result<Store> {
-        Store::open(self.state.storage().sql())
+        let store = Store::new(self.state.storage().sql());
+        if !self.is_open.get() {
+            store.migrate()?;
+            self.is_open.set(true);
+        }
+        Ok(store)
     }
 
     async fn answer(&self, command: Command) -> Result<Answer> {
@@ -79,8 +86,11 @@ impl AccountObject {
         }
         let store = self.store()?;
         let storage = self.state.storage();
+        let mut command = Some(command);
         let (answer, is_changed) = Store::atomically(storage.as_raw(), || {
-            let (answer, events) = decide(&store, command.clone(), clock::now())?;
+            // It runs once; the platform does not repeat a transaction by itself.
+            let Some(command) = command.take() else { return Err("the transaction ran twice".into()) };
+            let (answer, events) = decide(&store, command, clock::now())?;
             for event in &events {
                 store.apply(event)?;
             }
@@ -183,13 +193,7 @@ fn decide(store: &Store, command: Command, now: Timestamp) -> Result<Decided> {
             (Answer::Hold(answer), events)
         }
         Command::Settle(settlement) => {
-            // The hold names the key and the claim, so it is looked up first.
-            let touches = Touches { subject: Some(settlement.request.as_str()), ..Touches::default() };
-            let mut books = store.books(touches)?;
-            if let Some(hold) = books.hold.clone() {
-                let touches = Touches { key: Some(&hold.key), claim: hold.claim.as_deref(), ..touches };
-                books = store.books(touches)?;
-            }
+            let books = store.books(Touches { subject: Some(settlement.request.as_str()), ..Touches::default() })?;
             done(account::settle(books, *settlement, now))
         }
         Command::Checkpoint(extension) => {

@@ -1,6 +1,11 @@
 //! Time and randomness, which the pure core takes as arguments.
 
-use std::time::Duration;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_channel::oneshot;
+use wasm_bindgen::closure::Closure;
 
 use crate::time::Timestamp;
 
@@ -9,21 +14,51 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(worker::Date::now().as_millis()).unwrap_or(0))
 }
 
-/// Waits.
-pub async fn sleep(ms: u32) {
-    worker::Delay::from(Duration::from_millis(u64::from(ms))).await;
+/// Waits. Unlike the crate's own timer it may be polled by one task after the other, as the timer of a stream is: each pull
+/// of a stream is a task of its own.
+pub fn sleep(ms: u32) -> impl Future<Output = ()> + 'static {
+    let (sender, receiver) = oneshot::channel();
+    let mut sender = Some(sender);
+    let ring = Closure::<dyn FnMut()>::new(move || {
+        if let Some(sender) = sender.take() {
+            let _ = sender.send(());
+        }
+    });
+    let id = platform::set_timeout(&ring, ms);
+    Sleep { receiver, id, _ring: ring }
+}
+
+/// A timer that is taken off when nobody waits for it any more.
+struct Sleep {
+    receiver: oneshot::Receiver<()>,
+    id: f64,
+    _ring: Closure<dyn FnMut()>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.receiver).poll(context).map(|_| ())
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        platform::clear_timeout(self.id);
+    }
 }
 
 /// 128 bits from the platform's cryptographic source.
 pub fn random() -> u128 {
     let mut bytes = [0_u8; 16];
-    crypto::fill(&mut bytes);
+    platform::fill(&mut bytes);
     u128::from_le_bytes(bytes)
 }
 
-/// The binding's macro writes the unsafe call.
+/// What the bindings do not have. The macro writes the unsafe calls.
 #[allow(unsafe_code)]
-mod crypto {
+mod platform {
+    use wasm_bindgen::closure::Closure;
     use wasm_bindgen::prelude::wasm_bindgen;
 
     #[wasm_bindgen]
@@ -31,5 +66,13 @@ mod crypto {
         /// Fills with random bytes; at most 65,536, and it does not fail below that.
         #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
         pub fn fill(bytes: &mut [u8]);
+
+        /// Calls once, after so many milliseconds; answers the timer's number.
+        #[wasm_bindgen(js_name = setTimeout)]
+        pub fn set_timeout(call: &Closure<dyn FnMut()>, ms: u32) -> f64;
+
+        /// Takes a timer off; after its time this does nothing.
+        #[wasm_bindgen(js_name = clearTimeout)]
+        pub fn clear_timeout(id: f64);
     }
 }

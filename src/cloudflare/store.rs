@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS projects (id TEXT PRIMARY KEY, record TEXT NOT NULL, 
 CREATE TABLE IF NOT EXISTS claims (id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
 ";
 
-/// What a command is about; the rows that it touches are found by it.
+/// What a command is about; the rows that it touches are found by it. The key and the claim of an open hold are found by it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Touches<'a> {
     pub key: Option<&'a KeyId>,
@@ -107,10 +107,14 @@ pub struct Batch {
 }
 
 impl Store {
-    /// Opens the tables, and makes them the first time.
-    pub fn open(sql: SqlStorage) -> Result<Self> {
-        sql.exec(SCHEMA, None)?;
-        Ok(Self { sql })
+    /// The tables in this storage.
+    pub const fn new(sql: SqlStorage) -> Self {
+        Self { sql }
+    }
+
+    /// Makes the tables that are not there yet.
+    pub fn migrate(&self) -> Result<()> {
+        self.sql.exec(SCHEMA, None).map(|_| ())
     }
 
     fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>> {
@@ -124,16 +128,17 @@ impl Store {
     /// Loads what a decision depends on, in one statement.
     pub fn books(&self, touches: Touches<'_>) -> Result<Books> {
         let statement = "
-            WITH k AS (SELECT record, tally, project FROM keys WHERE id = ?1),
+            WITH o AS (SELECT key, doc FROM holds WHERE request = ?3),
+                 k AS (SELECT record, tally, project FROM keys WHERE id = COALESCE(?1, (SELECT key FROM o))),
                  p AS (SELECT record, tally FROM projects WHERE id = COALESCE(?2, (SELECT project FROM k))),
                  h AS (SELECT bucket, key, project, SUM(amount) AS amount, COUNT(*) AS count FROM holds GROUP BY bucket, key, project)
             SELECT j.seq, j.balances,
               (SELECT json_group_array(json_object('bucket', bucket, 'key', key, 'project', project, 'amount', amount, 'count', count)) FROM h) AS held,
               (SELECT record FROM k) AS key_record, (SELECT tally FROM k) AS key_tally,
               (SELECT record FROM p) AS project_record, (SELECT tally FROM p) AS project_tally,
-              (SELECT doc FROM holds WHERE request = ?3) AS hold,
+              (SELECT doc FROM o) AS hold,
               EXISTS (SELECT 1 FROM journal WHERE subject = ?3) AS closed,
-              (SELECT doc FROM claims WHERE id = ?4) AS claim
+              (SELECT doc FROM claims WHERE id = COALESCE(?4, (SELECT doc->>'claim' FROM o))) AS claim
             FROM (SELECT 1) LEFT JOIN (SELECT seq, balances FROM journal ORDER BY seq DESC LIMIT 1) j";
         let values = vec![
             touches.key.map(KeyId::as_str).into(),

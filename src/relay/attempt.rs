@@ -16,8 +16,10 @@ use crate::dialect::openai::{self, CHAT_PATH, Cost, PlainAnswer, Upstream, Upstr
 use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::{Code, Refusal};
+use crate::routing::Planned;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::routing::health::Observation;
+use crate::time::Timestamp;
 use crate::usage::{Usage, UsageSource};
 
 /// When nobody can say when to come back, this is a fair guess, in seconds.
@@ -71,21 +73,7 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
     let ports = ticket.ports.clone();
     let planned = &quoted.planned;
     let candidate = planned.candidate_id();
-    let template = Attempt {
-        channel: planned.candidate.channel.clone(),
-        tier: planned.candidate.tier,
-        route: planned.route,
-        bucket: planned.bucket.clone(),
-        upstream_model: planned.candidate.upstream_model.clone(),
-        reason: planned.reason.clone(),
-        dispatched: true,
-        status: AttemptStatus::Abandoned,
-        started_at: ports.now(),
-        latency_ms: 0,
-        provider_status: None,
-        error: None,
-        message: None,
-    };
+    let template = described(planned, AttemptStatus::Abandoned, ports.now());
     let served = ticket.dispatch(prepared, quoted, template.clone());
     ports.observe(&candidate, Observation::Tried);
     let called = call(ticket, prepared, quoted, &served).await;
@@ -126,6 +114,31 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
             Tried::Failed(failure)
         }
     }
+}
+
+/// An attempt as it is planned.
+fn described(planned: &Planned, status: AttemptStatus, started_at: Timestamp) -> Attempt {
+    Attempt {
+        channel: planned.candidate.channel.clone(),
+        tier: planned.candidate.tier,
+        route: planned.route,
+        bucket: planned.bucket.clone(),
+        upstream_model: planned.candidate.upstream_model.clone(),
+        reason: planned.reason.clone(),
+        dispatched: status != AttemptStatus::Skipped,
+        status,
+        started_at,
+        latency_ms: 0,
+        provider_status: None,
+        error: None,
+        message: None,
+    }
+}
+
+/// What a receipt tells of candidates that are tried last because of their health, if they are not tried at all.
+pub fn resting(prepared: &Prepared<'_>, now: Timestamp) -> Vec<Attempt> {
+    let planned = prepared.legs.iter().flat_map(|leg| &leg.attempts).map(|quoted| &quoted.planned);
+    planned.filter(|planned| planned.is_resting).map(|planned| described(planned, AttemptStatus::Skipped, now)).collect()
 }
 
 /// An answer that is known to be one.

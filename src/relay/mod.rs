@@ -167,6 +167,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
         keeps_body: idempotency.is_some(),
+        resting: attempt::resting(prepared, ports.now()),
     };
     let last = prepared.legs.len().saturating_sub(1);
     for (index, leg) in prepared.legs.iter().enumerate() {
@@ -180,7 +181,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             is_last: index == last,
             facts: prepared.facts.clone(),
         };
-        match ask(ports, &mut ticket, opening, request).await {
+        match ask(ports, &mut ticket, &opening, request).await {
             Ok(None) => {}
             Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current),
             Ok(Some(Held::Stale(_))) => break,
@@ -233,12 +234,12 @@ enum Held {
 async fn ask<P: Ports>(
     ports: &P,
     ticket: &mut Option<Ticket<P>>,
-    opening: Opening,
+    opening: &Opening,
     request: HoldRequest,
 ) -> Result<Option<Held>, Unavailable> {
     let answer = match ticket {
         Some(_) => ports.hold(&request.facts.account.clone(), request).await?,
-        None => match Ticket::open(ports, opening, request).await? {
+        None => match Ticket::open(ports, opening.clone(), request).await? {
             First::Granted(opened) => {
                 *ticket = Some(*opened);
                 return Ok(None);

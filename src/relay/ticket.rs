@@ -41,6 +41,7 @@ pub struct Ticket<P: Ports> {
     pub request: RequestId,
     pub arrived: Timestamp,
     pub attempts: Vec<Attempt>,
+    resting: Vec<Attempt>,
     /// Time spent in upstream calls, in milliseconds.
     pub upstream_ms: u64,
     /// What is set aside by the current leg.
@@ -61,12 +62,14 @@ struct InFlight {
 }
 
 /// What a ticket has to know before its hold is granted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Opening {
     pub upstream_cut: CutPolicy,
     pub hold_timeout_ms: i64,
     /// Whether a plain answer is kept for replays.
     pub keeps_body: bool,
+    /// Candidates that are tried last, as the receipt tells of them if they are not tried.
+    pub resting: Vec<Attempt>,
 }
 
 /// The answer to the first hold.
@@ -110,6 +113,7 @@ impl<P: Ports> Ticket<P> {
             request: facts.request,
             arrived: facts.created_at,
             attempts: Vec::new(),
+            resting: opening.resting,
             upstream_ms: 0,
             hold: granted.amount,
             rates: granted.rates,
@@ -168,12 +172,20 @@ impl<P: Ports> Ticket<P> {
         self.attempts.push(attempt);
     }
 
+    /// Every attempt, behind those that were skipped.
+    fn story(&self) -> Vec<Attempt> {
+        let is_same =
+            |a: &Attempt, b: &Attempt| (&a.channel, &a.upstream_model, a.route) == (&b.channel, &b.upstream_model, b.route);
+        let skipped = self.resting.iter().filter(|resting| !self.attempts.iter().any(|made| is_same(made, resting)));
+        skipped.chain(&self.attempts).cloned().collect()
+    }
+
     /// The outcome of a request that somebody answered.
     pub fn outcome(&self, status: Status, served: Served, usage: (Usage, UsageSource), first_byte_ms: Option<u64>) -> Outcome {
         Outcome {
             status,
             served: Some(served),
-            attempts: self.attempts.clone(),
+            attempts: self.story(),
             usage: usage.0,
             usage_source: usage.1,
             upstream_cut: self.upstream_cut,
@@ -205,6 +217,7 @@ impl<P: Ports> Ticket<P> {
             request: self.request.clone(),
             arrived: self.arrived,
             attempts: std::mem::take(&mut self.attempts),
+            resting: std::mem::take(&mut self.resting),
             upstream_ms: self.upstream_ms,
             hold: self.hold,
             rates: self.rates,
@@ -228,7 +241,7 @@ impl<P: Ports> Ticket<P> {
 
     /// Ends a request that nobody answered, and answers the client.
     pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
-        let outcome = Outcome::unserved(Status::Failed, self.attempts.clone(), refusal, self.ports.now().since(self.arrived));
+        let outcome = Outcome::unserved(Status::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
         self.settle(outcome, None);
         let reply = refusal_reply(refusal, &self.request, true).asked(&prepared.facts.requested_model).rates(&self.rates);
         match self.attempts.last() {
@@ -253,7 +266,7 @@ impl<P: Ports> Ticket<P> {
     /// Tells the account that a long stream is alive.
     pub fn checkpoint(&self, served: Served, usage: Usage) {
         let (outside, account) = (self.ports.clone(), self.account.clone());
-        let checkpoint = Checkpoint { served, attempts: self.attempts.clone(), usage };
+        let checkpoint = Checkpoint { served, attempts: self.story(), usage };
         let extension = Extension { request: self.request.clone(), checkpoint, timeout_ms: self.hold_timeout_ms };
         self.ports.spawn(async move {
             // The next one comes soon; a lost one is no loss.
@@ -288,7 +301,7 @@ impl<P: Ports> Ticket<P> {
         Outcome {
             status: Status::Aborted,
             served: None,
-            attempts: self.attempts.clone(),
+            attempts: self.story(),
             usage: Usage::default(),
             usage_source: UsageSource::None,
             upstream_cut: self.upstream_cut,

@@ -109,6 +109,8 @@ pub struct Planned {
     pub channel: Rc<Channel>,
     /// Which is believed to be.
     pub health: Status,
+    /// Whether it is tried last because of that.
+    pub is_resting: bool,
     /// Why it stands here.
     pub reason: String,
 }
@@ -145,8 +147,7 @@ pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
     }
     let Planner { mut attempts, left_out, refusal, .. } = planner;
     // What rests goes last, in its order: it may still be the only one that answers.
-    attempts.sort_by_key(|(resting, _)| *resting);
-    let mut attempts: Vec<Planned> = attempts.into_iter().map(|(_, planned)| planned).collect();
+    attempts.sort_by_key(|planned| planned.is_resting);
     if input.ask.provider.allow_fallbacks == Some(false) {
         attempts.truncate(1);
     }
@@ -158,8 +159,7 @@ pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
 
 struct Planner<'a> {
     input: PlanInput<'a>,
-    /// With whether it rests.
-    attempts: Vec<(bool, Planned)>,
+    attempts: Vec<Planned>,
     left_out: Vec<LeftOut>,
     /// Of the first model that was left out.
     refusal: Option<Refusal>,
@@ -243,7 +243,7 @@ impl<'a> Planner<'a> {
 
     fn candidates(&mut self, model: &Rc<Model>, route: &Route, price: &Rc<Price>) {
         let preferences = &self.input.ask.provider;
-        let mut taken: Vec<(bool, Planned)> = Vec::new();
+        let mut taken: Vec<Planned> = Vec::new();
         for candidate in &route.candidates {
             let name = candidate.channel.as_str();
             let listed = |list: &[String]| list.iter().any(|listed| listed == name);
@@ -267,19 +267,17 @@ impl<'a> Planner<'a> {
             let Some(channel) = self.input.catalog.channel(&candidate.channel) else { continue };
             let health = self.input.health.of(&CandidateId::of(candidate));
             let resting = !health.is_ready(self.input.now);
-            taken.push((
-                resting,
-                Planned {
-                    model: Rc::clone(model),
-                    route: route.kind,
-                    bucket: route.bucket.clone(),
-                    price: Rc::clone(price),
-                    candidate: candidate.clone(),
-                    channel: Rc::clone(channel),
-                    health: health.status,
-                    reason: reason(candidate, resting, health.status),
-                },
-            ));
+            taken.push(Planned {
+                model: Rc::clone(model),
+                route: route.kind,
+                bucket: route.bucket.clone(),
+                price: Rc::clone(price),
+                candidate: candidate.clone(),
+                channel: Rc::clone(channel),
+                health: health.status,
+                is_resting: resting,
+                reason: reason(candidate, resting, health.status),
+            });
         }
         if taken.is_empty() {
             self.refusal.get_or_insert_with(|| no_channel_left(&model.id));
@@ -288,8 +286,10 @@ impl<'a> Planner<'a> {
             let place = preferences.order.iter().position(|name| name == planned.candidate.channel.as_str());
             (place.unwrap_or(usize::MAX), planned.candidate.tier)
         };
-        let draw = |planned: &Planned| draw(self.input.seed, &planned.candidate);
-        taken.sort_by(|(_, a), (_, b)| order(a).cmp(&order(b)).then_with(|| draw(a).total_cmp(&draw(b))));
+        if taken.len() > 1 {
+            // Smallest draw first; for positive numbers the order of the bits is the order of the numbers.
+            taken.sort_by_cached_key(|planned| (order(planned), draw(self.input.seed, &planned.candidate).to_bits()));
+        }
         self.attempts.extend(taken);
     }
 }

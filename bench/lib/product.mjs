@@ -1,0 +1,192 @@
+// The product as it is built, put into raw workerd: its modules and bindings read from the wrangler configuration, KV and
+// D1 from the bench's stand-ins, an account with a key and plenty of balance made through its own admin API.
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { embed } from './capnp.mjs';
+import { Server } from './workerd.mjs';
+import { around, benchFile, chatTargets, jsWorker, object, socket, text } from './workers.mjs';
+
+const ADMIN_TOKEN = 'bench-admin-token';
+const SECRETS = { ADMIN_TOKEN, UPSTREAM_KEY: 'bench-upstream-key', ALLOW_PRIVATE_UPSTREAMS: 'true' };
+
+/** The main module and every module that it imports, by their paths in the build folder. */
+function modulesFrom(main) {
+  const folder = dirname(main);
+  const found = new Map();
+  const visit = (file) => {
+    const name = relative(folder, file);
+    if (found.has(name)) return;
+    if (file.endsWith('.wasm')) return void found.set(name, { name, wasm: embed(name) });
+    found.set(name, { name, esModule: embed(name) });
+    const imports = readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*["'](\.{1,2}\/[^"']+)["']/g);
+    for (const [, path] of imports) visit(join(dirname(file), path));
+  };
+  visit(main);
+  return [...found.values()];
+}
+
+async function readWrangler(root) {
+  const file = ['wrangler.jsonc', 'wrangler.json', 'wrangler.toml'].map((name) => join(root, name)).find(existsSync);
+  if (!file) throw new Error(`no wrangler configuration in ${root}`);
+  const { unstable_readConfig } = await import('wrangler');
+  return unstable_readConfig({ config: file }, { hideWarnings: true });
+}
+
+export async function loadProduct(root) {
+  const wrangler = await readWrangler(root);
+  if (!existsSync(wrangler.main)) throw new Error(`${wrangler.main} does not exist: run \`npm run build\` first`);
+  const modules = modulesFrom(wrangler.main);
+  const folder = dirname(wrangler.main);
+  const objects = wrangler.durable_objects.bindings;
+  const bytes = (wanted) => modules.filter(wanted).map((module) => readFileSync(join(folder, module.name)));
+  const gzipped = (wanted) => bytes(wanted).reduce((sum, content) => sum + gzipSync(content, { level: 9 }).length, 0);
+
+  const worker = {
+    compatibilityDate: wrangler.compatibility_date,
+    compatibilityFlags: wrangler.compatibility_flags,
+    modules,
+    bindings: [
+      ...Object.entries({ ...wrangler.vars, ...SECRETS }).map(([name, value]) => text(name, String(value))),
+      ...objects.map((binding) => object(binding.name, binding.class_name)),
+      ...wrangler.kv_namespaces.map(({ binding }) => ({ name: binding, kvNamespace: 'kv-stand-in' })),
+      ...wrangler.d1_databases.map(({ binding }) => ({
+        name: binding,
+        wrapped: {
+          moduleName: 'cloudflare-internal:d1-api',
+          innerBindings: [{ name: 'fetcher', service: 'd1-stand-in' }],
+        },
+      })),
+    ],
+    durableObjectNamespaces: objects.map(({ class_name: className }) => ({
+      className,
+      uniqueKey: className,
+      enableSql: true,
+    })),
+    durableObjectStorage: { localDisk: 'objects' },
+  };
+  const services = [
+    { name: 'kv-stand-in', worker: jsWorker('kv.mjs', [{ name: 'DISK', service: 'kv' }]) },
+    { name: 'd1-stand-in', worker: jsWorker('d1.mjs', [object('DATABASE', 'Database')], ['Database']) },
+  ];
+  const sockets = [socket('kv', 'kv-stand-in'), socket('d1', 'd1-stand-in')];
+  const migrations = wrangler.d1_databases.map((database) => join(root, database.migrations_dir ?? 'migrations'))[0];
+
+  return {
+    sizes: {
+      wasm_gzipped: gzipped((module) => module.wasm),
+      worker_gzipped: gzipped(() => true),
+    },
+    main: relative(folder, wrangler.main),
+    objects: objects.map((binding) => binding.class_name),
+    config: () => around(worker, services, sockets),
+    files(target) {
+      for (const { name } of modules) {
+        mkdirSync(dirname(join(target, name)), { recursive: true });
+        cpSync(join(folder, name), join(target, name));
+      }
+      for (const name of ['kv.mjs', 'd1.mjs']) cpSync(benchFile(name), join(target, name));
+    },
+    migrations: migrations && existsSync(migrations) ? migrations : undefined,
+  };
+}
+
+async function call(url, method, body, token = ADMIN_TOKEN) {
+  const response = await fetch(url, {
+    method,
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.text();
+  if (!response.ok) throw new Error(`${method} ${url} answered ${response.status}: ${answer}`);
+  return JSON.parse(answer);
+}
+
+const model = (upstream_model) => ({
+  name: upstream_model,
+  family: 'bench',
+  kind: 'chat',
+  context_length: 128000,
+  max_output_tokens: 4096,
+  routes: {
+    official: {
+      bucket: 'credit',
+      price: { input: '1.25', cached_input: '0.125', output: '10' },
+      candidates: [{ channel: 'bench', upstream_model, tier: 0 }],
+    },
+  },
+});
+
+const catalog = (upstream) => ({
+  version: 1,
+  buckets: {
+    credit: { label: 'Official credit', currency: 'USD' },
+    wallet: { label: 'Routed wallet', currency: 'CNY' },
+  },
+  channels: {
+    bench: { dialect: 'openai', base_url: `${upstream}/v1`, secrets: ['UPSTREAM_KEY'], first_byte_timeout_ms: 30000 },
+  },
+  models: { bench: model('bench'), 'bench-paced': model('bench-paced') },
+  charge_policy: { upstream_cut: 'free' },
+});
+
+/**
+ * Fills `folder` with a ready state: schema, catalogue, account, balance, key. The processes under test start from copies
+ * of it, so that none of them has served the preparation, or remembers that a moment ago there was no key.
+ */
+export async function seed(product, folder, upstream) {
+  const { unstable_splitSqlQuery } = await import('wrangler');
+  product.files(folder);
+  const server = await Server.start(folder, product.config());
+  try {
+    if (product.migrations) {
+      for (const file of readdirSync(product.migrations)
+        .filter((name) => name.endsWith('.sql'))
+        .sort()) {
+        const statements = unstable_splitSqlQuery(readFileSync(join(product.migrations, file), 'utf8'));
+        const done = await call(
+          `${server.urls.d1}/execute`,
+          'POST',
+          statements.map((sql) => ({ sql })),
+        );
+        if (done.error) throw new Error(`${file}: ${done.error}`);
+      }
+    }
+    const admin = `${server.urls.http}/admin/v1`;
+    await call(`${admin}/catalog`, 'PUT', catalog(upstream));
+    const account = (await call(`${admin}/accounts`, 'POST', { name: 'bench' })).id;
+    const key = await call(`${admin}/accounts/${account}/keys`, 'POST', { label: 'bench' });
+    const credit = { bucket: 'credit', amount: '1000000.00', reason: 'bench' };
+    await call(`${admin}/accounts/${account}/adjustments`, 'POST', credit);
+    await server.quiet();
+    return key.secret;
+  } catch (error) {
+    throw new Error(`preparing the product failed: ${error.message}\n${server.log}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** The product twice: the full path, and the part of it that moves no money and calls no upstream. */
+export function productWorkers(product, seeded, secret) {
+  const headers = { authorization: `Bearer ${secret}` };
+  const full = {
+    name: 'full',
+    label: 'full path',
+    files: (folder) => cpSync(seeded, folder, { recursive: true }),
+    config: product.config,
+    targets: (url) => chatTargets(url, headers),
+    objects: product.objects,
+    main: product.main,
+  };
+  const plan = {
+    ...full,
+    name: 'plan',
+    label: 'plan only',
+    targets: (url) => {
+      const { plain } = full.targets(url);
+      return { plain: { ...plain, url: `${url}/v1/route` } };
+    },
+  };
+  return [full, plan];
+}

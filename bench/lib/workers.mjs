@@ -1,0 +1,71 @@
+// What stands beside each other: how each Worker is configured, prepared and asked.
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
+import { embed, empty } from './capnp.mjs';
+import { fileURLToPath } from 'node:url';
+
+export const benchFile = (name) => fileURLToPath(new URL(`../workers/${name}`, import.meta.url));
+export const socket = (name, service) => ({ name, address: '127.0.0.1:0', http: empty, service });
+
+export const disk = (name) => ({ name, disk: { path: name, writable: true } });
+// The runtime refuses private addresses unless a network allows them; the upstream is on loopback.
+const internet = { name: 'internet', network: { allow: ['public', 'private'] } };
+const DATE = '2026-11-17';
+
+export const jsWorker = (file, bindings, objects = []) => ({
+  compatibilityDate: DATE,
+  modules: [{ name: file, esModule: embed(file) }],
+  bindings,
+  ...(objects.length > 0 && {
+    durableObjectNamespaces: objects.map((className) => ({ className, uniqueKey: className, enableSql: true })),
+    durableObjectStorage: { localDisk: 'objects' },
+  }),
+});
+
+export const object = (name, className) => ({ name, durableObjectNamespace: { className } });
+export const text = (name, value) => ({ name, text: value });
+
+/** A whole configuration around the Worker under test. */
+export const around = (main, services = [], sockets = []) => ({
+  services: [{ name: 'main', worker: main }, internet, disk('objects'), disk('kv'), ...services],
+  sockets: [socket('http', 'main'), ...sockets],
+});
+
+const chat = (url, headers, model, extra) => ({
+  url: `${url}/v1/chat/completions`,
+  headers: { 'content-type': 'application/json', ...headers },
+  body: {
+    model,
+    messages: [
+      { role: 'system', content: 'You are a helpful assistant.' },
+      { role: 'user', content: 'Say something about foxes, in one sentence, and count your words.' },
+    ],
+    temperature: 0.7,
+    max_tokens: 300,
+    ...extra,
+  },
+});
+
+/** The three things that are asked of a Worker, the same for all. */
+export const chatTargets = (url, headers = {}) => ({
+  plain: chat(url, headers, 'bench', {}),
+  burst: chat(url, headers, 'bench', { stream: true }),
+  paced: chat(url, headers, 'bench-paced', { stream: true }),
+});
+
+function floor(name, label, file, bindings, objects, mainObject) {
+  return {
+    name,
+    label,
+    files: (folder) => cpSync(benchFile(file), join(folder, file)),
+    config: (upstream) => around(jsWorker(file, [text('UPSTREAM', upstream), ...bindings], objects)),
+    targets: chatTargets,
+    objects: mainObject,
+    main: file,
+  };
+}
+
+export const floors = [
+  floor('floor', 'floor', 'floor.mjs', [], [], []),
+  floor('money', 'floor with money', 'money.mjs', [object('ACCOUNT', 'Account')], ['Account'], ['Account']),
+];

@@ -1,0 +1,117 @@
+// Brings a machine that has only Node 20 and rustup to the point where everything here runs:
+// npm packages with a newer Node, the Rust toolchain with its Wasm target, and the two tools
+// that turn a crate into a Worker. Does nothing, quickly, when nothing is missing.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { Failure, must, output, root } from './shell.mjs';
+
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tokens-forge');
+
+/** Prepares everything and answers the path of the Node to go on with. */
+export async function prepare() {
+  await npmPackages();
+  await rustToolchain();
+  for (const name of ['worker-build', 'wasm-bindgen-cli']) await cargoTool(name);
+  return newerNode();
+}
+
+export const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest('hex');
+
+async function npmPackages() {
+  const stamp = join(root, 'node_modules/.tokens-forge-lock');
+  const lock = sha256(readFileSync(join(root, 'package-lock.json')), process.platform, process.arch);
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  say('Installing npm packages (about 600 MB unpacked) ...');
+  // No package's own scripts are needed. The warnings are about the Node that is running now.
+  await must('npm', ['ci', '--ignore-scripts', '--loglevel=error']);
+  writeFileSync(stamp, lock);
+}
+
+/**
+ * wrangler wants Node 22.12. The platform packages carry the plain binary and are optional
+ * dependencies, since npm then installs the one that fits; the `node` package would fetch
+ * them by a second, unlocked npm run in an install script.
+ */
+function newerNode() {
+  const installed = join(root, 'node_modules/.bin/node');
+  if (existsSync(installed)) return installed;
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major > 22 || (major === 22 && minor >= 12)) return process.execPath;
+  throw new Failure(`Node 22.12 or later is needed on this platform, and this is ${process.version}.`);
+}
+
+async function rustToolchain() {
+  const pinned = readFileSync(join(root, 'rust-toolchain.toml'), 'utf8').match(/channel = "(.+)"/)[1];
+  if (await rustIsComplete(pinned)) return;
+  if ((await output('rustup', ['--version'])) === undefined) {
+    throw new Failure(`Rust ${pinned} is needed, with its Wasm target. Install rustup (https://rustup.rs) and run this again.`);
+  }
+  say(`Installing Rust ${pinned} with the Wasm target ...`);
+  const parts = ['--component', 'rustfmt', '--component', 'clippy', '--target', 'wasm32-unknown-unknown'];
+  await must('rustup', ['toolchain', 'install', pinned, '--profile', 'minimal', '--no-self-update', ...parts]);
+}
+
+async function rustIsComplete(pinned) {
+  // Otherwise rustup would install a missing toolchain here, unannounced.
+  const env = { ...process.env, RUSTUP_AUTO_INSTALL: '0' };
+  const version = await output('rustc', ['--version'], { env });
+  const sysroot = await output('rustc', ['--print', 'sysroot'], { env });
+  return (
+    version?.startsWith(`rustc ${pinned} `) &&
+    ['bin/cargo', 'bin/rustfmt', 'bin/cargo-clippy', 'lib/rustlib/wasm32-unknown-unknown/lib'].every((part) =>
+      existsSync(join(sysroot, part)),
+    )
+  );
+}
+
+/**
+ * The version of a tool. It follows Cargo.lock, because worker-build is released with the
+ * `worker` crate and the wasm-bindgen CLI refuses any but its own version of the crate.
+ */
+function toolVersion(name) {
+  const crate = { 'worker-build': 'worker', 'wasm-bindgen-cli': 'wasm-bindgen' }[name];
+  const lock = readFileSync(join(root, 'Cargo.lock'), 'utf8');
+  return lock.match(new RegExp(`name = "${crate}"\nversion = "(.+)"`))[1];
+}
+
+/** The folder of a tool's binaries, shared by all clones of one user. */
+export function toolFolder(name) {
+  return join(cache, `${name}-${toolVersion(name)}`, 'bin');
+}
+
+async function cargoTool(name) {
+  const folder = join(toolFolder(name), '..');
+  if (existsSync(folder)) return;
+  say(`Compiling ${name} ${toolVersion(name)} (some minutes, once per machine) ...`);
+  const unfinished = `${folder}.${process.pid}`;
+  const target = join(cache, `target.${process.pid}`);
+  try {
+    await must('cargo', ['install', '--locked', '--root', unfinished, '--target-dir', target, `${name}@${toolVersion(name)}`]);
+    if (!existsSync(folder)) renameSync(unfinished, folder);
+  } finally {
+    for (const path of [unfinished, target]) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** A Python with the packages that tests/worker/support/requirements.txt pins. */
+export async function pythonWithPackages() {
+  const requirements = join(root, 'tests/worker/support/requirements.txt');
+  const version = await output('python3', ['--version']);
+  if (version === undefined) throw new Failure('Python 3.9 or later is needed to test with the Python SDK.');
+  const folder = join(cache, `python-${sha256(version, readFileSync(requirements)).slice(0, 16)}`);
+  const python = join(folder, 'bin/python');
+  const stamp = join(folder, 'complete');
+  if (existsSync(stamp)) return python;
+  say('Installing the Python packages of the tests ...');
+  mkdirSync(cache, { recursive: true });
+  await must('python3', ['-m', 'venv', '--clear', folder]);
+  await must(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--requirement', requirements]);
+  writeFileSync(stamp, '');
+  return python;
+}
+
+export function say(text) {
+  console.log(`==> ${text}`);
+}

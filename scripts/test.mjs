@@ -1,0 +1,87 @@
+// `npm test`: everything that has to hold, cheapest first; stops at the first step that fails.
+//   npm test -- <text>     only the steps whose name contains the text
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build } from './build.mjs';
+import { checkLicences } from './licences.mjs';
+import { pythonWithPackages } from './setup.mjs';
+import { Failure, main, must, root } from './shell.mjs';
+
+const manifests = ['Cargo.toml', 'bench/load/Cargo.toml'].filter((path) => existsSync(join(root, path)));
+const cargo = (...args) => must('cargo', args);
+
+const steps = {
+  'repository layout': checkLayout,
+  'lock files': checkLockFiles,
+  licences: async () => {
+    for (const manifest of manifests) await checkLicences(manifest);
+  },
+  format: async () => {
+    for (const manifest of manifests) await cargo('fmt', '--check', '--manifest-path', manifest);
+  },
+  'lints, host': () => cargo('clippy', '--locked', '--all-targets', '--', '-D', 'warnings'),
+  'lints, wasm': () => cargo('clippy', '--locked', '--lib', '--target', 'wasm32-unknown-unknown', '--', '-D', 'warnings'),
+  'host tests': () => cargo('test', '--locked'),
+  build,
+  'wasm size': checkSize,
+  'deploy dry run': () => must(process.execPath, [join(root, 'scripts/deploy.mjs'), '--dry-run']),
+  'worker tests': workerTests,
+};
+
+await main(async () => {
+  const wanted = process.argv.slice(2).join(' ');
+  const chosen = Object.entries(steps).filter(([name]) => name.includes(wanted));
+  if (chosen.length === 0) throw new Failure(`No step's name contains "${wanted}". The steps: ${Object.keys(steps).join(', ')}`);
+  for (const [name, step] of chosen) {
+    console.log(`\n=== ${name}`);
+    const started = performance.now();
+    try {
+      await step();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      throw new Failure(`${name}: ${error.message}`);
+    }
+    console.log(`=== ${name}: ok, ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  }
+  console.log(`\nAll ${chosen.length} steps passed.`);
+});
+
+/** The root shows what there is at a glance; a new entry is a decision, made here. */
+function checkLayout() {
+  const allowed = [
+    'ARCHITECTURE.md', 'Cargo.lock', 'Cargo.toml', 'LICENSE', 'README.md', 'bench', 'clippy.toml', 'docs', 'examples',
+    'migrations', 'package-lock.json', 'package.json', 'rust-toolchain.toml', 'scripts', 'src', 'tests', 'wrangler.toml',
+  ];
+  const generated = ['build', 'node_modules', 'target'];
+  const extra = readdirSync(root).filter((name) => !name.startsWith('.') && ![...allowed, ...generated].includes(name));
+  if (extra.length > 0) throw new Failure(`not meant to be in the repository's root: ${extra.join(', ')}`);
+}
+
+/** Lock files fix contents by hash and name no place but the public index, so that they work everywhere. */
+function checkLockFiles() {
+  const index = 'registry+https://github.com/rust-lang/crates.io-index';
+  for (const manifest of manifests) {
+    const lock = readFileSync(join(root, manifest.replace('.toml', '.lock')), 'utf8');
+    const others = [...lock.matchAll(/^source = "(.*)"$/gm)].map(([, source]) => source).filter((source) => source !== index);
+    if (others.length > 0) throw new Failure(`${manifest}: crates from elsewhere: ${[...new Set(others)].join(', ')}`);
+  }
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  const placed = Object.entries(packages).filter(([, { resolved }]) => resolved);
+  if (placed.length > 0) throw new Failure(`package-lock.json has addresses, of ${placed[0][0]} for one`);
+  if (packages[''].dependencies) throw new Failure('the Worker has no npm dependencies; tools are devDependencies');
+}
+
+function checkSize() {
+  const limit = 500_000;
+  const size = gzipSync(readFileSync(join(root, 'build/index_bg.wasm'))).length;
+  console.log(`index_bg.wasm, gzipped: ${size} bytes`);
+  if (size >= limit) throw new Failure(`more than ${limit} bytes`);
+}
+
+async function workerTests() {
+  const env = { ...process.env, TF_PYTHON: await pythonWithPackages() };
+  // A test that hangs, or leaves a Worker running, is a failure and not a run without end.
+  const flags = ['--test', '--test-concurrency=1', '--test-timeout=180000', '--test-force-exit'];
+  await must(process.execPath, [...flags, 'tests/worker/*.test.mjs'], { env });
+}

@@ -1,0 +1,456 @@
+// Streams on the real runtime: they flow, they end as they really ended, and whoever leaves
+// first, the receipt knows what was used.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+import { testCatalog } from './support/catalog.mjs';
+import { checkCharged, checkHeaders, checkUncharged, nanos, startScripted, usageOf } from './support/expect.mjs';
+import { readStream, sse, startGateway, until } from './support/gateway.mjs';
+
+let gateway;
+let scripted;
+let key;
+
+before(async () => {
+  scripted = await startScripted(play);
+  gateway = await startGateway({ catalog });
+  key = await gateway.richKey();
+});
+after(async () => {
+  await gateway?.close();
+  await scripted?.close();
+});
+
+function catalog(upstreamUrl) {
+  const catalog = testCatalog(upstreamUrl);
+  catalog.channels.scripted = { ...catalog.channels.main, base_url: `${scripted.url}/v1` };
+  catalog.channels['scripted-drain'] = { ...catalog.channels.scripted, on_client_gone: 'drain' };
+  const on = (channel, upstream_model) => {
+    const model = structuredClone(catalog.models['demo-large']);
+    model.routes.official.candidates = [{ channel, upstream_model, tier: 0 }];
+    return model;
+  };
+  for (const name of Object.keys(scripts)) {
+    catalog.models[`scripted-${name}`] = on('scripted', name);
+    catalog.models[`drained-${name}`] = on('scripted-drain', name);
+  }
+  // A living stream renews its hold well within this.
+  catalog.hold_timeout_ms = 1500;
+  return catalog;
+}
+
+const piece = (content, rest = {}) =>
+  `data: ${JSON.stringify({ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1760000000, model: 'm', choices: [{ index: 0, delta: { content }, finish_reason: null }], ...rest })}\n\n`;
+const last = piece('', { choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+const usage = (prompt_tokens, completion_tokens) => piece('', { choices: [], usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens } });
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Streams that the simulator does not play, by the upstream model's id. */
+const scripts = {
+  // Word by word, as long as the test says.
+  stepwise: async (response) => {
+    response.write(piece('one'));
+    await stepped.next();
+    response.write(piece(' two'));
+    await stepped.next();
+    response.end(last + usage(8, 2) + 'data: [DONE]\n\n');
+  },
+  'usage-then-cut': async (response) => {
+    response.write(piece('one') + last + usage(8, 2));
+    await pause(100);
+    response.socket.resetAndDestroy();
+  },
+  'only-comments': async (response) => {
+    for (let count = 0; count < 40 && !response.destroyed; count += 1) {
+      response.write(': still thinking\n\n');
+      await pause(100);
+    }
+    response.end();
+  },
+  'comments-first': async (response) => {
+    for (let count = 0; count < 3; count += 1) {
+      response.write(': still thinking\n\n');
+      await pause(50);
+    }
+    response.end(piece('one') + last + usage(8, 1) + 'data: [DONE]\n\n');
+  },
+  'html-mid': async (response) => response.end(`${piece('one')}data: <html>Bad Gateway</html>\n\ndata: [DONE]\n\n`),
+  'not-utf8': async (response) => {
+    response.write(piece('one'));
+    response.end(Buffer.concat([Buffer.from('data: {"choices":[{"delta":{"content":"'), Buffer.of(0xff, 0xfe), Buffer.from('"}}]}\n\ndata: [DONE]\n\n')]));
+  },
+  'no-last-newline': async (response) => response.end(piece('one') + last + usage(8, 1) + 'data: [DONE]'),
+  'after-done': async (response) => response.end(`${piece('one')}${last}${usage(8, 1)}data: [DONE]\n\n${piece('never')}data: [DONE]\n\n`),
+  'error-and-choices': async (response) => response.end(piece('one') + piece('', { error: { message: 'overloaded', type: 'server_error', code: 'overloaded' } }) + 'data: [DONE]\n\n'),
+  'plain-json': async (response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ choices: [{ index: 0, message: { role: 'assistant', content: 'not streamed' }, finish_reason: 'stop' }] }));
+  },
+  'astral': async (response) => response.end(`${piece('\u0000 \u2028 𝕳 👩‍👩‍👧 "\\')}${last}${usage(8, 4)}data: [DONE]\n\n`),
+};
+
+/** Lets a `stepwise` stream make its next step. */
+const stepped = {
+  waiting: [],
+  next: () => new Promise((resolve) => stepped.waiting.push(resolve)),
+  async step() {
+    await until(() => stepped.waiting.length > 0, 'the upstream to wait');
+    stepped.waiting.shift()();
+  },
+};
+
+function play({ body }, response) {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.on('error', () => {});
+  scripts[body.model](response).catch(() => {});
+}
+
+const stream = (body, headers) => gateway.call(key, { stream: true, ...body }, headers);
+const upstreamCall = (model) => gateway.upstream.requests.findLast(({ body }) => body?.model === model);
+
+describe('a stream', () => {
+  test('reaches the client chunk by chunk while the upstream is still writing', async () => {
+    const response = await stream({ model: 'scripted-stepwise' });
+    const events = sse(response);
+    const content = async () => JSON.parse((await events.next()).value.data).choices[0].delta.content;
+    // Each chunk is read before the upstream is allowed to write the next.
+    assert.equal(await content(), 'one');
+    await stepped.step();
+    assert.equal(await content(), ' two');
+    await stepped.step();
+    assert.equal(JSON.parse((await events.next()).value.data).choices[0].finish_reason, 'stop');
+    assert.equal((await events.next()).value.data, '[DONE]');
+    assert.equal((await events.next()).done, true);
+    checkCharged(await gateway.receipt(key, response), { charge: '0.000012', usage: { input: 8, output: 2 } });
+  });
+
+  test('that is slow arrives while it is being written', async () => {
+    const response = await stream({ model: 'slow-stream' });
+    let first;
+    for await (const { data } of sse(response)) {
+      if (first !== undefined || data === '[DONE]') continue;
+      first = data;
+      assert.equal(upstreamCall('slow-stream').finished, false);
+    }
+    assert.equal(upstreamCall('slow-stream').finished, true);
+    // 50 words at 2 and 8 tokens in at 1.
+    checkCharged(await gateway.receipt(key, response), { charge: '0.000108', usage: { input: 8, output: 50 } });
+  });
+
+  test('ends in [DONE], has the headers of every answer, and no usage that nobody asked for', async () => {
+    const response = await stream({ model: 'demo-large' });
+    checkHeaders(response);
+    assert.match(response.headers.get('content-type'), /^text\/event-stream/);
+    assert.match(response.headers.get('cache-control'), /no-transform/);
+    assert.deepEqual(
+      ['model', 'upstream-model', 'route', 'channel', 'bucket', 'attempts'].map((name) => response.headers.get(`x-tf-${name}`)),
+      ['demo-large', 'demo-large', 'official', 'main', 'credit', '1'],
+    );
+    const text = await response.text();
+    assert.ok(text.endsWith('\n\ndata: [DONE]\n\n'));
+    assert.doesNotMatch(text, /"usage"/);
+    assert.doesNotMatch(text, /"choices":\[\]/);
+    const receipt = await gateway.receipt(key, response);
+    checkCharged(receipt, { charge: '0.00004', usage: { input: 8, output: 16 }, attempts: ['main/demo-large: answered'] });
+    assert.deepEqual([receipt.stream, receipt.finish_reason], [true, 'stop']);
+    assert.ok(receipt.first_byte_ms <= receipt.latency_ms);
+    assert.equal(receipt.attempts[0].provider_status, 200);
+  });
+
+  for (const include_usage of [true, false]) {
+    for (const model of ['demo-large', 'usage-always', 'reasoning', 'cached', 'crlf']) {
+      test(`of ${model} ${include_usage ? 'ends with one usage chunk with the cost' : 'has no usage'}, as asked`, async () => {
+        const expected = {
+          'demo-large': ['0.00004', { input: 8, output: 16 }], 'usage-always': ['0.00004', { input: 8, output: 16 }], crlf: ['0.00004', { input: 8, output: 16 }],
+          reasoning: ['0.00008', { input: 8, output: 16, reasoning: 20 }], cached: ['0.0000364', { input: 4, cached_input: 4, output: 16 }],
+        }[model];
+        const response = await stream({ model, stream_options: { include_usage } });
+        const { chunks, done, text, finishReason } = await readStream(response);
+        assert.ok(done);
+        assert.match(text, /^You said: "hello"\. This is .* each time\.$/);
+        assert.equal(finishReason, 'stop');
+        const withUsage = chunks.filter(({ usage }) => usage);
+        const withoutChoices = chunks.filter(({ choices }) => choices.length === 0);
+        if (include_usage) {
+          assert.deepEqual(withUsage, [chunks.at(-1)]);
+          assert.deepEqual(withoutChoices, withUsage);
+          const { usage, object, id, created, model: named } = chunks.at(-1);
+          assert.equal(object, 'chat.completion.chunk');
+          assert.deepEqual([id, created, named], [chunks[0].id, chunks[0].created, chunks[0].model]);
+          assert.equal(usage.total_tokens, usage.prompt_tokens + usage.completion_tokens);
+          assert.equal(nanos(usage.cost.toFixed(9)), nanos(expected[0]));
+          assert.equal(usage.cost_details.usage_source, 'upstream');
+        } else {
+          assert.deepEqual([withUsage, withoutChoices], [[], []]);
+        }
+        checkCharged(await gateway.receipt(key, response), { charge: expected[0], usage: expected[1] });
+      });
+    }
+  }
+
+  test('without usage from upstream is estimated, and the chunk that was asked for says so', async () => {
+    const response = await stream({ model: 'no-usage', stream_options: { include_usage: true } });
+    const { usage, text, done } = await readStream(response);
+    assert.ok(done);
+    const receipt = await gateway.receipt(key, response);
+    const { input, output } = receipt.usage;
+    assert.equal(output, Math.ceil((JSON.stringify(text).length - 2) / 4));
+    checkCharged(receipt, { charge: String((input + 2 * output) / 1e6), source: 'estimated' });
+    assert.deepEqual([usage.prompt_tokens, usage.completion_tokens, usage.cost_details.usage_source], [input, output, 'estimated']);
+    assert.equal(nanos(usage.cost.toFixed(9)), nanos(receipt.charge));
+  });
+
+  test('of single bytes arrives whole, every character of it', async () => {
+    const response = await stream({ model: 'split-bytes', messages: [{ role: 'user', content: 'smörgås 🍞' }] });
+    const { text, done } = await readStream(response);
+    assert.deepEqual([text, done], ['Größe 大きさ 🌍🚀 : "smörgås 🍞"', true]);
+    checkCharged(await gateway.receipt(key, response), { charge: '0.000021', usage: { input: 9, output: 6 } });
+  });
+
+  test('with carriage returns, comments, ids, names and data of many lines becomes plain data events', async () => {
+    const text = await (await stream({ model: 'crlf' })).text();
+    assert.doesNotMatch(text, /\r/);
+    assert.doesNotMatch(text, /^(id|event|retry):/m);
+    const events = text.split('\n\n').filter((event) => event && !event.startsWith(':'));
+    for (const event of events.slice(0, -1)) {
+      const data = event.split('\n').map((line) => line.match(/^data: (.*)$/)[1]).join('\n');
+      assert.equal(JSON.parse(data).object, 'chat.completion.chunk');
+    }
+    assert.equal(events.at(-1), 'data: [DONE]');
+  });
+
+  test('of 200 chunks in one burst and one of 2 MB arrive whole', async () => {
+    const burst = await stream({ model: 'many-chunks' });
+    const { text } = await readStream(burst);
+    assert.equal(text, Array.from({ length: 200 }, (_, index) => `word${index} `).join(''));
+    checkCharged(await gateway.receipt(key, burst), { charge: '0.000408', usage: { input: 8, output: 200 } });
+    const big = await stream({ model: 'big-event' });
+    const { text: long, done } = await readStream(big);
+    assert.ok(done && long.startsWith('x'.repeat(2 * 1024 * 1024)));
+    checkCharged(await gateway.receipt(key, big), { charge: '0.00004', usage: { input: 8, output: 16 } });
+  });
+
+  test('asked for with n answers carries each of them', async () => {
+    const response = await stream({ model: 'demo-small', n: 3 });
+    const texts = ['', '', ''];
+    for await (const { data } of sse(response)) {
+      if (data === '[DONE]') continue;
+      const [{ index, delta }] = JSON.parse(data).choices;
+      texts[index] += delta.content ?? '';
+    }
+    assert.ok(texts[0].startsWith('You said') && texts[1] === texts[0] && texts[2] === texts[0]);
+    checkCharged(await gateway.receipt(key, response), { charge: '0.000104', usage: { input: 8, output: 48 } });
+  });
+
+  for (const [name, text, output] of [['comments-first', 'one', 1], ['no-last-newline', 'one', 1], ['after-done', 'one', 1], ['astral', '\u0000 \u2028 𝕳 👩‍👩‍👧 "\\', 4]]) {
+    test(`of ${name} is complete`, async () => {
+      const response = await stream({ model: `scripted-${name}` });
+      const result = await readStream(response);
+      assert.deepEqual([result.text, result.done, result.error, result.finishReason], [text, true, undefined, 'stop']);
+      checkCharged(await gateway.receipt(key, response), { charge: String((8 + 2 * output) / 1e6), usage: { input: 8, output } });
+    });
+  }
+
+  test('of nothing but comments is no answer: it times out before the first byte', async () => {
+    const response = await stream({ model: 'scripted-only-comments' });
+    assert.equal(response.status, 502);
+    checkUncharged(await gateway.receipt(key, response), { status: 'failed', attempts: ['scripted/only-comments: failed timeout'] });
+  });
+
+  test('that upstream answers with a plain object is a failed attempt', async () => {
+    const response = await stream({ model: 'scripted-plain-json' });
+    assert.equal(response.status, 502);
+    checkUncharged(await gateway.receipt(key, response), { status: 'failed', attempts: ['scripted/plain-json: failed unreadable'] });
+  });
+
+  test('that outlives its hold\'s time-out renews it, and is charged once and whole', async () => {
+    const own = await gateway.richKey();
+    const response = await gateway.call(own, { model: 'slow-stream', stream: true });
+    const heldOf = async () => (await gateway.get(own, '/v1/balances')).data[0];
+    let seen = 0;
+    let lateHold;
+    for await (const { data } of sse(response)) {
+      // 50 chunks, 100 ms apart: the 40th comes long after the first 1.5 seconds.
+      if (data !== '[DONE]' && (seen += 1) === 40) lateHold = await heldOf();
+    }
+    assert.equal(lateHold.open_holds.length, 1);
+    assert.ok(nanos(lateHold.held) > 0n);
+    checkCharged(await gateway.receipt(own, response), { charge: '0.000108', usage: { input: 8, output: 50 } });
+    const { balance, held } = await heldOf();
+    assert.deepEqual([balance, held], ['99.999892', '0']);
+  });
+
+  test('is not mixed up with 99 others', async () => {
+    const streams = Array.from({ length: 100 }, async (_, index) => {
+      const word = `word-${index}-${(index * 7919) % 1000}`;
+      const model = ['demo-large', 'split-bytes', 'usage-always', 'crlf'][index % 4];
+      const response = await stream({ model, stream_options: { include_usage: index % 2 === 0 }, messages: [{ role: 'user', content: word }] });
+      assert.equal(response.headers.get('x-tf-model'), model);
+      const { text, done, usage } = await readStream(response);
+      assert.ok(done, `${model} ended: ${text}`);
+      assert.ok(text.includes(`"${word}"`), text);
+      assert.equal([...text.matchAll(/word-\d+-\d+/g)].length, 1);
+      assert.equal(usage !== undefined, index % 2 === 0);
+      return [word, model, response.headers.get('x-generation-id')];
+    });
+    const ended = await Promise.all(streams);
+    assert.equal(new Set(ended.map(([, , id]) => id)).size, 100);
+    for (const [, model, id] of ended) {
+      const receipt = await gateway.receipt(key, id);
+      const output = model === 'split-bytes' ? 6 : 16;
+      checkCharged(receipt, { charge: String((8 + 2 * output) / 1e6), usage: { input: 8, output } });
+      assert.equal(receipt.requested_model, model);
+    }
+  });
+});
+
+describe('a stream that upstream breaks off', () => {
+  const cuts = {
+    'cut-stream': ['You said: "hello".', /The connection to the provider broke/],
+    'no-done': [/^You said: "hello".*each time\.$/, /ended the answer before it was complete/],
+    'hang-mid': [/^You/, /fell silent/],
+    'stream-error-mid': [/^You/, /broke off the answer/],
+    'scripted-usage-then-cut': ['one', /The connection to the provider broke/],
+    'scripted-html-mid': ['one', /broke off the answer/],
+    'scripted-not-utf8': ['one', /broke off the answer/],
+    'scripted-error-and-choices': ['one', /broke off the answer/],
+  };
+  for (const [model, [text, message]] of Object.entries(cuts)) {
+    for (const include_usage of [false, true]) {
+      test(`(${model}) ends in an error event${include_usage ? ' without a usage chunk' : ''} and a truncated receipt, never in [DONE]`, async () => {
+        const response = await stream({ model, stream_options: { include_usage } });
+        assert.equal(response.status, 200);
+        const result = await readStream(response);
+        assert.equal(result.broken, undefined, 'the connection itself ends cleanly');
+        assert.equal(result.done, false);
+        if (typeof text === 'string') assert.ok(result.text === text || text.startsWith(result.text) || result.text.startsWith(text), result.text);
+        else assert.match(result.text, text);
+        const end = result.chunks.at(-1);
+        assert.deepEqual([end.object, end.choices[0].finish_reason, end.choices[0].index], ['chat.completion.chunk', 'error', 0]);
+        assert.deepEqual(Object.keys(end.error).sort(), ['code', 'message', 'param', 'type']);
+        assert.match(end.error.message, message);
+        assert.deepEqual([end.id, end.created, end.model], [result.chunks[0].id, result.chunks[0].created, result.chunks[0].model]);
+        assert.equal(result.chunks.filter(({ error }) => error).length, 1);
+        assert.equal(result.chunks.some(({ usage }) => usage), false);
+        const receipt = await gateway.receipt(key, response);
+        checkUncharged(receipt, { status: 'truncated', reason: /broke off/ });
+        assert.equal(receipt.error.code, 'upstream_cut');
+        assert.match(receipt.error.message, message);
+        assert.equal(receipt.attempts.length, 1, 'nothing is tried again once a byte has left');
+        assert.equal(receipt.why.length > 0 && receipt.bucket, 'credit');
+      });
+    }
+  }
+
+  test('that is charged by usage where the catalogue says so', async () => {
+    const cutPolicy = (charge_policy) => gateway.admin('PUT', '/admin/v1/catalog', { ...catalog(gateway.upstream.url), charge_policy });
+    await cutPolicy({ upstream_cut: 'usage' });
+    try {
+      const reported = await stream({ model: 'scripted-usage-then-cut' });
+      await readStream(reported);
+      checkCharged(await gateway.receipt(key, reported), { status: 'truncated', charge: '0.000012', usage: { input: 8, output: 2 } });
+      const estimated = await stream({ model: 'stream-error-mid' });
+      await readStream(estimated);
+      const receipt = await gateway.receipt(key, estimated);
+      assert.deepEqual([receipt.status, receipt.usage_source], ['truncated', 'estimated']);
+      assert.equal(receipt.charge, String((receipt.usage.input + 2 * receipt.usage.output) / 1e6));
+    } finally {
+      await cutPolicy({ upstream_cut: 'free' });
+    }
+  });
+});
+
+describe('a client that leaves', () => {
+  // `{"messages":[{"role":"user","content":"hello"}],"model":"slow-stream","stream":true}` and the like.
+  const inputOf = (model, rest = { stream: true }) => Math.ceil(JSON.stringify({ messages: [{ role: 'user', content: 'hello' }], model, ...rest }).length / 4);
+
+  test('in the middle ends the upstream call, and pays for what was relayed, estimated', async () => {
+    const headers = await gateway.hangUp(key, { model: 'slow-stream', stream: true }, 2000);
+    await until(() => upstreamCall('slow-stream').aborted, 'the end of the upstream call');
+    const receipt = await gateway.receipt(key, headers);
+    const { output } = receipt.usage;
+    assert.ok(output > 0 && output < 50, `${output} tokens`);
+    assert.deepEqual(usageOf(receipt), { input: inputOf('slow-stream'), output });
+    checkCharged(receipt, { status: 'aborted', charge: String((receipt.usage.input + 2 * output) / 1e6), source: 'estimated', attempts: ['main/slow-stream: answered'] });
+    assert.equal(receipt.error.code, 'client_left');
+  });
+
+  test('while the upstream is silent ends the upstream call too', async () => {
+    const headers = await gateway.hangUp(key, { model: 'hang-mid', stream: true }, 300);
+    await until(() => upstreamCall('hang-mid').aborted, 'the end of the upstream call');
+    const receipt = await gateway.receipt(key, headers);
+    assert.equal(receipt.status, 'aborted');
+    checkCharged(receipt, { status: 'aborted', charge: receipt.charge, source: 'estimated' });
+  });
+
+  test('on a channel that drains leaves the upstream to its end, and pays what upstream reports', async () => {
+    const headers = await gateway.hangUp(key, { model: 'drain-slow-stream', stream: true }, 2000);
+    const receipt = await gateway.receipt(key, headers);
+    const call = upstreamCall('slow-stream');
+    assert.deepEqual([call.finished, call.aborted], [true, false]);
+    checkCharged(receipt, { status: 'aborted', charge: '0.000108', usage: { input: 8, output: 50 }, attempts: ['draining/slow-stream: answered'] });
+    assert.equal(receipt.error.code, 'client_left');
+  });
+
+  test('on a channel that drains is not waited for by an upstream that has fallen silent', async () => {
+    const headers = await gateway.hangUp(key, { model: 'drain-hang-mid', stream: true }, 300);
+    const receipt = await gateway.receipt(key, headers);
+    checkCharged(receipt, { status: 'aborted', charge: receipt.charge, source: 'estimated' });
+  });
+
+  test('before the first byte ends the upstream call, and the receipt says who was called', async () => {
+    for (const body of [{ model: 'slow-headers', stream: true }, { model: 'slow-headers' }]) {
+      const own = await gateway.richKey();
+      await gateway.hangUp(own, body, 0);
+      const [receipt] = await until(async () => {
+        const { data } = await gateway.get(own, '/v1/receipts');
+        return data.length > 0 && data;
+      }, 'the receipt');
+      await until(() => upstreamCall('slow-headers').aborted, 'the end of the upstream call');
+      assert.deepEqual(usageOf(receipt), { input: inputOf('slow-headers', body.stream ? { stream: true } : {}) });
+      checkCharged(receipt, { status: 'aborted', charge: String(receipt.usage.input / 1e6), source: 'estimated', attempts: ['main/slow-headers: abandoned'] });
+      assert.equal(receipt.error.code, 'client_left');
+      const { data } = await gateway.get(own, '/v1/balances');
+      assert.equal(data[0].held, '0');
+    }
+  });
+
+  test('with its own body half sent costs nothing and disturbs nobody', async () => {
+    const own = await gateway.richKey();
+    const called = gateway.upstream.requests.length;
+    const request = httpRequest(`${gateway.baseUrl}/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${own}`, 'content-type': 'application/json', 'content-length': '1000' },
+    });
+    request.on('error', () => {});
+    request.write('{"model":"demo-large","messages":[');
+    if (!request.socket) await once(request, 'socket');
+    if (request.socket.connecting) await once(request.socket, 'connect');
+    await pause(100);
+    request.socket.resetAndDestroy();
+    const response = await gateway.call(own, 'demo-large');
+    assert.equal(response.status, 200);
+    checkCharged(await gateway.receipt(own, response), { charge: '0.00004' });
+    const { data } = await gateway.get(own, '/v1/balances');
+    assert.deepEqual([data[0].balance, data[0].held], ['99.99996', '0']);
+    assert.equal(gateway.upstream.requests.length, called + 1);
+  });
+
+  test('many times over leaves no hold open', async () => {
+    const own = await gateway.richKey();
+    const headers = [];
+    for (let round = 0; round < 4; round += 1) {
+      headers.push(...(await Promise.all(Array.from({ length: 5 }, () => gateway.hangUp(own, { model: 'slow-stream', stream: true }, 600)))));
+    }
+    let charged = 0n;
+    for (const one of headers) {
+      const receipt = await gateway.receipt(own, one);
+      assert.equal(receipt.status, 'aborted');
+      charged += nanos(receipt.charge);
+    }
+    const { data } = await gateway.get(own, '/v1/balances');
+    assert.deepEqual([data[0].held, data[0].open_holds.length], ['0', 0]);
+    assert.equal(nanos(data[0].balance), nanos('100') - charged);
+  });
+});

@@ -1,0 +1,171 @@
+// The gateway under test: the built Worker on the real runtime, the simulated upstream behind
+// it, and the calls that tests make.
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { adminApi } from '../../../scripts/admin-api.mjs';
+import { startWorker } from '../../../scripts/runtime.mjs';
+import { startUpstream } from '../../../scripts/upstream.mjs';
+import { testCatalog } from './catalog.mjs';
+
+export { sse, readStream } from './sse.mjs';
+
+export const adminToken = 'test-admin-token';
+
+/**
+ * Starts a gateway with empty storage and the test catalogue.
+ * @param {object} [options]
+ * @param {(upstreamUrl: string) => object} [options.catalog] another catalogue
+ * @param {Record<string, string>} [options.vars] more variables, or others
+ */
+export async function startGateway({ catalog = testCatalog, vars = {} } = {}) {
+  const state = mkdtempSync(join(tmpdir(), 'tokens-forge-'));
+  const logs = [];
+  const upstream = await startUpstream();
+  const worker = await startWorker({
+    state,
+    vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
+    onLog: (entry) => logs.push(entry),
+  });
+  const gateway = new Gateway({ state, upstream, worker, logs });
+  try {
+    await gateway.admin('PUT', '/admin/v1/catalog', catalog(upstream.url));
+  } catch (error) {
+    await gateway.close();
+    throw error;
+  }
+  return gateway;
+}
+
+class Gateway {
+  constructor({ state, upstream, worker, logs }) {
+    this.state = state;
+    /** The simulated upstream; `upstream.requests` is what reached it. */
+    this.upstream = upstream;
+    this.worker = worker;
+    /** What the Worker wrote to its console: {level, message}. */
+    this.logs = logs;
+    this.url = worker.url;
+    /** `baseURL` of the SDKs. */
+    this.baseUrl = `${worker.url}/v1`;
+    /** admin(method, path, body): the JSON of the answer, or an AdminError with status and body. */
+    this.admin = adminApi(worker.url, adminToken);
+  }
+
+  /** The Worker's own bindings, `CONFIG` (KV) and `DB` (D1). Ask again after `kill`. */
+  bindings() {
+    return this.worker.bindings();
+  }
+
+  /** One run of the cron trigger. */
+  scheduled() {
+    return this.worker.scheduled();
+  }
+
+  /** kill -9 of the runtime; resolves when a new one serves the same storage at the same URL. */
+  kill() {
+    return this.worker.kill();
+  }
+
+  /** A new account with so much in its buckets (decimal strings); answers its id. */
+  async newAccount({ credit, wallet, name = 'Test' } = {}) {
+    const { id } = await this.admin('POST', '/admin/v1/accounts', { name });
+    for (const [bucket, amount] of Object.entries({ credit, wallet })) {
+      if (amount === undefined) continue;
+      await this.admin('POST', `/admin/v1/accounts/${id}/adjustments`, { bucket, amount, reason: 'test' });
+    }
+    return id;
+  }
+
+  /** A new key of an account; answers everything, `id` and `secret` among it. */
+  createKey(account, policy = {}) {
+    return this.admin('POST', `/admin/v1/accounts/${account}/keys`, { label: 'test', ...policy });
+  }
+
+  /** A new key of an account; answers its secret. */
+  async newKey(account, policy) {
+    return (await this.createKey(account, policy)).secret;
+  }
+
+  /** The secret of a key of a new account with plenty in both buckets. */
+  async richKey(policy) {
+    return this.newKey(await this.newAccount({ credit: '100', wallet: '100' }), policy);
+  }
+
+  /** A request by the holder of a key. */
+  fetch(secret, path, { headers, ...init } = {}) {
+    return fetch(this.url + path, { ...init, headers: { authorization: `Bearer ${secret}`, ...headers } });
+  }
+
+  /** GET by the holder of a key; the answer has to be JSON. */
+  async get(secret, path) {
+    return (await this.fetch(secret, path)).json();
+  }
+
+  /** A chat completion call; a string in place of the body is a model, asked to say hello. */
+  call(secret, body, headers = {}, init = {}) {
+    const request = typeof body === 'string' ? { model: body } : body;
+    return this.fetch(secret, '/v1/chat/completions', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'hello' }], ...request }),
+      ...init,
+    });
+  }
+
+  /**
+   * Makes a chat call and breaks the connection once so many bytes of the answer have come, 0
+   * for as soon as the upstream has been called. Answers the headers, if any came.
+   * A reset, because the local runtime notices a plain end only when it next writes.
+   */
+  async hangUp(secret, body, afterBytes) {
+    const called = this.upstream.requests.length;
+    const request = httpRequest(`${this.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+    });
+    request.on('error', () => {});
+    request.end(JSON.stringify({ messages: [{ role: 'user', content: 'hello' }], ...body }));
+    let headers;
+    if (afterBytes === 0) {
+      await until(() => this.upstream.requests.length > called, 'the call upstream');
+    } else {
+      const [response] = await once(request, 'response');
+      headers = new Headers(response.headers);
+      let seen = 0;
+      response.on('error', () => {});
+      await new Promise((resolve) => response.on('data', (data) => (seen += data.length) >= afterBytes && resolve()));
+    }
+    request.socket.resetAndDestroy();
+    return headers;
+  }
+
+  /** The receipt of an answer (or of its headers, or by its id), waited for: settlement follows the answer. */
+  receipt(secret, answer) {
+    const id = typeof answer === 'string' ? answer : (answer.headers ?? answer).get('x-generation-id');
+    return until(async () => {
+      const response = await this.fetch(secret, `/v1/receipts/${id}`);
+      if (response.ok) return response.json();
+      await response.body?.cancel();
+    }, `the receipt ${id}`);
+  }
+
+  async close() {
+    await Promise.all([this.worker.close(), this.upstream.close()]);
+    rmSync(this.state, { recursive: true, force: true });
+  }
+}
+
+/** Repeats a look until it finds something, and answers that. */
+export async function until(look, what = 'the condition', timeout_ms = 10_000) {
+  const deadline = Date.now() + timeout_ms;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`${what} did not come about within ${timeout_ms} ms`);
+    await sleep(25);
+  }
+}
