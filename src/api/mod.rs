@@ -53,7 +53,6 @@ const CHAT: &str = "/v1/chat/completions";
 
 /// Answers a request.
 pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, request: Request<B>) -> Reply {
-    let id = RequestId::new(ports.now(), ports.random());
     let path = request.path.trim_end_matches('/').to_owned();
     let method = request.method.clone();
     let answered = match (method.as_str(), path.as_str()) {
@@ -67,6 +66,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
         },
         (_, path) => Err(unknown_path(&method, path)),
     };
+    let id = RequestId::new(ports.now(), ports.random());
     match answered {
         Ok(reply) => reply.ids(&id),
         Err(refusal) => {

@@ -2,10 +2,13 @@
 
 use futures_util::future::{Either, select};
 use js_sys::Reflect;
-use wasm_bindgen::JsValue;
-use worker::{Env, Error, Method, Request, RequestInit};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{RequestInit, Response};
+use worker::Env;
 
 use super::clock::sleep;
+use super::platform::ObjectStub;
 use crate::account::{Answer, Command};
 use crate::id::AccountId;
 use crate::ports::Unavailable;
@@ -24,9 +27,9 @@ pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Resul
         match select(Box::pin(call(env, account, &text)), Box::pin(sleep(TIMEOUT_MS))).await {
             Either::Right(_) => return Err(Unavailable(format!("account {account}: silent for {TIMEOUT_MS} ms"))),
             Either::Left((Ok(answer), _)) => return Ok(answer),
-            Either::Left((Err(error), _)) => {
-                last = error.to_string();
-                if !is_retryable(&error) {
+            Either::Left((Err(failed), _)) => {
+                last = failed.what;
+                if !failed.is_retryable {
                     break;
                 }
                 sleep(50 << attempt).await;
@@ -36,22 +39,36 @@ pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Resul
     Err(Unavailable(format!("account {account}: {last}")))
 }
 
-async fn call(env: &Env, account: &AccountId, text: &str) -> worker::Result<Answer> {
-    let stub = env.durable_object(BINDING)?.get_by_name(account.as_str())?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(JsValue::from_str(text)));
-    let mut response = stub.fetch_with_request(Request::new_with_init("https://account/command", &init)?).await?;
-    let status = response.status_code();
-    let text = response.text().await?;
-    if status != 200 {
-        return Err(Error::RustError(format!("status {status}: {text}")));
+async fn call(env: &Env, account: &AccountId, text: &str) -> Result<Answer, Failed> {
+    let stub: ObjectStub = env.durable_object(BINDING)?.get_by_name(account.as_str())?.into_rpc();
+    let init = RequestInit::new();
+    init.set_method("POST");
+    init.set_body(&JsValue::from_str(text));
+    let response: Response = JsFuture::from(stub.fetch("https://account/command", &init)?).await?.unchecked_into();
+    let answer = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
+    if response.status() != 200 {
+        return Err(Failed { what: format!("status {}: {answer}", response.status()), is_retryable: false });
     }
-    serde_json::from_str(&text).map_err(|error| Error::RustError(format!("an answer that cannot be read: {error}")))
+    let unreadable = |error| Failed { what: format!("an answer that cannot be read: {error}"), is_retryable: false };
+    serde_json::from_str(&answer).map_err(unreadable)
 }
 
-/// An overloaded object is never asked again at once.
-fn is_retryable(error: &Error) -> bool {
-    let Error::UnknownJsError { original, .. } = error else { return false };
-    let flag = |name: &str| Reflect::get(original, &name.into()).is_ok_and(|value| value.is_truthy());
-    flag("retryable") && !flag("overloaded")
+/// Why a call did not answer, and whether the platform says that it may be tried again.
+struct Failed {
+    what: String,
+    is_retryable: bool,
+}
+
+impl From<worker::Error> for Failed {
+    fn from(error: worker::Error) -> Self {
+        Self { what: error.to_string(), is_retryable: false }
+    }
+}
+
+impl From<JsValue> for Failed {
+    /// An overloaded object is never asked again at once.
+    fn from(error: JsValue) -> Self {
+        let flag = |name: &str| Reflect::get(&error, &name.into()).is_ok_and(|value| value.is_truthy());
+        Self { is_retryable: flag("retryable") && !flag("overloaded"), what: format!("{error:?}") }
+    }
 }

@@ -7,11 +7,14 @@ use std::task::{Context, Poll};
 use futures_channel::oneshot;
 use wasm_bindgen::closure::Closure;
 
+use super::platform;
 use crate::time::Timestamp;
 
 /// The time; it stands still during CPU work.
 pub fn now() -> Timestamp {
-    Timestamp::from_millis(i64::try_from(worker::Date::now().as_millis()).unwrap_or(0))
+    // Milliseconds are whole and far below 2^53.
+    #[allow(clippy::cast_possible_truncation)]
+    Timestamp::from_millis(js_sys::Date::now() as i64)
 }
 
 /// Waits. Unlike the crate's own timer it may be polled by one task after the other, as the timer of a stream is: each pull
@@ -51,28 +54,6 @@ impl Drop for Sleep {
 /// 128 bits from the platform's cryptographic source.
 pub fn random() -> u128 {
     let mut bytes = [0_u8; 16];
-    platform::fill(&mut bytes);
+    platform::fill_random(&mut bytes);
     u128::from_le_bytes(bytes)
-}
-
-/// What the bindings do not have. The macro writes the unsafe calls.
-#[allow(unsafe_code)]
-mod platform {
-    use wasm_bindgen::closure::Closure;
-    use wasm_bindgen::prelude::wasm_bindgen;
-
-    #[wasm_bindgen]
-    extern "C" {
-        /// Fills with random bytes; at most 65,536, and it does not fail below that.
-        #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
-        pub fn fill(bytes: &mut [u8]);
-
-        /// Calls once, after so many milliseconds; answers the timer's number.
-        #[wasm_bindgen(js_name = setTimeout)]
-        pub fn set_timeout(call: &Closure<dyn FnMut()>, ms: u32) -> f64;
-
-        /// Takes a timer off; after its time this does nothing.
-        #[wasm_bindgen(js_name = clearTimeout)]
-        pub fn clear_timeout(id: f64);
-    }
 }

@@ -9,6 +9,7 @@ mod clock;
 mod http;
 mod outbox;
 mod outside;
+mod platform;
 mod store;
 mod upstream;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use worker::{Result, SqlStorage, SqlStorageValue};
 
+use super::platform::transaction_sync;
 use crate::account::{
     AccountRecord, Books, Checkpoint, Claim, Event, Head, Held, Hold, KeyBook, LedgerFilter, Page, ProjectBook, ProjectRecord,
     ReceiptFilter, Row, Tally,
@@ -428,7 +429,7 @@ impl Store {
                 Err(JsValue::from_str("rolled back"))
             }
         };
-        let thrown = transaction::run(storage, &mut body).err();
+        let thrown = transaction_sync(storage, &mut body).err();
         match (result, thrown) {
             (Some(Ok(_)), Some(error)) => Err(error.into()),
             (Some(result), _) => result,
@@ -440,22 +441,4 @@ impl Store {
 fn paged(page: Page) -> Vec<SqlStorageValue> {
     let before = page.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::from(u32::MAX) << 16);
     vec![before.into(), i64::from(page.limit).into()]
-}
-
-/// `storage.transactionSync`, which the bindings do not have. The macro writes the unsafe call.
-#[allow(unsafe_code)]
-mod transaction {
-    use wasm_bindgen::JsCast;
-    use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-
-    #[wasm_bindgen]
-    extern "C" {
-        type Storage;
-        #[wasm_bindgen(method, catch, js_name = transactionSync)]
-        fn transaction_sync(this: &Storage, body: &mut dyn FnMut() -> Result<JsValue, JsValue>) -> Result<JsValue, JsValue>;
-    }
-
-    pub fn run(storage: &JsValue, mut body: &mut dyn FnMut() -> Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
-        storage.unchecked_ref::<Storage>().transaction_sync(&mut body)
-    }
 }

@@ -4,19 +4,31 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use worker::{AbortController, ByteStream, Env, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response};
+use js_sys::Uint8Array;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
+use worker::{ByteStream, Env};
 
+use super::platform;
 use crate::ports::{Call, SendError, UpstreamResponse};
 
 /// An answer of upstream. Dropping it ends the call.
 pub struct UpstreamBody {
-    response: Option<Response>,
+    response: Response,
     stream: Option<ByteStream>,
-    _abort: AbortOnDrop,
+    abort: AbortOnDrop,
 }
 
-/// Ends a call when nobody waits for it any more; after its end this does nothing.
+/// Ends a call when nobody waits for it any more.
 struct AbortOnDrop(Option<AbortController>);
+
+impl AbortOnDrop {
+    /// The call has ended by itself.
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -30,53 +42,55 @@ impl Drop for AbortOnDrop {
 pub async fn send(env: &Env, call: Call) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
     let secret = call.secrets.iter().find_map(|name| env.secret(name.as_str()).ok()).map(|secret| secret.to_string());
     let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return Err(SendError::NotConfigured) };
-    let request = request(&call, &secret).map_err(|error| SendError::Connect(error.to_string()))?;
-    let controller = AbortController::default();
-    let signal = controller.signal();
+    let failed = |error: JsValue| SendError::Connect(format!("{error:?}"));
+    let controller = AbortController::new().map_err(failed)?;
+    let init = init(&call, &secret, &controller).map_err(failed)?;
     let abort = AbortOnDrop(Some(controller));
-    let response =
-        Fetch::Request(request).send_with_signal(&signal).await.map_err(|error| SendError::Connect(error.to_string()))?;
-    let retry_after_s = retry_after(response.headers());
-    let status = response.status_code();
-    Ok(UpstreamResponse { status, retry_after_s, body: UpstreamBody { response: Some(response), stream: None, _abort: abort } })
+    let promise = platform::fetch(&call.url, &init).map_err(failed)?;
+    let response: Response = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
+    let retry_after_s = retry_after(&response.headers());
+    let status = response.status();
+    Ok(UpstreamResponse { status, retry_after_s, body: UpstreamBody { response, stream: None, abort } })
 }
 
 /// Only these headers go up. Redirects are not followed: they would take the credential along.
-fn request(call: &Call, secret: &str) -> worker::Result<Request> {
-    let headers = Headers::new();
+fn init(call: &Call, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
+    let headers = Headers::new()?;
     headers.set("authorization", &format!("Bearer {secret}"))?;
     headers.set("accept-encoding", "identity")?;
-    let mut init = RequestInit::new();
-    init.with_redirect(RequestRedirect::Manual);
+    let init = RequestInit::new();
+    init.set_redirect(RequestRedirect::Manual);
+    init.set_signal(Some(&controller.signal()));
     if let Some(body) = &call.body {
         headers.set("content-type", "application/json")?;
-        init.with_method(Method::Post).with_body(Some(body.as_str().into()));
+        init.set_method("POST");
+        init.set_body(&JsValue::from_str(body));
     }
-    init.with_headers(headers);
-    Request::new_with_init(&call.url, &init)
+    init.set_headers(&headers);
+    Ok(init)
 }
 
 /// Seconds until upstream wants to be called again, rounded up.
 fn retry_after(headers: &Headers) -> Option<u64> {
     let get = |name: &str| headers.get(name).ok().flatten().and_then(|text| text.trim().parse::<u64>().ok());
-    get("retry-after-ms").map(|ms| ms.div_ceil(1000)).or_else(|| get("retry-after"))
+    get("retry-after").or_else(|| get("retry-after-ms").map(|ms| ms.div_ceil(1000)))
 }
 
 /// Reads an answer to its end.
 pub async fn read_all(mut body: UpstreamBody) -> Result<Vec<u8>, String> {
-    let Some(mut response) = body.response.take() else { return Err("the answer is already being read".to_owned()) };
-    response.bytes().await.map_err(|error| error.to_string())
+    let failed = |error: JsValue| format!("{error:?}");
+    let promise = body.response.array_buffer().map_err(failed)?;
+    let buffer = JsFuture::from(promise).await.map_err(failed)?;
+    body.abort.disarm();
+    Ok(Uint8Array::new(&buffer).to_vec())
 }
 
 impl Stream for UpstreamBody {
     type Item = Result<Vec<u8>, String>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(mut response) = self.response.take() {
-            match response.stream() {
-                Ok(stream) => self.stream = Some(stream),
-                Err(error) => return Poll::Ready(Some(Err(error.to_string()))),
-            }
+        if self.stream.is_none() {
+            self.stream = self.response.body().map(ByteStream::from);
         }
         let Some(stream) = self.stream.as_mut() else { return Poll::Ready(None) };
         Pin::new(stream).poll_next(context).map(|piece| piece.map(|piece| piece.map_err(|error| error.to_string())))

@@ -1,5 +1,6 @@
-// kill -9 of the runtime in the middle of things. Holds live for three seconds here and streams
-// tell every second what they relayed; input is free and a token of the answer costs 2 millionths.
+// kill -9 of the runtime in the middle of things. Holds live for two and a half seconds here and
+// streams tell three times in that what they relayed; input is free and a token of the answer
+// costs 2 millionths.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { readStream, startGateway, until } from './support/gateway.mjs';
@@ -154,6 +155,16 @@ test('a stream that outlives the time of its hold keeps it', async () => {
   await audit(secret, 1);
 });
 
+test('a plain call that outlives the time of its hold is charged what its answer says', async () => {
+  const { secret } = await newCaller();
+  const answer = await gateway.call(secret, { model: 'slow-plain', max_tokens: 50 });
+  assert.equal(answer.status, 200);
+  assert.equal((await answer.json()).usage.cost, 0.000032);
+  const { status, charge } = await gateway.receipt(secret, answer);
+  assert.deepEqual({ status, charge }, { status: 'completed', charge: '0.000032' });
+  await audit(secret, 1);
+});
+
 function catalog(upstreamUrl) {
   const model = (upstream_model) => ({
     name: 'A model', family: 'test', kind: 'chat', context_length: 128000, max_output_tokens: 4096,
@@ -161,7 +172,7 @@ function catalog(upstreamUrl) {
   });
   return {
     version: 1,
-    hold_timeout_ms: 3000,
+    hold_timeout_ms: 2500,
     buckets: { credit: { label: 'Official credit', currency: 'USD' } },
     channels: { main: { dialect: 'openai', base_url: `${upstreamUrl}/v1`, secrets: ['TEST_UPSTREAM_KEY'], first_byte_timeout_ms: 30_000, idle_timeout_ms: 30_000 } },
     models: { plain: model('demo-large'), slow: model('slow-stream'), 'slow-plain': model('slow-headers') },

@@ -180,11 +180,11 @@ describe('what KV holds', () => {
 
   test('can be garbage for one key, and the others go on', async () => {
     const [broken, fine] = [await newCaller(), await newCaller()];
-    const { CONFIG } = await gateway.bindings();
-    const good = await CONFIG.get(kvName(broken.secret));
+    const good = await (await gateway.bindings()).CONFIG.get(kvName(broken.secret));
     const stranger = `sk-tf-${'0'.repeat(48)}`;
     const record = JSON.parse(good);
     for (const garbage of ['garbage', '', '{}', 'null', '[]', '\u0000', JSON.stringify({ ...record, account: '../../x' }), JSON.stringify({ ...record, policy: 7 })]) {
+      const { CONFIG } = await gateway.bindings();
       await CONFIG.put(kvName(broken.secret), garbage);
       await CONFIG.put(kvName(stranger), garbage);
       await restart();
@@ -225,7 +225,7 @@ describe('what KV holds', () => {
 
 async function newCaller() {
   const account = await gateway.newAccount({ credit: '1' });
-  return { account, ...(await gateway.createKey(account)), account };
+  return { ...(await gateway.createKey(account)), account };
 }
 
 /** A runtime that has nothing in memory. */

@@ -1,0 +1,47 @@
+//! What the platform offers and the crates do not bind, or only at a cost that shows on every request: their `Request` and
+//! `Response` read bodies through a stream and build objects that nobody looks at.
+//!
+//! The binding macro writes the unsafe calls; no other file may have any.
+#![allow(unsafe_code)]
+
+use js_sys::Promise;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use web_sys::RequestInit;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Fills with random bytes; at most 65,536, and it does not fail below that.
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    pub fn fill_random(bytes: &mut [u8]);
+
+    /// Calls once, after so many milliseconds; answers the timer's number.
+    #[wasm_bindgen(js_name = setTimeout)]
+    pub fn set_timeout(call: &Closure<dyn FnMut()>, ms: u32) -> f64;
+
+    /// Takes a timer off; after its time this does nothing.
+    #[wasm_bindgen(js_name = clearTimeout)]
+    pub fn clear_timeout(id: f64);
+
+    /// Sends a request; resolves to a response when its head is there.
+    #[wasm_bindgen(catch, js_name = fetch)]
+    pub fn fetch(url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+
+    /// A stub of an account object.
+    pub type ObjectStub;
+
+    /// Sends a request to the object.
+    #[wasm_bindgen(method, catch, js_name = fetch)]
+    pub fn fetch(this: &ObjectStub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+
+    type Storage;
+
+    #[wasm_bindgen(method, catch, js_name = transactionSync)]
+    fn transaction_sync(this: &Storage, body: &mut dyn FnMut() -> Result<JsValue, JsValue>) -> Result<JsValue, JsValue>;
+}
+
+/// Runs `body` in a transaction of the object's storage: what it throws rolls back.
+pub fn transaction_sync(storage: &JsValue, mut body: &mut dyn FnMut() -> Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
+    storage.unchecked_ref::<Storage>().transaction_sync(&mut body)
+}
