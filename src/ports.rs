@@ -17,6 +17,11 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
 
+impl Unavailable {
+    /// A new deployment has no catalogue until the operator publishes one.
+    pub const NO_CATALOG: &'static str = "no catalogue has been published";
+}
+
 /// The outside. Clones share it.
 #[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
 pub trait Ports: Clone + 'static {
@@ -36,6 +41,8 @@ pub trait Ports: Clone + 'static {
 
     /// The key of this hash; a copy that may be a minute old.
     async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable>;
+    /// The key as the account knows it now.
+    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable>;
     /// The catalogue; a copy that may be a minute old.
     async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable>;
     /// What is known of the candidates. Knowing nothing is no failure.
@@ -54,6 +61,8 @@ pub trait Ports: Clone + 'static {
 
     /// Calls upstream. Dropping the future ends the call.
     async fn send(&self, call: Call) -> Result<UpstreamResponse<Self::Body>, SendError>;
+    /// Reads an error to its end, with our credential taken out should upstream repeat it.
+    async fn read_error(&self, body: Self::Body) -> Result<Vec<u8>, String>;
     /// Reads an answer to its end.
     async fn read_all(&self, body: Self::Body) -> Result<Vec<u8>, String>;
 }
@@ -69,6 +78,8 @@ pub trait Records: Ports {
     async fn publish_key(&self, record: &KeyRecord) -> Result<(), Unavailable>;
     /// The catalogue's document as it is published now.
     async fn catalog_document(&self) -> Result<Option<String>, Unavailable>;
+    /// The newest version that was ever published, as far as it is known.
+    async fn newest_catalog_version(&self) -> u64;
     /// Publishes a checked catalogue.
     async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable>;
     /// Publishes what probes found, and keeps it.

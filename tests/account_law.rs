@@ -85,6 +85,7 @@ fn hold(request: &str, key: &str, bucket: &str, amount: Money) -> HoldRequest {
         bucket: BucketId::parse(bucket).unwrap(),
         amount,
         timeout_ms: 60_000,
+        tokens: 0,
         idempotency: None,
         is_last: true,
         facts: facts(request, key),
@@ -315,7 +316,7 @@ proptest! {
 
 fn refusal(answer: &Answer) -> Code {
     match answer {
-        Answer::Hold(HoldAnswer::Refused(refusal)) => refusal.code,
+        Answer::Hold(HoldAnswer::Refused(refusal, _)) => refusal.code,
         other => panic!("{other:?} is not a refusal"),
     }
 }
@@ -485,6 +486,9 @@ fn an_adjustment_is_made_once_and_takes_only_what_is_free() {
     adjust(&mut memory, "adj-1", "credit", "10");
     adjust(&mut memory, "adj-1", "credit", "10");
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("6")))), now);
+    assert!(
+        matches!(adjust(&mut memory, "adj-1", "credit", "7"), Answer::Refused(refusal) if refusal.code == Code::IdempotencyMismatch)
+    );
     assert!(matches!(adjust(&mut memory, "adj-2", "credit", "-5"), Answer::Refused(_)));
     assert_eq!(adjust(&mut memory, "adj-3", "credit", "-4"), Answer::Done);
     assert_eq!(memory.balance("credit"), money("6"));

@@ -38,6 +38,8 @@ pub struct Held {
     pub amount: Money,
     /// For how many requests.
     pub count: u32,
+    /// How many tokens these may use.
+    pub tokens: u64,
 }
 
 /// A key and what it did.
@@ -75,6 +77,10 @@ pub struct Books {
     pub closed: bool,
     /// The idempotency claim that the command names.
     pub claim: Option<Claim>,
+    /// The account, where the command is about it.
+    pub account: Option<AccountRecord>,
+    /// The adjustment with the command's id that was made before.
+    pub adjusted: Option<(BucketId, Money)>,
 }
 
 impl Books {

@@ -53,8 +53,10 @@ pub enum Query {
     Receipts(ReceiptFilter, Page),
     /// Ledger entries, newest first.
     Ledger(LedgerFilter, Page),
-    /// A key and what it spent.
+    /// What a key spent.
     Key(KeyId),
+    /// A key as it is now.
+    Record(KeyId),
     /// All keys.
     Keys,
     /// All projects.

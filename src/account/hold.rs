@@ -37,6 +37,9 @@ pub struct Hold {
     pub deadline: Timestamp,
     /// The idempotency claim of the request.
     pub claim: Option<String>,
+    /// How many tokens it may use, as far as a limit on tokens counts them beforehand.
+    #[serde(default)]
+    pub tokens: u64,
     /// What is known of the request.
     pub facts: Facts,
     /// What was relayed so far.
@@ -69,6 +72,9 @@ pub struct HoldRequest {
     pub timeout_ms: i64,
     /// The caller's idempotency key, hashed with the API key, and the hash of the body.
     pub idempotency: Option<(String, String)>,
+    /// How many tokens it may use, as far as a limit on tokens counts them beforehand.
+    #[serde(default)]
+    pub tokens: u64,
     /// Whether a no ends the request. It does not while another bucket can still be tried.
     pub is_last: bool,
     /// What is known of the request.
@@ -81,7 +87,7 @@ pub enum HoldAnswer {
     /// The amount is set aside.
     Granted(Granted),
     /// It is not, and the receipt is written if that ends the request.
-    Refused(Refusal),
+    Refused(Refusal, Rates),
     /// The plan was made with an outdated key; here is the current one.
     Stale(Box<KeyRecord>),
     /// The request was made before with the same idempotency key, and this came of it.
@@ -149,11 +155,12 @@ pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnsw
     match decide(&books, &request, now) {
         Ok(decision) => decision,
         Err(No { refusal, is_known }) => {
+            let rates = books.key.as_ref().filter(|_| is_known).map(|key| rates(&books, key, now)).unwrap_or_default();
             // A key that is not valid has no receipts, and a crossing that is refused leaves the first hold open.
             let is_over = (request.is_last || !refusal.code.is_about_one_bucket()) && is_known && books.hold.is_none();
             let outcome = Outcome::unserved(Status::Refused, Vec::new(), &refusal, now.since(request.facts.created_at));
             let events = if is_over { record_refused(&mut books, request.facts, outcome, now) } else { Vec::new() };
-            (HoldAnswer::Refused(refusal), events)
+            (HoldAnswer::Refused(refusal, rates), events)
         }
     }
 }
@@ -191,7 +198,9 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     // From here on as if the request's earlier hold were gone: this one takes its place.
     let is_first = books.hold.is_none();
     let books = without_own_hold(books);
-    over_limits(&books, key, now)?;
+    if is_first {
+        over_limits(&books, key, request.tokens, now)?;
+    }
     over_budgets(&books, key, request, now)?;
     let (balance, available) = (books.balance(&request.bucket), books.available(&request.bucket));
     if request.amount.is_negative() || request.amount > balance {
@@ -223,6 +232,7 @@ fn without_own_hold(books: &Books) -> Books {
         for held in books.held.iter_mut().filter(|held| held.bucket == own.bucket && held.key == own.key) {
             held.amount = held.amount.checked_sub(own.amount).unwrap_or_default();
             held.count = held.count.saturating_sub(1);
+            held.tokens = held.tokens.saturating_sub(own.tokens);
         }
     }
     books
@@ -242,6 +252,7 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
         opened_at: now,
         deadline: now.plus(request.timeout_ms),
         claim,
+        tokens: request.tokens,
         facts: request.facts.clone(),
         checkpoint: None,
     }))];
@@ -260,19 +271,27 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
 }
 
 fn granted(books: &Books, amount: Money, bucket: &BucketId, key: &KeyBook, now: Timestamp) -> Granted {
-    let (requests, tokens) = key.tally.rate(now);
-    let policy = &key.record.policy;
-    let left = |limit: u64, used: u64| (limit, limit.saturating_sub(used));
-    let rates = Rates {
-        requests: policy.rpm.map(|limit| left(u64::from(limit), u64::from(requests))),
-        tokens: policy.tpm.map(|limit| left(limit, tokens)),
-        reset_s: seconds_left(now),
-    };
-    Granted { amount, balance: books.balance(bucket), available: books.available(bucket), rates }
+    Granted { amount, balance: books.balance(bucket), available: books.available(bucket), rates: rates(books, key, now) }
 }
 
-fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refusal> {
-    let (requests, tokens) = key.tally.rate(now);
+/// Tokens of this minute, those of requests in flight included.
+fn tokens_taken(books: &Books, key: &KeyBook, now: Timestamp) -> u64 {
+    let in_flight = books.held.iter().filter(|held| held.key == key.record.id);
+    in_flight.fold(key.tally.rate(now).1, |sum, held| sum.saturating_add(held.tokens))
+}
+
+fn rates(books: &Books, key: &KeyBook, now: Timestamp) -> Rates {
+    let policy = &key.record.policy;
+    let left = |limit: u64, used: u64| (limit, limit.saturating_sub(used));
+    Rates {
+        requests: policy.rpm.map(|limit| left(u64::from(limit), u64::from(key.tally.rate(now).0))),
+        tokens: policy.tpm.map(|limit| left(limit, tokens_taken(books, key, now))),
+        reset_s: seconds_left(now),
+    }
+}
+
+fn over_limits(books: &Books, key: &KeyBook, tokens: u64, now: Timestamp) -> Result<(), Refusal> {
+    let (requests, _) = key.tally.rate(now);
     let policy = &key.record.policy;
     let open =
         books.held.iter().filter(|held| held.key == key.record.id).fold(0, |sum: u32, held| sum.saturating_add(held.count));
@@ -288,7 +307,10 @@ fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refus
     if let Some(limit) = policy.rpm.filter(|limit| requests >= *limit) {
         return no("requests a minute", u64::from(limit), wait);
     }
-    policy.tpm.filter(|limit| tokens >= *limit).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
+    let taken = tokens_taken(books, key, now);
+    // One request that is larger than the limit may still go when nothing else did: it could never go otherwise.
+    let is_over = |limit: &u64| taken > 0 && taken.saturating_add(tokens) > *limit;
+    policy.tpm.filter(is_over).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
 }
 
 fn over_budgets(books: &Books, key: &KeyBook, request: &HoldRequest, now: Timestamp) -> Result<(), Refusal> {

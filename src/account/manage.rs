@@ -74,10 +74,12 @@ pub struct KeyChange {
     pub revoke: bool,
 }
 
-/// Opens the account with its first project; a second time changes nothing.
-pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> Vec<Event> {
-    if books.head.seq > 0 {
-        return Vec::new();
+/// Opens the account with its first project. The same command once more changes nothing; another one is refused.
+pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    if let Some(known) = &books.account {
+        let message = format!("There is already an account `{}`.", known.id);
+        let refusal = Refusal::new(Code::Conflict, message, "Choose another id, or leave it out.").param("id");
+        return if *known == record { Ok(Vec::new()) } else { Err(refusal.fact("name", known.name.as_str())) };
     }
     let project = ProjectRecord {
         id: ProjectId::first(),
@@ -89,7 +91,7 @@ pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> 
     let mut events = vec![Event::AccountStored(record.clone()), Event::ProjectStored(project.clone(), Tally::default())];
     events.extend(books.append(now, Journaled::Account(record), None));
     events.extend(books.append(now, Journaled::Project(project), None));
-    events
+    Ok(events)
 }
 
 /// Makes or replaces a project. `tally` is what its keys spent so far, so that new budgets count it.
@@ -147,8 +149,11 @@ fn patched(policy: &Policy, changes: Map<String, Value>) -> Result<Policy, Refus
 /// Credits or debits a bucket; the same id a second time changes nothing. A debit takes at most what is not held.
 pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     require_open(&books)?;
-    if books.closed {
-        return Ok(Vec::new());
+    if let Some((bucket, amount)) = &books.adjusted {
+        let is_same = (bucket, amount) == (&adjustment.bucket, &adjustment.amount);
+        let message = "This `Idempotency-Key` was used for another adjustment.";
+        let next_step = "Use a new `Idempotency-Key` for a new adjustment.";
+        return if is_same { Ok(Vec::new()) } else { Err(Refusal::new(Code::IdempotencyMismatch, message, next_step)) };
     }
     let available = books.available(&adjustment.bucket);
     let after = available.checked_add(adjustment.amount);

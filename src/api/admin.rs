@@ -118,11 +118,6 @@ struct NewAccount {
 async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
     let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
-    if let Some(known) = owner::overview(ports, &id).await?.account {
-        let refusal =
-            Refusal::new(Code::Conflict, format!("There is already an account `{id}`."), "Choose another id, or leave it out.");
-        return Err(refusal.param("id").fact("name", known.name));
-    }
     command(ports, &id, Command::Open(record)).await?;
     flush(ports, &id).await;
     let Reply { headers, body, replay_of, .. } = show_account(ports, &id).await?;
@@ -157,6 +152,7 @@ async fn list_accounts<P: Records, B>(ports: &P, request: &Request<B>) -> Result
 }
 
 async fn list<P: Records>(ports: &P, account: &AccountId, query: Query) -> Result<Reply, Refusal> {
+    account_view(ports, account, None).await?;
     let rows = owner::rows(ports, account, query).await?;
     let data: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
     ok(&json!({"data": data, "next": null}))
@@ -243,6 +239,11 @@ async fn change_key<P: Records>(
         Some(Value::String(text)) => Some(name("label", text)?),
         Some(_) => return Err(Refusal::invalid("label", "`label` must be text.")),
     };
+    if let Some(budgets) = fields.get("budgets") {
+        let budgets: Vec<Budget> = serde_json::from_value(budgets.clone())
+            .map_err(|error| Refusal::invalid("budgets", format!("`budgets` are not valid: {error}.")))?;
+        check_buckets(ports, budgets.iter().map(|budget| &budget.bucket)).await?;
+    }
     apply_change(ports, account, key, KeyChange { policy: fields, label, revoke: false }).await
 }
 
@@ -335,7 +336,9 @@ async fn publish_catalog<P: Records>(ports: &P, body: Vec<u8>) -> Result<Reply, 
         );
     }
     let running = running.and_then(|document| Catalog::parse(&document, ports.hosts()).ok()).map_or(0, |catalog| catalog.version);
-    let version = catalog.version.max(running.saturating_add(1));
+    // A copy of the running one may be a minute old; the history knows better.
+    let newest = running.max(ports.newest_catalog_version().await);
+    let version = catalog.version.max(newest.saturating_add(1));
     let document = Object::parse(&text).map(|object| object.edited(&[Edit::Set("version", version.to_string())])).unwrap_or(text);
     let catalog = Rc::new(catalog.with_version(version));
     ports.publish_catalog(Rc::clone(&catalog), document).await.map_err(unavailable)?;

@@ -73,7 +73,11 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
             if let Some(detail) = &refusal.detail {
                 ports.log(&format!("{id}: {detail}"));
             }
-            refusal_reply(&refusal, &id, false)
+            let reply = refusal_reply(&refusal, &id, false);
+            match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
+                Some(allow) => reply.header("allow", allow),
+                None => reply,
+            }
         }
     }
 }
@@ -95,12 +99,23 @@ async fn chat<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P
     }
 }
 
+/// Paths that answer one method only.
+const POSTS: [&str; 2] = [CHAT, "/v1/route"];
+const GETS: [&str; 7] = ["/healthz", "/v1/balances", "/v1/generation", "/v1/key", "/v1/ledger", "/v1/models", "/v1/receipts"];
+
 fn unknown_path(method: &str, path: &str) -> Refusal {
-    let known = ["/v1/chat/completions", "/v1/route"];
-    if known.contains(&path) {
-        return Refusal::new(Code::MethodNotAllowed, format!("`{path}` does not answer {method}."), "Use POST.");
-    }
-    Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.")
+    let is_under = |name: &str| {
+        path.starts_with("/v1/receipts/") && name == "/v1/receipts" || path.starts_with("/v1/models/") && name == "/v1/models"
+    };
+    let allowed = if POSTS.contains(&path) {
+        "POST"
+    } else if GETS.iter().any(|name| *name == path || is_under(name)) {
+        "GET"
+    } else {
+        return Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.");
+    };
+    let message = format!("`{path}` does not answer {method}.");
+    Refusal::new(Code::MethodNotAllowed, message, format!("Use {allowed}.")).fact("allow", allowed)
 }
 
 fn ok(value: &impl Serialize) -> Result<Reply, Refusal> {

@@ -104,9 +104,11 @@ impl View<'_> {
             .iter()
             .map(|candidate| {
                 let health = self.health.of(&CandidateId::of(candidate));
+                // Only what kind of failure it was: its words come from somebody's request.
+                let failure = health.last_failure.as_ref().map(|failure| json!({"at": failure.at, "kind": failure.kind}));
                 json!({
                     "channel": candidate.channel, "upstream_model": candidate.upstream_model, "tier": candidate.tier,
-                    "status": health.status, "last_probe": health.last_probe, "last_failure": health.last_failure,
+                    "status": health.status, "last_probe": health.last_probe, "last_failure": failure,
                 })
             })
             .collect();

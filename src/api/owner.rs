@@ -16,10 +16,11 @@ use crate::time::Timestamp;
 const DEFAULT_LIMIT: u32 = 20;
 const MOST_ROWS: u32 = 100;
 
-/// The key of a request. Reads see a revocation within a minute; what costs money sees it at once.
+/// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
 pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
     let hash = credential_hash(request.credential.as_deref())?;
-    let key = valid_key(ports.key(&hash).await.map_err(unavailable)?, ports.now())?;
+    let copy = valid_key(ports.key(&hash).await.map_err(unavailable)?, ports.now())?;
+    let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
     if !key.policy.allows_address(request.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));

@@ -11,7 +11,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 use super::clock;
 use super::outbox;
 use super::store::{Store, Touches};
-use crate::account::{self, Answer, BalanceView, Command, Event, OpenHold, Overview, Query};
+use crate::account::{self, Answer, BalanceView, Books, Command, Event, OpenHold, Overview, Query};
 use crate::id::{BucketId, KeyId};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -160,6 +160,10 @@ impl AccountObject {
             Query::Receipts(filter, page) => Answer::Rows(store.receipts(filter, *page)?),
             Query::Ledger(filter, page) => Answer::Rows(store.ledger(filter, *page)?),
             Query::Key(key) => Answer::Rows(key_view(&store, key)?.into_iter().collect()),
+            Query::Record(key) => match store.books(Touches { key: Some(key), ..Touches::default() })?.key {
+                Some(book) => Answer::Key(Box::new(book.record)),
+                None => Answer::Rows(Vec::new()),
+            },
             Query::Keys => Answer::Rows(store.keys()?),
             Query::Projects => Answer::Rows(store.projects()?),
         })
@@ -205,7 +209,10 @@ fn decide(store: &Store, command: Command, now: Timestamp) -> Result<Decided> {
             let mut books = store.books(Touches { subject: Some(facts.request.as_str()), ..Touches::default() })?;
             done(account::record_refused(&mut books, facts, outcome, now))
         }
-        Command::Open(record) => done(account::open_account(store.books(Touches::default())?, record, now)),
+        Command::Open(record) => {
+            let books = Books { account: store.account()?, ..store.books(Touches::default())? };
+            or_refused(account::open_account(books, record, now))
+        }
         Command::PutProject(record) => {
             let tally = store.spent(None, Some(&record.id), now)?;
             or_refused(account::put_project(store.books(Touches::default())?, record, tally, now))
@@ -222,8 +229,8 @@ fn decide(store: &Store, command: Command, now: Timestamp) -> Result<Decided> {
             }
         }
         Command::Adjust(adjustment) => {
-            let touches = Touches { subject: Some(&adjustment.id), ..Touches::default() };
-            or_refused(account::adjust(store.books(touches)?, adjustment, now))
+            let books = Books { adjusted: store.adjusted(&adjustment.id)?, ..store.books(Touches::default())? };
+            or_refused(account::adjust(books, adjustment, now))
         }
         Command::Flush | Command::Read(_) => done(Vec::new()),
     })

@@ -30,9 +30,11 @@ INSERT OR REPLACE INTO projects (account, id, name, doc)
 SELECT ?2, value->>'doc'->>'id', value->>'doc'->>'name', value->>'doc' FROM json_each(?1) WHERE value->>'kind' = 'project' ORDER BY key";
 
 const KEYS: &str = "
-INSERT OR REPLACE INTO keys (hash, id, account, label, revoked_at, doc)
+INSERT INTO keys (hash, id, account, label, revoked_at, doc)
 SELECT value->>'doc'->>'hash', value->>'doc'->>'id', ?2, value->>'doc'->>'label', value->>'doc'->>'revoked_at', value->>'doc'
-FROM json_each(?1) WHERE value->>'kind' = 'key' ORDER BY key";
+FROM json_each(?1) WHERE value->>'kind' = 'key' ORDER BY json_each.key
+ON CONFLICT (hash) DO UPDATE SET label = excluded.label, revoked_at = excluded.revoked_at, doc = excluded.doc
+WHERE CAST(excluded.doc->>'version' AS INTEGER) >= CAST(keys.doc->>'version' AS INTEGER)";
 
 /// Copies everything that is new.
 pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<()> {

@@ -10,7 +10,7 @@ use worker::{Context, Env, ScheduleContext};
 use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
 use super::{account_client, clock};
-use crate::account::{AccountRecord, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
+use crate::account::{AccountRecord, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Query, Settlement};
 use crate::catalog::{Catalog, UpstreamHosts};
 use crate::id::{AccountId, KeyHash};
 use crate::key::KeyRecord;
@@ -70,8 +70,19 @@ impl Outside {
 
     /// Reads the catalogue that is published now, and keeps it if it is another.
     async fn renew_catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
-        let document = self.catalog_document().await?;
-        let document = document.ok_or_else(|| Unavailable("no catalogue has been published".to_owned()))?;
+        match self.read_catalog(self.catalog_document().await?) {
+            Err(error) if error.0 != Unavailable::NO_CATALOG => {
+                // What stands in KV cannot be read: the history has the last one that could.
+                self.log(&error.0);
+                self.read_catalog(self.newest_document().await?)
+            }
+            read => read,
+        }
+    }
+
+    /// Reads and keeps a document, unless it is the one in use.
+    fn read_catalog(&self, document: Option<String>) -> Result<Rc<Catalog>, Unavailable> {
+        let document = document.ok_or_else(|| Unavailable(Unavailable::NO_CATALOG.to_owned()))?;
         if let (true, Age::Fresh(catalog) | Age::Stale(catalog)) = (cache::is_current(&document), cache::catalog(clock::now())) {
             return Ok(catalog);
         }
@@ -102,6 +113,12 @@ impl Outside {
             None => cache::forget_key(hash),
         }
         Ok(record)
+    }
+
+    /// The newest document of the history.
+    async fn newest_document(&self) -> Result<Option<String>, Unavailable> {
+        let statement = "SELECT document AS doc FROM catalog_versions ORDER BY version DESC LIMIT 1";
+        Ok(self.d1::<Doc>(statement, &[]).await?.into_iter().next().map(|row| row.doc))
     }
 
     async fn done(&self, account: &AccountId, command: Command) -> Result<(), Unavailable> {
@@ -157,6 +174,16 @@ impl Ports for Outside {
             }
             Age::Old(record) => Ok(self.renew_key(hash).await.unwrap_or(Some(record))),
             Age::Missing => self.renew_key(hash).await,
+        }
+    }
+
+    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
+        match self.command(&key.account, Command::Read(Query::Record(key.id.clone()))).await? {
+            Answer::Key(record) => {
+                cache::put_key(&record, clock::now());
+                Ok(Some(*record))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -220,6 +247,10 @@ impl Ports for Outside {
         upstream::send(&self.env, call).await
     }
 
+    async fn read_error(&self, body: UpstreamBody) -> Result<Vec<u8>, String> {
+        upstream::read_error(body).await
+    }
+
     async fn read_all(&self, body: UpstreamBody) -> Result<Vec<u8>, String> {
         upstream::read_all(body).await
     }
@@ -248,15 +279,24 @@ impl Records for Outside {
                 if let Err(error) = &not_there {
                     self.log(&format!("kv: {}", error.0));
                 }
-                let statement = "SELECT document AS doc FROM catalog_versions ORDER BY version DESC LIMIT 1";
-                match (self.d1::<Doc>(statement, &[]).await, not_there) {
-                    (Ok(rows), _) => Ok(rows.into_iter().next().map(|row| row.doc)),
+                match (self.newest_document().await, not_there) {
+                    (Ok(document), _) => Ok(document),
                     // A new deployment has neither: no catalogue is an answer while KV gives one.
                     (Err(_), Ok(none)) => Ok(none),
                     (Err(_), Err(error)) => Err(error),
                 }
             }
         }
+    }
+
+    async fn newest_catalog_version(&self) -> u64 {
+        #[derive(serde::Deserialize)]
+        struct Newest {
+            version: Option<u64>,
+        }
+        let rows = self.d1::<Newest>("SELECT MAX(version) AS version FROM catalog_versions", &[]).await;
+        let newest = rows.map(|rows| rows.first().and_then(|row| row.version));
+        newest.inspect_err(|error| self.log(&format!("catalogue history: {}", error.0))).ok().flatten().unwrap_or(0)
     }
 
     async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable> {

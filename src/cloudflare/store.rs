@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS journal (
   balances TEXT NOT NULL, doc TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS holds (
   request TEXT PRIMARY KEY, key TEXT NOT NULL, project TEXT NOT NULL, bucket TEXT NOT NULL, amount INTEGER NOT NULL,
-  deadline INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
+  tokens INTEGER NOT NULL, deadline INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL, tally TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS projects (id TEXT PRIMARY KEY, record TEXT NOT NULL, tally TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
@@ -84,6 +84,7 @@ struct HeldRow {
     project: ProjectId,
     amount: i64,
     count: u32,
+    tokens: u64,
 }
 
 #[derive(Deserialize)]
@@ -132,9 +133,9 @@ impl Store {
             WITH o AS (SELECT key, doc FROM holds WHERE request = ?3),
                  k AS (SELECT record, tally, project FROM keys WHERE id = COALESCE(?1, (SELECT key FROM o))),
                  p AS (SELECT record, tally FROM projects WHERE id = COALESCE(?2, (SELECT project FROM k))),
-                 h AS (SELECT bucket, key, project, SUM(amount) AS amount, COUNT(*) AS count FROM holds GROUP BY bucket, key, project)
+                 h AS (SELECT bucket, key, project, SUM(amount) AS amount, COUNT(*) AS count, SUM(tokens) AS tokens FROM holds GROUP BY bucket, key, project)
             SELECT j.seq, j.balances,
-              (SELECT json_group_array(json_object('bucket', bucket, 'key', key, 'project', project, 'amount', amount, 'count', count)) FROM h) AS held,
+              (SELECT json_group_array(json_object('bucket', bucket, 'key', key, 'project', project, 'amount', amount, 'count', count, 'tokens', tokens)) FROM h) AS held,
               (SELECT record FROM k) AS key_record, (SELECT tally FROM k) AS key_tally,
               (SELECT record FROM p) AS project_record, (SELECT tally FROM p) AS project_tally,
               (SELECT doc FROM o) AS hold,
@@ -153,8 +154,8 @@ impl Store {
             Head { seq: u64::try_from(row.seq.unwrap_or(0)).unwrap_or(0), balances: optional(row.balances)?.unwrap_or_default() };
         let held: Vec<HeldRow> = read(&row.held)?;
         let held = held.into_iter().map(|row| {
-            let HeldRow { bucket, key, project, amount, count } = row;
-            Ok(Held { bucket, key, project, amount: money(amount)?, count })
+            let HeldRow { bucket, key, project, amount, count, tokens } = row;
+            Ok(Held { bucket, key, project, amount: money(amount)?, count, tokens })
         });
         let key: Option<KeyRecord> = optional(row.key_record)?;
         let key_tally: Tally = optional(row.key_tally)?.unwrap_or_default();
@@ -168,6 +169,8 @@ impl Store {
             hold: optional(row.hold)?,
             closed: row.closed != 0,
             claim: optional(row.claim)?,
+            account: None,
+            adjusted: None,
         })
     }
 
@@ -200,14 +203,15 @@ impl Store {
 
     fn put_hold(&self, hold: &Hold) -> Result<()> {
         self.run(
-            "INSERT OR REPLACE INTO holds (request, key, project, bucket, amount, deadline, doc)
-             VALUES (?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), ?7)",
+            "INSERT OR REPLACE INTO holds (request, key, project, bucket, amount, tokens, deadline, doc)
+             VALUES (?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)",
             vec![
                 hold.request.as_str().into(),
                 hold.key.as_str().into(),
                 hold.project.as_str().into(),
                 hold.bucket.as_str().into(),
                 hold.amount.nanos().into(),
+                i64::try_from(hold.tokens).unwrap_or(i64::MAX).min(Money::MAX.nanos()).into(),
                 hold.deadline.millis().into(),
                 text(hold)?,
             ],
@@ -265,6 +269,18 @@ impl Store {
     /// The account; none before it is opened.
     pub fn account(&self) -> Result<Option<AccountRecord>> {
         optional(self.meta("account")?)
+    }
+
+    /// The adjustment of this id, if it was made.
+    pub fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>> {
+        #[derive(Deserialize)]
+        struct Adjusted {
+            bucket: BucketId,
+            amount: i64,
+        }
+        let statement = "SELECT bucket, amount FROM journal WHERE subject = ?1 AND kind = 'adjustment'";
+        let rows: Vec<Adjusted> = self.rows(statement, vec![id.into()])?;
+        rows.into_iter().next().map(|row| Ok((row.bucket, money(row.amount)?))).transpose()
     }
 
     /// Every open hold.

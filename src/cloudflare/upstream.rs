@@ -10,12 +10,14 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
 use worker::{ByteStream, Env};
 
-use super::platform;
+use super::{clock, platform};
 use crate::ports::{Call, SendError, UpstreamResponse};
+use crate::time::Timestamp;
 
 /// An answer of upstream. Dropping it ends the call.
 pub struct UpstreamBody {
     response: Response,
+    secret: String,
     stream: Option<ByteStream>,
     abort: AbortOnDrop,
 }
@@ -50,7 +52,7 @@ pub async fn send(env: &Env, call: Call) -> Result<UpstreamResponse<UpstreamBody
     let response: Response = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
     let retry_after_s = retry_after(&response.headers());
     let status = response.status();
-    Ok(UpstreamResponse { status, retry_after_s, body: UpstreamBody { response, stream: None, abort } })
+    Ok(UpstreamResponse { status, retry_after_s, body: UpstreamBody { response, secret, stream: None, abort } })
 }
 
 /// Only these headers go up. Redirects are not followed: they would take the credential along.
@@ -72,8 +74,25 @@ fn init(call: &Call, secret: &str, controller: &AbortController) -> Result<Reque
 
 /// Seconds until upstream wants to be called again, rounded up.
 fn retry_after(headers: &Headers) -> Option<u64> {
-    let get = |name: &str| headers.get(name).ok().flatten().and_then(|text| text.trim().parse::<u64>().ok());
-    get("retry-after").or_else(|| get("retry-after-ms").map(|ms| ms.div_ceil(1000)))
+    let get = |name: &str| headers.get(name).ok().flatten();
+    let seconds = |text: &str| text.trim().parse::<u64>().ok().or_else(|| seconds_until(text));
+    let ms = || get("retry-after-ms").and_then(|text| text.trim().parse::<u64>().ok()).map(|ms| ms.div_ceil(1000));
+    get("retry-after").and_then(|text| seconds(&text)).or_else(ms)
+}
+
+/// Seconds until an HTTP date; none if it is not one.
+fn seconds_until(date: &str) -> Option<u64> {
+    let at = js_sys::Date::parse(date);
+    // Milliseconds since 1970 are whole and far below 2^53.
+    #[allow(clippy::cast_possible_truncation)]
+    at.is_finite().then(|| Timestamp::from_millis(at as i64).since(clock::now()).div_ceil(1000))
+}
+
+/// Reads an error to its end. Some providers repeat the credential in it, which must not come down.
+pub async fn read_error(body: UpstreamBody) -> Result<Vec<u8>, String> {
+    let secret = body.secret.clone();
+    let text = String::from_utf8_lossy(&read_all(body).await?).replace(&secret, "[credential]");
+    Ok(text.into_bytes())
 }
 
 /// Reads an answer to its end.

@@ -67,7 +67,12 @@ impl<'a> Envelope<'a> {
         }
         let reader = Fields(&object);
         let stream = reader.read::<bool>("stream", "a boolean")?.unwrap_or(false);
-        let options = reader.read::<StreamOptions>("stream_options", "an object whose `include_usage` is a boolean")?;
+        let what = "an object whose `include_usage` is a boolean";
+        // A list would be read as the fields in their order.
+        if object.get("stream_options").is_some_and(|json| json.starts_with('[')) {
+            return Err(Refusal::invalid("stream_options", format!("`stream_options` must be {what}.")));
+        }
+        let options = reader.read::<StreamOptions>("stream_options", what)?;
         let messages = object.get("messages");
         if !messages.is_some_and(|messages| messages.starts_with('[')) {
             return Err(Refusal::invalid("messages", "`messages` is required and must be a list of messages."));

@@ -88,7 +88,8 @@ struct CompletionDetails {
 
 /// Reads a `usage` object into disjoint classes; none if it is not one. Details that are more than the whole are cut to it.
 pub fn read_usage(json: &str) -> Option<Usage> {
-    let wire: WireUsage = serde_json::from_str(json).ok()?;
+    // A list would be read as the fields in their order.
+    let wire: WireUsage = json.starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()?;
     let prompt = wire.prompt_tokens_details.unwrap_or_default();
     let completion = wire.completion_tokens_details.unwrap_or_default();
     let cached_input = prompt.cached_tokens.unwrap_or(0).min(wire.prompt_tokens);
@@ -140,12 +141,16 @@ pub struct PlainAnswer<'a> {
     pub usage: Option<Usage>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,
+    /// Bytes of output, for the case that upstream does not say what it used.
+    pub output_bytes: u64,
 }
 
 #[derive(Deserialize)]
-struct PlainChoice {
+struct PlainChoice<'a> {
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
 }
 
 impl<'a> PlainAnswer<'a> {
@@ -155,16 +160,18 @@ impl<'a> PlainAnswer<'a> {
             return Err("an empty answer".to_owned());
         }
         let object = std::str::from_utf8(body).ok().and_then(Object::parse).ok_or("something that is not a JSON object")?;
-        let choices = object.get("choices").and_then(|json| serde_json::from_str::<Vec<PlainChoice>>(json).ok());
+        let choices = object.get("choices").and_then(|json| serde_json::from_str::<Vec<PlainChoice<'_>>>(json).ok());
         let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
             return Err(match object.get("error").filter(|error| *error != "null") {
-                Some(error) => format!("an error with status 200: {}", read_error_object(error).message),
+                // Its words may name the provider's hosts and our account there.
+                Some(error) => format!("an error with status 200{}", read_error_object(error).shown_code()),
                 None => "an answer without choices".to_owned(),
             });
         };
         let usage = object.get("usage").and_then(read_usage);
+        let output_bytes = choices.iter().fold(0, |sum: u64, choice| sum.saturating_add(said_bytes(choice.message)));
         let finish_reason = choices.into_iter().find_map(|choice| choice.finish_reason);
-        Ok(Self { object, usage, finish_reason })
+        Ok(Self { object, usage, finish_reason, output_bytes })
     }
 
     /// The answer for the client: upstream's own, with the cost in its usage.
@@ -185,6 +192,14 @@ pub struct UpstreamError {
     pub param: Option<String>,
     /// Upstream's `code`.
     pub code: Option<String>,
+}
+
+impl UpstreamError {
+    /// The code in brackets, where there is one that can be shown.
+    pub fn shown_code(&self) -> String {
+        let code = self.code.as_deref().filter(|code| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_graphic()));
+        code.map_or(String::new(), |code| format!(" ({code})"))
+    }
 }
 
 /// Reads an error body. What is not OpenAI's envelope, such as a page of HTML, gets words of ours.
@@ -270,9 +285,9 @@ pub(super) struct ChunkChoice<'a> {
     pub finish_reason: Option<String>,
 }
 
-/// What a delta says, without its wrapping.
+/// What a delta or a message says, without its wrapping.
 #[derive(Debug, Default, Deserialize)]
-struct Delta<'a> {
+struct Said<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -288,12 +303,17 @@ struct Delta<'a> {
 impl ChunkChoice<'_> {
     /// Bytes of output in this delta, quotes aside.
     pub(super) fn output_bytes(&self) -> u64 {
-        let delta: Delta<'_> = self.delta.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-        let parts = [delta.content, delta.reasoning_content.or(delta.reasoning), delta.refusal, delta.tool_calls];
-        let bytes: usize =
-            parts.iter().flatten().filter(|raw| raw.get() != "null").map(|raw| raw.get().len().saturating_sub(2)).sum();
-        u64::try_from(bytes).unwrap_or(u64::MAX)
+        said_bytes(self.delta)
     }
+}
+
+/// Bytes of output in a delta or a message, quotes aside.
+fn said_bytes(json: Option<&RawValue>) -> u64 {
+    let said: Said<'_> = json.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let parts = [said.content, said.reasoning_content.or(said.reasoning), said.refusal, said.tool_calls];
+    let parts = parts.iter().flatten().filter(|raw| raw.get() != "null");
+    let bytes: usize = parts.map(|raw| raw.get().len().saturating_sub(2)).sum();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -367,7 +387,7 @@ mod tests {
             ("", "empty"),
             ("<html>", "not a JSON object"),
             ("[]", "not a JSON object"),
-            (r#"{"error":{"message":"over quota"}}"#, "over quota"),
+            (r#"{"error":{"message":"our secret","code":"over_quota"}}"#, "error with status 200 (over_quota)"),
             (r#"{"choices":[]}"#, "without choices"),
             (r#"{"choices":null,"error":null}"#, "without choices"),
         ] {

@@ -1,9 +1,6 @@
 //! One attempt: a call on one candidate, until its answer is the client's or it is known that there is none.
 
-use std::future::Future;
-
-use futures_util::future::{Either, select};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 
 use super::flow::Flow;
 use super::prepare::{Prepared, Quoted, estimated_input};
@@ -182,7 +179,7 @@ async fn call<P: Ports>(
     };
     let timeout_ms = channel.first_byte_timeout_ms;
     let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
-    let head = within(ports, timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
+    let head = ticket.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
     let UpstreamResponse { status, retry_after_s, body } = head.map_err(|error| match error {
         SendError::NotConfigured => Failure::new(FailureKind::NotConfigured, "the channel has no credential set"),
         SendError::Connect(detail) => {
@@ -197,21 +194,21 @@ async fn call<P: Ports>(
             let input = estimated_input(&prepared.envelope, &quoted.planned.model);
             let meter = Box::new(Meter::new(prepared.envelope.include_usage, input, pricing));
             let drains = channel.on_client_gone == crate::catalog::OnClientGone::Drain;
-            let first = within(ports, timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
+            let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
             let (body, meter, out) = first.map_err(|failure| failure.status(status))?;
             Ok(Answer { status, content: Content::Stream { body, meter, out, idle_timeout_ms: channel.idle_timeout_ms, drains } })
         }
         Verdict::Read => {
-            let read = within(ports, channel.idle_timeout_ms, ports.read_all(body)).await.ok_or_else(no_byte)?;
+            let read = ticket.within(channel.idle_timeout_ms, ports.read_all(body)).await.ok_or_else(no_byte)?;
             let bytes = read.map_err(|_| {
                 Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
             })?;
             let content = plain(ticket, prepared, quoted, served, &bytes);
             Ok(Answer { status, content: content.map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))? })
         }
-        Verdict::Client => Err(No::Rejected(status, read_error(&error_text(ports, body).await))),
+        Verdict::Client => Err(No::Rejected(status, read_error(&error_text(ticket, body).await))),
         Verdict::Next(kind) => {
-            let error = read_error(&error_text(ports, body).await);
+            let error = read_error(&error_text(ticket, body).await);
             let mut failure = Failure::new(kind, explained(kind, status, &error)).status(status);
             failure.retry_after_s = retry_after_s;
             Err(failure.into())
@@ -239,7 +236,10 @@ async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + U
             // A stream that breaks after its first events is the client's already.
             Progress::Broken(_) if meter.has_chunks() => return Ok((body, meter, out)),
             Progress::Broken(error) => {
-                return Err(Failure::new(FailureKind::Unreadable, format!("an error in place of an answer: {}", error.message)));
+                return Err(Failure::new(
+                    FailureKind::Unreadable,
+                    format!("an error in place of an answer{}", error.shown_code()),
+                ));
             }
             Progress::Silent if next.is_none() => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
             Progress::Silent => {}
@@ -259,7 +259,7 @@ fn plain<P: Ports, B>(
         Some(usage) => (usage, UsageSource::Upstream),
         None => {
             let input = estimated_input(&prepared.envelope, &quoted.planned.model);
-            let output = estimated_tokens(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).min(quoted.output_tokens);
+            let output = estimated_tokens(answer.output_bytes).min(quoted.output_tokens);
             (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
         }
     };
@@ -296,22 +296,14 @@ fn answered<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, served: S
     }
 }
 
-/// Waits, but not for ever.
-async fn within<P: Ports, T>(ports: &P, ms: u32, future: impl Future<Output = T>) -> Option<T> {
-    match select(Box::pin(future), Box::pin(ports.sleep(ms))).await {
-        Either::Left((value, _)) => Some(value),
-        Either::Right(_) => None,
-    }
-}
-
 /// The body of an error; nothing if it does not come.
-async fn error_text<P: Ports>(ports: &P, body: P::Body) -> Vec<u8> {
-    within(ports, 5_000, ports.read_all(body)).map(|read| read.and_then(Result::ok).unwrap_or_default()).await
+async fn error_text<P: Ports>(ticket: &Ticket<P>, body: P::Body) -> Vec<u8> {
+    ticket.within(5_000, ticket.ports.read_error(body)).await.and_then(Result::ok).unwrap_or_default()
 }
 
 /// Our own words for what upstream answered: its text may name its hosts and our account there.
 fn explained(kind: FailureKind, status: u16, error: &UpstreamError) -> String {
-    let code = error.code.as_deref().filter(|code| code.len() <= 64).map_or(String::new(), |code| format!(" ({code})"));
+    let code = error.shown_code();
     match kind {
         FailureKind::Credential => format!("the provider did not accept the gateway's credential, status {status}"),
         FailureKind::NotFound => format!("the provider does not know the model, status {status}"),

@@ -14,8 +14,6 @@ use crate::dialect::meter::{Meter, Progress};
 use crate::ports::Ports;
 use crate::time::Timestamp;
 
-/// How often a long stream tells the account what it relayed, in milliseconds; sooner where holds are short.
-const CHECKPOINT_MS: i64 = 20_000;
 /// How long a channel is read on after the client left, in milliseconds; the platform grants 30 seconds.
 const LONGEST_DRAIN_MS: i64 = 25_000;
 
@@ -27,9 +25,7 @@ pub struct Flow<P: Ports> {
     first: Vec<u8>,
     timer: Pin<Box<dyn Future<Output = ()>>>,
     timer_ms: u32,
-    checkpoint_ms: u64,
     active_at: Timestamp,
-    noted_at: Timestamp,
 }
 
 struct Open<P: Ports> {
@@ -62,12 +58,10 @@ impl<P: Ports> Flow<P> {
         drains: bool,
     ) -> Self {
         let now = ticket.ports.now();
-        let every = CHECKPOINT_MS.min(ticket.hold_timeout_ms / 3).max(1);
-        let timer_ms = idle_timeout_ms.min(u32::try_from(every).unwrap_or(u32::MAX));
+        let timer_ms = idle_timeout_ms.min(ticket.checkpoint_ms());
         let timer = Box::pin(ticket.ports.sleep(timer_ms));
         let open = Some(Open { ticket, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
-        let checkpoint_ms = u64::try_from(every).unwrap_or(u64::MAX);
-        Self { open, first, timer, timer_ms, checkpoint_ms, active_at: now, noted_at: now }
+        Self { open, first, timer, timer_ms, active_at: now }
     }
 
     /// The bytes for the client.
@@ -86,7 +80,9 @@ impl<P: Ports> Flow<P> {
                     return Some(out);
                 }
                 Progress::Broken(error) => {
-                    let (message, code) = (format!("The provider broke off the answer: {}", error.message), error.code.clone());
+                    // Its words may name the provider's hosts and our account there; its code does not.
+                    let message = format!("The provider broke off the answer with an error{}.", error.shown_code());
+                    let code = error.code.clone();
                     self.truncate(&message, code, &mut out);
                     return Some(out);
                 }
@@ -130,10 +126,7 @@ impl<P: Ports> Flow<P> {
                     if now.since(self.active_at) >= u64::from(open.idle_timeout_ms) {
                         return Next::Broke("The provider fell silent in the middle of the answer.");
                     }
-                    if now.since(self.noted_at) >= self.checkpoint_ms {
-                        self.noted_at = now;
-                        open.ticket.checkpoint(open.served.clone(), open.meter.usage().0);
-                    }
+                    open.ticket.keep_alive(&open.served, open.meter.usage().0);
                     self.timer = Box::pin(ports.sleep(self.timer_ms));
                 }
             }
@@ -188,19 +181,23 @@ pub struct Drain<P: Ports>(Open<P>);
 impl<P: Ports> Drain<P> {
     /// Reads on, and says how the request ended.
     pub async fn run(mut self) -> Settlement {
-        let ports = self.0.ticket.ports.clone();
+        let open = &mut self.0;
+        let ports = open.ticket.ports.clone();
         let until = ports.now().plus(LONGEST_DRAIN_MS);
-        let mut timer = Box::pin(ports.sleep(u32::try_from(LONGEST_DRAIN_MS).unwrap_or(u32::MAX)));
-        let mut unread = Vec::new();
-        while ports.now() < until {
-            match select(self.0.body.next(), &mut timer).await {
-                Either::Left((Some(Ok(bytes)), _)) => self.0.meter.push(&bytes, &mut unread),
-                _ => break,
+        let step_ms = open.idle_timeout_ms.min(open.ticket.checkpoint_ms());
+        let (mut active_at, mut unread) = (ports.now(), Vec::new());
+        while ports.now() < until && matches!(open.meter.progress(), Progress::Silent | Progress::Flowing) {
+            match select(open.body.next(), Box::pin(ports.sleep(step_ms))).await {
+                Either::Left((Some(Ok(bytes)), _)) => {
+                    open.meter.push(&bytes, &mut unread);
+                    unread.clear();
+                    active_at = ports.now();
+                }
+                Either::Left(_) => break,
+                Either::Right(_) if ports.now().since(active_at) >= u64::from(open.idle_timeout_ms) => break,
+                Either::Right(_) => {}
             }
-            unread.clear();
-            if !matches!(self.0.meter.progress(), Progress::Silent | Progress::Flowing) {
-                break;
-            }
+            open.ticket.keep_alive(&open.served, open.meter.usage().0);
         }
         Settlement { request: self.0.ticket.request.clone(), outcome: self.0.left(), body: None }
     }

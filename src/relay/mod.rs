@@ -20,7 +20,7 @@ use futures_util::future::join4;
 pub use prepare::{Leg, Prepared, Preparing, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
-use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Replay, Status};
+use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Rates, Replay, Status};
 use crate::id::{KeyHash, KeySecret, RequestId, sha256_hex};
 use crate::key::KeyRecord;
 use crate::ports::{Ports, Unavailable};
@@ -112,6 +112,11 @@ fn unknown_key() -> Refusal {
 
 /// Our own records did not answer.
 pub fn unavailable(Unavailable(detail): Unavailable) -> Refusal {
+    if detail == Unavailable::NO_CATALOG {
+        let message = "No catalogue has been published yet, so nothing can be called.";
+        return Refusal::new(Code::Unavailable, message, "The operator publishes one with PUT /admin/v1/catalog.")
+            .retry_after(60);
+    }
     Refusal::unavailable(detail)
 }
 
@@ -129,10 +134,16 @@ fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal) -> Reply {
 
 /// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
 async fn serve<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
-    for _ in 0..2 {
+    for _ in 0..3 {
         let prepared = match prepare(&preparing, &key, body, ports.now()) {
             Ok(prepared) => prepared,
-            Err(refusal) => return refuse(&ports, preparing.facts(&key, Some(body)), &refusal),
+            Err(refusal) => match current_key(&ports, &key, &refusal).await {
+                Some(current) => {
+                    key = current;
+                    continue;
+                }
+                None => return refuse(&ports, preparing.facts(&key, Some(body)), &refusal),
+            },
         };
         let idempotency = preparing.idempotency_key.as_ref().map(|text| {
             let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
@@ -143,8 +154,18 @@ async fn serve<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, bod
             Ran::Stale(current) => key = *current,
         }
     }
-    let refusal = Refusal::unavailable("the key changed twice during one request");
+    let refusal = Refusal::unavailable("the key changed again and again during one request");
     refusal_reply(&refusal, &preparing.request, false)
+}
+
+/// The key as the account knows it, where it is another than the copy that a refusal came from.
+async fn current_key<P: Ports>(ports: &P, key: &KeyRecord, refusal: &Refusal) -> Option<KeyRecord> {
+    let is_of_policy = matches!(refusal.code, Code::ModelNotAllowed | Code::RouteNotAllowed | Code::IpNotAllowed);
+    if !is_of_policy {
+        return None;
+    }
+    let current = ports.current_key(key).await.ok().flatten();
+    current.filter(|current| current.version != key.version && current.revoked_at.is_none())
 }
 
 enum Ran {
@@ -163,6 +184,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
     let mut ticket: Option<Ticket<P>> = None;
     let mut failures: Vec<Failure> = Vec::new();
     let mut refused: Option<Refusal> = None;
+    let mut rates = Rates::default();
     let opening = Opening {
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
@@ -177,6 +199,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             bucket: leg.bucket.clone(),
             amount: leg.quote,
             timeout_ms: prepared.catalog.hold_timeout_ms,
+            tokens: leg.tokens,
             idempotency: idempotency.clone(),
             is_last: index == last,
             facts: prepared.facts.clone(),
@@ -186,9 +209,10 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current),
             Ok(Some(Held::Stale(_))) => break,
             Ok(Some(Held::Replayed(replay))) => return replayed(prepared, replay).into(),
-            Ok(Some(Held::Refused(refusal))) => {
+            Ok(Some(Held::Refused(refusal, current))) => {
                 let is_final = !refusal.code.is_about_one_bucket();
-                refused = Some(with_affordable(refusal, leg));
+                rates = current;
+                refused = Some(with_affordable(*refusal, leg));
                 if is_final {
                     break;
                 }
@@ -213,7 +237,8 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         // Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
         (None, Some(refusal)) => {
             let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
-            refusal_reply(&refusal, &prepared.facts.request, has_receipt).asked(&prepared.facts.requested_model).into()
+            let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt).asked(&prepared.facts.requested_model);
+            reply.rates(&rates).into()
         }
         (None, None) => refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false).into(),
         (Some(mut ticket), refused) => {
@@ -225,7 +250,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
 
 /// An answer to a hold that is not a grant.
 enum Held {
-    Refused(Refusal),
+    Refused(Box<Refusal>, Rates),
     Stale(Box<KeyRecord>),
     Replayed(Replay),
 }
@@ -254,7 +279,7 @@ async fn ask<P: Ports>(
             }
             None
         }
-        HoldAnswer::Refused(refusal) => Some(Held::Refused(refusal)),
+        HoldAnswer::Refused(refusal, rates) => Some(Held::Refused(Box::new(refusal), rates)),
         HoldAnswer::Stale(current) => Some(Held::Stale(current)),
         HoldAnswer::Replayed(replay) => Some(Held::Replayed(replay)),
     })

@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
+/// What `,"max_completion_tokens":100000000` adds to a body, rounded up.
+const LIMIT_BYTES: u64 = 40;
 
 /// A request before its body is looked at.
 pub struct Preparing {
@@ -63,8 +65,12 @@ pub struct Leg {
     pub bucket: BucketId,
     /// What the dearest of them can cost.
     pub quote: Money,
+    /// What a limit on tokens counts beforehand: the input, estimated, and the output that the request allows itself. Output
+    /// that it does not limit counts when it has come.
+    pub tokens: u64,
     /// The attempts in order.
     pub attempts: Vec<Quoted>,
+    choices: u64,
 }
 
 /// An attempt with its bounds and what it can cost within them.
@@ -83,9 +89,14 @@ pub struct Quoted {
 }
 
 impl Leg {
-    /// How many output tokens of the dearest attempt an amount can pay for.
+    /// How many output tokens, for each answer, of the dearest attempt an amount can pay for.
     pub fn affordable_output(&self, amount: Money) -> u64 {
-        let of = |quoted: &Quoted| affordable_output(&quoted.planned.price, quoted.input_tokens, amount);
+        let of = |quoted: &Quoted| {
+            // The limit itself has to fit into the request that asks for it.
+            let input = quoted.input_tokens.saturating_add(LIMIT_BYTES);
+            let tokens = affordable_output(&quoted.planned.price, input, amount).checked_div(self.choices).unwrap_or(0);
+            tokens.min(quoted.planned.model.max_output_tokens)
+        };
         self.attempts.iter().map(of).min().unwrap_or(0)
     }
 }
@@ -123,6 +134,10 @@ pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: 
         RouteKind::parse(text).ok_or_else(|| Refusal::invalid("x-tf-route", "`x-tf-route` must be `official` or `routed`."))
     });
     let provider = envelope.provider.map(|json| {
+        // A list would be read as the fields in their order.
+        if !json.starts_with('{') {
+            return Err(Refusal::invalid("provider", "`provider` must be an object."));
+        }
         serde_json::from_str::<ProviderPreferences>(json)
             .map_err(|error| Refusal::invalid("provider", format!("`provider` is not valid: {error}.")))
     });
@@ -174,7 +189,16 @@ fn legs(attempts: Vec<Planned>, envelope: &Envelope<'_>) -> Result<Vec<Leg>, Ref
                 leg.quote = leg.quote.max(quoted.quote);
                 leg.attempts.push(quoted);
             }
-            None => legs.push(Leg { bucket: quoted.planned.bucket.clone(), quote: quoted.quote, attempts: vec![quoted] }),
+            None => {
+                let output = envelope.output_limit.unwrap_or(0).saturating_mul(envelope.choices);
+                legs.push(Leg {
+                    bucket: quoted.planned.bucket.clone(),
+                    quote: quoted.quote,
+                    tokens: estimated_input(envelope, &quoted.planned.model).saturating_add(output),
+                    attempts: vec![quoted],
+                    choices: envelope.choices,
+                });
+            }
         }
     }
     Ok(legs)

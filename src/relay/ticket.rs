@@ -6,6 +6,7 @@
 use std::future::Future;
 
 use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 
 use super::flow::Drain;
 use super::prepare::{Prepared, Quoted, estimated_input};
@@ -22,6 +23,8 @@ use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::usage::{Usage, UsageSource};
 
+/// How often a long request tells the account that it is alive, in milliseconds; sooner where holds are short.
+const CHECKPOINT_MS: i64 = 20_000;
 /// How often and after which pauses something is tried that must not be lost, in milliseconds: 25 seconds in all, since that
 /// is about what the platform grants after an answer.
 const PAUSES_MS: [u32; 5] = [100, 500, 2_000, 7_000, 15_000];
@@ -51,6 +54,8 @@ pub struct Ticket<P: Ports> {
     pub hold_timeout_ms: i64,
     pub keeps_body: bool,
     in_flight: Option<InFlight>,
+    /// When the account was last told that the request is alive.
+    noted_at: Timestamp,
     ending: Option<oneshot::Sender<Ending<P>>>,
 }
 
@@ -97,7 +102,7 @@ impl<P: Ports> Ticket<P> {
 
     fn new(ports: P, opening: Opening, facts: Facts, granted: &Granted) -> Self {
         let (sender, receiver) = oneshot::channel::<Ending<P>>();
-        let (outside, payer) = (ports.clone(), facts.account.clone());
+        let (outside, payer, now) = (ports.clone(), facts.account.clone(), ports.now());
         ports.spawn(async move {
             let settlement = match receiver.await {
                 Ok(Ending::Settle(settlement)) => *settlement,
@@ -121,6 +126,7 @@ impl<P: Ports> Ticket<P> {
             hold_timeout_ms: opening.hold_timeout_ms,
             keeps_body: opening.keeps_body,
             in_flight: None,
+            noted_at: now,
             ending: Some(sender),
         }
     }
@@ -225,6 +231,7 @@ impl<P: Ports> Ticket<P> {
             hold_timeout_ms: self.hold_timeout_ms,
             keeps_body: self.keeps_body,
             in_flight: None,
+            noted_at: self.noted_at,
             ending: self.ending.take(),
         }
     }
@@ -263,8 +270,40 @@ impl<P: Ports> Ticket<P> {
             .header("x-tf-overhead-ms", overhead.to_string())
     }
 
-    /// Tells the account that a long stream is alive.
-    pub fn checkpoint(&self, served: Served, usage: Usage) {
+    /// How often the account is told that a request is alive: well before its hold would end.
+    pub fn checkpoint_ms(&self) -> u32 {
+        u32::try_from(CHECKPOINT_MS.min(self.hold_timeout_ms / 3).max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Waits for upstream, but not for ever, and lets the hold live on meanwhile. None is a time-out.
+    pub async fn within<T>(&self, timeout_ms: u32, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = Box::pin(future);
+        let mut left_ms = timeout_ms;
+        while left_ms > 0 {
+            let step_ms = left_ms.min(self.checkpoint_ms());
+            match select(future, Box::pin(self.ports.sleep(step_ms))).await {
+                Either::Left((value, _)) => return Some(value),
+                Either::Right((_, unfinished)) => future = unfinished,
+            }
+            left_ms = left_ms.saturating_sub(step_ms);
+            if let Some(InFlight { served, usage, .. }) = &self.in_flight {
+                self.checkpoint(served.clone(), *usage);
+            }
+        }
+        None
+    }
+
+    /// Tells the account that a request is alive, if it is time to.
+    pub fn keep_alive(&mut self, served: &Served, usage: Usage) {
+        let now = self.ports.now();
+        if now.since(self.noted_at) >= u64::from(self.checkpoint_ms()) {
+            self.noted_at = now;
+            self.checkpoint(served.clone(), usage);
+        }
+    }
+
+    /// Tells the account that a request is alive, and what it used so far.
+    fn checkpoint(&self, served: Served, usage: Usage) {
         let (outside, account) = (self.ports.clone(), self.account.clone());
         let checkpoint = Checkpoint { served, attempts: self.story(), usage };
         let extension = Extension { request: self.request.clone(), checkpoint, timeout_ms: self.hold_timeout_ms };

@@ -30,6 +30,7 @@ impl Memory {
                 Some(held) => {
                     held.amount = held.amount.checked_add(hold.amount).unwrap();
                     held.count += 1;
+                    held.tokens += hold.tokens;
                 }
                 None => held.push(Held {
                     bucket: hold.bucket.clone(),
@@ -37,6 +38,7 @@ impl Memory {
                     project: hold.project.clone(),
                     amount: hold.amount,
                     count: 1,
+                    tokens: hold.tokens,
                 }),
             }
         }
@@ -53,6 +55,13 @@ impl Memory {
             hold: subject.and_then(|subject| self.holds.get(subject)).cloned(),
             closed: subject.is_some_and(|subject| self.journal.iter().any(|row| row.journaled.subject() == Some(subject))),
             claim: claim.and_then(|claim| self.claims.get(claim)).cloned(),
+            account: self.account.clone(),
+            adjusted: self.journal.iter().find(|row| row.amount.is_some() && row.journaled.subject() == subject).and_then(
+                |row| {
+                    let is_adjustment = matches!(row.journaled, Journaled::Adjustment(_));
+                    is_adjustment.then(|| (row.bucket.clone().unwrap(), row.amount.unwrap()))
+                },
+            ),
             key,
         }
     }
@@ -136,7 +145,7 @@ impl Memory {
                 let mut books = self.books(None, None, Some(facts.request.as_str()), None);
                 done(account::record_refused(&mut books, facts, outcome, now))
             }
-            Command::Open(record) => done(account::open_account(self.books(None, None, None, None), record, now)),
+            Command::Open(record) => or_refused(account::open_account(self.books(None, None, None, None), record, now)),
             Command::PutProject(record) => {
                 or_refused(account::put_project(self.books(None, None, None, None), record, Default::default(), now))
             }

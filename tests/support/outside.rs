@@ -271,6 +271,10 @@ impl Ports for Outside {
         Ok(self.0.key.borrow().clone())
     }
 
+    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
+        Ok(self.0.memory.borrow().keys.get(&key.id).map(|book| book.record.clone()))
+    }
+
     async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
         Yield(false).await;
         Ok(Rc::clone(&self.0.catalog))
@@ -341,6 +345,10 @@ impl Ports for Outside {
             waiting: None,
         };
         Ok(UpstreamResponse { status, retry_after_s: (status == 429).then_some(9), body })
+    }
+
+    async fn read_error(&self, body: ScriptedBody) -> Result<Vec<u8>, String> {
+        self.read_all(body).await
     }
 
     async fn read_all(&self, mut body: ScriptedBody) -> Result<Vec<u8>, String> {

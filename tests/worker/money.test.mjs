@@ -197,8 +197,11 @@ describe('a route that fails', () => {
     const answers = [];
     for (let n = 0; n < 4; n += 1) answers.push(await gateway.call(secret, { model: 'down-often', max_tokens: 20 }));
     assert.deepEqual(answers.map(({ headers }) => headers.get('x-tf-attempts')), ['2', '2', '1', '1']);
-    const { why, attempts } = await gateway.receipt(secret, answers[3]);
-    assert.match(`${why} ${attempts.map(({ reason }) => reason)}`, /official|cross/, 'the preferred route is named');
+    const { bucket, attempts } = await gateway.receipt(secret, answers[3]);
+    assert.equal(bucket, 'wallet');
+    const [preferred] = attempts.filter(({ route }) => route === 'official');
+    assert.deepEqual([preferred?.status, preferred?.dispatched], ['skipped', false]);
+    assert.match(preferred.reason, /down/);
   });
 });
 
