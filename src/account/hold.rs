@@ -199,7 +199,7 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     let is_first = books.hold.is_none();
     let books = without_own_hold(books);
     if is_first {
-        over_limits(&books, key, request.tokens, now)?;
+        over_limits(&books, key, now)?;
     }
     over_budgets(&books, key, request, now)?;
     let (balance, available) = (books.balance(&request.bucket), books.available(&request.bucket));
@@ -290,7 +290,7 @@ fn rates(books: &Books, key: &KeyBook, now: Timestamp) -> Rates {
     }
 }
 
-fn over_limits(books: &Books, key: &KeyBook, tokens: u64, now: Timestamp) -> Result<(), Refusal> {
+fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refusal> {
     let (requests, _) = key.tally.rate(now);
     let policy = &key.record.policy;
     let open =
@@ -308,9 +308,8 @@ fn over_limits(books: &Books, key: &KeyBook, tokens: u64, now: Timestamp) -> Res
         return no("requests a minute", u64::from(limit), wait);
     }
     let taken = tokens_taken(books, key, now);
-    // One request that is larger than the limit may still go when nothing else did: it could never go otherwise.
-    let is_over = |limit: &u64| taken > 0 && taken.saturating_add(tokens) > *limit;
-    policy.tpm.filter(is_over).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
+    // A request may go while anything is left, and counts in full from then on: the limit is passed by one request at most.
+    policy.tpm.filter(|limit| taken >= *limit).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
 }
 
 fn over_budgets(books: &Books, key: &KeyBook, request: &HoldRequest, now: Timestamp) -> Result<(), Refusal> {

@@ -627,9 +627,8 @@ describe('POST /v1/route', () => {
     assert.deepEqual([plan.callable, plan.quotes[0].covered, plan.quotes[0].available], [false, false, '0.0001']);
     const affordable = plan.quotes[0].affordable_max_tokens;
     const body = { messages: [], model: 'demo-large', max_tokens: affordable };
-    const extra = JSON.stringify({ max_tokens: affordable }).length;
-    assert.ok(affordable > extra, 'something is affordable');
-    assert.equal((await (await route(poor, { ...body, max_tokens: affordable - extra })).json()).callable, true);
+    assert.ok(affordable > 0, 'something is affordable');
+    assert.equal((await (await route(poor, body)).json()).callable, true);
   });
 });
 
