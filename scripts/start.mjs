@@ -32,11 +32,22 @@ await main(async () => {
     onLog: ({ level, message }) => console.log(`[${level}] ${message}`),
   });
   const stopCron = everyMinute(worker.scheduled);
-  stopOnSignals(async () => {
+  const stop = async () => {
     stopCron();
     await Promise.all([worker.close(), upstream.close()]);
-  });
+  };
+  stopOnSignals(stop);
+  try {
+    await prepareDemo({ worker, upstream, adminToken, before });
+  } catch (error) {
+    // Without the demo there is nothing to stay up for.
+    await stop();
+    throw error;
+  }
+});
 
+/** The catalogue, the account and the key of the demo; then the welcome. */
+async function prepareDemo({ worker, upstream, adminToken, before }) {
   const admin = adminApi(worker.url, adminToken);
   const { catalog, model } = await publishCatalog(admin, upstream.url, before.catalog);
   await ensureAccount(admin);
@@ -45,7 +56,7 @@ await main(async () => {
   mkdirSync(join(root, '.wrangler'), { recursive: true });
   writeFileSync(demoFile, JSON.stringify(demo, null, 2) + '\n', { mode: 0o600 });
   console.log(welcome(demo, model));
-});
+}
 
 /**
  * Publishes the demo catalogue, unless it is there already or the operator put another in its place.

@@ -26,8 +26,8 @@ const TIMEOUT_MS: u32 = 8_000;
 pub struct ProbeResult {
     /// The channel.
     pub channel: String,
-    /// When, in milliseconds since 1970.
-    pub at: i64,
+    /// When.
+    pub at: Timestamp,
     /// Whether it answered well.
     pub ok: bool,
     /// How long it took.
@@ -72,7 +72,7 @@ pub async fn round<P: Ports>(ports: &P, catalog: &Rc<Catalog>, before: HealthVie
     }
     let results = found.iter().map(|(channel, at, latency_ms, found)| ProbeResult {
         channel: channel.id.to_string(),
-        at: at.millis(),
+        at: *at,
         ok: matches!(found, Found::Reachable),
         latency_ms: *latency_ms,
         failure: match found {

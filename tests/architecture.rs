@@ -141,6 +141,13 @@ fn only_the_platforms_bindings_may_have_unsafe_code() {
 }
 
 #[test]
+fn the_wasm_carries_no_tables_for_international_host_names() {
+    // The pin lives in the lock file alone: a plain `cargo update` would bring some 100 KB back.
+    let lock = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"idna_adapter\"\nversion = \"1.0.0\""), "cargo update -p idna_adapter --precise 1.0.0");
+}
+
+#[test]
 fn files_stay_readable() {
     for path in sources() {
         let lines = code(&path).lines().count();

@@ -69,10 +69,12 @@ pub fn checkpoint(books: &Books, extension: Extension, now: Timestamp) -> Vec<Ev
 /// Ends a hold whose deadline has passed: it captures its last checkpoint, or gives everything back.
 pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
     let Some(hold) = books.hold.take().filter(|hold| hold.deadline <= now) else { return Vec::new() };
-    let claim = hold.claim.clone();
+    let claim = books.claim.take().filter(|claim| claim.request == hold.request);
     let (outcome, policy) = outcome_of_expired(&hold, now);
     let mut events = close(&mut books, hold, outcome, policy, now);
-    events.extend(claim.map(Event::Unclaimed));
+    if let Some(claim) = claim {
+        events.push(answer_claim(claim, &events, None));
+    }
     events
 }
 

@@ -87,7 +87,10 @@ pub fn balances(overview: &Overview, catalog: &Catalog) -> Vec<Value> {
             "balance": view.balance, "held": view.held, "available": view.available, "open_holds": view.open_holds,
         })
     };
-    catalog.buckets.iter().map(view).collect()
+    let sold = catalog.buckets.iter().map(view);
+    // Money does not disappear with the catalogue's word for it.
+    let others = overview.balances.iter().filter(|view| !catalog.buckets.contains_key(&view.bucket)).map(|view| json!(view));
+    sold.chain(others).collect()
 }
 
 /// Rows of an account, as JSON with their numbers.

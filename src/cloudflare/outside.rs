@@ -318,9 +318,12 @@ impl Records for Outside {
         let text = serde_json::to_string(health).map_err(failed)?;
         self.kv_put(HEALTH_KEY, &text).await?;
         let statement = "INSERT OR IGNORE INTO probes (channel, at, ok, latency_ms, failure) \
-            SELECT value->>'channel', value->>'at', value->>'ok', value->>'latency_ms', value->>'failure' FROM json_each(?1)";
-        let rows = serde_json::to_string(probes).map_err(failed)?;
-        self.d1::<serde_json::Value>(statement, &[rows.into()]).await.map(|_| ())
+            SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1)";
+        let row = |probe: &ProbeResult| {
+            serde_json::json!([probe.channel, probe.at.millis(), probe.ok, probe.latency_ms, probe.failure])
+        };
+        let rows = serde_json::Value::from(probes.iter().map(row).collect::<Vec<_>>()).to_string();
+        self.d1::<serde_json::Value>(statement, &[rows.as_str().into()]).await.map(|_| ())
     }
 
     fn hosts(&self) -> UpstreamHosts {

@@ -11,6 +11,7 @@ use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
 use worker::{ByteStream, Env};
 
 use super::{clock, platform};
+use crate::id::SecretName;
 use crate::ports::{Call, SendError, UpstreamResponse};
 use crate::time::Timestamp;
 
@@ -42,8 +43,9 @@ impl Drop for AbortOnDrop {
 
 /// Calls upstream.
 pub async fn send(env: &Env, call: Call) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
-    let secret = call.secrets.iter().find_map(|name| env.secret(name.as_str()).ok()).map(|secret| secret.to_string());
-    let Some(secret) = secret.filter(|secret| !secret.is_empty()) else { return Err(SendError::NotConfigured) };
+    let set =
+        |name: &SecretName| env.secret(name.as_str()).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty());
+    let Some(secret) = call.secrets.iter().find_map(set) else { return Err(SendError::NotConfigured) };
     let failed = |error: JsValue| SendError::Connect(format!("{error:?}"));
     let controller = AbortController::new().map_err(failed)?;
     let init = init(&call, &secret, &controller).map_err(failed)?;

@@ -123,6 +123,7 @@ pub fn unavailable(Unavailable(detail): Unavailable) -> Refusal {
 /// Answers a refusal that comes before any hold, and writes its receipt behind the answer.
 fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal) -> Reply {
     let reply = refusal_reply(refusal, &facts.request, true).asked(&facts.requested_model);
+    let reply = reply.untried(ports.now().since(facts.created_at));
     let outcome = Outcome::unserved(Status::Refused, Vec::new(), refusal, ports.now().since(facts.created_at));
     let outside = ports.clone();
     ports.spawn(async move {
@@ -238,7 +239,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         (None, Some(refusal)) => {
             let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
             let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt).asked(&prepared.facts.requested_model);
-            reply.rates(&rates).into()
+            reply.rates(&rates).untried(ports.now().since(prepared.facts.created_at)).into()
         }
         (None, None) => refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false).into(),
         (Some(mut ticket), refused) => {

@@ -63,6 +63,11 @@ impl Reply {
         if model.is_empty() { self } else { self.header("x-tf-model", model) }
     }
 
+    /// Tells that nothing was tried, and how long that took.
+    pub fn untried(self, overhead_ms: u64) -> Self {
+        self.header("x-tf-attempts", "0").header("x-tf-overhead-ms", overhead_ms.to_string())
+    }
+
     /// Tells where the key stands with its limits.
     pub fn rates(mut self, rates: &Rates) -> Self {
         let mut three = |names: [&'static str; 3], counts: Option<(u64, u64)>| {

@@ -52,7 +52,7 @@ pub struct ProviderPreferences {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
-    /// The price of input and output together, among routes of one currency.
+    /// The price of input and output together, where the routes have one currency.
     Price,
 }
 
@@ -141,7 +141,7 @@ pub struct LeftOut {
 ///
 /// Errors with the refusal of the first model asked for when nothing can be tried.
 pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
-    let mut planner = Planner { input, attempts: Vec::new(), left_out: Vec::new(), refusal: None };
+    let mut planner = Planner { input, attempts: Vec::new(), left_out: Vec::new(), refusal: None, bucket: None };
     for asked in &input.ask.models {
         planner.model(asked);
     }
@@ -163,6 +163,8 @@ struct Planner<'a> {
     left_out: Vec<LeftOut>,
     /// Of the first model that was left out.
     refusal: Option<Refusal>,
+    /// The bucket that pays first; another one is a crossing, also for a fallback model.
+    bucket: Option<BucketId>,
 }
 
 impl<'a> Planner<'a> {
@@ -185,22 +187,21 @@ impl<'a> Planner<'a> {
             return self.leave_out(asked, None, over_output(model, limit));
         }
         let wanted = suffix.or(self.input.ask.route);
-        let mut bucket: Option<BucketId> = None;
         for kind in self.route_order(model, wanted) {
             match self.usable_route(model, kind) {
                 Err(refusal) => self.leave_out(model.id.as_str(), Some(kind), refusal),
                 Ok((route, price)) => {
-                    let crossing = bucket.as_ref().is_some_and(|first| *first != route.bucket);
+                    let crossing = self.bucket.as_ref().is_some_and(|first| *first != route.bucket);
                     if crossing && !self.input.policy.cross_routes {
                         self.leave_out(model.id.as_str(), Some(kind), crossing_not_allowed(kind, &route.bucket));
                         continue;
                     }
                     self.candidates(model, route, &price);
-                    bucket.get_or_insert_with(|| route.bucket.clone());
+                    self.bucket.get_or_insert_with(|| route.bucket.clone());
                 }
             }
         }
-        if bucket.is_none() && wanted.is_none() && model.routes.is_empty() {
+        if wanted.is_none() && model.routes.is_empty() {
             self.leave_out(asked, None, unpriced(&model.id));
         }
     }
@@ -216,7 +217,13 @@ impl<'a> Planner<'a> {
                 kinds.push(kind);
             }
         }
-        if self.input.ask.provider.sort == Some(Sort::Price) {
+        let currency = |kind: &RouteKind| {
+            let bucket = model.route(*kind).and_then(|route| self.input.catalog.buckets.get(&route.bucket));
+            bucket.map(|bucket| bucket.currency.as_str())
+        };
+        // Prices in different currencies say nothing about each other.
+        let is_one_currency = kinds.windows(2).all(|pair| matches!(pair, [a, b] if currency(a) == currency(b)));
+        if self.input.ask.provider.sort == Some(Sort::Price) && is_one_currency {
             let total = |kind: &RouteKind| model.route(*kind).and_then(|route| route.price.as_ref()).map(price_of_both);
             kinds.sort_by_key(|kind| total(kind).unwrap_or(i64::MAX));
         }
@@ -488,6 +495,14 @@ mod tests {
     }
 
     #[test]
+    fn a_fallback_model_is_no_way_around_consent() {
+        let mut case = case(&["m1:official", "m1:routed", "m2"]);
+        assert_eq!(case.channels(), ["a", "b"]);
+        case.policy.cross_routes = true;
+        assert_eq!(case.channels().len(), 5);
+    }
+
+    #[test]
     fn a_suffix_or_a_header_chooses_the_route() {
         let mut case = case(&["m1:routed"]);
         assert!(case.channels().iter().all(|channel| ["c", "d"].contains(&channel.as_str())));
@@ -555,7 +570,7 @@ mod tests {
         case.ask.provider = ProviderPreferences { only: vec!["z".to_owned()], ..Default::default() };
         assert_eq!(case.code(), Code::InvalidRequest);
         case.ask.provider = ProviderPreferences { sort: Some(Sort::Price), ..Default::default() };
-        assert!(["c", "d"].contains(&case.channels()[0].as_str()));
+        assert_eq!(case.channels()[0], "a", "dollars are not compared with yuan");
         let max_price = MaxPrice { prompt: Some(Money::parse("1.5").unwrap()), completion: None };
         case.ask.provider = ProviderPreferences { max_price: Some(max_price), ..Default::default() };
         assert!(["c", "d"].contains(&case.channels()[0].as_str()));

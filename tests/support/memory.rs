@@ -198,7 +198,7 @@ impl Memory {
     pub fn tick(&mut self, now: Timestamp) {
         let due: Vec<Hold> = self.holds.values().filter(|hold| hold.deadline <= now).cloned().collect();
         for hold in due {
-            let books = self.books(Some(&hold.key), None, Some(hold.request.as_str()), None);
+            let books = self.books(Some(&hold.key), None, Some(hold.request.as_str()), hold.claim.as_deref());
             self.apply(account::expire(books, now));
         }
     }
