@@ -115,6 +115,20 @@ pub enum Answer {
     Rows(Vec<(u64, Value)>),
 }
 
+impl Answer {
+    /// Which kind of answer, for the log: what it says is the account's own.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Hold(_) => "hold",
+            Self::Done => "done",
+            Self::Refused(_) => "refused",
+            Self::Key(_) => "key",
+            Self::Overview(_) => "overview",
+            Self::Rows(_) => "rows",
+        }
+    }
+}
+
 /// An account with its balances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overview {

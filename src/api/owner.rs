@@ -102,7 +102,7 @@ pub async fn rows<P: Records>(ports: &P, account: &AccountId, query: Query) -> R
 }
 
 fn unexpected(answer: &Answer) -> Refusal {
-    Refusal::unavailable(format!("an account answered {answer:?}"))
+    Refusal::unavailable(format!("an account answered with {}", answer.kind()))
 }
 
 async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {

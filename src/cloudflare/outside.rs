@@ -124,7 +124,7 @@ impl Outside {
     async fn done(&self, account: &AccountId, command: Command) -> Result<(), Unavailable> {
         match self.command(account, command).await? {
             Answer::Done => Ok(()),
-            other => Err(Unavailable(format!("account {account} answered {other:?}"))),
+            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
         }
     }
 }
@@ -227,7 +227,7 @@ impl Ports for Outside {
     async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
         match self.command(account, Command::Hold(Box::new(request))).await? {
             Answer::Hold(answer) => Ok(answer),
-            other => Err(Unavailable(format!("account {account} answered {other:?}"))),
+            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
         }
     }
 

@@ -47,17 +47,9 @@ impl Options {
                 named.insert(name, value);
             }
         }
-        let number = |name: &str, default: u32| {
-            named
-                .get(name)
-                .map_or(Ok(default), |text| text.parse::<u32>())
-        };
+        let number = |name: &str, default: u32| named.get(name).map_or(Ok(default), |text| text.parse::<u32>());
         let uri: Uri = named.get("--url").ok_or("--url is missing")?.parse()?;
-        let address: SocketAddr = uri
-            .authority()
-            .ok_or("the URL has no host")?
-            .as_str()
-            .parse()?;
+        let address: SocketAddr = uri.authority().ok_or("the URL has no host")?.as_str().parse()?;
         if !address.ip().is_loopback() {
             return Err("the load goes to loopback addresses only".into());
         }
@@ -76,17 +68,11 @@ impl Options {
 
     fn request(&self) -> Result<Request<Full<Bytes>>, Fault> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::builder()
-            .uri(path)
-            .header("host", self.address.to_string());
+        let mut request = Request::builder().uri(path).header("host", self.address.to_string());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let method = if self.body.is_empty() {
-            Method::GET
-        } else {
-            Method::POST
-        };
+        let method = if self.body.is_empty() { Method::GET } else { Method::POST };
         Ok(request.method(method).body(Full::new(self.body.clone()))?)
     }
 }
@@ -106,9 +92,7 @@ pub async fn run(options: Options) -> Result<Value, Fault> {
     let tally = Rc::new(RefCell::new(Tally::default()));
     let began = Instant::now();
     let workers: Vec<_> = (0..options.connections)
-        .map(|number| {
-            tokio::task::spawn_local(connection(number, began, options.clone(), tally.clone()))
-        })
+        .map(|number| tokio::task::spawn_local(connection(number, began, options.clone(), tally.clone())))
         .collect();
     for worker in workers {
         worker.await?;
@@ -150,11 +134,7 @@ async fn connection(number: u32, began: Instant, options: Rc<Options>, tally: Rc
     }
 }
 
-async fn exchange(
-    sender: &mut Option<SendRequest<Full<Bytes>>>,
-    options: &Options,
-    tally: &RefCell<Tally>,
-) -> Result<(), Fault> {
+async fn exchange(sender: &mut Option<SendRequest<Full<Bytes>>>, options: &Options, tally: &RefCell<Tally>) -> Result<(), Fault> {
     let mut open = match sender.take() {
         Some(open) if !open.is_closed() => open,
         _ => connect(options.address).await?,
@@ -177,12 +157,7 @@ async fn exchange(
     }
     let total = began.elapsed().as_micros() as u64;
     if options.stream && (events.late_us.len() != CHUNKS as usize || !events.done) {
-        return Err(format!(
-            "a stream ended after {} chunks, [DONE]: {}",
-            events.late_us.len(),
-            events.done
-        )
-        .into());
+        return Err(format!("a stream ended after {} chunks, [DONE]: {}", events.late_us.len(), events.done).into());
     }
     let mut tally = tally.borrow_mut();
     tally.total_us.push(total);
@@ -217,8 +192,7 @@ impl Events {
         while let Some(length) = find(&self.pending[start..], b"\n\n") {
             let event = &self.pending[start..start + length];
             if let Some(sent) = sent_at(event) {
-                self.first_us
-                    .get_or_insert(began.elapsed().as_micros() as u64);
+                self.first_us.get_or_insert(began.elapsed().as_micros() as u64);
                 self.late_us.push(now.saturating_sub(sent));
             }
             self.done |= event.starts_with(b"data: [DONE]");
@@ -231,22 +205,15 @@ impl Events {
 /// The send time that the upstream wrote into the chunk's content.
 fn sent_at(event: &[u8]) -> Option<u64> {
     let start = find(event, b" t=")? + 3;
-    std::str::from_utf8(event.get(start..start + 16)?)
-        .ok()?
-        .parse()
-        .ok()
+    std::str::from_utf8(event.get(start..start + 16)?).ok()?.parse().ok()
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn summary(samples: &mut [u64]) -> Value {
     samples.sort_unstable();
-    let at = |share: f64| {
-        samples.get(((samples.len() as f64 * share) as usize).min(samples.len().saturating_sub(1)))
-    };
+    let at = |share: f64| samples.get(((samples.len() as f64 * share) as usize).min(samples.len().saturating_sub(1)));
     json!({ "p50": at(0.50), "p99": at(0.99), "max": samples.last() })
 }

@@ -12,9 +12,7 @@ type Fault = Box<dyn std::error::Error>;
 fn main() -> Result<(), Fault> {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     match command.as_str() {
         "upstream" => local.block_on(&runtime, upstream::serve()),
@@ -29,7 +27,5 @@ fn main() -> Result<(), Fault> {
 
 /// Microseconds on the wall clock: the one clock that both processes share.
 fn wall_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_micros() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as u64)
 }

@@ -36,9 +36,8 @@ pub async fn serve() -> Result<(), Fault> {
             let _ = socket.set_nodelay(true);
             tokio::task::spawn_local(async move {
                 // A connection that the other side breaks is not this side's fault.
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), service_fn(answer))
-                    .await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer)).await;
             });
         }
     });
@@ -57,15 +56,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<AnyBody>, hyper::
     let (kind, body) = if asked["stream"] == true {
         ("text/event-stream", Chunks::new(&asked).boxed_unsync())
     } else {
-        (
-            "application/json",
-            Full::new(Bytes::from_static(ANSWER.as_bytes())).boxed_unsync(),
-        )
+        ("application/json", Full::new(Bytes::from_static(ANSWER.as_bytes())).boxed_unsync())
     };
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
 }
 
@@ -78,31 +72,21 @@ struct Chunks {
 
 impl Chunks {
     fn new(asked: &Value) -> Self {
-        let paced = asked["model"]
-            .as_str()
-            .is_some_and(|model| model.contains("paced"));
+        let paced = asked["model"].as_str().is_some_and(|model| model.contains("paced"));
         let pace = paced.then(|| {
             let mut ticks = interval(PACE);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        Self {
-            sent: 0,
-            usage: asked["stream_options"]["include_usage"] == true,
-            pace,
-            flushed: true,
-        }
+        Self { sent: 0, usage: asked["stream_options"]["include_usage"] == true, pace, flushed: true }
     }
 
     fn next(&mut self) -> Option<Bytes> {
         let number = self.sent;
         self.sent += 1;
         // The last event, the usage and the end marker leave together, as they do at real providers.
-        let end = if number + 1 == CHUNKS {
-            format!("{}data: [DONE]\n\n", if self.usage { USAGE } else { "" })
-        } else {
-            String::new()
-        };
+        let end =
+            if number + 1 == CHUNKS { format!("{}data: [DONE]\n\n", if self.usage { USAGE } else { "" }) } else { String::new() };
         let finish = if end.is_empty() { "null" } else { "\"stop\"" };
         (number < CHUNKS).then(|| {
             format!(
@@ -118,10 +102,7 @@ impl Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if let Some(pace) = &mut self.pace {
             if pace.poll_tick(context).is_pending() {
                 return Poll::Pending;
