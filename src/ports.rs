@@ -82,6 +82,8 @@ pub trait Records: Ports {
     async fn newest_catalog_version(&self) -> u64;
     /// Publishes a checked catalogue.
     async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable>;
+    /// What every isolate knows of the candidates, as of now.
+    async fn shared_health(&self) -> HealthView;
     /// Publishes what probes found, and keeps it.
     async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable>;
     /// Where channels may be.

@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// In characters.
+const LONGEST_MESSAGE: usize = 2_000;
+
 /// Every case in which we say no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,9 +120,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with what is wrong and what to do.
     pub fn new(code: Code, message: impl Into<String>, next_step: impl Into<String>) -> Self {
+        // It may repeat what a caller or an upstream wrote, of any length.
+        let message: String = message.into();
+        let message = if message.len() > LONGEST_MESSAGE { message.chars().take(LONGEST_MESSAGE).collect() } else { message };
         Self {
             code,
-            message: message.into(),
+            message,
             param: None,
             next_step: next_step.into(),
             limit_source: None,

@@ -431,6 +431,32 @@ fn a_long_stream_tells_the_account_that_it_lives() {
 }
 
 #[test]
+fn a_client_that_pauses_gets_the_rest_and_one_that_stalls_pays_for_what_it_got() {
+    // The channel may be silent for 5 s, and a hold lives for 60 s.
+    for (pause_ms, status, is_whole) in [(10_000, Status::Completed, true), (45_000, Status::Aborted, false)] {
+        let mut simulation = simulation(json!({}));
+        simulation.script("a.example.com", Script::Pieces(vec![FIRST, FIRST, USAGE, DONE]));
+        let future = request(&simulation.outside(), &body("m", true));
+        let world = Rc::clone(&simulation.world);
+        let answer = simulation.run(async move {
+            let ReplyBody::Stream(mut stream) = future.await.body else { panic!("a stream") };
+            let mut bytes = stream.next().await.unwrap().unwrap();
+            world.now.set(world.now.get() + pause_ms);
+            while let Some(piece) = stream.next().await {
+                bytes.extend(piece.unwrap());
+            }
+            String::from_utf8(bytes).unwrap()
+        });
+        simulation.settle_down();
+        assert_eq!(answer.ends_with(DONE), is_whole, "{answer}");
+        let receipt = only_receipt(&simulation);
+        assert_eq!(receipt.status, status);
+        assert!(receipt.charge.is_positive(), "what was relayed is charged");
+        assert_closed(&simulation);
+    }
+}
+
+#[test]
 fn a_refusal_before_any_hold_has_a_receipt_and_an_unknown_key_has_none() {
     let mut simulation = simulation(json!({"models": ["other"]}));
     assert_eq!(send(&mut simulation, &body("m", false)).0, 403);

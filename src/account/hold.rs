@@ -140,6 +140,9 @@ pub struct Claim {
     pub at: Timestamp,
     /// Whether that request is over.
     pub is_closed: bool,
+    /// How it ended.
+    #[serde(default)]
+    pub status: Option<Status>,
     /// Its answer.
     pub body: Option<String>,
 }
@@ -223,6 +226,9 @@ fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option
     if !claim.is_closed {
         return Err(in_flight(&claim.request));
     }
+    if claim.status.is_some_and(|status| status != Status::Completed) {
+        return Err(no_answer(&claim.request));
+    }
     Ok(Some(Replay { request: claim.request.clone(), body: claim.body.clone() }))
 }
 
@@ -263,7 +269,7 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
     }
     if let Some((id, fingerprint)) = request.idempotency.clone() {
         let request = request.facts.request.clone();
-        events.push(Event::Claimed(Claim { id, fingerprint, request, at: now, is_closed: false, body: None }));
+        events.push(Event::Claimed(Claim { id, fingerprint, request, at: now, is_closed: false, status: None, body: None }));
     }
     let mut granted = granted(books, request.amount, &request.bucket, &key, now);
     granted.available = granted.available.checked_sub(request.amount).unwrap_or_default();
@@ -392,6 +398,13 @@ fn already_closed(request: &RequestId) -> Refusal {
 fn other_body() -> Refusal {
     let next_step = "Use a new `Idempotency-Key` for a new request.";
     Refusal::new(Code::IdempotencyMismatch, "This `Idempotency-Key` was used with another request body.", next_step)
+}
+
+fn no_answer(request: &RequestId) -> Refusal {
+    let message =
+        "The first request with this `Idempotency-Key` was charged, but its answer was not delivered whole and is not kept.";
+    let next_step = format!("Read GET /v1/receipts/{request}; use a new `Idempotency-Key` to make the request again.");
+    Refusal::new(Code::Conflict, message, next_step).fact("first_request", request.as_str())
 }
 
 fn in_flight(request: &RequestId) -> Refusal {

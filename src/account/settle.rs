@@ -169,9 +169,20 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, policy: ChargePolicy, 
 
 /// A paid answer is kept for replays; a request that cost nothing may simply be made again.
 fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
-    let is_paid = events.iter().any(|event| matches!(event, Event::Journaled(row) if row.amount.is_some()));
-    if is_paid {
-        Event::Claimed(Claim { is_closed: true, body: body.filter(|body| body.len() <= LONGEST_KEPT_BODY), ..claim })
+    let paid = events.iter().find_map(|event| match event {
+        Event::Journaled(row) if row.amount.is_some() => match &row.journaled {
+            Journaled::Receipt(receipt) => Some(receipt.status),
+            _ => None,
+        },
+        _ => None,
+    });
+    if paid.is_some() {
+        Event::Claimed(Claim {
+            is_closed: true,
+            status: paid,
+            body: body.filter(|body| body.len() <= LONGEST_KEPT_BODY),
+            ..claim
+        })
     } else {
         Event::Unclaimed(claim.id)
     }

@@ -366,7 +366,7 @@ async fn health<P: Records>(ports: &P) -> Result<Reply, Refusal> {
 /// Runs one probe round and publishes what it found. The cron does the same.
 pub async fn probe_now<P: Records>(ports: &P) -> Result<Reply, Refusal> {
     let catalog = ports.catalog().await.map_err(unavailable)?;
-    let (health, probes) = probe::round(ports, &catalog, ports.health().await).await;
+    let (health, probes) = probe::round(ports, &catalog, ports.shared_health().await).await;
     ports.publish_health(&health, &probes).await.map_err(unavailable)?;
     ok(&json!({"data": probes, "next": null}))
 }

@@ -21,6 +21,7 @@ const COPY_AFTER_MS: i64 = 2_000;
 /// How long it waits after a failure, doubled each time up to the longest.
 const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
+const CLEAN_EVERY_MS: u64 = 3_600_000;
 const CLAIM_MS: i64 = 24 * 3600 * 1000;
 
 /// One account.
@@ -31,13 +32,22 @@ pub struct AccountObject {
     /// When the alarm is set for; unknown after a restart.
     alarm_at: Cell<Option<i64>>,
     failures: Cell<u32>,
+    /// When old idempotency keys were last dropped.
+    cleaned_at: Cell<Timestamp>,
     /// Whether the tables are known to be there.
     is_open: Cell<bool>,
 }
 
 impl DurableObject for AccountObject {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, alarm_at: Cell::new(None), failures: Cell::new(0), is_open: Cell::new(false) }
+        Self {
+            state,
+            env,
+            alarm_at: Cell::new(None),
+            failures: Cell::new(0),
+            cleaned_at: Cell::default(),
+            is_open: Cell::new(false),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -97,7 +107,10 @@ impl AccountObject {
             Ok((answer, !events.is_empty()))
         })?;
         if is_changed {
-            self.wake_at(clock::now().plus(COPY_AFTER_MS)).await?;
+            // What is decided stands; the next command sets the alarm that this one could not.
+            if let Err(error) = self.wake_at(clock::now().plus(COPY_AFTER_MS)).await {
+                worker::console_error!("alarm: {error}");
+            }
         }
         Ok(answer)
     }
@@ -110,9 +123,10 @@ impl AccountObject {
         if self.alarm_at.get().is_some_and(|set| set <= at.millis()) {
             return Ok(());
         }
-        self.alarm_at.set(Some(at.millis()));
         let offset = i64::try_from(at.since(clock::now())).unwrap_or(i64::MAX);
-        self.state.storage().set_alarm(offset).await
+        self.state.storage().set_alarm(offset).await?;
+        self.alarm_at.set(Some(at.millis()));
+        Ok(())
     }
 
     async fn tick(&self) -> Result<()> {
@@ -124,11 +138,14 @@ impl AccountObject {
                 events.iter().try_for_each(|event| store.apply(event))
             })?;
         }
-        store.drop_claims(now.plus(-CLAIM_MS))?;
+        if now.since(self.cleaned_at.get()) >= CLEAN_EVERY_MS {
+            store.drop_claims(now.plus(-CLAIM_MS))?;
+            self.cleaned_at.set(now);
+        }
         let retry_at = match self.copy().await {
-            Ok(()) => {
+            Ok(is_all) => {
                 self.failures.set(0);
-                None
+                (!is_all).then(clock::now)
             }
             Err(error) => {
                 worker::console_error!("copying to D1: {error}");
@@ -144,11 +161,12 @@ impl AccountObject {
         }
     }
 
-    async fn copy(&self) -> Result<()> {
+    /// Copies what is new; false if some is left.
+    async fn copy(&self) -> Result<bool> {
         let store = self.store()?;
         match store.account()? {
             Some(record) => outbox::copy(&store, &self.env, &record.id).await,
-            None => Ok(()),
+            None => Ok(true),
         }
     }
 

@@ -121,6 +121,17 @@ impl Outside {
         Ok(self.d1::<Doc>(statement, &[]).await?.into_iter().next().map(|row| row.doc))
     }
 
+    /// Takes over what other isolates saw.
+    async fn renew_health(&self) {
+        match self.kv_text(HEALTH_KEY).await {
+            Ok(text) => {
+                let read = text.and_then(|text| serde_json::from_str::<HealthView>(&text).ok());
+                cache::merge_health(&read.unwrap_or_default());
+            }
+            Err(error) => self.log(&format!("health: {}", error.0)),
+        }
+    }
+
     async fn done(&self, account: &AccountId, command: Command) -> Result<(), Unavailable> {
         match self.command(account, command).await? {
             Answer::Done => Ok(()),
@@ -207,15 +218,7 @@ impl Ports for Outside {
         let (view, is_stale) = cache::health(clock::now());
         if is_stale {
             let outside = self.clone();
-            self.spawn(async move {
-                match outside.kv_text(HEALTH_KEY).await {
-                    Ok(text) => {
-                        let read = text.and_then(|text| serde_json::from_str::<HealthView>(&text).ok());
-                        cache::merge_health(&read.unwrap_or_default());
-                    }
-                    Err(error) => outside.log(&format!("health: {}", error.0)),
-                }
-            });
+            self.spawn(async move { outside.renew_health().await });
         }
         view
     }
@@ -311,6 +314,11 @@ impl Records for Outside {
         }
         cache::put_catalog(catalog, document, clock::now());
         Ok(())
+    }
+
+    async fn shared_health(&self) -> HealthView {
+        self.renew_health().await;
+        cache::health(clock::now()).0
     }
 
     async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable> {

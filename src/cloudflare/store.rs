@@ -416,9 +416,11 @@ impl Store {
             SELECT MAX(seq) AS last, MAX(kind NOT IN ('receipt', 'adjustment')) AS has_records,
               json_group_array(json_object('seq', seq, 'at', at, 'kind', kind, 'subject', subject, 'key', key, 'bucket', bucket,
                 'amount', amount, 'balances', balances, 'doc', doc)) AS rows
-            FROM (SELECT * FROM journal
-                  WHERE seq > COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'copied'), 0)
-                  ORDER BY seq LIMIT CAST(?1 AS INTEGER))
+            FROM (SELECT *, SUM(LENGTH(doc)) OVER (ORDER BY seq) - LENGTH(doc) AS bytes_before FROM (
+                    SELECT * FROM journal
+                    WHERE seq > COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'copied'), 0)
+                    ORDER BY seq LIMIT CAST(?1 AS INTEGER)))
+            WHERE bytes_before < 500000
             HAVING COUNT(*) > 0";
         let rows: Vec<Batch> = self.rows(statement, vec![i64::from(most).into()])?;
         Ok(rows.into_iter().next())

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -14,6 +14,9 @@ use super::{clock, platform};
 use crate::id::SecretName;
 use crate::ports::{Call, SendError, UpstreamResponse};
 use crate::time::Timestamp;
+
+/// The largest plain answer: it stands in memory about three times on its way, of 128 MB in all.
+const LARGEST_ANSWER: usize = 24 * 1024 * 1024;
 
 /// An answer of upstream. Dropping it ends the call.
 pub struct UpstreamBody {
@@ -100,6 +103,23 @@ pub async fn read_error(body: UpstreamBody) -> Result<Vec<u8>, String> {
 /// Reads an answer to its end.
 pub async fn read_all(mut body: UpstreamBody) -> Result<Vec<u8>, String> {
     let failed = |error: JsValue| format!("{error:?}");
+    let declared = body.response.headers().get("content-length").ok().flatten().and_then(|text| text.parse::<usize>().ok());
+    match declared {
+        Some(length) if length > LARGEST_ANSWER => return Err(format!("an answer of {length} bytes")),
+        Some(_) => {}
+        // Without a declared length it is read piece by piece, and no further than the limit.
+        None => {
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.next().await {
+                bytes.extend(piece?);
+                if bytes.len() > LARGEST_ANSWER {
+                    return Err(format!("an answer of more than {LARGEST_ANSWER} bytes"));
+                }
+            }
+            body.abort.disarm();
+            return Ok(bytes);
+        }
+    }
     let promise = body.response.array_buffer().map_err(failed)?;
     let buffer = JsFuture::from(promise).await.map_err(failed)?;
     body.abort.disarm();

@@ -20,6 +20,8 @@ pub struct Envelope<'a> {
     pub object: Object<'a>,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Its size without embedded images, files and sounds: what an estimate of its tokens goes by.
+    pub text_bytes: u64,
     /// The model, then the fallbacks.
     pub models: Vec<String>,
     /// Whether the answer is streamed.
@@ -79,12 +81,26 @@ impl<'a> Envelope<'a> {
         }
         let session = reader.read::<String>("session_id", "a string")?.or(reader.read("user", "a string")?);
         let modalities = reader.read::<Vec<String>>("modalities", "a list of strings")?.unwrap_or_default();
-        let is_in = |needle: &str| messages.is_some_and(|messages| messages.contains(needle));
-        let audio_input = is_in("\"input_audio\"");
+        // Nobody needs to escape a letter; whoever does must not hide the names that are looked for.
+        let is_escaped =
+            messages.is_some_and(|json| ["\\u004", "\\u005", "\\u006", "\\u007"].iter().any(|start| json.contains(start)));
+        let plain = messages.filter(|_| is_escaped).and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok());
+        let plain = plain.map(|value| value.to_string());
+        let looked_at = plain.as_deref().or(messages).unwrap_or_default();
+        let is_in = |needle: &str| looked_at.contains(needle);
+        let audio_input = is_in("\"input_audio\"") || is_in("\"audio\":");
+        for (name, priced) in
+            [("service_tier", ["\"auto\"", "\"default\"", "\"flex\"", "null"].as_slice()), ("web_search_options", &["null"])]
+        {
+            if object.get(name).is_some_and(|json| !priced.contains(&json)) {
+                return Err(Refusal::invalid(name, format!("What `{name}` asks for has no price here, so it cannot be served.")));
+            }
+        }
         let has_media = audio_input
             || ["\"image_url\"", "\"file\"", "\"video_url\"", "\"file_id\"", "\"url\""].iter().any(|name| is_in(name));
         Ok(Self {
             bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
+            text_bytes: u64::try_from(body.len().saturating_sub(embedded_bytes(looked_at))).unwrap_or(u64::MAX),
             models: reader.models()?,
             stream,
             include_usage: options.and_then(|options| options.include_usage).unwrap_or(false),
@@ -98,6 +114,18 @@ impl<'a> Envelope<'a> {
             object,
         })
     }
+}
+
+/// Bytes of base64 in the messages. Their tokens are not a matter of their bytes.
+fn embedded_bytes(messages: &str) -> usize {
+    let starts = [";base64,", "\"data\":\"", "\"file_data\":\""];
+    let lengths = starts.iter().flat_map(|start| messages.match_indices(start)).map(|(at, start)| {
+        let rest = messages.get(at.saturating_add(start.len())..).unwrap_or_default();
+        let length = rest.find('"').unwrap_or(0);
+        // What `file_data` holds begins with its own `;base64,`, which is counted by itself.
+        if rest.get(..length).is_some_and(|data| data.contains(";base64,")) { 0 } else { length }
+    });
+    lengths.fold(0, usize::saturating_add)
 }
 
 struct Fields<'o, 'a>(&'o Object<'a>);
@@ -200,6 +228,36 @@ mod tests {
         assert_eq!(envelope.models, ["a", "b"]);
         assert!(envelope.stream && envelope.include_usage);
         assert_eq!((envelope.output_limit, envelope.choices), (Some(9), 1));
+    }
+
+    #[test]
+    fn an_escaped_letter_hides_nothing() {
+        let body =
+            br#"{"model":"a","messages":[{"content":[{"type":"image\u005furl","image\u005furl":{"\u0075rl":"https://x"}}]}]}"#;
+        assert!(Envelope::parse(body).unwrap().has_media);
+        let body = br#"{"model":"a","messages":[{"content":[{"type":"input\u005faudio"}]}]}"#;
+        assert!(Envelope::parse(body).unwrap().audio_input);
+        let body = br#"{"model":"a","messages":[{"content":"the escape \\u0041 in a text"}]}"#;
+        assert!(!Envelope::parse(body).unwrap().has_media);
+    }
+
+    #[test]
+    fn embedded_media_is_not_text() {
+        let image = "A".repeat(10_000);
+        let body =
+            format!(r#"{{"model":"a","messages":[{{"content":[{{"image_url":{{"url":"data:image/png;base64,{image}"}}}}]}}]}}"#);
+        let envelope = Envelope::parse(body.as_bytes()).unwrap();
+        assert!(envelope.bytes > 10_000 && envelope.text_bytes < 200, "{}", envelope.text_bytes);
+    }
+
+    #[test]
+    fn what_has_no_price_of_its_own_is_refused() {
+        for (members, param) in
+            [("\"service_tier\":\"priority\"", "service_tier"), ("\"web_search_options\":{}", "web_search_options")]
+        {
+            assert_eq!(refusal(&with(&format!("\"model\":\"a\",{members}"))).param.as_deref(), Some(param));
+        }
+        assert!(Envelope::parse(&with("\"model\":\"a\",\"service_tier\":\"auto\",\"web_search_options\":null")).is_ok());
     }
 
     #[test]

@@ -77,12 +77,15 @@ impl Meter {
 
     /// What was used so far: upstream's own count, or an estimate.
     pub fn usage(&self) -> (Usage, UsageSource) {
-        match &self.reported {
-            Some((usage, _)) => (*usage, UsageSource::Upstream),
-            None => {
-                let usage = Usage { input: self.input_tokens, output: estimated_tokens(self.output_bytes), ..Usage::default() };
-                (usage, UsageSource::Estimated)
+        let output = estimated_tokens(self.output_bytes);
+        let is_over = self.progress == Progress::Done;
+        match self.reported.as_ref().map(|(usage, _)| *usage) {
+            Some(usage) if usage.total() > 0 && (is_over || usage.output_side() >= output) => (usage, UsageSource::Upstream),
+            // A report in the middle may know the input only.
+            Some(usage) if usage.input_side() > 0 => {
+                (Usage { output, reasoning: 0, audio_output: 0, ..usage }, UsageSource::Estimated)
             }
+            _ => (Usage { input: self.input_tokens, output, ..Usage::default() }, UsageSource::Estimated),
         }
     }
 
@@ -134,11 +137,11 @@ impl Meter {
 
     fn event(&mut self, data: &str, out: &mut Vec<u8>) {
         if data.trim() == DONE {
+            self.progress = Progress::Done;
             if self.include_usage {
                 self.usage_chunk(out);
             }
             write_event(DONE, out);
-            self.progress = Progress::Done;
             return;
         }
         if data.is_empty() {
@@ -193,7 +196,7 @@ impl Meter {
 
     fn usage_chunk(&self, out: &mut Vec<u8>) {
         let (usage, source) = self.usage();
-        let reported = self.reported.as_ref().map(|(_, json)| json.as_str());
+        let reported = self.reported.as_ref().filter(|_| source == UsageSource::Upstream).map(|(_, json)| json.as_str());
         let usage = usage_with_cost(reported, &usage, &(self.pricing)(&usage, source));
         let [id, created, model] = self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()]);
         let chunk = format!(
@@ -308,6 +311,18 @@ mod tests {
         let out = run(&mut meter, &[stream.as_bytes()]);
         assert_eq!(meter.usage().0.output, 3);
         assert_eq!(out.matches("\"usage\":{").count(), 1, "{out}");
+    }
+
+    #[test]
+    fn a_report_in_the_middle_does_not_replace_what_was_relayed() {
+        for (report, input) in
+            [(r#"{"prompt_tokens":7,"completion_tokens":0}"#, 7), (r#"{"prompt_tokens":0,"completion_tokens":0}"#, 10)]
+        {
+            let stream = chunk(&format!(r#""choices":[{{"index":0,"delta":{{"content":"12345678"}}}}],"usage":{report}"#));
+            let mut meter = meter(false);
+            run(&mut meter, &[stream.as_bytes()]);
+            assert_eq!(meter.usage(), (Usage { input, output: 2, ..Usage::default() }, UsageSource::Estimated), "{report}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ struct WireUsage {
     #[serde(default)]
     completion_tokens: u64,
     #[serde(default)]
+    total_tokens: Option<u64>,
+    #[serde(default)]
     prompt_tokens_details: Option<PromptDetails>,
     #[serde(default)]
     completion_tokens_details: Option<CompletionDetails>,
@@ -94,14 +96,17 @@ pub fn read_usage(json: &str) -> Option<Usage> {
     let completion = wire.completion_tokens_details.unwrap_or_default();
     let cached_input = prompt.cached_tokens.unwrap_or(0).min(wire.prompt_tokens);
     let audio_input = prompt.audio_tokens.unwrap_or(0).min(wire.prompt_tokens.saturating_sub(cached_input));
-    let reasoning = completion.reasoning_tokens.unwrap_or(0).min(wire.completion_tokens);
-    let audio_output = completion.audio_tokens.unwrap_or(0).min(wire.completion_tokens.saturating_sub(reasoning));
+    // Some providers count reasoning outside of the completion; the total tells.
+    let outside = wire.total_tokens.unwrap_or(0).saturating_sub(wire.prompt_tokens.saturating_add(wire.completion_tokens));
+    let completion_tokens = wire.completion_tokens.saturating_add(outside);
+    let reasoning = completion.reasoning_tokens.unwrap_or(0).max(outside).min(completion_tokens);
+    let audio_output = completion.audio_tokens.unwrap_or(0).min(completion_tokens.saturating_sub(reasoning));
     Some(Usage {
         input: wire.prompt_tokens.saturating_sub(cached_input).saturating_sub(audio_input),
         cached_input,
         cache_write: 0,
         audio_input,
-        output: wire.completion_tokens.saturating_sub(reasoning).saturating_sub(audio_output),
+        output: completion_tokens.saturating_sub(reasoning).saturating_sub(audio_output),
         reasoning,
         audio_output,
     })
@@ -216,11 +221,11 @@ pub fn read_error(body: &[u8]) -> UpstreamError {
 pub fn read_error_object(json: &str) -> UpstreamError {
     let value: Value = serde_json::from_str(json).unwrap_or_default();
     let text = |name: &str| match value.get(name) {
-        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::String(text)) => Some(text.chars().take(200).collect::<String>()),
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let message = value.as_str().map(ToOwned::to_owned).or_else(|| text("message"));
+    let message = value.as_str().or_else(|| value.get("message").and_then(Value::as_str)).map(ToOwned::to_owned);
     let message = message.unwrap_or_else(|| "the provider gave no readable reason".to_owned());
     UpstreamError { message: message.chars().take(2000).collect(), kind: text("type"), param: text("param"), code: text("code") }
 }
@@ -374,6 +379,12 @@ mod tests {
             (300, 600, 100, 180, 120)
         );
         assert_eq!(usage.total(), 1300);
+        // xAI: 300 tokens of reasoning beside 5 of completion. Gemini's OpenAI endpoint: only the total knows of them.
+        for details in [r#","completion_tokens_details":{"reasoning_tokens":300}"#, ""] {
+            let outside = format!(r#"{{"prompt_tokens":10,"completion_tokens":5,"total_tokens":315{details}}}"#);
+            let usage = read_usage(&outside).unwrap();
+            assert_eq!((usage.output, usage.reasoning, usage.total()), (5, 300, 315));
+        }
         let absurd = read_usage(r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"audio_tokens":9}}"#).unwrap();
         assert_eq!(absurd.total(), 1);
         for json in ["null", "{}", "[]", r#"{"prompt_tokens":-1}"#, r#"{"prompt_tokens":"5"}"#, r#"{"prompt_tokens":1.5}"#] {

@@ -242,7 +242,8 @@ async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + U
                 ));
             }
             Progress::Silent if next.is_none() => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
-            Progress::Silent => {}
+            // Of what keeps the connection alive before the first event, the last is enough.
+            Progress::Silent => out.truncate(8),
         }
     }
 }

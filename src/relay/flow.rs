@@ -43,6 +43,8 @@ enum Next {
     Bytes(Vec<u8>),
     End,
     Broke(&'static str),
+    /// The client has not read for so long that the hold is about to end.
+    Unread,
 }
 
 impl<P: Ports> Flow<P> {
@@ -99,6 +101,10 @@ impl<P: Ports> Flow<P> {
                         return Some(out);
                     }
                 }
+                Next::Unread => {
+                    self.give_up(&mut out);
+                    return Some(out);
+                }
                 Next::Broke(message) => {
                     self.truncate(message, None, &mut out);
                     return Some(out);
@@ -109,12 +115,18 @@ impl<P: Ports> Flow<P> {
 
     /// Waits for upstream; on the way, notes what was relayed and notices silence.
     async fn next(&mut self) -> Next {
+        // Only time spent waiting for upstream is upstream's silence: between two pulls it is the client that does not read.
+        let Some(open) = self.open.as_ref() else { return Next::End };
+        self.active_at = open.ticket.ports.now();
+        if open.ticket.is_forgotten(self.active_at) {
+            return Next::Unread;
+        }
         loop {
             let Some(open) = self.open.as_mut() else { return Next::End };
             let ports = open.ticket.ports.clone();
             match select(open.body.next(), &mut self.timer).await {
                 Either::Left((Some(Ok(bytes)), _)) => {
-                    self.active_at = ports.now();
+                    open.ticket.keep_alive(&open.served, open.meter.usage().0);
                     return Next::Bytes(bytes);
                 }
                 Either::Left((Some(Err(_)), _)) => {
@@ -136,6 +148,17 @@ impl<P: Ports> Flow<P> {
     fn complete(&mut self) {
         if let Some(mut open) = self.open.take() {
             let outcome = open.outcome(Status::Completed);
+            open.ticket.settle(outcome, None);
+        }
+    }
+
+    /// Ends a stream that its client does not read, while its hold still covers what was relayed.
+    fn give_up(&mut self, out: &mut Vec<u8>) {
+        if let Some(mut open) = self.open.take() {
+            let message = "The answer was not read for too long, so the gateway gave it up.";
+            open.meter.error_chunk("client_stalled", message, out);
+            let error = ReceiptError { code: "client_stalled".to_owned(), message: message.to_owned(), provider_code: None };
+            let outcome = Outcome { error: Some(error), ..open.outcome(Status::Aborted) };
             open.ticket.settle(outcome, None);
         }
     }

@@ -224,7 +224,7 @@ fn default_output_limit(model: &Model, input_tokens: u64) -> u64 {
 
 /// What went in, as far as it can be told without a tokenizer.
 pub fn estimated_input(envelope: &Envelope<'_>, model: &Model) -> u64 {
-    estimated_tokens(envelope.bytes).min(model.context_length)
+    estimated_tokens(envelope.text_bytes).min(model.context_length)
 }
 
 /// A name from a caller, as it may stand in headers and rows.

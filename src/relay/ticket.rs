@@ -3,6 +3,7 @@
 //! What always holds: from the grant on, exactly one message ends the request, also when the ticket is merely dropped because
 //! the client left. The task that acts on it was handed to the platform before anything went upstream.
 
+use std::cell::Cell;
 use std::future::Future;
 
 use futures_channel::oneshot;
@@ -55,7 +56,7 @@ pub struct Ticket<P: Ports> {
     pub keeps_body: bool,
     in_flight: Option<InFlight>,
     /// When the account was last told that the request is alive.
-    noted_at: Timestamp,
+    noted_at: Cell<Timestamp>,
     ending: Option<oneshot::Sender<Ending<P>>>,
 }
 
@@ -126,7 +127,7 @@ impl<P: Ports> Ticket<P> {
             hold_timeout_ms: opening.hold_timeout_ms,
             keeps_body: opening.keeps_body,
             in_flight: None,
-            noted_at: now,
+            noted_at: Cell::new(now),
             ending: Some(sender),
         }
     }
@@ -231,7 +232,7 @@ impl<P: Ports> Ticket<P> {
             hold_timeout_ms: self.hold_timeout_ms,
             keeps_body: self.keeps_body,
             in_flight: None,
-            noted_at: self.noted_at,
+            noted_at: self.noted_at.clone(),
             ending: self.ending.take(),
         }
     }
@@ -288,16 +289,23 @@ impl<P: Ports> Ticket<P> {
             left_ms = left_ms.saturating_sub(step_ms);
             if let Some(InFlight { served, usage, .. }) = &self.in_flight {
                 self.checkpoint(served.clone(), *usage);
+                self.noted_at.set(self.ports.now());
             }
         }
         None
     }
 
+    /// Whether the account has not heard of the request for so long that its hold is about to end.
+    pub fn is_forgotten(&self, now: Timestamp) -> bool {
+        let longest = u64::try_from(self.hold_timeout_ms).unwrap_or(0) / 3 * 2;
+        now.since(self.noted_at.get()) >= longest.max(1)
+    }
+
     /// Tells the account that a request is alive, if it is time to.
-    pub fn keep_alive(&mut self, served: &Served, usage: Usage) {
+    pub fn keep_alive(&self, served: &Served, usage: Usage) {
         let now = self.ports.now();
-        if now.since(self.noted_at) >= u64::from(self.checkpoint_ms()) {
-            self.noted_at = now;
+        if now.since(self.noted_at.get()) >= u64::from(self.checkpoint_ms()) {
+            self.noted_at.set(now);
             self.checkpoint(served.clone(), usage);
         }
     }

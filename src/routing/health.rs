@@ -221,7 +221,10 @@ impl HealthView {
     pub fn merge(&mut self, other: &Self) {
         for (id, theirs) in &other.candidates {
             let ours = self.candidates.entry(id.clone()).or_default();
-            if theirs.observed_at > ours.observed_at {
+            // What rests here because of real requests goes on resting, unless somebody was answered since.
+            let is_resting = !ours.is_ready(theirs.observed_at);
+            let is_answered = theirs.last_success_at > ours.last_failure.as_ref().map(|failure| failure.at);
+            if theirs.observed_at > ours.observed_at && (!is_resting || is_answered) {
                 *ours = theirs.clone();
             }
         }
@@ -281,6 +284,19 @@ mod tests {
         let probed = down.observe(Observation::Probed { failure: None, latency_ms: 5 }, at(1));
         assert_eq!(probed.status, Status::Down);
         assert!(probed.last_probe.unwrap().ok);
+    }
+
+    #[test]
+    fn a_probe_of_another_isolate_does_not_outweigh_failing_requests() {
+        let id = CandidateId { channel: ChannelId::parse("a").unwrap(), upstream_model: "m".to_owned() };
+        let (mut ours, mut theirs) = (HealthView::default(), HealthView::default());
+        ours.observe(&id, failed(FailureKind::Credential), at(0));
+        theirs.observe(&id, Observation::Probed { failure: None, latency_ms: 5 }, at(1));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id).status, Status::Down);
+        theirs.observe(&id, Observation::Answered, at(2));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id).status, Status::Up);
     }
 
     #[test]

@@ -196,8 +196,11 @@ impl<'a> Planner<'a> {
                         self.leave_out(model.id.as_str(), Some(kind), crossing_not_allowed(kind, &route.bucket));
                         continue;
                     }
+                    let before = self.attempts.len();
                     self.candidates(model, route, &price);
-                    self.bucket.get_or_insert_with(|| route.bucket.clone());
+                    if self.attempts.len() > before {
+                        self.bucket.get_or_insert_with(|| route.bucket.clone());
+                    }
                 }
             }
         }
@@ -567,6 +570,8 @@ mod tests {
         assert_eq!(case.channels(), ["b"]);
         case.ask.provider = ProviderPreferences { ignore: vec!["a".to_owned()], ..Default::default() };
         assert_eq!(case.channels(), ["b"]);
+        case.ask.provider = ProviderPreferences { only: vec!["c".to_owned()], ..Default::default() };
+        assert_eq!(case.channels(), ["c"], "a route without a channel left does not choose the balance");
         case.ask.provider = ProviderPreferences { only: vec!["z".to_owned()], ..Default::default() };
         assert_eq!(case.code(), Code::InvalidRequest);
         case.ask.provider = ProviderPreferences { sort: Some(Sort::Price), ..Default::default() };
