@@ -56,13 +56,15 @@ pub async fn chat<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Re
         Err(refusal) => return refusal_reply(&refusal, &request, false),
     };
     let (key, catalog, health, body) = join4(ports.key(&hash), ports.catalog(), ports.health(), incoming.body).await;
-    let key = match key.map_err(unavailable).and_then(|key| valid_key(key, arrived)) {
-        Ok(key) => key,
-        Err(refusal) => return refusal_reply(&refusal, &request, false),
-    };
-    let catalog = match catalog {
-        Ok(catalog) => catalog,
-        Err(error) => return refusal_reply(&unavailable(error), &request, false),
+    let key = key.map_err(unavailable).and_then(|key| valid_key(key, arrived));
+    let (key, catalog) = match (key, catalog.map_err(unavailable)) {
+        (Ok(key), Ok(catalog)) => (key, catalog),
+        (Err(refusal), _) | (_, Err(refusal)) => {
+            if let Some(detail) = &refusal.detail {
+                ports.log(&format!("{request}: {detail}"));
+            }
+            return refusal_reply(&refusal, &request, false);
+        }
     };
     let preparing = Preparing {
         request,
