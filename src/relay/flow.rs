@@ -154,21 +154,22 @@ impl<P: Ports> Flow<P> {
 
     /// Ends a stream that its client does not read, while its hold still covers what was relayed.
     fn give_up(&mut self, out: &mut Vec<u8>) {
-        if let Some(mut open) = self.open.take() {
-            let message = "The answer was not read for too long, so the gateway gave it up.";
-            open.meter.error_chunk("client_stalled", message, out);
-            let error = ReceiptError { code: "client_stalled".to_owned(), message: message.to_owned(), provider_code: None };
-            let outcome = Outcome { error: Some(error), ..open.outcome(Status::Aborted) };
-            open.ticket.settle(outcome, None);
-        }
+        let message = "The answer was not read for too long, so the gateway gave it up.".to_owned();
+        let error = ReceiptError { code: "client_stalled".to_owned(), message, provider_code: None };
+        self.break_off((Status::Aborted, None), error, out);
     }
 
+    /// Ends a stream that upstream cut.
     fn truncate(&mut self, message: &str, provider_code: Option<String>, out: &mut Vec<u8>) {
+        let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
+        self.break_off((Status::Truncated, Some("Send the request again.".to_owned())), error, out);
+    }
+
+    /// The client gets the error as the last event, the receipt the same error.
+    fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
-            open.meter.error_chunk("upstream_cut", message, out);
-            let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
-            let next_step = Some("Send the request again.".to_owned());
-            let outcome = Outcome { error: Some(error), next_step, ..open.outcome(Status::Truncated) };
+            open.meter.error_chunk(&error.code, &error.message, out);
+            let outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
             open.ticket.settle(outcome, None);
         }
     }

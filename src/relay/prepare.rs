@@ -54,8 +54,6 @@ pub struct Prepared<'a> {
     pub legs: Vec<Leg>,
     /// What will not be tried, and why.
     pub left_out: Vec<crate::routing::LeftOut>,
-    /// What equal choices are drawn by.
-    pub seed: String,
 }
 
 /// Attempts in a row that one bucket pays: one hold covers them.
@@ -162,7 +160,7 @@ pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: 
         ..preparing.facts(key, None)
     };
     let legs = legs(attempts, &envelope)?;
-    Ok(Prepared { facts, envelope, catalog: Rc::clone(&preparing.catalog), legs, left_out, seed })
+    Ok(Prepared { facts, envelope, catalog: Rc::clone(&preparing.catalog), legs, left_out })
 }
 
 fn check_headers(preparing: &Preparing) -> Result<(), Refusal> {
