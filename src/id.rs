@@ -69,6 +69,8 @@ text_id!(/** The public name of a model, or an alias of it. */ ModelName, 128, i
 text_id!(/** The name of a Worker secret, never its value. */ SecretName, 64, is_plain);
 text_id!(/** One request, and its receipt. */ RequestId, 64, is_plain);
 text_id!(/** The SHA-256 of an API key's secret, in hex. */ KeyHash, 64, is_plain);
+text_id!(/** An order of a top-up. */ OrderId, 64, is_plain);
+text_id!(/** A batch of redeem codes. */ CodeId, 64, is_plain);
 
 impl RequestId {
     /// A new id: `gen-` and a ULID, so that ids sort by the time of the request.
@@ -100,6 +102,20 @@ impl KeyId {
     /// A new id for a key.
     pub fn new(now: Timestamp, random: u128) -> Self {
         Self(format!("key-{}", sortable(now, random)))
+    }
+}
+
+impl OrderId {
+    /// A new id for an order.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("order-{}", sortable(now, random)))
+    }
+}
+
+impl RunId {
+    /// A new id for a run that was not given one.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("run-{}", sortable(now, random)))
     }
 }
 

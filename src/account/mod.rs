@@ -17,6 +17,7 @@ mod books;
 mod command;
 mod hold;
 mod manage;
+mod order;
 mod receipt;
 mod settle;
 mod tally;
@@ -27,6 +28,7 @@ pub use hold::{Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates,
 pub use manage::{
     AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord, adjust, change_key, open_account, put_key, put_project,
 };
+pub use order::{Delivery, Dispute, Order, OrderState, PaymentChange, PaymentEvent, Provider};
 pub use receipt::{Attempt, AttemptStatus, Facts, Outcome, Receipt, ReceiptError, Served, Status};
 pub use settle::{Extension, Settlement, checkpoint, expire, record_refused, settle};
 pub use tally::{Spent, Tally};
