@@ -70,7 +70,7 @@ text_id!(/** The name of a Worker secret, never its value. */ SecretName, 64, is
 text_id!(/** One request, and its receipt. */ RequestId, 64, is_plain);
 text_id!(/** The SHA-256 of an API key's secret, in hex. */ KeyHash, 64, is_plain);
 text_id!(/** An order of a top-up. */ OrderId, 64, is_plain);
-text_id!(/** A batch of redeem codes. */ CodeId, 64, is_plain);
+text_id!(/** A redeem code, without what would redeem it. */ CodeId, 64, is_plain);
 
 impl RequestId {
     /// A new id: `gen-` and a ULID, so that ids sort by the time of the request.
@@ -116,6 +116,13 @@ impl RunId {
     /// A new id for a run that was not given one.
     pub fn new(now: Timestamp, random: u128) -> Self {
         Self(format!("run-{}", sortable(now, random)))
+    }
+}
+
+impl CodeId {
+    /// A new id for a redeem code.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("code-{}", sortable(now, random)))
     }
 }
 

@@ -9,13 +9,17 @@ pub mod catalog;
 #[cfg(target_arch = "wasm32")]
 pub mod cloudflare;
 pub mod dialect;
+pub mod export;
 pub mod id;
 pub mod key;
 pub mod money;
+pub mod payment;
 pub mod ports;
 pub mod probe;
 pub mod refusal;
 pub mod relay;
 pub mod routing;
+pub mod spend;
 pub mod time;
 pub mod usage;
+pub mod webhook;

@@ -4,11 +4,14 @@ use std::future::Future;
 use std::rc::Rc;
 
 use futures_util::Stream;
+use serde_json::Value;
 
-use crate::account::{AccountRecord, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
+use crate::account::{AccountRecord, Answer, Command, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Settlement};
 use crate::catalog::{Catalog, UpstreamHosts};
-use crate::id::{AccountId, KeyHash, SecretName};
+use crate::id::{AccountId, BucketId, CodeId, KeyHash, OrderId, SecretName};
 use crate::key::KeyRecord;
+use crate::money::Money;
+use crate::payment::Checkout;
 use crate::probe::ProbeResult;
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
@@ -88,8 +91,88 @@ pub trait Records: Ports {
     async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable>;
     /// Where channels may be.
     fn hosts(&self) -> UpstreamHosts;
-    /// The operator's token; without one, administration is off.
-    fn admin_token(&self) -> Option<String>;
+    /// A secret or setting of the operator's; none if it is not set, or empty.
+    fn setting(&self, name: &str) -> Option<String>;
+
+    /// Journal rows of all accounts, or of one, from the searchable copy, newest first; each with the cursor behind it.
+    async fn journal(
+        &self,
+        account: Option<&str>,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, Value)>, Unavailable>;
+    /// Sums of what was used and charged.
+    async fn sums(&self, sums: Sums) -> Result<Vec<Value>, Unavailable>;
+    /// The copy of an account's rows behind `after`, up to `last`: number, bucket, amount in nano-units.
+    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<CopiedRow>, Unavailable>;
+    /// Copied rows that are newer than the account's newest.
+    async fn copied_beyond(&self, account: &AccountId, head: u64) -> Result<Vec<u64>, Unavailable>;
+    /// Accounts that were last reconciled before this, and up to which row they were in order.
+    async fn unreconciled(&self, before: Timestamp, limit: u32) -> Result<Vec<(AccountId, u64)>, Unavailable>;
+    /// Notes how far an account was reconciled.
+    async fn note_reconciled(&self, done: &Reconciled) -> Result<(), Unavailable>;
+
+    /// Orders of all accounts in one state, newest first.
+    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
+    /// The order that a provider's payment belongs to.
+    async fn order_of_payment(&self, payment: &str) -> Result<Option<(AccountId, OrderId)>, Unavailable>;
+    /// Asks the payment provider for a page, with our credential there; answers status and body, or what went wrong.
+    async fn checkout(&self, checkout: &Checkout, credential: &str) -> Result<(u16, String), String>;
+    /// Stores new redeem codes.
+    async fn put_codes(&self, codes: &[NewCode], common: &Value) -> Result<(), Unavailable>;
+    /// Takes a code for an account, once and for all. None if there is none that this account can take; again is the same.
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Result<Option<CodeTaken>, Unavailable>;
+    /// Codes, newest first.
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
+    /// Ends a code that nobody has taken; false if there is none.
+    async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable>;
+}
+
+/// A row of the searchable copy: number, bucket, amount in nano-units.
+pub type CopiedRow = (u64, Option<String>, Option<i64>);
+
+/// Which sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums {
+    /// Of these days; all where none is named.
+    pub days: Vec<String>,
+    /// Told apart by these dimensions.
+    pub by: Vec<&'static str>,
+    /// Only where a dimension has this value.
+    pub filters: Vec<(&'static str, String)>,
+}
+
+/// How far an account was reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Reconciled {
+    pub account: AccountId,
+    /// When; none while there are newer rows to compare.
+    pub at: Option<Timestamp>,
+    /// In order up to this row.
+    pub seq: u64,
+    /// The report.
+    pub doc: String,
+}
+
+/// A redeem code to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct NewCode {
+    pub hash: String,
+    pub id: CodeId,
+}
+
+/// A redeem code that an account has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct CodeTaken {
+    pub id: String,
+    pub bucket: BucketId,
+    pub amount: Money,
+    pub reason: String,
+    pub author: String,
 }
 
 /// A call on a channel.

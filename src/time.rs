@@ -80,6 +80,15 @@ pub enum Period {
 }
 
 impl Period {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
     /// When the period that contains `now` began.
     pub fn start(self, now: Timestamp) -> Timestamp {
         let date = now.date_time().date();

@@ -59,6 +59,44 @@ impl Usage {
         ]
     }
 
+    /// Both, class by class.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached_input: self.cached_input.saturating_add(other.cached_input),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            audio_input: self.audio_input.saturating_add(other.audio_input),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+            audio_output: self.audio_output.saturating_add(other.audio_output),
+        }
+    }
+
+    /// The input side alone.
+    pub fn without_output(&self) -> Self {
+        Self { output: 0, reasoning: 0, audio_output: 0, ..*self }
+    }
+
+    /// As much of it as can be true. What was paid for by mistake would be hard to get back.
+    pub fn bounded(&self, bounds: &Bounds) -> Self {
+        let mut input_left = bounds.input;
+        let mut output_left = bounds.output;
+        let take = |wanted: u64, left: &mut u64| {
+            let taken = wanted.min(*left);
+            *left = left.saturating_sub(taken);
+            taken
+        };
+        Self {
+            input: take(self.input, &mut input_left),
+            audio_input: take(self.audio_input, &mut input_left),
+            cache_write: take(self.cache_write, &mut input_left),
+            cached_input: take(self.cached_input, &mut input_left),
+            output: take(self.output.min(bounds.visible), &mut output_left),
+            reasoning: take(self.reasoning, &mut output_left),
+            audio_output: take(self.audio_output, &mut output_left),
+        }
+    }
+
     /// All tokens that went in.
     pub fn input_side(&self) -> u64 {
         self.input.saturating_add(self.cached_input).saturating_add(self.cache_write).saturating_add(self.audio_input)
@@ -75,6 +113,17 @@ impl Usage {
     }
 }
 
+/// What usage cannot be beyond, whatever upstream reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Tokens in: what was sent, and what fits into the context.
+    pub input: u64,
+    /// Tokens out: what upstream was told to stop at.
+    pub output: u64,
+    /// Tokens out that the client sees: a token is at least a byte of the answer.
+    pub visible: u64,
+}
+
 /// Where the numbers of a receipt come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,4 +135,22 @@ pub enum UsageSource {
     /// Nothing was used, or nothing is known.
     #[default]
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_true_is_left_out() {
+        let bounds = Bounds { input: 100, output: 50, visible: 20 };
+        let reported = Usage { input: 60, cached_input: 70, output: 30, reasoning: 40, ..Usage::default() };
+        let expected = Usage { input: 60, cached_input: 40, output: 20, reasoning: 30, ..Usage::default() };
+        assert_eq!(reported.bounded(&bounds), expected);
+        let fine = Usage { input: 60, cached_input: 40, output: 20, reasoning: 30, ..Usage::default() };
+        assert_eq!(fine.bounded(&bounds), fine);
+        let absurd = Usage { input: u64::MAX, output: u64::MAX, reasoning: u64::MAX, ..Usage::default() };
+        let least = absurd.bounded(&bounds);
+        assert_eq!((least.input_side(), least.output_side()), (100, 50));
+    }
 }

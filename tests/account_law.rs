@@ -120,6 +120,7 @@ fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64
         attempts: Vec::new(),
         usage: Usage { input: tokens, ..Usage::default() },
         usage_source: UsageSource::Upstream,
+        bounds: None,
         upstream_cut: CutPolicy::Free,
         finish_reason: None,
         error: None,
@@ -363,12 +364,14 @@ fn a_hold_that_expires_captures_its_last_checkpoint_or_gives_all_back() {
     let charges: Vec<Money> = receipts.iter().map(|(_, receipt)| receipt.charge).collect();
     assert_eq!(charges, [Money::ZERO, money("1")]);
     assert!(receipts.iter().all(|(_, receipt)| receipt.status == Status::Aborted));
-    // What comes later than that changes nothing.
-    memory.command(
-        Command::Settle(Box::new(settlement("gen-2", Status::Completed, Some(served("credit")), 1_000_000))),
-        now.plus(92_000),
-    );
-    assert_eq!(memory.balance("credit"), money("9"));
+    // What comes later than that is a correction, once.
+    for _ in 0..2 {
+        memory.command(
+            Command::Settle(Box::new(settlement("gen-2", Status::Completed, Some(served("credit")), 1_000_000))),
+            now.plus(92_000),
+        );
+        assert_eq!(memory.balance("credit"), money("8"));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
@@ -15,19 +15,29 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("key", &["catalog", "id", "money", "time"]),
     ("catalog", &["id", "money"]),
     ("account", &["catalog", "id", "key", "money", "refusal", "time", "usage"]),
+    ("payment", &["account", "id", "money", "refusal", "time", "webhook"]),
     ("routing", &["catalog", "id", "key", "money", "refusal", "time"]),
     ("dialect", &["catalog", "id", "refusal", "usage"]),
-    ("ports", &["account", "catalog", "id", "key", "probe", "routing", "time"]),
+    ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time"]),
     ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "usage"]),
     ("probe", &["catalog", "dialect", "ports", "routing", "time"]),
     (
         "api",
         &[
-            "account", "catalog", "dialect", "id", "key", "money", "ports", "probe", "refusal", "relay", "routing", "time",
-            "usage",
+            "account", "catalog", "dialect", "export", "id", "key", "money", "payment", "ports", "probe", "refusal", "relay",
+            "routing", "spend", "time", "usage",
         ],
     ),
-    ("cloudflare", &["account", "api", "catalog", "id", "key", "money", "ports", "probe", "refusal", "relay", "routing", "time"]),
+    (
+        "cloudflare",
+        &[
+            "account", "api", "catalog", "id", "key", "money", "payment", "ports", "probe", "refusal", "relay", "routing",
+            "time", "webhook",
+        ],
+    ),
+    ("export", &["money", "time"]),
+    ("spend", &["money"]),
+    ("webhook", &["time"]),
     ("lib", &[]),
 ];
 

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Alert;
 use super::hold::{Checkpoint, Claim, Hold};
+use super::late::{Correction, Expired};
 use super::manage::{AccountRecord, AdjustmentRecord, ProjectRecord};
+use super::order::Order;
 use super::receipt::Receipt;
+use super::refund::{DebtPayment, Redemption, Refund, TopUp};
+use super::run::{RunBook, RunRecord};
 use super::tally::Tally;
-use crate::id::{BucketId, KeyId, ProjectId, RequestId};
+use crate::id::{BucketId, KeyId, ProjectId, RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -16,16 +21,19 @@ use crate::time::Timestamp;
 /// The balance of every bucket.
 pub type Balances = BTreeMap<BucketId, Money>;
 
-/// The newest journal row's number and the balances after it.
+/// The newest journal row's number, and the balances and debts after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Head {
     /// Rows are numbered from 1 without a gap; 0 is before the first.
     pub seq: u64,
     /// The balances.
     pub balances: Balances,
+    /// What is owed: refunds that were larger than what was left.
+    #[serde(default)]
+    pub debts: Balances,
 }
 
-/// Open holds of one key on one bucket, summed.
+/// Open holds of one key and run on one bucket, summed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The bucket.
@@ -34,6 +42,8 @@ pub struct Held {
     pub key: KeyId,
     /// Its project.
     pub project: ProjectId,
+    /// The run.
+    pub run: Option<RunId>,
     /// What is set aside.
     pub amount: Money,
     /// For how many requests.
@@ -71,9 +81,11 @@ pub struct Books {
     pub key: Option<KeyBook>,
     /// The project of the command.
     pub project: Option<ProjectBook>,
+    /// The run of the command.
+    pub run: Option<RunBook>,
     /// The open hold of the command's request.
     pub hold: Option<Hold>,
-    /// Whether the command's request, or adjustment, is in the journal.
+    /// Whether what the command is about - a request, an adjustment, a refund, a code - is in the journal.
     pub closed: bool,
     /// The idempotency claim that the command names.
     pub claim: Option<Claim>,
@@ -81,6 +93,10 @@ pub struct Books {
     pub account: Option<AccountRecord>,
     /// The adjustment with the command's id that was made before.
     pub adjusted: Option<(BucketId, Money)>,
+    /// The order of the command.
+    pub order: Option<Order>,
+    /// How the command's request ended, where its hold expired and nothing corrected that since.
+    pub expired: Option<Expired>,
 }
 
 impl Books {
@@ -107,6 +123,44 @@ impl Books {
             .fold(Money::ZERO, |sum, held| sum.checked_add(held.amount).unwrap_or(Money::MAX))
     }
 
+    /// What is owed to a bucket.
+    pub fn debt(&self, bucket: &BucketId) -> Money {
+        self.head.debts.get(bucket).copied().unwrap_or_default()
+    }
+
+    /// Notes what is owed to a bucket from now on.
+    pub(super) fn owe(&mut self, bucket: &BucketId, debt: Money) {
+        if debt.is_positive() {
+            self.head.debts.insert(bucket.clone(), debt);
+        } else {
+            self.head.debts.remove(bucket);
+        }
+    }
+
+    /// What a debt can be paid with is paid at once: nothing that is owed can be spent.
+    pub(super) fn collect(&mut self, bucket: &BucketId, now: Timestamp) -> Option<Event> {
+        let paid = self.debt(bucket).min(self.available(bucket));
+        if !paid.is_positive() {
+            return None;
+        }
+        let left = self.debt(bucket).checked_sub(paid).unwrap_or_default();
+        self.owe(bucket, left);
+        // What is available is covered by the balance, so this cannot fail.
+        self.append(now, Journaled::DebtPayment(DebtPayment::new(left)), Some((bucket, paid.negated()))).ok()
+    }
+
+    /// From here on as if this hold were gone.
+    pub(super) fn release(&mut self, hold: &Hold) {
+        let is_own = |held: &&mut Held| {
+            held.bucket == hold.bucket && held.key == hold.key && held.project == hold.project && held.run == hold.facts.run
+        };
+        for held in self.held.iter_mut().filter(is_own) {
+            held.amount = held.amount.checked_sub(hold.amount).unwrap_or_default();
+            held.count = held.count.saturating_sub(1);
+            held.tokens = held.tokens.saturating_sub(hold.tokens);
+        }
+    }
+
     /// Appends a row to the journal; errors when the balance would leave its range or fall below zero.
     pub(super) fn append(
         &mut self,
@@ -125,6 +179,7 @@ impl Books {
             bucket: change.map(|(bucket, _)| bucket.clone()),
             amount: change.map(|(_, amount)| amount),
             balances: self.head.balances.clone(),
+            debts: self.head.debts.clone(),
             journaled,
         })))
     }
@@ -148,6 +203,22 @@ pub enum Journaled {
     Project(ProjectRecord),
     /// A key was made, changed or revoked.
     Key(Box<KeyRecord>),
+    /// A settlement came after its hold had expired.
+    Correction(Box<Correction>),
+    /// An order was made, or a message about it came.
+    Order(Box<Order>),
+    /// An order was paid.
+    TopUp(TopUp),
+    /// A payment was given back, in part or whole.
+    Refund(Box<Refund>),
+    /// A redeem code was used.
+    Redemption(Redemption),
+    /// A debt was paid with what became available.
+    DebtPayment(DebtPayment),
+    /// A run was opened.
+    Run(RunRecord),
+    /// A budget reached a level.
+    Alert(Box<Alert>),
 }
 
 /// The kind of a journal row, as stored.
@@ -160,6 +231,14 @@ pub enum Kind {
     Account,
     Project,
     Key,
+    Correction,
+    Order,
+    TopUp,
+    Refund,
+    Redemption,
+    DebtPayment,
+    Run,
+    Alert,
 }
 
 impl Kind {
@@ -171,6 +250,14 @@ impl Kind {
             Self::Account => "account",
             Self::Project => "project",
             Self::Key => "key",
+            Self::Correction => "correction",
+            Self::Order => "order",
+            Self::TopUp => "top_up",
+            Self::Refund => "refund",
+            Self::Redemption => "redemption",
+            Self::DebtPayment => "debt_payment",
+            Self::Run => "run",
+            Self::Alert => "alert",
         }
     }
 }
@@ -184,15 +271,33 @@ impl Journaled {
             Self::Account(_) => Kind::Account,
             Self::Project(_) => Kind::Project,
             Self::Key(_) => Kind::Key,
+            Self::Correction(_) => Kind::Correction,
+            Self::Order(_) => Kind::Order,
+            Self::TopUp(_) => Kind::TopUp,
+            Self::Refund(_) => Kind::Refund,
+            Self::Redemption(_) => Kind::Redemption,
+            Self::DebtPayment(_) => Kind::DebtPayment,
+            Self::Run(_) => Kind::Run,
+            Self::Alert(_) => Kind::Alert,
         }
     }
 
-    /// What makes the row the only one of its kind: the request or the adjustment.
-    pub fn subject(&self) -> Option<&str> {
+    /// What makes the row the only one of its kind: what must not happen twice has a subject.
+    pub fn subject(&self) -> Option<String> {
         match self {
-            Self::Receipt(receipt) => Some(receipt.id.as_str()),
-            Self::Adjustment(adjustment) => Some(&adjustment.id),
-            Self::Account(_) | Self::Project(_) | Self::Key(_) => None,
+            Self::Receipt(receipt) => Some(receipt.id.to_string()),
+            Self::Adjustment(adjustment) => Some(adjustment.id.clone()),
+            Self::Correction(correction) => Some(format!("{}/correction", correction.id)),
+            Self::TopUp(top_up) => Some(top_up.order.to_string()),
+            Self::Refund(refund) => Some(refund.id.clone()),
+            Self::Redemption(redemption) => Some(redemption.subject()),
+            Self::Account(_)
+            | Self::Project(_)
+            | Self::Key(_)
+            | Self::Order(_)
+            | Self::DebtPayment(_)
+            | Self::Run(_)
+            | Self::Alert(_) => None,
         }
     }
 
@@ -200,6 +305,7 @@ impl Journaled {
     pub fn key(&self) -> Option<&KeyId> {
         match self {
             Self::Receipt(receipt) => Some(&receipt.key),
+            Self::Correction(correction) => Some(&correction.key),
             _ => None,
         }
     }
@@ -218,6 +324,8 @@ pub struct Row {
     pub amount: Option<Money>,
     /// Every balance after it.
     pub balances: Balances,
+    /// What is owed after it.
+    pub debts: Balances,
     /// What it is about.
     pub journaled: Journaled,
 }
@@ -250,6 +358,12 @@ pub enum Event {
     KeyTallied(KeyId, Tally),
     /// What a project spent.
     ProjectTallied(ProjectId, Tally),
+    /// A run, and what its requests came to.
+    RunStored(Box<RunBook>),
+    /// An order as it stands now.
+    OrderStored(Box<Order>),
+    /// The alert in this journal row is to be sent.
+    Alerted(u64),
     /// An idempotency key was taken, or its answer became known.
     Claimed(Claim),
     /// An idempotency key is free again.

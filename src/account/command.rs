@@ -7,9 +7,12 @@ use serde_json::Value;
 
 use super::hold::{HoldAnswer, HoldRequest};
 use super::manage::{AccountRecord, Adjustment, KeyChange, ProjectRecord};
+use super::order::{Opened, Order, PaymentEvent, Verdict};
 use super::receipt::{Facts, Outcome};
+use super::refund::{Redemption, RefundRequest};
+use super::run::RunRecord;
 use super::settle::{Extension, Settlement};
-use crate::id::{BucketId, KeyId, RequestId};
+use crate::id::{BucketId, KeyId, OrderId, RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::refusal::Refusal;
@@ -36,6 +39,20 @@ pub enum Command {
     ChangeKey(KeyId, KeyChange),
     /// Credit or debit.
     Adjust(Adjustment),
+    /// Open a run.
+    OpenRun(RunRecord),
+    /// Make an order.
+    Place(Box<Order>),
+    /// Note what the payment provider said to an order.
+    Opened(OrderId, Opened),
+    /// Take a payment provider's verified message.
+    Pay(Box<PaymentEvent>),
+    /// Approve or reject an order.
+    Review(OrderId, Verdict),
+    /// Give a payment back.
+    Refund(RefundRequest),
+    /// Credit a redeem code.
+    Redeem(Redemption, BucketId, Money),
     /// Copy what is new to the searchable store now.
     Flush,
     /// Tell.
@@ -49,10 +66,8 @@ pub enum Query {
     Overview,
     /// One receipt.
     Receipt(RequestId),
-    /// Receipts, newest first.
-    Receipts(ReceiptFilter, Page),
-    /// Ledger entries, newest first.
-    Ledger(LedgerFilter, Page),
+    /// Journal rows, newest first.
+    Journal(Box<Filter>, Page),
     /// What a key spent.
     Key(KeyId),
     /// A key as it is now.
@@ -61,13 +76,41 @@ pub enum Query {
     Keys,
     /// All projects.
     Projects,
+    /// One run.
+    Run(RunId),
+    /// Runs, in rising order of their ids.
+    Runs(Option<String>, u32),
+    /// One order.
+    Order(OrderId),
+    /// Orders, newest first; after this one.
+    Orders(Option<String>, u32),
+    /// Whether the books agree with themselves, from row `after` on.
+    Audit {
+        /// What was found in order before.
+        after: u64,
+        /// How many rows.
+        limit: u32,
+    },
 }
 
-/// Which receipts.
+/// Which kinds of journal rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Listed {
+    /// Requests, paid or not.
+    #[default]
+    Receipts,
+    /// What changed a balance.
+    Entries,
+    /// What people did: everything but requests.
+    Records,
+}
+
+/// Which journal rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
-pub struct ReceiptFilter {
+pub struct Filter {
+    pub listed: Listed,
     pub key: Option<String>,
     pub project: Option<String>,
     pub model: Option<String>,
@@ -75,17 +118,7 @@ pub struct ReceiptFilter {
     pub bucket: Option<String>,
     pub status: Option<String>,
     pub run: Option<String>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-}
-
-/// Which ledger entries.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-#[allow(missing_docs)]
-pub struct LedgerFilter {
-    pub bucket: Option<String>,
-    pub key: Option<String>,
+    pub kind: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
 }
@@ -109,8 +142,12 @@ pub enum Answer {
     Refused(Refusal),
     /// The key as it is now.
     Key(Box<KeyRecord>),
+    /// The order as it is now.
+    Order(Box<Order>),
     /// To [`Query::Overview`].
     Overview(Box<Overview>),
+    /// To [`Query::Audit`].
+    Audit(Box<Audit>),
     /// Rows with their numbers, as JSON.
     Rows(Vec<(u64, Value)>),
 }
@@ -123,6 +160,8 @@ impl Answer {
             Self::Done => "done",
             Self::Refused(_) => "refused",
             Self::Key(_) => "key",
+            Self::Order(_) => "order",
+            Self::Audit(_) => "audit",
             Self::Overview(_) => "overview",
             Self::Rows(_) => "rows",
         }
@@ -149,6 +188,9 @@ pub struct BalanceView {
     pub held: Money,
     /// What can still be set aside.
     pub available: Money,
+    /// What is owed from refunds; what comes in pays it first.
+    #[serde(default)]
+    pub debt: Money,
     /// For which requests, and until when.
     pub open_holds: Vec<OpenHold>,
 }
@@ -160,7 +202,26 @@ pub struct OpenHold {
     pub request: RequestId,
     pub key: KeyId,
     pub bucket: BucketId,
+    #[serde(default)]
+    pub run: Option<RunId>,
     pub amount: Money,
     pub opened_at: Timestamp,
     pub deadline: Timestamp,
+}
+
+/// What a part of the journal adds up to, and every row in it that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Audit {
+    /// The newest row there is.
+    pub head: u64,
+    /// The newest row that the searchable copy is known to have.
+    pub copied: u64,
+    /// The last row that was looked at.
+    pub last: u64,
+    /// How many rows were looked at.
+    pub rows: u64,
+    /// What is wrong: the row, and what.
+    pub faults: Vec<(u64, String)>,
+    /// The looked-at rows as number, bucket and amount in nano-units, to be compared with their copies.
+    pub entries: Vec<(u64, Option<String>, Option<i64>)>,
 }

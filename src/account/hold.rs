@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, KeyBook};
+use super::budget::{over_budgets, refused};
 use super::receipt::{Attempt, Facts, Outcome, Served, Status};
 use super::settle::record_refused;
-use super::tally::{Tally, seconds_left};
+use super::tally::seconds_left;
 use crate::id::{BucketId, KeyId, ProjectId, RequestId};
-use crate::key::{Budget, KeyRecord};
+use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
@@ -162,7 +163,13 @@ pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnsw
             // A key that is not valid has no receipts, and a crossing that is refused leaves the first hold open.
             let is_over = (request.is_last || !refusal.code.is_about_one_bucket()) && is_known && books.hold.is_none();
             let outcome = Outcome::unserved(Status::Refused, Vec::new(), &refusal, now.since(request.facts.created_at));
-            let events = if is_over { record_refused(&mut books, request.facts, outcome, now) } else { Vec::new() };
+            let mut events = Vec::new();
+            if is_over {
+                if refusal.code == Code::BudgetExceeded {
+                    events.extend(refused(&mut books, &request.bucket, request.amount, now));
+                }
+                events.extend(record_refused(&mut books, request.facts, outcome, now));
+            }
             (HoldAnswer::Refused(refusal, rates), events)
         }
     }
@@ -200,14 +207,18 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     }
     // From here on as if the request's earlier hold were gone: this one takes its place.
     let is_first = books.hold.is_none();
-    let books = without_own_hold(books);
+    let mut books = books.clone();
+    if let Some(own) = books.hold.take() {
+        books.release(&own);
+    }
+    let books = books;
     if is_first {
         over_limits(&books, key, now)?;
     }
-    over_budgets(&books, key, request, now)?;
+    over_budgets(&books, &request.bucket, request.amount, now)?;
     let (balance, available) = (books.balance(&request.bucket), books.available(&request.bucket));
     if request.amount.is_negative() || request.amount > balance {
-        return Err(insufficient(request, balance).into());
+        return Err(insufficient(request, balance, books.debt(&request.bucket)).into());
     }
     if request.amount > available {
         return Err(balance_in_flight(request, balance, available).into());
@@ -230,18 +241,6 @@ fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option
         return Err(no_answer(&claim.request));
     }
     Ok(Some(Replay { request: claim.request.clone(), body: claim.body.clone() }))
-}
-
-fn without_own_hold(books: &Books) -> Books {
-    let mut books = books.clone();
-    if let Some(own) = books.hold.take() {
-        for held in books.held.iter_mut().filter(|held| held.bucket == own.bucket && held.key == own.key) {
-            held.amount = held.amount.checked_sub(own.amount).unwrap_or_default();
-            held.count = held.count.saturating_sub(1);
-            held.tokens = held.tokens.saturating_sub(own.tokens);
-        }
-    }
-    books
 }
 
 /// Opens the hold; a request is counted with its first.
@@ -318,50 +317,11 @@ fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refus
     policy.tpm.filter(|limit| taken >= *limit).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
 }
 
-fn over_budgets(books: &Books, key: &KeyBook, request: &HoldRequest, now: Timestamp) -> Result<(), Refusal> {
-    let of_key = books.held_where(|held| held.bucket == request.bucket && held.key == key.record.id);
-    over_budget("key", &key.record.policy.budgets, (&key.tally, of_key), request, now)?;
-    let Some(project) = &books.project else { return Ok(()) };
-    let of_project = books.held_where(|held| held.bucket == request.bucket && held.project == project.record.id);
-    over_budget("project", &project.record.budgets, (&project.tally, of_project), request, now)
-}
-
-fn over_budget(
-    scope: &str,
-    budgets: &[Budget],
-    (tally, held): (&Tally, Money),
-    request: &HoldRequest,
-    now: Timestamp,
-) -> Result<(), Refusal> {
-    for budget in budgets.iter().filter(|budget| budget.bucket == request.bucket) {
-        let spent = tally.spent(&budget.bucket, budget.period, now);
-        let after = spent.checked_add(held).and_then(|sum| sum.checked_add(request.amount));
-        if after.is_some_and(|after| after <= budget.limit) {
-            continue;
-        }
-        let message = format!(
-            "The budget of this {scope} on `{}` does not cover this request: {spent} of {} is spent, {held} is set aside, and the request may cost up to {}.",
-            budget.bucket, budget.limit, request.amount
-        );
-        let resets_at = budget.period.end(now).map(|end| end.to_string());
-        let next_step = match &resets_at {
-            Some(end) => format!("Lower `max_tokens`, wait until {end}, or ask the owner to raise the budget."),
-            None => "Lower `max_tokens`, or ask the owner to raise the budget.".to_owned(),
-        };
-        let refusal = Refusal::new(Code::BudgetExceeded, message, next_step).limit(scope).fact("scope", scope);
-        return Err(refusal
-            .fact("bucket", budget.bucket.as_str())
-            .fact("limit", budget.limit.to_string())
-            .fact("spent", spent.to_string())
-            .fact("quote", request.amount.to_string())
-            .fact("resets_at", resets_at));
-    }
-    Ok(())
-}
-
-fn insufficient(request: &HoldRequest, balance: Money) -> Refusal {
+fn insufficient(request: &HoldRequest, balance: Money, debt: Money) -> Refusal {
+    let owed =
+        if debt.is_positive() { format!(" {debt} is owed from a refund; what comes in pays that first.") } else { String::new() };
     let message = format!(
-        "The balance `{}` is {balance}, and this request may cost up to {}. Nothing was sent upstream.",
+        "The balance `{}` is {balance}, and this request may cost up to {}. Nothing was sent upstream.{owed}",
         request.bucket, request.amount
     );
     let next_step = format!("Add balance to `{}`, or lower `max_tokens`.", request.bucket);

@@ -164,11 +164,13 @@ pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Resul
     }
     let Adjustment { id, bucket, amount, reason, author } = adjustment;
     let row = books.append(now, Journaled::Adjustment(AdjustmentRecord { id, reason, author }), Some((&bucket, amount)));
-    row.map(|event| vec![event])
-        .map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))
+    let row = row.map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))?;
+    let mut events = vec![row];
+    events.extend(books.collect(&bucket, now));
+    Ok(events)
 }
 
-fn require_open(books: &Books) -> Result<(), Refusal> {
+pub(super) fn require_open(books: &Books) -> Result<(), Refusal> {
     if books.head.seq > 0 {
         return Ok(());
     }

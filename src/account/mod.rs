@@ -4,31 +4,43 @@
 //! - `available = balance - held` and `0 <= held <= balance`, per bucket;
 //! - `balance` is the sum of the journal's amounts, and the newest journal row carries it;
 //! - a hold leaves Open exactly once: captured, released or expired;
-//! - a request has at most one receipt, and a charge is a part of that receipt's own journal row.
+//! - a request has at most one receipt, and a charge is a part of that receipt's own journal row;
+//! - an order, a refund, a code and a correction of a request change a balance at most once each;
+//! - what is spent, set aside and asked for together never passes a budget.
 //!
-//! How it is used: load [`Books`] for one command, decide, apply the events, all in one transaction. The rows written are
+//! How it is used: [`decide`] loads [`Books`] for one command and decides; its events are applied in the same transaction. The rows written are
 //! few because the journal is the only book: a row with an amount is a ledger entry, a row with a receipt is a receipt, a
 //! charge is both, and balances are read from the newest row instead of being kept in a row of their own.
 //!
 //! Deliberately absent: HTTP, SQL, clocks, and every kind of memory between commands.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
 
+mod audit;
 mod books;
+mod budget;
 mod command;
+mod decide;
 mod hold;
+mod late;
 mod manage;
 mod order;
 mod receipt;
+mod refund;
+mod run;
 mod settle;
 mod tally;
 
+pub use audit::{AuditRow, audit};
 pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, ProjectBook, Row};
-pub use command::{Answer, BalanceView, Command, LedgerFilter, OpenHold, Overview, Page, Query, ReceiptFilter};
-pub use hold::{Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay, hold};
-pub use manage::{
-    AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord, adjust, change_key, open_account, put_key, put_project,
-};
-pub use order::{Delivery, Dispute, Order, OrderState, PaymentChange, PaymentEvent, Provider};
+pub use budget::{Alert, ScopeKind};
+pub use command::{Answer, Audit, BalanceView, Command, Filter, Listed, OpenHold, Overview, Page, Query};
+pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order};
+pub use hold::{Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay};
+pub use late::{Correction, Expired};
+pub use manage::{AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord};
+pub use order::{Delivery, Dispute, Opened, Order, OrderState, PaymentChange, PaymentEvent, Provider, Verdict};
 pub use receipt::{Attempt, AttemptStatus, Facts, Outcome, Receipt, ReceiptError, Served, Status};
-pub use settle::{Extension, Settlement, checkpoint, expire, record_refused, settle};
-pub use tally::{Spent, Tally};
+pub use refund::{DebtPayment, IfUsed, Redemption, Refund, RefundRequest, TopUp};
+pub use run::{RunBook, RunLine, RunRecord};
+pub use settle::{Extension, Settlement};
+pub use tally::{Announced, Spent, Tally};

@@ -5,8 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::books::{Books, Event, Journaled};
+use super::refund::{credit_order, reinstate, take_back, unknown_order};
 use crate::id::{AccountId, BucketId, KeyId, OrderId};
 use crate::money::Money;
+use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
 /// Who takes the money for a top-up.
@@ -181,4 +184,218 @@ pub enum PaymentChange {
         /// The provider's id of the dispute.
         dispute: String,
     },
+}
+
+/// What the operator decided about an order in review.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether it is credited.
+    pub is_approved: bool,
+    /// How much is credited, if another amount than that of the order arrived.
+    pub amount: Option<Money>,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub author: String,
+}
+
+/// What the provider answered when an order was handed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opened {
+    /// The customer can pay.
+    Session {
+        /// The provider's session.
+        id: String,
+        /// Where the customer pays.
+        url: String,
+    },
+    /// It did not work.
+    Failed {
+        /// Why, for the customer.
+        reason: String,
+    },
+}
+
+/// The order as it stands now, with a row that tells of the change.
+pub(super) fn stored(books: &mut Books, order: &Order, now: Timestamp) -> Vec<Event> {
+    let mut events = vec![Event::OrderStored(Box::new(order.clone()))];
+    // Without a change of balance this cannot fail.
+    events.extend(books.append(now, Journaled::Order(Box::new(order.clone())), None));
+    events
+}
+
+/// Makes an order. The same id a second time answers the order that there is, if it is about the same.
+pub fn place(mut books: Books, order: Order, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
+    if let Some(known) = books.order.take() {
+        let same = |order: &Order| (order.bucket.clone(), order.amount, order.provider, order.key.clone());
+        let message = "This `Idempotency-Key` was used for another order.";
+        let refusal = Refusal::new(Code::IdempotencyMismatch, message, "Use a new `Idempotency-Key` for a new order.");
+        return if same(&known) == same(&order) { Ok((known, Vec::new())) } else { Err(refusal) };
+    }
+    let events = stored(&mut books, &order, now);
+    Ok((order, events))
+}
+
+/// Notes what the provider said when the order was handed to it.
+pub fn opened(mut books: Books, answer: Opened, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
+    let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
+    if order.state != OrderState::Pending || order.session.is_some() {
+        return Ok((order, Vec::new()));
+    }
+    match answer {
+        Opened::Session { id, url } => (order.session, order.url) = (Some(id), Some(url)),
+        Opened::Failed { reason } => (order.state, order.reason) = (OrderState::Failed, Some(reason)),
+    }
+    let events = stored(&mut books, &order, now);
+    Ok((order, events))
+}
+
+/// Ends a pending order whose time is over.
+pub fn expire_order(mut books: Books, now: Timestamp) -> Vec<Event> {
+    let is_due = |order: &Order| order.state == OrderState::Pending && order.expires_at.is_some_and(|end| end <= now);
+    let Some(mut order) = books.order.take().filter(is_due) else { return Vec::new() };
+    order.state = OrderState::Expired;
+    order.reason = Some("It was not paid in time.".to_owned());
+    stored(&mut books, &order, now)
+}
+
+/// Approves or rejects an order in review. The same verdict a second time changes nothing.
+pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
+    let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
+    let is_repeated = matches!((order.state, verdict.is_approved), (OrderState::Paid, true) | (OrderState::Failed, false));
+    if is_repeated && order.author.as_ref() == Some(&verdict.author) && order.reason.as_ref() == Some(&verdict.reason) {
+        return Ok((order, Vec::new()));
+    }
+    if order.state != OrderState::InReview {
+        let message = "Only an order in review can be approved or rejected.";
+        return Err(Refusal::new(Code::Conflict, message, "Look at the order's state."));
+    }
+    let mut events = Vec::new();
+    if verdict.is_approved {
+        let amount = verdict.amount.unwrap_or(order.amount);
+        if !amount.is_positive() {
+            return Err(Refusal::invalid("amount", "`amount` must be above nothing."));
+        }
+        events.extend(credit_order(&mut books, &mut order, amount, (&verdict.reason, &verdict.author), now)?);
+        events.extend(book_refunds(&mut books, &mut order, now));
+    } else {
+        order.state = OrderState::Failed;
+    }
+    (order.reason, order.author) = (Some(verdict.reason), Some(verdict.author));
+    events.extend(stored(&mut books, &order, now));
+    Ok((order, events))
+}
+
+/// Takes a provider's verified message. Whatever comes of it, the order tells of the message.
+pub fn pay(mut books: Books, event: PaymentEvent, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
+    let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
+    let mut events = Vec::new();
+    if let Some(known) = order.deliveries.iter_mut().find(|known| known.id == event.id) {
+        known.times = known.times.saturating_add(1);
+    } else {
+        let (effect, changed) = match foreign(&order, &event) {
+            Some(refused) => (refused, Vec::new()),
+            None => change(&mut books, &mut order, &event, now)?,
+        };
+        events = changed;
+        order.deliveries.push(Delivery { id: event.id, kind: event.kind, at: now, times: 1, effect });
+    }
+    events.extend(stored(&mut books, &order, now));
+    Ok((order, events))
+}
+
+/// Why a message cannot be about this order.
+fn foreign(order: &Order, event: &PaymentEvent) -> Option<String> {
+    if order.provider != event.provider {
+        return Some("refused: the order belongs to another provider".to_owned());
+    }
+    let differs = |known: &Option<String>, named: &Option<String>| known.is_some() && named.is_some() && known != named;
+    if differs(&order.session, &event.session) {
+        return Some("refused: the order has another session".to_owned());
+    }
+    differs(&order.payment, &event.payment).then(|| "refused: the order has another payment".to_owned())
+}
+
+fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Timestamp) -> Result<(String, Vec<Event>), Refusal> {
+    if order.payment.is_none() {
+        order.payment.clone_from(&event.payment);
+    }
+    let nothing = |effect: &str| Ok((effect.to_owned(), Vec::new()));
+    match &event.change {
+        PaymentChange::Paid { .. } if order.state == OrderState::Paid => nothing("none: it was paid already"),
+        PaymentChange::Paid { amount, currency } if *amount != order.amount || *currency != order.currency => {
+            order.state = OrderState::InReview;
+            order.reason = Some(format!("{amount} {currency} was paid, {} {} was ordered.", order.amount, order.currency));
+            nothing("in review: another amount or currency was paid")
+        }
+        PaymentChange::Paid { amount, .. } => {
+            let reason = format!("Order {} was paid.", order.id);
+            let mut events = credit_order(books, order, *amount, (&reason, "stripe"), now)?;
+            order.reason = None;
+            let refunds = book_refunds(books, order, now);
+            let effect = if refunds.is_empty() { "paid" } else { "paid, and refunded at once" };
+            events.extend(refunds);
+            Ok((effect.to_owned(), events))
+        }
+        PaymentChange::Processing => nothing("none: the money is on its way"),
+        PaymentChange::Expired if order.state == OrderState::Pending => {
+            order.state = OrderState::Expired;
+            order.reason = Some("It was not paid in time.".to_owned());
+            nothing("expired")
+        }
+        PaymentChange::Failed { reason } if matches!(order.state, OrderState::Pending | OrderState::Expired) => {
+            order.state = OrderState::Failed;
+            order.reason = Some(reason.clone());
+            nothing("failed")
+        }
+        PaymentChange::Expired | PaymentChange::Failed { .. } => nothing("none: the order has moved on"),
+        PaymentChange::Refunded { currency, .. } | PaymentChange::Disputed { currency, .. } if *currency != order.currency => {
+            nothing("refused: another currency")
+        }
+        PaymentChange::Refunded { total, .. } => {
+            order.reported_refund = order.reported_refund.max(*total);
+            if order.state != OrderState::Paid {
+                return nothing("noted: taken back as soon as the order is paid");
+            }
+            let refunds = book_refunds(books, order, now);
+            let effect = if refunds.is_empty() { "none: it was taken back already" } else { "refunded" };
+            Ok((effect.to_owned(), refunds))
+        }
+        PaymentChange::Disputed { dispute, amount, .. } => {
+            if order.disputes.iter().any(|known| known.id == *dispute) || order.state != OrderState::Paid {
+                return nothing("none: it is known already, or the order is not paid");
+            }
+            let before = order.refunded;
+            let why = (format!("dispute-{dispute}"), "webhook", "The customer's bank took the payment back.", "stripe");
+            let taken = take_back(books, order, *amount, why, now);
+            // What the dispute really took: a part may have been refunded before.
+            let amount = order.refunded.checked_sub(before).unwrap_or_default();
+            order.disputes.push(Dispute { id: dispute.clone(), amount, is_reinstated: false });
+            Ok(("taken back".to_owned(), taken.into_iter().collect()))
+        }
+        PaymentChange::Reinstated { dispute } => {
+            let open = order.disputes.iter_mut().find(|known| known.id == *dispute && !known.is_reinstated);
+            let Some(open) = open else { return nothing("none: no such dispute is open") };
+            open.is_reinstated = true;
+            let amount = open.amount;
+            let id = format!("dispute-{dispute}/reinstated");
+            Ok(("credited again".to_owned(), reinstate(books, order, amount, id, now)))
+        }
+    }
+}
+
+/// Takes back what the provider says was refunded, as far as it was not taken back before. The provider tells the sum, so
+/// that messages may come twice and in any order.
+fn book_refunds(books: &mut Books, order: &mut Order, now: Timestamp) -> Vec<Event> {
+    let disputed = order.disputes.iter().filter(|dispute| !dispute.is_reinstated);
+    let disputed = disputed.fold(Money::ZERO, |sum, dispute| sum.checked_add(dispute.amount).unwrap_or(Money::MAX));
+    let booked = order.refunded.checked_sub(disputed).unwrap_or_default();
+    let due = order.reported_refund.checked_sub(booked).unwrap_or_default();
+    if !due.is_positive() {
+        return Vec::new();
+    }
+    let id = format!("{}/refunded-{}", order.id, order.reported_refund);
+    take_back(books, order, due, (id, "webhook", "The payment was refunded at the provider.", "stripe"), now)
+        .into_iter()
+        .collect()
 }

@@ -7,7 +7,7 @@ use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, Req
 use crate::money::{Money, Price};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
-use crate::usage::{Usage, UsageSource};
+use crate::usage::{Bounds, Usage, UsageSource};
 
 /// What is known of a request before anything was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +156,9 @@ pub struct Outcome {
     pub usage: Usage,
     /// How that is known.
     pub usage_source: UsageSource,
+    /// What it cannot be beyond; none where nobody reported it.
+    #[serde(default)]
+    pub bounds: Option<Bounds>,
     /// What the catalogue says of a stream that upstream cut.
     pub upstream_cut: CutPolicy,
     /// Why the model stopped.
@@ -179,6 +182,7 @@ impl Outcome {
             attempts,
             usage: Usage::default(),
             usage_source: UsageSource::None,
+            bounds: None,
             upstream_cut: CutPolicy::Free,
             finish_reason: None,
             error: Some(ReceiptError {
@@ -234,7 +238,10 @@ pub struct Receipt {
     pub why: String,
     /// Every attempt in order.
     pub attempts: Vec<Attempt>,
-    /// Attempts after the first.
+    /// Attempts after the first that went to the same channel as the one before.
+    #[serde(default)]
+    pub retries: u32,
+    /// Attempts after the first that went to another channel.
     pub fallbacks: u32,
     /// Tokens by class.
     pub usage: Usage,
@@ -248,6 +255,9 @@ pub struct Receipt {
     pub hold: Option<Money>,
     /// What was charged.
     pub charge: Money,
+    /// The part of it that went in.
+    #[serde(default)]
+    pub input_charge: Money,
     /// The rule that the charge follows.
     pub charge_policy: String,
     /// What was used beyond the hold; not charged, and to be looked at by the operator.
@@ -275,7 +285,10 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt that charges nothing yet.
     pub(super) fn uncharged(facts: Facts, outcome: Outcome, closed_at: Timestamp) -> Self {
-        let fallbacks = outcome.attempts.iter().filter(|attempt| attempt.dispatched).count().saturating_sub(1);
+        let made: Vec<&Attempt> = outcome.attempts.iter().filter(|attempt| attempt.dispatched).collect();
+        let further = made.iter().zip(made.iter().skip(1));
+        let (retries, fallbacks): (Vec<_>, Vec<_>) = further.partition(|(one, next)| one.channel == next.channel);
+        let (retries, fallbacks) = (retries.len(), fallbacks.len());
         let (model, upstream_model, route, channel, bucket, price, why) = match outcome.served {
             Some(it) => (
                 Some(it.model),
@@ -308,6 +321,7 @@ impl Receipt {
             bucket,
             why,
             attempts: outcome.attempts,
+            retries: u32::try_from(retries).unwrap_or(u32::MAX),
             fallbacks: u32::try_from(fallbacks).unwrap_or(u32::MAX),
             usage: outcome.usage,
             usage_source: outcome.usage_source,
@@ -315,6 +329,7 @@ impl Receipt {
             catalog_version: facts.catalog_version,
             hold: None,
             charge: Money::ZERO,
+            input_charge: Money::ZERO,
             charge_policy: String::new(),
             in_review: None,
             entry_ids: Vec::new(),

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Journaled};
+use super::budget::{Counted, count};
 use super::hold::{Checkpoint, Claim, Hold};
+use super::late::correct;
 use super::receipt::{Facts, Outcome, Receipt, ReceiptError, Status, entry_id};
 use crate::catalog::CutPolicy;
-use crate::id::RequestId;
+use crate::id::{BucketId, RequestId};
 use crate::money::{Money, cost};
 use crate::time::Timestamp;
 use crate::usage::UsageSource;
@@ -36,17 +38,19 @@ pub struct Extension {
     pub timeout_ms: i64,
 }
 
-/// Settles a request: its hold is captured or released, and its receipt written. Without an open hold nothing changes: it was
-/// settled before, or it expired.
+/// Settles a request: its hold is captured or released, and its receipt written. Once more changes nothing. After the hold has
+/// expired, what the expiry charged is corrected.
 pub fn settle(mut books: Books, settlement: Settlement, now: Timestamp) -> Vec<Event> {
+    if let Some(expired) = books.expired.take().filter(|expired| expired.id == settlement.request) {
+        return correct(&mut books, expired, settlement, now);
+    }
     let Some(hold) = books.hold.take().filter(|hold| hold.request == settlement.request) else { return Vec::new() };
     if books.closed {
         return Vec::new();
     }
     let claim = books.claim.take().filter(|claim| hold.claim.as_ref() == Some(&claim.id) && claim.request == hold.request);
-    let outcome = settlement.outcome;
-    let policy = charge_policy(&outcome);
-    let mut events = close(&mut books, hold, outcome, policy, now);
+    let charge = charge_of(&settlement.outcome, &hold.bucket, hold.amount);
+    let mut events = close(&mut books, hold, settlement.outcome, charge, now);
     if let Some(claim) = claim {
         events.push(answer_claim(claim, &events, settlement.body));
     }
@@ -71,7 +75,8 @@ pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
     let Some(hold) = books.hold.take().filter(|hold| hold.deadline <= now) else { return Vec::new() };
     let claim = books.claim.take().filter(|claim| claim.request == hold.request);
     let (outcome, policy) = outcome_of_expired(&hold, now);
-    let mut events = close(&mut books, hold, outcome, policy, now);
+    let charge = priced(&outcome, policy, &hold.bucket, hold.amount);
+    let mut events = close(&mut books, hold, outcome, charge, now);
     if let Some(claim) = claim {
         events.push(answer_claim(claim, &events, None));
     }
@@ -87,13 +92,19 @@ pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Ti
     let mut receipt = Receipt::uncharged(facts, outcome, now);
     receipt.charge_policy = "refused: nothing is charged".to_owned();
     receipt.no_charge_reason = Some("The request was refused before anything was sent upstream.".to_owned());
+    let mut events = Vec::new();
+    if let Some(run) = &mut books.run {
+        run.count(&Counted { tokens: 0, charge: None, receipt: Some(&receipt) }, now);
+        events.push(Event::RunStored(Box::new(run.clone())));
+    }
     // Without a change of balance this cannot fail.
-    books.append(now, Journaled::Receipt(Box::new(receipt)), None).into_iter().collect()
+    events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), None));
+    events
 }
 
 /// Whether usage is charged, by which rule, and if not, why.
-struct ChargePolicy {
-    rule: &'static str,
+pub(super) struct ChargePolicy {
+    pub rule: &'static str,
     no_charge_reason: Option<&'static str>,
 }
 
@@ -118,26 +129,47 @@ fn charge_policy(outcome: &Outcome) -> ChargePolicy {
     }
 }
 
-/// The hold leaves Open; the receipt, the charge and the counters change with it.
-fn close(books: &mut Books, hold: Hold, outcome: Outcome, policy: ChargePolicy, now: Timestamp) -> Vec<Event> {
-    let usage = outcome.usage;
-    let priced = outcome.served.as_ref().filter(|served| served.bucket == hold.bucket && policy.no_charge_reason.is_none());
+/// What a request costs.
+pub(super) struct Charge {
+    /// By what was reported.
+    pub full: Money,
+    /// What is charged of that: as much as can be true, and as was held.
+    pub charge: Money,
+    pub policy: ChargePolicy,
+}
+
+/// What a request costs that ended like this, with so much set aside of a bucket.
+pub(super) fn charge_of(outcome: &Outcome, bucket: &BucketId, held: Money) -> Charge {
+    priced(outcome, charge_policy(outcome), bucket, held)
+}
+
+fn priced(outcome: &Outcome, policy: ChargePolicy, bucket: &BucketId, held: Money) -> Charge {
+    let served = outcome.served.as_ref().filter(|served| served.bucket == *bucket && policy.no_charge_reason.is_none());
+    let credible = outcome.bounds.map_or(outcome.usage, |bounds| outcome.usage.bounded(&bounds));
     // A cost beyond counting is beyond the hold too, and goes to review.
-    let full = priced.map_or(Money::ZERO, |served| cost(&served.price, &usage).unwrap_or(Money::MAX));
-    let charge = full.min(hold.amount);
-    let over = full.checked_sub(charge).filter(|over| over.is_positive());
+    let of = |usage| served.map_or(Money::ZERO, |served| cost(&served.price, &usage).unwrap_or(Money::MAX));
+    Charge { full: of(outcome.usage), charge: of(credible).min(held), policy }
+}
+
+/// The hold leaves Open; the receipt, the charge and the counters change with it.
+fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: Timestamp) -> Vec<Event> {
+    let tokens = outcome.usage.total();
+    let input = outcome.served.as_ref().and_then(|served| cost(&served.price, &outcome.usage.without_output()).ok());
+    books.release(&hold);
+    let Charge { full, charge, policy } = charge;
 
     let mut receipt = Receipt::uncharged(hold.facts, outcome, now);
     receipt.bucket = Some(hold.bucket.clone());
     receipt.hold = Some(hold.amount);
     receipt.charge_policy = policy.rule.to_owned();
     receipt.no_charge_reason = policy.no_charge_reason.map(ToOwned::to_owned);
-    receipt.in_review = over;
+    receipt.in_review = full.checked_sub(charge).filter(|over| over.is_positive());
     let before = books.balance(&hold.bucket);
     // What is held is covered, so the balance stays at or above zero; if it were not, nothing is charged and that is said.
     let after = before.checked_sub(charge).filter(|after| !after.is_negative());
     let (charge, after) = after.map_or((Money::ZERO, before), |after| (charge, after));
     receipt.charge = charge;
+    receipt.input_charge = input.unwrap_or(charge).min(charge);
     receipt.balance_before = Some(before);
     receipt.balance_after = Some(after);
     if charge.is_positive() {
@@ -148,22 +180,11 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, policy: ChargePolicy, 
 
     let change = charge.is_positive().then(|| (&hold.bucket, charge.negated()));
     let mut events = vec![Event::Closed(hold.request)];
-    events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), change));
-    let tokens = usage.total();
     let spent = charge.is_positive().then_some((&hold.bucket, charge));
-    if let Some(key) = books.key.as_mut().filter(|key| key.record.id == hold.key) {
-        let policy = &key.record.policy;
-        if !policy.budgets.is_empty() || policy.tpm.is_some() {
-            key.tally.count_usage(tokens, spent, now);
-            events.push(Event::KeyTallied(key.record.id.clone(), key.tally.clone()));
-        }
-    }
-    if let Some(project) =
-        books.project.as_mut().filter(|project| project.record.id == hold.project && !project.record.budgets.is_empty())
-    {
-        project.tally.count_usage(tokens, spent, now);
-        events.push(Event::ProjectTallied(project.record.id.clone(), project.tally.clone()));
-    }
+    let summed = books.run.is_some().then(|| receipt.clone());
+    events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), change));
+    events.extend(count(books, &Counted { tokens, charge: spent, receipt: summed.as_ref() }, now));
+    events.extend(books.collect(&hold.bucket, now));
     events
 }
 
@@ -207,6 +228,7 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         attempts,
         usage,
         usage_source,
+        bounds: None,
         upstream_cut: CutPolicy::Free,
         finish_reason: None,
         error: Some(ReceiptError {

@@ -23,6 +23,21 @@ pub struct Tally {
     pub tokens: u64,
     /// Charges by bucket.
     pub spent: BTreeMap<BucketId, Spent>,
+    /// The highest level that was announced of each budget.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub announced: Vec<Announced>,
+}
+
+/// A budget's level that was announced, in one period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Announced {
+    pub bucket: BucketId,
+    pub period: Period,
+    /// When that period began.
+    pub start: Timestamp,
+    pub limit: Money,
+    pub percent: u8,
 }
 
 /// Charges on one bucket, in the periods in which they were last counted.
@@ -53,7 +68,8 @@ impl Spent {
     }
 
     fn add(&mut self, charge: Money, now: Timestamp) {
-        let plus = |amount: Money| amount.checked_add(charge).unwrap_or(Money::MAX);
+        // A correction that gives back may belong to an earlier period; what is spent is never below nothing.
+        let plus = |amount: Money| amount.checked_add(charge).unwrap_or(Money::MAX).max(Money::ZERO);
         (self.day, self.month) = (plus(self.within(Period::Day, now)), plus(self.within(Period::Month, now)));
         self.total = plus(self.total);
         self.day_start = Period::Day.start(now);
@@ -62,6 +78,11 @@ impl Spent {
 }
 
 impl Tally {
+    /// Nothing was done yet.
+    pub const fn none() -> Self {
+        Self { window: Timestamp::from_millis(0), requests: 0, tokens: 0, spent: BTreeMap::new(), announced: Vec::new() }
+    }
+
     /// Requests and tokens in the minute of `now`.
     pub fn rate(&self, now: Timestamp) -> (u32, u64) {
         if self.window == window(now) { (self.requests, self.tokens) } else { (0, 0) }

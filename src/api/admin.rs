@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, ok, owner, with_status};
-use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, ProjectRecord, Query};
+use super::{Request, billing, ok, oversight, owner, spend, topups, with_status};
+use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
 use crate::catalog::Catalog;
 use crate::dialect::json::{Edit, Object};
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
@@ -48,6 +48,27 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             let id = request.idempotency_key.clone();
             adjust(ports, account_id(account)?, id, read(request.body).await?).await
         }
+        ("GET", ["accounts", account, "topups"]) => topups::list(ports, &account_id(account)?, &request, true).await,
+        ("GET", ["accounts", account, "topups", order]) => ok(&topups::stored(ports, &account_id(account)?, order).await?),
+        ("POST", ["accounts", account, "topups", order, "approve"]) => {
+            billing::review(ports, &account_id(account)?, (order, true), request.body).await
+        }
+        ("POST", ["accounts", account, "topups", order, "reject"]) => {
+            billing::review(ports, &account_id(account)?, (order, false), request.body).await
+        }
+        ("POST", ["accounts", account, "topups", order, "refunds"]) => {
+            let idempotency = request.idempotency_key.clone();
+            billing::refund(ports, &account_id(account)?, (order, idempotency.as_deref()), request.body).await
+        }
+        ("GET", ["topups"]) => billing::orders(ports, &request).await,
+        ("POST", ["codes"]) => billing::make_codes(ports, request.body).await,
+        ("GET", ["codes"]) => billing::list_codes(ports, &request).await,
+        ("DELETE", ["codes", id]) => billing::revoke_code(ports, id).await,
+        ("GET", ["receipts"]) => oversight::list(ports, &request, Listed::Receipts).await,
+        ("GET", ["ledger"]) => oversight::list(ports, &request, Listed::Entries).await,
+        ("GET", ["audit"]) => oversight::list(ports, &request, Listed::Records).await,
+        ("GET", ["spend"]) => spend::spend(ports, &request).await,
+        ("GET", ["reconcile"]) => oversight::report(ports, &request).await,
         ("GET", ["catalog"]) => show_catalog(ports).await,
         ("PUT", ["catalog"]) => publish_catalog(ports, request.body.await?).await,
         ("GET", ["health"]) => health(ports).await,
@@ -60,7 +81,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
 
 /// Without a token of the operator's there is no administration, and nothing tells that there could be.
 fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
-    let Some(token) = ports.admin_token().filter(|token| !token.is_empty()) else {
+    let Some(token) = ports.setting("ADMIN_TOKEN") else {
         return Err(Refusal::new(
             Code::NotFound,
             "There is nothing at this path.",
@@ -75,7 +96,8 @@ fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refu
     Err(Refusal::new(Code::InvalidAdminToken, "This is not the operator's token.", "Send `Authorization: Bearer <ADMIN_TOKEN>`."))
 }
 
-async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<T, Refusal> {
+/// Reads a body of JSON; nothing is an empty object.
+pub async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<T, Refusal> {
     let body = body.await?;
     let body = if body.trim_ascii().is_empty() { b"{}".as_slice() } else { body.as_slice() };
     serde_json::from_slice(body).map_err(|error| {
@@ -84,17 +106,24 @@ async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>, Re
     })
 }
 
-fn account_id(text: &str) -> Result<AccountId, Refusal> {
+/// Reads an account's id from a path.
+pub fn account_id(text: &str) -> Result<AccountId, Refusal> {
     AccountId::parse(text).ok_or_else(|| Refusal::invalid("account", "The account's id has characters that no id has."))
 }
 
-fn name(param: &str, text: String) -> Result<String, Refusal> {
+/// Text that people read, neither empty nor long.
+pub fn name(param: &str, text: String) -> Result<String, Refusal> {
     let is_name = !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control);
     if is_name { Ok(text) } else { Err(Refusal::invalid(param, format!("`{param}` must be 1 to {LONGEST_NAME} characters."))) }
 }
 
+/// Who does something, in their own words.
+pub fn author(author: Option<String>) -> Result<String, Refusal> {
+    name("author", author.unwrap_or_else(|| "admin".to_owned()))
+}
+
 /// Says something to an account that can be refused.
-async fn command<P: Records>(ports: &P, account: &AccountId, command: Command) -> Result<Answer, Refusal> {
+pub async fn command<P: Records>(ports: &P, account: &AccountId, command: Command) -> Result<Answer, Refusal> {
     match ports.command(account, command).await.map_err(unavailable)? {
         Answer::Refused(refusal) => Err(refusal),
         answer => Ok(answer),
@@ -102,7 +131,7 @@ async fn command<P: Records>(ports: &P, account: &AccountId, command: Command) -
 }
 
 /// Lets the searchable copy follow at once, so that lists show what was just made. If it cannot, it follows later.
-async fn flush<P: Records>(ports: &P, account: &AccountId) {
+pub async fn flush<P: Records>(ports: &P, account: &AccountId) {
     if let Err(error) = ports.command(account, Command::Flush).await {
         ports.log(&format!("flush: {}", error.0));
     }
@@ -281,7 +310,7 @@ async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, n
         |key| format!("adj-key-{}", crate::id::sha256_hex(&[key.as_bytes()])),
     );
     let reason = name("reason", new.reason)?;
-    let author = name("author", new.author.unwrap_or_else(|| "admin".to_owned()))?;
+    let author = author(new.author)?;
     let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author };
     command(ports, &account, Command::Adjust(adjustment.clone())).await?;
     flush(ports, &account).await;
@@ -294,7 +323,7 @@ async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, n
 }
 
 /// Only balances that the catalogue declares can be credited or limited.
-async fn check_buckets<P: Records>(ports: &P, buckets: impl Iterator<Item = &BucketId>) -> Result<(), Refusal> {
+pub async fn check_buckets<P: Records>(ports: &P, buckets: impl Iterator<Item = &BucketId>) -> Result<(), Refusal> {
     let catalog = ports.catalog().await.map_err(unavailable)?;
     for bucket in buckets {
         if !catalog.buckets.contains_key(bucket) {

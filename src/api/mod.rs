@@ -5,9 +5,15 @@
 //! request, only by its key.
 
 pub mod admin;
+mod billing;
 mod explain;
+mod lists;
 mod models;
+pub mod oversight;
 mod owner;
+mod runs;
+mod spend;
+mod topups;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -16,6 +22,7 @@ use serde::Serialize;
 
 use crate::dialect::openai::error_body;
 use crate::id::RequestId;
+use crate::key::KeyRecord;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Incoming, Reply, refusal_reply};
@@ -38,6 +45,12 @@ pub struct Request<B> {
     pub run: Option<String>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// `Accept`.
+    pub accept: Option<String>,
+    /// `Stripe-Signature`.
+    pub signature: Option<String>,
+    /// The scheme and host that were called.
+    pub origin: String,
     /// The body.
     pub body: B,
 }
@@ -60,6 +73,11 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
         ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
         (_, path) if path.starts_with("/admin/v1/") => admin::handle(&ports, request, path).await,
         ("POST", "/v1/route") => explain::route(&ports, request).await,
+        ("POST", "/webhooks/stripe") => topups::stripe(&ports, request.signature.as_deref(), request.body).await,
+        ("POST", path) if OWNER_POSTS.contains(&path) => match owner::caller(&ports, &request).await {
+            Ok(caller) => post(&ports, &caller, request, path).await,
+            Err(refusal) => Err(refusal),
+        },
         ("GET", path) if path.starts_with("/v1/") => match owner::caller(&ports, &request).await {
             Ok(caller) => owner::read(&ports, &caller, &request, path).await,
             Err(refusal) => Err(refusal),
@@ -99,17 +117,43 @@ async fn chat<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P
     }
 }
 
-/// Paths that answer one method only.
-const POSTS: [&str; 2] = [CHAT, "/v1/route"];
-const GETS: [&str; 7] = ["/healthz", "/v1/balances", "/v1/generation", "/v1/key", "/v1/ledger", "/v1/models", "/v1/receipts"];
+/// What the holder of a key can do besides asking models.
+async fn post<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    caller: &KeyRecord,
+    request: Request<B>,
+    path: &str,
+) -> Result<Reply, Refusal> {
+    match path {
+        "/v1/runs" => runs::open(ports, caller, request.body).await,
+        "/v1/redeem" => topups::redeem(ports, caller, request.body).await,
+        _ => topups::order(ports, caller, (request.idempotency_key.as_deref(), &request.origin), request.body).await,
+    }
+}
+
+/// Paths that answer these methods only.
+const OWNER_POSTS: [&str; 3] = ["/v1/runs", "/v1/topups", "/v1/redeem"];
+const POSTS: [&str; 4] = [CHAT, "/v1/route", "/v1/redeem", "/webhooks/stripe"];
+const BOTH: [&str; 2] = ["/v1/runs", "/v1/topups"];
+const GETS: [&str; 9] = [
+    "/healthz",
+    "/v1/activity",
+    "/v1/balances",
+    "/v1/credits",
+    "/v1/generation",
+    "/v1/key",
+    "/v1/ledger",
+    "/v1/models",
+    "/v1/receipts",
+];
 
 fn unknown_path(method: &str, path: &str) -> Refusal {
-    let is_under = |name: &str| {
-        path.starts_with("/v1/receipts/") && name == "/v1/receipts" || path.starts_with("/v1/models/") && name == "/v1/models"
-    };
+    let is_under = ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/"].iter().any(|name| path.starts_with(name));
     let allowed = if POSTS.contains(&path) {
         "POST"
-    } else if GETS.iter().any(|name| *name == path || is_under(name)) {
+    } else if BOTH.contains(&path) {
+        "GET, POST"
+    } else if GETS.contains(&path) || is_under {
         "GET"
     } else {
         return Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.");

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Request, models, ok};
-use crate::account::{Answer, BalanceView, Command, LedgerFilter, Overview, Page, Query, ReceiptFilter};
+use super::{Request, lists, models, ok, runs, spend, topups};
+use crate::account::{Answer, BalanceView, Command, Listed, Overview, Page, Query};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, RequestId};
 use crate::key::KeyRecord;
@@ -11,10 +11,6 @@ use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, ReplyBody, credential_hash, unavailable, valid_key};
-use crate::time::Timestamp;
-
-const DEFAULT_LIMIT: u32 = 20;
-const MOST_ROWS: u32 = 100;
 
 /// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
 pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
@@ -40,12 +36,22 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
             let id = request.param("id").ok_or_else(|| Refusal::invalid("id", "`?id=` is required."))?;
             ok(&json!({"data": generation(&receipt(ports, &caller.account, id).await?)}))
         }
-        "/v1/receipts" => receipts(ports, caller, request).await,
-        "/v1/ledger" => ledger(ports, caller, request).await,
+        "/v1/receipts" => journal(ports, caller, request, Listed::Receipts).await,
+        "/v1/ledger" => journal(ports, caller, request, Listed::Entries).await,
+        "/v1/credits" => spend::credits(ports, &caller.account).await,
+        "/v1/activity" => spend::activity(ports, caller, request).await,
+        "/v1/runs" => runs::list(ports, caller, request).await,
+        "/v1/topups" => topups::list(ports, &caller.account, request, false).await,
         "/v1/models" => models::list(ports, caller, request.param("include") == Some("unavailable")).await,
         _ => {
             if let Some(id) = path.strip_prefix("/v1/receipts/") {
                 return ok(&receipt(ports, &caller.account, id).await?);
+            }
+            if let Some(id) = path.strip_prefix("/v1/runs/") {
+                return runs::one(ports, caller, id).await;
+            }
+            if let Some(id) = path.strip_prefix("/v1/topups/") {
+                return topups::one(ports, caller, id).await;
             }
             if let Some(id) = path.strip_prefix("/v1/models/") {
                 return models::one(ports, caller, id).await;
@@ -79,12 +85,13 @@ pub fn balances(overview: &Overview, catalog: &Catalog) -> Vec<Value> {
             balance: Money::ZERO,
             held: Money::ZERO,
             available: Money::ZERO,
+            debt: Money::ZERO,
             open_holds: Vec::new(),
         };
         let view = overview.balances.iter().find(|view| view.bucket == *id).unwrap_or(&empty);
         json!({
             "bucket": id, "label": bucket.label, "currency": bucket.currency,
-            "balance": view.balance, "held": view.held, "available": view.available, "open_holds": view.open_holds,
+            "balance": view.balance, "held": view.held, "available": view.available, "debt": view.debt, "open_holds": view.open_holds,
         })
     };
     let sold = catalog.buckets.iter().map(view);
@@ -111,68 +118,32 @@ async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result
         Refusal::new(Code::NotFound, "This account has no such receipt.", next_step).param("id")
     };
     let id = RequestId::parse(id).ok_or_else(not_found)?;
-    rows(ports, account, Query::Receipt(id)).await?.into_iter().next().map(|(_, receipt)| receipt).ok_or_else(not_found)
+    rows(ports, account, Query::Receipt(id)).await?.into_iter().next().map(|(_, row)| lists::receipt(row)).ok_or_else(not_found)
 }
 
-async fn receipts<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>) -> Result<Reply, Refusal> {
-    let text = |name: &str| request.param(name).map(ToOwned::to_owned);
-    let filter = ReceiptFilter {
-        key: text("key"),
-        project: text("project"),
-        model: text("model"),
-        route: text("route"),
-        bucket: text("bucket"),
-        status: text("status"),
-        run: text("run"),
-        since: moment(request, "since")?,
-        until: moment(request, "until")?,
-    };
-    let page = page(request)?;
-    list(rows(ports, &caller.account, Query::Receipts(filter, page)).await?, page)
-}
-
-async fn ledger<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>) -> Result<Reply, Refusal> {
-    if request.param("format").is_some_and(|format| format != "json") {
-        return Err(Refusal::invalid("format", "The ledger is answered as `json`."));
-    }
-    let text = |name: &str| request.param(name).map(ToOwned::to_owned);
-    let filter = LedgerFilter {
-        bucket: text("bucket"),
-        key: text("key"),
-        since: moment(request, "since")?,
-        until: moment(request, "until")?,
-    };
-    let page = page(request)?;
-    list(rows(ports, &caller.account, Query::Ledger(filter, page)).await?, page)
-}
-
-/// A page of rows; `next` is what `after` takes for the page behind it.
-fn list(rows: Vec<(u64, Value)>, page: Page) -> Result<Reply, Refusal> {
-    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= page.limit);
-    let next = rows.last().filter(|_| is_full).map(|(seq, _)| seq.to_string());
-    let data: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
-    ok(&json!({"data": data, "next": next}))
-}
-
-/// Reads `limit` and `after`.
-pub fn page<B>(request: &Request<B>) -> Result<Page, Refusal> {
-    let limit = match request.param("limit") {
-        None => DEFAULT_LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MOST_ROWS).contains(limit))
-            .ok_or_else(|| Refusal::invalid("limit", format!("`limit` must be a whole number from 1 to {MOST_ROWS}.")))?,
-    };
-    let before = request
-        .param("after")
-        .map(|text| text.parse().map_err(|_| Refusal::invalid("after", "`after` must be the `next` of an earlier page.")));
-    Ok(Page { before: before.transpose()?, limit })
-}
-
-fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refusal> {
-    let wrong = || Refusal::invalid(name, format!("`{name}` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z."));
-    request.param(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
+/// Journal rows of the caller's account, from the account itself.
+async fn journal<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>, listed: Listed) -> Result<Reply, Refusal> {
+    let filter = lists::filter(request, listed)?;
+    let (outside, account) = (ports.clone(), caller.account.clone());
+    let load: lists::Load = Box::new(move |after, limit| {
+        let (outside, account, filter) = (outside.clone(), account.clone(), filter.clone());
+        Box::pin(async move {
+            let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
+            let before = after.map(|text| text.parse().map_err(|_| wrong())).transpose()?;
+            let query = Query::Journal(Box::new(filter), Page { before, limit });
+            let rows = rows(&outside, &account, query).await?;
+            let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+            let next = rows.last().filter(|_| is_full).map(|(seq, _)| seq.to_string());
+            let with_account = |(_, mut row): (u64, Value)| {
+                if let Some(fields) = row.as_object_mut() {
+                    fields.insert("account".to_owned(), account.as_str().into());
+                }
+                row
+            };
+            Ok((rows.into_iter().map(with_account).collect(), next))
+        })
+    });
+    lists::answer(request, listed, load).await
 }
 
 /// OpenRouter's shape for the key, with ours beside it.

@@ -8,12 +8,10 @@ use std::cell::Cell;
 use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
-use super::clock;
-use super::outbox;
-use super::store::{Store, Touches};
-use crate::account::{self, Answer, BalanceView, Books, Command, Event, OpenHold, Overview, Query};
+use super::store::Store;
+use super::{alerts, clock, outbox};
+use crate::account::{self, Answer, BalanceView, Command, OpenHold, Overview, Query, Shelf, Touches};
 use crate::id::{BucketId, KeyId};
-use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
 /// How long the searchable copy may lag behind, in milliseconds; what is settled meanwhile is copied together.
@@ -80,7 +78,7 @@ impl AccountObject {
     fn store(&self) -> Result<Store> {
         let store = Store::new(self.state.storage().sql());
         if !self.is_open.get() {
-            store.migrate()?;
+            store.migrate(self.state.storage().as_raw())?;
             self.is_open.set(true);
         }
         Ok(store)
@@ -100,7 +98,7 @@ impl AccountObject {
         let (answer, is_changed) = Store::atomically(storage.as_raw(), || {
             // It runs once; the platform does not repeat a transaction by itself.
             let Some(command) = command.take() else { return Err("the transaction ran twice".into()) };
-            let (answer, events) = decide(&store, command, clock::now())?;
+            let (answer, events) = account::decide(&store, command, clock::now())?;
             for event in &events {
                 store.apply(event)?;
             }
@@ -133,9 +131,12 @@ impl AccountObject {
         let (store, storage, now) = (self.store()?, self.state.storage(), clock::now());
         for due in store.due_holds(now)? {
             Store::atomically(storage.as_raw(), || {
-                let touches = Touches { key: Some(&due.key), subject: Some(due.request.as_str()), ..Touches::default() };
-                let events = account::expire(store.books(touches)?, now);
-                events.iter().try_for_each(|event| store.apply(event))
+                account::end_hold(&store, &due, now)?.iter().try_for_each(|event| store.apply(event))
+            })?;
+        }
+        for due in store.due_orders(now)? {
+            Store::atomically(storage.as_raw(), || {
+                account::end_order(&store, &due, now)?.iter().try_for_each(|event| store.apply(event))
             })?;
         }
         if now.since(self.cleaned_at.get()) >= CLEAN_EVERY_MS {
@@ -154,6 +155,9 @@ impl AccountObject {
                 Some(clock::now().plus(RETRY_MS.saturating_mul(1 << failures).min(LONGEST_RETRY_MS)))
             }
         };
+        if let Some(record) = store.account()? {
+            alerts::send(&store, &self.env, &record.id).await?;
+        }
         let next = [retry_at, store.next_deadline()?].into_iter().flatten().min();
         match next {
             Some(at) => self.wake_at(at).await,
@@ -175,8 +179,7 @@ impl AccountObject {
         Ok(match query {
             Query::Overview => Answer::Overview(Box::new(overview(&store)?)),
             Query::Receipt(request) => Answer::Rows(store.receipt(request)?),
-            Query::Receipts(filter, page) => Answer::Rows(store.receipts(filter, *page)?),
-            Query::Ledger(filter, page) => Answer::Rows(store.ledger(filter, *page)?),
+            Query::Journal(filter, page) => Answer::Rows(store.journal(filter, *page)?),
             Query::Key(key) => Answer::Rows(key_view(&store, key)?.into_iter().collect()),
             Query::Record(key) => match store.books(Touches { key: Some(key), ..Touches::default() })?.key {
                 Some(book) => Answer::Key(Box::new(book.record)),
@@ -184,87 +187,33 @@ impl AccountObject {
             },
             Query::Keys => Answer::Rows(store.keys()?),
             Query::Projects => Answer::Rows(store.projects()?),
+            Query::Run(run) => Answer::Rows(store.run_view(run)?),
+            Query::Runs(after, limit) => Answer::Rows(store.runs(after.as_deref(), *limit)?),
+            Query::Order(id) => Answer::Rows(store.order_view(id)?),
+            Query::Orders(after, limit) => Answer::Rows(store.orders(after.as_deref(), *limit)?),
+            Query::Audit { after, limit } => Answer::Audit(Box::new(store.audit(*after, *limit)?)),
         })
     }
-}
-
-type Decided = (Answer, Vec<Event>);
-
-fn done(events: Vec<Event>) -> Decided {
-    (Answer::Done, events)
-}
-
-fn or_refused(decided: std::result::Result<Vec<Event>, Refusal>) -> Decided {
-    match decided {
-        Ok(events) => done(events),
-        Err(refusal) => (Answer::Refused(refusal), Vec::new()),
-    }
-}
-
-/// Loads what the command touches and asks the state machine.
-fn decide(store: &Store, command: Command, now: Timestamp) -> Result<Decided> {
-    Ok(match command {
-        Command::Hold(request) => {
-            let touches = Touches {
-                key: Some(&request.facts.key),
-                subject: Some(request.facts.request.as_str()),
-                claim: request.idempotency.as_ref().map(|(id, _)| id.as_str()),
-                ..Touches::default()
-            };
-            let (answer, events) = account::hold(store.books(touches)?, *request, now);
-            (Answer::Hold(answer), events)
-        }
-        Command::Settle(settlement) => {
-            let books = store.books(Touches { subject: Some(settlement.request.as_str()), ..Touches::default() })?;
-            done(account::settle(books, *settlement, now))
-        }
-        Command::Checkpoint(extension) => {
-            let touches = Touches { subject: Some(extension.request.as_str()), ..Touches::default() };
-            done(account::checkpoint(&store.books(touches)?, *extension, now))
-        }
-        Command::RecordRefused(refused) => {
-            let (facts, outcome) = *refused;
-            let mut books = store.books(Touches { subject: Some(facts.request.as_str()), ..Touches::default() })?;
-            done(account::record_refused(&mut books, facts, outcome, now))
-        }
-        Command::Open(record) => {
-            let books = Books { account: store.account()?, ..store.books(Touches::default())? };
-            or_refused(account::open_account(books, record, now))
-        }
-        Command::PutProject(record) => {
-            let tally = store.spent(None, Some(&record.id), now)?;
-            or_refused(account::put_project(store.books(Touches::default())?, record, tally, now))
-        }
-        Command::PutKey(record) => {
-            let touches = Touches { key: Some(&record.id), project: Some(&record.project), ..Touches::default() };
-            or_refused(account::put_key(store.books(touches)?, *record, now))
-        }
-        Command::ChangeKey(key, change) => {
-            let tally = store.spent(Some(&key), None, now)?;
-            match account::change_key(store.books(Touches { key: Some(&key), ..Touches::default() })?, change, tally, now) {
-                Ok((record, events)) => (Answer::Key(Box::new(record)), events),
-                Err(refusal) => (Answer::Refused(refusal), Vec::new()),
-            }
-        }
-        Command::Adjust(adjustment) => {
-            let books = Books { adjusted: store.adjusted(&adjustment.id)?, ..store.books(Touches::default())? };
-            or_refused(account::adjust(books, adjustment, now))
-        }
-        Command::Flush | Command::Read(_) => done(Vec::new()),
-    })
 }
 
 fn overview(store: &Store) -> Result<Overview> {
     let books = store.books(Touches::default())?;
     let holds = store.holds()?;
-    let mut buckets: Vec<BucketId> =
-        books.head.balances.keys().cloned().chain(holds.iter().map(|hold| hold.bucket.clone())).collect();
+    let mut buckets: Vec<BucketId> = books
+        .head
+        .balances
+        .keys()
+        .chain(books.head.debts.keys())
+        .cloned()
+        .chain(holds.iter().map(|hold| hold.bucket.clone()))
+        .collect();
     buckets.sort();
     buckets.dedup();
     let view = |bucket: BucketId| BalanceView {
         balance: books.balance(&bucket),
         held: books.held(&bucket),
         available: books.available(&bucket),
+        debt: books.debt(&bucket),
         open_holds: holds
             .iter()
             .filter(|hold| hold.bucket == bucket)
@@ -272,6 +221,7 @@ fn overview(store: &Store) -> Result<Overview> {
                 request: hold.request.clone(),
                 key: hold.key.clone(),
                 bucket: hold.bucket.clone(),
+                run: hold.facts.run.clone(),
                 amount: hold.amount,
                 opened_at: hold.opened_at,
                 deadline: hold.deadline,

@@ -63,6 +63,8 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
     let query = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
     let (route, run, idempotency_key) = (get("x-tf-route"), get("x-tf-run"), get("idempotency-key"));
+    let (accept, signature) = (get("accept"), get("stripe-signature"));
+    let origin = url.origin().ascii_serialization();
     let address = get("cf-connecting-ip").and_then(|text| text.parse().ok());
     let method = request.method().to_string();
     Ok(api::Request {
@@ -74,6 +76,9 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         route,
         run,
         idempotency_key,
+        accept,
+        signature,
+        origin,
         body: Box::pin(body(request, declared)),
     })
 }

@@ -4,12 +4,16 @@
 
 mod account_client;
 mod account_object;
+mod alerts;
 mod cache;
 mod clock;
 mod http;
+mod lists;
 mod outbox;
 mod outside;
 mod platform;
+mod post;
+mod records;
 mod store;
 mod upstream;
 
@@ -37,10 +41,14 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     })
 }
 
-/// Each minute: one probe round.
+/// Each minute: one probe round, and some accounts reconciled.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
-    if let Err(refusal) = api::admin::probe_now(&Outside::scheduled(env, context)).await {
+    let outside = Outside::scheduled(env, context);
+    if let Err(refusal) = api::admin::probe_now(&outside).await {
         worker::console_error!("probe round: {} {}", refusal.message, refusal.detail.unwrap_or_default());
+    }
+    if let Err(refusal) = api::oversight::reconcile_due(&outside).await {
+        worker::console_error!("reconcile: {} {}", refusal.message, refusal.detail.unwrap_or_default());
     }
 }

@@ -22,10 +22,37 @@ fn shard(env: &Env, _account: &AccountId) -> Result<D1Database> {
     env.d1("DB")
 }
 
+/// Rows that are there already count no second time: this and the next come before the rows themselves, in one transaction.
+const USAGE: &str = "
+INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
+  input_tokens, cached_tokens, output_tokens, reasoning_tokens, charge, input_charge)
+SELECT date(at / 1000, 'unixepoch'), ?2, doc->>'project', doc->>'key', COALESCE(doc->>'model', doc->>'requested_model', ''),
+  COALESCE(doc->>'route', ''), COALESCE(bucket, doc->>'bucket', ''),
+  CASE WHEN NOT is_receipt THEN 'correction' WHEN doc->>'fallbacks' > 0 THEN 'fallback' WHEN doc->>'retries' > 0 THEN 'retry' ELSE 'direct' END,
+  MAX(doc->>'key_label'), SUM(is_receipt), SUM(is_receipt AND amount IS NULL), SUM(COALESCE(doc->>'retries', 0)), SUM(COALESCE(doc->>'fallbacks', 0)),
+  SUM(CASE WHEN is_receipt THEN u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input' ELSE 0 END), SUM(CASE WHEN is_receipt THEN u->>'cached_input' ELSE 0 END),
+  SUM(CASE WHEN is_receipt THEN u->>'output' + u->>'reasoning' + u->>'audio_output' ELSE 0 END), SUM(CASE WHEN is_receipt THEN u->>'reasoning' ELSE 0 END),
+  COALESCE(-SUM(amount), 0), SUM(CAST(ROUND(COALESCE(doc->>'input_charge', 0) * 1e9) AS INTEGER))
+FROM (SELECT value->>'at' AS at, value->>'bucket' AS bucket, value->>'amount' AS amount, value->>'doc' AS doc, value->>'doc'->'usage' AS u,
+        value->>'kind' = 'receipt' AS is_receipt
+      FROM json_each(?1) WHERE value->>'kind' IN ('receipt', 'correction')
+        AND value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2))
+GROUP BY 1, 3, 4, 5, 6, 7, 8
+ON CONFLICT DO UPDATE SET key_label = excluded.key_label, requests = requests + excluded.requests, unpaid = unpaid + excluded.unpaid,
+  retries = retries + excluded.retries, fallbacks = fallbacks + excluded.fallbacks, input_tokens = input_tokens + excluded.input_tokens,
+  cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
+  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, charge = charge + excluded.charge,
+  input_charge = input_charge + excluded.input_charge";
+
+const BATCH: &str = "
+INSERT INTO batches (at, account, first_seq, last_seq, records)
+SELECT MAX(value->>'at'), ?2, MIN(value->>'seq'), MAX(value->>'seq'), MAX(value->>'kind' <> 'receipt') FROM json_each(?1)
+WHERE value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2) HAVING COUNT(*) > 0";
+
 const JOURNAL: &str = "
-INSERT OR IGNORE INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, doc)
+INSERT OR IGNORE INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, debts, doc)
 SELECT ?2, value->>'seq', value->>'at', value->>'kind', value->>'subject', value->>'key', value->>'bucket', value->>'amount',
-  value->>'balances', value->>'doc' FROM json_each(?1)";
+  value->>'balances', value->>'debts', value->>'doc' FROM json_each(?1)";
 
 const ACCOUNTS: &str = "
 INSERT OR REPLACE INTO accounts (id, name, created_at)
@@ -42,6 +69,13 @@ FROM json_each(?1) WHERE value->>'kind' = 'key' ORDER BY json_each.key
 ON CONFLICT (hash) DO UPDATE SET label = excluded.label, revoked_at = excluded.revoked_at, doc = excluded.doc
 WHERE CAST(excluded.doc->>'version' AS INTEGER) >= CAST(keys.doc->>'version' AS INTEGER)";
 
+const ORDERS: &str = "
+INSERT INTO orders (account, id, seq, state, payment, doc)
+SELECT ?2, value->>'doc'->>'id', value->>'seq', value->>'doc'->>'state', value->>'doc'->>'payment', value->>'doc'
+FROM json_each(?1) WHERE value->>'kind' = 'order' ORDER BY json_each.key
+ON CONFLICT (account, id) DO UPDATE SET seq = excluded.seq, state = excluded.state, payment = excluded.payment, doc = excluded.doc
+WHERE excluded.seq > orders.seq";
+
 /// Copies what is new, a good part of it at a time: due holds wait meanwhile. Answers whether that was all.
 pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool> {
     for _ in 0..BATCHES {
@@ -51,11 +85,15 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
         let rows = JsValue::from_str(&batch.rows);
         let owner = JsValue::from_str(account.as_str());
         let both = [rows.clone(), owner];
-        let mut statements = vec![database.prepare(JOURNAL).bind(&both)?];
+        let mut statements = Vec::new();
+        for statement in [USAGE, BATCH, JOURNAL] {
+            statements.push(database.prepare(statement).bind(&both)?);
+        }
         if batch.has_records != 0 {
             statements.push(database.prepare(ACCOUNTS).bind(&[rows])?);
             statements.push(database.prepare(PROJECTS).bind(&both)?);
             statements.push(database.prepare(KEYS).bind(&both)?);
+            statements.push(database.prepare(ORDERS).bind(&both)?);
         }
         let results = match select(Box::pin(database.batch(statements)), Box::pin(sleep(TIMEOUT_MS))).await {
             Either::Left((results, _)) => results?,

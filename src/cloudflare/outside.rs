@@ -4,17 +4,23 @@ use std::future::Future;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext};
 
 use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
-use super::{account_client, clock};
-use crate::account::{AccountRecord, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Query, Settlement};
+use super::{account_client, clock, post, records};
+use crate::account::{
+    AccountRecord, Answer, Command, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Query, Settlement,
+};
 use crate::catalog::{Catalog, UpstreamHosts};
-use crate::id::{AccountId, KeyHash};
+use crate::id::{AccountId, KeyHash, OrderId};
 use crate::key::KeyRecord;
-use crate::ports::{Call, Ports, Records, SendError, Unavailable, UpstreamResponse};
+use crate::payment::Checkout;
+use crate::ports::{
+    Call, CodeTaken, CopiedRow, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
+};
 use crate::probe::ProbeResult;
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
@@ -24,6 +30,9 @@ const CATALOG_KEY: &str = "catalog";
 const HEALTH_KEY: &str = "health";
 /// How long a location may keep what it read from KV, in seconds.
 const KV_CACHE_S: u64 = 60;
+
+const STRIPE: &str = "https://api.stripe.com";
+const CHECKOUT_TIMEOUT_MS: u32 = 15_000;
 
 /// What runs on after the answer.
 #[derive(Clone)]
@@ -39,7 +48,7 @@ pub struct Outside {
     lifetime: Lifetime,
 }
 
-fn failed(error: impl std::fmt::Display) -> Unavailable {
+pub(super) fn failed(error: impl std::fmt::Display) -> Unavailable {
     Unavailable(error.to_string())
 }
 
@@ -63,7 +72,7 @@ impl Outside {
     }
 
     /// The rows of a statement.
-    async fn d1<T: DeserializeOwned>(&self, statement: &str, values: &[JsValue]) -> Result<Vec<T>, Unavailable> {
+    pub(super) async fn d1<T: DeserializeOwned>(&self, statement: &str, values: &[JsValue]) -> Result<Vec<T>, Unavailable> {
         let statement = self.env.d1("DB").map_err(failed)?.prepare(statement).bind(values).map_err(failed)?;
         statement.all().await.and_then(|result| result.results()).map_err(failed)
     }
@@ -308,8 +317,7 @@ impl Records for Outside {
         let version = catalog.version.to_string();
         let statement = "INSERT OR REPLACE INTO catalog_versions (version, published_at, document) VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3)";
         // The history may lag behind; what is published is in KV.
-        if let Err(error) = self.d1::<serde_json::Value>(statement, &[version.into(), at.into(), document.as_str().into()]).await
-        {
+        if let Err(error) = self.d1::<Value>(statement, &[version.into(), at.into(), document.as_str().into()]).await {
             self.log(&format!("catalogue history: {}", error.0));
         }
         cache::put_catalog(catalog, document, clock::now());
@@ -330,8 +338,8 @@ impl Records for Outside {
         let row = |probe: &ProbeResult| {
             serde_json::json!([probe.channel, probe.at.millis(), probe.ok, probe.latency_ms, probe.failure])
         };
-        let rows = serde_json::Value::from(probes.iter().map(row).collect::<Vec<_>>()).to_string();
-        self.d1::<serde_json::Value>(statement, &[rows.as_str().into()]).await.map(|_| ())
+        let rows = Value::from(probes.iter().map(row).collect::<Vec<_>>()).to_string();
+        self.d1::<Value>(statement, &[rows.as_str().into()]).await.map(|_| ())
     }
 
     fn hosts(&self) -> UpstreamHosts {
@@ -339,7 +347,72 @@ impl Records for Outside {
         if allowed.is_ok_and(|value| value == "true") { UpstreamHosts::Any } else { UpstreamHosts::Public }
     }
 
-    fn admin_token(&self) -> Option<String> {
-        self.env.secret("ADMIN_TOKEN").ok().map(|secret| secret.to_string())
+    fn setting(&self, name: &str) -> Option<String> {
+        self.env.secret(name).ok().map(|secret| secret.to_string()).filter(|text| !text.trim().is_empty())
+    }
+
+    async fn journal(
+        &self,
+        account: Option<&str>,
+        filter: &Filter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, Value)>, Unavailable> {
+        records::journal(self, account, filter, after, limit).await
+    }
+
+    async fn sums(&self, sums: Sums) -> Result<Vec<Value>, Unavailable> {
+        records::sums(self, &sums).await
+    }
+
+    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<CopiedRow>, Unavailable> {
+        records::copied(self, account, after, last).await
+    }
+
+    async fn copied_beyond(&self, account: &AccountId, head: u64) -> Result<Vec<u64>, Unavailable> {
+        records::copied_beyond(self, account, head).await
+    }
+
+    async fn unreconciled(&self, before: Timestamp, limit: u32) -> Result<Vec<(AccountId, u64)>, Unavailable> {
+        records::unreconciled(self, before, limit).await
+    }
+
+    async fn note_reconciled(&self, done: &Reconciled) -> Result<(), Unavailable> {
+        records::note_reconciled(self, done).await
+    }
+
+    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable> {
+        records::orders(self, state, after, limit).await
+    }
+
+    async fn order_of_payment(&self, payment: &str) -> Result<Option<(AccountId, OrderId)>, Unavailable> {
+        records::order_of_payment(self, payment).await
+    }
+
+    async fn checkout(&self, checkout: &Checkout, credential: &str) -> Result<(u16, String), String> {
+        let host = self.setting("STRIPE_API_URL").unwrap_or_else(|| STRIPE.to_owned());
+        let credential = format!("Bearer {credential}");
+        let headers = [
+            ("authorization", credential.as_str()),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("idempotency-key", checkout.idempotency_key.as_str()),
+        ];
+        post::post(&format!("{host}{}", checkout.path), &headers, &checkout.body, CHECKOUT_TIMEOUT_MS).await
+    }
+
+    async fn put_codes(&self, codes: &[NewCode], common: &Value) -> Result<(), Unavailable> {
+        records::put_codes(self, codes, common).await
+    }
+
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Result<Option<CodeTaken>, Unavailable> {
+        records::take_code(self, hash, account).await
+    }
+
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable> {
+        records::codes(self, after, limit).await
+    }
+
+    async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable> {
+        records::revoke_code(self, id).await
     }
 }

@@ -9,16 +9,18 @@ use worker::{Result, SqlStorage, SqlStorageValue};
 
 use super::platform::transaction_sync;
 use crate::account::{
-    AccountRecord, Books, Checkpoint, Claim, Event, Head, Held, Hold, KeyBook, LedgerFilter, Page, ProjectBook, ProjectRecord,
-    ReceiptFilter, Row, Tally,
+    AccountRecord, Balances, Books, Checkpoint, Claim, Event, Expired, Head, Held, Hold, KeyBook, Order, ProjectBook,
+    ProjectRecord, Row, RunBook, RunLine, RunRecord, Shelf, Spent, Tally, Touches,
 };
-use crate::id::{BucketId, KeyId, ProjectId, RequestId};
+use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::money::Money;
-use crate::time::Timestamp;
+use crate::time::{Period, Timestamp};
 
-/// Version 1 of the tables. Later versions are added behind it and never change it.
-const SCHEMA: &str = "
+/// Each is what the version of its number, counted from 1, adds to the one before. None is ever changed: accounts have been
+/// stored by each of them.
+const VERSIONS: [&str; 2] = [
+    "
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
   seq INTEGER PRIMARY KEY, subject TEXT UNIQUE, at INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT, bucket TEXT, amount INTEGER,
@@ -29,17 +31,30 @@ CREATE TABLE IF NOT EXISTS holds (
 CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, project TEXT NOT NULL, record TEXT NOT NULL, tally TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS projects (id TEXT PRIMARY KEY, record TEXT NOT NULL, tally TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc TEXT NOT NULL) WITHOUT ROWID;
-";
-
-/// What a command is about; the rows that it touches are found by it. The key and the claim of an open hold are found by it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Touches<'a> {
-    pub key: Option<&'a KeyId>,
-    pub project: Option<&'a ProjectId>,
-    /// The request or the adjustment.
-    pub subject: Option<&'a str>,
-    pub claim: Option<&'a str>,
-}
+",
+    "
+ALTER TABLE journal ADD COLUMN debts TEXT;
+ALTER TABLE holds ADD COLUMN run TEXT;
+UPDATE holds SET run = doc->>'facts'->>'run';
+CREATE TABLE runs (id TEXT PRIMARY KEY, record TEXT, tally TEXT NOT NULL, lines TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO runs (id, tally, lines)
+  SELECT run, json_object('spent', json_group_object(bucket, json_object('total', printf('%d.%09d', charge / 1000000000, charge % 1000000000))) FILTER (WHERE bucket IS NOT NULL)), '[]'
+  FROM (SELECT doc->>'run' AS run, bucket, -SUM(amount) AS charge FROM journal WHERE kind = 'receipt' AND doc->>'run' IS NOT NULL GROUP BY 1, 2)
+  GROUP BY run;
+UPDATE runs SET lines = (
+  SELECT json_group_array(json_object('model', model, 'route', route, 'bucket', bucket, 'status', status, 'requests', requests, 'retries', 0,
+    'fallbacks', fallbacks, 'usage', json(usage), 'charge', printf('%d.%09d', charge / 1000000000, charge % 1000000000), 'last_at', last_at))
+  FROM (
+    SELECT COALESCE(doc->>'model', doc->>'requested_model') AS model, doc->>'route' AS route, doc->>'bucket' AS bucket, doc->>'status' AS status,
+      COUNT(*) AS requests, SUM(doc->>'fallbacks') AS fallbacks, COALESCE(-SUM(amount), 0) AS charge, MAX(doc->>'closed_at') AS last_at,
+      json_object('input', SUM(doc->>'usage'->>'input'), 'cached_input', SUM(doc->>'usage'->>'cached_input'),
+        'cache_write', SUM(doc->>'usage'->>'cache_write'), 'audio_input', SUM(doc->>'usage'->>'audio_input'),
+        'output', SUM(doc->>'usage'->>'output'), 'reasoning', SUM(doc->>'usage'->>'reasoning'), 'audio_output', SUM(doc->>'usage'->>'audio_output')) AS usage
+    FROM journal WHERE kind = 'receipt' AND doc->>'run' = runs.id GROUP BY 1, 2, 3, 4));
+CREATE TABLE orders (id TEXT PRIMARY KEY, due INTEGER, doc TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE alerts (seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due INTEGER NOT NULL);
+",
+];
 
 /// The tables of one account.
 #[derive(Clone)]
@@ -67,11 +82,15 @@ fn money(nanos: i64) -> Result<Money> {
 struct BooksRow {
     seq: Option<i64>,
     balances: Option<String>,
+    debts: Option<String>,
     held: String,
     key_record: Option<String>,
     key_tally: Option<String>,
     project_record: Option<String>,
     project_tally: Option<String>,
+    run_record: Option<String>,
+    run_tally: Option<String>,
+    run_lines: Option<String>,
     hold: Option<String>,
     closed: i64,
     claim: Option<String>,
@@ -82,20 +101,15 @@ struct HeldRow {
     bucket: BucketId,
     key: KeyId,
     project: ProjectId,
+    run: Option<RunId>,
     amount: i64,
     count: u32,
     tokens: u64,
 }
 
 #[derive(Deserialize)]
-struct TextRow {
-    value: String,
-}
-
-#[derive(Deserialize)]
-struct NumberedRow {
-    seq: i64,
-    value: String,
+pub(super) struct TextRow {
+    pub value: String,
 }
 
 /// What is to be copied to the searchable store.
@@ -104,7 +118,7 @@ pub struct Batch {
     pub last: Option<i64>,
     /// The rows as a JSON list.
     pub rows: String,
-    /// Whether there are records of accounts, projects or keys among them.
+    /// Whether there are records of accounts, projects, keys or orders among them.
     pub has_records: i64,
 }
 
@@ -114,64 +128,28 @@ impl Store {
         Self { sql }
     }
 
-    /// Makes the tables that are not there yet.
-    pub fn migrate(&self) -> Result<()> {
-        self.sql.exec(SCHEMA, None).map(|_| ())
+    /// Brings the tables to the newest version, each step in the transaction that notes it.
+    pub fn migrate(&self, storage: &JsValue) -> Result<()> {
+        let known: Vec<TextRow> = self
+            .rows("SELECT name AS value FROM sqlite_schema WHERE type = 'table' AND name IN ('meta', 'journal')", Vec::new())?;
+        // The first version did not note itself.
+        let noted = if known.is_empty() { None } else { self.meta("schema")? };
+        let found = noted.and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::from(!known.is_empty()));
+        for (index, statements) in VERSIONS.iter().enumerate().skip(found) {
+            Self::atomically(storage, || {
+                self.sql.exec(statements, None)?;
+                self.put_meta("schema", &index.saturating_add(1).to_string())
+            })?;
+        }
+        Ok(())
     }
 
-    fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>> {
+    pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>> {
         self.sql.exec(statement, values)?.to_array()
     }
 
-    fn run(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<()> {
+    pub(super) fn run(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<()> {
         self.sql.exec(statement, values).map(|_| ())
-    }
-
-    /// Loads what a decision depends on, in one statement.
-    pub fn books(&self, touches: Touches<'_>) -> Result<Books> {
-        let statement = "
-            WITH o AS (SELECT key, doc FROM holds WHERE request = ?3),
-                 k AS (SELECT record, tally, project FROM keys WHERE id = COALESCE(?1, (SELECT key FROM o))),
-                 p AS (SELECT record, tally FROM projects WHERE id = COALESCE(?2, (SELECT project FROM k))),
-                 h AS (SELECT bucket, key, project, SUM(amount) AS amount, COUNT(*) AS count, SUM(tokens) AS tokens FROM holds GROUP BY bucket, key, project)
-            SELECT j.seq, j.balances,
-              (SELECT json_group_array(json_object('bucket', bucket, 'key', key, 'project', project, 'amount', amount, 'count', count, 'tokens', tokens)) FROM h) AS held,
-              (SELECT record FROM k) AS key_record, (SELECT tally FROM k) AS key_tally,
-              (SELECT record FROM p) AS project_record, (SELECT tally FROM p) AS project_tally,
-              (SELECT doc FROM o) AS hold,
-              EXISTS (SELECT 1 FROM journal WHERE subject = ?3) AS closed,
-              (SELECT doc FROM claims WHERE id = COALESCE(?4, (SELECT doc->>'claim' FROM o))) AS claim
-            FROM (SELECT 1) LEFT JOIN (SELECT seq, balances FROM journal ORDER BY seq DESC LIMIT 1) j";
-        let values = vec![
-            touches.key.map(KeyId::as_str).into(),
-            touches.project.map(ProjectId::as_str).into(),
-            touches.subject.into(),
-            touches.claim.into(),
-        ];
-        let rows: Vec<BooksRow> = self.rows(statement, values)?;
-        let Some(row) = rows.into_iter().next() else { return Ok(Books::default()) };
-        let head =
-            Head { seq: u64::try_from(row.seq.unwrap_or(0)).unwrap_or(0), balances: optional(row.balances)?.unwrap_or_default() };
-        let held: Vec<HeldRow> = read(&row.held)?;
-        let held = held.into_iter().map(|row| {
-            let HeldRow { bucket, key, project, amount, count, tokens } = row;
-            Ok(Held { bucket, key, project, amount: money(amount)?, count, tokens })
-        });
-        let key: Option<KeyRecord> = optional(row.key_record)?;
-        let key_tally: Tally = optional(row.key_tally)?.unwrap_or_default();
-        let project: Option<ProjectRecord> = optional(row.project_record)?;
-        let project_tally: Tally = optional(row.project_tally)?.unwrap_or_default();
-        Ok(Books {
-            head,
-            held: held.collect::<Result<_>>()?,
-            key: key.map(|record| KeyBook { record, tally: key_tally }),
-            project: project.map(|record| ProjectBook { record, tally: project_tally }),
-            hold: optional(row.hold)?,
-            closed: row.closed != 0,
-            claim: optional(row.claim)?,
-            account: None,
-            adjusted: None,
-        })
     }
 
     /// Stores what an event says.
@@ -196,6 +174,12 @@ impl Store {
             Event::ProjectTallied(project, tally) => {
                 self.run("UPDATE projects SET tally = ?2 WHERE id = ?1", vec![project.as_str().into(), text(tally)?])
             }
+            Event::RunStored(run) => self.put_run(run),
+            Event::OrderStored(order) => self.put_order(order),
+            Event::Alerted(seq) => self.run(
+                "INSERT INTO alerts (seq, tries, due) VALUES (CAST(?1 AS INTEGER), 0, 0)",
+                vec![i64::try_from(*seq).unwrap_or(i64::MAX).into()],
+            ),
             Event::Claimed(claim) => self.put_claim(claim),
             Event::Unclaimed(claim) => self.run("DELETE FROM claims WHERE id = ?1", vec![claim.as_str().into()]),
         }
@@ -203,8 +187,8 @@ impl Store {
 
     fn put_hold(&self, hold: &Hold) -> Result<()> {
         self.run(
-            "INSERT OR REPLACE INTO holds (request, key, project, bucket, amount, tokens, deadline, doc)
-             VALUES (?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8)",
+            "INSERT OR REPLACE INTO holds (request, key, project, bucket, amount, tokens, deadline, doc, run)
+             VALUES (?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), CAST(?6 AS INTEGER), CAST(?7 AS INTEGER), ?8, ?9)",
             vec![
                 hold.request.as_str().into(),
                 hold.key.as_str().into(),
@@ -214,6 +198,7 @@ impl Store {
                 i64::try_from(hold.tokens).unwrap_or(i64::MAX).min(Money::MAX.nanos()).into(),
                 hold.deadline.millis().into(),
                 text(hold)?,
+                hold.facts.run.as_ref().map(RunId::as_str).into(),
             ],
         )
     }
@@ -229,8 +214,8 @@ impl Store {
     fn append(&self, row: &Row) -> Result<()> {
         let seq = SqlStorageValue::try_from_i64(i64::try_from(row.seq).unwrap_or(i64::MAX))?;
         self.run(
-            "INSERT INTO journal (seq, subject, at, kind, key, bucket, amount, balances, doc)
-             VALUES (CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), ?4, ?5, ?6, CAST(?7 AS INTEGER), ?8, ?9)",
+            "INSERT INTO journal (seq, subject, at, kind, key, bucket, amount, balances, doc, debts)
+             VALUES (CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), ?4, ?5, ?6, CAST(?7 AS INTEGER), ?8, ?9, ?10)",
             vec![
                 seq,
                 row.journaled.subject().into(),
@@ -241,7 +226,25 @@ impl Store {
                 row.amount.map(Money::nanos).into(),
                 text(&row.balances)?,
                 text(&row.journaled)?,
+                if row.debts.is_empty() { SqlStorageValue::Null } else { text(&row.debts)? },
             ],
+        )
+    }
+
+    fn put_run(&self, run: &RunBook) -> Result<()> {
+        let record = run.record.as_ref().map(serde_json::to_string).transpose()?;
+        self.run(
+            "INSERT OR REPLACE INTO runs (id, record, tally, lines) VALUES (?1, ?2, ?3, ?4)",
+            vec![run.id.as_str().into(), record.into(), text(&run.tally)?, text(&run.lines)?],
+        )
+    }
+
+    /// An order, with when it ends by itself.
+    fn put_order(&self, order: &Order) -> Result<()> {
+        let due = order.expires_at.filter(|_| order.state == crate::account::OrderState::Pending);
+        self.run(
+            "INSERT OR REPLACE INTO orders (id, due, doc) VALUES (?1, CAST(?2 AS INTEGER), ?3)",
+            vec![order.id.as_str().into(), due.map(Timestamp::millis).into(), text(order)?],
         )
     }
 
@@ -266,23 +269,6 @@ impl Store {
         Ok(rows.into_iter().next().map(|row| row.value))
     }
 
-    /// The account; none before it is opened.
-    pub fn account(&self) -> Result<Option<AccountRecord>> {
-        optional(self.meta("account")?)
-    }
-
-    /// The adjustment of this id, if it was made.
-    pub fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>> {
-        #[derive(Deserialize)]
-        struct Adjusted {
-            bucket: BucketId,
-            amount: i64,
-        }
-        let statement = "SELECT bucket, amount FROM journal WHERE subject = ?1 AND kind = 'adjustment'";
-        let rows: Vec<Adjusted> = self.rows(statement, vec![id.into()])?;
-        rows.into_iter().next().map(|row| Ok((row.bucket, money(row.amount)?))).transpose()
-    }
-
     /// Every open hold.
     pub fn holds(&self) -> Result<Vec<Hold>> {
         let rows: Vec<TextRow> = self.rows("SELECT doc AS value FROM holds ORDER BY request", Vec::new())?;
@@ -296,134 +282,28 @@ impl Store {
         rows.iter().map(|row| read(&row.value)).collect()
     }
 
-    /// When the next open hold ends by itself.
+    /// Pending orders whose time is over.
+    pub fn due_orders(&self, now: Timestamp) -> Result<Vec<OrderId>> {
+        #[derive(Deserialize)]
+        struct Due {
+            id: OrderId,
+        }
+        let statement = "SELECT id FROM orders WHERE due <= CAST(?1 AS INTEGER) LIMIT 100";
+        Ok(self.rows::<Due>(statement, vec![now.millis().into()])?.into_iter().map(|row| row.id).collect())
+    }
+
+    /// When the next open hold or order ends by itself, or the next alert is to be sent.
     pub fn next_deadline(&self) -> Result<Option<Timestamp>> {
         #[derive(Deserialize)]
         struct Deadline {
             value: Option<i64>,
         }
-        let rows: Vec<Deadline> = self.rows("SELECT MIN(deadline) AS value FROM holds", Vec::new())?;
-        Ok(rows.into_iter().next().and_then(|row| row.value).map(Timestamp::from_millis))
-    }
-
-    /// What a key, or the keys of a project, spent so far, from the journal; for budgets that are new.
-    pub fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally> {
-        #[derive(Deserialize)]
-        struct Sum {
-            bucket: BucketId,
-            total: i64,
-            day: i64,
-            month: i64,
-        }
-        let (day, month) = (crate::time::Period::Day.start(now), crate::time::Period::Month.start(now));
-        let statement = "
-            SELECT bucket, -SUM(amount) AS total,
-              -SUM(CASE WHEN at >= CAST(?3 AS INTEGER) THEN amount ELSE 0 END) AS day,
-              -SUM(CASE WHEN at >= CAST(?4 AS INTEGER) THEN amount ELSE 0 END) AS month
-            FROM journal WHERE kind = 'receipt' AND amount IS NOT NULL
-              AND (?1 IS NULL OR key = ?1) AND (?2 IS NULL OR doc->>'project' = ?2) GROUP BY bucket";
-        let values = vec![
-            key.map(KeyId::as_str).into(),
-            project.map(ProjectId::as_str).into(),
-            day.millis().into(),
-            month.millis().into(),
-        ];
-        let mut tally = Tally::default();
-        for Sum { bucket, total, day: in_day, month: in_month } in self.rows::<Sum>(statement, values)? {
-            let spent = crate::account::Spent {
-                total: money(total)?,
-                day_start: day,
-                day: money(in_day)?,
-                month_start: month,
-                month: money(in_month)?,
-            };
-            tally.spent.insert(bucket, spent);
-        }
-        Ok(tally)
-    }
-
-    /// One receipt.
-    pub fn receipt(&self, request: &RequestId) -> Result<Vec<(u64, serde_json::Value)>> {
-        let statement = "SELECT seq, doc AS value FROM journal WHERE subject = ?1 AND kind = 'receipt'";
-        self.numbered(statement, vec![request.as_str().into()])
-    }
-
-    /// Receipts, newest first.
-    pub fn receipts(&self, filter: &ReceiptFilter, page: Page) -> Result<Vec<(u64, serde_json::Value)>> {
-        let statement = "
-            SELECT seq, doc AS value FROM journal WHERE kind = 'receipt' AND seq < CAST(?1 AS INTEGER)
-              AND (?3 IS NULL OR key = ?3) AND (?4 IS NULL OR doc->>'project' = ?4)
-              AND (?5 IS NULL OR doc->>'model' = ?5 OR doc->>'requested_model' = ?5)
-              AND (?6 IS NULL OR doc->>'route' = ?6) AND (?7 IS NULL OR doc->>'bucket' = ?7)
-              AND (?8 IS NULL OR doc->>'status' = ?8) AND (?9 IS NULL OR doc->>'run' = ?9)
-              AND (?10 IS NULL OR at >= CAST(?10 AS INTEGER)) AND (?11 IS NULL OR at < CAST(?11 AS INTEGER))
-            ORDER BY seq DESC LIMIT CAST(?2 AS INTEGER)";
-        let mut values = paged(page);
-        let names = [&filter.key, &filter.project, &filter.model, &filter.route, &filter.bucket, &filter.status, &filter.run];
-        values.extend(names.into_iter().map(|name| name.as_deref().into()));
-        values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));
-        self.numbered(statement, values)
-    }
-
-    /// Ledger entries, newest first.
-    pub fn ledger(&self, filter: &LedgerFilter, page: Page) -> Result<Vec<(u64, serde_json::Value)>> {
-        let statement = "
-            SELECT seq, json_object(
-                'id', 'entry-' || seq, 'seq', seq, 'at_ms', at, 'kind', CASE kind WHEN 'receipt' THEN 'charge' ELSE kind END,
-                'bucket', bucket, 'amount_nanos', amount, 'balance_after', balances->>('$.' || json_quote(bucket)),
-                'request', CASE kind WHEN 'receipt' THEN subject END, 'key', key, 'model', doc->>'model', 'route', doc->>'route',
-                'reason', COALESCE(doc->>'reason', doc->>'why'), 'author', doc->>'author') AS value
-            FROM journal WHERE amount IS NOT NULL AND seq < CAST(?1 AS INTEGER)
-              AND (?3 IS NULL OR bucket = ?3) AND (?4 IS NULL OR key = ?4)
-              AND (?5 IS NULL OR at >= CAST(?5 AS INTEGER)) AND (?6 IS NULL OR at < CAST(?6 AS INTEGER))
-            ORDER BY seq DESC LIMIT CAST(?2 AS INTEGER)";
-        let mut values = paged(page);
-        values.extend([&filter.bucket, &filter.key].map(|name| name.as_deref().into()));
-        values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));
-        let mut rows = self.numbered(statement, values)?;
-        for (_, row) in &mut rows {
-            let Some(fields) = row.as_object_mut() else { continue };
-            let integer = |value: Option<serde_json::Value>| value.and_then(|value| value.as_i64()).unwrap_or(0);
-            let at = Timestamp::from_millis(integer(fields.remove("at_ms")));
-            let amount = money(integer(fields.remove("amount_nanos")))?;
-            fields.insert("at".to_owned(), at.to_string().into());
-            fields.insert("amount".to_owned(), amount.to_string().into());
-        }
-        Ok(rows)
-    }
-
-    /// All keys, without their hashes.
-    pub fn keys(&self) -> Result<Vec<(u64, serde_json::Value)>> {
-        self.numbered(
-            "SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, json_remove(record, '$.hash') AS value FROM keys",
+        let rows: Vec<Deadline> = self.rows(
+            "SELECT MIN(value) AS value FROM (SELECT MIN(deadline) AS value FROM holds UNION ALL SELECT MIN(due) FROM orders
+             UNION ALL SELECT MIN(due) FROM alerts)",
             Vec::new(),
-        )
-    }
-
-    /// All projects.
-    pub fn projects(&self) -> Result<Vec<(u64, serde_json::Value)>> {
-        self.numbered("SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, record AS value FROM projects", Vec::new())
-    }
-
-    fn numbered(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<(u64, serde_json::Value)>> {
-        let rows: Vec<NumberedRow> = self.rows(statement, values)?;
-        rows.into_iter().map(|row| Ok((u64::try_from(row.seq).unwrap_or(0), read(&row.value)?))).collect()
-    }
-
-    /// The next rows that the searchable copy does not have.
-    pub fn uncopied(&self, most: u32) -> Result<Option<Batch>> {
-        let statement = "
-            SELECT MAX(seq) AS last, MAX(kind NOT IN ('receipt', 'adjustment')) AS has_records,
-              json_group_array(json_object('seq', seq, 'at', at, 'kind', kind, 'subject', subject, 'key', key, 'bucket', bucket,
-                'amount', amount, 'balances', balances, 'doc', doc)) AS rows
-            FROM (SELECT *, SUM(LENGTH(doc)) OVER (ORDER BY seq) - LENGTH(doc) AS bytes_before FROM (
-                    SELECT * FROM journal
-                    WHERE seq > COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'copied'), 0)
-                    ORDER BY seq LIMIT CAST(?1 AS INTEGER)))
-            WHERE bytes_before < 500000
-            HAVING COUNT(*) > 0";
-        let rows: Vec<Batch> = self.rows(statement, vec![i64::from(most).into()])?;
-        Ok(rows.into_iter().next())
+        )?;
+        Ok(rows.into_iter().next().and_then(|row| row.value).map(Timestamp::from_millis))
     }
 
     /// Notes that the searchable copy has all rows up to this one.
@@ -456,7 +336,134 @@ impl Store {
     }
 }
 
-fn paged(page: Page) -> Vec<SqlStorageValue> {
-    let before = page.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::from(u32::MAX) << 16);
-    vec![before.into(), i64::from(page.limit).into()]
+impl Shelf for Store {
+    type Error = worker::Error;
+
+    /// In one statement: it is half of what a request costs here.
+    fn books(&self, touches: Touches<'_>) -> Result<Books> {
+        let statement = "
+            WITH o AS (SELECT key, run, doc FROM holds WHERE request = ?3),
+                 k AS (SELECT record, tally, project FROM keys WHERE id = COALESCE(?1, (SELECT key FROM o))),
+                 p AS (SELECT record, tally FROM projects WHERE id = COALESCE(?2, (SELECT project FROM k))),
+                 r AS (SELECT record, tally, lines FROM runs WHERE id = COALESCE(?5, (SELECT run FROM o))),
+                 h AS (SELECT bucket, key, project, run, SUM(amount) AS amount, COUNT(*) AS count, SUM(tokens) AS tokens FROM holds GROUP BY bucket, key, project, run)
+            SELECT j.seq, j.balances, j.debts,
+              (SELECT json_group_array(json_object('bucket', bucket, 'key', key, 'project', project, 'run', run, 'amount', amount, 'count', count, 'tokens', tokens)) FROM h) AS held,
+              (SELECT record FROM k) AS key_record, (SELECT tally FROM k) AS key_tally,
+              (SELECT record FROM p) AS project_record, (SELECT tally FROM p) AS project_tally,
+              (SELECT record FROM r) AS run_record, (SELECT tally FROM r) AS run_tally, (SELECT lines FROM r) AS run_lines,
+              (SELECT doc FROM o) AS hold,
+              EXISTS (SELECT 1 FROM journal WHERE subject = ?3) AS closed,
+              (SELECT doc FROM claims WHERE id = COALESCE(?4, (SELECT doc->>'claim' FROM o))) AS claim
+            FROM (SELECT 1) LEFT JOIN (SELECT seq, balances, debts FROM journal ORDER BY seq DESC LIMIT 1) j";
+        let values = vec![
+            touches.key.map(KeyId::as_str).into(),
+            touches.project.map(ProjectId::as_str).into(),
+            touches.subject.into(),
+            touches.claim.into(),
+            touches.run.map(RunId::as_str).into(),
+        ];
+        let rows: Vec<BooksRow> = self.rows(statement, values)?;
+        let Some(row) = rows.into_iter().next() else { return Ok(Books::default()) };
+        let head = Head {
+            seq: u64::try_from(row.seq.unwrap_or(0)).unwrap_or(0),
+            balances: optional(row.balances)?.unwrap_or_default(),
+            debts: optional::<Balances>(row.debts)?.unwrap_or_default(),
+        };
+        let held: Vec<HeldRow> = read(&row.held)?;
+        let held = held.into_iter().map(|row| {
+            let HeldRow { bucket, key, project, run, amount, count, tokens } = row;
+            Ok(Held { bucket, key, project, run, amount: money(amount)?, count, tokens })
+        });
+        let key: Option<KeyRecord> = optional(row.key_record)?;
+        let key_tally: Tally = optional(row.key_tally)?.unwrap_or_default();
+        let project: Option<ProjectRecord> = optional(row.project_record)?;
+        let project_tally: Tally = optional(row.project_tally)?.unwrap_or_default();
+        let hold: Option<Hold> = optional(row.hold)?;
+        let run = touches.run.cloned().or_else(|| hold.as_ref().and_then(|hold| hold.facts.run.clone()));
+        let run = match run {
+            Some(id) => Some(RunBook {
+                id,
+                record: optional::<RunRecord>(row.run_record)?,
+                tally: optional(row.run_tally)?.unwrap_or_default(),
+                lines: optional::<Vec<RunLine>>(row.run_lines)?.unwrap_or_default(),
+            }),
+            None => None,
+        };
+        Ok(Books {
+            head,
+            held: held.collect::<Result<_>>()?,
+            key: key.map(|record| KeyBook { record, tally: key_tally }),
+            project: project.map(|record| ProjectBook { record, tally: project_tally }),
+            run,
+            hold,
+            closed: row.closed != 0,
+            claim: optional(row.claim)?,
+            ..Books::default()
+        })
+    }
+
+    fn account(&self) -> Result<Option<AccountRecord>> {
+        optional(self.meta("account")?)
+    }
+
+    fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>> {
+        #[derive(Deserialize)]
+        struct Adjusted {
+            bucket: BucketId,
+            amount: i64,
+        }
+        let statement = "SELECT bucket, amount FROM journal WHERE subject = ?1 AND kind = 'adjustment'";
+        let rows: Vec<Adjusted> = self.rows(statement, vec![id.into()])?;
+        rows.into_iter().next().map(|row| Ok((row.bucket, money(row.amount)?))).transpose()
+    }
+
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally> {
+        #[derive(Deserialize)]
+        struct Sum {
+            bucket: BucketId,
+            total: i64,
+            day: i64,
+            month: i64,
+        }
+        let (day, month) = (Period::Day.start(now), Period::Month.start(now));
+        let statement = "
+            SELECT bucket, -SUM(amount) AS total,
+              -SUM(CASE WHEN at >= CAST(?3 AS INTEGER) THEN amount ELSE 0 END) AS day,
+              -SUM(CASE WHEN at >= CAST(?4 AS INTEGER) THEN amount ELSE 0 END) AS month
+            FROM journal WHERE kind IN ('receipt', 'correction') AND amount IS NOT NULL
+              AND (?1 IS NULL OR key = ?1) AND (?2 IS NULL OR doc->>'project' = ?2) GROUP BY bucket";
+        let values = vec![
+            key.map(KeyId::as_str).into(),
+            project.map(ProjectId::as_str).into(),
+            day.millis().into(),
+            month.millis().into(),
+        ];
+        let mut tally = Tally::default();
+        for Sum { bucket, total, day: in_day, month: in_month } in self.rows::<Sum>(statement, values)? {
+            let positive = |nanos: i64| money(nanos.max(0));
+            let spent = Spent {
+                total: positive(total)?,
+                day_start: day,
+                day: positive(in_day)?,
+                month_start: month,
+                month: positive(in_month)?,
+            };
+            tally.spent.insert(bucket, spent);
+        }
+        Ok(tally)
+    }
+
+    fn order(&self, id: &OrderId) -> Result<Option<Order>> {
+        let rows: Vec<TextRow> = self.rows("SELECT doc AS value FROM orders WHERE id = ?1", vec![id.as_str().into()])?;
+        rows.into_iter().next().map(|row| read(&row.value)).transpose()
+    }
+
+    fn expired(&self, request: &RequestId) -> Result<Option<Expired>> {
+        let statement = "
+            SELECT doc AS value FROM journal WHERE subject = ?1 AND kind = 'receipt' AND doc->>'error'->>'code' = 'hold_expired'
+              AND NOT EXISTS (SELECT 1 FROM journal WHERE subject = ?1 || '/correction')";
+        let rows: Vec<TextRow> = self.rows(statement, vec![request.as_str().into()])?;
+        rows.into_iter().next().map(|row| read(&row.value)).transpose()
+    }
 }

@@ -11,8 +11,8 @@ use super::openai::{Chunk, Cost, DONE, UpstreamError, read_error_object, read_us
 use super::sse::{Broken, Event, Reader};
 use crate::usage::{Usage, UsageSource};
 
-/// What a request costs, told the usage that was metered.
-pub type Pricing = Box<dyn Fn(&Usage, UsageSource) -> Cost>;
+/// What a request costs, told the usage that was metered and the bytes that came.
+pub type Pricing = Box<dyn Fn(&Usage, UsageSource, u64) -> Cost>;
 
 /// How far a stream is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub struct Meter {
     finish_reason: Option<String>,
     chunks: u64,
     output_bytes: u64,
+    bytes: u64,
     /// `id`, `created` and `model` of the last chunk, as JSON, for chunks of our own.
     head: Option<[String; 3]>,
 }
@@ -56,6 +57,7 @@ impl Meter {
             finish_reason: None,
             chunks: 0,
             output_bytes: 0,
+            bytes: 0,
             head: None,
         }
     }
@@ -89,8 +91,14 @@ impl Meter {
         }
     }
 
+    /// How many bytes came.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes bytes as they come and appends to `out` what the client gets of them.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         self.reader.push(bytes);
         self.drain(out);
     }
@@ -197,7 +205,7 @@ impl Meter {
     fn usage_chunk(&self, out: &mut Vec<u8>) {
         let (usage, source) = self.usage();
         let reported = self.reported.as_ref().filter(|_| source == UsageSource::Upstream).map(|(_, json)| json.as_str());
-        let usage = usage_with_cost(reported, &usage, &(self.pricing)(&usage, source));
+        let usage = usage_with_cost(reported, &usage, &(self.pricing)(&usage, source, self.bytes));
         let [id, created, model] = self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()]);
         let chunk = format!(
             r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#
@@ -221,7 +229,8 @@ mod tests {
     use super::*;
 
     fn meter(include_usage: bool) -> Meter {
-        let pricing = |usage: &Usage, _: UsageSource| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
+        let pricing =
+            |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
         Meter::new(include_usage, 10, Box::new(pricing))
     }
 

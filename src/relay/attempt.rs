@@ -17,7 +17,7 @@ use crate::routing::Planned;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::routing::health::Observation;
 use crate::time::Timestamp;
-use crate::usage::{Usage, UsageSource};
+use crate::usage::{Bounds, Usage, UsageSource};
 
 /// When nobody can say when to come back, this is a fair guess, in seconds.
 const RETRY_AFTER_S: u64 = 5;
@@ -148,6 +148,7 @@ enum Content<B> {
     Plain {
         body: String,
         usage: (Usage, UsageSource),
+        bytes: u64,
         finish_reason: Option<String>,
     },
     /// A stream whose first event has come; `out` is what the client gets first.
@@ -190,7 +191,11 @@ async fn call<P: Ports>(
     match classify(status) {
         Verdict::Read if prepared.envelope.stream => {
             let pricing = (served.price.clone(), ticket.hold, cost_details(prepared, served));
-            let pricing = Box::new(move |usage: &Usage, source| cost_of(&pricing.0, pricing.1, &pricing.2, usage, source));
+            let bounds = ticket.bounds;
+            let pricing = Box::new(move |usage: &Usage, source, bytes| {
+                let credible = credible(usage, source, bounds, bytes);
+                cost_of(&pricing.0, pricing.1, &pricing.2, &credible, source)
+            });
             let input = estimated_input(&prepared.envelope, &quoted.planned.model);
             let meter = Box::new(Meter::new(prepared.envelope.include_usage, input, pricing));
             let drains = channel.on_client_gone == crate::catalog::OnClientGone::Drain;
@@ -264,9 +269,11 @@ fn plain<P: Ports, B>(
             (Usage { input, output, ..Usage::default() }, UsageSource::Estimated)
         }
     };
-    let cost = cost_of(&served.price, ticket.hold, &cost_details(prepared, served), &usage.0, usage.1);
+    let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let credible = credible(&usage.0, usage.1, ticket.bounds, bytes);
+    let cost = cost_of(&served.price, ticket.hold, &cost_details(prepared, served), &credible, usage.1);
     let body = answer.with_cost(&usage.0, &cost);
-    Ok(Content::Plain { body, usage, finish_reason: answer.finish_reason })
+    Ok(Content::Plain { body, usage, bytes, finish_reason: answer.finish_reason })
 }
 
 fn answered<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, served: Served, answer: Answer<P::Body>) -> Reply {
@@ -279,9 +286,9 @@ fn answered<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, served: S
         }
     };
     match answer.content {
-        Content::Plain { body, usage, finish_reason } => {
+        Content::Plain { body, usage, bytes, finish_reason } => {
             let reply = headers(ticket, Reply::json(200, body.clone()));
-            let mut outcome = ticket.outcome(Status::Completed, served, usage, Some(first_byte_ms));
+            let mut outcome = ticket.outcome(Status::Completed, served, usage, Some(first_byte_ms), bytes);
             outcome.finish_reason = finish_reason;
             ticket.settle(outcome, Some(body));
             reply
@@ -353,6 +360,12 @@ pub fn nobody_answered<P: Ports>(failures: &[Failure], refused: Option<&Refusal>
         .collect();
     let refusal = Refusal { retry_after_s: wait, ..Refusal::new(code, message, next_step) };
     refusal.limit("upstream").fact("attempts", attempts)
+}
+
+/// As much of upstream's count as can be true; what was estimated is.
+fn credible(usage: &Usage, source: UsageSource, bounds: Option<Bounds>, bytes: u64) -> Usage {
+    let bounds = bounds.filter(|_| source == UsageSource::Upstream);
+    bounds.map_or(*usage, |bounds| usage.bounded(&Bounds { visible: bytes, ..bounds }))
 }
 
 /// What is charged for usage: never more than is held.

@@ -177,7 +177,8 @@ impl<P: Ports> Flow<P> {
 
 impl<P: Ports> Open<P> {
     fn outcome(&self, status: Status) -> Outcome {
-        let outcome = self.ticket.outcome(status, self.served.clone(), self.meter.usage(), Some(self.first_byte_ms));
+        let outcome =
+            self.ticket.outcome(status, self.served.clone(), self.meter.usage(), Some(self.first_byte_ms), self.meter.bytes());
         Outcome { finish_reason: self.meter.finish_reason(), ..outcome }
     }
 

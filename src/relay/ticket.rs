@@ -22,13 +22,16 @@ use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
-use crate::usage::{Usage, UsageSource};
+use crate::usage::{Bounds, Usage, UsageSource};
 
 /// How often a long request tells the account that it is alive, in milliseconds; sooner where holds are short.
 const CHECKPOINT_MS: i64 = 20_000;
 /// How often and after which pauses something is tried that must not be lost, in milliseconds: 25 seconds in all, since that
 /// is about what the platform grants after an answer.
 const PAUSES_MS: [u32; 5] = [100, 500, 2_000, 7_000, 15_000];
+
+/// How many tokens a provider may add to a prompt before its count is doubted.
+const PROMPT_SLACK: u64 = 1_024;
 
 /// How a request ends.
 pub enum Ending<P: Ports> {
@@ -54,6 +57,8 @@ pub struct Ticket<P: Ports> {
     pub upstream_cut: CutPolicy,
     pub hold_timeout_ms: i64,
     pub keeps_body: bool,
+    /// What the usage of the current attempt cannot be beyond, but for the bytes of its answer.
+    pub bounds: Option<Bounds>,
     in_flight: Option<InFlight>,
     /// When the account was last told that the request is alive.
     noted_at: Cell<Timestamp>,
@@ -126,6 +131,7 @@ impl<P: Ports> Ticket<P> {
             upstream_cut: opening.upstream_cut,
             hold_timeout_ms: opening.hold_timeout_ms,
             keeps_body: opening.keeps_body,
+            bounds: None,
             in_flight: None,
             noted_at: Cell::new(now),
             ending: Some(sender),
@@ -168,6 +174,9 @@ impl<P: Ports> Ticket<P> {
             why,
         };
         let usage = Usage { input: estimated_input(&prepared.envelope, &planned.model), ..Usage::default() };
+        // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
+        let input = quoted.input_tokens.saturating_add(PROMPT_SLACK).min(planned.model.context_length);
+        self.bounds = Some(Bounds { input, output: quoted.output_tokens, visible: u64::MAX });
         self.in_flight = Some(InFlight { attempt, served: served.clone(), usage });
         served
     }
@@ -188,13 +197,22 @@ impl<P: Ports> Ticket<P> {
     }
 
     /// The outcome of a request that somebody answered.
-    pub fn outcome(&self, status: Status, served: Served, usage: (Usage, UsageSource), first_byte_ms: Option<u64>) -> Outcome {
+    pub fn outcome(
+        &self,
+        status: Status,
+        served: Served,
+        usage: (Usage, UsageSource),
+        first_byte_ms: Option<u64>,
+        bytes: u64,
+    ) -> Outcome {
+        let bounds = self.bounds.filter(|_| usage.1 == UsageSource::Upstream);
         Outcome {
             status,
             served: Some(served),
             attempts: self.story(),
             usage: usage.0,
             usage_source: usage.1,
+            bounds: bounds.map(|bounds| Bounds { visible: bytes, ..bounds }),
             upstream_cut: self.upstream_cut,
             finish_reason: None,
             error: None,
@@ -231,6 +249,7 @@ impl<P: Ports> Ticket<P> {
             upstream_cut: self.upstream_cut,
             hold_timeout_ms: self.hold_timeout_ms,
             keeps_body: self.keeps_body,
+            bounds: self.bounds,
             in_flight: None,
             noted_at: self.noted_at.clone(),
             ending: self.ending.take(),
@@ -334,7 +353,7 @@ impl<P: Ports> Drop for Ticket<P> {
             Some(InFlight { attempt, served, usage }) => {
                 let latency_ms = self.ports.now().since(attempt.started_at);
                 self.note(Attempt { latency_ms, ..attempt });
-                self.outcome(Status::Aborted, served, (usage, UsageSource::Estimated), None)
+                self.outcome(Status::Aborted, served, (usage, UsageSource::Estimated), None, 0)
             }
             None => Outcome { latency_ms, ..self.nobody() },
         };
@@ -351,6 +370,7 @@ impl<P: Ports> Ticket<P> {
             attempts: self.story(),
             usage: Usage::default(),
             usage_source: UsageSource::None,
+            bounds: None,
             upstream_cut: self.upstream_cut,
             finish_reason: None,
             error: None,

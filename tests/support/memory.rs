@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokens_forge::account::{
-    self, AccountRecord, Answer, BalanceView, Books, Claim, Command, Event, Held, Hold, HoldAnswer, Journaled, KeyBook, Overview,
-    ProjectBook, Query, Receipt, Row,
+    self, AccountRecord, Answer, BalanceView, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled,
+    KeyBook, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row, RunBook, Shelf, Spent, Tally, Touches,
 };
-use tokens_forge::id::{BucketId, KeyId, ProjectId};
+use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
-use tokens_forge::time::Timestamp;
+use tokens_forge::time::{Period, Timestamp};
 
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -18,15 +18,22 @@ pub struct Memory {
     pub keys: BTreeMap<KeyId, KeyBook>,
     pub projects: BTreeMap<ProjectId, ProjectBook>,
     pub claims: BTreeMap<String, Claim>,
+    pub runs: BTreeMap<RunId, RunBook>,
+    pub orders: BTreeMap<OrderId, Order>,
+    /// Journal rows of alerts that are to be sent.
+    pub alerts: BTreeSet<u64>,
     /// Every hold that was ever opened, by request and leg, and how often it left Open.
     pub left: BTreeMap<(String, u32), u32>,
 }
 
-impl Memory {
-    pub fn books(&self, key: Option<&KeyId>, project: Option<&ProjectId>, subject: Option<&str>, claim: Option<&str>) -> Books {
+impl Shelf for Memory {
+    type Error = std::convert::Infallible;
+
+    fn books(&self, touches: Touches<'_>) -> Result<Books, Self::Error> {
         let mut held: Vec<Held> = Vec::new();
         for hold in self.holds.values() {
-            match held.iter_mut().find(|held| held.bucket == hold.bucket && held.key == hold.key) {
+            let is_same = |held: &&mut Held| held.bucket == hold.bucket && held.key == hold.key && held.run == hold.facts.run;
+            match held.iter_mut().find(is_same) {
                 Some(held) => {
                     held.amount = held.amount.checked_add(hold.amount).unwrap();
                     held.count += 1;
@@ -36,34 +43,95 @@ impl Memory {
                     bucket: hold.bucket.clone(),
                     key: hold.key.clone(),
                     project: hold.project.clone(),
+                    run: hold.facts.run.clone(),
                     amount: hold.amount,
                     count: 1,
                     tokens: hold.tokens,
                 }),
             }
         }
-        let key = key.and_then(|key| self.keys.get(key)).cloned();
-        let project = project.or(key.as_ref().map(|key| &key.record.project)).and_then(|id| self.projects.get(id)).cloned();
+        let hold = touches.subject.and_then(|subject| self.holds.get(subject)).cloned();
+        let key = touches.key.or(hold.as_ref().map(|hold| &hold.key)).and_then(|key| self.keys.get(key)).cloned();
+        let project = touches.project.or(key.as_ref().map(|key| &key.record.project));
+        let run = touches.run.cloned().or_else(|| hold.as_ref().and_then(|hold| hold.facts.run.clone()));
+        let claim = touches.claim.map(ToOwned::to_owned).or_else(|| hold.as_ref().and_then(|hold| hold.claim.clone()));
         let last = self.journal.last();
-        Books {
+        Ok(Books {
             head: account::Head {
                 seq: last.map_or(0, |row| row.seq),
                 balances: last.map(|row| row.balances.clone()).unwrap_or_default(),
+                debts: last.map(|row| row.debts.clone()).unwrap_or_default(),
             },
             held,
-            project,
-            hold: subject.and_then(|subject| self.holds.get(subject)).cloned(),
-            closed: subject.is_some_and(|subject| self.journal.iter().any(|row| row.journaled.subject() == Some(subject))),
-            claim: claim.and_then(|claim| self.claims.get(claim)).cloned(),
-            account: self.account.clone(),
-            adjusted: self.journal.iter().find(|row| row.amount.is_some() && row.journaled.subject() == subject).and_then(
-                |row| {
-                    let is_adjustment = matches!(row.journaled, Journaled::Adjustment(_));
-                    is_adjustment.then(|| (row.bucket.clone().unwrap(), row.amount.unwrap()))
-                },
-            ),
+            project: project.and_then(|id| self.projects.get(id)).cloned(),
+            run: run.map(|id| self.runs.get(&id).cloned().unwrap_or_else(|| RunBook::new(id))),
+            hold,
+            closed: touches.subject.is_some_and(|subject| self.row_of(subject).is_some()),
+            claim: claim.and_then(|claim| self.claims.get(&claim)).cloned(),
             key,
+            ..Books::default()
+        })
+    }
+
+    fn account(&self) -> Result<Option<AccountRecord>, Self::Error> {
+        Ok(self.account.clone())
+    }
+
+    fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>, Self::Error> {
+        let row = self.row_of(id).filter(|row| matches!(row.journaled, Journaled::Adjustment(_)));
+        Ok(row.map(|row| (row.bucket.clone().unwrap(), row.amount.unwrap())))
+    }
+
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error> {
+        let mut tally = Tally::default();
+        for row in &self.journal {
+            let (of_key, of_project) = match &row.journaled {
+                Journaled::Receipt(receipt) => (&receipt.key, &receipt.project),
+                Journaled::Correction(correction) => (&correction.key, &correction.project),
+                _ => continue,
+            };
+            let is_asked = key.is_none_or(|key| key == of_key) && project.is_none_or(|project| project == of_project);
+            let (Some(bucket), Some(amount), true) = (&row.bucket, row.amount, is_asked) else { continue };
+            let spent = tally.spent.entry(bucket.clone()).or_insert_with(|| Spent {
+                day_start: Period::Day.start(now),
+                month_start: Period::Month.start(now),
+                ..Spent::default()
+            });
+            let add = |sum: &mut Money| *sum = sum.checked_sub(amount).unwrap();
+            add(&mut spent.total);
+            if row.at >= spent.day_start {
+                add(&mut spent.day);
+            }
+            if row.at >= spent.month_start {
+                add(&mut spent.month);
+            }
         }
+        for spent in tally.spent.values_mut() {
+            for sum in [&mut spent.total, &mut spent.day, &mut spent.month] {
+                *sum = (*sum).max(Money::ZERO);
+            }
+        }
+        Ok(tally)
+    }
+
+    fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error> {
+        Ok(self.orders.get(id).cloned())
+    }
+
+    fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
+        let is_corrected = self.row_of(&format!("{request}/correction")).is_some();
+        Ok(self.row_of(request.as_str()).filter(|_| !is_corrected).and_then(|row| match &row.journaled {
+            Journaled::Receipt(receipt) if receipt.error.as_ref().is_some_and(|error| error.code == "hold_expired") => {
+                Some(serde_json::from_value(serde_json::to_value(receipt).unwrap()).unwrap())
+            }
+            _ => None,
+        }))
+    }
+}
+
+impl Memory {
+    fn row_of(&self, subject: &str) -> Option<&Row> {
+        self.journal.iter().find(|row| row.journaled.subject().as_deref() == Some(subject))
     }
 
     pub fn apply(&mut self, events: Vec<Event>) {
@@ -86,8 +154,7 @@ impl Memory {
                 }
                 Event::Journaled(row) => {
                     if let Some(subject) = row.journaled.subject() {
-                        let is_new = self.journal.iter().all(|known| known.journaled.subject() != Some(subject));
-                        assert!(is_new, "a subject stands in the journal once");
+                        assert!(self.row_of(&subject).is_none(), "a subject stands in the journal once");
                     }
                     self.journal.push(*row);
                 }
@@ -100,6 +167,15 @@ impl Memory {
                 }
                 Event::KeyTallied(key, tally) => self.keys.get_mut(&key).unwrap().tally = tally,
                 Event::ProjectTallied(project, tally) => self.projects.get_mut(&project).unwrap().tally = tally,
+                Event::RunStored(run) => {
+                    self.runs.insert(run.id.clone(), *run);
+                }
+                Event::OrderStored(order) => {
+                    self.orders.insert(order.id.clone(), *order);
+                }
+                Event::Alerted(seq) => {
+                    assert!(self.alerts.insert(seq), "an alert is noted once");
+                }
                 Event::Claimed(claim) => {
                     self.claims.insert(claim.id.clone(), claim);
                 }
@@ -118,64 +194,34 @@ impl Memory {
     }
 
     /// Decides only: what a crash before the commit leaves behind.
-    pub fn decide(&self, command: Command, now: Timestamp) -> (Answer, Vec<Event>) {
-        let done = |events| (Answer::Done, events);
-        let or_refused = |decided: Result<Vec<Event>, _>| match decided {
-            Ok(events) => (Answer::Done, events),
-            Err(refusal) => (Answer::Refused(refusal), Vec::new()),
-        };
-        match command {
-            Command::Hold(request) => {
-                let claim = request.idempotency.as_ref().map(|(id, _)| id.as_str());
-                let books = self.books(Some(&request.facts.key), None, Some(request.facts.request.as_str()), claim);
-                let (answer, events) = account::hold(books, *request, now);
-                (Answer::Hold(answer), events)
-            }
-            Command::Settle(settlement) => {
-                let hold = self.holds.get(settlement.request.as_str());
-                let claim = hold.and_then(|hold| hold.claim.as_deref());
-                let books = self.books(hold.map(|hold| &hold.key), None, Some(settlement.request.as_str()), claim);
-                done(account::settle(books, *settlement, now))
-            }
-            Command::Checkpoint(extension) => {
-                done(account::checkpoint(&self.books(None, None, Some(extension.request.as_str()), None), *extension, now))
-            }
-            Command::RecordRefused(refused) => {
-                let (facts, outcome) = *refused;
-                let mut books = self.books(None, None, Some(facts.request.as_str()), None);
-                done(account::record_refused(&mut books, facts, outcome, now))
-            }
-            Command::Open(record) => or_refused(account::open_account(self.books(None, None, None, None), record, now)),
-            Command::PutProject(record) => {
-                or_refused(account::put_project(self.books(None, None, None, None), record, Default::default(), now))
-            }
-            Command::PutKey(record) => {
-                or_refused(account::put_key(self.books(Some(&record.id), Some(&record.project), None, None), *record, now))
-            }
-            Command::ChangeKey(key, change) => {
-                let tally = self.keys.get(&key).map(|key| key.tally.clone()).unwrap_or_default();
-                match account::change_key(self.books(Some(&key), None, None, None), change, tally, now) {
-                    Ok((record, events)) => (Answer::Key(Box::new(record)), events),
-                    Err(refusal) => (Answer::Refused(refusal), Vec::new()),
-                }
-            }
-            Command::Adjust(adjustment) => {
-                or_refused(account::adjust(self.books(None, None, Some(&adjustment.id), None), adjustment, now))
-            }
-            Command::Flush => done(Vec::new()),
-            Command::Read(query) => (self.read(&query), Vec::new()),
+    pub fn decide(&self, command: Command, now: Timestamp) -> Decided {
+        if let Command::Read(query) = &command {
+            return (self.read(query), Vec::new());
+        }
+        match account::decide(self, command, now) {
+            Ok(decided) => decided,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The books without anything in particular.
+    pub fn all_books(&self) -> Books {
+        match self.books(Touches::default()) {
+            Ok(books) => books,
+            Err(never) => match never {},
         }
     }
 
     fn read(&self, query: &Query) -> Answer {
         match query {
             Query::Overview => {
-                let books = self.books(None, None, None, None);
+                let books = self.all_books();
                 let view = |bucket: &BucketId| BalanceView {
                     bucket: bucket.clone(),
                     balance: books.balance(bucket),
                     held: books.held(bucket),
                     available: books.available(bucket),
+                    debt: books.debt(bucket),
                     open_holds: Vec::new(),
                 };
                 Answer::Overview(Box::new(Overview {
@@ -198,8 +244,14 @@ impl Memory {
     pub fn tick(&mut self, now: Timestamp) {
         let due: Vec<Hold> = self.holds.values().filter(|hold| hold.deadline <= now).cloned().collect();
         for hold in due {
-            let books = self.books(Some(&hold.key), None, Some(hold.request.as_str()), hold.claim.as_deref());
-            self.apply(account::expire(books, now));
+            let Ok(events) = account::end_hold(self, &hold, now);
+            self.apply(events);
+        }
+        let is_due = |order: &&Order| order.state == OrderState::Pending && order.expires_at.is_some_and(|end| end <= now);
+        let due: Vec<OrderId> = self.orders.values().filter(is_due).map(|order| order.id.clone()).collect();
+        for order in due {
+            let Ok(events) = account::end_order(self, &order, now);
+            self.apply(events);
         }
     }
 
@@ -212,7 +264,7 @@ impl Memory {
     }
 
     pub fn balance(&self, bucket: &str) -> Money {
-        self.books(None, None, None, None).balance(&BucketId::parse(bucket).unwrap())
+        self.all_books().balance(&BucketId::parse(bucket).unwrap())
     }
 
     pub fn granted(answer: &Answer) -> bool {
@@ -231,7 +283,7 @@ impl Memory {
             }
             assert_eq!(row.balances, sums, "a balance is the sum of its entries");
         }
-        let books = self.books(None, None, None, None);
+        let books = self.all_books();
         let buckets: BTreeSet<&BucketId> =
             books.head.balances.keys().chain(self.holds.values().map(|hold| &hold.bucket)).collect();
         for bucket in buckets {

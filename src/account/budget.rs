@@ -1,0 +1,301 @@
+//! Budgets: what a key, a project and a run may spend, and the announcement of how far they are.
+//!
+//! What always holds: spent, set aside and asked for together never pass a limit; each level of a budget is announced once
+//! in a period.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Books, Event, Held, Journaled};
+use super::tally::{Announced, Tally};
+use crate::id::BucketId;
+use crate::key::Budget;
+use crate::money::Money;
+use crate::refusal::{Code, Refusal};
+use crate::time::{Period, Timestamp};
+
+/// The levels at which a budget is announced, in percent.
+const LEVELS: [u8; 3] = [50, 80, 100];
+
+/// What has budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// An API key.
+    Key,
+    /// A project.
+    Project,
+    /// A run.
+    Run,
+}
+
+impl ScopeKind {
+    /// As in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Project => "project",
+            Self::Run => "run",
+        }
+    }
+}
+
+/// A budget reached a level. Sent to the operator's webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// The same for the same level of the same budget in the same period.
+    pub id: String,
+    /// Whose budget.
+    pub scope: ScopeKind,
+    /// Its id.
+    pub scope_id: String,
+    /// Which balance.
+    pub bucket: BucketId,
+    /// In which period.
+    pub period: Period,
+    /// What may be spent.
+    pub limit: Money,
+    /// What is spent.
+    pub spent: Money,
+    /// The level that was reached, in percent.
+    pub percent: u8,
+    /// Whether a request was refused because of it.
+    pub refused: bool,
+    /// When it starts again.
+    pub resets_at: Option<Timestamp>,
+}
+
+/// A key, a project or a run with its budgets and what it spent.
+struct Scope<'a> {
+    kind: ScopeKind,
+    id: &'a str,
+    budgets: &'a [Budget],
+    tally: &'a Tally,
+}
+
+impl Scope<'_> {
+    fn covers(&self, held: &Held) -> bool {
+        match self.kind {
+            ScopeKind::Key => held.key.as_str() == self.id,
+            ScopeKind::Project => held.project.as_str() == self.id,
+            ScopeKind::Run => held.run.as_ref().is_some_and(|run| run.as_str() == self.id),
+        }
+    }
+}
+
+fn scopes(books: &Books) -> Vec<Scope<'_>> {
+    let key = books.key.as_ref().map(|key| {
+        let record = &key.record;
+        Scope { kind: ScopeKind::Key, id: record.id.as_str(), budgets: &record.policy.budgets, tally: &key.tally }
+    });
+    let project = books.project.as_ref().map(|project| {
+        let record = &project.record;
+        Scope { kind: ScopeKind::Project, id: record.id.as_str(), budgets: &record.budgets, tally: &project.tally }
+    });
+    let run = books.run.as_ref().map(|run| {
+        let budgets = run.record.as_ref().map_or(&[][..], |record| &record.budgets);
+        Scope { kind: ScopeKind::Run, id: run.id.as_str(), budgets, tally: &run.tally }
+    });
+    [key, project, run].into_iter().flatten().collect()
+}
+
+/// What each budget on a bucket has spent and set aside.
+fn standings<'a>(
+    books: &'a Books,
+    bucket: &'a BucketId,
+    now: Timestamp,
+) -> impl Iterator<Item = (Scope<'a>, &'a Budget, Money, Money)> {
+    scopes(books).into_iter().flat_map(move |scope| {
+        let held = books.held_where(|held| held.bucket == *bucket && scope.covers(held));
+        scope
+            .budgets
+            .iter()
+            .filter(|budget| budget.bucket == *bucket)
+            .map(move |budget| {
+                let spent = scope.tally.spent(bucket, budget.period, now);
+                (Scope { ..scope }, budget, spent, held)
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+/// Whether every budget covers `amount` more.
+pub(super) fn over_budgets(books: &Books, bucket: &BucketId, amount: Money, now: Timestamp) -> Result<(), Refusal> {
+    for (scope, budget, spent, held) in standings(books, bucket, now) {
+        let after = spent.checked_add(held).and_then(|sum| sum.checked_add(amount));
+        if after.is_none_or(|after| after > budget.limit) {
+            return Err(over_budget(&scope, budget, (spent, held), amount, now));
+        }
+    }
+    Ok(())
+}
+
+/// What every budget still covers; none where nothing limits it.
+pub(super) fn room(books: &Books, bucket: &BucketId, now: Timestamp) -> Option<Money> {
+    let left = |(_, budget, spent, held): (Scope<'_>, &Budget, Money, Money)| {
+        let taken = spent.checked_add(held).unwrap_or(Money::MAX);
+        budget.limit.checked_sub(taken).unwrap_or_default().max(Money::ZERO)
+    };
+    standings(books, bucket, now).map(left).min()
+}
+
+fn over_budget(scope: &Scope<'_>, budget: &Budget, (spent, held): (Money, Money), amount: Money, now: Timestamp) -> Refusal {
+    let kind = scope.kind.as_str();
+    let message = format!(
+        "The budget of this {kind} on `{}` does not cover this request: {spent} of {} is spent, {held} is set aside, and the request may cost up to {amount}.",
+        budget.bucket, budget.limit
+    );
+    let resets_at = budget.period.end(now).map(|end| end.to_string());
+    let next_step = match &resets_at {
+        Some(end) => format!("Lower `max_tokens`, wait until {end}, or ask the owner to raise the budget."),
+        None if scope.kind == ScopeKind::Run => "Lower `max_tokens`, or go on in a new run.".to_owned(),
+        None => "Lower `max_tokens`, or ask the owner to raise the budget.".to_owned(),
+    };
+    let refusal = Refusal::new(Code::BudgetExceeded, message, next_step).limit(kind).fact("scope", kind);
+    refusal
+        .fact("scope_id", scope.id)
+        .fact("bucket", budget.bucket.as_str())
+        .fact("period", budget.period.as_str())
+        .fact("limit", budget.limit.to_string())
+        .fact("spent", spent.to_string())
+        .fact("held", held.to_string())
+        .fact("quote", amount.to_string())
+        .fact("resets_at", resets_at)
+}
+
+/// What a request used and cost, as its key, project and run count it.
+pub(super) struct Counted<'a> {
+    pub tokens: u64,
+    /// Below zero is given back.
+    pub charge: Option<(&'a BucketId, Money)>,
+    pub receipt: Option<&'a super::receipt::Receipt>,
+}
+
+/// Counts on key, project and run, and announces budgets that reach a level.
+pub(super) fn count(books: &mut Books, counted: &Counted<'_>, now: Timestamp) -> Vec<Event> {
+    let mut alerts = Vec::new();
+    let mut events = Vec::new();
+    if let Some(key) = &mut books.key {
+        let policy = &key.record.policy;
+        if !policy.budgets.is_empty() || policy.tpm.is_some() {
+            key.tally.count_usage(counted.tokens, counted.charge, now);
+            alerts.extend(reached((ScopeKind::Key, key.record.id.as_str()), &policy.budgets, &mut key.tally, now));
+            events.push(Event::KeyTallied(key.record.id.clone(), key.tally.clone()));
+        }
+    }
+    if let Some(project) = books.project.as_mut().filter(|project| !project.record.budgets.is_empty()) {
+        project.tally.count_usage(counted.tokens, counted.charge, now);
+        alerts.extend(reached(
+            (ScopeKind::Project, project.record.id.as_str()),
+            &project.record.budgets,
+            &mut project.tally,
+            now,
+        ));
+        events.push(Event::ProjectTallied(project.record.id.clone(), project.tally.clone()));
+    }
+    if let Some(run) = &mut books.run {
+        run.count(counted, now);
+        let budgets = run.record.as_ref().map_or(&[][..], |record| &record.budgets);
+        alerts.extend(reached((ScopeKind::Run, run.id.as_str()), budgets, &mut run.tally, now));
+        events.push(Event::RunStored(Box::new(run.clone())));
+    }
+    events.extend(announced(books, alerts, now));
+    events
+}
+
+/// Announces the budgets that refused a request, unless only an unusually large request was refused.
+pub(super) fn refused(books: &mut Books, bucket: &BucketId, amount: Money, now: Timestamp) -> Vec<Event> {
+    let is_over = |budget: &Budget, spent: Money, held: Money| {
+        let after = spent.checked_add(held).and_then(|sum| sum.checked_add(amount));
+        after.is_none_or(|after| after > budget.limit) && spent.checked_add(spent).is_none_or(|twice| twice >= budget.limit)
+    };
+    let over: Vec<(ScopeKind, Budget, Money)> = standings(books, bucket, now)
+        .filter(|(_, budget, spent, held)| is_over(budget, *spent, *held))
+        .map(|(scope, budget, spent, _)| (scope.kind, budget.clone(), spent))
+        .collect();
+    let (mut alerts, mut events) = (Vec::new(), Vec::new());
+    for (kind, budget, spent) in over {
+        let (id, tally) = match (kind, &mut books.key, &mut books.project, &mut books.run) {
+            (ScopeKind::Key, Some(key), _, _) => (key.record.id.as_str(), &mut key.tally),
+            (ScopeKind::Project, _, Some(project), _) => (project.record.id.as_str(), &mut project.tally),
+            (ScopeKind::Run, _, _, Some(run)) => (run.id.as_str(), &mut run.tally),
+            _ => continue,
+        };
+        let alert = Alert { refused: true, ..alert((kind, id), &budget, spent, 100, now) };
+        if is_news(tally, &budget, 100, now) {
+            alerts.push(alert);
+            events.push(match (kind, &books.key, &books.project, &books.run) {
+                (ScopeKind::Key, Some(key), _, _) => Event::KeyTallied(key.record.id.clone(), key.tally.clone()),
+                (ScopeKind::Project, _, Some(project), _) => {
+                    Event::ProjectTallied(project.record.id.clone(), project.tally.clone())
+                }
+                (_, _, _, Some(run)) => Event::RunStored(Box::new(run.clone())),
+                _ => continue,
+            });
+        }
+    }
+    events.extend(announced(books, alerts, now));
+    events
+}
+
+fn announced(books: &mut Books, alerts: Vec<Alert>, now: Timestamp) -> Vec<Event> {
+    let mut events = Vec::new();
+    for alert in alerts {
+        // Without a change of balance this cannot fail.
+        events.extend(books.append(now, Journaled::Alert(Box::new(alert)), None));
+        events.push(Event::Alerted(books.head.seq));
+    }
+    events
+}
+
+/// The levels that a scope's budgets have reached since they were last announced; of each the highest.
+fn reached(scope: (ScopeKind, &str), budgets: &[Budget], tally: &mut Tally, now: Timestamp) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for budget in budgets {
+        let spent = tally.spent(&budget.bucket, budget.period, now);
+        let part = |percent: &&u8| {
+            let (spent, limit) = (i128::from(spent.nanos()), i128::from(budget.limit.nanos()));
+            limit > 0 && spent.saturating_mul(100) >= limit.saturating_mul(i128::from(**percent))
+        };
+        let Some(percent) = LEVELS.iter().filter(part).max().copied() else { continue };
+        if is_news(tally, budget, percent, now) {
+            alerts.push(alert(scope, budget, spent, percent, now));
+        }
+    }
+    alerts
+}
+
+fn alert((scope, id): (ScopeKind, &str), budget: &Budget, spent: Money, percent: u8, now: Timestamp) -> Alert {
+    let start = budget.period.start(now).millis().max(0);
+    Alert {
+        id: format!(
+            "alert-{}-{id}-{}-{}-{start}-{}-{percent}",
+            scope.as_str(),
+            budget.bucket,
+            budget.period.as_str(),
+            budget.limit
+        ),
+        scope,
+        scope_id: id.to_owned(),
+        bucket: budget.bucket.clone(),
+        period: budget.period,
+        limit: budget.limit,
+        spent,
+        percent,
+        refused: false,
+        resets_at: budget.period.end(now),
+    }
+}
+
+/// Whether this level was not announced yet in this period; from now on it was.
+fn is_news(tally: &mut Tally, budget: &Budget, percent: u8, now: Timestamp) -> bool {
+    let start = budget.period.start(now);
+    let is_same = |known: &Announced| {
+        known.bucket == budget.bucket && known.period == budget.period && known.limit == budget.limit && known.start == start
+    };
+    if tally.announced.iter().any(|known| is_same(known) && known.percent >= percent) {
+        return false;
+    }
+    tally.announced.retain(|known| known.bucket != budget.bucket || known.period != budget.period);
+    tally.announced.push(Announced { bucket: budget.bucket.clone(), period: budget.period, start, limit: budget.limit, percent });
+    true
+}

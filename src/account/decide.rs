@@ -1,0 +1,164 @@
+//! From a command to a decision: loads what the command touches and asks the part of the state machine that knows.
+
+use super::books::{Books, Event};
+use super::command::{Answer, Command};
+use super::hold::{Hold, hold};
+use super::late::Expired;
+use super::manage::{AccountRecord, adjust, change_key, open_account, put_key, put_project, require_open};
+use super::order::{Order, expire_order, opened, pay, place, review};
+use super::refund::{redeem, refund};
+use super::run::open_run;
+use super::settle::{checkpoint, expire, record_refused, settle};
+use super::tally::Tally;
+use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
+use crate::money::Money;
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+
+/// What a command is about; the rows that it touches are found by it. Key, run and claim of an open hold are found by it.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs)]
+pub struct Touches<'a> {
+    pub key: Option<&'a KeyId>,
+    pub project: Option<&'a ProjectId>,
+    pub run: Option<&'a RunId>,
+    /// The subject of a journal row: a request, an adjustment, a refund, a code.
+    pub subject: Option<&'a str>,
+    pub claim: Option<&'a str>,
+}
+
+/// Where an account's rows are.
+pub trait Shelf {
+    /// Why rows could not be loaded.
+    type Error;
+    /// What a decision depends on. A run that is named but not known yet is an empty one.
+    fn books(&self, touches: Touches<'_>) -> Result<Books, Self::Error>;
+    /// The account; none before it is opened.
+    fn account(&self) -> Result<Option<AccountRecord>, Self::Error>;
+    /// The adjustment of this id, if it was made.
+    fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>, Self::Error>;
+    /// What a key, or the keys of a project, spent so far, from the journal; for budgets that are new.
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error>;
+    /// One order.
+    fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error>;
+    /// How a request ended whose hold expired, if nothing corrected that since.
+    fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error>;
+}
+
+/// An answer, and what changes with it.
+pub type Decided = (Answer, Vec<Event>);
+
+fn done(events: Vec<Event>) -> Decided {
+    (Answer::Done, events)
+}
+
+fn or_refused(decided: Result<Vec<Event>, Refusal>) -> Decided {
+    match decided {
+        Ok(events) => done(events),
+        Err(refusal) => (Answer::Refused(refusal), Vec::new()),
+    }
+}
+
+fn order_or_refused(decided: Result<(Order, Vec<Event>), Refusal>) -> Decided {
+    match decided {
+        Ok((order, events)) => (Answer::Order(Box::new(order)), events),
+        Err(refusal) => (Answer::Refused(refusal), Vec::new()),
+    }
+}
+
+/// Decides on a command. Its events are to be applied in one transaction with the loading, all or none.
+pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<Decided, S::Error> {
+    let of_subject = |subject: &str| shelf.books(Touches { subject: Some(subject), ..Touches::default() });
+    let of_order = |id: &OrderId| Ok(Books { order: shelf.order(id)?, ..shelf.books(Touches::default())? });
+    Ok(match command {
+        Command::Hold(request) => {
+            let touches = Touches {
+                key: Some(&request.facts.key),
+                run: request.facts.run.as_ref(),
+                subject: Some(request.facts.request.as_str()),
+                claim: request.idempotency.as_ref().map(|(id, _)| id.as_str()),
+                ..Touches::default()
+            };
+            let (answer, events) = hold(shelf.books(touches)?, *request, now);
+            (Answer::Hold(answer), events)
+        }
+        Command::Settle(settlement) => {
+            let books = of_subject(settlement.request.as_str())?;
+            let expired = if books.hold.is_none() && books.closed { shelf.expired(&settlement.request)? } else { None };
+            let books = match &expired {
+                // What a late settlement touches is found by the receipt.
+                Some(expired) => shelf.books(Touches {
+                    key: Some(&expired.key),
+                    run: expired.run.as_ref(),
+                    subject: Some(settlement.request.as_str()),
+                    ..Touches::default()
+                })?,
+                None => books,
+            };
+            done(settle(Books { expired, ..books }, *settlement, now))
+        }
+        Command::Checkpoint(extension) => {
+            let books = of_subject(extension.request.as_str())?;
+            done(checkpoint(&books, *extension, now))
+        }
+        Command::RecordRefused(refused) => {
+            let (facts, outcome) = *refused;
+            let touches = Touches { run: facts.run.as_ref(), subject: Some(facts.request.as_str()), ..Touches::default() };
+            let mut books = shelf.books(touches)?;
+            done(record_refused(&mut books, facts, outcome, now))
+        }
+        Command::Open(record) => {
+            let books = Books { account: shelf.account()?, ..shelf.books(Touches::default())? };
+            or_refused(open_account(books, record, now))
+        }
+        Command::PutProject(record) => {
+            let tally = shelf.spent(None, Some(&record.id), now)?;
+            or_refused(put_project(shelf.books(Touches::default())?, record, tally, now))
+        }
+        Command::PutKey(record) => {
+            let touches = Touches { key: Some(&record.id), project: Some(&record.project), ..Touches::default() };
+            or_refused(put_key(shelf.books(touches)?, *record, now))
+        }
+        Command::ChangeKey(key, change) => {
+            let tally = shelf.spent(Some(&key), None, now)?;
+            match change_key(shelf.books(Touches { key: Some(&key), ..Touches::default() })?, change, tally, now) {
+                Ok((record, events)) => (Answer::Key(Box::new(record)), events),
+                Err(refusal) => (Answer::Refused(refusal), Vec::new()),
+            }
+        }
+        Command::Adjust(adjustment) => {
+            let books = Books { adjusted: shelf.adjusted(&adjustment.id)?, ..shelf.books(Touches::default())? };
+            or_refused(adjust(books, adjustment, now))
+        }
+        Command::OpenRun(record) => {
+            or_refused(open_run(shelf.books(Touches { run: Some(&record.id), ..Touches::default() })?, record, now))
+        }
+        Command::Place(order) => {
+            let books = of_order(&order.id)?;
+            order_or_refused(require_open(&books).and_then(|()| place(books, *order, now)))
+        }
+        Command::Opened(id, answer) => order_or_refused(opened(of_order(&id)?, answer, now)),
+        Command::Pay(event) => order_or_refused(pay(of_order(&event.order)?, *event, now)),
+        Command::Review(id, verdict) => order_or_refused(review(of_order(&id)?, verdict, now)),
+        Command::Refund(request) => {
+            let books = Books { order: shelf.order(&request.order)?, ..of_subject(&request.id)? };
+            order_or_refused(refund(books, request, now))
+        }
+        Command::Redeem(redemption, bucket, amount) => {
+            let books = of_subject(&redemption.subject())?;
+            or_refused(require_open(&books).and_then(|()| redeem(books, (redemption, bucket, amount), now)))
+        }
+        Command::Flush | Command::Read(_) => done(Vec::new()),
+    })
+}
+
+/// Ends a hold if its deadline has passed.
+pub fn end_hold<S: Shelf>(shelf: &S, due: &Hold, now: Timestamp) -> Result<Vec<Event>, S::Error> {
+    let touches = Touches { key: Some(&due.key), subject: Some(due.request.as_str()), ..Touches::default() };
+    Ok(expire(shelf.books(touches)?, now))
+}
+
+/// Ends a pending order if its time is over.
+pub fn end_order<S: Shelf>(shelf: &S, id: &OrderId, now: Timestamp) -> Result<Vec<Event>, S::Error> {
+    Ok(expire_order(Books { order: shelf.order(id)?, ..shelf.books(Touches::default())? }, now))
+}

@@ -1,0 +1,120 @@
+//! Late settlements: one that comes after its hold expired corrects what the expiry charged.
+//!
+//! What always holds: a request is corrected at most once; its charge never passes what was held, what the account has, and
+//! what its budgets still cover; what is beyond is in review.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Books, Event, Journaled};
+use super::budget::{self, Counted};
+use super::receipt::Status;
+use super::settle::{Charge, Settlement, charge_of};
+use crate::catalog::RouteKind;
+use crate::id::{BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
+use crate::money::Money;
+use crate::time::Timestamp;
+use crate::usage::{Usage, UsageSource};
+
+/// How a request ended whose hold expired; from its receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Expired {
+    pub id: RequestId,
+    pub key: KeyId,
+    pub key_label: String,
+    pub project: ProjectId,
+    pub run: Option<RunId>,
+    pub bucket: BucketId,
+    /// What was set aside.
+    pub hold: Money,
+    /// What the expiry charged.
+    pub charge: Money,
+    /// The tokens that it counted.
+    pub usage: Usage,
+}
+
+/// What a late settlement changed. It stands beside the receipt, which stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The request.
+    pub id: RequestId,
+    /// By which key.
+    pub key: KeyId,
+    /// What people call that key.
+    pub key_label: String,
+    /// For which project.
+    pub project: ProjectId,
+    /// The task that it was a part of.
+    pub run: Option<RunId>,
+    /// How the request ended in truth.
+    pub status: Status,
+    /// The model that answered.
+    pub model: Option<ModelName>,
+    /// The model that answered, by its id upstream.
+    pub upstream_model: Option<String>,
+    /// Over which route.
+    pub route: Option<RouteKind>,
+    /// On which channel.
+    pub channel: Option<ChannelId>,
+    /// Which balance.
+    pub bucket: BucketId,
+    /// Tokens by class.
+    pub usage: Usage,
+    /// How they are known.
+    pub usage_source: UsageSource,
+    /// The rule that the charge follows now.
+    pub charge_policy: String,
+    /// What the expiry charged.
+    pub charge_before: Money,
+    /// What the request costs in the end.
+    pub charge_after: Money,
+    /// What was used beyond that; not charged, and to be looked at by the operator.
+    pub in_review: Option<Money>,
+    /// Why the model stopped.
+    pub finish_reason: Option<String>,
+    /// From arrival to the end, in milliseconds.
+    pub latency_ms: u64,
+    /// Why there is a correction; one sentence.
+    pub reason: String,
+}
+
+/// Corrects what an expiry charged.
+pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlement, now: Timestamp) -> Vec<Event> {
+    let outcome = settlement.outcome;
+    let Charge { full, charge: target, policy } = charge_of(&outcome, &expired.bucket, expired.hold);
+    let more = target.checked_sub(expired.charge).unwrap_or_default();
+    // What is charged in addition was held once, but is not any more: others may have used it since.
+    let covered = books.available(&expired.bucket).min(budget::room(books, &expired.bucket, now).unwrap_or(Money::MAX));
+    let change = more.min(covered.max(Money::ZERO));
+    let after = expired.charge.checked_add(change).unwrap_or(expired.charge);
+    let tokens = outcome.usage.total().saturating_sub(expired.usage.total());
+    let served = outcome.served;
+    let correction = Correction {
+        id: expired.id,
+        key: expired.key,
+        key_label: expired.key_label,
+        project: expired.project,
+        run: expired.run,
+        status: outcome.status,
+        model: served.as_ref().map(|served| served.model.clone()),
+        upstream_model: served.as_ref().map(|served| served.upstream_model.clone()),
+        route: served.as_ref().map(|served| served.route),
+        channel: served.map(|served| served.channel),
+        bucket: expired.bucket.clone(),
+        usage: outcome.usage,
+        usage_source: outcome.usage_source,
+        charge_policy: policy.rule.to_owned(),
+        charge_before: expired.charge,
+        charge_after: after,
+        in_review: full.checked_sub(after).filter(|over| over.is_positive()),
+        finish_reason: outcome.finish_reason,
+        latency_ms: outcome.latency_ms,
+        reason: "The settlement arrived after the hold had expired.".to_owned(),
+    };
+    let moved = (change != Money::ZERO).then(|| (&expired.bucket, change.negated()));
+    let mut events: Vec<Event> = books.append(now, Journaled::Correction(Box::new(correction)), moved).into_iter().collect();
+    let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
+    events.extend(budget::count(books, &Counted { tokens, charge, receipt: None }, now));
+    events.extend(books.collect(&expired.bucket, now));
+    events
+}

@@ -1,0 +1,142 @@
+//! Runs: requests that share a run id, summed as they end, with a budget if one was opened with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Books, Event, Journaled};
+use super::budget::Counted;
+use super::receipt::{Receipt, Status};
+use super::tally::Tally;
+use crate::catalog::RouteKind;
+use crate::id::{AccountId, BucketId, KeyId, RunId};
+use crate::key::Budget;
+use crate::money::Money;
+use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
+use crate::usage::Usage;
+
+/// A run has at most so many lines; what comes later is summed under the model `other`.
+const MOST_LINES: usize = 100;
+
+/// A run that was opened, rather than only named by its requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// Whose.
+    pub account: AccountId,
+    /// The key that opened it.
+    pub key: KeyId,
+    /// What people call it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What it may spend.
+    pub budgets: Vec<Budget>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+}
+
+/// A run and what its requests came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunBook {
+    /// Its id.
+    pub id: RunId,
+    /// How it was opened, if it was.
+    pub record: Option<RunRecord>,
+    /// What it spent.
+    pub tally: Tally,
+    /// Its requests, by model, route, bucket and status.
+    pub lines: Vec<RunLine>,
+}
+
+/// The requests of a run with the same model, route, bucket and status, summed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLine {
+    /// The public name; as it was asked for where nobody answered.
+    pub model: String,
+    /// Over which route; none where nobody answered.
+    pub route: Option<RouteKind>,
+    /// Which balance paid, or would have.
+    pub bucket: Option<BucketId>,
+    /// How they ended.
+    pub status: Status,
+    /// How many.
+    pub requests: u64,
+    /// Further attempts on the same channel.
+    pub retries: u64,
+    /// Further attempts on another channel.
+    pub fallbacks: u64,
+    /// Tokens by class.
+    pub usage: Usage,
+    /// What they cost.
+    pub charge: Money,
+    /// When the last one ended.
+    pub last_at: Timestamp,
+}
+
+impl RunBook {
+    /// A run that nothing is known of yet.
+    pub const fn new(id: RunId) -> Self {
+        Self { id, record: None, tally: Tally::none(), lines: Vec::new() }
+    }
+
+    /// Counts a request, or the correction of one.
+    pub(super) fn count(&mut self, counted: &Counted<'_>, now: Timestamp) {
+        self.tally.count_usage(counted.tokens, counted.charge, now);
+        if let Some(receipt) = counted.receipt {
+            self.add(receipt, now);
+        } else if let Some((bucket, amount)) = counted.charge {
+            // A correction belongs to the line that the expired request was counted on.
+            let is_expired = |line: &&mut RunLine| line.status == Status::Aborted && line.bucket.as_ref() == Some(bucket);
+            if let Some(line) = self.lines.iter_mut().rev().find(is_expired) {
+                line.charge = line.charge.checked_add(amount).unwrap_or(Money::MAX);
+            }
+        }
+    }
+
+    fn add(&mut self, receipt: &Receipt, now: Timestamp) {
+        let named = receipt.model.as_ref().map_or(receipt.requested_model.as_str(), |model| model.as_str());
+        let is_line = |line: &RunLine, model: &str| {
+            line.model == model && line.route == receipt.route && line.bucket == receipt.bucket && line.status == receipt.status
+        };
+        let is_known = self.lines.iter().any(|line| is_line(line, named));
+        let model = if is_known || self.lines.len() < MOST_LINES { named } else { "other" };
+        if !self.lines.iter().any(|line| is_line(line, model)) {
+            self.lines.push(RunLine {
+                model: model.to_owned(),
+                route: receipt.route,
+                bucket: receipt.bucket.clone(),
+                status: receipt.status,
+                requests: 0,
+                retries: 0,
+                fallbacks: 0,
+                usage: Usage::default(),
+                charge: Money::ZERO,
+                last_at: now,
+            });
+        }
+        if let Some(line) = self.lines.iter_mut().find(|line| is_line(line, model)) {
+            line.requests = line.requests.saturating_add(1);
+            line.retries = line.retries.saturating_add(u64::from(receipt.retries));
+            line.fallbacks = line.fallbacks.saturating_add(u64::from(receipt.fallbacks));
+            line.usage = line.usage.plus(&receipt.usage);
+            line.charge = line.charge.checked_add(receipt.charge).unwrap_or(Money::MAX);
+            line.last_at = now;
+        }
+    }
+}
+
+/// Opens a run. The same once more changes nothing; another one with the same id is refused. A run that requests have
+/// already named can be opened too; what they spent counts.
+pub fn open_run(mut books: Books, record: RunRecord, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let book = books.run.take().unwrap_or_else(|| RunBook::new(record.id.clone()));
+    if let Some(known) = &book.record {
+        let is_same = (&known.budgets, &known.name, &known.key) == (&record.budgets, &record.name, &record.key);
+        let message = format!("There is already a run `{}` with other budgets, another name, or of another key.", record.id);
+        let refusal = Refusal::new(Code::Conflict, message, "Choose another id, or leave it out.").param("id");
+        return if is_same { Ok(Vec::new()) } else { Err(refusal) };
+    }
+    let mut events = vec![Event::RunStored(Box::new(RunBook { record: Some(record.clone()), ..book }))];
+    // Without a change of balance this cannot fail.
+    events.extend(books.append(now, Journaled::Run(record), None));
+    Ok(events)
+}

@@ -1,0 +1,172 @@
+//! Administration of money: orders in review, refunds, redeem codes.
+
+use std::future::Future;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::topups::{code_hash, said};
+use super::{Request, admin, lists, ok, with_status};
+use crate::account::{Command, IfUsed, RefundRequest, Verdict};
+use crate::id::{AccountId, BucketId, CodeId, OrderId, sha256_hex};
+use crate::money::Money;
+use crate::ports::{NewCode, Records};
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Reply, unavailable};
+use crate::time::Timestamp;
+
+const MOST_CODES: u32 = 500;
+/// Letters and digits that are not taken for each other.
+const ALPHABET: [u8; 32] = *b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Review {
+    amount: Option<Money>,
+    reason: String,
+    author: Option<String>,
+}
+
+/// Approves or rejects an order.
+pub async fn review<P: Records>(
+    ports: &P,
+    account: &AccountId,
+    (order, is_approved): (&str, bool),
+    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+) -> Result<Reply, Refusal> {
+    let Review { amount, reason, author } = admin::read(body).await?;
+    let verdict = Verdict { is_approved, amount, reason: admin::name("reason", reason)?, author: admin::author(author)? };
+    let order = said(ports, account, Command::Review(order_id(order)?, verdict)).await?;
+    admin::flush(ports, account).await;
+    ok(&order)
+}
+
+fn order_id(text: &str) -> Result<OrderId, Refusal> {
+    OrderId::parse(text).ok_or_else(|| Refusal::invalid("id", "The order's id has characters that no id has."))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewRefund {
+    amount: Money,
+    reason: String,
+    author: Option<String>,
+    #[serde(default)]
+    if_used: IfUsed,
+}
+
+/// Books that a payment was given back.
+pub async fn refund<P: Records>(
+    ports: &P,
+    account: &AccountId,
+    (order, idempotency): (&str, Option<&str>),
+    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+) -> Result<Reply, Refusal> {
+    let NewRefund { amount, reason, author, if_used } = admin::read(body).await?;
+    let id = idempotency.map_or_else(
+        || format!("refund-{:032x}", ports.random()),
+        |text| format!("refund-key-{}", sha256_hex(&[order.as_bytes(), b"\n", text.as_bytes()])),
+    );
+    let (order, reason, author) = (order_id(order)?, admin::name("reason", reason)?, admin::author(author)?);
+    let order = said(ports, account, Command::Refund(RefundRequest { id, order, amount, if_used, reason, author })).await?;
+    admin::flush(ports, account).await;
+    with_status(201, &order)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCodes {
+    bucket: BucketId,
+    amount: Money,
+    #[serde(default)]
+    count: Option<u32>,
+    expires_at: Timestamp,
+    reason: String,
+    author: Option<String>,
+}
+
+/// Makes redeem codes; they are answered this once, and stored as hashes.
+pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<Reply, Refusal> {
+    let new: NewCodes = admin::read(body).await?;
+    admin::check_buckets(ports, [&new.bucket].into_iter()).await?;
+    let (count, now) = (new.count.unwrap_or(1), ports.now());
+    if !(1..=MOST_CODES).contains(&count) {
+        return Err(Refusal::invalid("count", format!("`count` must be a whole number from 1 to {MOST_CODES}.")));
+    }
+    if !new.amount.is_positive() {
+        return Err(Refusal::invalid("amount", "`amount` must be above nothing."));
+    }
+    if new.expires_at <= now {
+        return Err(Refusal::invalid("expires_at", "`expires_at` must be in the future."));
+    }
+    let (reason, author) = (admin::name("reason", new.reason)?, admin::author(new.author)?);
+    let (mut made, mut shown) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let code = code(ports.random());
+        let hash = code_hash(&code).ok_or_else(|| Refusal::unavailable("a code that is too short"))?;
+        let id = CodeId::new(now, ports.random());
+        shown.push(json!({"id": id, "code": code}));
+        made.push(NewCode { hash, id });
+    }
+    let common = json!({
+        "bucket": new.bucket, "amount": new.amount, "reason": reason, "author": author,
+        "created_at": now.millis(), "expires_at": new.expires_at.millis(),
+    });
+    ports.put_codes(&made, &common).await.map_err(unavailable)?;
+    with_status(
+        201,
+        &json!({"bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author, "data": shown}),
+    )
+}
+
+/// Four groups of five: a hundred bits.
+fn code(random: u128) -> String {
+    let letter = |index: u32| {
+        let place = usize::try_from((random >> index.saturating_mul(5)) & 31).unwrap_or(0);
+        ALPHABET.get(place).copied().map_or('2', char::from)
+    };
+    let mut code = String::new();
+    for index in 0..20 {
+        if index > 0 && index % 5 == 0 {
+            code.push('-');
+        }
+        code.push(letter(index));
+    }
+    code
+}
+
+/// Codes, newest first, without what would redeem them.
+pub async fn list_codes<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
+    let (limit, after) = lists::page(request)?;
+    let rows = ports.codes(after.as_deref(), limit).await.map_err(unavailable)?;
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let next = rows.last().filter(|_| is_full).and_then(|row| row.get("id")).cloned();
+    let moments = |mut row: Value| {
+        if let Some(fields) = row.as_object_mut() {
+            for (name, value) in fields.iter_mut().filter(|(name, value)| name.ends_with("_at") && value.is_i64()) {
+                let _ = name;
+                *value = json!(Timestamp::from_millis(value.as_i64().unwrap_or(0)));
+            }
+        }
+        row
+    };
+    ok(&json!({"data": rows.into_iter().map(moments).collect::<Vec<_>>(), "next": next}))
+}
+
+/// Ends a code that nobody has taken yet.
+pub async fn revoke_code<P: Records>(ports: &P, id: &str) -> Result<Reply, Refusal> {
+    if ports.revoke_code(id).await.map_err(unavailable)? {
+        return ok(&json!({"id": id, "revoked": true}));
+    }
+    Err(Refusal::new(Code::NotFound, "There is no such code that could still be redeemed.", "List the codes."))
+}
+
+/// Orders of all accounts in one state, newest first.
+pub async fn orders<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
+    let (limit, after) = lists::page(request)?;
+    let state = request.param("state").unwrap_or("in_review");
+    let data = ports.orders(state, after.as_deref(), limit).await.map_err(unavailable)?;
+    let is_full = u32::try_from(data.len()).is_ok_and(|count| count >= limit);
+    let next = data.last().filter(|_| is_full).and_then(|order| order.get("id")).cloned();
+    ok(&json!({"data": data, "next": next}))
+}

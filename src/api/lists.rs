@@ -1,0 +1,150 @@
+//! Lists of journal rows, for the holder of a key and for the operator: pages of JSON, and whole lists as CSV or JSONL.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::stream::unfold;
+use serde_json::{Value, json};
+
+use super::{Request, ok};
+use crate::account::{Filter, Listed};
+use crate::export::{self, Format};
+use crate::money::Money;
+use crate::refusal::Refusal;
+use crate::relay::{Reply, ReplyBody};
+use crate::time::Timestamp;
+
+const DEFAULT_LIMIT: u32 = 20;
+const MOST_ROWS: u32 = 100;
+
+/// A part of a list: its rows, and what comes after them.
+pub type Part = (Vec<Value>, Option<String>);
+
+/// Loads a part of a list: behind a cursor, so many rows.
+pub type Load = Box<dyn Fn(Option<String>, u32) -> Pin<Box<dyn Future<Output = Result<Part, Refusal>>>>>;
+
+/// Answers a list of receipts or entries as it was asked for.
+pub async fn answer<B>(request: &Request<B>, listed: Listed, load: Load) -> Result<Reply, Refusal> {
+    let format = Format::choose(request.param("format"), request.accept.as_deref())
+        .map_err(|unknown| Refusal::invalid("format", format!("`format` {unknown}.")))?;
+    let Some(format) = format else {
+        let (limit, after) = page(request)?;
+        let (rows, next) = load(after, limit).await?;
+        let view = if listed == Listed::Receipts { receipt } else { entry };
+        return ok(&json!({"data": rows.into_iter().map(view).collect::<Vec<_>>(), "next": next}));
+    };
+    let name = if listed == Listed::Receipts { "receipts" } else { "ledger" };
+    whole(format, name, request.param("after").map(ToOwned::to_owned), load).await
+}
+
+/// A list of any length, a part at a time: what is not read is not loaded.
+async fn whole(format: Format, name: &str, after: Option<String>, load: Load) -> Result<Reply, Refusal> {
+    // What goes wrong at the start is still an error with a status.
+    let first = load(after, MOST_ROWS).await?;
+    let stream = unfold(Some((export::head(format), first, load)), move |state| async move {
+        let (head, (rows, next), load) = state?;
+        let mut text: Vec<u8> = head;
+        text.extend(export::rows(format, &rows));
+        let Some(next) = next else { return Some((Ok(text), None)) };
+        match load(Some(next), MOST_ROWS).await {
+            Ok(part) => Some((Ok(text), Some((Vec::new(), part, load)))),
+            // The connection breaks, so that nobody takes a part for the whole.
+            Err(refusal) => Some((Err(refusal.message), None)),
+        }
+    });
+    Ok(Reply {
+        status: 200,
+        headers: vec![
+            ("content-type", format.content_type().to_owned()),
+            ("content-disposition", format!("attachment; filename=\"{name}.{}\"", format.extension())),
+            ("cache-control", "no-store".to_owned()),
+        ],
+        body: ReplyBody::Stream(Box::pin(stream)),
+        replay_of: None,
+    })
+}
+
+/// Reads `limit` and `after`.
+pub fn page<B>(request: &Request<B>) -> Result<(u32, Option<String>), Refusal> {
+    let limit = match request.param("limit") {
+        None => DEFAULT_LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MOST_ROWS).contains(limit))
+            .ok_or_else(|| Refusal::invalid("limit", format!("`limit` must be a whole number from 1 to {MOST_ROWS}.")))?,
+    };
+    Ok((limit, request.param("after").map(ToOwned::to_owned)))
+}
+
+/// What was asked for of the journal.
+pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<Filter, Refusal> {
+    let text = |name: &str| request.param(name).map(ToOwned::to_owned);
+    Ok(Filter {
+        listed,
+        key: text("key"),
+        project: text("project"),
+        model: text("model"),
+        route: text("route"),
+        bucket: text("bucket"),
+        status: text("status"),
+        run: text("run"),
+        kind: text("kind").map(|kind| if kind == "charge" { "receipt".to_owned() } else { kind }),
+        since: moment(request, "since")?,
+        until: moment(request, "until")?,
+    })
+}
+
+fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refusal> {
+    let wrong = || Refusal::invalid(name, format!("`{name}` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z."));
+    request.param(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
+}
+
+/// The receipt in a journal row.
+pub fn receipt(mut row: Value) -> Value {
+    row.get_mut("doc").map(Value::take).unwrap_or_default()
+}
+
+/// A journal row as a ledger entry.
+pub fn entry(row: Value) -> Value {
+    let field = |name: &str| row.get(name).cloned().unwrap_or_default();
+    let doc = |name: &str| row.get("doc").and_then(|doc| doc.get(name)).cloned().unwrap_or_default();
+    let integer = |name: &str| row.get(name).and_then(Value::as_i64);
+    let is_of = |kinds: &[&str]| row.get("kind").and_then(Value::as_str).is_some_and(|kind| kinds.contains(&kind));
+    let of_bucket = |name: &str| {
+        let bucket = row.get("bucket").and_then(Value::as_str).unwrap_or_default();
+        row.get(name).and_then(|amounts| amounts.get(bucket)).cloned().unwrap_or_default()
+    };
+    let reason = Some(doc("reason")).filter(|reason| !reason.is_null()).unwrap_or_else(|| doc("why"));
+    let order = if is_of(&["top_up", "refund"]) { doc("order") } else { Value::Null };
+    let mut entry = json!({
+        "id": format!("entry-{}", integer("seq").unwrap_or(0)),
+        "seq": field("seq"),
+        "at": Timestamp::from_millis(integer("at").unwrap_or(0)),
+        "kind": if is_of(&["receipt"]) { "charge".into() } else { field("kind") },
+        "bucket": field("bucket"),
+        "amount": integer("amount").and_then(|nanos| Money::from_nanos(nanos).ok()),
+        "balance_after": of_bucket("balances"),
+        "request": if is_of(&["receipt", "correction"]) { doc("id") } else { Value::Null },
+        "key": doc("key"),
+        "model": doc("model"),
+        "route": doc("route"),
+        "run": doc("run"),
+        "order": order,
+        "reason": reason,
+        "author": doc("author"),
+    });
+    if let Some(fields) = entry.as_object_mut() {
+        if let Some(account) = row.get("account") {
+            fields.insert("account".to_owned(), account.clone());
+        }
+        let debt = of_bucket("debts");
+        if !debt.is_null() {
+            fields.insert("debt_after".to_owned(), debt);
+        }
+        if is_of(&["refund"]) {
+            fields.insert("refund".to_owned(), field("doc"));
+        }
+    }
+    entry
+}

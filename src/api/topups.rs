@@ -1,0 +1,238 @@
+//! Top-ups, for the holder of a key: orders and redeem codes. And the messages of payment providers.
+
+use std::future::Future;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Request, admin, lists, ok, owner, with_status};
+use crate::account::{Answer, Command, Opened, Order, OrderState, PaymentEvent, Provider, Query, Redemption};
+use crate::id::{AccountId, BucketId, OrderId, sha256_hex};
+use crate::key::KeyRecord;
+use crate::money::Money;
+use crate::payment::{Message, PaymentProvider, Stripe};
+use crate::ports::{CodeTaken, Records};
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Reply, unavailable};
+
+/// How long a pending order lives, in milliseconds. Stripe's pages live for half an hour at least.
+const ORDER_MS: i64 = 35 * 60 * 1000;
+const LONGEST_CODE: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewOrder {
+    bucket: BucketId,
+    amount: Money,
+    #[serde(default)]
+    provider: Option<Provider>,
+    /// What stands on the transfer.
+    #[serde(default)]
+    reference: Option<String>,
+}
+
+/// Answers `POST /v1/topups`.
+pub async fn order<P: Records>(
+    ports: &P,
+    caller: &KeyRecord,
+    (idempotency, origin): (Option<&str>, &str),
+    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+) -> Result<Reply, Refusal> {
+    let new: NewOrder = admin::read(body).await?;
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    admin::check_buckets(ports, [&new.bucket].into_iter()).await?;
+    let currency = catalog.buckets.get(&new.bucket).map(|bucket| bucket.currency.to_ascii_uppercase()).unwrap_or_default();
+    if !new.amount.is_positive() {
+        return Err(Refusal::invalid("amount", "`amount` must be above nothing."));
+    }
+    let stripe_key = ports.setting("STRIPE_SECRET_KEY");
+    let provider = new.provider.unwrap_or(if stripe_key.is_some() { Provider::Stripe } else { Provider::Manual });
+    if provider == Provider::Stripe && stripe_key.is_none() {
+        let message = "This gateway takes no card payments.";
+        let next_step = "Send `\"provider\": \"manual\"` and pay by transfer, or ask the operator.";
+        return Err(Refusal::new(Code::InvalidRequest, message, next_step).param("provider"));
+    }
+    let (now, is_manual) = (ports.now(), provider == Provider::Manual);
+    // The caller's own key makes the same order of the same request.
+    let id = idempotency.map_or_else(
+        || Some(OrderId::new(now, ports.random())),
+        |text| {
+            OrderId::parse(&format!("order-{}", sha256_hex(&[caller.id.as_str().as_bytes(), b"\n", text.as_bytes()]).get(..40)?))
+        },
+    );
+    let order = Order {
+        id: id.ok_or_else(|| Refusal::unavailable("an order without an id"))?,
+        account: caller.account.clone(),
+        key: caller.id.clone(),
+        bucket: new.bucket,
+        amount: new.amount,
+        currency,
+        provider,
+        state: if is_manual { OrderState::InReview } else { OrderState::Pending },
+        created_at: now,
+        expires_at: (!is_manual).then(|| now.plus(ORDER_MS)),
+        reference: new.reference.map(|text| admin::name("reference", text)).transpose()?,
+        session: None,
+        url: None,
+        payment: None,
+        reason: is_manual.then(|| "The operator looks for the transfer.".to_owned()),
+        author: None,
+        paid_at: None,
+        entry: None,
+        refunded: Money::ZERO,
+        reported_refund: Money::ZERO,
+        disputes: Vec::new(),
+        deliveries: Vec::new(),
+    };
+    let return_url = ports.setting("TOPUP_RETURN_URL").unwrap_or_else(|| origin.to_owned());
+    // What the provider would not take is not ordered.
+    let checkout = if is_manual { None } else { Some(Stripe.checkout(&order, &return_url)?) };
+    let mut placed = said(ports, &caller.account, Command::Place(Box::new(order))).await?;
+    if let (Some(checkout), Some(key), OrderState::Pending, None) = (checkout, stripe_key, placed.state, &placed.session) {
+        let answered = ports.checkout(&checkout, &key).await;
+        let opened = answered.and_then(|(status, body)| Stripe.opened(status, body.as_bytes()));
+        let opened = match opened {
+            Ok(session) => Opened::Session { id: session.id, url: session.url },
+            Err(detail) => {
+                ports.log(&format!("{}: {detail}", placed.id));
+                Opened::Failed { reason: "The payment provider did not open a page. Nothing was paid; order again.".to_owned() }
+            }
+        };
+        placed = said(ports, &caller.account, Command::Opened(placed.id.clone(), opened)).await?;
+    }
+    with_status(201, &view(&json!(placed)))
+}
+
+/// Says something about an order, and answers it as it is now.
+pub async fn said<P: Records>(ports: &P, account: &AccountId, command: Command) -> Result<Order, Refusal> {
+    match admin::command(ports, account, command).await? {
+        Answer::Order(order) => Ok(*order),
+        other => Err(Refusal::unavailable(format!("an account answered with {}", other.kind()))),
+    }
+}
+
+/// An order as its owner sees it: without the provider's own words.
+fn view(order: &Value) -> Value {
+    let mut order = order.clone();
+    if let Some(fields) = order.as_object_mut() {
+        fields.shift_remove("deliveries");
+        let is_pending = fields.get("state").is_some_and(|state| state == "pending");
+        if !is_pending {
+            fields.shift_remove("url");
+        }
+        let next_step = match fields.get("state").and_then(Value::as_str) {
+            Some("pending") => "Pay at `url` before `expires_at`; the balance follows within seconds.",
+            Some("in_review") => "The operator approves or rejects it; the balance follows then.",
+            Some("paid") => "Nothing; the ledger has the entry.",
+            _ => "Order again. If it was paid after all, the payment still counts when the provider tells of it.",
+        };
+        fields.insert("next_step".to_owned(), next_step.into());
+    }
+    order
+}
+
+/// Answers `GET /v1/topups/{id}`.
+pub async fn one<P: Records>(ports: &P, caller: &KeyRecord, id: &str) -> Result<Reply, Refusal> {
+    ok(&view(&stored(ports, &caller.account, id).await?))
+}
+
+/// An order as it is stored.
+pub async fn stored<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
+    let unknown = || Refusal::new(Code::NotFound, "This account has no such order.", "List the top-ups.").param("id");
+    let id = OrderId::parse(id).ok_or_else(unknown)?;
+    let row = owner::rows(ports, account, Query::Order(id)).await?.into_iter().next();
+    row.map(|(_, row)| row).ok_or_else(unknown)
+}
+
+/// Answers `GET /v1/topups`.
+pub async fn list<P: Records, B>(ports: &P, account: &AccountId, request: &Request<B>, is_whole: bool) -> Result<Reply, Refusal> {
+    let (limit, after) = lists::page(request)?;
+    let rows = owner::rows(ports, account, Query::Orders(after, limit)).await?;
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let data: Vec<Value> = rows.into_iter().map(|(_, row)| if is_whole { row } else { view(&row) }).collect();
+    let next = data.last().filter(|_| is_full).and_then(|row| row.get("id")).cloned();
+    ok(&json!({"data": data, "next": next}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedeemRequest {
+    code: String,
+}
+
+/// Answers `POST /v1/redeem`. The code is taken for the account first, then credited; both may be repeated.
+pub async fn redeem<P: Records>(
+    ports: &P,
+    caller: &KeyRecord,
+    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+) -> Result<Reply, Refusal> {
+    let RedeemRequest { code } = admin::read(body).await?;
+    let hash = code_hash(&code).ok_or_else(unknown_code)?;
+    let CodeTaken { id, bucket, amount, reason, author } =
+        ports.take_code(&hash, &caller.account).await.map_err(unavailable)?.ok_or_else(unknown_code)?;
+    let redemption = Redemption { hash, id: id.clone(), reason, author };
+    admin::command(ports, &caller.account, Command::Redeem(redemption, bucket.clone(), amount)).await?;
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let overview = owner::overview(ports, &caller.account).await?;
+    ok(&json!({
+        "code": id, "bucket": bucket, "amount": amount, "balances": owner::balances(&overview, &catalog),
+    }))
+}
+
+/// The hash of a code, however it was typed.
+pub fn code_hash(code: &str) -> Option<String> {
+    if code.len() > LONGEST_CODE {
+        return None;
+    }
+    let plain: String = code.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect();
+    (plain.len() >= 16).then(|| sha256_hex(&[b"code:", plain.as_bytes()]))
+}
+
+/// One answer for all of it, so that nobody learns which codes there are.
+fn unknown_code() -> Refusal {
+    let message = "This code is not known, has expired, or was used before.";
+    Refusal::new(Code::NotFound, message, "Check that the whole code was copied, or ask who gave it to you.").param("code")
+}
+
+/// Answers `POST /webhooks/stripe`.
+pub async fn stripe<P: Records>(
+    ports: &P,
+    signature: Option<&str>,
+    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+) -> Result<Reply, Refusal> {
+    let secret = ports.setting("STRIPE_WEBHOOK_SECRET");
+    let body = body.await?;
+    let found = match Stripe.message(secret.as_deref(), signature, &body, ports.now())? {
+        Message::About { account, event } => Some((account, event)),
+        Message::OfPayment { payment, event } => {
+            ports.order_of_payment(&payment).await.map_err(unavailable)?.map(|(account, order)| (account, event.for_order(order)))
+        }
+        Message::Ignored { .. } => None,
+    };
+    match found {
+        Some((account, event)) => delivered(ports, &account, event).await,
+        None => ok(&json!({"received": true, "effect": "ignored"})),
+    }
+}
+
+async fn delivered<P: Records>(ports: &P, account: &AccountId, event: PaymentEvent) -> Result<Reply, Refusal> {
+    let id = event.id.clone();
+    match said(ports, account, Command::Pay(Box::new(event))).await {
+        Ok(order) => {
+            let delivery = order.deliveries.iter().find(|delivery| delivery.id == id);
+            let times = delivery.map_or(1, |delivery| delivery.times);
+            let effect = delivery.map(|delivery| delivery.effect.as_str()).unwrap_or_default();
+            if effect.starts_with("refused") {
+                ports.log(&format!("{}: {id} {effect}", order.id));
+            }
+            admin::flush(ports, account).await;
+            ok(&json!({"received": true, "order": order.id, "state": order.state, "effect": effect, "times": times}))
+        }
+        // Said again it would still be nobody's.
+        Err(refusal) if refusal.code == Code::NotFound => {
+            ports.log(&format!("{id}: there is no such order in account {account}"));
+            ok(&json!({"received": true, "effect": "ignored: there is no such order"}))
+        }
+        Err(refusal) => Err(refusal),
+    }
+}

@@ -1,0 +1,206 @@
+//! The account object's tables, read for lists and reports: one function per statement. Nothing here decides.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use worker::{Result, SqlStorageValue};
+
+use super::store::{Batch, Store};
+use crate::account::{Alert, Audit, AuditRow, Balances, Filter, Listed, Page, audit};
+use crate::id::{BucketId, OrderId, RequestId, RunId};
+use crate::money::Money;
+use crate::time::Timestamp;
+
+type Rows = Vec<(u64, Value)>;
+
+#[derive(Deserialize)]
+struct NumberedRow {
+    seq: i64,
+    value: String,
+}
+
+/// A journal row as JSON; a receipt carries the correction that came after it.
+const ROW: &str = "
+    SELECT j.seq, json_object('seq', j.seq, 'at', j.at, 'kind', j.kind, 'bucket', j.bucket, 'amount', j.amount,
+      'balances', json(j.balances), 'debts', json(j.debts),
+      'doc', json(CASE WHEN c.doc IS NULL THEN j.doc ELSE json_set(j.doc, '$.correction', json(c.doc)) END)) AS value
+    FROM journal j LEFT JOIN journal c ON j.kind = 'receipt' AND c.subject = j.subject || '/correction'";
+
+impl Store {
+    fn numbered(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Rows> {
+        let rows: Vec<NumberedRow> = self.rows(statement, values)?;
+        rows.into_iter().map(|row| Ok((u64::try_from(row.seq).unwrap_or(0), serde_json::from_str(&row.value)?))).collect()
+    }
+
+    /// The journal row of one receipt.
+    pub fn receipt(&self, request: &RequestId) -> Result<Rows> {
+        self.numbered(&format!("{ROW} WHERE j.subject = ?1 AND j.kind = 'receipt'"), vec![request.as_str().into()])
+    }
+
+    /// Journal rows, newest first.
+    pub fn journal(&self, filter: &Filter, page: Page) -> Result<Rows> {
+        let listed = match filter.listed {
+            Listed::Receipts => "j.kind = 'receipt'",
+            Listed::Entries => "j.amount IS NOT NULL",
+            Listed::Records => "j.kind <> 'receipt'",
+        };
+        let statement = format!(
+            "{ROW} WHERE {listed} AND j.seq < CAST(?1 AS INTEGER)
+              AND (?3 IS NULL OR j.key = ?3) AND (?4 IS NULL OR j.doc->>'project' = ?4)
+              AND (?5 IS NULL OR j.doc->>'model' = ?5 OR j.doc->>'requested_model' = ?5)
+              AND (?6 IS NULL OR j.doc->>'route' = ?6) AND (?7 IS NULL OR COALESCE(j.bucket, j.doc->>'bucket') = ?7)
+              AND (?8 IS NULL OR j.doc->>'status' = ?8) AND (?9 IS NULL OR j.doc->>'run' = ?9)
+              AND (?10 IS NULL OR j.kind = ?10)
+              AND (?11 IS NULL OR j.at >= CAST(?11 AS INTEGER)) AND (?12 IS NULL OR j.at < CAST(?12 AS INTEGER))
+            ORDER BY j.seq DESC LIMIT CAST(?2 AS INTEGER)"
+        );
+        let before = page.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::from(u32::MAX) << 16);
+        let mut values: Vec<SqlStorageValue> = vec![before.into(), i64::from(page.limit).into()];
+        let Filter { key, project, model, route, bucket, status, run, kind, .. } = filter;
+        values.extend([key, project, model, route, bucket, status, run, kind].map(|name| name.as_deref().into()));
+        values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));
+        self.numbered(&statement, values)
+    }
+
+    /// All keys, without their hashes.
+    pub fn keys(&self) -> Result<Rows> {
+        self.numbered(
+            "SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, json_remove(record, '$.hash') AS value FROM keys",
+            Vec::new(),
+        )
+    }
+
+    /// All projects.
+    pub fn projects(&self) -> Result<Rows> {
+        self.numbered("SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, record AS value FROM projects", Vec::new())
+    }
+
+    /// One run, with what its open requests have set aside.
+    pub fn run_view(&self, run: &RunId) -> Result<Rows> {
+        let statement = "
+            SELECT 0 AS seq, json_object('id', ?1, 'record', json(r.record), 'tally', json(r.tally), 'lines', json(r.lines),
+              'held', (SELECT json_group_array(json_object('request', request, 'bucket', bucket, 'amount_nanos', amount)) FROM holds WHERE run = ?1)) AS value
+            FROM (SELECT 1) LEFT JOIN runs r ON r.id = ?1
+            WHERE r.id IS NOT NULL OR EXISTS (SELECT 1 FROM holds WHERE run = ?1)";
+        self.numbered(statement, vec![run.as_str().into()])
+    }
+
+    /// Runs by id.
+    pub fn runs(&self, after: Option<&str>, limit: u32) -> Result<Rows> {
+        let statement = "
+            SELECT ROW_NUMBER() OVER (ORDER BY id) AS seq, json_object('id', id, 'record', json(record)) AS value
+            FROM runs WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)";
+        self.numbered(statement, vec![after.unwrap_or_default().into(), i64::from(limit).into()])
+    }
+
+    /// Orders, newest first: their ids sort by time.
+    pub fn orders(&self, after: Option<&str>, limit: u32) -> Result<Rows> {
+        let statement = "
+            SELECT ROW_NUMBER() OVER (ORDER BY id DESC) AS seq, doc AS value
+            FROM orders WHERE id < ?1 ORDER BY id DESC LIMIT CAST(?2 AS INTEGER)";
+        self.numbered(statement, vec![after.unwrap_or("~").into(), i64::from(limit).into()])
+    }
+
+    /// Whether a part of the journal agrees with itself.
+    pub fn audit(&self, after: u64, limit: u32) -> Result<Audit> {
+        #[derive(Deserialize)]
+        struct Found {
+            seq: i64,
+            kind: String,
+            bucket: Option<String>,
+            amount: Option<i64>,
+            balances: String,
+            debts: Option<String>,
+            charge: Option<String>,
+        }
+        // The row before is where the balances start.
+        let statement = "
+            SELECT seq, kind, bucket, amount, balances, debts, CASE kind WHEN 'receipt' THEN doc->>'charge' END AS charge
+            FROM journal WHERE seq >= CAST(?1 AS INTEGER) ORDER BY seq LIMIT CAST(?2 AS INTEGER)";
+        let after = i64::try_from(after).unwrap_or(i64::MAX >> 11);
+        let found: Vec<Found> = self.rows(statement, vec![after.into(), i64::from(limit.saturating_add(1)).into()])?;
+        let balances = |text: &str| serde_json::from_str::<Balances>(text);
+        let mut rows = Vec::new();
+        for row in found {
+            rows.push(AuditRow {
+                seq: u64::try_from(row.seq).unwrap_or(0),
+                kind: row.kind,
+                bucket: row.bucket.as_deref().and_then(BucketId::parse),
+                amount: row.amount.and_then(|nanos| Money::from_nanos(nanos).ok()),
+                balances: balances(&row.balances)?,
+                debts: row.debts.as_deref().map(balances).transpose()?.unwrap_or_default(),
+                charge: row.charge.and_then(|text| Money::parse(&text).ok()),
+            });
+        }
+        let (head, copied) = (self.newest()?, self.copied_to()?);
+        Ok(audit(rows, u64::try_from(after).unwrap_or(0), limit, head, copied))
+    }
+
+    fn newest(&self) -> Result<u64> {
+        self.number("SELECT COALESCE(MAX(seq), 0) AS seq, '' AS value FROM journal")
+    }
+
+    fn copied_to(&self) -> Result<u64> {
+        self.number("SELECT COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'copied'), 0) AS seq, '' AS value")
+    }
+
+    fn number(&self, statement: &str) -> Result<u64> {
+        let rows: Vec<NumberedRow> = self.rows(statement, Vec::new())?;
+        Ok(rows.first().map_or(0, |row| u64::try_from(row.seq).unwrap_or(0)))
+    }
+
+    /// The next rows that the searchable copy does not have.
+    pub fn uncopied(&self, most: u32) -> Result<Option<Batch>> {
+        let statement = "
+            SELECT MAX(seq) AS last, MAX(kind IN ('account', 'project', 'key', 'order')) AS has_records,
+              json_group_array(json_object('seq', seq, 'at', at, 'kind', kind, 'subject', subject, 'key', key, 'bucket', bucket,
+                'amount', amount, 'balances', balances, 'debts', debts, 'doc', doc)) AS rows
+            FROM (SELECT *, SUM(LENGTH(doc)) OVER (ORDER BY seq) - LENGTH(doc) AS bytes_before FROM (
+                    SELECT * FROM journal
+                    WHERE seq > COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'copied'), 0)
+                    ORDER BY seq LIMIT CAST(?1 AS INTEGER)))
+            WHERE bytes_before < 500000
+            HAVING COUNT(*) > 0";
+        let rows: Vec<Batch> = self.rows(statement, vec![i64::from(most).into()])?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Alerts that are to be sent now: row, tries so far, text.
+    pub fn due_alerts(&self, now: Timestamp) -> Result<Vec<(i64, u32, Value)>> {
+        #[derive(Deserialize)]
+        struct Due {
+            seq: i64,
+            tries: u32,
+            at: i64,
+            value: String,
+        }
+        let statement = "
+            SELECT a.seq, a.tries, j.at, j.doc AS value FROM alerts a JOIN journal j ON j.seq = a.seq
+            WHERE a.due <= CAST(?1 AS INTEGER) ORDER BY a.seq LIMIT 10";
+        let rows: Vec<Due> = self.rows(statement, vec![now.millis().into()])?;
+        rows.into_iter()
+            .map(|row| {
+                let alert: Alert = serde_json::from_str(&row.value)?;
+                let at = Timestamp::from_millis(row.at);
+                Ok((row.seq, row.tries, json!({"type": "budget.alert", "at": at, "data": alert})))
+            })
+            .collect()
+    }
+
+    /// An alert was sent, or given up.
+    pub fn drop_alert(&self, seq: i64) -> Result<()> {
+        self.run("DELETE FROM alerts WHERE seq = CAST(?1 AS INTEGER)", vec![seq.into()])
+    }
+
+    /// An alert was not taken; it is tried again.
+    pub fn put_off_alert(&self, seq: i64, due: Timestamp) -> Result<()> {
+        self.run(
+            "UPDATE alerts SET tries = tries + 1, due = CAST(?2 AS INTEGER) WHERE seq = CAST(?1 AS INTEGER)",
+            vec![seq.into(), due.millis().into()],
+        )
+    }
+
+    /// The order of an id, as JSON.
+    pub fn order_view(&self, id: &OrderId) -> Result<Rows> {
+        self.numbered("SELECT 0 AS seq, doc AS value FROM orders WHERE id = ?1", vec![id.as_str().into()])
+    }
+}
