@@ -142,7 +142,7 @@ fn patched(policy: &Policy, changes: Map<String, Value>) -> Result<Policy, Refus
         return Err(Refusal::unavailable("a policy did not become an object"));
     };
     fields.extend(changes);
-    serde_json::from_value(Value::Object(fields))
+    serde_json::from_str(&Value::Object(fields).to_string())
         .map_err(|error| Refusal::new(Code::InvalidRequest, format!("The policy is not valid: {error}."), "Correct the field."))
 }
 

@@ -100,7 +100,9 @@ fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refu
 pub async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<T, Refusal> {
     let body = body.await?;
     let body = if body.trim_ascii().is_empty() { b"{}".as_slice() } else { body.as_slice() };
-    serde_json::from_slice(body).map_err(|error| {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Refusal::new(Code::InvalidJson, "The request body is not UTF-8.", "Send JSON in UTF-8."))?;
+    serde_json::from_str(text).map_err(|error| {
         let code = if error.is_data() { Code::InvalidRequest } else { Code::InvalidJson };
         Refusal::new(code, format!("The request body is not valid: {error}."), "Correct the field and send the request again.")
     })
@@ -216,7 +218,7 @@ struct NewKey {
 }
 
 async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Result<Reply, Refusal> {
-    let policy: Policy = serde_json::from_value(Value::Object(new.policy)).map_err(|error| {
+    let policy: Policy = serde_json::from_str(&Value::Object(new.policy).to_string()).map_err(|error| {
         Refusal::new(
             Code::InvalidRequest,
             format!("The key is not valid: {error}."),
@@ -269,7 +271,7 @@ async fn change_key<P: Records>(
         Some(_) => return Err(Refusal::invalid("label", "`label` must be text.")),
     };
     if let Some(budgets) = fields.get("budgets") {
-        let budgets: Vec<Budget> = serde_json::from_value(budgets.clone())
+        let budgets: Vec<Budget> = serde_json::from_str(&budgets.to_string())
             .map_err(|error| Refusal::invalid("budgets", format!("`budgets` are not valid: {error}.")))?;
         check_buckets(ports, budgets.iter().map(|budget| &budget.bucket)).await?;
     }

@@ -84,7 +84,7 @@ async fn view<P: Records>(ports: &P, caller: &KeyRecord, id: &RunId) -> Result<V
     let lines: Vec<RunLine> = row
         .get("lines")
         .filter(|lines| !lines.is_null())
-        .map_or(Ok(Vec::new()), |lines| serde_json::from_value(lines.clone()))
+        .map_or(Ok(Vec::new()), |lines| serde_json::from_str(&lines.to_string()))
         .map_err(|error| Refusal::unavailable(format!("a run that cannot be read: {error}")))?;
     let budgets: Vec<Value> = row
         .pointer("/record/budgets")

@@ -17,12 +17,16 @@ pub enum Field<T> {
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Ok(match serde_json::from_value(value) {
-            Ok(read) => Self::Read(read),
-            Err(error) => Self::Wrong(error.to_string()),
-        })
+        // By way of text: reading types from text and from values would be every type's code twice.
+        let text = Value::deserialize(deserializer)?.to_string();
+        Ok(serde_json::from_str(&text).map_or_else(|error| Self::Wrong(reason(&error)), Self::Read))
     }
+}
+
+/// What is wrong, without the place in a text that nobody has seen.
+pub fn reason(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    message.rsplit_once(" at line ").map_or(message.clone(), |(reason, _)| reason.to_owned())
 }
 
 pub type Optional<T> = Option<Field<T>>;

@@ -57,7 +57,7 @@ impl DurableObject for AccountObject {
         match self.answer(command).await {
             Ok(answer) => Response::from_json(&answer),
             Err(error) => {
-                worker::console_error!("account: {error}");
+                worker::console_error!("account: {error:?}");
                 Response::error("the account's storage failed", 500)
             }
         }

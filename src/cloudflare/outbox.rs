@@ -80,7 +80,6 @@ WHERE excluded.seq > orders.seq";
 pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool> {
     for _ in 0..BATCHES {
         let Some(batch) = store.uncopied(AT_ONCE)? else { return Ok(true) };
-        let Some(last) = batch.last else { return Ok(true) };
         let database = shard(env, account)?;
         let rows = JsValue::from_str(&batch.rows);
         let owner = JsValue::from_str(account.as_str());
@@ -89,7 +88,7 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
         for statement in [USAGE, BATCH, JOURNAL] {
             statements.push(database.prepare(statement).bind(&both)?);
         }
-        if batch.has_records != 0 {
+        if batch.has_records {
             statements.push(database.prepare(ACCOUNTS).bind(&[rows])?);
             statements.push(database.prepare(PROJECTS).bind(&both)?);
             statements.push(database.prepare(KEYS).bind(&both)?);
@@ -104,7 +103,7 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
                 return Err(worker::Error::RustError(result.error().unwrap_or_default()));
             }
         }
-        store.copied(last)?;
+        store.copied(batch.last)?;
     }
     Ok(false)
 }

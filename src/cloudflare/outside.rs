@@ -71,10 +71,17 @@ impl Outside {
         store.put(name, text).map_err(failed)?.execute().await.map_err(failed)
     }
 
-    /// The rows of a statement.
-    pub(super) async fn d1<T: DeserializeOwned>(&self, statement: &str, values: &[JsValue]) -> Result<Vec<T>, Unavailable> {
+    /// The texts of a statement with one column, `doc`.
+    pub(super) async fn texts(&self, statement: &str, values: &[JsValue]) -> Result<Vec<String>, Unavailable> {
         let statement = self.env.d1("DB").map_err(failed)?.prepare(statement).bind(values).map_err(failed)?;
-        statement.all().await.and_then(|result| result.results()).map_err(failed)
+        let rows: Vec<Doc> = statement.all().await.and_then(|result| result.results()).map_err(failed)?;
+        Ok(rows.into_iter().map(|row| row.doc).collect())
+    }
+
+    /// The rows of a statement with one column, `doc`, of JSON.
+    pub(super) async fn d1<T: DeserializeOwned>(&self, statement: &str, values: &[JsValue]) -> Result<Vec<T>, Unavailable> {
+        let texts = self.texts(statement, values).await?;
+        texts.iter().map(|text| serde_json::from_str(text).map_err(failed)).collect()
     }
 
     /// Reads the catalogue that is published now, and keeps it if it is another.
@@ -112,8 +119,7 @@ impl Outside {
             Ok(text) => text,
             Err(error) => {
                 self.log(&format!("kv: {}", error.0));
-                let rows: Vec<Doc> = self.d1("SELECT doc FROM keys WHERE hash = ?1", &[hash.as_str().into()]).await?;
-                rows.into_iter().next().map(|row| row.doc)
+                self.texts("SELECT doc FROM keys WHERE hash = ?1", &[hash.as_str().into()]).await?.into_iter().next()
             }
         };
         let record = text.map(|text| serde_json::from_str::<KeyRecord>(&text)).transpose().map_err(failed)?;
@@ -127,7 +133,7 @@ impl Outside {
     /// The newest document of the history.
     async fn newest_document(&self) -> Result<Option<String>, Unavailable> {
         let statement = "SELECT document AS doc FROM catalog_versions ORDER BY version DESC LIMIT 1";
-        Ok(self.d1::<Doc>(statement, &[]).await?.into_iter().next().map(|row| row.doc))
+        Ok(self.texts(statement, &[]).await?.into_iter().next())
     }
 
     /// Takes over what other isolates saw.
@@ -274,7 +280,7 @@ impl Records for Outside {
     }
 
     async fn accounts(&self, after: Option<&str>, limit: u32) -> Result<Vec<AccountRecord>, Unavailable> {
-        let statement = "SELECT id, name, created_at FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2";
+        let statement = "SELECT json_object('id', id, 'name', name, 'created_at', created_at) AS doc FROM accounts WHERE id > ?1 ORDER BY id LIMIT ?2";
         self.d1(statement, &[after.unwrap_or_default().into(), limit.into()]).await
     }
 
@@ -302,13 +308,13 @@ impl Records for Outside {
     }
 
     async fn newest_catalog_version(&self) -> u64 {
-        #[derive(serde::Deserialize)]
-        struct Newest {
-            version: Option<u64>,
-        }
-        let rows = self.d1::<Newest>("SELECT MAX(version) AS version FROM catalog_versions", &[]).await;
-        let newest = rows.map(|rows| rows.first().and_then(|row| row.version));
-        newest.inspect_err(|error| self.log(&format!("catalogue history: {}", error.0))).ok().flatten().unwrap_or(0)
+        let statement = "SELECT CAST(COALESCE(MAX(version), 0) AS TEXT) AS doc FROM catalog_versions";
+        let newest = self.d1::<u64>(statement, &[]).await;
+        newest
+            .inspect_err(|error| self.log(&format!("catalogue history: {}", error.0)))
+            .ok()
+            .and_then(|rows| rows.first().copied())
+            .unwrap_or(0)
     }
 
     async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable> {
@@ -317,7 +323,7 @@ impl Records for Outside {
         let version = catalog.version.to_string();
         let statement = "INSERT OR REPLACE INTO catalog_versions (version, published_at, document) VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3)";
         // The history may lag behind; what is published is in KV.
-        if let Err(error) = self.d1::<Value>(statement, &[version.into(), at.into(), document.as_str().into()]).await {
+        if let Err(error) = self.texts(statement, &[version.into(), at.into(), document.as_str().into()]).await {
             self.log(&format!("catalogue history: {}", error.0));
         }
         cache::put_catalog(catalog, document, clock::now());
@@ -339,7 +345,7 @@ impl Records for Outside {
             serde_json::json!([probe.channel, probe.at.millis(), probe.ok, probe.latency_ms, probe.failure])
         };
         let rows = Value::from(probes.iter().map(row).collect::<Vec<_>>()).to_string();
-        self.d1::<Value>(statement, &[rows.as_str().into()]).await.map(|_| ())
+        self.texts(statement, &[rows.as_str().into()]).await.map(|_| ())
     }
 
     fn hosts(&self) -> UpstreamHosts {

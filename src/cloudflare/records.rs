@@ -3,12 +3,11 @@
 
 use std::fmt::Write;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
 use super::clock;
-use super::outside::{Outside, failed};
+use super::outside::Outside;
 use crate::account::{Filter, Listed};
 use crate::id::{AccountId, BucketId, OrderId};
 use crate::money::Money;
@@ -16,11 +15,6 @@ use crate::ports::{CodeTaken, CopiedRow, NewCode, Reconciled, Sums, Unavailable}
 use crate::time::Timestamp;
 
 type Found<T> = Result<T, Unavailable>;
-
-#[derive(Deserialize)]
-struct Document {
-    doc: String,
-}
 
 fn text(value: Option<&str>) -> JsValue {
     value.map_or(JsValue::NULL, JsValue::from_str)
@@ -31,10 +25,6 @@ fn number(value: impl ToString) -> JsValue {
     JsValue::from_str(&value.to_string())
 }
 
-fn parsed(rows: Vec<Document>) -> Found<Vec<Value>> {
-    rows.into_iter().map(|row| serde_json::from_str(&row.doc).map_err(failed)).collect()
-}
-
 /// Journal rows, newest first. Batches know the time; the rows of a batch are found by account and number.
 pub async fn journal(
     outside: &Outside,
@@ -43,19 +33,14 @@ pub async fn journal(
     after: Option<&str>,
     limit: u32,
 ) -> Found<Vec<(String, Value)>> {
-    #[derive(Deserialize)]
-    struct Row {
-        cursor: String,
-        doc: String,
-    }
     let listed = match filter.listed {
         Listed::Receipts => "j.kind = 'receipt'",
         Listed::Entries => "j.amount IS NOT NULL",
         Listed::Records => "b.records = 1 AND j.kind <> 'receipt'",
     };
     let statement = format!(
-        "SELECT b.at || ':' || b.account || ':' || j.seq AS cursor, json_object('account', j.account, 'seq', j.seq, 'at', j.at, 'kind', j.kind,
-           'bucket', j.bucket, 'amount', j.amount, 'balances', json(j.balances), 'debts', json(j.debts), 'doc', json(j.doc)) AS doc
+        "SELECT json_array(b.at || ':' || b.account || ':' || j.seq, json_object('account', j.account, 'seq', j.seq, 'at', j.at, 'kind', j.kind,
+           'bucket', j.bucket, 'amount', j.amount, 'balances', json(j.balances), 'debts', json(j.debts), 'doc', json(j.doc))) AS doc
          FROM batches b JOIN journal j ON j.account = b.account AND j.seq BETWEEN b.first_seq AND b.last_seq
          WHERE {listed} AND b.at <= CAST(?2 AS INTEGER) AND (b.at, b.account, j.seq) < (CAST(?2 AS INTEGER), ?3, CAST(?4 AS INTEGER))
            AND (?5 IS NULL OR b.account = ?5) AND (?6 IS NULL OR j.key = ?6) AND (?7 IS NULL OR j.doc->>'project' = ?7)
@@ -73,8 +58,7 @@ pub async fn journal(
     let Filter { key, project, model, route, bucket, status, run, kind, .. } = filter;
     values.extend([key, project, model, route, bucket, status, run, kind].map(|name| text(name.as_deref())));
     values.extend([filter.since, filter.until].map(|moment| moment.map_or(JsValue::NULL, |moment| number(moment.millis()))));
-    let rows: Vec<Row> = outside.d1(&statement, &values).await?;
-    rows.into_iter().map(|row| Ok((row.cursor, serde_json::from_str(&row.doc).map_err(failed)?))).collect()
+    outside.d1(&statement, &values).await
 }
 
 /// Where a page ended: time of the batch, account, number of the row.
@@ -121,23 +105,21 @@ pub async fn sums(outside: &Outside, sums: &Sums) -> Found<Vec<Value>> {
         "SELECT json_object({fields}{}) AS doc FROM usage_days WHERE {days}{conditions} GROUP BY {by} ORDER BY {by} LIMIT 20000",
         summed.join(", ")
     );
-    parsed(outside.d1(&statement, &values).await?)
+    outside.d1(&statement, &values).await
 }
 
 /// The copy of an account's rows behind `after`, up to `last`.
 pub async fn copied(outside: &Outside, account: &AccountId, after: u64, last: u64) -> Found<Vec<CopiedRow>> {
     let statement = "SELECT json_array(seq, bucket, amount) AS doc FROM journal
         WHERE account = ?1 AND seq > CAST(?2 AS INTEGER) AND seq <= CAST(?3 AS INTEGER) ORDER BY seq";
-    let rows: Vec<Document> = outside.d1(statement, &[account.as_str().into(), number(after), number(last)]).await?;
-    rows.iter().map(|row| serde_json::from_str(&row.doc).map_err(failed)).collect()
+    outside.d1(statement, &[account.as_str().into(), number(after), number(last)]).await
 }
 
 /// Copied rows that are newer than the account's newest.
 pub async fn copied_beyond(outside: &Outside, account: &AccountId, head: u64) -> Found<Vec<u64>> {
     let statement =
         "SELECT CAST(seq AS TEXT) AS doc FROM journal WHERE account = ?1 AND seq > CAST(?2 AS INTEGER) ORDER BY seq LIMIT 100";
-    let rows: Vec<Document> = outside.d1(statement, &[account.as_str().into(), number(head)]).await?;
-    rows.iter().map(|row| row.doc.parse().map_err(failed)).collect()
+    outside.d1(statement, &[account.as_str().into(), number(head)]).await
 }
 
 /// Accounts whose last report is older than this, those that were begun first.
@@ -145,8 +127,7 @@ pub async fn unreconciled(outside: &Outside, before: Timestamp, limit: u32) -> F
     let statement =
         "SELECT json_array(a.id, COALESCE(r.seq, 0)) AS doc FROM accounts a LEFT JOIN reconciled r ON r.account = a.id
         WHERE r.at IS NULL OR r.at < CAST(?1 AS INTEGER) ORDER BY r.account IS NULL, a.id LIMIT ?2";
-    let rows: Vec<Document> = outside.d1(statement, &[number(before.millis()), limit.into()]).await?;
-    rows.iter().map(|row| serde_json::from_str(&row.doc).map_err(failed)).collect()
+    outside.d1(statement, &[number(before.millis()), limit.into()]).await
 }
 
 /// Notes how far an account was reconciled.
@@ -155,20 +136,19 @@ pub async fn note_reconciled(outside: &Outside, done: &Reconciled) -> Found<()> 
         "INSERT OR REPLACE INTO reconciled (account, at, seq, doc) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER), ?4)";
     let at = done.at.map_or(JsValue::NULL, |at| number(at.millis()));
     let values = [done.account.as_str().into(), at, number(done.seq), done.doc.as_str().into()];
-    outside.d1::<Value>(statement, &values).await.map(|_| ())
+    outside.texts(statement, &values).await.map(|_| ())
 }
 
 /// Orders of all accounts in one state, newest first.
 pub async fn orders(outside: &Outside, state: &str, after: Option<&str>, limit: u32) -> Found<Vec<Value>> {
     let statement = "SELECT doc FROM orders WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
-    parsed(outside.d1(statement, &[state.into(), after.unwrap_or("~").into(), limit.into()]).await?)
+    outside.d1(statement, &[state.into(), after.unwrap_or("~").into(), limit.into()]).await
 }
 
 /// The order that a provider's payment belongs to.
 pub async fn order_of_payment(outside: &Outside, payment: &str) -> Found<Option<(AccountId, OrderId)>> {
     let statement = "SELECT json_array(account, id) AS doc FROM orders WHERE payment = ?1 LIMIT 1";
-    let rows: Vec<Document> = outside.d1(statement, &[payment.into()]).await?;
-    rows.first().map(|row| serde_json::from_str(&row.doc).map_err(failed)).transpose()
+    Ok(outside.d1(statement, &[payment.into()]).await?.into_iter().next())
 }
 
 /// Stores new redeem codes, all or none.
@@ -178,25 +158,17 @@ pub async fn put_codes(outside: &Outside, codes: &[NewCode], common: &Value) -> 
         SELECT value->>'hash', value->>'id', ?2->>'bucket', ?2->>'amount', ?2->>'reason', ?2->>'author', ?2->>'created_at', ?2->>'expires_at'
         FROM json_each(?1)";
     let (rows, common) = (Value::from(rows).to_string(), common.to_string());
-    outside.d1::<Value>(statement, &[rows.as_str().into(), common.as_str().into()]).await.map(|_| ())
+    outside.texts(statement, &[rows.as_str().into(), common.as_str().into()]).await.map(|_| ())
 }
 
 /// Takes a code for an account. The statement decides: D1 runs one at a time. Whoever has it, has it, also after its end.
 pub async fn take_code(outside: &Outside, hash: &str, account: &AccountId) -> Found<Option<CodeTaken>> {
-    #[derive(Deserialize)]
-    struct Taken {
-        id: String,
-        bucket: BucketId,
-        amount: Money,
-        reason: String,
-        author: String,
-    }
     let statement = "UPDATE codes SET account = ?2, taken_at = COALESCE(taken_at, CAST(?3 AS INTEGER))
         WHERE hash = ?1 AND (account = ?2 OR (account IS NULL AND revoked_at IS NULL AND expires_at > CAST(?3 AS INTEGER)))
-        RETURNING id, bucket, amount, reason, author";
+        RETURNING json_array(id, bucket, amount, reason, author) AS doc";
     let values = [hash.into(), account.as_str().into(), number(clock::now().millis())];
-    let taken = outside.d1::<Taken>(statement, &values).await?.into_iter().next();
-    Ok(taken.map(|Taken { id, bucket, amount, reason, author }| CodeTaken { id, bucket, amount, reason, author }))
+    let taken = outside.d1::<(String, BucketId, Money, String, String)>(statement, &values).await?.into_iter().next();
+    Ok(taken.map(|(id, bucket, amount, reason, author)| CodeTaken { id, bucket, amount, reason, author }))
 }
 
 /// Codes, newest first.
@@ -204,12 +176,12 @@ pub async fn codes(outside: &Outside, after: Option<&str>, limit: u32) -> Found<
     let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'created_at', created_at,
         'expires_at', expires_at, 'account', account, 'taken_at', taken_at, 'revoked_at', revoked_at) AS doc
         FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
-    parsed(outside.d1(statement, &[after.unwrap_or("~").into(), limit.into()]).await?)
+    outside.d1(statement, &[after.unwrap_or("~").into(), limit.into()]).await
 }
 
 /// Ends a code that nobody has taken.
 pub async fn revoke_code(outside: &Outside, id: &str) -> Found<bool> {
     let statement = "UPDATE codes SET revoked_at = CAST(?2 AS INTEGER) WHERE id = ?1 AND account IS NULL AND revoked_at IS NULL RETURNING id AS doc";
-    let rows: Vec<Document> = outside.d1(statement, &[id.into(), number(clock::now().millis())]).await?;
-    Ok(rows.first().is_some_and(|row| row.doc == id))
+    let rows = outside.texts(statement, &[id.into(), number(clock::now().millis())]).await?;
+    Ok(rows.first().is_some_and(|row| row == id))
 }

@@ -66,60 +66,41 @@ fn text(value: &(impl Serialize + ?Sized)) -> Result<SqlStorageValue> {
     Ok(SqlStorageValue::String(serde_json::to_string(value)?))
 }
 
-fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
-    Ok(serde_json::from_str(json)?)
-}
-
-fn optional<T: DeserializeOwned>(json: Option<String>) -> Result<Option<T>> {
-    json.map(|json| read(&json)).transpose()
-}
-
 fn money(nanos: i64) -> Result<Money> {
     Money::from_nanos(nanos).map_err(|error| worker::Error::RustError(format!("a stored amount {error}")))
 }
 
+/// A row of a list whose fields stand in their order.
+type HeldRow = (BucketId, KeyId, ProjectId, Option<RunId>, i64, u32, u64);
+
+/// What [`Store::books`] answers.
 #[derive(Deserialize)]
 struct BooksRow {
-    seq: Option<i64>,
-    balances: Option<String>,
-    debts: Option<String>,
-    held: String,
-    key_record: Option<String>,
-    key_tally: Option<String>,
-    project_record: Option<String>,
-    project_tally: Option<String>,
-    run_record: Option<String>,
-    run_tally: Option<String>,
-    run_lines: Option<String>,
-    hold: Option<String>,
+    seq: Option<u64>,
+    balances: Option<Balances>,
+    debts: Option<Balances>,
+    held: Vec<HeldRow>,
+    key: Option<(KeyRecord, Tally)>,
+    project: Option<(ProjectRecord, Tally)>,
+    run: Option<(Option<RunRecord>, Tally, Vec<RunLine>)>,
+    hold: Option<Hold>,
     closed: i64,
-    claim: Option<String>,
+    claim: Option<Claim>,
 }
 
+/// Every statement answers one column of JSON text: types are read from text alone, and a row crosses over in one piece.
 #[derive(Deserialize)]
-struct HeldRow {
-    bucket: BucketId,
-    key: KeyId,
-    project: ProjectId,
-    run: Option<RunId>,
-    amount: i64,
-    count: u32,
-    tokens: u64,
-}
-
-#[derive(Deserialize)]
-pub(super) struct TextRow {
-    pub value: String,
+struct TextRow {
+    value: String,
 }
 
 /// What is to be copied to the searchable store.
-#[derive(Deserialize)]
 pub struct Batch {
-    pub last: Option<i64>,
+    pub last: i64,
     /// The rows as a JSON list.
     pub rows: String,
     /// Whether there are records of accounts, projects, keys or orders among them.
-    pub has_records: i64,
+    pub has_records: bool,
 }
 
 impl Store {
@@ -130,11 +111,11 @@ impl Store {
 
     /// Brings the tables to the newest version, each step in the transaction that notes it.
     pub fn migrate(&self, storage: &JsValue) -> Result<()> {
-        let known: Vec<TextRow> = self
-            .rows("SELECT name AS value FROM sqlite_schema WHERE type = 'table' AND name IN ('meta', 'journal')", Vec::new())?;
+        let is_known =
+            self.text("SELECT name AS value FROM sqlite_schema WHERE type = 'table' AND name = 'meta'", Vec::new())?.is_some();
         // The first version did not note itself.
-        let noted = if known.is_empty() { None } else { self.meta("schema")? };
-        let found = noted.and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::from(!known.is_empty()));
+        let noted = if is_known { self.meta("schema")? } else { None };
+        let found = noted.and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::from(is_known));
         for (index, statements) in VERSIONS.iter().enumerate().skip(found) {
             Self::atomically(storage, || {
                 self.sql.exec(statements, None)?;
@@ -144,8 +125,18 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>> {
+    fn texts(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<TextRow>> {
         self.sql.exec(statement, values)?.to_array()
+    }
+
+    /// The rows of a statement with one column, `value`, of JSON.
+    pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>> {
+        self.texts(statement, values)?.iter().map(|row| Ok(serde_json::from_str(&row.value)?)).collect()
+    }
+
+    /// The first text of a statement with one column, `value`, whatever it is.
+    pub(super) fn text(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Option<String>> {
+        Ok(self.texts(statement, values)?.into_iter().next().map(|row| row.value))
     }
 
     pub(super) fn run(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<()> {
@@ -265,45 +256,32 @@ impl Store {
     }
 
     fn meta(&self, name: &str) -> Result<Option<String>> {
-        let rows: Vec<TextRow> = self.rows("SELECT value FROM meta WHERE name = ?1", vec![name.into()])?;
-        Ok(rows.into_iter().next().map(|row| row.value))
+        self.text("SELECT value FROM meta WHERE name = ?1", vec![name.into()])
     }
 
     /// Every open hold.
     pub fn holds(&self) -> Result<Vec<Hold>> {
-        let rows: Vec<TextRow> = self.rows("SELECT doc AS value FROM holds ORDER BY request", Vec::new())?;
-        rows.iter().map(|row| read(&row.value)).collect()
+        self.rows("SELECT doc AS value FROM holds ORDER BY request", Vec::new())
     }
 
     /// Open holds whose deadline has passed.
     pub fn due_holds(&self, now: Timestamp) -> Result<Vec<Hold>> {
         let statement = "SELECT doc AS value FROM holds WHERE deadline <= CAST(?1 AS INTEGER) LIMIT 500";
-        let rows: Vec<TextRow> = self.rows(statement, vec![now.millis().into()])?;
-        rows.iter().map(|row| read(&row.value)).collect()
+        self.rows(statement, vec![now.millis().into()])
     }
 
     /// Pending orders whose time is over.
     pub fn due_orders(&self, now: Timestamp) -> Result<Vec<OrderId>> {
-        #[derive(Deserialize)]
-        struct Due {
-            id: OrderId,
-        }
-        let statement = "SELECT id FROM orders WHERE due <= CAST(?1 AS INTEGER) LIMIT 100";
-        Ok(self.rows::<Due>(statement, vec![now.millis().into()])?.into_iter().map(|row| row.id).collect())
+        let statement = "SELECT json_quote(id) AS value FROM orders WHERE due <= CAST(?1 AS INTEGER) LIMIT 100";
+        self.rows(statement, vec![now.millis().into()])
     }
 
     /// When the next open hold or order ends by itself, or the next alert is to be sent.
     pub fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        #[derive(Deserialize)]
-        struct Deadline {
-            value: Option<i64>,
-        }
-        let rows: Vec<Deadline> = self.rows(
-            "SELECT MIN(value) AS value FROM (SELECT MIN(deadline) AS value FROM holds UNION ALL SELECT MIN(due) FROM orders
-             UNION ALL SELECT MIN(due) FROM alerts)",
-            Vec::new(),
-        )?;
-        Ok(rows.into_iter().next().and_then(|row| row.value).map(Timestamp::from_millis))
+        let statement = "
+            SELECT CAST(MIN(value) AS TEXT) AS value FROM (SELECT MIN(deadline) AS value FROM holds UNION ALL SELECT MIN(due) FROM orders
+              UNION ALL SELECT MIN(due) FROM alerts) HAVING MIN(value) IS NOT NULL";
+        Ok(self.rows(statement, Vec::new())?.into_iter().next().map(Timestamp::from_millis))
     }
 
     /// Notes that the searchable copy has all rows up to this one.
@@ -347,14 +325,14 @@ impl Shelf for Store {
                  p AS (SELECT record, tally FROM projects WHERE id = COALESCE(?2, (SELECT project FROM k))),
                  r AS (SELECT record, tally, lines FROM runs WHERE id = COALESCE(?5, (SELECT run FROM o))),
                  h AS (SELECT bucket, key, project, run, SUM(amount) AS amount, COUNT(*) AS count, SUM(tokens) AS tokens FROM holds GROUP BY bucket, key, project, run)
-            SELECT j.seq, j.balances, j.debts,
-              (SELECT json_group_array(json_object('bucket', bucket, 'key', key, 'project', project, 'run', run, 'amount', amount, 'count', count, 'tokens', tokens)) FROM h) AS held,
-              (SELECT record FROM k) AS key_record, (SELECT tally FROM k) AS key_tally,
-              (SELECT record FROM p) AS project_record, (SELECT tally FROM p) AS project_tally,
-              (SELECT record FROM r) AS run_record, (SELECT tally FROM r) AS run_tally, (SELECT lines FROM r) AS run_lines,
-              (SELECT doc FROM o) AS hold,
-              EXISTS (SELECT 1 FROM journal WHERE subject = ?3) AS closed,
-              (SELECT doc FROM claims WHERE id = COALESCE(?4, (SELECT doc->>'claim' FROM o))) AS claim
+            SELECT json_object('seq', j.seq, 'balances', json(j.balances), 'debts', json(j.debts),
+              'held', (SELECT json_group_array(json_array(bucket, key, project, run, amount, count, tokens)) FROM h),
+              'key', (SELECT json_array(json(record), json(tally)) FROM k),
+              'project', (SELECT json_array(json(record), json(tally)) FROM p),
+              'run', (SELECT json_array(json(record), json(tally), json(lines)) FROM r),
+              'hold', (SELECT json(doc) FROM o),
+              'closed', EXISTS (SELECT 1 FROM journal WHERE subject = ?3),
+              'claim', (SELECT json(doc) FROM claims WHERE id = COALESCE(?4, (SELECT doc->>'claim' FROM o)))) AS value
             FROM (SELECT 1) LEFT JOIN (SELECT seq, balances, debts FROM journal ORDER BY seq DESC LIMIT 1) j";
         let values = vec![
             touches.key.map(KeyId::as_str).into(),
@@ -365,72 +343,44 @@ impl Shelf for Store {
         ];
         let rows: Vec<BooksRow> = self.rows(statement, values)?;
         let Some(row) = rows.into_iter().next() else { return Ok(Books::default()) };
-        let head = Head {
-            seq: u64::try_from(row.seq.unwrap_or(0)).unwrap_or(0),
-            balances: optional(row.balances)?.unwrap_or_default(),
-            debts: optional::<Balances>(row.debts)?.unwrap_or_default(),
-        };
-        let held: Vec<HeldRow> = read(&row.held)?;
-        let held = held.into_iter().map(|row| {
-            let HeldRow { bucket, key, project, run, amount, count, tokens } = row;
+        let head =
+            Head { seq: row.seq.unwrap_or(0), balances: row.balances.unwrap_or_default(), debts: row.debts.unwrap_or_default() };
+        let held = row.held.into_iter().map(|(bucket, key, project, run, amount, count, tokens)| {
             Ok(Held { bucket, key, project, run, amount: money(amount)?, count, tokens })
         });
-        let key: Option<KeyRecord> = optional(row.key_record)?;
-        let key_tally: Tally = optional(row.key_tally)?.unwrap_or_default();
-        let project: Option<ProjectRecord> = optional(row.project_record)?;
-        let project_tally: Tally = optional(row.project_tally)?.unwrap_or_default();
-        let hold: Option<Hold> = optional(row.hold)?;
-        let run = touches.run.cloned().or_else(|| hold.as_ref().and_then(|hold| hold.facts.run.clone()));
-        let run = match run {
-            Some(id) => Some(RunBook {
-                id,
-                record: optional::<RunRecord>(row.run_record)?,
-                tally: optional(row.run_tally)?.unwrap_or_default(),
-                lines: optional::<Vec<RunLine>>(row.run_lines)?.unwrap_or_default(),
-            }),
-            None => None,
-        };
+        let run = touches.run.cloned().or_else(|| row.hold.as_ref().and_then(|hold| hold.facts.run.clone()));
         Ok(Books {
             head,
             held: held.collect::<Result<_>>()?,
-            key: key.map(|record| KeyBook { record, tally: key_tally }),
-            project: project.map(|record| ProjectBook { record, tally: project_tally }),
-            run,
-            hold,
+            key: row.key.map(|(record, tally)| KeyBook { record, tally }),
+            project: row.project.map(|(record, tally)| ProjectBook { record, tally }),
+            run: run.map(|id| match row.run {
+                Some((record, tally, lines)) => RunBook { id, record, tally, lines },
+                None => RunBook::new(id),
+            }),
+            hold: row.hold,
             closed: row.closed != 0,
-            claim: optional(row.claim)?,
+            claim: row.claim,
             ..Books::default()
         })
     }
 
     fn account(&self) -> Result<Option<AccountRecord>> {
-        optional(self.meta("account")?)
+        Ok(self.rows("SELECT value FROM meta WHERE name = 'account'", Vec::new())?.into_iter().next())
     }
 
     fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>> {
-        #[derive(Deserialize)]
-        struct Adjusted {
-            bucket: BucketId,
-            amount: i64,
-        }
-        let statement = "SELECT bucket, amount FROM journal WHERE subject = ?1 AND kind = 'adjustment'";
-        let rows: Vec<Adjusted> = self.rows(statement, vec![id.into()])?;
-        rows.into_iter().next().map(|row| Ok((row.bucket, money(row.amount)?))).transpose()
+        let statement = "SELECT json_array(bucket, amount) AS value FROM journal WHERE subject = ?1 AND kind = 'adjustment'";
+        let rows: Vec<(BucketId, i64)> = self.rows(statement, vec![id.into()])?;
+        rows.into_iter().next().map(|(bucket, nanos)| Ok((bucket, money(nanos)?))).transpose()
     }
 
     fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally> {
-        #[derive(Deserialize)]
-        struct Sum {
-            bucket: BucketId,
-            total: i64,
-            day: i64,
-            month: i64,
-        }
         let (day, month) = (Period::Day.start(now), Period::Month.start(now));
         let statement = "
-            SELECT bucket, -SUM(amount) AS total,
-              -SUM(CASE WHEN at >= CAST(?3 AS INTEGER) THEN amount ELSE 0 END) AS day,
-              -SUM(CASE WHEN at >= CAST(?4 AS INTEGER) THEN amount ELSE 0 END) AS month
+            SELECT json_array(bucket, -SUM(amount),
+              -SUM(CASE WHEN at >= CAST(?3 AS INTEGER) THEN amount ELSE 0 END),
+              -SUM(CASE WHEN at >= CAST(?4 AS INTEGER) THEN amount ELSE 0 END)) AS value
             FROM journal WHERE kind IN ('receipt', 'correction') AND amount IS NOT NULL
               AND (?1 IS NULL OR key = ?1) AND (?2 IS NULL OR doc->>'project' = ?2) GROUP BY bucket";
         let values = vec![
@@ -440,7 +390,7 @@ impl Shelf for Store {
             month.millis().into(),
         ];
         let mut tally = Tally::default();
-        for Sum { bucket, total, day: in_day, month: in_month } in self.rows::<Sum>(statement, values)? {
+        for (bucket, total, in_day, in_month) in self.rows::<(BucketId, i64, i64, i64)>(statement, values)? {
             let positive = |nanos: i64| money(nanos.max(0));
             let spent = Spent {
                 total: positive(total)?,
@@ -455,15 +405,14 @@ impl Shelf for Store {
     }
 
     fn order(&self, id: &OrderId) -> Result<Option<Order>> {
-        let rows: Vec<TextRow> = self.rows("SELECT doc AS value FROM orders WHERE id = ?1", vec![id.as_str().into()])?;
-        rows.into_iter().next().map(|row| read(&row.value)).transpose()
+        let rows = self.rows("SELECT doc AS value FROM orders WHERE id = ?1", vec![id.as_str().into()])?;
+        Ok(rows.into_iter().next())
     }
 
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>> {
         let statement = "
             SELECT doc AS value FROM journal WHERE subject = ?1 AND kind = 'receipt' AND doc->>'error'->>'code' = 'hold_expired'
               AND NOT EXISTS (SELECT 1 FROM journal WHERE subject = ?1 || '/correction')";
-        let rows: Vec<TextRow> = self.rows(statement, vec![request.as_str().into()])?;
-        rows.into_iter().next().map(|row| read(&row.value)).transpose()
+        Ok(self.rows(statement, vec![request.as_str().into()])?.into_iter().next())
     }
 }

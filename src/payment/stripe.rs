@@ -60,7 +60,7 @@ impl PaymentProvider for Stripe {
     }
 
     fn opened(&self, status: u16, body: &[u8]) -> Result<Session, String> {
-        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let answer: Value = serde_json::from_str(&String::from_utf8_lossy(body)).unwrap_or_default();
         let text = |name| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
         if (200..300).contains(&status)
             && let (Some(id), Some(url)) = (text("id"), text("url"))
@@ -198,7 +198,7 @@ fn reader(kind: &str) -> Option<Reader> {
 
 /// Reads a verified event.
 fn read(body: &[u8]) -> Result<Message, Refusal> {
-    let event: Value = serde_json::from_slice(body).map_err(|error| {
+    let event: Value = serde_json::from_str(&String::from_utf8_lossy(body)).map_err(|error| {
         let next_step = "Check that the endpoint's address is registered with Stripe and nowhere else.";
         Refusal::new(Code::InvalidRequest, format!("The event is not JSON: {error}."), next_step)
     })?;
