@@ -99,7 +99,7 @@ pub trait Records: Ports {
         &self,
         account: Option<&str>,
         filter: &Filter,
-        after: Option<&str>,
+        after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<(String, Value)>, Unavailable>;
     /// Sums of what was used and charged.
@@ -127,6 +127,19 @@ pub trait Records: Ports {
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
     /// Ends a code that nobody has taken; false if there is none.
     async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable>;
+}
+
+/// Where a page of all accounts' rows ended: time of the batch, account, number of the row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(pub i64, pub String, pub u64);
+
+impl Cursor {
+    /// Reads `at:account:seq`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let read = Self(parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(read)
+    }
 }
 
 /// A row of the searchable copy: number, bucket, amount in nano-units.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Request, admin, lists, ok, with_status};
 use crate::account::{Answer, Audit, Command, Listed, Query};
 use crate::id::AccountId;
-use crate::ports::{Reconciled, Records};
+use crate::ports::{Cursor, Reconciled, Records};
 use crate::refusal::Refusal;
 use crate::relay::{Reply, unavailable};
 
@@ -25,7 +25,9 @@ pub async fn list<P: Records, B>(ports: &P, request: &Request<B>, listed: Listed
     let load: lists::Load = Box::new(move |after, limit| {
         let (outside, filter, account) = (outside.clone(), filter.clone(), account.clone());
         Box::pin(async move {
-            let rows = outside.journal(account.as_deref(), &filter, after.as_deref(), limit).await.map_err(unavailable)?;
+            let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
+            let after = after.map(|text| Cursor::parse(&text).ok_or_else(wrong)).transpose()?;
+            let rows = outside.journal(account.as_deref(), &filter, after, limit).await.map_err(unavailable)?;
             let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
             let next = rows.last().filter(|_| is_full).map(|(cursor, _)| cursor.clone());
             Ok((rows.into_iter().map(|(_, row)| row).collect(), next))

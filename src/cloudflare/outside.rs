@@ -19,7 +19,7 @@ use crate::id::{AccountId, KeyHash, OrderId};
 use crate::key::KeyRecord;
 use crate::payment::Checkout;
 use crate::ports::{
-    Call, CodeTaken, CopiedRow, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
+    Call, CodeTaken, CopiedRow, Cursor, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
 };
 use crate::probe::ProbeResult;
 use crate::routing::health::{CandidateId, HealthView, Observation};
@@ -361,7 +361,7 @@ impl Records for Outside {
         &self,
         account: Option<&str>,
         filter: &Filter,
-        after: Option<&str>,
+        after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<(String, Value)>, Unavailable> {
         records::journal(self, account, filter, after, limit).await

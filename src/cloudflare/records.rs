@@ -11,7 +11,7 @@ use super::outside::Outside;
 use crate::account::{Filter, Listed};
 use crate::id::{AccountId, BucketId, OrderId};
 use crate::money::Money;
-use crate::ports::{CodeTaken, CopiedRow, NewCode, Reconciled, Sums, Unavailable};
+use crate::ports::{CodeTaken, CopiedRow, Cursor, NewCode, Reconciled, Sums, Unavailable};
 use crate::time::Timestamp;
 
 type Found<T> = Result<T, Unavailable>;
@@ -30,7 +30,7 @@ pub async fn journal(
     outside: &Outside,
     account: Option<&str>,
     filter: &Filter,
-    after: Option<&str>,
+    after: Option<Cursor>,
     limit: u32,
 ) -> Found<Vec<(String, Value)>> {
     let listed = match filter.listed {
@@ -50,22 +50,12 @@ pub async fn journal(
            AND (?14 IS NULL OR (j.at >= CAST(?14 AS INTEGER) AND b.at >= CAST(?14 AS INTEGER))) AND (?15 IS NULL OR j.at < CAST(?15 AS INTEGER))
          ORDER BY b.at DESC, b.account DESC, j.seq DESC LIMIT CAST(?1 AS INTEGER)"
     );
-    let (at, of, seq) = match after {
-        None => (Money::MAX.nanos(), String::new(), 0),
-        Some(cursor) => read_cursor(cursor).ok_or_else(|| Unavailable("a cursor that is none".to_owned()))?,
-    };
+    let Cursor(at, of, seq) = after.unwrap_or_else(|| Cursor(Money::MAX.nanos(), String::new(), 0));
     let mut values = vec![number(limit), number(at), of.as_str().into(), number(seq), text(account)];
     let Filter { key, project, model, route, bucket, status, run, kind, .. } = filter;
     values.extend([key, project, model, route, bucket, status, run, kind].map(|name| text(name.as_deref())));
     values.extend([filter.since, filter.until].map(|moment| moment.map_or(JsValue::NULL, |moment| number(moment.millis()))));
     outside.d1(&statement, &values).await
-}
-
-/// Where a page ended: time of the batch, account, number of the row.
-fn read_cursor(cursor: &str) -> Option<(i64, String, u64)> {
-    let mut parts = cursor.split(':');
-    let read = (parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some(read)
 }
 
 /// What can be summed.
