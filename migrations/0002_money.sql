@@ -61,8 +61,12 @@ CREATE TABLE codes (
   expires_at INTEGER NOT NULL,
   account    TEXT,                    -- who has taken it
   taken_at   INTEGER,
+  credited_at INTEGER,                -- when its account had credited it
   revoked_at INTEGER
 ) WITHOUT ROWID;
+
+-- Few at any time: codes between the taking and the credit.
+CREATE INDEX codes_uncredited ON codes (taken_at) WHERE taken_at IS NOT NULL AND credited_at IS NULL;
 
 CREATE TABLE reconciled (
   account TEXT PRIMARY KEY,

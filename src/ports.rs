@@ -123,6 +123,10 @@ pub trait Records: Ports {
     async fn put_codes(&self, codes: &[NewCode], common: &Value) -> Result<(), Unavailable>;
     /// Takes a code for an account, once and for all. None if there is none that this account can take; again is the same.
     async fn take_code(&self, hash: &str, account: &AccountId) -> Result<Option<CodeTaken>, Unavailable>;
+    /// Notes that the account has credited a code.
+    async fn code_credited(&self, hash: &str) -> Result<(), Unavailable>;
+    /// Codes that were taken before this, by whom, and are not known to be credited.
+    async fn uncredited_codes(&self, before: Timestamp, limit: u32) -> Result<Vec<(AccountId, String)>, Unavailable>;
     /// Codes, newest first.
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
     /// Ends a code that nobody has taken; false if there is none.

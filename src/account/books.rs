@@ -93,6 +93,8 @@ pub struct Books {
     pub account: Option<AccountRecord>,
     /// The adjustment with the command's id that was made before.
     pub adjusted: Option<(BucketId, Money)>,
+    /// How many orders are pending or in review.
+    pub open_orders: u32,
     /// The order of the command.
     pub order: Option<Order>,
     /// How the command's request ended, where its hold expired and nothing corrected that since.

@@ -39,6 +39,8 @@ pub trait Shelf {
     fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>, Self::Error>;
     /// What a key, or the keys of a project, spent so far, from the journal; for budgets that are new.
     fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error>;
+    /// How many orders are pending or in review.
+    fn open_orders(&self) -> Result<u32, Self::Error>;
     /// One order.
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error>;
     /// How a request ended whose hold expired, if nothing corrected that since.
@@ -134,7 +136,7 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             or_refused(open_run(shelf.books(Touches { run: Some(&record.id), ..Touches::default() })?, record, now))
         }
         Command::Place(order) => {
-            let books = of_order(&order.id)?;
+            let books = Books { open_orders: shelf.open_orders()?, ..of_order(&order.id)? };
             order_or_refused(require_open(&books).and_then(|()| place(books, *order, now)))
         }
         Command::Opened(id, answer) => order_or_refused(opened(of_order(&id)?, answer, now)),

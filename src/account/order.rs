@@ -12,6 +12,9 @@ use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
+/// An account has no more orders than these that are neither paid nor ended.
+const MOST_OPEN_ORDERS: u32 = 20;
+
 /// Who takes the money for a top-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -232,6 +235,11 @@ pub fn place(mut books: Books, order: Order, now: Timestamp) -> Result<(Order, V
         let refusal = Refusal::new(Code::IdempotencyMismatch, message, "Use a new `Idempotency-Key` for a new order.");
         return if same(&known) == same(&order) { Ok((known, Vec::new())) } else { Err(refusal) };
     }
+    if books.open_orders >= MOST_OPEN_ORDERS {
+        let message = format!("{MOST_OPEN_ORDERS} orders of this account wait for their payment or its review.");
+        let next_step = "Pay one of them, or wait until they expire or are reviewed.";
+        return Err(Refusal::new(Code::RateLimitExceeded, message, next_step).limit("account").retry_after(600));
+    }
     let events = stored(&mut books, &order, now);
     Ok((order, events))
 }
@@ -379,7 +387,10 @@ fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Times
             open.is_reinstated = true;
             let amount = open.amount;
             let id = format!("dispute-{dispute}/reinstated");
-            Ok(("credited again".to_owned(), reinstate(books, order, amount, id, now)))
+            let mut events = reinstate(books, order, amount, id, now);
+            // What was refunded while the dispute had it already.
+            events.extend(book_refunds(books, order, now));
+            Ok(("credited again".to_owned(), events))
         }
     }
 }
@@ -394,7 +405,8 @@ fn book_refunds(books: &mut Books, order: &mut Order, now: Timestamp) -> Vec<Eve
     if !due.is_positive() {
         return Vec::new();
     }
-    let id = format!("{}/refunded-{}", order.id, order.reported_refund);
+    // That nothing is booked twice follows from the sums; the id only has to be new.
+    let id = format!("{}/refund-{}", order.id, books.head.seq.saturating_add(1));
     take_back(books, order, due, (id, "webhook", "The payment was refunded at the provider.", "stripe"), now)
         .into_iter()
         .collect()

@@ -13,7 +13,7 @@ pub mod oversight;
 mod owner;
 mod runs;
 mod spend;
-mod topups;
+pub mod topups;
 
 use std::future::Future;
 use std::net::IpAddr;

@@ -176,7 +176,8 @@ fn generation(receipt: &Value) -> Value {
         .saturating_add(count("cache_write"))
         .saturating_add(count("audio_input"));
     let completion = count("output").saturating_add(count("reasoning")).saturating_add(count("audio_output"));
-    let charge = receipt.get("charge").and_then(Value::as_str).unwrap_or("0");
+    let corrected = receipt.pointer("/correction/charge_after");
+    let charge = corrected.or_else(|| receipt.get("charge")).and_then(Value::as_str).unwrap_or("0");
     // The charge is a decimal; as a JSON number it keeps every digit of its text.
     let cost: Value = serde_json::from_str(charge).unwrap_or_default();
     let first_byte = receipt.get("first_byte_ms").and_then(Value::as_u64);

@@ -168,15 +168,35 @@ pub async fn redeem<P: Records>(
 ) -> Result<Reply, Refusal> {
     let RedeemRequest { code } = admin::read(body).await?;
     let hash = code_hash(&code).ok_or_else(unknown_code)?;
-    let CodeTaken { id, bucket, amount, reason, author } =
-        ports.take_code(&hash, &caller.account).await.map_err(unavailable)?.ok_or_else(unknown_code)?;
-    let redemption = Redemption { hash, id: id.clone(), reason, author };
-    admin::command(ports, &caller.account, Command::Redeem(redemption, bucket.clone(), amount)).await?;
+    let (id, bucket, amount) = credit_code(ports, &caller.account, &hash).await?;
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let overview = owner::overview(ports, &caller.account).await?;
     ok(&json!({
         "code": id, "bucket": bucket, "amount": amount, "balances": owner::balances(&overview, &catalog),
     }))
+}
+
+/// Takes a code for an account and credits it.
+async fn credit_code<P: Records>(ports: &P, account: &AccountId, hash: &str) -> Result<(String, BucketId, Money), Refusal> {
+    let taken = ports.take_code(hash, account).await.map_err(unavailable)?;
+    let CodeTaken { id, bucket, amount, reason, author } = taken.ok_or_else(unknown_code)?;
+    let redemption = Redemption { hash: hash.to_owned(), id: id.clone(), reason, author };
+    admin::command(ports, account, Command::Redeem(redemption, bucket.clone(), amount)).await?;
+    if let Err(error) = ports.code_credited(hash).await {
+        ports.log(&format!("code {id}: {}", error.0));
+    }
+    Ok((id, bucket, amount))
+}
+
+/// Credits codes that an account has taken but, as far as is known, not got: whoever asked did not ask again. The cron does
+/// so each minute.
+pub async fn credit_taken_codes<P: Records>(ports: &P) -> Result<(), Refusal> {
+    for (account, hash) in ports.uncredited_codes(ports.now().plus(-60_000), 20).await.map_err(unavailable)? {
+        if let Err(refusal) = credit_code(ports, &account, &hash).await {
+            ports.log(&format!("a code of account {account}: {}", refusal.message));
+        }
+    }
+    Ok(())
 }
 
 /// The hash of a code, however it was typed.

@@ -41,12 +41,15 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     })
 }
 
-/// Each minute: one probe round, and some accounts reconciled.
+/// Each minute: one probe round, codes that were taken and not credited, and some accounts reconciled.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     let outside = Outside::scheduled(env, context);
     if let Err(refusal) = api::admin::probe_now(&outside).await {
         worker::console_error!("probe round: {} {}", refusal.message, refusal.detail.unwrap_or_default());
+    }
+    if let Err(refusal) = api::topups::credit_taken_codes(&outside).await {
+        worker::console_error!("codes: {} {}", refusal.message, refusal.detail.unwrap_or_default());
     }
     if let Err(refusal) = api::oversight::reconcile_due(&outside).await {
         worker::console_error!("reconcile: {} {}", refusal.message, refusal.detail.unwrap_or_default());

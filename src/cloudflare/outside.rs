@@ -414,6 +414,14 @@ impl Records for Outside {
         records::take_code(self, hash, account).await
     }
 
+    async fn code_credited(&self, hash: &str) -> Result<(), Unavailable> {
+        records::code_credited(self, hash).await
+    }
+
+    async fn uncredited_codes(&self, before: Timestamp, limit: u32) -> Result<Vec<(AccountId, String)>, Unavailable> {
+        records::uncredited_codes(self, before, limit).await
+    }
+
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable> {
         records::codes(self, after, limit).await
     }

@@ -161,6 +161,19 @@ pub async fn take_code(outside: &Outside, hash: &str, account: &AccountId) -> Fo
     Ok(taken.map(|(id, bucket, amount, reason, author)| CodeTaken { id, bucket, amount, reason, author }))
 }
 
+/// Notes that the account has credited a code.
+pub async fn code_credited(outside: &Outside, hash: &str) -> Found<()> {
+    let statement = "UPDATE codes SET credited_at = CAST(?2 AS INTEGER) WHERE hash = ?1 AND credited_at IS NULL";
+    outside.texts(statement, &[hash.into(), number(clock::now().millis())]).await.map(|_| ())
+}
+
+/// Codes that were taken before this and are not known to be credited.
+pub async fn uncredited_codes(outside: &Outside, before: Timestamp, limit: u32) -> Found<Vec<(AccountId, String)>> {
+    let statement = "SELECT json_array(account, hash) AS doc FROM codes
+        WHERE credited_at IS NULL AND taken_at < CAST(?1 AS INTEGER) ORDER BY taken_at LIMIT ?2";
+    outside.d1(statement, &[number(before.millis()), limit.into()]).await
+}
+
 /// Codes, newest first.
 pub async fn codes(outside: &Outside, after: Option<&str>, limit: u32) -> Found<Vec<Value>> {
     let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'created_at', created_at,

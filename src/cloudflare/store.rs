@@ -404,6 +404,11 @@ impl Shelf for Store {
         Ok(tally)
     }
 
+    fn open_orders(&self) -> Result<u32> {
+        let statement = "SELECT CAST(COUNT(*) AS TEXT) AS value FROM orders WHERE doc->>'state' IN ('pending', 'in_review')";
+        Ok(self.rows(statement, Vec::new())?.into_iter().next().unwrap_or(0))
+    }
+
     fn order(&self, id: &OrderId) -> Result<Option<Order>> {
         let rows = self.rows("SELECT doc AS value FROM orders WHERE id = ?1", vec![id.as_str().into()])?;
         Ok(rows.into_iter().next())

@@ -114,6 +114,11 @@ impl Shelf for Memory {
         Ok(tally)
     }
 
+    fn open_orders(&self) -> Result<u32, Self::Error> {
+        let is_open = |order: &&Order| matches!(order.state, OrderState::Pending | OrderState::InReview);
+        Ok(u32::try_from(self.orders.values().filter(is_open).count()).unwrap())
+    }
+
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error> {
         Ok(self.orders.get(id).cloned())
     }
