@@ -39,6 +39,8 @@ pub trait Shelf {
     fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>, Self::Error>;
     /// What a key, or the keys of a project, spent so far, from the journal; for budgets that are new.
     fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error>;
+    /// The order that was made with this request key.
+    fn order_of_request(&self, key: &str) -> Result<Option<Order>, Self::Error>;
     /// How many orders are pending or in review.
     fn open_orders(&self) -> Result<u32, Self::Error>;
     /// One order.
@@ -136,16 +138,14 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             or_refused(open_run(shelf.books(Touches { run: Some(&record.id), ..Touches::default() })?, record, now))
         }
         Command::Place(order) => {
-            let books = Books { open_orders: shelf.open_orders()?, ..of_order(&order.id)? };
+            let known = order.request_key.as_deref().map_or(Ok(None), |key| shelf.order_of_request(key))?;
+            let books = Books { order: known, open_orders: shelf.open_orders()?, ..shelf.books(Touches::default())? };
             order_or_refused(require_open(&books).and_then(|()| place(books, *order, now)))
         }
         Command::Opened(id, answer) => order_or_refused(opened(of_order(&id)?, answer, now)),
         Command::Pay(event) => order_or_refused(pay(of_order(&event.order)?, *event, now)),
         Command::Review(id, verdict) => order_or_refused(review(of_order(&id)?, verdict, now)),
-        Command::Refund(request) => {
-            let books = Books { order: shelf.order(&request.order)?, ..of_subject(&request.id)? };
-            order_or_refused(refund(books, request, now))
-        }
+        Command::Refund(request) => order_or_refused(refund(of_order(&request.order)?, request, now)),
         Command::Redeem(redemption, bucket, amount) => {
             let books = of_subject(&redemption.subject())?;
             or_refused(require_open(&books).and_then(|()| redeem(books, (redemption, bucket, amount), now)))

@@ -38,7 +38,7 @@ pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order};
 pub use hold::{Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay};
 pub use late::{Correction, Expired};
 pub use manage::{AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord};
-pub use order::{Delivery, Dispute, Opened, Order, OrderState, PaymentChange, PaymentEvent, Provider, Verdict};
+pub use order::{Delivery, Dispute, Opened, Order, OrderRefund, OrderState, PaymentChange, PaymentEvent, Provider, Verdict};
 pub use receipt::{Attempt, AttemptStatus, Facts, Outcome, Receipt, ReceiptError, Served, Status};
 pub use refund::{DebtPayment, IfUsed, Redemption, Refund, RefundRequest, TopUp};
 pub use run::{RunBook, RunLine, RunRecord};

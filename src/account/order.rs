@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Journaled};
-use super::refund::{credit_order, reinstate, take_back, unknown_order};
+use super::refund::{Why, credit_again, credit_order, take_back, unknown_order};
 use crate::id::{AccountId, BucketId, KeyId, OrderId};
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
@@ -64,6 +64,9 @@ pub struct Order {
     pub created_at: Timestamp,
     /// When a pending one ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// The caller's own key for the order, hashed: the same one makes no second order.
+    #[serde(default)]
+    pub request_key: Option<String>,
     /// What the customer wrote on the transfer.
     #[serde(default)]
     pub reference: Option<String>,
@@ -91,15 +94,26 @@ pub struct Order {
     /// What was given back of it, debts included.
     #[serde(default)]
     pub refunded: Money,
-    /// What the provider says was refunded in all.
+    /// What was refunded in all, disputes aside: as the operator said, or the provider if that is more.
     #[serde(default)]
-    pub reported_refund: Money,
+    pub given_back: Money,
+    /// The operator's refunds.
+    #[serde(default)]
+    pub refunds: Vec<OrderRefund>,
     /// Payments that the customer's bank took back.
     #[serde(default)]
     pub disputes: Vec<Dispute>,
     /// The provider's messages, in the order in which they came.
     #[serde(default)]
     pub deliveries: Vec<Delivery>,
+}
+
+/// A refund that the operator booked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct OrderRefund {
+    pub id: String,
+    pub amount: Money,
 }
 
 /// A payment that the customer's bank took back.
@@ -227,13 +241,17 @@ pub(super) fn stored(books: &mut Books, order: &Order, now: Timestamp) -> Vec<Ev
     events
 }
 
-/// Makes an order. The same id a second time answers the order that there is, if it is about the same.
+/// Makes an order. The same request key a second time answers the order that there is, if it is about the same.
 pub fn place(mut books: Books, order: Order, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
     if let Some(known) = books.order.take() {
-        let same = |order: &Order| (order.bucket.clone(), order.amount, order.provider, order.key.clone());
+        let is_same = (&known.bucket, known.amount, known.provider) == (&order.bucket, order.amount, order.provider)
+            && (&known.key, &known.reference) == (&order.key, &order.reference);
         let message = "This `Idempotency-Key` was used for another order.";
         let refusal = Refusal::new(Code::IdempotencyMismatch, message, "Use a new `Idempotency-Key` for a new order.");
-        return if same(&known) == same(&order) { Ok((known, Vec::new())) } else { Err(refusal) };
+        return if is_same { Ok((known, Vec::new())) } else { Err(refusal) };
+    }
+    if books.balance(&order.bucket).checked_add(order.amount).is_none() {
+        return Err(Refusal::invalid("amount", "The balance would leave the range that is counted exactly."));
     }
     if books.open_orders >= MOST_OPEN_ORDERS {
         let message = format!("{MOST_OPEN_ORDERS} orders of this account wait for their payment or its review.");
@@ -270,7 +288,8 @@ pub fn expire_order(mut books: Books, now: Timestamp) -> Vec<Event> {
 /// Approves or rejects an order in review. The same verdict a second time changes nothing.
 pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
     let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
-    let is_repeated = matches!((order.state, verdict.is_approved), (OrderState::Paid, true) | (OrderState::Failed, false));
+    let is_repeated = matches!((order.state, verdict.is_approved), (OrderState::Paid, true) | (OrderState::Failed, false))
+        && verdict.amount.is_none_or(|amount| amount == order.amount);
     if is_repeated && order.author.as_ref() == Some(&verdict.author) && order.reason.as_ref() == Some(&verdict.reason) {
         return Ok((order, Vec::new()));
     }
@@ -280,12 +299,15 @@ pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Ord
     }
     let mut events = Vec::new();
     if verdict.is_approved {
+        // A card payment is in review because something else was paid than was ordered.
+        let is_known = verdict.amount.is_some() || order.provider == Provider::Manual;
         let amount = verdict.amount.unwrap_or(order.amount);
-        if !amount.is_positive() {
-            return Err(Refusal::invalid("amount", "`amount` must be above nothing."));
+        if !is_known || !amount.is_positive() {
+            let message = "`amount` must be what is to be credited, above nothing.";
+            return Err(Refusal::invalid("amount", message).fact("why", order.reason.clone()));
         }
         events.extend(credit_order(&mut books, &mut order, amount, (&verdict.reason, &verdict.author), now)?);
-        events.extend(book_refunds(&mut books, &mut order, now));
+        events.extend(square(&mut books, &mut order, "The payment was taken back before it was approved.", now));
     } else {
         order.state = OrderState::Failed;
     }
@@ -303,7 +325,7 @@ pub fn pay(mut books: Books, event: PaymentEvent, now: Timestamp) -> Result<(Ord
     } else {
         let (effect, changed) = match foreign(&order, &event) {
             Some(refused) => (refused, Vec::new()),
-            None => change(&mut books, &mut order, &event, now)?,
+            None => change(&mut books, &mut order, &event, now),
         };
         events = changed;
         order.deliveries.push(Delivery { id: event.id, kind: event.kind, at: now, times: 1, effect });
@@ -324,26 +346,39 @@ fn foreign(order: &Order, event: &PaymentEvent) -> Option<String> {
     differs(&order.payment, &event.payment).then(|| "refused: the order has another payment".to_owned())
 }
 
-fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Timestamp) -> Result<(String, Vec<Event>), Refusal> {
+fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Timestamp) -> (String, Vec<Event>) {
     if order.payment.is_none() {
         order.payment.clone_from(&event.payment);
     }
-    let nothing = |effect: &str| Ok((effect.to_owned(), Vec::new()));
+    let nothing = |effect: &str| (effect.to_owned(), Vec::new());
+    let is_paid = order.state == OrderState::Paid;
     match &event.change {
-        PaymentChange::Paid { .. } if order.state == OrderState::Paid => nothing("none: it was paid already"),
-        PaymentChange::Paid { amount, currency } if *amount != order.amount || *currency != order.currency => {
-            order.state = OrderState::InReview;
-            order.reason = Some(format!("{amount} {currency} was paid, {} {} was ordered.", order.amount, order.currency));
-            nothing("in review: another amount or currency was paid")
-        }
-        PaymentChange::Paid { amount, .. } => {
+        PaymentChange::Paid { .. } if is_paid => nothing("none: it was paid already"),
+        PaymentChange::Paid { amount, currency } => {
+            let is_rejected = order.state == OrderState::Failed && order.author.is_some();
+            let doubt = if *amount != order.amount || *currency != order.currency {
+                Some(format!("{amount} {currency} was paid, {} {} was ordered.", order.amount, order.currency))
+            } else if is_rejected {
+                Some("It was paid after it had been rejected.".to_owned())
+            } else {
+                None
+            };
             let reason = format!("Order {} was paid.", order.id);
-            let mut events = credit_order(books, order, *amount, (&reason, "stripe"), now)?;
-            order.reason = None;
-            let refunds = book_refunds(books, order, now);
-            let effect = if refunds.is_empty() { "paid" } else { "paid, and refunded at once" };
-            events.extend(refunds);
-            Ok((effect.to_owned(), events))
+            let credited = match doubt {
+                None => credit_order(books, order, *amount, (&reason, "stripe"), now).map_err(|refusal| refusal.message),
+                Some(doubt) => Err(doubt),
+            };
+            match credited {
+                Ok(mut events) => {
+                    order.reason = None;
+                    events.extend(square(books, order, "The payment was taken back before it was known to be there.", now));
+                    ("paid".to_owned(), events)
+                }
+                Err(doubt) => {
+                    (order.state, order.reason) = (OrderState::InReview, Some(doubt.clone()));
+                    (format!("in review: {doubt}"), Vec::new())
+                }
+            }
         }
         PaymentChange::Processing => nothing("none: the money is on its way"),
         PaymentChange::Expired if order.state == OrderState::Pending => {
@@ -361,53 +396,60 @@ fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Times
             nothing("refused: another currency")
         }
         PaymentChange::Refunded { total, .. } => {
-            order.reported_refund = order.reported_refund.max(*total);
-            if order.state != OrderState::Paid {
-                return nothing("noted: taken back as soon as the order is paid");
-            }
-            let refunds = book_refunds(books, order, now);
-            let effect = if refunds.is_empty() { "none: it was taken back already" } else { "refunded" };
-            Ok((effect.to_owned(), refunds))
+            order.given_back = order.given_back.max(*total);
+            told(books, order, "The payment was refunded at the provider.", now)
         }
         PaymentChange::Disputed { dispute, amount, .. } => {
-            if order.disputes.iter().any(|known| known.id == *dispute) || order.state != OrderState::Paid {
-                return nothing("none: it is known already, or the order is not paid");
+            if order.disputes.iter().any(|known| known.id == *dispute) {
+                return nothing("none: it is known already");
             }
-            let before = order.refunded;
-            let why = (format!("dispute-{dispute}"), "webhook", "The customer's bank took the payment back.", "stripe");
-            let taken = take_back(books, order, *amount, why, now);
-            // What the dispute really took: a part may have been refunded before.
-            let amount = order.refunded.checked_sub(before).unwrap_or_default();
-            order.disputes.push(Dispute { id: dispute.clone(), amount, is_reinstated: false });
-            Ok(("taken back".to_owned(), taken.into_iter().collect()))
+            order.disputes.push(Dispute { id: dispute.clone(), amount: *amount, is_reinstated: false });
+            told(books, order, "The customer's bank took the payment back.", now)
         }
         PaymentChange::Reinstated { dispute } => {
-            let open = order.disputes.iter_mut().find(|known| known.id == *dispute && !known.is_reinstated);
-            let Some(open) = open else { return nothing("none: no such dispute is open") };
-            open.is_reinstated = true;
-            let amount = open.amount;
-            let id = format!("dispute-{dispute}/reinstated");
-            let mut events = reinstate(books, order, amount, id, now);
-            // What was refunded while the dispute had it already.
-            events.extend(book_refunds(books, order, now));
-            Ok(("credited again".to_owned(), events))
+            match order.disputes.iter_mut().find(|known| known.id == *dispute) {
+                Some(known) => known.is_reinstated = true,
+                // Told before it was told of: what comes later is known to be over.
+                None => order.disputes.push(Dispute { id: dispute.clone(), amount: Money::ZERO, is_reinstated: true }),
+            }
+            told(books, order, "The dispute was won.", now)
         }
     }
 }
 
-/// Takes back what the provider says was refunded, as far as it was not taken back before. The provider tells the sum, so
-/// that messages may come twice and in any order.
-fn book_refunds(books: &mut Books, order: &mut Order, now: Timestamp) -> Vec<Event> {
-    let disputed = order.disputes.iter().filter(|dispute| !dispute.is_reinstated);
-    let disputed = disputed.fold(Money::ZERO, |sum, dispute| sum.checked_add(dispute.amount).unwrap_or(Money::MAX));
-    let booked = order.refunded.checked_sub(disputed).unwrap_or_default();
-    let due = order.reported_refund.checked_sub(booked).unwrap_or_default();
-    if !due.is_positive() {
-        return Vec::new();
+/// Squares an order with what the provider has told of it.
+fn told(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> (String, Vec<Event>) {
+    if order.state != OrderState::Paid {
+        return ("noted: it counts as soon as the order is paid".to_owned(), Vec::new());
     }
+    let before = order.refunded;
+    let events = square(books, order, reason, now);
+    let effect = match order.refunded.cmp(&before) {
+        std::cmp::Ordering::Greater => "taken back",
+        std::cmp::Ordering::Less => "credited again",
+        std::cmp::Ordering::Equal => "none: it is known already",
+    };
+    (effect.to_owned(), events)
+}
+
+/// Takes back, or credits again, so that what was given back is what is known: refunds and open disputes, and no more than
+/// the order brought. From sums, so that messages may come twice and in any order.
+fn square(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
     // That nothing is booked twice follows from the sums; the id only has to be new.
     let id = format!("{}/refund-{}", order.id, books.head.seq.saturating_add(1));
-    take_back(books, order, due, (id, "webhook", "The payment was refunded at the provider.", "stripe"), now)
-        .into_iter()
-        .collect()
+    square_as(books, order, (id, "webhook", reason, "stripe"), now)
+}
+
+/// The same, in somebody's name.
+pub(super) fn square_as(books: &mut Books, order: &mut Order, why: Why<'_>, now: Timestamp) -> Vec<Event> {
+    let open = order.disputes.iter().filter(|dispute| !dispute.is_reinstated);
+    let known = open.fold(order.given_back, |sum, dispute| sum.checked_add(dispute.amount).unwrap_or(Money::MAX));
+    let due = known.min(order.amount).checked_sub(order.refunded).unwrap_or_default();
+    if due.is_positive() {
+        take_back(books, order, due, why, now).into_iter().collect()
+    } else if due.is_negative() {
+        credit_again(books, order, due.negated(), why, now)
+    } else {
+        Vec::new()
+    }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Journaled};
-use super::order::{Order, OrderState};
+use super::order::{Order, OrderRefund, OrderState, square_as};
 use super::receipt::entry_id;
 use crate::id::{BucketId, OrderId};
 use crate::money::Money;
@@ -135,12 +135,15 @@ pub(super) fn credit_order(
     Ok(events)
 }
 
+/// Id, source, reason and author of a refund.
+pub(super) type Why<'a> = (String, &'a str, &'a str, &'a str);
+
 /// Takes back what an order brought: from what is available, the rest becomes a debt.
 pub(super) fn take_back(
     books: &mut Books,
     order: &mut Order,
     amount: Money,
-    (id, source, reason, author): (String, &str, &str, &str),
+    (id, source, reason, author): Why<'_>,
     now: Timestamp,
 ) -> Option<Event> {
     let bucket = order.bucket.clone();
@@ -173,8 +176,14 @@ pub(super) fn take_back(
     books.append(now, Journaled::Refund(Box::new(refund)), Some((&bucket, taken.negated()))).ok()
 }
 
-/// Credits again what a dispute had taken back. Debts are paid first.
-pub(super) fn reinstate(books: &mut Books, order: &mut Order, amount: Money, id: String, now: Timestamp) -> Vec<Event> {
+/// Credits again what had been taken back. Debts are paid first.
+pub(super) fn credit_again(
+    books: &mut Books,
+    order: &mut Order,
+    amount: Money,
+    (id, source, reason, author): Why<'_>,
+    now: Timestamp,
+) -> Vec<Event> {
     let amount = amount.min(order.refunded);
     let refund = Refund {
         id,
@@ -186,9 +195,9 @@ pub(super) fn reinstate(books: &mut Books, order: &mut Order, amount: Money, id:
         taken: amount.negated(),
         debt: Money::ZERO,
         debt_after: books.debt(&order.bucket),
-        source: "webhook".to_owned(),
-        reason: "The dispute was won.".to_owned(),
-        author: "stripe".to_owned(),
+        source: source.to_owned(),
+        reason: reason.to_owned(),
+        author: author.to_owned(),
     };
     order.refunded = order.refunded.checked_sub(amount).unwrap_or_default();
     let mut events: Vec<Event> =
@@ -200,8 +209,10 @@ pub(super) fn reinstate(books: &mut Books, order: &mut Order, amount: Money, id:
 /// Refunds an order on the operator's word. The same id a second time changes nothing.
 pub fn refund(mut books: Books, request: RefundRequest, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
     let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
-    if books.closed {
-        return Ok((order, Vec::new()));
+    if let Some(known) = order.refunds.iter().find(|known| known.id == request.id) {
+        let message = "This `Idempotency-Key` was used for another refund of this order.";
+        let refusal = Refusal::new(Code::IdempotencyMismatch, message, "Use a new `Idempotency-Key` for a new refund.");
+        return if known.amount == request.amount { Ok((order, Vec::new())) } else { Err(refusal) };
     }
     if order.state != OrderState::Paid {
         return Err(Refusal::new(Code::Conflict, "Only a paid order can be refunded.", "Look at the order's state."));
@@ -222,8 +233,9 @@ pub fn refund(mut books: Books, request: RefundRequest, now: Timestamp) -> Resul
         return Err(refusal.fact("available", available.to_string()).fact("refundable", rest.to_string()));
     }
     let RefundRequest { id, amount, reason, author, .. } = request;
-    let mut events: Vec<Event> =
-        take_back(&mut books, &mut order, amount, (id, "admin", &reason, &author), now).into_iter().collect();
+    order.refunds.push(OrderRefund { id: id.clone(), amount });
+    order.given_back = order.given_back.checked_add(amount).unwrap_or(Money::MAX);
+    let mut events = square_as(&mut books, &mut order, (id, "admin", &reason, &author), now);
     events.extend(super::order::stored(&mut books, &order, now));
     Ok((order, events))
 }

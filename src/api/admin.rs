@@ -19,7 +19,7 @@ use crate::money::Money;
 use crate::ports::Records;
 use crate::probe;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, unavailable};
+use crate::relay::{Reply, check_idempotency_key, unavailable};
 
 const LONGEST_NAME: usize = 200;
 
@@ -30,6 +30,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Result<Reply, Refusal> {
     authorize(ports, request.credential.as_deref())?;
+    check_idempotency_key(request.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();
     match (method.as_str(), parts.as_slice()) {
@@ -73,20 +74,14 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("PUT", ["catalog"]) => publish_catalog(ports, request.body.await?).await,
         ("GET", ["health"]) => health(ports).await,
         ("POST", ["probe"]) => probe_now(ports).await,
-        _ => {
-            Err(Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation."))
-        }
+        _ => Err(super::nothing_here()),
     }
 }
 
 /// Without a token of the operator's there is no administration, and nothing tells that there could be.
 fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
     let Some(token) = ports.setting("ADMIN_TOKEN") else {
-        return Err(Refusal::new(
-            Code::NotFound,
-            "There is nothing at this path.",
-            "See the list of endpoints in the documentation.",
-        ));
+        return Err(super::nothing_here());
     };
     // Hashes are of equal length, so that the comparison tells nothing, not even a length.
     let (theirs, ours) = (Sha256::digest(credential.unwrap_or_default().as_bytes()), Sha256::digest(token.as_bytes()));

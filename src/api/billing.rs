@@ -16,6 +16,8 @@ use crate::relay::{Reply, unavailable};
 use crate::time::Timestamp;
 
 const MOST_CODES: u32 = 500;
+/// The states of orders, as in JSON.
+const STATES: [&str; 5] = ["pending", "in_review", "paid", "expired", "failed"];
 /// Letters and digits that are not taken for each other.
 const ALPHABET: [u8; 32] = *b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 
@@ -165,6 +167,9 @@ pub async fn revoke_code<P: Records>(ports: &P, id: &str) -> Result<Reply, Refus
 pub async fn orders<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
     let (limit, after) = lists::page(request)?;
     let state = request.param("state").unwrap_or("in_review");
+    if !STATES.contains(&state) {
+        return Err(Refusal::invalid("state", format!("`state` must be one of: {}.", STATES.join(", "))));
+    }
     let data = ports.orders(state, after.as_deref(), limit).await.map_err(unavailable)?;
     let is_full = u32::try_from(data.len()).is_ok_and(|count| count >= limit);
     let next = data.last().filter(|_| is_full).and_then(|order| order.get("id")).cloned();

@@ -25,7 +25,7 @@ use crate::id::RequestId;
 use crate::key::KeyRecord;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Incoming, Reply, refusal_reply};
+use crate::relay::{self, Incoming, Reply, check_idempotency_key, refusal_reply};
 
 /// A request with its headers read, and its body still on the way.
 pub struct Request<B> {
@@ -73,7 +73,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
         ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
         (_, path) if path.starts_with("/admin/v1/") => admin::handle(&ports, request, path).await,
         ("POST", "/v1/route") => explain::route(&ports, request).await,
-        ("POST", "/webhooks/stripe") => topups::stripe(&ports, request.signature.as_deref(), request.body).await,
+        (_, "/webhooks/stripe") => topups::stripe(&ports, (&method, request.signature.as_deref()), request.body).await,
         ("POST", path) if OWNER_POSTS.contains(&path) => match owner::caller(&ports, &request).await {
             Ok(caller) => post(&ports, &caller, request, path).await,
             Err(refusal) => Err(refusal),
@@ -124,6 +124,7 @@ async fn post<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     request: Request<B>,
     path: &str,
 ) -> Result<Reply, Refusal> {
+    check_idempotency_key(request.idempotency_key.as_deref())?;
     match path {
         "/v1/runs" => runs::open(ports, caller, request.body).await,
         "/v1/redeem" => topups::redeem(ports, caller, request.body).await,
@@ -133,7 +134,7 @@ async fn post<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
 
 /// Paths that answer these methods only.
 const OWNER_POSTS: [&str; 3] = ["/v1/runs", "/v1/topups", "/v1/redeem"];
-const POSTS: [&str; 4] = [CHAT, "/v1/route", "/v1/redeem", "/webhooks/stripe"];
+const POSTS: [&str; 3] = [CHAT, "/v1/route", "/v1/redeem"];
 const BOTH: [&str; 2] = ["/v1/runs", "/v1/topups"];
 const GETS: [&str; 9] = [
     "/healthz",
@@ -156,8 +157,16 @@ fn unknown_path(method: &str, path: &str) -> Refusal {
     } else if GETS.contains(&path) || is_under {
         "GET"
     } else {
-        return Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.");
+        return nothing_here();
     };
+    wrong_method(path, method, allowed)
+}
+
+fn nothing_here() -> Refusal {
+    Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.")
+}
+
+fn wrong_method(path: &str, method: &str, allowed: &str) -> Refusal {
     let message = format!("`{path}` does not answer {method}.");
     Refusal::new(Code::MethodNotAllowed, message, format!("Use {allowed}.")).fact("allow", allowed)
 }

@@ -18,6 +18,8 @@ use crate::relay::{Reply, unavailable};
 /// How long a pending order lives, in milliseconds. Stripe's pages live for half an hour at least.
 const ORDER_MS: i64 = 35 * 60 * 1000;
 const LONGEST_CODE: usize = 100;
+/// So long after a message it may still be about an order that the searchable copy does not have, in milliseconds.
+const SETTLING_MS: u64 = 600_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,15 +55,8 @@ pub async fn order<P: Records>(
         return Err(Refusal::new(Code::InvalidRequest, message, next_step).param("provider"));
     }
     let (now, is_manual) = (ports.now(), provider == Provider::Manual);
-    // The caller's own key makes the same order of the same request.
-    let id = idempotency.map_or_else(
-        || Some(OrderId::new(now, ports.random())),
-        |text| {
-            OrderId::parse(&format!("order-{}", sha256_hex(&[caller.id.as_str().as_bytes(), b"\n", text.as_bytes()]).get(..40)?))
-        },
-    );
     let order = Order {
-        id: id.ok_or_else(|| Refusal::unavailable("an order without an id"))?,
+        id: OrderId::new(now, ports.random()),
         account: caller.account.clone(),
         key: caller.id.clone(),
         bucket: new.bucket,
@@ -71,6 +66,7 @@ pub async fn order<P: Records>(
         state: if is_manual { OrderState::InReview } else { OrderState::Pending },
         created_at: now,
         expires_at: (!is_manual).then(|| now.plus(ORDER_MS)),
+        request_key: idempotency.map(|text| sha256_hex(&[caller.id.as_str().as_bytes(), b"\n", text.as_bytes()])),
         reference: new.reference.map(|text| admin::name("reference", text)).transpose()?,
         session: None,
         url: None,
@@ -80,27 +76,54 @@ pub async fn order<P: Records>(
         paid_at: None,
         entry: None,
         refunded: Money::ZERO,
-        reported_refund: Money::ZERO,
+        given_back: Money::ZERO,
+        refunds: Vec::new(),
         disputes: Vec::new(),
         deliveries: Vec::new(),
     };
     let return_url = ports.setting("TOPUP_RETURN_URL").unwrap_or_else(|| origin.to_owned());
-    // What the provider would not take is not ordered.
-    let checkout = if is_manual { None } else { Some(Stripe.checkout(&order, &return_url)?) };
-    let mut placed = said(ports, &caller.account, Command::Place(Box::new(order))).await?;
-    if let (Some(checkout), Some(key), OrderState::Pending, None) = (checkout, stripe_key, placed.state, &placed.session) {
-        let answered = ports.checkout(&checkout, &key).await;
-        let opened = answered.and_then(|(status, body)| Stripe.opened(status, body.as_bytes()));
-        let opened = match opened {
-            Ok(session) => Opened::Session { id: session.id, url: session.url },
-            Err(detail) => {
-                ports.log(&format!("{}: {detail}", placed.id));
-                Opened::Failed { reason: "The payment provider did not open a page. Nothing was paid; order again.".to_owned() }
-            }
-        };
-        placed = said(ports, &caller.account, Command::Opened(placed.id.clone(), opened)).await?;
+    if !is_manual {
+        // What the provider would not take is not ordered.
+        Stripe.checkout(&order, &return_url)?;
+    }
+    let placed = said(ports, &caller.account, Command::Place(Box::new(order))).await?;
+    let placed = match stripe_key {
+        Some(key) if placed.state == OrderState::Pending && placed.session.is_none() => {
+            page(ports, placed, &return_url, &key).await?
+        }
+        _ => placed,
+    };
+    if is_manual {
+        admin::flush(ports, &caller.account).await;
     }
     with_status(201, &view(&json!(placed)))
+}
+
+/// Asks the provider for the page of an order. Asked twice, also at once, it is the same page.
+async fn page<P: Records>(ports: &P, order: Order, return_url: &str, key: &str) -> Result<Order, Refusal> {
+    let checkout = Stripe.checkout(&order, return_url)?;
+    let mut answered = ports.checkout(&checkout, key).await;
+    for pause_ms in [500, 1_500, 3_000] {
+        // Another call for the same order is under way there.
+        if !matches!(answered, Ok((409, _))) {
+            break;
+        }
+        ports.sleep(pause_ms).await;
+        answered = ports.checkout(&checkout, key).await;
+    }
+    let opened = match answered {
+        // That call will say what became of it.
+        Ok((409, _)) => return Ok(order),
+        answered => answered.and_then(|(status, body)| Stripe.opened(status, body.as_bytes())),
+    };
+    let opened = match opened {
+        Ok(session) => Opened::Session { id: session.id, url: session.url },
+        Err(detail) => {
+            ports.log(&format!("{}: {detail}", order.id));
+            Opened::Failed { reason: "The payment provider did not open a page. Nothing was paid.".to_owned() }
+        }
+    };
+    said(ports, &order.account, Command::Opened(order.id.clone(), opened)).await
 }
 
 /// Says something about an order, and answers it as it is now.
@@ -116,15 +139,22 @@ fn view(order: &Value) -> Value {
     let mut order = order.clone();
     if let Some(fields) = order.as_object_mut() {
         fields.shift_remove("deliveries");
+        fields.shift_remove("request_key");
+        let is_manual = fields.get("provider").is_some_and(|provider| provider == "manual");
+        let has_page = fields.get("url").is_some_and(Value::is_string);
         let is_pending = fields.get("state").is_some_and(|state| state == "pending");
         if !is_pending {
             fields.shift_remove("url");
         }
         let next_step = match fields.get("state").and_then(Value::as_str) {
+            Some("pending") if !has_page => "Send the same request again in a few seconds for the page to pay on.",
             Some("pending") => "Pay at `url` before `expires_at`; the balance follows within seconds.",
             Some("in_review") => "The operator approves or rejects it; the balance follows then.",
             Some("paid") => "Nothing; the ledger has the entry.",
-            _ => "Order again. If it was paid after all, the payment still counts when the provider tells of it.",
+            _ if is_manual => "Order again with a new `Idempotency-Key`, or ask the operator.",
+            _ => {
+                "Order again with a new `Idempotency-Key`. If it was paid after all, the payment still counts when the provider tells of it."
+            }
         };
         fields.insert("next_step".to_owned(), next_step.into());
     }
@@ -214,18 +244,28 @@ fn unknown_code() -> Refusal {
     Refusal::new(Code::NotFound, message, "Check that the whole code was copied, or ask who gave it to you.").param("code")
 }
 
-/// Answers `POST /webhooks/stripe`.
+/// Answers at `/webhooks/stripe`. Without a secret there is nothing there, whatever is asked.
 pub async fn stripe<P: Records>(
     ports: &P,
-    signature: Option<&str>,
+    (method, signature): (&str, Option<&str>),
     body: impl Future<Output = Result<Vec<u8>, Refusal>>,
 ) -> Result<Reply, Refusal> {
-    let secret = ports.setting("STRIPE_WEBHOOK_SECRET");
+    let Some(secret) = ports.setting("STRIPE_WEBHOOK_SECRET") else {
+        return Err(super::nothing_here());
+    };
+    if method != "POST" {
+        return Err(super::wrong_method("/webhooks/stripe", method, "POST"));
+    }
     let body = body.await?;
-    let found = match Stripe.message(secret.as_deref(), signature, &body, ports.now())? {
+    let found = match Stripe.message(Some(&secret), signature, &body, ports.now())? {
         Message::About { account, event } => Some((account, event)),
-        Message::OfPayment { payment, event } => {
-            ports.order_of_payment(&payment).await.map_err(unavailable)?.map(|(account, order)| (account, event.for_order(order)))
+        Message::OfPayment { payment, at, event } => {
+            let found = ports.order_of_payment(&payment).await.map_err(unavailable)?;
+            if found.is_none() && ports.now().since(at) < SETTLING_MS {
+                // The order may be on its way to where it is looked for; the provider sends the message again.
+                return Err(Refusal::unavailable(format!("payment {payment} is not known yet")));
+            }
+            found.map(|(account, order)| (account, event.for_order(order)))
         }
         Message::Ignored { .. } => None,
     };

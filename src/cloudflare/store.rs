@@ -51,7 +51,7 @@ UPDATE runs SET lines = (
         'cache_write', SUM(doc->>'usage'->>'cache_write'), 'audio_input', SUM(doc->>'usage'->>'audio_input'),
         'output', SUM(doc->>'usage'->>'output'), 'reasoning', SUM(doc->>'usage'->>'reasoning'), 'audio_output', SUM(doc->>'usage'->>'audio_output')) AS usage
     FROM journal WHERE kind = 'receipt' AND doc->>'run' = runs.id GROUP BY 1, 2, 3, 4));
-CREATE TABLE orders (id TEXT PRIMARY KEY, due INTEGER, doc TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE orders (id TEXT PRIMARY KEY, request_key TEXT UNIQUE, due INTEGER, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE alerts (seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due INTEGER NOT NULL);
 ",
 ];
@@ -234,8 +234,9 @@ impl Store {
     fn put_order(&self, order: &Order) -> Result<()> {
         let due = order.expires_at.filter(|_| order.state == crate::account::OrderState::Pending);
         self.run(
-            "INSERT OR REPLACE INTO orders (id, due, doc) VALUES (?1, CAST(?2 AS INTEGER), ?3)",
-            vec![order.id.as_str().into(), due.map(Timestamp::millis).into(), text(order)?],
+            "INSERT INTO orders (id, request_key, due, doc) VALUES (?1, ?4, CAST(?2 AS INTEGER), ?3)
+             ON CONFLICT (id) DO UPDATE SET due = excluded.due, doc = excluded.doc",
+            vec![order.id.as_str().into(), due.map(Timestamp::millis).into(), text(order)?, order.request_key.as_deref().into()],
         )
     }
 
@@ -402,6 +403,11 @@ impl Shelf for Store {
             tally.spent.insert(bucket, spent);
         }
         Ok(tally)
+    }
+
+    fn order_of_request(&self, key: &str) -> Result<Option<Order>> {
+        let rows = self.rows("SELECT doc AS value FROM orders WHERE request_key = ?1", vec![key.into()])?;
+        Ok(rows.into_iter().next())
     }
 
     fn open_orders(&self) -> Result<u32> {

@@ -64,6 +64,8 @@ pub enum Message {
     OfPayment {
         /// The provider's id of the payment.
         payment: String,
+        /// When it happened.
+        at: Timestamp,
         /// What happened.
         event: PartialEvent,
     },

@@ -224,10 +224,12 @@ fn read(body: &[u8]) -> Result<Message, Refusal> {
     let payment = intent.and_then(|intent| intent.as_str().or_else(|| text(intent, "id").ok()));
     let payment = payment.filter(|payment| !payment.is_empty()).map(str::to_owned);
     let (kind, provider) = (kind.to_owned(), Provider::Stripe);
+    let created = event.get("created").and_then(Value::as_i64).unwrap_or(0);
+    let at = Timestamp::from_millis(created.saturating_mul(1000));
     let event = PartialEvent { id, kind, provider, session, payment: payment.clone(), change };
     match (owner, payment) {
         (Some((account, order)), _) => Ok(Message::About { account, event: event.for_order(order) }),
-        (None, Some(payment)) => Ok(Message::OfPayment { payment, event }),
+        (None, Some(payment)) => Ok(Message::OfPayment { payment, at, event }),
         // Pages of ours always make a payment intent, so this charge is another integration's.
         (None, None) if intent.is_some_and(Value::is_null) => ignored,
         (None, None) => Err(refuse(Fault::Field("payment_intent"))),
@@ -477,7 +479,7 @@ mod tests {
             "metadata": {},
         });
         let withdrawn = event("charge.dispute.funds_withdrawn", dispute.clone());
-        let Ok(Message::OfPayment { payment, event: partial }) = withdrawn else { panic!("{withdrawn:?}") };
+        let Ok(Message::OfPayment { payment, event: partial, .. }) = withdrawn else { panic!("{withdrawn:?}") };
         assert_eq!(payment, "pi_1");
         let known = partial.for_order(OrderId::parse("order-1").unwrap());
         assert_eq!((known.id.as_str(), known.payment.as_deref(), known.provider), ("evt_7", Some("pi_1"), Provider::Stripe));

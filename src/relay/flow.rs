@@ -8,7 +8,7 @@ use std::pin::Pin;
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
-use super::ticket::{Ending, Ticket, client_left};
+use super::ticket::{Ending, LEFT, Ticket, client_left};
 use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
 use crate::dialect::meter::{Meter, Progress};
 use crate::ports::Ports;
@@ -183,7 +183,7 @@ impl<P: Ports> Open<P> {
     }
 
     fn left(&self) -> Outcome {
-        Outcome { error: Some(client_left()), ..self.outcome(Status::Aborted) }
+        Outcome { error: Some(client_left()), next_step: Some(LEFT.to_owned()), ..self.outcome(Status::Aborted) }
     }
 }
 

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 use futures_util::future::join4;
 
-pub use prepare::{Leg, Prepared, Preparing, prepare};
+pub use prepare::{Leg, Prepared, Preparing, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
 use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Rates, Replay, Status};

@@ -167,9 +167,14 @@ fn check_headers(preparing: &Preparing) -> Result<(), Refusal> {
     if preparing.run.as_deref().is_some_and(|run| RunId::parse(run).is_none()) {
         return Err(Refusal::invalid("x-tf-run", "`x-tf-run` must be 1 to 128 ASCII letters, digits and - _ . characters."));
     }
+    check_idempotency_key(preparing.idempotency_key.as_deref())
+}
+
+/// Whether a caller's own key for a request is one.
+pub fn check_idempotency_key(key: Option<&str>) -> Result<(), Refusal> {
     let is_key =
         |key: &str| (1..=LONGEST_IDEMPOTENCY_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if preparing.idempotency_key.as_deref().is_some_and(|key| !is_key(key)) {
+    if key.is_some_and(|key| !is_key(key)) {
         return Err(Refusal::invalid(
             "Idempotency-Key",
             "`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces.",

@@ -357,7 +357,7 @@ impl<P: Ports> Drop for Ticket<P> {
             }
             None => Outcome { latency_ms, ..self.nobody() },
         };
-        self.settle(Outcome { error: Some(client_left()), ..outcome }, None);
+        self.settle(Outcome { error: Some(client_left()), next_step: Some(LEFT.to_owned()), ..outcome }, None);
     }
 }
 
@@ -380,6 +380,9 @@ impl<P: Ports> Ticket<P> {
         }
     }
 }
+
+/// What there is to do after the client left.
+pub const LEFT: &str = "Nothing, if the client meant to stop. Otherwise send the request again, with a longer time-out.";
 
 /// What a receipt says when the client left.
 pub fn client_left() -> ReceiptError {

@@ -114,6 +114,10 @@ impl Shelf for Memory {
         Ok(tally)
     }
 
+    fn order_of_request(&self, key: &str) -> Result<Option<Order>, Self::Error> {
+        Ok(self.orders.values().find(|order| order.request_key.as_deref() == Some(key)).cloned())
+    }
+
     fn open_orders(&self) -> Result<u32, Self::Error> {
         let is_open = |order: &&Order| matches!(order.state, OrderState::Pending | OrderState::InReview);
         Ok(u32::try_from(self.orders.values().filter(is_open).count()).unwrap())
