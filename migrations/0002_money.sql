@@ -74,3 +74,16 @@ CREATE TABLE reconciled (
   seq     INTEGER NOT NULL,           -- in order up to this row
   doc     TEXT NOT NULL               -- the report
 ) WITHOUT ROWID;
+
+-- Rows that are there already.
+INSERT INTO batches (at, account, first_seq, last_seq, records)
+SELECT MAX(at), account, MIN(seq), MAX(seq), MAX(kind <> 'receipt') FROM journal GROUP BY account, (seq - 1) / 200;
+
+INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
+  input_tokens, cached_tokens, output_tokens, reasoning_tokens, charge, input_charge)
+SELECT date(at / 1000, 'unixepoch'), account, doc->>'project', doc->>'key', COALESCE(doc->>'model', doc->>'requested_model', ''),
+  COALESCE(doc->>'route', ''), COALESCE(bucket, doc->>'bucket', ''), CASE WHEN doc->>'fallbacks' > 0 THEN 'fallback' ELSE 'direct' END,
+  MAX(doc->>'key_label'), COUNT(*), SUM(amount IS NULL), 0, SUM(doc->>'fallbacks'),
+  SUM(u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input'), SUM(u->>'cached_input'),
+  SUM(u->>'output' + u->>'reasoning' + u->>'audio_output'), SUM(u->>'reasoning'), COALESCE(-SUM(amount), 0), 0
+FROM (SELECT *, doc->'usage' AS u FROM journal WHERE kind = 'receipt') GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use futures_util::Stream;
 use serde_json::Value;
 
-use crate::account::{AccountRecord, Answer, Command, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Settlement};
+use crate::account::{
+    AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Settlement,
+};
 use crate::catalog::{Catalog, UpstreamHosts};
 use crate::id::{AccountId, BucketId, CodeId, KeyHash, OrderId, SecretName};
 use crate::key::KeyRecord;
@@ -105,7 +107,7 @@ pub trait Records: Ports {
     /// Sums of what was used and charged.
     async fn sums(&self, sums: Sums) -> Result<Vec<Value>, Unavailable>;
     /// The copy of an account's rows behind `after`, up to `last`: number, bucket, amount in nano-units.
-    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<CopiedRow>, Unavailable>;
+    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<ComparedRow>, Unavailable>;
     /// Copied rows that are newer than the account's newest.
     async fn copied_beyond(&self, account: &AccountId, head: u64) -> Result<Vec<u64>, Unavailable>;
     /// Accounts that were last reconciled before this, and up to which row they were in order.
@@ -145,9 +147,6 @@ impl Cursor {
         parts.next().is_none().then_some(read)
     }
 }
-
-/// A row of the searchable copy: number, bucket, amount in nano-units.
-pub type CopiedRow = (u64, Option<String>, Option<i64>);
 
 /// Which sums.
 #[derive(Debug, Clone, PartialEq, Eq)]

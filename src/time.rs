@@ -93,7 +93,7 @@ impl Period {
     pub fn start(self, now: Timestamp) -> Timestamp {
         let date = now.date_time().date();
         match self {
-            Self::Total => Timestamp(i64::MIN),
+            Self::Total => Timestamp(0),
             Self::Day => Timestamp::from_date(date),
             Self::Month => Timestamp::from_date(date.replace_day(1).unwrap_or(date)),
         }

@@ -72,6 +72,19 @@ impl Usage {
         }
     }
 
+    /// What this is more, class by class.
+    pub fn minus(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(other.input),
+            cached_input: self.cached_input.saturating_sub(other.cached_input),
+            cache_write: self.cache_write.saturating_sub(other.cache_write),
+            audio_input: self.audio_input.saturating_sub(other.audio_input),
+            output: self.output.saturating_sub(other.output),
+            reasoning: self.reasoning.saturating_sub(other.reasoning),
+            audio_output: self.audio_output.saturating_sub(other.audio_output),
+        }
+    }
+
     /// The input side alone.
     pub fn without_output(&self) -> Self {
         Self { output: 0, reasoning: 0, audio_output: 0, ..*self }

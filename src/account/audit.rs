@@ -10,6 +10,8 @@ use crate::money::Money;
 #[allow(missing_docs)]
 pub struct AuditRow {
     pub seq: u64,
+    pub at: i64,
+    pub length: u64,
     pub kind: String,
     pub bucket: Option<BucketId>,
     pub amount: Option<Money>,
@@ -24,6 +26,8 @@ pub fn audit(rows: Vec<AuditRow>, after: u64, limit: u32, head: u64, copied: u64
     let mut report = Audit { head, copied, last: after, ..Audit::default() };
     let mut previous = AuditRow {
         seq: 0,
+        at: 0,
+        length: 0,
         kind: String::new(),
         bucket: None,
         amount: None,
@@ -52,7 +56,9 @@ pub fn audit(rows: Vec<AuditRow>, after: u64, limit: u32, head: u64, copied: u64
         }
         report.rows = report.rows.saturating_add(1);
         report.last = row.seq;
-        report.entries.push((row.seq, row.bucket.as_ref().map(ToString::to_string), row.amount.map(Money::nanos)));
+        let seq = i64::try_from(row.seq).unwrap_or(i64::MAX);
+        let bucket = row.bucket.as_ref().map(ToString::to_string);
+        report.entries.push((seq, bucket, row.amount.map(Money::nanos), row.at, row.length));
         previous = row;
     }
     if report.rows < u64::from(limit) && report.last < head {

@@ -6,15 +6,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Held, Journaled};
+use super::receipt::Receipt;
 use super::tally::{Announced, Tally};
 use crate::id::BucketId;
 use crate::key::Budget;
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::{Period, Timestamp};
+use crate::usage::Usage;
 
 /// The levels at which a budget is announced, in percent.
 const LEVELS: [u8; 3] = [50, 80, 100];
+/// So many budgets of one scope are remembered as announced.
+const MOST_ANNOUNCED: usize = 50;
 
 /// What has budgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +171,9 @@ pub(super) struct Counted<'a> {
     pub tokens: u64,
     /// Below zero is given back.
     pub charge: Option<(&'a BucketId, Money)>,
-    pub receipt: Option<&'a super::receipt::Receipt>,
+    pub receipt: Option<&'a Receipt>,
+    /// What a correction counts instead of what.
+    pub corrected: Option<(Usage, Usage)>,
 }
 
 /// Counts on key, project and run, and announces budgets that reach a level.
@@ -295,7 +301,13 @@ fn is_news(tally: &mut Tally, budget: &Budget, percent: u8, now: Timestamp) -> b
     if tally.announced.iter().any(|known| is_same(known) && known.percent >= percent) {
         return false;
     }
-    tally.announced.retain(|known| known.bucket != budget.bucket || known.period != budget.period);
+    let is_of_budget =
+        |known: &Announced| known.bucket == budget.bucket && known.period == budget.period && known.limit == budget.limit;
+    tally.announced.retain(|known| !is_of_budget(known));
+    // Limits that are no more are forgotten at some time.
+    if tally.announced.len() >= MOST_ANNOUNCED {
+        tally.announced.remove(0);
+    }
     tally.announced.push(Announced { bucket: budget.bucket.clone(), period: budget.period, start, limit: budget.limit, percent });
     true
 }

@@ -209,6 +209,10 @@ pub struct OpenHold {
     pub deadline: Timestamp,
 }
 
+/// What a row is compared by with its copy: number, bucket, amount in nano-units, milliseconds since 1970, and how long its
+/// text is.
+pub type ComparedRow = (i64, Option<String>, Option<i64>, i64, u64);
+
 /// What a part of the journal adds up to, and every row in it that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Audit {
@@ -222,6 +226,6 @@ pub struct Audit {
     pub rows: u64,
     /// What is wrong: the row, and what.
     pub faults: Vec<(u64, String)>,
-    /// The looked-at rows as number, bucket and amount in nano-units, to be compared with their copies.
-    pub entries: Vec<(u64, Option<String>, Option<i64>)>,
+    /// The looked-at rows, to be compared with their copies.
+    pub entries: Vec<ComparedRow>,
 }

@@ -117,7 +117,8 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
         }
         Command::PutProject(record) => {
             let tally = shelf.spent(None, Some(&record.id), now)?;
-            or_refused(put_project(shelf.books(Touches::default())?, record, tally, now))
+            let books = shelf.books(Touches { project: Some(&record.id), ..Touches::default() })?;
+            or_refused(put_project(books, record, tally, now))
         }
         Command::PutKey(record) => {
             let touches = Touches { key: Some(&record.id), project: Some(&record.project), ..Touches::default() };

@@ -60,6 +60,8 @@ pub struct Correction {
     pub bucket: BucketId,
     /// Tokens by class.
     pub usage: Usage,
+    /// What the expiry counted.
+    pub usage_before: Usage,
     /// How they are known.
     pub usage_source: UsageSource,
     /// The rule that the charge follows now.
@@ -88,6 +90,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let change = more.min(covered.max(Money::ZERO));
     let after = expired.charge.checked_add(change).unwrap_or(expired.charge);
     let tokens = outcome.usage.total().saturating_sub(expired.usage.total());
+    let corrected = Some((outcome.usage, expired.usage));
     let served = outcome.served;
     let correction = Correction {
         id: expired.id,
@@ -102,6 +105,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
         channel: served.map(|served| served.channel),
         bucket: expired.bucket.clone(),
         usage: outcome.usage,
+        usage_before: expired.usage,
         usage_source: outcome.usage_source,
         charge_policy: policy.rule.to_owned(),
         charge_before: expired.charge,
@@ -114,7 +118,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let moved = (change != Money::ZERO).then(|| (&expired.bucket, change.negated()));
     let mut events: Vec<Event> = books.append(now, Journaled::Correction(Box::new(correction)), moved).into_iter().collect();
     let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
-    events.extend(budget::count(books, &Counted { tokens, charge, receipt: None }, now));
+    events.extend(budget::count(books, &Counted { tokens, charge, receipt: None, corrected }, now));
     events.extend(books.collect(&expired.bucket, now));
     events
 }

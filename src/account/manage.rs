@@ -97,7 +97,8 @@ pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> 
 /// Makes or replaces a project. `tally` is what its keys spent so far, so that new budgets count it.
 pub fn put_project(mut books: Books, record: ProjectRecord, tally: Tally, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     require_open(&books)?;
-    let mut events = vec![Event::ProjectStored(record.clone(), tally)];
+    let announced = books.project.take().map(|known| known.tally.announced).unwrap_or_default();
+    let mut events = vec![Event::ProjectStored(record.clone(), Tally { announced, ..tally })];
     events.extend(books.append(now, Journaled::Project(record), None));
     Ok(events)
 }

@@ -33,7 +33,7 @@ mod tally;
 pub use audit::{AuditRow, audit};
 pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, ProjectBook, Row};
 pub use budget::{Alert, ScopeKind};
-pub use command::{Answer, Audit, BalanceView, Command, Filter, Listed, OpenHold, Overview, Page, Query};
+pub use command::{Answer, Audit, BalanceView, Command, ComparedRow, Filter, Listed, OpenHold, Overview, Page, Query};
 pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order};
 pub use hold::{Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay};
 pub use late::{Correction, Expired};

@@ -84,11 +84,16 @@ impl RunBook {
         self.tally.count_usage(counted.tokens, counted.charge, now);
         if let Some(receipt) = counted.receipt {
             self.add(receipt, now);
-        } else if let Some((bucket, amount)) = counted.charge {
-            // A correction belongs to the line that the expired request was counted on.
-            let is_expired = |line: &&mut RunLine| line.status == Status::Aborted && line.bucket.as_ref() == Some(bucket);
-            if let Some(line) = self.lines.iter_mut().rev().find(is_expired) {
-                line.charge = line.charge.checked_add(amount).unwrap_or(Money::MAX);
+        } else if let Some((usage, before)) = counted.corrected {
+            // A correction belongs to a line of requests that were lost, as this one was.
+            let bucket = counted.charge.map(|(bucket, _)| bucket);
+            let is_lost = |line: &&mut RunLine| {
+                line.status == Status::Aborted && bucket.is_none_or(|bucket| line.bucket.as_ref() == Some(bucket))
+            };
+            if let Some(line) = self.lines.iter_mut().rev().find(is_lost) {
+                line.usage = line.usage.plus(&usage).minus(&before);
+                let charge = counted.charge.map_or(Money::ZERO, |(_, amount)| amount);
+                line.charge = line.charge.checked_add(charge).unwrap_or(Money::MAX);
             }
         }
     }

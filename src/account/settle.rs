@@ -94,7 +94,7 @@ pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Ti
     receipt.no_charge_reason = Some("The request was refused before anything was sent upstream.".to_owned());
     let mut events = Vec::new();
     if let Some(run) = &mut books.run {
-        run.count(&Counted { tokens: 0, charge: None, receipt: Some(&receipt) }, now);
+        run.count(&Counted { tokens: 0, charge: None, receipt: Some(&receipt), corrected: None }, now);
         events.push(Event::RunStored(Box::new(run.clone())));
     }
     // Without a change of balance this cannot fail.
@@ -183,7 +183,7 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     let spent = charge.is_positive().then_some((&hold.bucket, charge));
     let summed = books.run.is_some().then(|| receipt.clone());
     events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), change));
-    events.extend(count(books, &Counted { tokens, charge: spent, receipt: summed.as_ref() }, now));
+    events.extend(count(books, &Counted { tokens, charge: spent, receipt: summed.as_ref(), corrected: None }, now));
     events.extend(books.collect(&hold.bucket, now));
     events
 }

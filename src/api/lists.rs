@@ -30,26 +30,48 @@ pub async fn answer<B>(request: &Request<B>, listed: Listed, load: Load) -> Resu
     let Some(format) = format else {
         let (limit, after) = page(request)?;
         let (rows, next) = load(after, limit).await?;
-        let view = if listed == Listed::Receipts { receipt } else { entry };
+        let view = match listed {
+            Listed::Receipts => receipt,
+            Listed::Entries => entry,
+            Listed::Records => record,
+        };
         return ok(&json!({"data": rows.into_iter().map(view).collect::<Vec<_>>(), "next": next}));
     };
-    let name = if listed == Listed::Receipts { "receipts" } else { "ledger" };
+    let name = match listed {
+        Listed::Receipts => "receipts",
+        Listed::Entries => "ledger",
+        Listed::Records => "audit",
+    };
     whole(format, name, request.param("after").map(ToOwned::to_owned), load).await
+}
+
+/// What comes next of a list.
+enum Next {
+    /// This, with what stands before it.
+    Have(Vec<u8>, Part),
+    /// What is behind this cursor.
+    Load(String),
+    End,
 }
 
 /// A list of any length, a part at a time: what is not read is not loaded.
 async fn whole(format: Format, name: &str, after: Option<String>, load: Load) -> Result<Reply, Refusal> {
     // What goes wrong at the start is still an error with a status.
     let first = load(after, MOST_ROWS).await?;
-    let stream = unfold(Some((export::head(format), first, load)), move |state| async move {
-        let (head, (rows, next), load) = state?;
-        let mut text: Vec<u8> = head;
-        text.extend(export::rows(format, &rows));
-        let Some(next) = next else { return Some((Ok(text), None)) };
-        match load(Some(next), MOST_ROWS).await {
-            Ok(part) => Some((Ok(text), Some((Vec::new(), part, load)))),
-            // The connection breaks, so that nobody takes a part for the whole.
-            Err(refusal) => Some((Err(refusal.message), None)),
+    let stream = unfold(Next::Have(export::head(format), first), move |next| {
+        let loading = if let Next::Load(after) = &next { Some(load(Some(after.clone()), MOST_ROWS)) } else { None };
+        async move {
+            let (mut text, (rows, cursor)) = match (next, loading) {
+                (Next::Have(head, part), _) => (head, part),
+                (_, Some(loading)) => match loading.await {
+                    Ok(part) => (Vec::new(), part),
+                    // The connection breaks, so that nobody takes a part for the whole.
+                    Err(refusal) => return Some((Err(refusal.message), Next::End)),
+                },
+                (_, None) => return None,
+            };
+            text.extend(export::rows(format, &rows));
+            Some((Ok(text), cursor.map_or(Next::End, Next::Load)))
         }
     });
     Ok(Reply {
@@ -103,6 +125,21 @@ fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refu
 /// The receipt in a journal row.
 pub fn receipt(mut row: Value) -> Value {
     row.get_mut("doc").map(Value::take).unwrap_or_default()
+}
+
+/// A journal row as a record of what somebody did, with all that is known of it.
+fn record(row: Value) -> Value {
+    let mut doc = row.get("doc").cloned().unwrap_or_default();
+    if let Some(doc) = doc.as_object_mut() {
+        for secret in ["hash", "request_key"] {
+            doc.shift_remove(secret);
+        }
+    }
+    let mut record = entry(row);
+    if let Some(fields) = record.as_object_mut() {
+        fields.insert("record".to_owned(), doc);
+    }
+    record
 }
 
 /// A journal row as a ledger entry.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Request, admin, lists, ok, with_status};
-use crate::account::{Answer, Audit, Command, Listed, Query};
+use super::{Request, admin, lists, with_status};
+use crate::account::{Answer, Audit, Command, ComparedRow, Listed, Query};
 use crate::id::AccountId;
 use crate::ports::{Cursor, Reconciled, Records};
 use crate::refusal::Refusal;
@@ -33,23 +33,7 @@ pub async fn list<P: Records, B>(ports: &P, request: &Request<B>, listed: Listed
             Ok((rows.into_iter().map(|(_, row)| row).collect(), next))
         })
     });
-    if listed != Listed::Records {
-        return lists::answer(request, listed, load).await;
-    }
-    let (limit, after) = lists::page(request)?;
-    let (rows, next) = load(after, limit).await?;
-    let record = |row: Value| {
-        let mut record = lists::entry(row.clone());
-        if let Some(fields) = record.as_object_mut() {
-            let mut doc = row.get("doc").cloned().unwrap_or_default();
-            if let Some(doc) = doc.as_object_mut() {
-                doc.shift_remove("hash");
-            }
-            fields.insert("record".to_owned(), doc);
-        }
-        record
-    };
-    ok(&json!({"data": rows.into_iter().map(record).collect::<Vec<_>>(), "next": next}))
+    lists::answer(request, listed, load).await
 }
 
 /// What one account's journal was compared with.
@@ -74,7 +58,7 @@ impl Report {
         })
     }
 
-    fn found(&mut self, seq: u64, what: impl Into<String>) {
+    fn found(&mut self, seq: i64, what: impl Into<String>) {
         if self.differences.len() < MOST_DIFFERENCES {
             self.differences.push(json!({"entry": format!("entry-{seq}"), "seq": seq, "what": what.into()}));
         }
@@ -99,19 +83,17 @@ async fn reconcile<P: Records>(ports: &P, account: &AccountId, from: u64) -> Res
     }
     if report.is_whole() {
         for seq in ports.copied_beyond(account, report.head).await.map_err(unavailable)? {
-            report.found(seq, "the copy has a row that the account does not have");
+            report.found(i64::try_from(seq).unwrap_or(i64::MAX), "the copy has a row that the account does not have");
         }
     }
     Ok(report)
 }
 
-type Entry = (u64, Option<String>, Option<i64>);
-
-fn compare(report: &mut Report, part: &Audit, copy: &[Entry]) {
+fn compare(report: &mut Report, part: &Audit, copy: &[ComparedRow]) {
     (report.head, report.copied, report.to) = (part.head, part.copied, part.last);
     report.rows = report.rows.saturating_add(part.rows);
     for (seq, fault) in &part.faults {
-        report.found(*seq, fault.clone());
+        report.found(i64::try_from(*seq).unwrap_or(i64::MAX), fault.clone());
     }
     let mut copies = copy.iter().peekable();
     for entry in &part.entries {
@@ -120,10 +102,17 @@ fn compare(report: &mut Report, part: &Audit, copy: &[Entry]) {
         }
         match copies.next_if(|copied| copied.0 == entry.0) {
             Some(copied) if copied == entry => {}
-            Some(copied) => report
-                .found(entry.0, format!("the copy says {:?} {:?}, the account {:?} {:?}", copied.1, copied.2, entry.1, entry.2)),
+            Some(copied) if (&copied.1, copied.2) == (&entry.1, entry.2) => {
+                report.found(entry.0, "the copy has another time or another text");
+            }
+            Some(copied) => {
+                let what = format!("the copy says {:?} {:?}, the account {:?} {:?}", copied.1, copied.2, entry.1, entry.2);
+                report.found(entry.0, what);
+            }
             // What was not copied yet is not missing.
-            None if entry.0 <= part.copied => report.found(entry.0, "the copy does not have this row"),
+            None if u64::try_from(entry.0).is_ok_and(|seq| seq <= part.copied) => {
+                report.found(entry.0, "the copy does not have this row")
+            }
             None => {}
         }
     }

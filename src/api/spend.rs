@@ -43,7 +43,7 @@ fn ask<B>(request: &Request<B>, now: Timestamp, dimensions: &[&'static str]) -> 
     if !(1..=MOST_DAYS).contains(&days) {
         return Err(Refusal::invalid("since", format!("`since` must be before `until`, by {MOST_DAYS} days at most.")));
     }
-    let by = match request.param("by") {
+    let mut by = match request.param("by") {
         None => dimensions.to_vec(),
         Some(text) => {
             let find = |name: &str| dimensions.iter().find(|dimension| **dimension == name.trim()).copied();
@@ -51,6 +51,10 @@ fn ask<B>(request: &Request<B>, now: Timestamp, dimensions: &[&'static str]) -> 
             text.split(',').map(|name| find(name).ok_or_else(wrong)).collect::<Result<_, _>>()?
         }
     };
+    // Amounts of two currencies are never added.
+    if !by.contains(&"bucket") {
+        by.push("bucket");
+    }
     let filters = dimensions.iter().skip(1).filter_map(|name| Some((*name, request.param(name)?.to_owned())));
     Ok(Ask { first, days, by, filters: filters.collect() })
 }

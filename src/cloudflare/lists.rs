@@ -87,16 +87,16 @@ impl Store {
 
     /// Whether a part of the journal agrees with itself.
     pub fn audit(&self, after: u64, limit: u32) -> Result<Audit> {
-        type Found = (u64, String, Option<BucketId>, Option<i64>, Balances, Option<Balances>, Option<Money>);
+        type Found = (u64, i64, u64, String, Option<BucketId>, Option<i64>, Balances, Option<Balances>, Option<Money>);
         // The row before is where the balances start.
         let statement = "
-            SELECT json_array(seq, kind, bucket, amount, json(balances), json(debts), CASE kind WHEN 'receipt' THEN doc->>'charge' END) AS value
+            SELECT json_array(seq, at, length(doc), kind, bucket, amount, json(balances), json(debts), CASE kind WHEN 'receipt' THEN doc->>'charge' END) AS value
             FROM journal WHERE seq >= CAST(?1 AS INTEGER) ORDER BY seq LIMIT CAST(?2 AS INTEGER)";
         let from = i64::try_from(after).unwrap_or(i64::MAX >> 11);
         let found: Vec<Found> = self.rows(statement, vec![from.into(), i64::from(limit.saturating_add(1)).into()])?;
-        let row = |(seq, kind, bucket, amount, balances, debts, charge): Found| {
+        let row = |(seq, at, length, kind, bucket, amount, balances, debts, charge): Found| {
             let amount = amount.and_then(|nanos| Money::from_nanos(nanos).ok());
-            AuditRow { seq, kind, bucket, amount, balances, debts: debts.unwrap_or_default(), charge }
+            AuditRow { seq, at, length, kind, bucket, amount, balances, debts: debts.unwrap_or_default(), charge }
         };
         let head = self.number("SELECT CAST(COALESCE(MAX(seq), 0) AS TEXT) AS value FROM journal")?;
         let copied = self.number("SELECT value FROM meta WHERE name = 'copied'")?;

@@ -30,10 +30,12 @@ SELECT date(at / 1000, 'unixepoch'), ?2, doc->>'project', doc->>'key', COALESCE(
   COALESCE(doc->>'route', ''), COALESCE(bucket, doc->>'bucket', ''),
   CASE WHEN NOT is_receipt THEN 'correction' WHEN doc->>'fallbacks' > 0 THEN 'fallback' WHEN doc->>'retries' > 0 THEN 'retry' ELSE 'direct' END,
   MAX(doc->>'key_label'), SUM(is_receipt), SUM(is_receipt AND amount IS NULL), SUM(COALESCE(doc->>'retries', 0)), SUM(COALESCE(doc->>'fallbacks', 0)),
-  SUM(CASE WHEN is_receipt THEN u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input' ELSE 0 END), SUM(CASE WHEN is_receipt THEN u->>'cached_input' ELSE 0 END),
-  SUM(CASE WHEN is_receipt THEN u->>'output' + u->>'reasoning' + u->>'audio_output' ELSE 0 END), SUM(CASE WHEN is_receipt THEN u->>'reasoning' ELSE 0 END),
+  SUM(u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input' - COALESCE(b->>'input' + b->>'cached_input' + b->>'cache_write' + b->>'audio_input', 0)),
+  SUM(u->>'cached_input' - COALESCE(b->>'cached_input', 0)),
+  SUM(u->>'output' + u->>'reasoning' + u->>'audio_output' - COALESCE(b->>'output' + b->>'reasoning' + b->>'audio_output', 0)),
+  SUM(u->>'reasoning' - COALESCE(b->>'reasoning', 0)),
   COALESCE(-SUM(amount), 0), SUM(CAST(ROUND(COALESCE(doc->>'input_charge', 0) * 1e9) AS INTEGER))
-FROM (SELECT value->>'at' AS at, value->>'bucket' AS bucket, value->>'amount' AS amount, value->>'doc' AS doc, value->>'doc'->'usage' AS u,
+FROM (SELECT value->>'at' AS at, value->>'bucket' AS bucket, value->>'amount' AS amount, value->>'doc' AS doc, value->>'doc'->'usage' AS u, value->>'doc'->'usage_before' AS b,
         value->>'kind' = 'receipt' AS is_receipt
       FROM json_each(?1) WHERE value->>'kind' IN ('receipt', 'correction')
         AND value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2))

@@ -12,14 +12,14 @@ use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
 use super::{account_client, clock, post, records};
 use crate::account::{
-    AccountRecord, Answer, Command, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Query, Settlement,
+    AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Query, Settlement,
 };
 use crate::catalog::{Catalog, UpstreamHosts};
 use crate::id::{AccountId, KeyHash, OrderId};
 use crate::key::KeyRecord;
 use crate::payment::Checkout;
 use crate::ports::{
-    Call, CodeTaken, CopiedRow, Cursor, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
+    Call, CodeTaken, Cursor, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
 };
 use crate::probe::ProbeResult;
 use crate::routing::health::{CandidateId, HealthView, Observation};
@@ -371,7 +371,7 @@ impl Records for Outside {
         records::sums(self, &sums).await
     }
 
-    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<CopiedRow>, Unavailable> {
+    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<ComparedRow>, Unavailable> {
         records::copied(self, account, after, last).await
     }
 

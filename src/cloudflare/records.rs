@@ -8,10 +8,10 @@ use wasm_bindgen::JsValue;
 
 use super::clock;
 use super::outside::Outside;
-use crate::account::{Filter, Listed};
+use crate::account::{ComparedRow, Filter, Listed};
 use crate::id::{AccountId, BucketId, OrderId};
 use crate::money::Money;
-use crate::ports::{CodeTaken, CopiedRow, Cursor, NewCode, Reconciled, Sums, Unavailable};
+use crate::ports::{CodeTaken, Cursor, NewCode, Reconciled, Sums, Unavailable};
 use crate::time::Timestamp;
 
 type Found<T> = Result<T, Unavailable>;
@@ -48,7 +48,7 @@ pub async fn journal(
            AND (?10 IS NULL OR COALESCE(j.bucket, j.doc->>'bucket') = ?10) AND (?11 IS NULL OR j.doc->>'status' = ?11)
            AND (?12 IS NULL OR j.doc->>'run' = ?12) AND (?13 IS NULL OR j.kind = ?13)
            AND (?14 IS NULL OR (j.at >= CAST(?14 AS INTEGER) AND b.at >= CAST(?14 AS INTEGER))) AND (?15 IS NULL OR j.at < CAST(?15 AS INTEGER))
-         ORDER BY b.at DESC, b.account DESC, j.seq DESC LIMIT CAST(?1 AS INTEGER)"
+         ORDER BY b.at DESC, b.account DESC, b.first_seq DESC, j.seq DESC LIMIT CAST(?1 AS INTEGER)"
     );
     let Cursor(at, of, seq) = after.unwrap_or_else(|| Cursor(Money::MAX.nanos(), String::new(), 0));
     let mut values = vec![number(limit), number(at), of.as_str().into(), number(seq), text(account)];
@@ -99,9 +99,11 @@ pub async fn sums(outside: &Outside, sums: &Sums) -> Found<Vec<Value>> {
 }
 
 /// The copy of an account's rows behind `after`, up to `last`.
-pub async fn copied(outside: &Outside, account: &AccountId, after: u64, last: u64) -> Found<Vec<CopiedRow>> {
-    let statement = "SELECT json_array(seq, bucket, amount) AS doc FROM journal
+pub async fn copied(outside: &Outside, account: &AccountId, after: u64, last: u64) -> Found<Vec<ComparedRow>> {
+    let statement = "SELECT json_array(seq, bucket, amount, at, length(doc)) AS doc FROM journal
         WHERE account = ?1 AND seq > CAST(?2 AS INTEGER) AND seq <= CAST(?3 AS INTEGER) ORDER BY seq";
+    // The first part takes in what stands before the first row, where nothing may be.
+    let after = if after == 0 { Money::MAX.negated().nanos() } else { i64::try_from(after).unwrap_or(i64::MAX) };
     outside.d1(statement, &[account.as_str().into(), number(after), number(last)]).await
 }
 
