@@ -3,19 +3,36 @@ import { Failure } from './shell.mjs';
 
 /** Answers a function that makes one admin call and gives back the answer's JSON. */
 export function adminApi(url, token) {
-  return async (method, path, body) => {
-    const request = { method, headers: { authorization: `Bearer ${token}` } };
-    if (body !== undefined) {
-      request.headers['content-type'] = 'application/json';
-      request.body = JSON.stringify(body);
-    }
-    const response = await fetch(new URL(path, url), request).catch((error) => {
-      throw new Failure(`${url} cannot be reached (${error.cause?.code ?? error.message}). Is the gateway running?`);
-    });
-    const text = await response.text();
-    if (response.ok) return text === '' ? undefined : JSON.parse(text);
-    throw new AdminError(method, path, response.status, text);
+  return async (method, path, body, headers) => {
+    const text = await (await sent(url, token, method, path, body, headers)).text();
+    return text === '' ? undefined : JSON.parse(text);
   };
+}
+
+/** Answers a function that gives back a list as it is written, piece by piece, however long it is. */
+export function adminList(url, token) {
+  return async function* (path) {
+    const response = await sent(url, token, 'GET', path);
+    try {
+      yield* response.body;
+    } catch (error) {
+      throw new Failure(`GET ${path} broke off (${error.cause?.code ?? error.message}): what came before is not the whole list.`);
+    }
+  };
+}
+
+/** Makes one call; a refusal is an AdminError. */
+async function sent(url, token, method, path, body, headers = {}) {
+  const request = { method, headers: { authorization: `Bearer ${token}`, ...headers } };
+  if (body !== undefined) {
+    request.headers['content-type'] = 'application/json';
+    request.body = JSON.stringify(body);
+  }
+  const response = await fetch(new URL(path, url), request).catch((error) => {
+    throw new Failure(`${url} cannot be reached (${error.cause?.code ?? error.message}). Is the gateway running?`);
+  });
+  if (!response.ok) throw new AdminError(method, path, response.status, await response.text());
+  return response;
 }
 
 /** A refusal, with the status and whatever JSON came with it. */

@@ -1,8 +1,9 @@
 // `npm run admin -- <command>`: the operator's command line over the admin API.
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adminApi } from './admin-api.mjs';
+import { adminApi, adminList } from './admin-api.mjs';
 import { Failure, main, root } from './shell.mjs';
 
 const help = `npm run admin -- <command>
@@ -19,12 +20,29 @@ const help = `npm run admin -- <command>
   key list <account>
   key revoke <account> <key>
   credit <account> <bucket> <amount> --reason <text>      a negative amount debits
+  topup list [--state <state>] [--account <account>]      without either: those in review
+  topup show <account> <order>
+  topup approve <account> <order> --reason <text> [--amount <amount>]   another amount than was ordered
+  topup reject <account> <order> --reason <text>
+  topup refund <account> <order> <amount> --reason <text> [--if-used <block|debt>]
+  code make <bucket> <amount> --expires-at <time> --reason <text> [--count <n>]
+  code list
+  code revoke <code id>
+  receipts [--account <account>] [--key <id>] [--project <id>] [--model <name>] [--route <route>] [--bucket <bucket>]
+           [--status <status>] [--run <id>] [--kind <kind>] [--since <time>] [--until <time>] [--format <csv|jsonl>]
+  ledger [the same]
+  audit [the same]                                         what people and providers did
+  spend [--by <a,b>] [--since <day>] [--until <day>] [--date <day>] [--account <account>] [--project <id>] [--key <id>]
+        [--model <name>] [--route <route>] [--bucket <bucket>] [--cause <cause>]
+  reconcile [--account <account>] [--from <row>]
   catalog get
   catalog put <file>
   health
   probe
 
 A budget's period is total, day or month: --budget credit:month:25.00
+Lists have pages: --limit <n>, and --after with the \`next\` of the page before; with --format they are whole.
+What needs a --reason takes --author <name> too. Credit and refund take --idempotency-key <text>: twice is once.
 The gateway is $TF_URL with the token $TF_ADMIN_TOKEN, or else the one that \`npm start\` runs here.`;
 
 const options = {
@@ -42,12 +60,40 @@ const options = {
   'expires-at': { type: 'string' },
   'ip-allow': { type: 'string' },
   reason: { type: 'string' },
+  author: { type: 'string' },
+  amount: { type: 'string' },
+  'if-used': { type: 'string' },
+  'idempotency-key': { type: 'string' },
+  count: { type: 'string' },
+  state: { type: 'string' },
+  account: { type: 'string' },
+  key: { type: 'string' },
+  model: { type: 'string' },
+  route: { type: 'string' },
+  bucket: { type: 'string' },
+  status: { type: 'string' },
+  run: { type: 'string' },
+  kind: { type: 'string' },
+  cause: { type: 'string' },
+  since: { type: 'string' },
+  until: { type: 'string' },
+  date: { type: 'string' },
+  by: { type: 'string' },
+  from: { type: 'string' },
+  format: { type: 'string' },
+  limit: { type: 'string' },
+  after: { type: 'string' },
 };
 
-/** Each command: its words, the arguments that have to follow, and the call that it makes. */
+const page = ['limit', 'after'];
+const period = ['since', 'until'];
+const rows = ['account', 'key', 'project', 'model', 'route', 'bucket', 'status', 'run', 'kind', 'format', ...period, ...page];
+const sums = ['by', 'date', 'account', 'project', 'key', 'model', 'route', 'bucket', 'cause', ...period];
+
+/** Each command: its words, the arguments that have to follow, and the call that it makes: method, path, body, headers. */
 const commands = {
   'account create': [['name'], ({ name }, { id }) => ['POST', '/accounts', { id, name }]],
-  'account list': [[], () => ['GET', '/accounts']],
+  'account list': [[], (_, flags) => list('/accounts', flags, page)],
   'account show': [['account'], ({ account }) => ['GET', `/accounts/${account}`]],
   'project create': [
     ['account', 'name'],
@@ -60,11 +106,53 @@ const commands = {
   'key revoke': [['account', 'key'], ({ account, key }) => ['DELETE', `/accounts/${account}/keys/${key}`]],
   credit: [
     ['account', 'bucket', 'amount'],
-    ({ account, bucket, amount }, { reason }) => {
-      if (!reason) throw new Failure('A credit needs a --reason; it is kept with the ledger entry.');
-      return ['POST', `/accounts/${account}/adjustments`, { bucket, amount, reason }];
+    ({ account, bucket, amount }, flags) => {
+      const body = { bucket, amount, ...explained(flags, 'A credit') };
+      return ['POST', `/accounts/${account}/adjustments`, body, idempotency(flags)];
     },
   ],
+  'topup list': [
+    [],
+    (_, flags) => {
+      const { account, state } = flags;
+      if (account && state) throw new Failure('Either --account, with orders in every state, or --state, over all accounts.');
+      return account ? list(`/accounts/${account}/topups`, { ...flags, account: undefined }, page) : list('/topups', flags, ['state', ...page]);
+    },
+  ],
+  'topup show': [['account', 'order'], ({ account, order }) => ['GET', `/accounts/${account}/topups/${order}`]],
+  'topup approve': [
+    ['account', 'order'],
+    ({ account, order }, flags) => {
+      const body = { amount: flags.amount, ...explained(flags, 'An approval') };
+      return ['POST', `/accounts/${account}/topups/${order}/approve`, body];
+    },
+  ],
+  'topup reject': [
+    ['account', 'order'],
+    ({ account, order }, flags) => ['POST', `/accounts/${account}/topups/${order}/reject`, explained(flags, 'A rejection')],
+  ],
+  'topup refund': [
+    ['account', 'order', 'amount'],
+    ({ account, order, amount }, flags) => {
+      const body = { amount, if_used: flags['if-used'], ...explained(flags, 'A refund') };
+      return ['POST', `/accounts/${account}/topups/${order}/refunds`, body, idempotency(flags)];
+    },
+  ],
+  'code make': [
+    ['bucket', 'amount'],
+    ({ bucket, amount }, flags) => {
+      if (!flags['expires-at']) throw new Failure('A code needs --expires-at, such as 2027-01-31T00:00:00Z.');
+      const body = { bucket, amount, count: number('count', flags), expires_at: flags['expires-at'] };
+      return ['POST', '/codes', { ...body, ...explained(flags, 'A code') }];
+    },
+  ],
+  'code list': [[], (_, flags) => list('/codes', flags, page)],
+  'code revoke': [['code'], ({ code }) => ['DELETE', `/codes/${code}`]],
+  receipts: [[], (_, flags) => list('/receipts', flags, rows)],
+  ledger: [[], (_, flags) => list('/ledger', flags, rows)],
+  audit: [[], (_, flags) => list('/audit', flags, rows)],
+  spend: [[], (_, flags) => list('/spend', flags, sums)],
+  reconcile: [[], (_, flags) => list('/reconcile', flags, ['account', 'from', ...page])],
   'catalog get': [[], () => ['GET', '/catalog']],
   'catalog put': [['file'], ({ file }) => ['PUT', '/catalog', json(file)]],
   health: [[], () => ['GET', '/health']],
@@ -80,11 +168,42 @@ await main(async () => {
   const [wanted, call] = commands[name];
   const given = positionals.slice(words);
   if (given.length !== wanted.length) throw new Failure(`Usage: ${name} ${wanted.map((word) => `<${word}>`).join(' ')}`);
-  const [method, path, body] = call(Object.fromEntries(wanted.map((word, index) => [word, given[index]])), flags);
+  const [method, path, body, headers] = call(Object.fromEntries(wanted.map((word, index) => [word, given[index]])), flags);
   const { url, token } = gateway();
-  const answer = await adminApi(url, token)(method, `/admin/v1${path}`, body);
+  if (flags.format && flags.format !== 'json') return write(adminList(url, token)(`/admin/v1${path}`));
+  const answer = await adminApi(url, token)(method, `/admin/v1${path}`, body, headers);
   console.log(answer === undefined ? 'Done.' : JSON.stringify(answer, null, 2));
+  // So that a cron job of the operator's fails when the books do not agree.
+  if (name === 'reconcile' && !answer.ok) throw new Failure('There are differences.');
 });
+
+/** Writes a list to stdout as it comes; a reader that has enough, such as `head`, may leave. */
+async function write(pieces) {
+  process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  for await (const piece of pieces) {
+    if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
+  }
+}
+
+/** A list of what the flags ask for. A flag that the list does not know is refused: it would not leave anything out. */
+function list(path, flags, known) {
+  const given = Object.entries(flags).filter(([, value]) => value !== undefined);
+  const unknown = given.find(([name]) => !known.includes(name));
+  if (unknown) throw new Failure(`--${unknown[0]} does nothing here. What does: ${known.map((name) => `--${name}`).join(' ')}`);
+  const query = new URLSearchParams(given).toString();
+  return ['GET', query ? `${path}?${query}` : path];
+}
+
+/** Why something is done, and by whom. */
+function explained({ reason, author }, what) {
+  if (!reason) throw new Failure(`${what} needs a --reason, which is kept.`);
+  return { reason, author };
+}
+
+function idempotency(flags) {
+  const key = flags['idempotency-key'];
+  return key === undefined ? undefined : { 'idempotency-key': key };
+}
 
 function parsed(args) {
   try {

@@ -1,5 +1,5 @@
 // `npm run deploy`: the Worker with its KV namespace and D1 database, then the migrations,
-// then the secrets. `--dry-run` only bundles, into .wrangler/dry-run, and needs no login.
+// then the secrets; of the optional ones it names those that are not set. `--dry-run` only bundles, into .wrangler/dry-run, and needs no login.
 //   npm run deploy -- [--catalog examples/openai.json] [--dry-run]
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -8,6 +8,8 @@ import { Failure, main, must, output, root } from './shell.mjs';
 import { say } from './setup.mjs';
 
 const wrangler = join(root, 'node_modules/.bin/wrangler');
+/** What works without; docs/operating.md says what each is for. */
+const optional = ['STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET', 'TOPUP_RETURN_URL', 'ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET'];
 
 await main(async () => {
   const { values } = parseArgs({ options: { catalog: { type: 'string' }, 'dry-run': { type: 'boolean' } } });
@@ -23,6 +25,8 @@ await main(async () => {
     say(`The secret ${name} is not set yet.`);
     await must(wrangler, ['secret', 'put', name]);
   }
+  const absent = optional.filter((name) => !present.includes(name));
+  if (absent.length > 0) say(`Not set, and optional (docs/operating.md): ${absent.join(', ')}`);
   const file = values.catalog ?? '<catalogue file>';
   console.log(`\nDeployed. Publish a catalogue next:\n  TF_URL=<the URL above> TF_ADMIN_TOKEN=<the token> npm run admin -- catalog put ${file}`);
 });

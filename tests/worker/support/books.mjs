@@ -1,6 +1,10 @@
 // What tests of money share: amounts as whole nano-units, lists read to their end, the rows of
 // D1, and the laws that an account's books keep.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { startWorker } from '../../../scripts/runtime.mjs';
 import { adminToken, until } from './gateway.mjs';
 
 /** Decimal text as nano-units. */
@@ -77,4 +81,31 @@ export async function audit(gateway, secret) {
   assert.equal(list.filter(({ charge }) => charge !== '0').length, charged, 'every charge has its entry');
   for (const { bucket, balance } of Object.values(view)) assert.equal(nanos(balance), sums[bucket] ?? 0n);
   return { entries, receipts, balances: view };
+}
+
+/** Stops the Worker, lets `change` see to what it has stored, and starts it again at the same URL. */
+export async function reopen(gateway, change) {
+  await gateway.worker.close();
+  await change();
+  gateway.worker = await startWorker({
+    state: gateway.state,
+    port: Number(new URL(gateway.url).port),
+    vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true' },
+    onLog: (entry) => gateway.logs.push(entry),
+  });
+}
+
+/** Runs a statement on the storage of an account's object, while the Worker is stopped. */
+export function changeObject(gateway, account, statement) {
+  const folder = join(gateway.state, 'do/tokens-forge-AccountObject');
+  for (const name of readdirSync(folder).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name))) {
+    const database = new DatabaseSync(join(folder, name));
+    try {
+      const [owner] = database.prepare("SELECT value->>'id' AS id FROM meta WHERE name = 'account'").all();
+      if (owner?.id === account) return database.exec(statement);
+    } finally {
+      database.close();
+    }
+  }
+  throw new Error(`no object is ${account}`);
 }

@@ -5,17 +5,19 @@ import { createServer } from 'node:http';
 /**
  * Starts a receiver.
  * @param {string} secret
- * @returns {Promise<{url: string, messages: object[], failures: number, close: () => Promise<void>}>}
- *   `messages`: what came, oldest first, as {body, isSigned, status}; set `failures` to answer so
- *   many of the next with 500.
+ * @returns {Promise<{url: string, messages: object[], failures: Map<string, number>, close: () => Promise<void>}>}
+ *   `messages`: what came, oldest first, as {body, isSigned, status}; `failures`: how many of the
+ *   next messages about an account are answered with 500.
  */
 export async function startReceiver(secret) {
-  const receiver = { messages: [], failures: 0 };
+  const receiver = { messages: [], failures: new Map() };
   const server = createServer(async (request, response) => {
     const text = (await Array.fromAsync(request)).join('');
-    const status = receiver.failures > 0 ? 500 : 204;
-    if (status === 500) receiver.failures -= 1;
-    receiver.messages.push({ body: JSON.parse(text), isSigned: isSigned(secret, request.headers['tokens-forge-signature'], text), status });
+    const body = JSON.parse(text);
+    const failures = receiver.failures.get(body.account) ?? 0;
+    const status = failures > 0 ? 500 : 204;
+    if (failures > 0) receiver.failures.set(body.account, failures - 1);
+    receiver.messages.push({ body, isSigned: isSigned(secret, request.headers['tokens-forge-signature'], text), status });
     response.writeHead(status).end();
   });
   server.keepAliveTimeout = 0;
