@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, run, startUpstream } from './lib/load.mjs';
+import { measurePairs } from './lib/pairs.mjs';
 import { loadProduct, productWorkers, seed } from './lib/product.mjs';
 import { report } from './lib/report.mjs';
 import { countRows } from './lib/rows.mjs';
@@ -12,7 +13,7 @@ import { medians, roundMetrics } from './lib/table.mjs';
 import { Server, killAll, stopAll } from './lib/workerd.mjs';
 import { chatTargets, floors } from './lib/workers.mjs';
 
-const NAMES = ['floor', 'money', 'full', 'plan'];
+const NAMES = ['floor', 'money', 'full', 'plan', 'pairs'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values: options } = parseArgs({
   options: {
@@ -23,7 +24,20 @@ const { values: options } = parseArgs({
 });
 const wanted = options.only.split(',');
 const size = options.quick
-  ? { rounds: 1, one: 200, many: 800, burst: 20, bursts: 48, paced: 16, starts: 1, memory: 2000, rows: 64, patience: 1.5 }
+  ? {
+      rounds: 1,
+      one: 200,
+      many: 800,
+      burst: 20,
+      bursts: 48,
+      paced: 16,
+      starts: 1,
+      memory: 2000,
+      rows: 200,
+      pairs: 800,
+      pairSeconds: 3,
+      patience: 2.5,
+    }
   : {
       rounds: 5,
       one: 600,
@@ -33,7 +47,9 @@ const size = options.quick
       paced: 32,
       starts: 5,
       memory: 10_000,
-      rows: 320,
+      rows: 400,
+      pairs: 3000,
+      pairSeconds: 6,
       patience: 4,
     };
 
@@ -141,17 +157,11 @@ async function measureMemory(asked, results) {
 async function measureRows(workers, upstream, results) {
   const rows = {};
   for (const worker of workers.filter(({ name }) => name === 'money' || name === 'full')) {
-    rows[worker.name] = {};
-    for (const connections of [1, 16]) {
-      const folder = folderFor(`rows-${worker.name}-${connections}`);
-      const counted = await countRows(worker, folder, upstream, {
-        connections,
-        requests: size.rows,
-        patience: size.patience,
-      });
-      note(worker, counted);
-      rows[worker.name][connections] = counted;
-      results[worker.name][`rows_${connections}`] = counted.total;
+    const how = { requests: size.rows, patience: size.patience };
+    rows[worker.name] = await countRows(worker, folderFor(`rows-${worker.name}`), upstream, how);
+    for (const [name, counted] of Object.entries(rows[worker.name])) {
+      note({ label: `${worker.label}, rows ${counted.label}` }, counted);
+      results[worker.name][`rows_${name}`] = counted.total;
     }
   }
   return rows;
@@ -162,13 +172,11 @@ async function prepareProduct(upstream) {
   say('preparing the product: schema, catalogue, account, key');
   const product = await loadProduct(options.product);
   const seeded = folderFor('seeded');
-  const secret = await seed(product, seeded, upstream);
-  return { sizes: product.sizes, columns: productWorkers(product, seeded, secret) };
+  const secrets = await seed(product, seeded, upstream);
+  return { sizes: product.sizes, columns: productWorkers(product, seeded, secrets) };
 }
 
-async function measureAll(upstream) {
-  const product = wanted.some((name) => name === 'full' || name === 'plan') ? await prepareProduct(upstream) : undefined;
-  const workers = [...floors, ...(product?.columns ?? [])].filter((worker) => wanted.includes(worker.name));
+async function measureColumns(workers, upstream) {
   const results = {};
   await measureStarts(workers, upstream, results);
   say('start-up measured');
@@ -186,7 +194,29 @@ async function measureAll(upstream) {
   say('memory measured');
   const rows = await measureRows(workers, upstream, results);
   say('rows counted');
-  return { columns: asked.map(({ worker }) => worker), size, results, rows, sizes: product?.sizes, faults, rounds };
+  return { columns: asked.map(({ worker }) => worker), results, rows, rounds };
+}
+
+async function pairRounds(workers, upstream) {
+  const compared = workers.filter(({ name }) => name === 'money' || name === 'full');
+  try {
+    return await measurePairs(compared, upstream, size, folderFor);
+  } catch (error) {
+    // The build of another checkout may not understand the commands of this one.
+    faults.push(error.message);
+    return [];
+  }
+}
+
+async function measureAll(upstream) {
+  const product = wanted.some((name) => ['full', 'plan', 'pairs'].includes(name)) ? await prepareProduct(upstream) : undefined;
+  const workers = [...floors, ...(product?.columns ?? [])];
+  const columns = workers.filter((worker) => wanted.includes(worker.name));
+  const none = { columns: [], results: {}, rows: {}, rounds: [] };
+  const found = columns.length > 0 ? await measureColumns(columns, upstream) : none;
+  const pairs = wanted.includes('pairs') ? await pairRounds(workers, upstream) : [];
+  if (pairs.length > 0) say('holds and settlements measured');
+  return { ...found, pairs, size, sizes: product?.sizes, faults };
 }
 
 async function main() {

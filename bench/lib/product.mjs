@@ -1,11 +1,12 @@
 // The product as it is built, put into raw workerd: its modules and bindings read from the wrangler configuration, KV and
 // D1 from the bench's stand-ins, an account with a key and plenty of balance made through its own admin API.
+import { randomUUID } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { embed } from './capnp.mjs';
 import { Server } from './workerd.mjs';
-import { around, benchFile, chatTargets, jsWorker, object, socket, text } from './workers.mjs';
+import { around, benchFile, chatTargets, jsWorker, object, plainCases, socket, text } from './workers.mjs';
 
 const ADMIN_TOKEN = 'bench-admin-token';
 const SECRETS = { ADMIN_TOKEN, UPSTREAM_KEY: 'bench-upstream-key', ALLOW_PRIVATE_UPSTREAMS: 'true' };
@@ -130,8 +131,18 @@ const catalog = (upstream) => ({
   charge_policy: { upstream_cut: 'free' },
 });
 
+// Far from any level that would be announced.
+const budgets = ['day', 'month', 'total'].map((period) => ({ bucket: 'credit', period, limit: '1000000.00' }));
+
+/** The account's keys and their secrets: one without limits, one with budgets, one in a project with budgets. */
+async function makeKeys(account) {
+  await call(`${account}/projects`, 'POST', { id: 'budgeted', name: 'budgeted', budgets });
+  const make = async (policy) => (await call(`${account}/keys`, 'POST', { label: 'bench', ...policy })).secret;
+  return { plain: await make({}), budgeted: await make({ budgets }), project: await make({ project: 'budgeted' }) };
+}
+
 /**
- * Fills `folder` with a ready state: schema, catalogue, account, balance, key. The processes under test start from copies
+ * Fills `folder` with a ready state: schema, catalogue, account, balance, keys. The processes under test start from copies
  * of it, so that none of them has served the preparation, or remembers that a moment ago there was no key.
  */
 export async function seed(product, folder, upstream) {
@@ -155,11 +166,11 @@ export async function seed(product, folder, upstream) {
     const admin = `${server.urls.http}/admin/v1`;
     await call(`${admin}/catalog`, 'PUT', catalog(upstream));
     const account = (await call(`${admin}/accounts`, 'POST', { name: 'bench' })).id;
-    const key = await call(`${admin}/accounts/${account}/keys`, 'POST', { label: 'bench' });
+    const secrets = await makeKeys(`${admin}/accounts/${account}`);
     const credit = { bucket: 'credit', amount: '1000000.00', reason: 'bench' };
     await call(`${admin}/accounts/${account}/adjustments`, 'POST', credit);
     await server.quiet();
-    return key.secret;
+    return secrets;
   } catch (error) {
     throw new Error(`preparing the product failed: ${error.message}\n${server.log}`);
   } finally {
@@ -167,15 +178,31 @@ export async function seed(product, folder, upstream) {
   }
 }
 
+/** The requests whose rows are counted, by what comes with them. */
+function rowCases(url, secrets) {
+  const asked = (secret, headers = {}) => chatTargets(url, { authorization: `Bearer ${secret}`, ...headers }).plain;
+  const at16 = (name, label, target) => ({ name, label, connections: 16, target });
+  const run = { 'x-tf-run': 'bench-run' };
+  return [
+    ...plainCases(() => asked(secrets.plain)),
+    at16('run', 'with a run', () => asked(secrets.plain, run)),
+    at16('budgets', 'with key budgets', () => asked(secrets.budgeted)),
+    at16('project', 'with project budgets and a run', () => asked(secrets.project, run)),
+    // Another key for each request: the same one twice would be answered without a row.
+    at16('idempotent', 'with an `Idempotency-Key`', () => asked(secrets.plain, { 'idempotency-key': `${randomUUID()}-{n}` })),
+  ];
+}
+
 /** The product twice: the full path, and the part of it that moves no money and calls no upstream. */
-export function productWorkers(product, seeded, secret) {
-  const headers = { authorization: `Bearer ${secret}` };
+export function productWorkers(product, seeded, secrets) {
+  const headers = { authorization: `Bearer ${secrets.plain}` };
   const full = {
     name: 'full',
     label: 'full path',
     files: (folder) => cpSync(seeded, folder, { recursive: true }),
     config: product.config,
     targets: (url) => chatTargets(url, headers),
+    cases: (url) => rowCases(url, secrets),
     objects: product.objects,
     main: product.main,
   };

@@ -82,26 +82,39 @@ export function table(workers, results, rounds, requests) {
   return lines.join('\n');
 }
 
-/** Where the rows of one request come from: by statement, at one connection and at 16. */
+/** Where the rows of one request come from, for requests with and without what costs rows of its own. */
 export function rowsTable(counts) {
-  const found = Object.entries(counts);
-  const written = new Set(
-    found.flatMap(([, { statements }]) => statements.filter(({ rows }) => rows > 0).map((each) => each.statement)),
-  );
-  const line = (name, of) => `| ${name} | ${found.map(([, counted]) => (of(counted) ?? 0).toFixed(2)).join(' | ')} |`;
+  const found = Object.values(counts);
+  const line = (name, of) => `| ${name} | ${found.map((counted) => (of(counted) ?? 0).toFixed(2)).join(' | ')} |`;
+  const lines = (place, title) => {
+    const names = new Set(found.flatMap((counted) => Object.keys(counted[place])));
+    return [...names].map((name) => line(`${title}: ${name}`, (counted) => counted[place][name]));
+  };
   return [
-    `| written per request of the full path | ${found.map(([connections]) => `at ${connections}`).join(' | ')} |`,
+    `| rows written per request of the full path | ${found.map(({ label }) => label).join(' | ')} |`,
     `| --- |${' --- |'.repeat(found.length)}`,
-    line('object, rows', (counted) => counted.object),
-    ...[...written].map((statement) =>
-      line(
-        `… \`${statement.slice(0, 90).replaceAll('|', '\\|')}\``,
-        (counted) => counted.statements.find((each) => each.statement === statement)?.rows,
-      ),
-    ),
-    line('D1, rows', (counted) => counted.d1),
-    line('KV, writes', (counted) => counted.kv_writes),
+    line('all', (counted) => counted.total),
+    ...lines('object', 'object'),
+    ...lines('d1', 'D1'),
+    line('(KV, writes)', (counted) => counted.kv_writes),
     line('(KV, reads)', (counted) => counted.kv_reads),
+  ].join('\n');
+}
+
+/** Holds with their settlements straight at the account objects: a second, and what a pair costs in all. */
+export function pairsTable(rounds, spreads) {
+  const results = Object.fromEntries(['money', 'full'].map((name) => [name, medians(rounds.map((round) => round[name]))]));
+  const line = (title, key) => {
+    const times = ratio(key, 'full', 'money', results, rounds);
+    const ours = `${digits(results.full[key])} (${digits(times)}×)`;
+    return `| ${title} | ${digits(results.money[key])} | ${ours} |`;
+  };
+  const over = ({ accounts, lanes }) => `${accounts === 1 ? 'one account' : `${accounts} accounts`}, ${lanes} at a time`;
+  return [
+    "| holds and settlements, without a gateway in front | the floor's object | the product's object |",
+    '| --- | --- | --- |',
+    ...spreads.map((spread) => line(`pairs/s on ${over(spread)}`, `pairs_${spread.accounts}`)),
+    ...spreads.map((spread) => line(`CPU ms per pair on ${over(spread)}`, `pair_cpu_${spread.accounts}`)),
   ].join('\n');
 }
 
@@ -118,6 +131,7 @@ export function aims(results, rounds, sizes) {
     ["first chunk, ms after the floor with money's", full.first_chunk - money.first_chunk, 1, ' ms'],
     ['rows written per request at 1', full.rows_1, 6, ''],
     ['rows written per request at 16', full.rows_16, 6, ''],
+    ['rows written per request with a run', full.rows_run, 6, ''],
     ['Wasm, gzipped', sizes && sizes.wasm_gzipped / 1000, 500, ' KB'],
   ];
   const rows = list

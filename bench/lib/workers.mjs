@@ -22,7 +22,11 @@ export const jsWorker = (file, bindings, objects = []) => ({
   }),
 });
 
-export const object = (name, className) => ({ name, durableObjectNamespace: { className } });
+/** A namespace of objects: of the Worker's own, or of another service in the same process. */
+export const object = (name, className, serviceName) => ({
+  name,
+  durableObjectNamespace: { className, ...(serviceName && { serviceName }) },
+});
 export const text = (name, value) => ({ name, text: value });
 
 /** A whole configuration around the Worker under test. */
@@ -53,6 +57,12 @@ export const chatTargets = (url, headers = {}) => ({
   paced: chat(url, headers, 'bench-paced', { stream: true }),
 });
 
+/** A request without anything: the case whose rows are counted of every Worker. */
+export const plainCases = (target) => [
+  { name: '1', label: 'plain at 1', connections: 1, target },
+  { name: '16', label: 'plain at 16', connections: 16, target },
+];
+
 function floor(name, label, file, bindings, objects, mainObject) {
   return {
     name,
@@ -60,6 +70,7 @@ function floor(name, label, file, bindings, objects, mainObject) {
     files: (folder) => cpSync(benchFile(file), join(folder, file)),
     config: (upstream) => around(jsWorker(file, [text('UPSTREAM', upstream), ...bindings], objects)),
     targets: chatTargets,
+    cases: (url) => plainCases(() => chatTargets(url).plain),
     objects: mainObject,
     main: file,
   };

@@ -1,9 +1,9 @@
 // A stand-in for D1, in the two protocols that the runtime's D1 binding speaks (HTTP, and RPC from some compatibility
-// dates on): one Durable Object with SQLite, each call one transaction. It counts the rows that it writes.
+// dates on): one Durable Object with SQLite, each call one transaction. It counts the rows that it writes, by statement.
 import { DurableObject, WorkerEntrypoint } from 'cloudflare:workers';
 
 export class Database extends DurableObject {
-  counts = { queries: 0, rows_written: 0 };
+  counts = new Map();
 
   run(queries) {
     return this.ctx.storage.transactionSync(() => queries.map((query) => this.#one(query)));
@@ -16,8 +16,9 @@ export class Database extends DurableObject {
     const rows = [...cursor.raw()].map((row) =>
       row.map((value) => (value instanceof ArrayBuffer ? [...new Uint8Array(value)] : value)),
     );
-    this.counts.queries += 1;
-    this.counts.rows_written += cursor.rowsWritten;
+    const name = sql.replace(/\s+/g, ' ').trim();
+    const { calls, rows: written } = this.counts.get(name) ?? { calls: 0, rows: 0 };
+    this.counts.set(name, { calls: calls + 1, rows: written + cursor.rowsWritten });
     const meta = {
       served_by: 'bench',
       duration: 0,
@@ -32,7 +33,7 @@ export class Database extends DurableObject {
   }
 
   report() {
-    return this.counts;
+    return Object.fromEntries(this.counts);
   }
 }
 

@@ -66,11 +66,12 @@ impl Options {
         })
     }
 
-    fn request(&self) -> Result<Request<Full<Bytes>>, Fault> {
+    /// `{n}` in a header's value becomes the request's number, so that each can have a key of its own.
+    fn request(&self, number: u32) -> Result<Request<Full<Bytes>>, Fault> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = Request::builder().uri(path).header("host", self.address.to_string());
         for (name, value) in &self.headers {
-            request = request.header(name, value);
+            request = request.header(name, value.replace("{n}", &number.to_string()));
         }
         let method = if self.body.is_empty() { Method::GET } else { Method::POST };
         Ok(request.method(method).body(Full::new(self.body.clone()))?)
@@ -117,14 +118,15 @@ async fn connection(number: u32, began: Instant, options: Rc<Options>, tally: Rc
     tokio::time::sleep(options.spread * number / options.connections).await;
     let mut sender = None;
     loop {
-        {
+        let taken = {
             let mut tally = tally.borrow_mut();
             if tally.taken >= options.requests || began.elapsed() > options.limit {
                 return;
             }
             tally.taken += 1;
-        }
-        let outcome = timeout(ONE_REQUEST, exchange(&mut sender, &options, &tally)).await;
+            tally.taken
+        };
+        let outcome = timeout(ONE_REQUEST, exchange(&mut sender, &options, taken, &tally)).await;
         if let Err(fault) = outcome.unwrap_or_else(|_| Err("no answer in 15 s".into())) {
             sender = None;
             let mut tally = tally.borrow_mut();
@@ -134,12 +136,17 @@ async fn connection(number: u32, began: Instant, options: Rc<Options>, tally: Rc
     }
 }
 
-async fn exchange(sender: &mut Option<SendRequest<Full<Bytes>>>, options: &Options, tally: &RefCell<Tally>) -> Result<(), Fault> {
+async fn exchange(
+    sender: &mut Option<SendRequest<Full<Bytes>>>,
+    options: &Options,
+    number: u32,
+    tally: &RefCell<Tally>,
+) -> Result<(), Fault> {
     let mut open = match sender.take() {
         Some(open) if !open.is_closed() => open,
         _ => connect(options.address).await?,
     };
-    let request = options.request()?;
+    let request = options.request(number)?;
     let began = Instant::now();
     open.ready().await?;
     let response = open.send_request(request).await?;
