@@ -100,7 +100,7 @@ pub struct Refusal {
     pub param: Option<String>,
     /// What the caller can do now.
     pub next_step: String,
-    /// Which limit said no: `account`, `key`, `project`, `upstream`.
+    /// Which limit said no: `account`, `key`, `project`, `run`, `upstream`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_source: Option<String>,
     /// After how many seconds the same request may work.

@@ -208,10 +208,10 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     // From here on as if the request's earlier hold were gone: this one takes its place.
     let is_first = books.hold.is_none();
     let mut books = books.clone();
-    if let Some(own) = books.hold.take() {
-        books.release(&own);
+    let replaced = books.hold.take();
+    if let Some(replaced) = &replaced {
+        books.release(replaced);
     }
-    let books = books;
     if is_first {
         over_limits(&books, key, now)?;
     }
@@ -223,7 +223,12 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     if request.amount > available {
         return Err(balance_in_flight(request, balance, available).into());
     }
-    Ok(grant(&books, key.clone(), (request, is_first), now))
+    let (answer, mut events) = grant(&books, key.clone(), (request, is_first), now);
+    if let Some(replaced) = replaced.filter(|replaced| replaced.bucket != request.bucket) {
+        // What it sets free may be owed.
+        events.extend(books.collect(&replaced.bucket, now));
+    }
+    Ok((answer, events))
 }
 
 /// What came of an earlier request with the same idempotency key, if there was one.

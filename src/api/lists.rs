@@ -153,9 +153,15 @@ pub fn entry(row: Value) -> Value {
         row.get(name).and_then(|amounts| amounts.get(bucket)).cloned().unwrap_or_default()
     };
     let reason = Some(doc("reason")).filter(|reason| !reason.is_null()).unwrap_or_else(|| doc("why"));
-    let order = if is_of(&["top_up", "refund"]) { doc("order") } else { Value::Null };
+    let order = match () {
+        () if is_of(&["top_up", "refund"]) => doc("order"),
+        () if is_of(&["order"]) => doc("id"),
+        () => Value::Null,
+    };
+    // Only what changes a balance is an entry.
+    let name = if field("amount").is_null() { "row" } else { "entry" };
     let mut entry = json!({
-        "id": format!("entry-{}", integer("seq").unwrap_or(0)),
+        "id": format!("{name}-{}", integer("seq").unwrap_or(0)),
         "seq": field("seq"),
         "at": Timestamp::from_millis(integer("at").unwrap_or(0)),
         "kind": if is_of(&["receipt"]) { "charge".into() } else { field("kind") },

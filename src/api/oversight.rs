@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Request, admin, lists, with_status};
 use crate::account::{Answer, Audit, Command, ComparedRow, Listed, Query};
 use crate::id::AccountId;
+use crate::money::Money;
 use crate::ports::{Cursor, Reconciled, Records};
 use crate::refusal::Refusal;
 use crate::relay::{Reply, unavailable};
@@ -106,8 +107,7 @@ fn compare(report: &mut Report, part: &Audit, copy: &[ComparedRow]) {
                 report.found(entry.0, "the copy has another time or another text");
             }
             Some(copied) => {
-                let what = format!("the copy says {:?} {:?}, the account {:?} {:?}", copied.1, copied.2, entry.1, entry.2);
-                report.found(entry.0, what);
+                report.found(entry.0, format!("the copy says {}, the account {}", shown(copied), shown(entry)));
             }
             // What was not copied yet is not missing.
             None if u64::try_from(entry.0).is_ok_and(|seq| seq <= part.copied) => {
@@ -118,6 +118,18 @@ fn compare(report: &mut Report, part: &Audit, copy: &[ComparedRow]) {
     }
     for extra in copies {
         report.found(extra.0, "the copy has a row that the account does not have");
+    }
+}
+
+/// The change of a row, in words.
+fn shown(row: &ComparedRow) -> String {
+    match (&row.1, row.2) {
+        (Some(bucket), Some(nanos)) => {
+            let amount = Money::from_nanos(nanos).map_or_else(|_| format!("{nanos} nano-units"), |amount| amount.to_string());
+            format!("{amount} on `{bucket}`")
+        }
+        (None, None) => "no amount".to_owned(),
+        _ => "an amount without a bucket, or a bucket without an amount".to_owned(),
     }
 }
 

@@ -68,7 +68,13 @@ pub async fn list<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
     let (limit, after) = lists::page(request)?;
     let rows = owner::rows(ports, &caller.account, Query::Runs(after, limit)).await?;
     let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
-    let data: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
+    let view = |(_, row): (u64, Value)| {
+        json!({
+            "id": row.get("id"), "name": row.pointer("/record/name"), "opened_at": row.pointer("/record/created_at"),
+            "key": row.pointer("/record/key"), "budgets": row.pointer("/record/budgets"),
+        })
+    };
+    let data: Vec<Value> = rows.into_iter().map(view).collect();
     let next = data.last().filter(|_| is_full).and_then(|row| row.get("id")).cloned();
     ok(&json!({"data": data, "next": next}))
 }

@@ -7,7 +7,7 @@ use crate::id::AccountId;
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::ports::{Records, Sums};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, unavailable};
 use crate::spend::{Line, explain};
 use crate::time::{Period, Timestamp};
@@ -16,6 +16,8 @@ const DAY_MS: i64 = 86_400_000;
 /// What OpenRouter answers, and a bit more than a month.
 const DEFAULT_DAYS: i64 = 31;
 const MOST_DAYS: i64 = 366;
+/// So many sums are read at most.
+pub const MOST_SUMS: usize = 20_000;
 
 /// What sums can be told apart by.
 pub const DIMENSIONS: [&str; 8] = ["day", "account", "project", "key", "model", "route", "bucket", "cause"];
@@ -127,6 +129,12 @@ async fn lines<P: Records>(ports: &P, ask: &Ask, first: Timestamp) -> Result<Vec
 async fn answer<P: Records>(ports: &P, ask: &Ask, view: fn(Value) -> Value) -> Result<Reply, Refusal> {
     let earlier = ask.first.plus(-ask.days.saturating_mul(DAY_MS));
     let rows = ports.sums(ask.sums(ask.by.clone(), ask.first)).await.map_err(unavailable)?;
+    if rows.len() >= MOST_SUMS {
+        let message = format!("There are more than {MOST_SUMS} sums.");
+        return Err(
+            Refusal::new(Code::InvalidRequest, message, "Name fewer dimensions in `by`, fewer days, or a filter.").param("by")
+        );
+    }
     let explained = explain(&lines(ports, ask, earlier).await?, &lines(ports, ask, ask.first).await?);
     ok(&json!({
         "data": rows.into_iter().map(|row| view(with_amounts(row))).collect::<Vec<_>>(),

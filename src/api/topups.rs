@@ -263,7 +263,8 @@ pub async fn stripe<P: Records>(
             let found = ports.order_of_payment(&payment).await.map_err(unavailable)?;
             if found.is_none() && ports.now().since(at) < SETTLING_MS {
                 // The order may be on its way to where it is looked for; the provider sends the message again.
-                return Err(Refusal::unavailable(format!("payment {payment} is not known yet")));
+                let refusal = Refusal::new(Code::Unavailable, "This payment is not known yet.", "Send the message again.");
+                return Err(refusal.retry_after(60));
             }
             found.map(|(account, order)| (account, event.for_order(order)))
         }

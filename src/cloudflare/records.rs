@@ -179,7 +179,7 @@ pub async fn uncredited_codes(outside: &Outside, before: Timestamp, limit: u32) 
 /// Codes, newest first.
 pub async fn codes(outside: &Outside, after: Option<&str>, limit: u32) -> Found<Vec<Value>> {
     let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'created_at', created_at,
-        'expires_at', expires_at, 'account', account, 'taken_at', taken_at, 'revoked_at', revoked_at) AS doc
+        'expires_at', expires_at, 'account', account, 'taken_at', taken_at, 'credited_at', credited_at, 'revoked_at', revoked_at) AS doc
         FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
     outside.d1(statement, &[after.unwrap_or("~").into(), limit.into()]).await
 }
