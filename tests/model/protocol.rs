@@ -512,7 +512,7 @@ impl Model for Protocol {
             any!("a correction that charges more", |_, end| end.corrections > 0 && end.charged > end.at_expiry),
             any!("a correction that gives back", |_, end| end.corrections > 0 && end.charged < end.at_expiry),
             any!("a correction that is not covered", |gateway, end| {
-                end.corrections > 0 && end.charged == 2 && gateway.ending == Some(Ending::Completed)
+                end.corrections > 0 && (end.at_expiry, end.charged) == (1, 2) && gateway.ending == Some(Ending::Completed)
             }),
             any!("a refusal for holds of others", |_, end| end.code == "balance_in_flight"),
             any!("a refusal for a request under way", |_, end| end.code == "idempotency_in_flight"),
@@ -553,6 +553,8 @@ pub fn ends_well(protocol: &Protocol, state: &State) -> bool {
     let mut actions = Vec::new();
     if is_over {
         protocol.actions(state, &mut actions);
+        // Nobody has to ask for a flush.
+        actions.retain(|action| *action != Action::Flush);
     }
     if !is_over || !actions.is_empty() || state.alarm == Alarm::Missed {
         return true;
