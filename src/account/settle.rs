@@ -57,17 +57,16 @@ pub fn settle(mut books: Books, settlement: Settlement, now: Timestamp) -> Vec<E
     events
 }
 
-/// Notes what a long stream relayed so far and lets its hold live on.
+/// Notes what a long stream relayed so far and lets its hold live on. One that was overtaken by a later one takes nothing back.
 pub fn checkpoint(books: &Books, extension: Extension, now: Timestamp) -> Vec<Event> {
-    let is_open = books
-        .hold
-        .as_ref()
-        .is_some_and(|hold| hold.request == extension.request && hold.bucket == extension.checkpoint.served.bucket);
-    if !is_open {
-        return Vec::new();
-    }
-    let deadline = now.plus(extension.timeout_ms);
-    vec![Event::Extended { request: extension.request, deadline, checkpoint: Box::new(extension.checkpoint) }]
+    let is_of = |open: &&Hold| open.request == extension.request && open.bucket == extension.checkpoint.served.bucket;
+    let Some(open) = books.hold.as_ref().filter(is_of) else { return Vec::new() };
+    let is_later = |known: &&Checkpoint| {
+        known.served == extension.checkpoint.served && known.usage.total() > extension.checkpoint.usage.total()
+    };
+    let checkpoint = open.checkpoint.as_ref().filter(is_later).cloned().unwrap_or(extension.checkpoint);
+    let deadline = open.deadline.max(now.plus(extension.timeout_ms));
+    vec![Event::Extended { request: extension.request, deadline, checkpoint: Box::new(checkpoint) }]
 }
 
 /// Ends a hold whose deadline has passed: it captures its last checkpoint, or gives everything back.

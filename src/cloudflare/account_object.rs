@@ -34,6 +34,8 @@ pub struct AccountObject {
     cleaned_at: Cell<Timestamp>,
     /// Whether the tables are known to be there.
     is_open: Cell<bool>,
+    /// Whether a command has seen to the alarm since this object started.
+    is_armed: Cell<bool>,
 }
 
 impl DurableObject for AccountObject {
@@ -45,6 +47,7 @@ impl DurableObject for AccountObject {
             failures: Cell::new(0),
             cleaned_at: Cell::default(),
             is_open: Cell::new(false),
+            is_armed: Cell::new(false),
         }
     }
 
@@ -104,8 +107,8 @@ impl AccountObject {
             }
             Ok((answer, !events.is_empty()))
         })?;
-        if is_changed {
-            // What is decided stands; the next command sets the alarm that this one could not.
+        if is_changed || !self.is_armed.replace(true) {
+            // A command that changes nothing may repeat one whose change stands, but whose alarm was never set. What is decided stands; the next command sets the alarm that this one could not.
             if let Err(error) = self.wake_at(clock::now().plus(COPY_AFTER_MS)).await {
                 worker::console_error!("alarm: {error}");
             }
