@@ -272,6 +272,17 @@ impl Law {
             });
             let held = held.map(|hold| i128::from(hold.amount.nanos())).sum::<i128>();
             let limit = i128::from(budget.limit.nanos());
+            let tally = match scope {
+                ScopeKind::Key => memory.keys.values().find(|key| key.record.id.as_str() == id).map(|key| &key.tally),
+                ScopeKind::Project => {
+                    memory.projects.values().find(|project| project.record.id.as_str() == id).map(|project| &project.tally)
+                }
+                ScopeKind::Run => memory.runs.values().find(|run| run.id.as_str() == id).map(|run| &run.tally),
+            };
+            if budget.period == Period::Total {
+                let counted = tally.map_or(Money::ZERO, |tally| tally.spent(&budget.bucket, Period::Total, now));
+                law!(i128::from(counted.nanos()) == spent, "counters", "{scope:?} {id} counts {counted}, its rows {spent}");
+            }
             law!(spent + held <= limit, "budget", "{scope:?} {id} {:?}: {spent} spent, {held} held, of {limit}", budget.period);
         }
         Ok(())

@@ -245,8 +245,10 @@ fn act(theme: Theme) -> impl Strategy<Value = Act> {
     // So much that little more can be counted.
     let huge = if is_known("a_correction_that_cannot_be_written_counts_nothing") { 1 } else { 9_007_190_000_000_000 };
     let signed = prop_oneof![5 => (1i64..13).prop_map(|halves| halves * 500_000_000), 2 => -3_000_000_000i64..0, 1 => Just(0i64), 1 => Just(huge)];
+    // What comes late counts against budgets that others have used since.
+    let (keys, runs) = if theme == Theme::Late { (7u8..28, 2u8..8) } else { (0u8..28, 0u8..8) };
     prop_oneof![
-        8 * requests => (0u8..28, 0u8..8, 0u8..2, nanos(), 0u64..1_500_000, claim(), proptest::bool::weighted(0.8), proptest::bool::weighted(0.03))
+        8 * requests => (keys, runs, 0u8..2, nanos(), 0u64..1_500_000, claim(), proptest::bool::weighted(0.8), proptest::bool::weighted(0.03))
             .prop_map(|(key, run, bucket, nanos, tokens, claim, is_last, is_outdated)| Act::Ask { key, run, bucket, nanos, tokens, claim, is_last, is_outdated }),
         requests + 2 => (recent(), 0u8..2, nanos(), any::<bool>()).prop_map(|(pick, bucket, nanos, is_last)| Act::Cross { pick, bucket, nanos, is_last }),
         checkpoints => (recent(), tokens(), proptest::bool::weighted(0.1)).prop_map(|(pick, tokens, is_elsewhere)| Act::Checkpoint { pick, tokens, is_elsewhere }),
@@ -260,7 +262,7 @@ fn act(theme: Theme) -> impl Strategy<Value = Act> {
         payments => (0u8..3, any::<bool>(), proptest::option::weighted(0.3, 1_000_000_000i64..5_000_000_000))
             .prop_map(|(pick, is_approved, nanos)| Act::Review { pick, is_approved, nanos }),
         2 * payments => (0u8..3, 1u8..6, any::<bool>()).prop_map(|(pick, part, is_debt)| Act::Refund { pick, part, is_debt }),
-        2 => (0u8..4).prop_map(|code| Act::Redeem { code }),
+        2 => (0u8..5).prop_map(|code| Act::Redeem { code }),
         2 => (0u8..24, 0u8..12).prop_map(|(key, what)| Act::ChangeKey { key, what }),
         1 => proptest::bool::weighted(0.3).prop_map(|is_other| Act::PutProject { is_other }),
         2 => (0u8..3, proptest::bool::weighted(0.3)).prop_map(|(run, is_other)| Act::OpenRun { run, is_other }),

@@ -32,7 +32,7 @@ const ORDER_MS: i64 = 3_600_000;
 const KEYS: [(&str, u8); 7] =
     [("free", 7), ("daily", 5), ("total", 5), ("limited", 4), ("capped", 4), ("changing", 2), ("unknown", 1)];
 const RUNS: [&str; 3] = ["opened", "later", "named"];
-const RPM: u32 = 3;
+const RPM: u32 = 2;
 const TPM: u64 = 3_000_000;
 const CONCURRENCY: u32 = 2;
 
@@ -494,6 +494,16 @@ impl World {
                 if refusal.code == Code::BudgetExceeded {
                     self.note(format!("budget refused: {}", refusal.limit_source.as_deref().unwrap_or_default()));
                 }
+                let books = self.memory.all_books();
+                let own = self.memory.holds.get(request.facts.request.as_str()).filter(|own| own.bucket == request.bucket);
+                let own = own.map_or(0, |own| own.amount.nanos());
+                let (balance, left) = (books.balance(&request.bucket).nanos(), books.available(&request.bucket).nanos() + own);
+                let is_right = match refusal.code {
+                    Code::InsufficientBalance => request.amount.nanos() > balance,
+                    Code::BalanceInFlight => request.amount.nanos() > left && request.amount.nanos() <= balance,
+                    _ => true,
+                };
+                law!(is_right, "refused only what is not there", "{} of {left} of {balance}", request.amount);
                 let is_known = !matches!(refusal.code, Code::InvalidApiKey);
                 let id = &request.facts.request;
                 let has_end = self.memory.holds.contains_key(id.as_str())
@@ -533,7 +543,11 @@ impl World {
             (Command::Redeem(redemption, ..), _) => {
                 let is_known = self.memory.row_of(&redemption.subject()).is_some();
                 law!(!is_known || events.is_empty(), "redeemed once", "{} again", redemption.id);
-                self.note(if is_known { "code recognised as used" } else { "code redeemed" });
+                self.note(match (is_known, answer) {
+                    (true, _) => "code recognised as used",
+                    (false, Answer::Refused(_)) => "code refused: it would take more than there is",
+                    _ => "code redeemed",
+                });
             }
             (Command::Refund(request), answer) => {
                 let is_known = self.memory.row_of(&request.id).is_some();
@@ -548,6 +562,8 @@ impl World {
             (Command::Pay(event), Answer::Order(order)) => {
                 let delivery = order.deliveries.iter().find(|known| known.id == event.id);
                 let delivery = delivery.ok_or(format!("deliveries: the order does not tell of {}", event.id))?;
+                let ids: BTreeSet<&String> = order.deliveries.iter().map(|known| &known.id).collect();
+                law!(ids.len() == order.deliveries.len(), "messages count once", "{} is told of twice", event.id);
                 let effect = if delivery.times > 1 { "recognised as repeated" } else { delivery.effect.as_str() };
                 self.note(format!("payment message: {effect}"));
                 if !delivery.effect.starts_with("refused") {
@@ -944,7 +960,9 @@ impl World {
             Act::Redeem { code } => {
                 let (hash, id) = (format!("hash-{code}"), format!("code-{code}"));
                 let redemption = Redemption { hash, id, reason: "given out".to_owned(), author: "operator".to_owned() };
-                Command::Redeem(redemption, bucket(code), units(i64::from(code) + 1))
+                // The last one is not a gift: what takes more than there is, is refused wherever it comes from.
+                let amount = if code == 4 { units(-500) } else { units(i64::from(code) + 1) };
+                Command::Redeem(redemption, bucket(code), amount)
             }
             Act::ChangeKey { key, what } => change_key(key_name(key), what),
             Act::PutProject { is_other } => {
