@@ -156,6 +156,10 @@ const LEAST: [(&str, u64); 82] = [
 ];
 
 fn seen(counts: &Counts, cases: u32) {
+    if cases < 1000 {
+        println!("simulation: too few histories to tell whether everything happens");
+        return;
+    }
     let missing: Vec<String> = LEAST
         .iter()
         .map(|(what, least)| (what, least * u64::from(cases) / u64::from(CASES), counts.get(*what).copied().unwrap_or(0)))
