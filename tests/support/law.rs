@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokens_forge::account::{Balances, Journaled, OrderState, Receipt, Row, ScopeKind};
 use tokens_forge::id::{BucketId, OrderId, RequestId, RunId};
 use tokens_forge::key::Budget;
-use tokens_forge::money::Money;
+use tokens_forge::money::{Money, cost};
 use tokens_forge::time::{Period, Timestamp};
 
 use super::known::is_known;
@@ -69,6 +69,8 @@ pub struct Law {
     debts: Balances,
     closed: BTreeMap<RequestId, Closed>,
     spent: BTreeMap<(ScopeName, String, BucketId, Period, Timestamp), i128>,
+    /// The same without what was given back.
+    gross: BTreeMap<(ScopeName, String, BucketId, Period, Timestamp), i128>,
     runs: BTreeMap<RunId, OfRun>,
     orders: BTreeMap<OrderId, OfOrder>,
     alerts: BTreeSet<String>,
@@ -195,6 +197,11 @@ impl Law {
             receipt.no_charge_reason
         );
         law!(receipt.in_review.is_none_or(Money::is_positive), "in review", "row {seq}: {:?}", receipt.in_review);
+        if let (Some(price), true) = (&receipt.price, charge.is_positive()) {
+            let all = charge.checked_add(receipt.in_review.unwrap_or_default());
+            let full = cost(price, &receipt.usage).unwrap_or(Money::MAX);
+            law!(all == Some(full), "in review", "row {seq}: {charge} and {:?} of {full}", receipt.in_review);
+        }
         law!(receipt.input_charge <= charge, "input charge", "row {seq}");
         let entries: Vec<String> = charge.is_positive().then(|| format!("entry-{seq}")).into_iter().collect();
         law!(receipt.entry_ids == entries, "entry is the charge", "row {seq} names {:?}", receipt.entry_ids);
@@ -228,6 +235,7 @@ impl Law {
             let Some(id) = id else { continue };
             for period in [Period::Total, Period::Day, Period::Month] {
                 let key = (kind, id.to_owned(), bucket.clone(), period, period.start(row.at));
+                *self.gross.entry(key.clone()).or_default() += i128::from(amount.nanos().min(0).abs());
                 *self.spent.entry(key).or_default() -= i128::from(amount.nanos());
             }
         }
@@ -279,10 +287,11 @@ impl Law {
                 }
                 ScopeKind::Run => memory.runs.values().find(|run| run.id.as_str() == id).map(|run| &run.tally),
             };
-            if budget.period == Period::Total {
-                let counted = tally.map_or(Money::ZERO, |tally| tally.spent(&budget.bucket, Period::Total, now));
-                law!(i128::from(counted.nanos()) == spent, "counters", "{scope:?} {id} counts {counted}, its rows {spent}");
-            }
+            // What is given back for an earlier day may not make today's counter smaller than nothing.
+            let gross = if budget.period == Period::Total { spent } else { self.gross.get(&key).copied().unwrap_or_default() };
+            let counted = tally.map_or(Money::ZERO, |tally| tally.spent(&budget.bucket, budget.period, now));
+            let is_right = (spent..=gross).contains(&i128::from(counted.nanos()));
+            law!(is_right, "counters", "{scope:?} {id} {:?} counts {counted}, its rows {spent} to {gross}", budget.period);
             law!(spent + held <= limit, "budget", "{scope:?} {id} {:?}: {spent} spent, {held} held, of {limit}", budget.period);
         }
         Ok(())
