@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use serde_json::json;
 use support::memory::Memory;
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Checkpoint, Command, Extension, Facts, HoldAnswer, HoldRequest, KeyChange, Outcome,
-    ProjectRecord, Served, Settlement, Status,
+    AccountRecord, Adjustment, Answer, Books, Checkpoint, Command, Expired, Extension, Facts, HoldAnswer, HoldRequest, KeyChange,
+    Order, Outcome, ProjectRecord, Served, Settlement, Shelf, Status, Tally, Touches, decide,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
-use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
+use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId};
 use tokens_forge::key::{KeyRecord, Policy};
 use tokens_forge::money::{Money, Price, cost};
 use tokens_forge::refusal::Code;
@@ -507,4 +507,62 @@ fn the_charge_is_what_the_price_function_says() {
     let expected = cost(&served("credit").price, &settled.outcome.usage).unwrap();
     memory.command(Command::Settle(Box::new(settled)), now);
     assert_eq!(memory.receipts().remove(0).1.charge, expected);
+}
+
+/// Tables that answer with rows of another request, or with an open hold of a request that is closed.
+struct Confused<'a> {
+    memory: &'a Memory,
+    other: Option<&'a str>,
+    closed: bool,
+}
+
+impl Shelf for Confused<'_> {
+    type Error = std::convert::Infallible;
+
+    fn books(&self, touches: Touches<'_>) -> Result<Books, Self::Error> {
+        let books = self.memory.books(Touches { subject: self.other.or(touches.subject), ..touches })?;
+        Ok(Books { closed: self.closed, ..books })
+    }
+
+    fn account(&self) -> Result<Option<AccountRecord>, Self::Error> {
+        self.memory.account()
+    }
+
+    fn adjusted(&self, id: &str) -> Result<Option<(BucketId, Money)>, Self::Error> {
+        self.memory.adjusted(id)
+    }
+
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error> {
+        self.memory.spent(key, project, now)
+    }
+
+    fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error> {
+        self.memory.order(id)
+    }
+
+    fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
+        self.memory.expired(&self.other.map_or(request.clone(), |other| RequestId::parse(other).unwrap()))
+    }
+}
+
+#[test]
+fn a_settlement_believes_only_in_the_rows_of_its_own_request() {
+    let (mut memory, now) = (opened(), Timestamp::from_millis(START));
+    adjust(&mut memory, "adj", "credit", "10");
+    for request in ["gen-1", "gen-2", "gen-3"] {
+        memory.command(Command::Hold(Box::new(hold(request, "free", "credit", money("1")))), now);
+        if request == "gen-1" {
+            memory.tick(now.plus(61_000));
+        }
+    }
+    let settle = |request: &str| Command::Settle(Box::new(settlement(request, Status::Completed, Some(served("credit")), 10)));
+    let decided = |request: &str, other: Option<&'static str>, closed: bool| {
+        let Ok((_, events)) = decide(&Confused { memory: &memory, other, closed }, settle(request), now.plus(62_000));
+        events
+    };
+    assert!(!decided("gen-2", None, false).is_empty());
+    assert!(decided("gen-2", Some("gen-3"), false).is_empty(), "the hold of another request");
+    assert!(decided("gen-2", None, true).is_empty(), "a hold of a request that has its receipt");
+    assert!(!decided("gen-1", None, true).is_empty(), "it has expired and is corrected");
+    assert!(decided("gen-2", Some("gen-1"), true).is_empty(), "the expiry of another request");
 }

@@ -24,6 +24,8 @@ pub struct Memory {
     pub alerts: BTreeSet<u64>,
     /// Every hold that was ever opened, by request and leg, and how often it left Open.
     pub left: BTreeMap<(String, u32), u32>,
+    /// The unique index of the journal: which row a subject has.
+    subjects: BTreeMap<String, usize>,
 }
 
 impl Shelf for Memory {
@@ -139,8 +141,9 @@ impl Shelf for Memory {
 }
 
 impl Memory {
-    fn row_of(&self, subject: &str) -> Option<&Row> {
-        self.journal.iter().find(|row| row.journaled.subject().as_deref() == Some(subject))
+    /// The row of this subject.
+    pub fn row_of(&self, subject: &str) -> Option<&Row> {
+        self.subjects.get(subject).map(|index| &self.journal[*index])
     }
 
     pub fn apply(&mut self, events: Vec<Event>) {
@@ -149,7 +152,7 @@ impl Memory {
                 Event::Opened(hold) => {
                     let earlier = self.holds.insert(hold.request.to_string(), (*hold).clone());
                     if let Some(earlier) = earlier {
-                        *self.left.get_mut(&(earlier.request.to_string(), earlier.leg)).unwrap() += 1;
+                        self.leaves(&earlier);
                     }
                     assert_eq!(self.left.insert((hold.request.to_string(), hold.leg), 0), None, "a hold is opened once");
                 }
@@ -159,11 +162,12 @@ impl Memory {
                 }
                 Event::Closed(request) => {
                     let hold = self.holds.remove(request.as_str()).expect("only an open hold is closed");
-                    *self.left.get_mut(&(request.to_string(), hold.leg)).unwrap() += 1;
+                    self.leaves(&hold);
                 }
                 Event::Journaled(row) => {
                     if let Some(subject) = row.journaled.subject() {
-                        assert!(self.row_of(&subject).is_none(), "a subject stands in the journal once");
+                        let earlier = self.subjects.insert(subject, self.journal.len());
+                        assert_eq!(earlier, None, "a subject stands in the journal once");
                     }
                     self.journal.push(*row);
                 }
@@ -193,6 +197,12 @@ impl Memory {
                 }
             }
         }
+    }
+
+    fn leaves(&mut self, hold: &Hold) {
+        let times = self.left.get_mut(&(hold.request.to_string(), hold.leg)).unwrap();
+        *times += 1;
+        assert_eq!(*times, 1, "a hold leaves Open once");
     }
 
     /// Decides and stores, as the account object does.

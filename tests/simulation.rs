@@ -1,0 +1,307 @@
+//! Generated histories of one account over a network that loses, repeats and reorders, with an object that dies at any
+//! moment and a searchable copy that fails. After every step all laws of `support/law.rs` must hold.
+//!
+//! `SIMULATION_SEED` and `SIMULATION_CASES` choose which histories and how many; the same ones make the same run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use support::known;
+use support::steps::{Act, Change, Fate, Step, history};
+use support::world::{Counts, World};
+
+const CASES: u32 = 6000;
+
+thread_local! {
+    /// While histories shrink, the same panic comes hundreds of times.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs one history; what is broken in the end, and what happened.
+fn run(steps: &[Step], counts: &mut Counts, told: Option<&mut Vec<String>>) -> Result<(), String> {
+    let is_told = told.is_some();
+    let world = RefCell::new(World::new(is_told)?);
+    let was_quiet = IS_QUIET.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = world.borrow_mut();
+        steps.iter().try_for_each(|step| world.step(step))?;
+        world.end()
+    }));
+    IS_QUIET.set(was_quiet);
+    let mut world = world.into_inner();
+    for (what, times) in std::mem::take(&mut world.counts) {
+        *counts.entry(what).or_default() += times;
+    }
+    if let (Some(told), Some(lines)) = (told, world.told) {
+        *told = lines;
+    }
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+    })
+}
+
+/// Leaves out every step without which the same law is broken. What is picked by how recent it is, moves along.
+fn shortened(mut steps: Vec<Step>, broken: &str) -> Vec<Step> {
+    let law = |broken: &str| broken.split(':').next().unwrap_or_default().to_owned();
+    let is_broken = |steps: &[Step]| run(steps, &mut Counts::new(), None).is_err_and(|other| law(&other) == law(broken));
+    let mut index = 0;
+    while index < steps.len() {
+        let mut without = steps.clone();
+        without.remove(index);
+        let mut moved = without.clone();
+        moved.iter_mut().skip(index).for_each(Step::one_more_recent);
+        let mut plain = steps.clone();
+        plain[index].arrive();
+        match [without, moved, plain].into_iter().find(|shorter| *shorter != steps && is_broken(shorter)) {
+            Some(shorter) => (steps, index) = (shorter, 0),
+            None => index += 1,
+        }
+    }
+    steps
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+/// What must have happened so often in `CASES` histories: a simulation that has become blind proves nothing.
+const LEAST: [(&str, u64); 82] = [
+    ("hold granted", 13000),
+    ("crossing granted", 1300),
+    ("hold recognised as repeated", 2300),
+    ("hold expired, charged", 610),
+    ("hold expired, free", 5800),
+    ("alarm found a hold alive", 2500),
+    ("alarm ended an order", 1500),
+    ("settlement recognised as repeated", 8100),
+    ("settlement without a hold", 1900),
+    ("correction up", 440),
+    ("correction down", 47),
+    ("correction without a change", 510),
+    ("correction in a run", 500),
+    ("in review", 3700),
+    ("the whole hold was charged", 2900),
+    ("receipt: completed", 3400),
+    ("receipt: truncated", 870),
+    ("receipt: aborted", 7300),
+    ("receipt: failed", 880),
+    ("receipt: refused", 9200),
+    ("replayed", 290),
+    ("outdated key noticed", 1800),
+    ("refused: idempotency_in_flight", 560),
+    ("refused: idempotency_mismatch", 420),
+    ("refused: insufficient_balance", 3400),
+    ("refused: balance_in_flight", 1400),
+    ("refused: invalid_api_key", 1300),
+    ("rate refused: same time", 54),
+    ("rate refused: requests a minute", 20),
+    ("rate refused: tokens a minute", 140),
+    ("budget refused: key", 1700),
+    ("budget refused: project", 260),
+    ("budget refused: run", 860),
+    ("alert: key 50", 360),
+    ("alert: key 80", 67),
+    ("alert: key 100", 42),
+    ("alert: project 50", 250),
+    ("alert: project 80", 22),
+    ("alert: run 50", 290),
+    ("alert: run 80", 84),
+    ("alert: run 100", 26),
+    ("alert: key 100 by a refusal", 48),
+    ("alert: project 100 by a refusal", 37),
+    ("alert: run 100 by a refusal", 78),
+    ("debt made", 110),
+    ("debt paid", 58),
+    ("dispute won", 13),
+    ("order credited", 1100),
+    ("adjustment recognised as repeated", 1100),
+    ("code refused: it would take more than there is", 100),
+    ("code recognised as used", 480),
+    ("refund by the operator", 220),
+    ("refund refused", 1700),
+    ("refund recognised as repeated", 44),
+    ("payment message: paid", 840),
+    ("payment message: paid, and refunded at once", 210),
+    ("payment message: refunded", 240),
+    ("payment message: taken back", 220),
+    ("payment message: none: it was paid already", 780),
+    ("payment message: none: it was taken back already", 170),
+    ("payment message: noted: taken back as soon as the order is paid", 680),
+    ("payment message: in review: another amount or currency was paid", 290),
+    ("payment message: refused: the order has another session", 21),
+    ("payment message: refused: the order belongs to another provider", 1200),
+    ("payment message: recognised as repeated", 1200),
+    ("reviewed: Paid", 76),
+    ("reviewed: Failed", 74),
+    ("fault: message lost", 4200),
+    ("fault: answer lost", 4300),
+    ("fault: duplicated", 4300),
+    ("fault: delayed and overtaken", 6300),
+    ("fault: crashed before deciding", 3300),
+    ("fault: crashed within a transaction", 3100),
+    ("half a transaction would have been seen", 260),
+    ("fault: crashed after the commit", 2100),
+    ("fault: crashed within the alarm", 370),
+    ("fault: D1 failed before writing", 920),
+    ("fault: D1 failed within its transaction", 910),
+    ("fault: D1 failed after writing", 870),
+    ("fault: D1 wrote later than it was waited for", 880),
+    ("fault: the outbox's mark was lost", 900),
+    ("the clock was set back", 2200),
+];
+
+fn seen(counts: &Counts, cases: u32) {
+    if cases < 1000 {
+        println!("simulation: too few histories to tell whether everything happens");
+        return;
+    }
+    let missing: Vec<String> = LEAST
+        .iter()
+        .map(|(what, least)| (what, least * u64::from(cases) / u64::from(CASES), counts.get(*what).copied().unwrap_or(0)))
+        .filter(|(_, least, times)| times < least)
+        .map(|(what, least, times)| format!("{what}: {times} times, not {least}"))
+        .collect();
+    assert!(missing.is_empty(), "the simulation has become blind: {missing:#?}");
+}
+
+#[test]
+fn every_law_holds_in_every_history() {
+    let seed = number("SIMULATION_SEED", 1);
+    let cases = u32::try_from(number("SIMULATION_CASES", u64::from(CASES))).unwrap();
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let hook = take_hook();
+    set_hook(Box::new(move |info| {
+        if !IS_QUIET.get() {
+            hook(info);
+        }
+    }));
+    let counts = RefCell::new(Counts::new());
+    let tried = Cell::new(0u32);
+    let first = Cell::new(None);
+    let result = runner.run(&history(), |steps| {
+        tried.set(tried.get() + 1);
+        run(&steps, &mut counts.borrow_mut(), None).map_err(|broken| {
+            first.set(first.get().or(Some(tried.get())));
+            TestCaseError::fail(broken)
+        })
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(broken, steps)) => {
+            let mut told = Vec::new();
+            let steps = shortened(steps, broken.message());
+            let _ = run(&steps, &mut Counts::new(), Some(&mut told));
+            let first = first.get().unwrap_or_default();
+            panic!(
+                "seed {seed}, history {first}: {broken}\nthe shortest history in which that happens:\n{}\nfrom {} steps:\n{}",
+                told.join("\n"),
+                steps.len(),
+                steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join("\n")
+            );
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+    let counts = counts.into_inner();
+    seen(&counts, cases);
+    println!("simulation: seed {seed}");
+    for (what, times) in &counts {
+        println!("{times:>9}  {what}");
+    }
+}
+
+/// The history breaks no law, also where the simulation looks away from this fault.
+fn holds_in(fault: &str, steps: &[Step]) {
+    known::look_at(fault);
+    let mut told = Vec::new();
+    if let Err(broken) = run(steps, &mut Counts::new(), Some(&mut told)) {
+        panic!("{broken}\n{}", told.join("\n"));
+    }
+}
+
+fn ask(key: u8, run: u8, bucket: u8, nanos: i64) -> Step {
+    Step::Say(Act::Ask { key, run, bucket, nanos, tokens: 0, claim: None, is_last: true, is_outdated: false }, Fate::Arrives)
+}
+
+fn settle(status: u8, tokens: u64) -> Step {
+    Step::Say(Act::Settle { pick: 48, status, tokens, rest: 0 }, Fate::Arrives)
+}
+
+fn pay(change: Change) -> Step {
+    Step::Say(Act::Pay { pick: 0, change, session: 0 }, Fate::Arrives)
+}
+
+fn place(units: i64) -> Step {
+    Step::Say(Act::Place { bucket: 0, nanos: units * 1_000_000_000, is_manual: false }, Fate::Arrives)
+}
+
+#[test]
+#[ignore = "known: `put_project` starts with no level announced"]
+fn a_project_that_is_stored_again_announces_no_level_twice() {
+    let again = Step::Say(Act::PutProject { is_other: false }, Fate::Arrives);
+    let steps = [ask(12, 0, 1, 3_500_000_000), settle(0, 3_000_000), again, ask(12, 0, 0, 0), settle(0, 0)];
+    holds_in("a_project_that_is_stored_again_announces_no_level_twice", &steps);
+}
+
+#[test]
+#[ignore = "known: a crossing sets free what the hold before had, and nobody collects the debt"]
+fn a_crossing_pays_a_debt_with_what_it_sets_free() {
+    let drain = Step::Say(Act::Drain { bucket: 0 }, Fate::Arrives);
+    let cross = Step::Say(Act::Cross { pick: 0, bucket: 1, nanos: 0, is_last: true }, Fate::Arrives);
+    let steps = [place(3), drain, pay(Change::Paid), ask(0, 0, 0, 2_000_000_000), pay(Change::Refunded(2)), cross];
+    holds_in("a_crossing_pays_a_debt_with_what_it_sets_free", &steps);
+}
+
+#[test]
+#[ignore = "known: what was refunded while a dispute had taken everything is not taken back when it is won"]
+fn a_refund_at_the_provider_is_taken_back_when_the_dispute_is_won() {
+    let steps = [place(1), pay(Change::Paid), pay(Change::Disputed(0, 1)), pay(Change::Refunded(4)), pay(Change::Reinstated(0))];
+    holds_in("a_refund_at_the_provider_is_taken_back_when_the_dispute_is_won", &steps);
+}
+
+#[test]
+#[ignore = "known: the row of a refund that was booked in part has the subject of the rest"]
+fn the_rest_of_a_refund_has_a_subject_of_its_own() {
+    let refunded = || pay(Change::Refunded(2));
+    let steps = [place(4), pay(Change::Paid), pay(Change::Disputed(0, 3)), refunded(), pay(Change::Reinstated(0)), refunded()];
+    holds_in("the_rest_of_a_refund_has_a_subject_of_its_own", &steps);
+}
+
+#[test]
+#[ignore = "known: a dispute that is told before the payment is forgotten"]
+fn a_dispute_may_be_told_before_the_payment() {
+    holds_in("a_dispute_may_be_told_before_the_payment", &[place(1), pay(Change::Disputed(0, 1)), pay(Change::Paid)]);
+}
+
+#[test]
+#[ignore = "known: a counter of the day after counts nothing for the day before"]
+fn a_budget_of_a_day_holds_when_the_clock_is_set_back_over_midnight() {
+    let mut steps = vec![Step::WaitForMidnight { is_month: false }];
+    steps.extend([
+        ask(7, 0, 0, 3_000_000_000),
+        settle(0, 4_000_000),
+        Step::Wait(2000),
+        ask(7, 0, 0, 500_000_000),
+        settle(0, 100_000),
+    ]);
+    steps.extend([Step::Wait(-2000), ask(7, 0, 0, 1_000_000_000)]);
+    holds_in("a_budget_of_a_day_holds_when_the_clock_is_set_back_over_midnight", &steps);
+}
+
+#[test]
+#[ignore = "known: a correction beyond what can be counted leaves no row, but the run and the budgets count it"]
+fn a_correction_that_cannot_be_written_counts_nothing() {
+    let adjust = |nanos| Step::Say(Act::Adjust { bucket: 0, nanos }, Fate::Arrives);
+    let checkpoint = Step::Say(Act::Checkpoint { pick: 48, tokens: 500_000, is_elsewhere: false }, Fate::Arrives);
+    let alarm = Step::Alarm { is_early: false, dies_after: None };
+    let nearly_all = adjust(9_007_199_254_740_991 - 8_000_000_000);
+    let steps = [ask(0, 4, 0, 500_000_000), checkpoint, Step::Wait(61_000), alarm, nearly_all, adjust(500_000_000), settle(6, 0)];
+    holds_in("a_correction_that_cannot_be_written_counts_nothing", &steps);
+}

@@ -1,0 +1,97 @@
+//! The searchable copy as the outbox keeps it: rows by number, and sums by day that count a row once.
+
+use std::collections::BTreeMap;
+
+use tokens_forge::account::{Journaled, Row};
+use tokens_forge::time::Period;
+
+/// Day, project, key, model, route, bucket and cause.
+pub type DayKey = (i64, String, String, String, String, String, &'static str);
+
+/// What was used and charged in one day; the columns of `usage_days`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    pub requests: u64,
+    pub unpaid: u64,
+    pub retries: u64,
+    pub fallbacks: u64,
+    pub input_tokens: u128,
+    pub output_tokens: u128,
+    pub charge: i128,
+    pub input_charge: i128,
+}
+
+/// One database.
+#[derive(Debug, Clone, Default)]
+pub struct SearchableCopy {
+    pub rows: BTreeMap<u64, Row>,
+    pub days: BTreeMap<DayKey, Sums>,
+    /// First and last row of what arrived together.
+    pub batches: Vec<(u64, u64)>,
+}
+
+impl SearchableCopy {
+    /// The statements of one batch, in the order of `outbox.rs`: sums and batches of rows above the newest, then the rows.
+    pub fn write(&mut self, rows: &[Row]) {
+        let newest = self.newest();
+        let mut news = rows.iter().filter(|row| row.seq > newest).peekable();
+        if let (Some(first), Some(last)) = (news.peek(), rows.last()) {
+            self.batches.push((first.seq, last.seq));
+        }
+        news.for_each(|row| count(&mut self.days, row));
+        for row in rows {
+            self.rows.entry(row.seq).or_insert_with(|| row.clone());
+        }
+    }
+
+    /// The number of the newest row that is there.
+    pub fn newest(&self) -> u64 {
+        self.rows.keys().next_back().copied().unwrap_or(0)
+    }
+}
+
+/// The sums of a whole journal.
+pub fn days_of(journal: &[Row]) -> BTreeMap<DayKey, Sums> {
+    let mut days = BTreeMap::new();
+    journal.iter().for_each(|row| count(&mut days, row));
+    days
+}
+
+/// Counts one row, if it is a receipt or a correction.
+fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
+    let day = Period::Day.start(row.at).millis();
+    let charge = i128::from(row.amount.map_or(0, |amount| amount.nanos()));
+    let bucket = row.bucket.as_ref().map(ToString::to_string);
+    match &row.journaled {
+        Journaled::Receipt(receipt) => {
+            let cause = match (receipt.fallbacks, receipt.retries) {
+                (1.., _) => "fallback",
+                (0, 1..) => "retry",
+                (0, 0) => "direct",
+            };
+            let model = receipt.model.as_ref().map_or(receipt.requested_model.clone(), ToString::to_string);
+            let route = receipt.route.map_or(String::new(), |route| format!("{route:?}"));
+            let bucket = bucket.or(receipt.bucket.as_ref().map(ToString::to_string)).unwrap_or_default();
+            let key = (day, receipt.project.to_string(), receipt.key.to_string(), model, route, bucket, cause);
+            let sums = days.entry(key).or_default();
+            let usage = &receipt.usage;
+            let sum = |parts: &[u64]| parts.iter().map(|part| u128::from(*part)).sum::<u128>();
+            sums.requests += 1;
+            sums.unpaid += u64::from(row.amount.is_none());
+            sums.retries += u64::from(receipt.retries);
+            sums.fallbacks += u64::from(receipt.fallbacks);
+            sums.input_tokens += sum(&[usage.input, usage.cached_input, usage.cache_write, usage.audio_input]);
+            sums.output_tokens += sum(&[usage.output, usage.reasoning, usage.audio_output]);
+            sums.charge -= charge;
+            sums.input_charge += i128::from(receipt.input_charge.nanos());
+        }
+        Journaled::Correction(correction) => {
+            let model = correction.model.as_ref().map_or(String::new(), ToString::to_string);
+            let route = correction.route.map_or(String::new(), |route| format!("{route:?}"));
+            let (project, key) = (correction.project.to_string(), correction.key.to_string());
+            let key = (day, project, key, model, route, correction.bucket.to_string(), "correction");
+            days.entry(key).or_default().charge -= charge;
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,1188 @@
+//! One history: an account in memory, senders that repeat, a network that loses and reorders, an object that dies, and a
+//! searchable copy that fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use tokens_forge::account::{
+    self, AccountRecord, Adjustment, Answer, Attempt, AttemptStatus, AuditRow, Checkpoint, Command, Event, Extension, Facts,
+    HoldAnswer, HoldRequest, IfUsed, Journaled, KeyChange, Opened, Order, OrderState, Outcome, PaymentChange, PaymentEvent,
+    ProjectRecord, Provider, Redemption, RefundRequest, Row, RunRecord, ScopeKind, Served, Settlement, Status, Verdict, audit,
+};
+use tokens_forge::catalog::{CutPolicy, RouteKind};
+use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId, RunId};
+use tokens_forge::key::{Budget, KeyRecord, Policy};
+use tokens_forge::money::{Money, Price};
+use tokens_forge::refusal::Code;
+use tokens_forge::time::{Period, Timestamp};
+use tokens_forge::usage::{Bounds, Usage, UsageSource};
+
+use super::copy::{SearchableCopy, days_of};
+use super::known::is_known;
+use super::law::{Broken, Law, Watched};
+use super::memory::Memory;
+use super::steps::{Act, Change, CopyFault, Fate, Step};
+use crate::law;
+
+pub const START: i64 = 1_800_000_000_000;
+const DAY_MS: i64 = 86_400_000;
+const HOLD_MS: i64 = 60_000;
+const ORDER_MS: i64 = 3_600_000;
+/// Keys by weight: the name stands as often as it is asked with.
+const KEYS: [(&str, u8); 7] =
+    [("free", 7), ("daily", 5), ("total", 5), ("limited", 4), ("capped", 4), ("changing", 2), ("unknown", 1)];
+const RUNS: [&str; 3] = ["opened", "later", "named"];
+const RPM: u32 = 2;
+const TPM: u64 = 3_000_000;
+const CONCURRENCY: u32 = 2;
+
+/// How often something happened, over all histories.
+pub type Counts = BTreeMap<String, u64>;
+
+/// A request as its sender knows it.
+struct Asked {
+    id: RequestId,
+    key: &'static str,
+    run: Option<RunId>,
+    claim: Option<(String, String)>,
+    leg: u32,
+    bucket: u8,
+    at: Timestamp,
+}
+
+/// An order as the provider and the customer know it.
+struct Placed {
+    id: OrderId,
+    amount: Money,
+}
+
+/// A claim that was granted: to whom, and when.
+struct Grant {
+    claim: String,
+    request: RequestId,
+    at: Timestamp,
+}
+
+#[derive(Default)]
+pub struct World {
+    pub memory: Memory,
+    pub law: Law,
+    pub copy: SearchableCopy,
+    pub counts: Counts,
+    /// What happened, one line a step, if it is to be told.
+    pub told: Option<Vec<String>>,
+    now: i64,
+    step: u32,
+    copied: u64,
+    requests: Vec<Asked>,
+    orders: Vec<Placed>,
+    versions: BTreeMap<KeyId, u64>,
+    grants: Vec<Grant>,
+    bodies: BTreeMap<RequestId, BTreeSet<String>>,
+    /// What the provider said of disputes: the order, the dispute, and whether it was won.
+    disputes: BTreeSet<(OrderId, String, bool)>,
+    /// First holds of the limited key by minute, and minutes in which the clock was set back.
+    minutes: BTreeMap<i64, u32>,
+    unsteady: BTreeSet<i64>,
+    serial: u32,
+    /// Messages on their way, with the step in which they arrive.
+    in_flight: Vec<(u32, Command)>,
+    late_copies: Vec<(u32, Vec<Row>)>,
+    said: Vec<Command>,
+}
+
+fn bucket(number: u8) -> BucketId {
+    BucketId::parse(["credit", "wallet"][usize::from(number % 2)]).unwrap()
+}
+
+fn nanos(amount: i64) -> Money {
+    Money::from_nanos(amount).unwrap()
+}
+
+fn units(amount: i64) -> Money {
+    nanos(amount * 1_000_000_000)
+}
+
+fn account_id() -> AccountId {
+    AccountId::parse("a").unwrap()
+}
+
+fn project_of(key: &str) -> ProjectId {
+    match key {
+        "total" | "capped" => ProjectId::parse("capped").unwrap(),
+        "changing" => ProjectId::parse("spare").unwrap(),
+        _ => ProjectId::first(),
+    }
+}
+
+fn key_name(number: u8) -> &'static str {
+    let mut left = number;
+    for (name, weight) in KEYS {
+        if left < weight {
+            return name;
+        }
+        left -= weight;
+    }
+    "free"
+}
+
+fn run_name(number: u8) -> Option<RunId> {
+    let name = match number {
+        0..=3 => return None,
+        4 | 5 => RUNS[0],
+        6 => RUNS[1],
+        _ => RUNS[2],
+    };
+    RunId::parse(name)
+}
+
+fn budgets_of(key: &str) -> serde_json::Value {
+    match key {
+        "daily" => {
+            json!([{"bucket": "credit", "period": "day", "limit": "3"}, {"bucket": "wallet", "period": "day", "limit": "2"}])
+        }
+        "total" => {
+            json!([{"bucket": "credit", "period": "total", "limit": "6"}, {"bucket": "wallet", "period": "month", "limit": "4"}])
+        }
+        "project capped" => {
+            json!([{"bucket": "credit", "period": "day", "limit": "5"}, {"bucket": "wallet", "period": "total", "limit": "7"}])
+        }
+        "run opened" => {
+            json!([{"bucket": "credit", "period": "total", "limit": "4"}, {"bucket": "wallet", "period": "total", "limit": "3"}])
+        }
+        "run later" => json!([{"bucket": "credit", "period": "total", "limit": "3"}]),
+        _ => json!([]),
+    }
+}
+
+fn budgets(of: &str) -> Vec<Budget> {
+    serde_json::from_value(budgets_of(of)).unwrap()
+}
+
+fn policy(key: &str) -> Policy {
+    let rules = match key {
+        "limited" => json!({"rpm": RPM, "tpm": TPM, "concurrency": CONCURRENCY}),
+        other => json!({"budgets": budgets_of(other)}),
+    };
+    serde_json::from_value(rules).unwrap()
+}
+
+fn served(on: u8) -> Served {
+    let price = Price {
+        input: units(1),
+        cached_input: None,
+        cache_write: None,
+        output: units(2),
+        reasoning: (on == 1).then(|| units(3)),
+        audio_input: None,
+        audio_output: None,
+    };
+    Served {
+        model: ModelName::parse(["m", "n"][usize::from(on % 2)]).unwrap(),
+        upstream_model: "m-1".to_owned(),
+        route: if on == 0 { RouteKind::Official } else { RouteKind::Routed },
+        channel: ChannelId::parse("c").unwrap(),
+        bucket: bucket(on),
+        price,
+        why: "because".to_owned(),
+    }
+}
+
+fn usage(tokens: u64) -> Usage {
+    Usage { input: tokens, output: tokens / 10, reasoning: tokens / 20, ..Usage::default() }
+}
+
+fn attempt(channel: &str, on: u8, at: Timestamp) -> Attempt {
+    Attempt {
+        channel: ChannelId::parse(channel).unwrap(),
+        tier: 0,
+        route: RouteKind::Official,
+        bucket: bucket(on),
+        upstream_model: "m-1".to_owned(),
+        reason: "primary".to_owned(),
+        dispatched: true,
+        status: AttemptStatus::Failed,
+        started_at: at,
+        latency_ms: 1,
+        provider_status: Some(503),
+        error: None,
+        message: None,
+    }
+}
+
+impl World {
+    /// An account with keys, projects, a run with a budget, and something in both buckets.
+    pub fn new(is_told: bool) -> Result<Self, Broken> {
+        let mut world = Self { now: START, ..Self::default() };
+        let now = world.now();
+        let project = |id: &str, budgets: Vec<Budget>| ProjectRecord {
+            id: ProjectId::parse(id).unwrap(),
+            account: account_id(),
+            name: id.to_owned(),
+            budgets,
+            created_at: now,
+        };
+        world.arrives(Command::Open(AccountRecord { id: account_id(), name: "A".to_owned(), created_at: now }))?;
+        world.arrives(Command::PutProject(project("capped", budgets("project capped"))))?;
+        world.arrives(Command::PutProject(project("spare", Vec::new())))?;
+        for (name, _) in KEYS.iter().filter(|(name, _)| *name != "unknown") {
+            let record = KeyRecord {
+                id: KeyId::parse(name).unwrap(),
+                hash: KeyHash::parse(name).unwrap(),
+                account: account_id(),
+                project: project_of(name),
+                label: (*name).to_owned(),
+                version: 1,
+                created_at: now,
+                revoked_at: None,
+                policy: policy(name),
+            };
+            world.versions.insert(record.id.clone(), 1);
+            world.arrives(Command::PutKey(Box::new(record)))?;
+            world.watch(ScopeKind::Key, name, &budgets(name));
+        }
+        world.watch(ScopeKind::Project, "capped", &budgets("project capped"));
+        let run = world.run_record(0, false);
+        world.watch(ScopeKind::Run, "opened", &run.budgets);
+        world.arrives(Command::OpenRun(run))?;
+        world.law.changing = ["changing", "spare", "later"].map(ToOwned::to_owned).into();
+        for (id, on, amount) in [("adj-first", 0, 8), ("adj-second", 1, 4)] {
+            let amount = units(amount);
+            let (id, reason) = (id.to_owned(), "start".to_owned());
+            world.arrives(Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason, author: "test".to_owned() }))?;
+        }
+        world.counts.clear();
+        world.told = is_told.then(Vec::new);
+        Ok(world)
+    }
+
+    fn watch(&mut self, scope: ScopeKind, id: &str, budgets: &[Budget]) {
+        let watched = |budget: &Budget| Watched { scope, id: id.to_owned(), budget: budget.clone() };
+        self.law.watched.extend(budgets.iter().map(watched));
+    }
+
+    fn run_record(&self, run: u8, is_other: bool) -> RunRecord {
+        let name = RUNS[usize::from(run % 3)];
+        RunRecord {
+            id: RunId::parse(name).unwrap(),
+            account: account_id(),
+            key: KeyId::parse("free").unwrap(),
+            name: is_other.then(|| "another".to_owned()),
+            budgets: budgets(&format!("run {name}")),
+            created_at: Timestamp::from_millis(START),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now)
+    }
+
+    fn note(&mut self, what: impl Into<String>) {
+        *self.counts.entry(what.into()).or_default() += 1;
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        let step = self.step;
+        if let Some(told) = &mut self.told {
+            told.push(format!("{step:>4}  {}", line()));
+        }
+    }
+
+    /// One step of a history.
+    pub fn step(&mut self, step: &Step) -> Result<(), Broken> {
+        self.step += 1;
+        self.note("steps");
+        match step {
+            Step::Say(act, fate) => {
+                if let Some(command) = self.command(*act) {
+                    self.said.push(command.clone());
+                    self.send(command, *fate)?;
+                }
+            }
+            Step::Again(back) => {
+                let recent = self.said.iter().rev().nth(usize::from(*back)).cloned();
+                if let Some(command) = recent {
+                    self.note("fault: said again");
+                    self.arrives(command)?;
+                }
+            }
+            Step::Wait(ms) => self.wait(*ms),
+            Step::WaitForMidnight { is_month } => {
+                let period = if *is_month { Period::Month } else { Period::Day };
+                let end = period.end(self.now()).unwrap().millis();
+                self.wait((end - 1500 - self.now).max(0));
+            }
+            Step::Alarm { is_early, dies_after } => self.alarm(*is_early, *dies_after)?,
+            Step::Copy { rows, fault } => self.copy(usize::from(*rows), *fault)?,
+        }
+        self.deliver()?;
+        self.law.check(&self.memory, self.now())
+    }
+
+    fn wait(&mut self, ms: i64) {
+        let midnight = Period::Day.start(self.now()).millis();
+        let is_back = self.now + ms < midnight && is_known("a_budget_of_a_day_holds_when_the_clock_is_set_back_over_midnight");
+        let ms = if is_back { midnight - self.now } else { ms };
+        self.tell(|| format!("{ms} ms pass"));
+        if ms < 0 {
+            self.note("the clock was set back");
+            let minute = |ms: i64| ms.div_euclid(60_000);
+            self.unsteady.extend([minute(self.now), minute(self.now + ms)]);
+        }
+        self.now += ms;
+    }
+
+    /// What arrives in this step.
+    fn deliver(&mut self) -> Result<(), Broken> {
+        let step = self.step;
+        let due: Vec<Command> = self.in_flight.extract_if(.., |(at, _)| *at <= step).map(|(_, command)| command).collect();
+        for command in due {
+            self.arrives(command)?;
+        }
+        let late: Vec<Vec<Row>> = self.late_copies.extract_if(.., |(at, _)| *at <= step).map(|(_, rows)| rows).collect();
+        for rows in late {
+            self.tell(|| format!("a late batch is written, {} rows", rows.len()));
+            self.copy.write(&rows);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, command: Command, fate: Fate) -> Result<(), Broken> {
+        let later = |after: u8| self.step + u32::from(after);
+        match fate {
+            Fate::Arrives => self.arrives(command),
+            Fate::Lost(repeated) => {
+                self.note("fault: message lost");
+                self.tell(|| format!("lost: {}", told(&command)));
+                self.in_flight.extend(repeated.map(|after| (self.step + u32::from(after), command)));
+                Ok(())
+            }
+            Fate::AnswerLost(after) => {
+                self.in_flight.push((later(after), command.clone()));
+                self.note("fault: answer lost");
+                self.arrives(command)
+            }
+            Fate::Duplicated(after) => {
+                self.in_flight.push((later(after), command.clone()));
+                self.note("fault: duplicated");
+                self.arrives(command)
+            }
+            Fate::Delayed(after) => {
+                self.in_flight.push((later(after), command));
+                self.note("fault: delayed and overtaken");
+                Ok(())
+            }
+            Fate::CrashBefore(after) => {
+                self.in_flight.push((later(after), command));
+                self.note("fault: crashed before deciding");
+                Ok(())
+            }
+            Fate::CrashWithin(after, written) => {
+                self.in_flight.push((later(after), command.clone()));
+                self.crash_within(command, usize::from(written))
+            }
+            Fate::CrashAfter(after) => {
+                self.in_flight.push((later(after), command.clone()));
+                self.note("fault: crashed after the commit");
+                self.arrives(command)
+            }
+        }
+    }
+
+    /// The object dies when a part of the events is written: the transaction never was.
+    fn crash_within(&mut self, command: Command, written: usize) -> Result<(), Broken> {
+        let now = self.now();
+        let (answer, events) = self.memory.decide(command.clone(), now);
+        self.tell(|| format!("crashed after {written} of {} events: {}", events.len(), told(&command)));
+        if events.is_empty() {
+            self.note("fault: crashed before deciding");
+            return Ok(());
+        }
+        self.note("fault: crashed within a transaction");
+        let mut transaction = self.memory.clone();
+        let all = events.len();
+        transaction.apply(events.into_iter().take(written).collect());
+        if written > 0 && written < all && !stands_alone(&transaction) {
+            self.note("half a transaction would have been seen");
+        }
+        drop(transaction);
+        // The object starts again with what was there before, and decides the same.
+        let (again, _) = self.memory.decide(command, now);
+        law!(again == answer, "decided alike", "{answer:?}, then {again:?}");
+        Ok(())
+    }
+
+    /// A command reaches the account: it is decided and stored in one transaction.
+    fn arrives(&mut self, command: Command) -> Result<(), Broken> {
+        let now = self.now();
+        if self.would_stick(&command) {
+            return Ok(());
+        }
+        let (answer, events) = self.memory.decide(command.clone(), now);
+        self.tell(|| format!("{}  ->  {}", told(&command), answered(&answer, &events)));
+        self.note(format!("command: {}", kind(&command)));
+        self.look(&command, &answer, &events)?;
+        self.memory.apply(events.clone());
+        self.law.check(&self.memory, now)?;
+        if let Command::Hold(request) = &command {
+            self.granted(request, &events)?;
+        }
+        // A sender whose key is outdated plans once more with the current one.
+        if let (Command::Hold(request), Answer::Hold(HoldAnswer::Stale(record))) = (command, answer) {
+            self.versions.insert(record.id.clone(), record.version);
+            let current = HoldRequest { key_version: record.version, ..*request };
+            return self.arrives(Command::Hold(Box::new(current)));
+        }
+        Ok(())
+    }
+
+    /// Whether this message would make a row that is there already: a known fault.
+    fn would_stick(&self, command: &Command) -> bool {
+        let Command::Pay(event) = command else { return false };
+        let PaymentChange::Refunded { total, .. } = &event.change else { return false };
+        let Some(order) = self.memory.orders.get(&event.order) else { return false };
+        let subject = format!("{}/refunded-{}", order.id, order.reported_refund.max(*total));
+        is_known("the_rest_of_a_refund_has_a_subject_of_its_own")
+            && self.memory.row_of(&subject).is_some()
+            && order.disputes.iter().any(|known| known.is_reinstated)
+    }
+
+    /// What an answer must say, and what happened.
+    fn look(&mut self, command: &Command, answer: &Answer, events: &[Event]) -> Result<(), Broken> {
+        self.notice(events);
+        match (command, answer) {
+            (Command::Hold(request), Answer::Hold(HoldAnswer::Granted(granted))) => {
+                let is_new = events.iter().any(|event| matches!(event, Event::Opened(_)));
+                let is_open = self.memory.holds.contains_key(request.facts.request.as_str());
+                if is_new && let Some(earlier) = self.memory.holds.get(request.facts.request.as_str()) {
+                    self.law.set_free.insert(earlier.bucket.clone());
+                }
+                self.note(match (is_new, is_open) {
+                    (true, true) => "crossing granted",
+                    (true, false) => "hold granted",
+                    (false, _) => "hold recognised as repeated",
+                });
+                law!(is_new || is_open, "nothing is sent without a hold", "{} has none", request.facts.request);
+                law!(granted.available <= granted.balance, "balance", "{granted:?}");
+                law!(!granted.available.is_negative(), "balance", "{granted:?}");
+            }
+            (Command::Hold(request), Answer::Hold(HoldAnswer::Replayed(replay))) => {
+                self.note("replayed");
+                law!(events.is_empty(), "replay", "it changes something: {events:?}");
+                let of = |id: &RequestId| self.requests.iter().find(|asked| asked.id == *id);
+                let first = of(&replay.request).and_then(|asked| asked.claim.clone());
+                law!(request.idempotency == first, "replay", "{:?} is answered with that of {first:?}", request.idempotency);
+                let row = self.memory.row_of(replay.request.as_str());
+                let is_paid = row.is_some_and(|row| {
+                    row.amount.is_some()
+                        && matches!(&row.journaled, Journaled::Receipt(receipt) if receipt.status == Status::Completed)
+                });
+                law!(is_paid, "replay", "{} was not paid", replay.request);
+                let said = self.bodies.get(&replay.request);
+                let is_said = replay.body.as_ref().is_some_and(|body| said.is_some_and(|said| said.contains(body)));
+                law!(is_said, "replay", "{:?} was never the answer of {}", replay.body, replay.request);
+            }
+            (Command::Hold(_), Answer::Hold(HoldAnswer::Stale(_))) => self.note("outdated key noticed"),
+            (Command::Hold(request), Answer::Hold(HoldAnswer::Refused(refusal, _))) => {
+                let code = refusal.code.row().code;
+                self.note(format!("refused: {code}"));
+                if refusal.code == Code::RateLimitExceeded {
+                    let what = ["same time", "requests a minute", "tokens a minute"];
+                    let what = what.into_iter().find(|what| refusal.message.contains(what)).unwrap_or_default();
+                    self.note(format!("rate refused: {what}"));
+                }
+                if refusal.code == Code::BudgetExceeded {
+                    self.note(format!("budget refused: {}", refusal.limit_source.as_deref().unwrap_or_default()));
+                }
+                let books = self.memory.all_books();
+                let own = self.memory.holds.get(request.facts.request.as_str()).filter(|own| own.bucket == request.bucket);
+                let own = own.map_or(0, |own| own.amount.nanos());
+                let (balance, left) = (books.balance(&request.bucket).nanos(), books.available(&request.bucket).nanos() + own);
+                let is_right = match refusal.code {
+                    Code::InsufficientBalance => request.amount.nanos() > balance,
+                    Code::BalanceInFlight => request.amount.nanos() > left && request.amount.nanos() <= balance,
+                    _ => true,
+                };
+                law!(is_right, "refused only what is not there", "{} of {left} of {balance}", request.amount);
+                let is_known = !matches!(refusal.code, Code::InvalidApiKey);
+                let id = &request.facts.request;
+                let has_end = self.memory.holds.contains_key(id.as_str())
+                    || self.memory.row_of(id.as_str()).is_some()
+                    || events.iter().any(
+                        |event| matches!(event, Event::Journaled(row) if row.journaled.subject().as_deref() == Some(id.as_str())),
+                    );
+                let can_go_on = !request.is_last && refusal.code.is_about_one_bucket();
+                law!(has_end || can_go_on || !is_known, "one receipt for each request", "{id} is refused without one");
+            }
+            (Command::Settle(settlement), _) => {
+                let id = &settlement.request;
+                if let Some(body) = &settlement.body {
+                    self.bodies.entry(id.clone()).or_default().insert(body.clone());
+                }
+                let (is_open, is_closed) =
+                    (self.memory.holds.contains_key(id.as_str()), self.memory.row_of(id.as_str()).is_some());
+                if !is_open && events.is_empty() {
+                    self.note(if is_closed { "settlement recognised as repeated" } else { "settlement without a hold" });
+                }
+                law!(!is_open || !events.is_empty(), "settled", "{id} stays open");
+            }
+            (Command::Adjust(adjustment), answer) => {
+                let is_known = self.memory.row_of(&adjustment.id).is_some();
+                law!(
+                    !is_known || (events.is_empty() && *answer == Answer::Done),
+                    "adjusted once",
+                    "{} again: {answer:?}",
+                    adjustment.id
+                );
+                self.note(match (is_known, answer) {
+                    (true, _) => "adjustment recognised as repeated",
+                    (false, Answer::Done) => "adjusted",
+                    _ => "adjustment refused",
+                });
+            }
+            (Command::Redeem(redemption, ..), _) => {
+                let is_known = self.memory.row_of(&redemption.subject()).is_some();
+                law!(!is_known || events.is_empty(), "redeemed once", "{} again", redemption.id);
+                self.note(match (is_known, answer) {
+                    (true, _) => "code recognised as used",
+                    (false, Answer::Refused(_)) => "code refused: it would take more than there is",
+                    _ => "code redeemed",
+                });
+            }
+            (Command::Refund(request), answer) => {
+                let is_known = self.memory.row_of(&request.id).is_some();
+                law!(!is_known || events.is_empty(), "refunded once", "{} again", request.id);
+                self.note(match (is_known, answer) {
+                    (true, _) => "refund recognised as repeated",
+                    (false, Answer::Refused(_)) => "refund refused",
+                    _ => "refund by the operator",
+                });
+            }
+            (Command::Review(..), Answer::Order(order)) => self.note(format!("reviewed: {:?}", order.state)),
+            (Command::Pay(event), Answer::Order(order)) => {
+                let delivery = order.deliveries.iter().find(|known| known.id == event.id);
+                let delivery = delivery.ok_or(format!("deliveries: the order does not tell of {}", event.id))?;
+                let ids: BTreeSet<&String> = order.deliveries.iter().map(|known| &known.id).collect();
+                law!(ids.len() == order.deliveries.len(), "messages count once", "{} is told of twice", event.id);
+                let effect = if delivery.times > 1 { "recognised as repeated" } else { delivery.effect.as_str() };
+                self.note(format!("payment message: {effect}"));
+                if !delivery.effect.starts_with("refused") {
+                    let of = |dispute: &String, is_won| (order.id.clone(), dispute.clone(), is_won);
+                    match &event.change {
+                        PaymentChange::Disputed { dispute, .. } => self.disputes.extend([of(dispute, false)]),
+                        PaymentChange::Reinstated { dispute } => self.disputes.extend([of(dispute, true)]),
+                        _ => {}
+                    }
+                }
+                law!(
+                    delivery.times == 1 || events.iter().all(|event| !moves(event)),
+                    "messages count once",
+                    "{} again",
+                    event.id
+                );
+            }
+            (_, Answer::Refused(refusal)) => self.note(format!("{} refused: {}", kind(command), refusal.code.row().code)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Counts what happened, so that a simulation that has become blind is noticed.
+    fn notice(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::Journaled(row) = event else { continue };
+            match &row.journaled {
+                Journaled::Receipt(receipt) => {
+                    self.note(format!("receipt: {}", receipt.status.as_str()));
+                    if receipt.in_review.is_some() {
+                        self.note("in review");
+                    }
+                    if receipt.error.as_ref().is_some_and(|error| error.code == "hold_expired") {
+                        self.note(if row.amount.is_some() { "hold expired, charged" } else { "hold expired, free" });
+                    }
+                    if receipt.hold.is_some_and(|hold| hold == receipt.charge && hold.is_positive()) {
+                        self.note("the whole hold was charged");
+                    }
+                }
+                Journaled::Correction(correction) => {
+                    self.note(match correction.charge_after.cmp(&correction.charge_before) {
+                        std::cmp::Ordering::Less => "correction down",
+                        std::cmp::Ordering::Equal => "correction without a change",
+                        std::cmp::Ordering::Greater => "correction up",
+                    });
+                    if correction.run.is_some() {
+                        self.note("correction in a run");
+                    }
+                }
+                Journaled::Refund(refund) if refund.debt.is_positive() => self.note("debt made"),
+                Journaled::Refund(refund) if refund.amount.is_negative() => self.note("dispute won"),
+                Journaled::Refund(_) => self.note("refund taken"),
+                Journaled::DebtPayment(_) => self.note("debt paid"),
+                Journaled::TopUp(_) => self.note("order credited"),
+                Journaled::Alert(alert) => self.note(format!(
+                    "alert: {} {}{}",
+                    alert.scope.as_str(),
+                    alert.percent,
+                    if alert.refused { " by a refusal" } else { "" }
+                )),
+                _ => {}
+            }
+        }
+    }
+
+    /// What must hold of a new hold, besides the balance and the budgets.
+    fn granted(&mut self, request: &HoldRequest, events: &[Event]) -> Result<(), Broken> {
+        let opened = events.iter().find_map(|event| if let Event::Opened(hold) = event { Some(hold) } else { None });
+        let Some(hold) = opened else { return Ok(()) };
+        let now = self.now();
+        law!(hold.amount == request.amount && hold.bucket == request.bucket, "hold", "{hold:?} was not asked for");
+        let is_first = self.memory.left.keys().filter(|(id, _)| id == hold.request.as_str()).count() == 1;
+        let row = self.memory.row_of(hold.request.as_str());
+        law!(row.is_none(), "receipt once", "{} is open and has a receipt", hold.request);
+        let is_own = |grant: &Grant| hold.claim.as_ref() == Some(&grant.claim) && grant.request == hold.request;
+        if let Some(claim) = hold.claim.as_ref().filter(|_| !self.grants.iter().any(is_own)) {
+            for grant in self.grants.iter().filter(|grant| grant.claim == *claim && grant.request != hold.request) {
+                let is_old = now >= grant.at.plus(DAY_MS);
+                let is_over = !self.memory.holds.contains_key(grant.request.as_str());
+                let row = self.memory.row_of(grant.request.as_str());
+                let is_free = row.is_none_or(|row| row.amount.is_none());
+                law!(is_old || (is_over && is_free), "idempotency", "{claim} of {} is given to {}", grant.request, hold.request);
+            }
+            self.grants.push(Grant { claim: claim.clone(), request: hold.request.clone(), at: now });
+        }
+        if hold.key.as_str() == "limited" {
+            let minute = self.now.div_euclid(60_000);
+            let open = self.memory.holds.values().filter(|open| open.key == hold.key);
+            law!(open.clone().count() <= CONCURRENCY as usize, "concurrency", "{} are open", open.count());
+            let is_steady = !self.unsteady.contains(&minute);
+            if is_first {
+                let asked = self.minutes.entry(minute).or_default();
+                *asked += 1;
+                law!(*asked <= RPM || !is_steady, "rpm", "{asked} in one minute");
+                let others = open.filter(|other| other.request != hold.request).map(|other| u128::from(other.tokens));
+                let used = self.memory.journal.iter().filter(|row| row.at.millis().div_euclid(60_000) == minute);
+                let used = used.filter_map(|row| match &row.journaled {
+                    Journaled::Receipt(receipt) if receipt.key == hold.key && receipt.hold.is_some() => {
+                        Some(receipt.usage.total())
+                    }
+                    _ => None,
+                });
+                let taken = others.sum::<u128>() + used.map(u128::from).sum::<u128>();
+                law!(taken < u128::from(TPM) || !is_steady, "tpm", "{taken} tokens were taken already");
+            }
+        }
+        Ok(())
+    }
+
+    /// The alarm: ends what is due. With an old list it looks at holds that have lived on since.
+    fn alarm(&mut self, is_early: bool, dies_after: Option<u8>) -> Result<(), Broken> {
+        let now = self.now();
+        let listed: Vec<_> = self.memory.holds.values().filter(|hold| is_early || hold.deadline <= now).cloned().collect();
+        let last = dies_after.map_or(usize::MAX, usize::from);
+        if last < listed.len() {
+            self.note("fault: crashed within the alarm");
+        }
+        for hold in listed.into_iter().take(last) {
+            let Ok(events) = account::end_hold(&self.memory, &hold, now);
+            law!(
+                events.is_empty() || hold.deadline <= now,
+                "expiry",
+                "{} ends {} ms before its deadline",
+                hold.request,
+                hold.deadline.since(now)
+            );
+            self.note(if events.is_empty() { "alarm found a hold alive" } else { "alarm ended a hold" });
+            self.tell(|| format!("the alarm looks at {}  ->  {}", hold.request, happened(&events)));
+            self.notice(&events);
+            self.memory.apply(events);
+            self.law.check(&self.memory, now)?;
+        }
+        if dies_after.is_some() {
+            return Ok(());
+        }
+        let is_open =
+            |order: &&Order| order.state == OrderState::Pending && (is_early || order.expires_at.is_some_and(|end| end <= now));
+        let due: Vec<Order> = self.memory.orders.values().filter(is_open).cloned().collect();
+        for order in due {
+            let Ok(events) = account::end_order(&self.memory, &order.id, now);
+            law!(events.is_empty() || order.expires_at.is_some_and(|end| end <= now), "expiry", "{} ends early", order.id);
+            if !events.is_empty() {
+                self.note("alarm ended an order");
+            }
+            self.tell(|| format!("the alarm looks at {}  ->  {}", order.id, happened(&events)));
+            self.memory.apply(events);
+        }
+        let is_due = self.memory.holds.values().find(|hold| hold.deadline <= now);
+        law!(is_due.is_none(), "expiry", "{:?} is open after its deadline", is_due.map(|hold| &hold.request));
+        Ok(())
+    }
+
+    /// The outbox sends the next rows.
+    fn copy(&mut self, most: usize, fault: CopyFault) -> Result<(), Broken> {
+        let from = usize::try_from(self.copied).unwrap();
+        let rows: Vec<Row> = self.memory.journal.iter().skip(from).take(most).cloned().collect();
+        let Some(last) = rows.last().map(|row| row.seq) else { return Ok(()) };
+        self.tell(|| format!("rows {} to {last} are copied: {fault:?}", from + 1));
+        match fault {
+            CopyFault::None => {
+                self.copy.write(&rows);
+                self.copied = last;
+                self.note("batch copied");
+            }
+            CopyFault::Before => self.note("fault: D1 failed before writing"),
+            CopyFault::Within => {
+                let mut transaction = self.copy.clone();
+                transaction.write(&rows[..rows.len() / 2]);
+                self.note("fault: D1 failed within its transaction");
+            }
+            CopyFault::After => {
+                self.copy.write(&rows);
+                self.note("fault: D1 failed after writing");
+            }
+            CopyFault::MarkLost => {
+                self.copy.write(&rows);
+                self.note("fault: the outbox's mark was lost");
+            }
+            CopyFault::Late(after) => {
+                self.late_copies.push((self.step + u32::from(after), rows));
+                self.note("fault: D1 wrote later than it was waited for");
+            }
+        }
+        // What is there is always the beginning of the journal, and counted once.
+        law!(self.copy.newest() >= self.copied, "outbox", "the mark is ahead of the copy");
+        Ok(())
+    }
+
+    /// Lets time pass, delivers everything and copies the rest: then nothing is open, and the copy is the journal.
+    pub fn end(&mut self) -> Result<(), Broken> {
+        while !self.in_flight.is_empty() || !self.late_copies.is_empty() {
+            self.step += 1;
+            self.deliver()?;
+        }
+        self.wait(2 * DAY_MS);
+        self.alarm(false, None)?;
+        self.law.check(&self.memory, self.now())?;
+        law!(self.memory.holds.is_empty(), "no open holds in the end", "{:?}", self.memory.holds.keys());
+        law!(self.memory.left.values().all(|times| *times == 1), "a hold leaves Open once", "{:?}", self.memory.left);
+        self.messages()?;
+        while usize::try_from(self.copied).unwrap() < self.memory.journal.len() {
+            self.copy(50, CopyFault::None)?;
+        }
+        let copied: Vec<&Row> = self.copy.rows.values().collect();
+        law!(copied.iter().copied().eq(&self.memory.journal), "outbox", "the copy is not the journal");
+        let (days, expected) = (&self.copy.days, days_of(&self.memory.journal));
+        law!(*days == expected, "daily sums", "{days:?}, the journal says {expected:?}");
+        let charged =
+            self.memory.journal.iter().filter(|row| matches!(row.journaled, Journaled::Receipt(_) | Journaled::Correction(_)));
+        let charged: i128 = charged.filter_map(|row| row.amount).map(|amount| -i128::from(amount.nanos())).sum();
+        law!(days.values().map(|sums| sums.charge).sum::<i128>() == charged, "daily sums", "they are not what was charged");
+        let mut next = 1;
+        for (first, last) in &self.copy.batches {
+            law!(*first == next, "batches", "{first} to {last} comes after {}", next - 1);
+            next = last + 1;
+        }
+        let rows: Vec<AuditRow> = self.memory.journal.iter().map(audited).collect();
+        let head = rows.len() as u64;
+        let report = audit(rows, 0, 100_000, head, self.copied);
+        law!(report.faults.is_empty() && report.rows == head, "audit", "{:?}", report.faults);
+        self.note("histories");
+        Ok(())
+    }
+}
+
+impl World {
+    /// Whatever the order in which the provider's messages came, in the end all of them count.
+    fn messages(&self) -> Result<(), Broken> {
+        if is_known("a_dispute_may_be_told_before_the_payment") {
+            return Ok(());
+        }
+        for (id, dispute, is_won) in &self.disputes {
+            let order = &self.memory.orders[id];
+            let is_told = self.disputes.contains(&(id.clone(), dispute.clone(), false));
+            if order.state != OrderState::Paid || !is_told {
+                continue;
+            }
+            let known = order.disputes.iter().find(|known| known.id == *dispute);
+            law!(known.is_some(), "messages in any order", "{id} knows nothing of {dispute}");
+            law!(
+                !is_won || known.is_some_and(|known| known.is_reinstated),
+                "messages in any order",
+                "{id} was never told that {dispute} was won"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether a state could be one between two commands.
+fn stands_alone(memory: &Memory) -> bool {
+    let law = Law::default().check(memory, Timestamp::from_millis(START)).is_ok();
+    law && memory.holds.values().all(|hold| memory.row_of(hold.request.as_str()).is_none())
+        && memory.left.iter().all(|((request, _), _)| memory.holds.contains_key(request) || memory.row_of(request).is_some())
+}
+
+fn moves(event: &Event) -> bool {
+    matches!(event, Event::Journaled(row) if row.amount.is_some())
+}
+
+fn audited(row: &Row) -> AuditRow {
+    AuditRow {
+        seq: row.seq,
+        kind: row.journaled.kind().as_str().to_owned(),
+        bucket: row.bucket.clone(),
+        amount: row.amount,
+        balances: row.balances.clone(),
+        debts: row.debts.clone(),
+        charge: if let Journaled::Receipt(receipt) = &row.journaled { Some(receipt.charge) } else { None },
+    }
+}
+
+/// From a step to what is said.
+impl World {
+    /// A request: one that is open, one that has expired, or any; so many are newer.
+    fn recent(&self, pick: u8) -> Option<usize> {
+        let expired = |row: &Row| matches!(&row.journaled, Journaled::Receipt(receipt) if receipt.error.as_ref().is_some_and(|error| error.code == "hold_expired"));
+        let is_meant = |asked: &Asked| match pick / 16 {
+            0 | 1 => self.memory.holds.contains_key(asked.id.as_str()),
+            2 => self.memory.row_of(asked.id.as_str()).is_some_and(expired),
+            _ => true,
+        };
+        let meant: Vec<usize> = (0..self.requests.len()).rev().filter(|index| is_meant(&self.requests[*index])).collect();
+        let meant = if meant.is_empty() { (0..self.requests.len()).rev().collect() } else { meant };
+        meant.get(usize::from(pick % 16).checked_rem(meant.len())?).copied()
+    }
+
+    fn placed(&self, pick: u8) -> Option<&Placed> {
+        self.orders.iter().rev().nth(usize::from(pick).checked_rem(self.orders.len())?)
+    }
+
+    fn next(&mut self, prefix: &str) -> String {
+        self.serial += 1;
+        format!("{prefix}-{}", self.serial)
+    }
+
+    fn facts(&self, asked: &Asked) -> Facts {
+        Facts {
+            request: asked.id.clone(),
+            created_at: asked.at,
+            account: account_id(),
+            project: project_of(asked.key),
+            key: KeyId::parse(asked.key).unwrap(),
+            key_label: asked.key.to_owned(),
+            run: asked.run.clone(),
+            endpoint: "/v1/chat/completions".to_owned(),
+            stream: false,
+            requested_model: "m".to_owned(),
+            catalog_version: 1,
+        }
+    }
+
+    fn ask(&mut self, key: u8, run: u8, bucket: u8) -> usize {
+        let id = RequestId::parse(&self.next("gen")).unwrap();
+        let (key, run, at) = (key_name(key), run_name(run), self.now());
+        self.requests.push(Asked { id, key, run, claim: None, leg: 0, bucket, at });
+        self.requests.len() - 1
+    }
+
+    fn hold(&self, index: usize, (amount, tokens, is_last): (i64, u64, bool)) -> HoldRequest {
+        let asked = &self.requests[index];
+        let facts = self.facts(asked);
+        HoldRequest {
+            leg: asked.leg,
+            key_version: self.versions.get(&facts.key).copied().unwrap_or(1),
+            bucket: bucket(asked.bucket),
+            amount: nanos(amount),
+            timeout_ms: HOLD_MS,
+            idempotency: asked.claim.clone(),
+            tokens,
+            is_last,
+            facts,
+        }
+    }
+
+    fn command(&mut self, act: Act) -> Option<Command> {
+        Some(match act {
+            Act::Ask { key, run, bucket, nanos, tokens, claim, is_last, is_outdated } => {
+                let index = self.ask(key, run, bucket);
+                self.requests[index].claim = claim.map(|(id, body)| (format!("claim-{id}"), format!("body-{body}")));
+                let mut hold = self.hold(index, (nanos, tokens, is_last));
+                hold.key_version -= u64::from(is_outdated);
+                Command::Hold(Box::new(hold))
+            }
+            Act::Cross { pick, bucket, nanos, is_last } => {
+                let index = self.recent(pick)?;
+                let asked = &mut self.requests[index];
+                (asked.leg, asked.bucket) = (asked.leg + 1, bucket);
+                Command::Hold(Box::new(self.hold(index, (nanos, 0, is_last))))
+            }
+            Act::Checkpoint { pick, tokens, is_elsewhere } => {
+                let asked = &self.requests[self.recent(pick)?];
+                let served = served(asked.bucket ^ u8::from(is_elsewhere));
+                let checkpoint = Checkpoint { served, attempts: Vec::new(), usage: usage(tokens) };
+                Command::Checkpoint(Box::new(Extension { request: asked.id.clone(), checkpoint, timeout_ms: HOLD_MS }))
+            }
+            Act::Settle { pick, status, tokens, rest } => self.settlement(pick, status, tokens, rest)?,
+            Act::Refuse { key, run } => {
+                let index = self.ask(key, run, 0);
+                let outcome = outcome(Status::Refused, None, 0);
+                Command::RecordRefused(Box::new((self.facts(&self.requests[index]), outcome)))
+            }
+            Act::Adjust { bucket: on, nanos: amount } => {
+                let (id, author) = (self.next("adj"), "test".to_owned());
+                Command::Adjust(Adjustment { id, bucket: bucket(on), amount: nanos(amount), reason: "drawn".to_owned(), author })
+            }
+            Act::Drain { bucket: on } => {
+                let amount = self.memory.all_books().available(&bucket(on)).negated();
+                let (id, author) = (self.next("adj"), "test".to_owned());
+                Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason: "drained".to_owned(), author })
+            }
+            Act::Place { bucket: on, nanos: amount, is_manual } => self.place(on, nanos(amount), is_manual),
+            Act::Opened { pick, works } => {
+                let id = self.placed(pick)?.id.clone();
+                let url = "https://pay".to_owned();
+                let session = Opened::Session { id: format!("cs-{id}"), url };
+                let answer = if works { session } else { Opened::Failed { reason: "the provider said no".to_owned() } };
+                Command::Opened(id, answer)
+            }
+            Act::Pay { pick, change, session } => self.message(pick, change, session)?,
+            Act::Review { pick, is_approved, nanos: amount } => {
+                let id = self.placed(pick)?.id.clone();
+                let (reason, author) = (self.next("because"), "operator".to_owned());
+                Command::Review(id, Verdict { is_approved, amount: amount.map(nanos), reason, author })
+            }
+            Act::Refund { pick, part, is_debt } => {
+                let (id, placed) = (self.next("refund"), self.placed(pick)?);
+                let if_used = if is_debt { IfUsed::Debt } else { IfUsed::Block };
+                let (order, amount) = (placed.id.clone(), quarters(placed.amount, part));
+                let (reason, author) = ("asked for".to_owned(), "operator".to_owned());
+                Command::Refund(RefundRequest { id, order, amount, if_used, reason, author })
+            }
+            Act::Redeem { code } => {
+                let (hash, id) = (format!("hash-{code}"), format!("code-{code}"));
+                let redemption = Redemption { hash, id, reason: "given out".to_owned(), author: "operator".to_owned() };
+                // The last one is not a gift: what takes more than there is, is refused wherever it comes from.
+                let amount = if code == 4 { units(-500) } else { units(i64::from(code) + 1) };
+                Command::Redeem(redemption, bucket(code), amount)
+            }
+            Act::ChangeKey { key, what } => change_key(key_name(key), what),
+            Act::PutProject { is_other } => {
+                let limit = json!([{"bucket": "credit", "period": "day", "limit": (1 + self.serial % 3).to_string()}]);
+                let (id, budgets) = if is_other {
+                    ("spare", serde_json::from_value(limit).unwrap())
+                } else {
+                    ("capped", budgets("project capped"))
+                };
+                let (name, created_at) = (id.to_owned(), Timestamp::from_millis(START));
+                let id = ProjectId::parse(id).unwrap();
+                Command::PutProject(ProjectRecord { id, account: account_id(), name, budgets, created_at })
+            }
+            Act::OpenRun { run, is_other } => Command::OpenRun(self.run_record(run, is_other)),
+        })
+    }
+
+    fn settlement(&self, pick: u8, status: u8, tokens: u64, rest: u8) -> Option<Command> {
+        let asked = &self.requests[self.recent(pick)?];
+        let status = match status {
+            0..=3 => Status::Completed,
+            4 => Status::Truncated,
+            5 => Status::Aborted,
+            6 => Status::Failed,
+            _ => Status::Refused,
+        };
+        let is_unserved = rest == 31 || matches!(status, Status::Failed | Status::Refused);
+        let on = asked.bucket ^ u8::from(rest == 30);
+        let served = (!is_unserved).then(|| served(on));
+        let mut outcome = outcome(status, served, tokens);
+        if rest & 1 != 0 {
+            outcome.usage_source = UsageSource::Estimated;
+        }
+        if rest & 2 != 0 {
+            outcome.bounds = Some(Bounds { input: 2_000_000, output: 300_000, visible: 150_000 });
+        }
+        if rest & 4 != 0 {
+            outcome.upstream_cut = CutPolicy::Usage;
+        }
+        let channels: &[&str] = match rest % 5 {
+            1 => &["c", "c"],
+            2 => &["c", "d"],
+            _ => &["c"],
+        };
+        outcome.attempts = channels.iter().map(|channel| attempt(channel, on, self.now())).collect();
+        let body = Some(format!("answer {} of {}", tokens % 7, asked.id));
+        Some(Command::Settle(Box::new(Settlement { request: asked.id.clone(), outcome, body })))
+    }
+
+    fn place(&mut self, on: u8, amount: Money, is_manual: bool) -> Command {
+        let id = OrderId::parse(&self.next("order")).unwrap();
+        self.orders.push(Placed { id: id.clone(), amount });
+        Command::Place(Box::new(Order {
+            id,
+            account: account_id(),
+            key: KeyId::parse("free").unwrap(),
+            bucket: bucket(on),
+            amount,
+            currency: "USD".to_owned(),
+            provider: if is_manual { Provider::Manual } else { Provider::Stripe },
+            state: if is_manual { OrderState::InReview } else { OrderState::Pending },
+            created_at: self.now(),
+            expires_at: (!is_manual).then(|| self.now().plus(ORDER_MS)),
+            reference: None,
+            session: None,
+            url: None,
+            payment: None,
+            reason: None,
+            author: None,
+            paid_at: None,
+            entry: None,
+            refunded: Money::ZERO,
+            reported_refund: Money::ZERO,
+            disputes: Vec::new(),
+            deliveries: Vec::new(),
+        }))
+    }
+
+    fn message(&mut self, pick: u8, change: Change, session: u8) -> Option<Command> {
+        let id = self.next("evt");
+        let placed = self.placed(pick)?;
+        let (order, amount, currency) = (placed.id.clone(), placed.amount, "USD".to_owned());
+        let of = |number: u8| format!("dp-{order}-{number}");
+        let change = match change {
+            Change::Paid => PaymentChange::Paid { amount, currency },
+            Change::PaidWrong => PaymentChange::Paid { amount: quarters(amount, 3), currency },
+            Change::PaidForeign => PaymentChange::Paid { amount, currency: "JPY".to_owned() },
+            Change::Processing => PaymentChange::Processing,
+            Change::Expired => PaymentChange::Expired,
+            Change::Failed => PaymentChange::Failed { reason: "declined".to_owned() },
+            Change::Refunded(part) => PaymentChange::Refunded { total: quarters(amount, part), currency },
+            Change::Disputed(number, part) => {
+                PaymentChange::Disputed { dispute: of(number), amount: quarters(amount, part), currency }
+            }
+            Change::Reinstated(number) => PaymentChange::Reinstated { dispute: of(number) },
+        };
+        let provider = if session == 15 { Provider::Manual } else { Provider::Stripe };
+        let session = match session {
+            0..=9 => Some(format!("cs-{order}")),
+            14 => Some("cs-other".to_owned()),
+            _ => None,
+        };
+        let (payment, kind) = (Some(format!("pi-{order}")), "message".to_owned());
+        Some(Command::Pay(Box::new(PaymentEvent { id, kind, provider, order, session, payment, change })))
+    }
+}
+
+fn quarters(amount: Money, part: u8) -> Money {
+    nanos(amount.nanos() / 4 * i64::from(part))
+}
+
+fn outcome(status: Status, served: Option<Served>, tokens: u64) -> Outcome {
+    Outcome {
+        status,
+        served,
+        attempts: Vec::new(),
+        usage: usage(tokens),
+        usage_source: UsageSource::Upstream,
+        bounds: None,
+        upstream_cut: CutPolicy::Free,
+        finish_reason: None,
+        error: None,
+        next_step: None,
+        first_byte_ms: None,
+        latency_ms: 1,
+    }
+}
+
+/// Labels change everywhere, budgets only of the key that is there for it, and some are revoked.
+fn change_key(key: &str, what: u8) -> Command {
+    let budgets = json!([{"bucket": "credit", "period": "day", "limit": (what % 3 + 1).to_string()}]);
+    let mut change = KeyChange { policy: serde_json::Map::new(), label: Some(format!("label {what}")), revoke: false };
+    if key == "changing" {
+        change.policy.insert("budgets".to_owned(), budgets);
+    }
+    change.revoke = what == 11;
+    Command::ChangeKey(KeyId::parse(key).unwrap(), change)
+}
+
+fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::Hold(_) => "hold",
+        Command::Settle(_) => "settle",
+        Command::Checkpoint(_) => "checkpoint",
+        Command::RecordRefused(_) => "record refused",
+        Command::Open(_) => "open",
+        Command::PutProject(_) => "put project",
+        Command::PutKey(_) => "put key",
+        Command::ChangeKey(..) => "change key",
+        Command::Adjust(_) => "adjust",
+        Command::OpenRun(_) => "open run",
+        Command::Place(_) => "place",
+        Command::Opened(..) => "opened",
+        Command::Pay(_) => "pay",
+        Command::Review(..) => "review",
+        Command::Refund(_) => "refund",
+        Command::Redeem(..) => "redeem",
+        Command::Flush => "flush",
+        Command::Read(_) => "read",
+    }
+}
+
+/// A command in one line.
+fn told(command: &Command) -> String {
+    let what = match command {
+        Command::Hold(it) => {
+            let Facts { request, key, run, .. } = &it.facts;
+            let run = run.as_ref().map_or(String::new(), |run| format!(" in run {run}"));
+            let claim = it.idempotency.as_ref().map_or(String::new(), |(id, body)| format!(" with {id} {body}"));
+            let last = if it.is_last { "" } else { ", not last" };
+            format!("{request} leg {} by {key}{run}: {} of {}{claim}{last}", it.leg, it.amount, it.bucket)
+        }
+        Command::Settle(it) => {
+            let on = it.outcome.served.as_ref().map_or("nobody".to_owned(), |served| served.bucket.to_string());
+            let usage = it.outcome.usage;
+            let bounds = if it.outcome.bounds.is_some() { ", bounded" } else { "" };
+            format!(
+                "{} {} on {on}, {} in {} out{bounds}",
+                it.request,
+                it.outcome.status.as_str(),
+                usage.input_side(),
+                usage.output_side()
+            )
+        }
+        Command::Checkpoint(it) => {
+            format!("{} on {}, {} in", it.request, it.checkpoint.served.bucket, it.checkpoint.usage.input)
+        }
+        Command::RecordRefused(it) => it.0.request.to_string(),
+        Command::PutProject(it) => format!("{} {:?}", it.id, it.budgets),
+        Command::ChangeKey(key, change) => format!("{key} {:?} revoke: {}", change.policy, change.revoke),
+        Command::Adjust(it) => format!("{}: {} of {}", it.id, it.amount, it.bucket),
+        Command::OpenRun(it) => format!("{} {:?}", it.id, it.name),
+        Command::Place(it) => format!("{}: {} of {} by {:?}", it.id, it.amount, it.bucket, it.provider),
+        Command::Opened(id, answer) => format!("{id} {answer:?}"),
+        Command::Pay(it) => format!("{} about {}: {:?} {:?}", it.id, it.order, it.change, it.session),
+        Command::Review(id, verdict) => format!("{id} approved: {} {:?}", verdict.is_approved, verdict.amount),
+        Command::Refund(it) => format!("{} of {}: {} {:?}", it.id, it.order, it.amount, it.if_used),
+        Command::Redeem(it, on, amount) => format!("{}: {amount} of {on}", it.id),
+        _ => String::new(),
+    };
+    format!("{} {what}", kind(command))
+}
+
+fn answered(answer: &Answer, events: &[Event]) -> String {
+    let said = match answer {
+        Answer::Hold(HoldAnswer::Granted(_)) => "granted",
+        Answer::Hold(HoldAnswer::Refused(refusal, _)) | Answer::Refused(refusal) => refusal.code.row().code,
+        Answer::Hold(HoldAnswer::Stale(_)) => "stale",
+        Answer::Hold(HoldAnswer::Replayed(_)) => "replayed",
+        other => other.kind(),
+    };
+    format!("{said}: {}", happened(events))
+}
+
+fn happened(events: &[Event]) -> String {
+    let rows = events.iter().filter_map(|event| if let Event::Journaled(row) = event { Some(row) } else { None });
+    let rows = rows.map(|row| {
+        let amount = row.amount.map_or(String::new(), |amount| format!(" {amount} of {}", row.bucket.as_ref().unwrap()));
+        format!("row {} {}{amount}", row.seq, row.journaled.kind().as_str())
+    });
+    let rows: Vec<String> = rows.collect();
+    if rows.is_empty() { format!("{} events", events.len()) } else { rows.join(", ") }
+}
