@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// More tokens of one class than these are a mistake of whoever reports them.
+const MOST_TOKENS: u64 = 1_000_000_000_000;
+
 /// A class of tokens with a price of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,6 +85,20 @@ impl Usage {
             output: self.output.saturating_sub(other.output),
             reasoning: self.reasoning.saturating_sub(other.reasoning),
             audio_output: self.audio_output.saturating_sub(other.audio_output),
+        }
+    }
+
+    /// No class beyond what no model can do. What reports are summed in has an end, and must not be brought to it.
+    pub fn countable(&self) -> Self {
+        let of = |tokens: u64| tokens.min(MOST_TOKENS);
+        Self {
+            input: of(self.input),
+            cached_input: of(self.cached_input),
+            cache_write: of(self.cache_write),
+            audio_input: of(self.audio_input),
+            output: of(self.output),
+            reasoning: of(self.reasoning),
+            audio_output: of(self.audio_output),
         }
     }
 

@@ -26,6 +26,9 @@ pub type Balances = BTreeMap<BucketId, Money>;
 pub struct Head {
     /// Rows are numbered from 1 without a gap; 0 is before the first.
     pub seq: u64,
+    /// When it was decided.
+    #[serde(default)]
+    pub at: Timestamp,
     /// The balances.
     pub balances: Balances,
     /// What is owed: refunds that were larger than what was left.
@@ -125,6 +128,11 @@ impl Books {
             .fold(Money::ZERO, |sum, held| sum.checked_add(held.amount).unwrap_or(Money::MAX))
     }
 
+    /// The time of a decision: never before the newest row, so that no clock that is set back starts a period again.
+    pub(super) fn time(&self, now: Timestamp) -> Timestamp {
+        now.max(self.head.at)
+    }
+
     /// What is owed to a bucket.
     pub fn debt(&self, bucket: &BucketId) -> Money {
         self.head.debts.get(bucket).copied().unwrap_or_default()
@@ -174,6 +182,8 @@ impl Books {
             let after = self.balance(bucket).checked_add(amount).filter(|after| !after.is_negative()).ok_or(BelowZero)?;
             self.head.balances.insert(bucket.clone(), after);
         }
+        let at = self.time(at);
+        self.head.at = at;
         self.head.seq = self.head.seq.saturating_add(1);
         Ok(Event::Journaled(Box::new(Row {
             seq: self.head.seq,

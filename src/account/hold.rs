@@ -156,6 +156,7 @@ impl Claim {
 
 /// Decides on a hold.
 pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnswer, Vec<Event>) {
+    let now = books.time(now);
     match decide(&books, &request, now) {
         Ok(decision) => decision,
         Err(No { refusal, is_known }) => {

@@ -116,7 +116,9 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
         reason: "The settlement arrived after the hold had expired.".to_owned(),
     };
     let moved = (change != Money::ZERO).then(|| (&expired.bucket, change.negated()));
-    let mut events: Vec<Event> = books.append(now, Journaled::Correction(Box::new(correction)), moved).into_iter().collect();
+    // What cannot be counted exactly is not given back, and nothing is counted for it.
+    let Ok(row) = books.append(now, Journaled::Correction(Box::new(correction)), moved) else { return Vec::new() };
+    let mut events = vec![row];
     let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
     events.extend(budget::count(books, &Counted { tokens, charge, receipt: None, corrected }, now));
     events.extend(books.collect(&expired.bucket, now));

@@ -244,7 +244,10 @@ pub(super) fn stored(books: &mut Books, order: &Order, now: Timestamp) -> Vec<Ev
 /// Makes an order. The same request key a second time answers the order that there is, if it is about the same.
 pub fn place(mut books: Books, order: Order, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
     if let Some(known) = books.order.take() {
-        let is_same = (&known.bucket, known.amount, known.provider) == (&order.bucket, order.amount, order.provider)
+        // The operator may have credited another amount than was ordered.
+        let is_amount = known.amount == order.amount || known.author.is_some();
+        let is_same = is_amount
+            && (&known.bucket, known.provider) == (&order.bucket, order.provider)
             && (&known.key, &known.reference) == (&order.key, &order.reference);
         let message = "This `Idempotency-Key` was used for another order.";
         let refusal = Refusal::new(Code::IdempotencyMismatch, message, "Use a new `Idempotency-Key` for a new order.");

@@ -199,9 +199,12 @@ pub(super) fn credit_again(
         reason: reason.to_owned(),
         author: author.to_owned(),
     };
+    // What the balance cannot hold stays taken back, and is credited with the next message or refund that finds room.
+    let Ok(row) = books.append(now, Journaled::Refund(Box::new(refund)), Some((&order.bucket, amount))) else {
+        return Vec::new();
+    };
     order.refunded = order.refunded.checked_sub(amount).unwrap_or_default();
-    let mut events: Vec<Event> =
-        books.append(now, Journaled::Refund(Box::new(refund)), Some((&order.bucket, amount))).into_iter().collect();
+    let mut events = vec![row];
     events.extend(books.collect(&order.bucket, now));
     events
 }

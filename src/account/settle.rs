@@ -40,7 +40,9 @@ pub struct Extension {
 
 /// Settles a request: its hold is captured or released, and its receipt written. Once more changes nothing. After the hold has
 /// expired, what the expiry charged is corrected.
-pub fn settle(mut books: Books, settlement: Settlement, now: Timestamp) -> Vec<Event> {
+pub fn settle(mut books: Books, mut settlement: Settlement, now: Timestamp) -> Vec<Event> {
+    let now = books.time(now);
+    settlement.outcome.usage = settlement.outcome.usage.countable();
     if let Some(expired) = books.expired.take().filter(|expired| expired.id == settlement.request) {
         return correct(&mut books, expired, settlement, now);
     }
@@ -58,7 +60,8 @@ pub fn settle(mut books: Books, settlement: Settlement, now: Timestamp) -> Vec<E
 }
 
 /// Notes what a long stream relayed so far and lets its hold live on. One that was overtaken by a later one takes nothing back.
-pub fn checkpoint(books: &Books, extension: Extension, now: Timestamp) -> Vec<Event> {
+pub fn checkpoint(books: &Books, mut extension: Extension, now: Timestamp) -> Vec<Event> {
+    extension.checkpoint.usage = extension.checkpoint.usage.countable();
     let is_of = |open: &&Hold| open.request == extension.request && open.bucket == extension.checkpoint.served.bucket;
     let Some(open) = books.hold.as_ref().filter(is_of) else { return Vec::new() };
     let is_later = |known: &&Checkpoint| {
@@ -71,6 +74,7 @@ pub fn checkpoint(books: &Books, extension: Extension, now: Timestamp) -> Vec<Ev
 
 /// Ends a hold whose deadline has passed: it captures its last checkpoint, or gives everything back.
 pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
+    let now = books.time(now);
     let Some(hold) = books.hold.take().filter(|hold| hold.deadline <= now) else { return Vec::new() };
     let claim = books.claim.take().filter(|claim| claim.request == hold.request);
     let (outcome, policy) = outcome_of_expired(&hold, now);
@@ -84,6 +88,7 @@ pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
 
 /// Writes the receipt of a request that was refused before any hold.
 pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Timestamp) -> Vec<Event> {
+    let now = books.time(now);
     // What has an open hold is settled, not refused.
     if books.closed || books.hold.is_some() {
         return Vec::new();

@@ -333,7 +333,9 @@ class Faults {
   list = [];
 
   add(what, ...sides) {
-    this.list.push(`${what}\n${sides.map((side) => `    ${JSON.stringify(side)}`).join('\n')}`);
+    // Whole answers would hide the rest.
+    const short = (name, value) => (name === 'text' && value.length > 60 ? `${value.slice(0, 60)}… (${value.length})` : value);
+    this.list.push(`${what}\n${sides.map((side) => `    ${JSON.stringify(side, short)}`).join('\n')}`);
   }
 
   unlessEqual(what, found, expected) {
