@@ -77,6 +77,7 @@ type HeldRow = (BucketId, KeyId, ProjectId, Option<RunId>, i64, u32, u64);
 #[derive(Deserialize)]
 struct BooksRow {
     seq: Option<u64>,
+    at: Option<i64>,
     balances: Option<Balances>,
     debts: Option<Balances>,
     held: Vec<HeldRow>,
@@ -326,7 +327,7 @@ impl Shelf for Store {
                  p AS (SELECT record, tally FROM projects WHERE id = COALESCE(?2, (SELECT project FROM k))),
                  r AS (SELECT record, tally, lines FROM runs WHERE id = COALESCE(?5, (SELECT run FROM o))),
                  h AS (SELECT bucket, key, project, run, SUM(amount) AS amount, COUNT(*) AS count, SUM(tokens) AS tokens FROM holds GROUP BY bucket, key, project, run)
-            SELECT json_object('seq', j.seq, 'balances', json(j.balances), 'debts', json(j.debts),
+            SELECT json_object('seq', j.seq, 'at', j.at, 'balances', json(j.balances), 'debts', json(j.debts),
               'held', (SELECT json_group_array(json_array(bucket, key, project, run, amount, count, tokens)) FROM h),
               'key', (SELECT json_array(json(record), json(tally)) FROM k),
               'project', (SELECT json_array(json(record), json(tally)) FROM p),
@@ -334,7 +335,7 @@ impl Shelf for Store {
               'hold', (SELECT json(doc) FROM o),
               'closed', EXISTS (SELECT 1 FROM journal WHERE subject = ?3),
               'claim', (SELECT json(doc) FROM claims WHERE id = COALESCE(?4, (SELECT doc->>'claim' FROM o)))) AS value
-            FROM (SELECT 1) LEFT JOIN (SELECT seq, balances, debts FROM journal ORDER BY seq DESC LIMIT 1) j";
+            FROM (SELECT 1) LEFT JOIN (SELECT seq, at, balances, debts FROM journal ORDER BY seq DESC LIMIT 1) j";
         let values = vec![
             touches.key.map(KeyId::as_str).into(),
             touches.project.map(ProjectId::as_str).into(),
@@ -344,8 +345,12 @@ impl Shelf for Store {
         ];
         let rows: Vec<BooksRow> = self.rows(statement, values)?;
         let Some(row) = rows.into_iter().next() else { return Ok(Books::default()) };
-        let head =
-            Head { seq: row.seq.unwrap_or(0), balances: row.balances.unwrap_or_default(), debts: row.debts.unwrap_or_default() };
+        let head = Head {
+            seq: row.seq.unwrap_or(0),
+            at: Timestamp::from_millis(row.at.unwrap_or(0)),
+            balances: row.balances.unwrap_or_default(),
+            debts: row.debts.unwrap_or_default(),
+        };
         let held = row.held.into_iter().map(|(bucket, key, project, run, amount, count, tokens)| {
             Ok(Held { bucket, key, project, run, amount: money(amount)?, count, tokens })
         });

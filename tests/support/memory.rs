@@ -61,6 +61,7 @@ impl Shelf for Memory {
         Ok(Books {
             head: account::Head {
                 seq: last.map_or(0, |row| row.seq),
+                at: last.map(|row| row.at).unwrap_or_default(),
                 balances: last.map(|row| row.balances.clone()).unwrap_or_default(),
                 debts: last.map(|row| row.debts.clone()).unwrap_or_default(),
             },
