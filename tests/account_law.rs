@@ -536,6 +536,14 @@ impl Shelf for Confused<'_> {
         self.memory.spent(key, project, now)
     }
 
+    fn order_of_request(&self, key: &str) -> Result<Option<Order>, Self::Error> {
+        self.memory.order_of_request(key)
+    }
+
+    fn open_orders(&self) -> Result<u32, Self::Error> {
+        self.memory.open_orders()
+    }
+
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error> {
         self.memory.order(id)
     }

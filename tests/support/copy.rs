@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokens_forge::account::{Journaled, Row};
 use tokens_forge::time::Period;
+use tokens_forge::usage::Usage;
 
 /// Day, project, key, model, route, bucket and cause.
 pub type DayKey = (i64, String, String, String, String, String, &'static str);
@@ -15,8 +16,8 @@ pub struct Sums {
     pub unpaid: u64,
     pub retries: u64,
     pub fallbacks: u64,
-    pub input_tokens: u128,
-    pub output_tokens: u128,
+    pub input_tokens: i128,
+    pub output_tokens: i128,
     pub charge: i128,
     pub input_charge: i128,
 }
@@ -57,6 +58,15 @@ pub fn days_of(journal: &[Row]) -> BTreeMap<DayKey, Sums> {
     days
 }
 
+/// Input and output.
+pub fn sides(usage: &Usage) -> (i128, i128) {
+    let sum = |parts: &[u64]| parts.iter().map(|part| i128::from(*part)).sum::<i128>();
+    (
+        sum(&[usage.input, usage.cached_input, usage.cache_write, usage.audio_input]),
+        sum(&[usage.output, usage.reasoning, usage.audio_output]),
+    )
+}
+
 /// Counts one row, if it is a receipt or a correction.
 fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
     let day = Period::Day.start(row.at).millis();
@@ -74,14 +84,12 @@ fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
             let bucket = bucket.or(receipt.bucket.as_ref().map(ToString::to_string)).unwrap_or_default();
             let key = (day, receipt.project.to_string(), receipt.key.to_string(), model, route, bucket, cause);
             let sums = days.entry(key).or_default();
-            let usage = &receipt.usage;
-            let sum = |parts: &[u64]| parts.iter().map(|part| u128::from(*part)).sum::<u128>();
             sums.requests += 1;
             sums.unpaid += u64::from(row.amount.is_none());
             sums.retries += u64::from(receipt.retries);
             sums.fallbacks += u64::from(receipt.fallbacks);
-            sums.input_tokens += sum(&[usage.input, usage.cached_input, usage.cache_write, usage.audio_input]);
-            sums.output_tokens += sum(&[usage.output, usage.reasoning, usage.audio_output]);
+            let (input, output) = sides(&receipt.usage);
+            (sums.input_tokens, sums.output_tokens) = (sums.input_tokens + input, sums.output_tokens + output);
             sums.charge -= charge;
             sums.input_charge += i128::from(receipt.input_charge.nanos());
         }
@@ -90,7 +98,11 @@ fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
             let route = correction.route.map_or(String::new(), |route| format!("{route:?}"));
             let (project, key) = (correction.project.to_string(), correction.key.to_string());
             let key = (day, project, key, model, route, correction.bucket.to_string(), "correction");
-            days.entry(key).or_default().charge -= charge;
+            let sums = days.entry(key).or_default();
+            let ((input, output), (input_before, output_before)) = (sides(&correction.usage), sides(&correction.usage_before));
+            sums.input_tokens += input - input_before;
+            sums.output_tokens += output - output_before;
+            sums.charge -= charge;
         }
         _ => {}
     }

@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokens_forge::account::{Balances, Journaled, OrderState, Receipt, Row, ScopeKind};
+use tokens_forge::account::{Balances, Journaled, OrderState, Receipt, Row, ScopeKind, Status};
+use tokens_forge::catalog::RouteKind;
 use tokens_forge::id::{BucketId, OrderId, RequestId, RunId};
 use tokens_forge::key::Budget;
 use tokens_forge::money::{Money, cost};
 use tokens_forge::time::{Period, Timestamp};
+use tokens_forge::usage::Usage;
 
-use super::known::is_known;
+use super::copy::sides;
 use super::memory::Memory;
 
 /// Which law is broken, and how.
@@ -39,8 +41,10 @@ struct Closed {
     charge: Money,
     is_expired: bool,
     is_corrected: bool,
+    usage: Usage,
     bucket: Option<BucketId>,
     run: Option<RunId>,
+    line: LineKey,
 }
 
 #[derive(Default)]
@@ -50,30 +54,51 @@ struct OfOrder {
     refunded: Money,
 }
 
+/// The line of a run that a request belongs to: model, route, bucket and status.
+type LineKey = (String, String, Option<BucketId>, &'static str);
+
 #[derive(Default, PartialEq, Debug)]
-struct OfRun {
+struct OfLine {
     requests: u64,
-    charges: BTreeMap<Option<BucketId>, i128>,
+    charge: i128,
+    input: i128,
+    output: i128,
+}
+
+impl OfLine {
+    fn count(&mut self, charge: Money, usage: &Usage, sign: i128) {
+        let (input, output) = sides(usage);
+        self.charge += sign * i128::from(charge.nanos());
+        (self.input, self.output) = (self.input + sign * input, self.output + sign * output);
+    }
+}
+
+fn line_key(model: &str, route: Option<RouteKind>, bucket: Option<&BucketId>, status: Status) -> LineKey {
+    (model.to_owned(), format!("{route:?}"), bucket.cloned(), status.as_str())
 }
 
 /// The laws, and what they have seen so far.
 #[derive(Default)]
 pub struct Law {
     pub watched: Vec<Watched>,
-    /// Scopes whose budgets change: their levels may be announced again.
-    pub changing: BTreeSet<String>,
-    /// Buckets where a crossing has set something free that could pay a debt.
-    pub set_free: BTreeSet<BucketId>,
+    /// Orders of which something is to be credited again that the balance has no room for.
+    pub without_room: BTreeSet<OrderId>,
     seen: usize,
+    newest: Timestamp,
     balances: Balances,
     debts: Balances,
     closed: BTreeMap<RequestId, Closed>,
     spent: BTreeMap<(ScopeName, String, BucketId, Period, Timestamp), i128>,
     /// The same without what was given back.
     gross: BTreeMap<(ScopeName, String, BucketId, Period, Timestamp), i128>,
-    runs: BTreeMap<RunId, OfRun>,
+    runs: BTreeMap<RunId, BTreeMap<LineKey, OfLine>>,
     orders: BTreeMap<OrderId, OfOrder>,
     alerts: BTreeSet<String>,
+}
+
+/// No more tokens of any class than a model can do.
+fn is_countable(usage: &Usage) -> bool {
+    usage.countable() == *usage
 }
 
 /// A scope's kind, in an order.
@@ -93,6 +118,8 @@ impl Law {
         for index in self.seen..memory.journal.len() {
             let row = &memory.journal[index];
             law!(row.seq == index as u64 + 1, "journal", "row {} stands where {} belongs", row.seq, index + 1);
+            law!(row.at >= self.newest, "time", "row {} was decided before the row before it", row.seq);
+            self.newest = row.at;
             self.row(row)?;
             if let Journaled::Order(order) = &row.journaled {
                 touched.push(order.id.clone());
@@ -100,7 +127,7 @@ impl Law {
         }
         self.seen = memory.journal.len();
         self.balance_law(memory)?;
-        self.budgets(memory, now)?;
+        self.budgets(memory, now.max(self.newest))?;
         for id in touched {
             self.order(memory, &id)?;
         }
@@ -131,13 +158,17 @@ impl Law {
                     closed.hold
                 );
                 closed.is_corrected = true;
+                law!(correction.usage_before == closed.usage, "correction", "row {seq} starts from another usage");
+                law!(is_countable(&correction.usage), "usage", "row {seq} counts {:?}", correction.usage);
                 law!(closed.bucket.as_ref() == Some(&correction.bucket), "correction", "row {seq} is on another bucket");
                 law!(closed.run == correction.run, "correction", "row {seq} is of another run");
-                self.spend(row, correction.key.as_str(), correction.project.as_str(), correction.run.as_ref());
                 if let Some(run) = &correction.run {
-                    let sums = self.runs.entry(run.clone()).or_default();
-                    *sums.charges.entry(Some(correction.bucket.clone())).or_default() += i128::from(change.nanos());
+                    // What was lost stays on the line of what was lost.
+                    let line = self.runs.entry(run.clone()).or_default().entry(closed.line.clone()).or_default();
+                    line.count(correction.charge_after, &correction.usage, 1);
+                    line.count(correction.charge_before, &correction.usage_before, -1);
                 }
+                self.spend(row, correction.key.as_str(), correction.project.as_str(), correction.run.as_ref());
             }
             Journaled::TopUp(top_up) => {
                 let order = self.orders.entry(top_up.order.clone()).or_default();
@@ -170,12 +201,8 @@ impl Law {
                 let owed = plus(&mut self.debts, bucket, amount).ok_or("debt: out of range")?;
                 law!(!owed.is_negative() && owed == payment.debt_after, "debt", "row {seq} leaves {owed}");
             }
-            Journaled::Project(project) if is_known("a_project_that_is_stored_again_announces_no_level_twice") => {
-                let prefix = format!("alert-project-{}-", project.id);
-                self.alerts.retain(|id| !id.starts_with(&prefix));
-            }
             Journaled::Alert(alert) => {
-                let is_new = self.alerts.insert(alert.id.clone()) || self.changing.contains(&alert.scope_id);
+                let is_new = self.alerts.insert(alert.id.clone());
                 law!(is_new, "alert once", "{} is announced again in row {seq}", alert.id);
             }
             _ => {}
@@ -210,21 +237,26 @@ impl Law {
             law!(before.checked_sub(charge) == Some(after), "balance", "row {seq}: {before} - {charge} is not {after}");
             law!(self.balances.get(bucket).copied().unwrap_or_default() == after, "balance", "row {seq}: not {after}");
         }
+        let model = receipt.model.as_ref().map_or(receipt.requested_model.as_str(), |model| model.as_str());
+        let line = line_key(model, receipt.route, receipt.bucket.as_ref(), receipt.status);
+        if let Some(run) = &receipt.run {
+            let sums = self.runs.entry(run.clone()).or_default().entry(line.clone()).or_default();
+            sums.requests += 1;
+            sums.count(charge, &receipt.usage, 1);
+        }
         let closed = Closed {
             hold,
             charge,
             is_expired: receipt.error.as_ref().is_some_and(|error| error.code == "hold_expired"),
             is_corrected: false,
+            usage: receipt.usage,
             bucket: receipt.bucket.clone(),
             run: receipt.run.clone(),
+            line,
         };
+        law!(is_countable(&receipt.usage), "usage", "row {seq} counts {:?}", receipt.usage);
         law!(self.closed.insert(receipt.id.clone(), closed).is_none(), "receipt once", "{} again in row {seq}", receipt.id);
         self.spend(row, receipt.key.as_str(), receipt.project.as_str(), receipt.run.as_ref());
-        if let Some(run) = &receipt.run {
-            let sums = self.runs.entry(run.clone()).or_default();
-            sums.requests += 1;
-            *sums.charges.entry(receipt.bucket.clone()).or_default() += i128::from(charge.nanos());
-        }
         Ok(())
     }
 
@@ -241,7 +273,7 @@ impl Law {
         }
     }
 
-    fn balance_law(&mut self, memory: &Memory) -> Result<(), Broken> {
+    fn balance_law(&self, memory: &Memory) -> Result<(), Broken> {
         let books = memory.all_books();
         let buckets: BTreeSet<&BucketId> =
             self.balances.keys().chain(self.debts.keys()).chain(memory.holds.values().map(|hold| &hold.bucket)).collect();
@@ -253,15 +285,7 @@ impl Law {
             law!(available == balance - held, "balance", "{available} of `{bucket}` is available, not {balance} - {held}");
             let debt = books.debt(bucket);
             law!(debt == self.debts.get(bucket).copied().unwrap_or_default(), "debt", "`{bucket}` owes {debt}");
-            if !debt.is_positive() || available == 0 {
-                self.set_free.remove(bucket);
-            }
-            let is_tolerated = self.set_free.contains(bucket) && is_known("a_crossing_pays_a_debt_with_what_it_sets_free");
-            law!(
-                !debt.is_positive() || available == 0 || is_tolerated,
-                "debt",
-                "`{bucket}` owes {debt}, and {available} is available"
-            );
+            law!(!debt.is_positive() || available == 0, "debt", "`{bucket}` owes {debt}, and {available} is available");
         }
         Ok(())
     }
@@ -297,7 +321,7 @@ impl Law {
         Ok(())
     }
 
-    fn order(&self, memory: &Memory, id: &OrderId) -> Result<(), Broken> {
+    fn order(&mut self, memory: &Memory, id: &OrderId) -> Result<(), Broken> {
         let order = memory.orders.get(id).ok_or(format!("order: {id} is not stored"))?;
         let none = OfOrder::default();
         let rows = self.orders.get(id).unwrap_or(&none);
@@ -307,24 +331,30 @@ impl Law {
         let Some(credited) = rows.credited else { return Ok(()) };
         law!(order.amount == credited, "order once", "{id} over {} is credited as {credited}", order.amount);
         let disputed: i64 = order.disputes.iter().filter(|known| !known.is_reinstated).map(|known| known.amount.nanos()).sum();
-        let is_tolerated = order.disputes.iter().any(|known| known.is_reinstated)
-            && is_known("a_refund_at_the_provider_is_taken_back_when_the_dispute_is_won");
-        let due = order.reported_refund.nanos() - (order.refunded.nanos() - disputed);
-        law!(
-            due <= 0 || order.refunded == order.amount || is_tolerated,
-            "reported refunds are taken back",
-            "{due} of {id} was given back by the provider, and can still be spent"
-        );
+        let booked: i64 = order.refunds.iter().map(|refund| refund.amount.nanos()).sum();
+        law!(order.given_back.nanos() >= booked, "refund", "{id}: {booked} was booked, {} given back", order.given_back);
+        let known = (order.given_back.nanos() + disputed).min(order.amount.nanos());
+        let over = order.refunded.nanos() - known;
+        // What the balance has no room for stays taken back until the order is touched again.
+        let is_without_room = over > 0 && memory.balance(order.bucket.as_str()).nanos() > Money::MAX.nanos() - over;
+        law!(over == 0 || is_without_room, "orders are square", "{} of {id} is taken back, not {known}", order.refunded);
+        if is_without_room {
+            self.without_room.insert(id.clone());
+        } else {
+            self.without_room.remove(id);
+        }
         Ok(())
     }
 
     fn run_lines(&self, memory: &Memory) -> Result<(), Broken> {
-        let none = OfRun::default();
+        let none = BTreeMap::new();
         for (id, book) in &memory.runs {
-            let mut sums = OfRun::default();
+            let mut sums: BTreeMap<LineKey, OfLine> = BTreeMap::new();
             for line in &book.lines {
-                sums.requests += line.requests;
-                *sums.charges.entry(line.bucket.clone()).or_default() += i128::from(line.charge.nanos());
+                let key = line_key(&line.model, line.route, line.bucket.as_ref(), line.status);
+                let sum = sums.entry(key).or_default();
+                sum.requests += line.requests;
+                sum.count(line.charge, &line.usage, 1);
             }
             let rows = self.runs.get(id).unwrap_or(&none);
             law!(sums == *rows, "run", "{id} says {sums:?}, its receipts {rows:?}");

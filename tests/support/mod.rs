@@ -2,7 +2,6 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 pub mod copy;
-pub mod known;
 pub mod law;
 pub mod memory;
 pub mod outside;

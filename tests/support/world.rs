@@ -17,8 +17,7 @@ use tokens_forge::refusal::Code;
 use tokens_forge::time::{Period, Timestamp};
 use tokens_forge::usage::{Bounds, Usage, UsageSource};
 
-use super::copy::{SearchableCopy, days_of};
-use super::known::is_known;
+use super::copy::{SearchableCopy, days_of, sides};
 use super::law::{Broken, Law, Watched};
 use super::memory::Memory;
 use super::steps::{Act, Change, CopyFault, Fate, Step};
@@ -28,6 +27,7 @@ pub const START: i64 = 1_800_000_000_000;
 const DAY_MS: i64 = 86_400_000;
 const HOLD_MS: i64 = 60_000;
 const ORDER_MS: i64 = 3_600_000;
+const MOST_OPEN_ORDERS: usize = 20;
 /// Keys by weight: the name stands as often as it is asked with.
 const KEYS: [(&str, u8); 7] =
     [("free", 7), ("daily", 5), ("total", 5), ("limited", 4), ("capped", 4), ("changing", 2), ("unknown", 1)];
@@ -53,7 +53,23 @@ struct Asked {
 /// An order as the provider and the customer know it.
 struct Placed {
     id: OrderId,
+    key: String,
     amount: Money,
+}
+
+/// What the provider and the operator said of an order's money, in no order.
+#[derive(Default)]
+struct SaidOf {
+    total: i64,
+    booked: i64,
+    disputes: BTreeMap<String, i64>,
+    won: BTreeSet<String>,
+}
+
+impl SaidOf {
+    fn disputed(&self) -> i64 {
+        self.disputes.iter().filter(|(dispute, _)| !self.won.contains(*dispute)).map(|(_, amount)| amount).sum()
+    }
 }
 
 /// A claim that was granted: to whom, and when.
@@ -79,8 +95,12 @@ pub struct World {
     versions: BTreeMap<KeyId, u64>,
     grants: Vec<Grant>,
     bodies: BTreeMap<RequestId, BTreeSet<String>>,
-    /// What the provider said of disputes: the order, the dispute, and whether it was won.
-    disputes: BTreeSet<(OrderId, String, bool)>,
+    /// What was said of orders, in no order.
+    said_of: BTreeMap<OrderId, SaidOf>,
+    /// The order that a request key made first.
+    placed: BTreeMap<String, OrderId>,
+    /// The last request for a refund.
+    refund: Option<RefundRequest>,
     /// First holds of the limited key by minute, and minutes in which the clock was set back.
     minutes: BTreeMap<i64, u32>,
     unsteady: BTreeSet<i64>,
@@ -245,7 +265,6 @@ impl World {
         let run = world.run_record(0, false);
         world.watch(ScopeKind::Run, "opened", &run.budgets);
         world.arrives(Command::OpenRun(run))?;
-        world.law.changing = ["changing", "spare", "later"].map(ToOwned::to_owned).into();
         for (id, on, amount) in [("adj-first", 0, 8), ("adj-second", 1, 4)] {
             let amount = units(amount);
             let (id, reason) = (id.to_owned(), "start".to_owned());
@@ -275,6 +294,11 @@ impl World {
 
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.now)
+    }
+
+    /// The account's time, which no clock sets back.
+    fn time(&self) -> Timestamp {
+        self.now().max(self.memory.journal.last().map(|row| row.at).unwrap_or_default())
     }
 
     fn note(&mut self, what: impl Into<String>) {
@@ -320,14 +344,14 @@ impl World {
     }
 
     fn wait(&mut self, ms: i64) {
-        let midnight = Period::Day.start(self.now()).millis();
-        let is_back = self.now + ms < midnight && is_known("a_budget_of_a_day_holds_when_the_clock_is_set_back_over_midnight");
-        let ms = if is_back { midnight - self.now } else { ms };
         self.tell(|| format!("{ms} ms pass"));
         if ms < 0 {
             self.note("the clock was set back");
             let minute = |ms: i64| ms.div_euclid(60_000);
-            self.unsteady.extend([minute(self.now), minute(self.now + ms)]);
+            self.unsteady.extend(minute(self.now + ms)..=minute(self.now));
+            if Period::Day.start(Timestamp::from_millis(self.now + ms)) < Period::Day.start(self.now()) {
+                self.note("the clock was set back over midnight");
+            }
         }
         self.now += ms;
     }
@@ -415,9 +439,6 @@ impl World {
     /// A command reaches the account: it is decided and stored in one transaction.
     fn arrives(&mut self, command: Command) -> Result<(), Broken> {
         let now = self.now();
-        if self.would_stick(&command) {
-            return Ok(());
-        }
         let (answer, events) = self.memory.decide(command.clone(), now);
         self.tell(|| format!("{}  ->  {}", told(&command), answered(&answer, &events)));
         self.note(format!("command: {}", kind(&command)));
@@ -436,17 +457,6 @@ impl World {
         Ok(())
     }
 
-    /// Whether this message would make a row that is there already: a known fault.
-    fn would_stick(&self, command: &Command) -> bool {
-        let Command::Pay(event) = command else { return false };
-        let PaymentChange::Refunded { total, .. } = &event.change else { return false };
-        let Some(order) = self.memory.orders.get(&event.order) else { return false };
-        let subject = format!("{}/refunded-{}", order.id, order.reported_refund.max(*total));
-        is_known("the_rest_of_a_refund_has_a_subject_of_its_own")
-            && self.memory.row_of(&subject).is_some()
-            && order.disputes.iter().any(|known| known.is_reinstated)
-    }
-
     /// What an answer must say, and what happened.
     fn look(&mut self, command: &Command, answer: &Answer, events: &[Event]) -> Result<(), Broken> {
         self.notice(events);
@@ -454,9 +464,6 @@ impl World {
             (Command::Hold(request), Answer::Hold(HoldAnswer::Granted(granted))) => {
                 let is_new = events.iter().any(|event| matches!(event, Event::Opened(_)));
                 let is_open = self.memory.holds.contains_key(request.facts.request.as_str());
-                if is_new && let Some(earlier) = self.memory.holds.get(request.facts.request.as_str()) {
-                    self.law.set_free.insert(earlier.bucket.clone());
-                }
                 self.note(match (is_new, is_open) {
                     (true, true) => "crossing granted",
                     (true, false) => "hold granted",
@@ -526,6 +533,27 @@ impl World {
                 }
                 law!(!is_open || !events.is_empty(), "settled", "{id} stays open");
             }
+            (Command::Checkpoint(extension), _) => self.checkpoint(extension, events)?,
+            (Command::Place(order), answer) => {
+                let key = order.request_key.clone().unwrap_or_default();
+                let first = self.placed.get(&key).cloned();
+                law!(first.is_none() || events.is_empty(), "ordered once", "{key} makes a second order");
+                let open = self.memory.orders.values();
+                let open = open.filter(|order| matches!(order.state, OrderState::Pending | OrderState::InReview)).count();
+                law!(events.is_empty() || open < MOST_OPEN_ORDERS, "open orders", "{open} are open already");
+                match (first, answer) {
+                    (Some(first), Answer::Order(found)) => {
+                        law!(first == found.id, "ordered once", "{key} made {first} and then {}", found.id);
+                        self.note("order recognised as repeated");
+                    }
+                    (Some(_), _) => self.note("order refused: its key made another"),
+                    (None, Answer::Order(made)) => {
+                        self.placed.insert(key, made.id.clone());
+                        self.note("order placed");
+                    }
+                    (None, _) => self.note("order refused"),
+                }
+            }
             (Command::Adjust(adjustment), answer) => {
                 let is_known = self.memory.row_of(&adjustment.id).is_some();
                 law!(
@@ -550,11 +578,20 @@ impl World {
                 });
             }
             (Command::Refund(request), answer) => {
-                let is_known = self.memory.row_of(&request.id).is_some();
-                law!(!is_known || events.is_empty(), "refunded once", "{} again", request.id);
-                self.note(match (is_known, answer) {
-                    (true, _) => "refund recognised as repeated",
-                    (false, Answer::Refused(_)) => "refund refused",
+                let booked = self.memory.orders.get(&request.order).map(|order| &order.refunds);
+                let booked = booked.and_then(|refunds| refunds.iter().find(|refund| refund.id == request.id));
+                law!(booked.is_none() || events.is_empty(), "refunded once", "{} again", request.id);
+                if let Some(booked) = booked {
+                    let is_told = (booked.amount == request.amount) == matches!(answer, Answer::Order(_));
+                    law!(is_told, "refunded once", "{} over {} again over {}", request.id, booked.amount, request.amount);
+                }
+                if booked.is_none() && matches!(answer, Answer::Order(_)) {
+                    self.said_of.entry(request.order.clone()).or_default().booked += request.amount.nanos();
+                }
+                self.note(match (booked, answer) {
+                    (Some(_), Answer::Refused(_)) => "refund refused: its id booked another amount",
+                    (Some(_), _) => "refund recognised as repeated",
+                    (None, Answer::Refused(_)) => "refund refused",
                     _ => "refund by the operator",
                 });
             }
@@ -565,12 +602,18 @@ impl World {
                 let ids: BTreeSet<&String> = order.deliveries.iter().map(|known| &known.id).collect();
                 law!(ids.len() == order.deliveries.len(), "messages count once", "{} is told of twice", event.id);
                 let effect = if delivery.times > 1 { "recognised as repeated" } else { delivery.effect.as_str() };
-                self.note(format!("payment message: {effect}"));
-                if !delivery.effect.starts_with("refused") {
-                    let of = |dispute: &String, is_won| (order.id.clone(), dispute.clone(), is_won);
+                self.note(format!("payment message: {}", without_amounts(effect)));
+                if delivery.times == 1 && !delivery.effect.starts_with("refused") {
+                    let said = self.said_of.entry(order.id.clone()).or_default();
                     match &event.change {
-                        PaymentChange::Disputed { dispute, .. } => self.disputes.extend([of(dispute, false)]),
-                        PaymentChange::Reinstated { dispute } => self.disputes.extend([of(dispute, true)]),
+                        PaymentChange::Refunded { total, .. } => said.total = said.total.max(total.nanos()),
+                        // Of the same dispute the first counts.
+                        PaymentChange::Disputed { dispute, amount, .. } => {
+                            said.disputes.entry(dispute.clone()).or_insert(amount.nanos());
+                        }
+                        PaymentChange::Reinstated { dispute } => {
+                            said.won.insert(dispute.clone());
+                        }
                         _ => {}
                     }
                 }
@@ -583,6 +626,23 @@ impl World {
             }
             (_, Answer::Refused(refusal)) => self.note(format!("{} refused: {}", kind(command), refusal.code.row().code)),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A checkpoint tells of more than the one before, or changes nothing but the deadline, and that only to a later one.
+    fn checkpoint(&mut self, extension: &Extension, events: &[Event]) -> Result<(), Broken> {
+        for event in events {
+            let Event::Extended { request, deadline, checkpoint } = event else { continue };
+            let open = &self.memory.holds[request.as_str()];
+            law!(*request == extension.request, "checkpoint", "{request} is not meant");
+            law!(*deadline >= open.deadline, "checkpoint", "{request} would end earlier");
+            let Some(known) = open.checkpoint.as_ref().filter(|known| known.served == checkpoint.served) else { continue };
+            let (known, told) = (known.usage.total(), checkpoint.usage.total());
+            law!(told >= known, "checkpoint", "{request} had used {known}, and then {told}");
+            if extension.checkpoint.usage.total() < told {
+                self.note("checkpoint was overtaken");
+            }
         }
         Ok(())
     }
@@ -634,7 +694,7 @@ impl World {
     fn granted(&mut self, request: &HoldRequest, events: &[Event]) -> Result<(), Broken> {
         let opened = events.iter().find_map(|event| if let Event::Opened(hold) = event { Some(hold) } else { None });
         let Some(hold) = opened else { return Ok(()) };
-        let now = self.now();
+        let now = self.time();
         law!(hold.amount == request.amount && hold.bucket == request.bucket, "hold", "{hold:?} was not asked for");
         let is_first = self.memory.left.keys().filter(|(id, _)| id == hold.request.as_str()).count() == 1;
         let row = self.memory.row_of(hold.request.as_str());
@@ -651,7 +711,7 @@ impl World {
             self.grants.push(Grant { claim: claim.clone(), request: hold.request.clone(), at: now });
         }
         if hold.key.as_str() == "limited" {
-            let minute = self.now.div_euclid(60_000);
+            let minute = now.millis().div_euclid(60_000);
             let open = self.memory.holds.values().filter(|open| open.key == hold.key);
             law!(open.clone().count() <= CONCURRENCY as usize, "concurrency", "{} are open", open.count());
             let is_steady = !self.unsteady.contains(&minute);
@@ -685,7 +745,7 @@ impl World {
         for hold in listed.into_iter().take(last) {
             let Ok(events) = account::end_hold(&self.memory, &hold, now);
             law!(
-                events.is_empty() || hold.deadline <= now,
+                events.is_empty() || hold.deadline <= self.time(),
                 "expiry",
                 "{} ends {} ms before its deadline",
                 hold.request,
@@ -759,7 +819,7 @@ impl World {
             self.step += 1;
             self.deliver()?;
         }
-        self.wait(2 * DAY_MS);
+        self.wait(self.time().millis() - self.now + 2 * DAY_MS);
         self.alarm(false, None)?;
         self.law.check(&self.memory, self.now())?;
         law!(self.memory.holds.is_empty(), "no open holds in the end", "{:?}", self.memory.holds.keys());
@@ -775,6 +835,10 @@ impl World {
         let charged =
             self.memory.journal.iter().filter(|row| matches!(row.journaled, Journaled::Receipt(_) | Journaled::Correction(_)));
         let charged: i128 = charged.filter_map(|row| row.amount).map(|amount| -i128::from(amount.nanos())).sum();
+        let tokens = days.values().map(|sums| (sums.input_tokens, sums.output_tokens));
+        let tokens = tokens.fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
+        let used = self.used();
+        law!(tokens == used, "daily sums", "{tokens:?} tokens, not {used:?}");
         law!(days.values().map(|sums| sums.charge).sum::<i128>() == charged, "daily sums", "they are not what was charged");
         let mut next = 1;
         for (first, last) in &self.copy.batches {
@@ -793,24 +857,35 @@ impl World {
 impl World {
     /// Whatever the order in which the provider's messages came, in the end all of them count.
     fn messages(&self) -> Result<(), Broken> {
-        if is_known("a_dispute_may_be_told_before_the_payment") {
-            return Ok(());
-        }
-        for (id, dispute, is_won) in &self.disputes {
+        for (id, said) in &self.said_of {
             let order = &self.memory.orders[id];
-            let is_told = self.disputes.contains(&(id.clone(), dispute.clone(), false));
-            if order.state != OrderState::Paid || !is_told {
+            if order.state != OrderState::Paid || self.law.without_room.contains(id) {
                 continue;
             }
-            let known = order.disputes.iter().find(|known| known.id == *dispute);
-            law!(known.is_some(), "messages in any order", "{id} knows nothing of {dispute}");
+            let (amount, disputed, refunded) = (order.amount.nanos(), said.disputed(), order.refunded.nanos());
+            // Whether the operator's refunds are among what the provider tells of, only the order of both can say.
+            let least = (said.total.max(said.booked) + disputed).min(amount);
+            let most = (said.total + said.booked + disputed).min(amount);
             law!(
-                !is_won || known.is_some_and(|known| known.is_reinstated),
+                (least..=most).contains(&refunded),
                 "messages in any order",
-                "{id} was never told that {dispute} was won"
+                "{refunded} of {id} is taken back, by what was said of it {least} to {most}"
             );
         }
         Ok(())
+    }
+
+    /// What all requests used, input and output: a correction's word counts instead of the expiry's.
+    fn used(&self) -> (i128, i128) {
+        let mut used: BTreeMap<&RequestId, (i128, i128)> = BTreeMap::new();
+        for row in &self.memory.journal {
+            match &row.journaled {
+                Journaled::Receipt(receipt) => used.insert(&receipt.id, sides(&receipt.usage)),
+                Journaled::Correction(correction) => used.insert(&correction.id, sides(&correction.usage)),
+                _ => None,
+            };
+        }
+        used.values().fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1))
     }
 }
 
@@ -821,6 +896,12 @@ fn stands_alone(memory: &Memory) -> bool {
         && memory.left.iter().all(|((request, _), _)| memory.holds.contains_key(request) || memory.row_of(request).is_some())
 }
 
+/// An effect with the part that differs from one message to the other left out.
+fn without_amounts(effect: &str) -> &str {
+    let is_amount = effect.ends_with("was ordered.");
+    if is_amount { "in review: another amount or currency was paid" } else { effect }
+}
+
 fn moves(event: &Event) -> bool {
     matches!(event, Event::Journaled(row) if row.amount.is_some())
 }
@@ -828,6 +909,8 @@ fn moves(event: &Event) -> bool {
 fn audited(row: &Row) -> AuditRow {
     AuditRow {
         seq: row.seq,
+        at: row.at.millis(),
+        length: 0,
         kind: row.journaled.kind().as_str().to_owned(),
         bucket: row.bucket.clone(),
         amount: row.amount,
@@ -936,7 +1019,7 @@ impl World {
                 let (id, author) = (self.next("adj"), "test".to_owned());
                 Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason: "drained".to_owned(), author })
             }
-            Act::Place { bucket: on, nanos: amount, is_manual } => self.place(on, nanos(amount), is_manual),
+            Act::Place { bucket: on, nanos: amount, is_manual, is_again } => self.place(on, nanos(amount), is_manual, is_again),
             Act::Opened { pick, works } => {
                 let id = self.placed(pick)?.id.clone();
                 let url = "https://pay".to_owned();
@@ -950,12 +1033,17 @@ impl World {
                 let (reason, author) = (self.next("because"), "operator".to_owned());
                 Command::Review(id, Verdict { is_approved, amount: amount.map(nanos), reason, author })
             }
-            Act::Refund { pick, part, is_debt } => {
+            Act::Refund { pick, part, is_debt, is_again } => {
                 let (id, placed) = (self.next("refund"), self.placed(pick)?);
                 let if_used = if is_debt { IfUsed::Debt } else { IfUsed::Block };
                 let (order, amount) = (placed.id.clone(), quarters(placed.amount, part));
                 let (reason, author) = ("asked for".to_owned(), "operator".to_owned());
-                Command::Refund(RefundRequest { id, order, amount, if_used, reason, author })
+                let mut request = RefundRequest { id, order, amount, if_used, reason, author };
+                if let Some(last) = self.refund.clone().filter(|_| is_again) {
+                    (request.id, request.order) = (last.id, last.order);
+                }
+                self.refund = Some(request.clone());
+                Command::Refund(request)
             }
             Act::Redeem { code } => {
                 let (hash, id) = (format!("hash-{code}"), format!("code-{code}"));
@@ -1012,9 +1100,12 @@ impl World {
         Some(Command::Settle(Box::new(Settlement { request: asked.id.clone(), outcome, body })))
     }
 
-    fn place(&mut self, on: u8, amount: Money, is_manual: bool) -> Command {
+    fn place(&mut self, on: u8, amount: Money, is_manual: bool, is_again: bool) -> Command {
         let id = OrderId::parse(&self.next("order")).unwrap();
-        self.orders.push(Placed { id: id.clone(), amount });
+        let key = self.orders.last().filter(|_| is_again).map_or(format!("key of {id}"), |last| last.key.clone());
+        if !self.orders.iter().any(|placed| placed.key == key) {
+            self.orders.push(Placed { id: id.clone(), key: key.clone(), amount });
+        }
         Command::Place(Box::new(Order {
             id,
             account: account_id(),
@@ -1026,6 +1117,7 @@ impl World {
             state: if is_manual { OrderState::InReview } else { OrderState::Pending },
             created_at: self.now(),
             expires_at: (!is_manual).then(|| self.now().plus(ORDER_MS)),
+            request_key: Some(key),
             reference: None,
             session: None,
             url: None,
@@ -1035,7 +1127,8 @@ impl World {
             paid_at: None,
             entry: None,
             refunded: Money::ZERO,
-            reported_refund: Money::ZERO,
+            given_back: Money::ZERO,
+            refunds: Vec::new(),
             disputes: Vec::new(),
             deliveries: Vec::new(),
         }))
