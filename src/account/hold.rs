@@ -141,6 +141,13 @@ pub struct Claim {
     pub at: Timestamp,
     /// Whether that request is over.
     pub is_closed: bool,
+    /// Whether it ended without a charge and without its settlement: others may take the key, but the settlement may still
+    /// come.
+    #[serde(default)]
+    pub is_released: bool,
+    /// The request that had it before, and was released.
+    #[serde(default)]
+    pub replaces: Option<RequestId>,
     /// How it ended.
     #[serde(default)]
     pub status: Option<Status>,
@@ -235,7 +242,8 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
 /// What came of an earlier request with the same idempotency key, if there was one.
 fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option<Replay>, Refusal> {
     let Some((id, fingerprint)) = &request.idempotency else { return Ok(None) };
-    let is_others = |claim: &&Claim| claim.id == *id && claim.is_kept(now) && claim.request != request.facts.request;
+    let is_others =
+        |claim: &&Claim| claim.id == *id && claim.is_kept(now) && !claim.is_released && claim.request != request.facts.request;
     let Some(claim) = books.claim.as_ref().filter(is_others) else { return Ok(None) };
     if claim.fingerprint != *fingerprint {
         return Err(other_body());
@@ -274,7 +282,11 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
     }
     if let Some((id, fingerprint)) = request.idempotency.clone() {
         let request = request.facts.request.clone();
-        events.push(Event::Claimed(Claim { id, fingerprint, request, at: now, is_closed: false, status: None, body: None }));
+        let released = books.claim.as_ref().filter(|claim| claim.id == id && claim.is_released);
+        let replaces = released.map(|claim| claim.request.clone());
+        let taken =
+            Claim { is_closed: false, is_released: false, status: None, body: None, id, fingerprint, request, at: now, replaces };
+        events.push(Event::Claimed(taken));
     }
     let mut granted = granted(books, request.amount, &request.bucket, &key, now);
     granted.available = granted.available.checked_sub(request.amount).unwrap_or_default();
