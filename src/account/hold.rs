@@ -16,6 +16,8 @@ use crate::usage::Usage;
 
 /// How long an idempotency key is kept.
 const CLAIM_MS: i64 = 24 * 3600 * 1000;
+/// So many earlier holders of an idempotency key are remembered.
+const MOST_REPLACED: usize = 20;
 
 /// An amount set aside for one request, while it is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,9 +147,9 @@ pub struct Claim {
     /// come.
     #[serde(default)]
     pub is_released: bool,
-    /// The request that had it before, and was released.
+    /// The requests that had it before, and were released.
     #[serde(default)]
-    pub replaces: Option<RequestId>,
+    pub replaces: Vec<RequestId>,
     /// How it ended.
     #[serde(default)]
     pub status: Option<Status>,
@@ -156,6 +158,15 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Those who had the key before `request`, the latest last.
+    fn those_before(&self, request: &RequestId) -> Vec<RequestId> {
+        let earlier = self.replaces.iter().chain([&self.request]).filter(|earlier| *earlier != request);
+        let mut earlier: Vec<RequestId> = earlier.cloned().collect();
+        let surplus = earlier.len().saturating_sub(MOST_REPLACED);
+        earlier.drain(..surplus);
+        earlier
+    }
+
     fn is_kept(&self, now: Timestamp) -> bool {
         now < self.at.plus(CLAIM_MS)
     }
@@ -282,8 +293,8 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
     }
     if let Some((id, fingerprint)) = request.idempotency.clone() {
         let request = request.facts.request.clone();
-        let released = books.claim.as_ref().filter(|claim| claim.id == id && claim.is_released);
-        let replaces = released.map(|claim| claim.request.clone());
+        let known = books.claim.as_ref().filter(|claim| claim.id == id && (claim.is_released || claim.request == request));
+        let replaces = known.map_or_else(Vec::new, |claim| claim.those_before(&request));
         let taken =
             Claim { is_closed: false, is_released: false, status: None, body: None, id, fingerprint, request, at: now, replaces };
         events.push(Event::Claimed(taken));

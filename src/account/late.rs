@@ -93,7 +93,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     // What is charged in addition was held once, but is not any more: others may have used it since.
     // While it was lost its idempotency key was free. If another request took it, that one is the request, and is charged.
     let claim = books.claim.take();
-    let is_taken = claim.as_ref().is_some_and(|claim| claim.request != expired.id);
+    let is_taken = claim.as_ref().is_some_and(|claim| claim.request != expired.id && !claim.is_released);
     let covered = books.available(&expired.bucket).min(budget::room(books, &expired.bucket, now).unwrap_or(Money::MAX));
     let covered = if is_taken { Money::ZERO } else { covered.max(Money::ZERO) };
     let change = more.min(covered);
@@ -102,6 +102,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let model = expired.model.as_ref().map_or(expired.requested_model.as_str(), |model| model.as_str()).to_owned();
     let corrected = Some(Corrected { model, route: expired.route, usage: outcome.usage, before: expired.usage });
     let served = outcome.served;
+    let request = expired.id.clone();
     let correction = Correction {
         id: expired.id,
         key: expired.key,
@@ -136,7 +137,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let mut events = vec![row];
     if let Some(claim) = claim.filter(|_| !is_taken && after.is_positive()) {
         let (status, body) = (Some(outcome.status), kept(settlement.body));
-        events.push(Event::Claimed(Claim { is_closed: true, is_released: false, status, body, ..claim }));
+        events.push(Event::Claimed(Claim { request, is_closed: true, is_released: false, status, body, ..claim }));
     }
     let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
     events.extend(budget::count(books, &Counted { tokens, charge, receipt: None, corrected }, now));

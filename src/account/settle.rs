@@ -212,8 +212,11 @@ fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
     });
     if paid.is_some() {
         Event::Claimed(Claim { is_closed: true, status: paid, body: kept(body), ..claim })
-    } else {
+    } else if claim.replaces.is_empty() {
         Event::Unclaimed(claim.id)
+    } else {
+        // Those who had it before may still be heard of.
+        Event::Claimed(Claim { is_closed: true, is_released: true, ..claim })
     }
 }
 

@@ -131,7 +131,7 @@ impl Shelf for Memory {
     }
 
     fn claim_of(&self, request: &RequestId) -> Result<Option<Claim>, Self::Error> {
-        let is_of = |claim: &&Claim| claim.request == *request || claim.replaces.as_ref() == Some(request);
+        let is_of = |claim: &&Claim| claim.request == *request || claim.replaces.contains(request);
         Ok(self.claims.values().find(is_of).cloned())
     }
 
