@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::books::{Books, Event, Held, Journaled};
 use super::receipt::Receipt;
 use super::tally::{Announced, Tally};
+use crate::catalog::RouteKind;
 use crate::id::BucketId;
 use crate::key::Budget;
 use crate::money::Money;
@@ -172,8 +173,16 @@ pub(super) struct Counted<'a> {
     /// Below zero is given back.
     pub charge: Option<(&'a BucketId, Money)>,
     pub receipt: Option<&'a Receipt>,
-    /// What a correction counts instead of what.
-    pub corrected: Option<(Usage, Usage)>,
+    /// What a correction counts.
+    pub corrected: Option<Corrected>,
+}
+
+/// What a correction counts instead of what, on the line of a run that the lost request was counted on.
+pub(super) struct Corrected {
+    pub model: String,
+    pub route: Option<RouteKind>,
+    pub usage: Usage,
+    pub before: Usage,
 }
 
 /// Counts on key, project and run, and announces budgets that reach a level.

@@ -2,7 +2,7 @@
 
 use super::books::{Books, Event};
 use super::command::{Answer, Command};
-use super::hold::{Hold, hold};
+use super::hold::{Claim, Hold, hold};
 use super::late::Expired;
 use super::manage::{AccountRecord, adjust, change_key, open_account, put_key, put_project, require_open};
 use super::order::{Order, expire_order, opened, pay, place, review};
@@ -45,6 +45,8 @@ pub trait Shelf {
     fn open_orders(&self) -> Result<u32, Self::Error>;
     /// One order.
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error>;
+    /// The idempotency claim that a request has, or had until another took it over.
+    fn claim_of(&self, request: &RequestId) -> Result<Option<Claim>, Self::Error>;
     /// How a request ended whose hold expired, if nothing corrected that since.
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error>;
 }
@@ -99,7 +101,8 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
                 })?,
                 None => books,
             };
-            done(settle(Books { expired, ..books }, *settlement, now))
+            let claim = if expired.is_some() { shelf.claim_of(&settlement.request)? } else { books.claim.clone() };
+            done(settle(Books { expired, claim, ..books }, *settlement, now))
         }
         Command::Checkpoint(extension) => {
             let books = of_subject(extension.request.as_str())?;

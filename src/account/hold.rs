@@ -16,6 +16,8 @@ use crate::usage::Usage;
 
 /// How long an idempotency key is kept.
 const CLAIM_MS: i64 = 24 * 3600 * 1000;
+/// So many earlier holders of an idempotency key are remembered.
+const MOST_REPLACED: usize = 20;
 
 /// An amount set aside for one request, while it is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +143,13 @@ pub struct Claim {
     pub at: Timestamp,
     /// Whether that request is over.
     pub is_closed: bool,
+    /// Whether it ended without a charge and without its settlement: others may take the key, but the settlement may still
+    /// come.
+    #[serde(default)]
+    pub is_released: bool,
+    /// The requests that had it before, and were released.
+    #[serde(default)]
+    pub replaces: Vec<RequestId>,
     /// How it ended.
     #[serde(default)]
     pub status: Option<Status>,
@@ -149,6 +158,15 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Those who had the key before `request`, the latest last.
+    fn those_before(&self, request: &RequestId) -> Vec<RequestId> {
+        let earlier = self.replaces.iter().chain([&self.request]).filter(|earlier| *earlier != request);
+        let mut earlier: Vec<RequestId> = earlier.cloned().collect();
+        let surplus = earlier.len().saturating_sub(MOST_REPLACED);
+        earlier.drain(..surplus);
+        earlier
+    }
+
     fn is_kept(&self, now: Timestamp) -> bool {
         now < self.at.plus(CLAIM_MS)
     }
@@ -235,7 +253,8 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
 /// What came of an earlier request with the same idempotency key, if there was one.
 fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option<Replay>, Refusal> {
     let Some((id, fingerprint)) = &request.idempotency else { return Ok(None) };
-    let is_others = |claim: &&Claim| claim.id == *id && claim.is_kept(now) && claim.request != request.facts.request;
+    let is_others =
+        |claim: &&Claim| claim.id == *id && claim.is_kept(now) && !claim.is_released && claim.request != request.facts.request;
     let Some(claim) = books.claim.as_ref().filter(is_others) else { return Ok(None) };
     if claim.fingerprint != *fingerprint {
         return Err(other_body());
@@ -274,7 +293,11 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
     }
     if let Some((id, fingerprint)) = request.idempotency.clone() {
         let request = request.facts.request.clone();
-        events.push(Event::Claimed(Claim { id, fingerprint, request, at: now, is_closed: false, status: None, body: None }));
+        let known = books.claim.as_ref().filter(|claim| claim.id == id && (claim.is_released || claim.request == request));
+        let replaces = known.map_or_else(Vec::new, |claim| claim.those_before(&request));
+        let taken =
+            Claim { is_closed: false, is_released: false, status: None, body: None, id, fingerprint, request, at: now, replaces };
+        events.push(Event::Claimed(taken));
     }
     let mut granted = granted(books, request.amount, &request.bucket, &key, now);
     granted.available = granted.available.checked_sub(request.amount).unwrap_or_default();

@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Journaled};
-use super::budget::{self, Counted};
+use super::budget::{self, Corrected, Counted};
+use super::hold::Claim;
 use super::receipt::Status;
-use super::settle::{Charge, Settlement, charge_of};
+use super::settle::{Charge, Settlement, charge_of, kept};
 use crate::catalog::RouteKind;
 use crate::id::{BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::Money;
@@ -24,6 +25,10 @@ pub struct Expired {
     pub key_label: String,
     pub project: ProjectId,
     pub run: Option<RunId>,
+    /// The model that answered so far, and as it was asked for.
+    pub model: Option<ModelName>,
+    pub requested_model: String,
+    pub route: Option<RouteKind>,
     pub bucket: BucketId,
     /// What was set aside.
     pub hold: Money,
@@ -86,12 +91,18 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let Charge { full, charge: target, policy } = charge_of(&outcome, &expired.bucket, expired.hold);
     let more = target.checked_sub(expired.charge).unwrap_or_default();
     // What is charged in addition was held once, but is not any more: others may have used it since.
+    // While it was lost its idempotency key was free. If another request took it, that one is the request, and is charged.
+    let claim = books.claim.take();
+    let is_taken = claim.as_ref().is_some_and(|claim| claim.request != expired.id && !claim.is_released);
     let covered = books.available(&expired.bucket).min(budget::room(books, &expired.bucket, now).unwrap_or(Money::MAX));
-    let change = more.min(covered.max(Money::ZERO));
+    let covered = if is_taken { Money::ZERO } else { covered.max(Money::ZERO) };
+    let change = more.min(covered);
     let after = expired.charge.checked_add(change).unwrap_or(expired.charge);
     let tokens = outcome.usage.total().saturating_sub(expired.usage.total());
-    let corrected = Some((outcome.usage, expired.usage));
+    let model = expired.model.as_ref().map_or(expired.requested_model.as_str(), |model| model.as_str()).to_owned();
+    let corrected = Some(Corrected { model, route: expired.route, usage: outcome.usage, before: expired.usage });
     let served = outcome.served;
+    let request = expired.id.clone();
     let correction = Correction {
         id: expired.id,
         key: expired.key,
@@ -113,12 +124,21 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
         in_review: full.checked_sub(after).filter(|over| over.is_positive()),
         finish_reason: outcome.finish_reason,
         latency_ms: outcome.latency_ms,
-        reason: "The settlement arrived after the hold had expired.".to_owned(),
+        reason: if is_taken {
+            "The settlement arrived after the hold had expired and another request had taken the `Idempotency-Key`, so nothing more is charged."
+        } else {
+            "The settlement arrived after the hold had expired."
+        }
+        .to_owned(),
     };
     let moved = (change != Money::ZERO).then(|| (&expired.bucket, change.negated()));
     // What cannot be counted exactly is not given back, and nothing is counted for it.
     let Ok(row) = books.append(now, Journaled::Correction(Box::new(correction)), moved) else { return Vec::new() };
     let mut events = vec![row];
+    if let Some(claim) = claim.filter(|_| !is_taken && after.is_positive()) {
+        let (status, body) = (Some(outcome.status), kept(settlement.body));
+        events.push(Event::Claimed(Claim { request, is_closed: true, is_released: false, status, body, ..claim }));
+    }
     let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
     events.extend(budget::count(books, &Counted { tokens, charge, receipt: None, corrected }, now));
     events.extend(books.collect(&expired.bucket, now));

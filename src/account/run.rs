@@ -16,6 +16,7 @@ use crate::usage::Usage;
 
 /// A run has at most so many lines; what comes later is summed under the model `other`.
 const MOST_LINES: usize = 100;
+const OTHER: &str = "other";
 
 /// A run that was opened, rather than only named by its requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,14 +85,13 @@ impl RunBook {
         self.tally.count_usage(counted.tokens, counted.charge, now);
         if let Some(receipt) = counted.receipt {
             self.add(receipt, now);
-        } else if let Some((usage, before)) = counted.corrected {
-            // A correction belongs to a line of requests that were lost, as this one was.
-            let bucket = counted.charge.map(|(bucket, _)| bucket);
-            let is_lost = |line: &&mut RunLine| {
-                line.status == Status::Aborted && bucket.is_none_or(|bucket| line.bucket.as_ref() == Some(bucket))
+        } else if let Some(corrected) = &counted.corrected {
+            let is_lost = |line: &RunLine, model: &str| {
+                line.model == model && line.route == corrected.route && line.status == Status::Aborted
             };
-            if let Some(line) = self.lines.iter_mut().rev().find(is_lost) {
-                line.usage = line.usage.plus(&usage).minus(&before);
+            let named = if self.lines.iter().any(|line| is_lost(line, &corrected.model)) { &corrected.model } else { OTHER };
+            if let Some(line) = self.lines.iter_mut().find(|line| is_lost(line, named)) {
+                line.usage = line.usage.plus(&corrected.usage).minus(&corrected.before);
                 let charge = counted.charge.map_or(Money::ZERO, |(_, amount)| amount);
                 line.charge = line.charge.checked_add(charge).unwrap_or(Money::MAX);
             }
@@ -104,7 +104,7 @@ impl RunBook {
             line.model == model && line.route == receipt.route && line.bucket == receipt.bucket && line.status == receipt.status
         };
         let is_known = self.lines.iter().any(|line| is_line(line, named));
-        let model = if is_known || self.lines.len() < MOST_LINES { named } else { "other" };
+        let model = if is_known || self.lines.len() < MOST_LINES { named } else { OTHER };
         if !self.lines.iter().any(|line| is_line(line, model)) {
             self.lines.push(RunLine {
                 model: model.to_owned(),

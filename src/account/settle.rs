@@ -81,7 +81,11 @@ pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
     let charge = priced(&outcome, policy, &hold.bucket, hold.amount);
     let mut events = close(&mut books, hold, outcome, charge, now);
     if let Some(claim) = claim {
-        events.push(answer_claim(claim, &events, None));
+        // Its settlement may still come, and has to find out whether the key was taken meanwhile.
+        events.push(match answer_claim(claim.clone(), &events, None) {
+            Event::Unclaimed(_) => Event::Claimed(Claim { is_closed: true, is_released: true, ..claim }),
+            answered => answered,
+        });
     }
     events
 }
@@ -192,6 +196,11 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     events
 }
 
+/// An answer as it is kept for replays.
+pub(super) fn kept(body: Option<String>) -> Option<String> {
+    body.filter(|body| body.len() <= LONGEST_KEPT_BODY)
+}
+
 /// A paid answer is kept for replays; a request that cost nothing may simply be made again.
 fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
     let paid = events.iter().find_map(|event| match event {
@@ -202,14 +211,12 @@ fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
         _ => None,
     });
     if paid.is_some() {
-        Event::Claimed(Claim {
-            is_closed: true,
-            status: paid,
-            body: body.filter(|body| body.len() <= LONGEST_KEPT_BODY),
-            ..claim
-        })
-    } else {
+        Event::Claimed(Claim { is_closed: true, status: paid, body: kept(body), ..claim })
+    } else if claim.replaces.is_empty() {
         Event::Unclaimed(claim.id)
+    } else {
+        // Those who had it before may still be heard of.
+        Event::Claimed(Claim { is_closed: true, is_released: true, ..claim })
     }
 }
 

@@ -83,7 +83,15 @@ async fn reconcile<P: Records>(ports: &P, account: &AccountId, from: u64) -> Res
         }
     }
     if report.is_whole() {
-        for seq in ports.copied_beyond(account, report.head).await.map_err(unavailable)? {
+        let mut beyond = ports.copied_beyond(account, report.head).await.map_err(unavailable)?;
+        if !beyond.is_empty() {
+            // The account may have gone on meanwhile.
+            let query = Query::Audit { after: report.head, limit: 1 };
+            if let Answer::Audit(part) = ports.command(account, Command::Read(query)).await.map_err(unavailable)? {
+                beyond.retain(|seq| *seq > part.head);
+            }
+        }
+        for seq in beyond {
             report.found(i64::try_from(seq).unwrap_or(i64::MAX), "the copy has a row that the account does not have");
         }
     }

@@ -425,6 +425,13 @@ impl Shelf for Store {
         Ok(rows.into_iter().next())
     }
 
+    fn claim_of(&self, request: &RequestId) -> Result<Option<Claim>> {
+        // Claims are of one day, and this is asked seldom.
+        let statement = "SELECT doc AS value FROM claims WHERE doc->>'request' = ?1
+            OR EXISTS (SELECT 1 FROM json_each(doc, '$.replaces') WHERE value = ?1) LIMIT 1";
+        Ok(self.rows(statement, vec![request.as_str().into()])?.into_iter().next())
+    }
+
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>> {
         let statement = "
             SELECT doc AS value FROM journal WHERE subject = ?1 AND kind = 'receipt' AND doc->>'error'->>'code' = 'hold_expired'

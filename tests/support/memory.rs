@@ -130,6 +130,11 @@ impl Shelf for Memory {
         Ok(self.orders.get(id).cloned())
     }
 
+    fn claim_of(&self, request: &RequestId) -> Result<Option<Claim>, Self::Error> {
+        let is_of = |claim: &&Claim| claim.request == *request || claim.replaces.contains(request);
+        Ok(self.claims.values().find(is_of).cloned())
+    }
+
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
         let is_corrected = self.row_of(&format!("{request}/correction")).is_some();
         Ok(self.row_of(request.as_str()).filter(|_| !is_corrected).and_then(|row| match &row.journaled {
