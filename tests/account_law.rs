@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use support::memory::Memory;
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Books, Checkpoint, Command, Expired, Extension, Facts, HoldAnswer, HoldRequest, KeyChange,
-    Order, Outcome, ProjectRecord, Served, Settlement, Shelf, Status, Tally, Touches, decide,
+    AccountRecord, Adjustment, Answer, Books, Checkpoint, Claim, Command, Expired, Extension, Facts, HoldAnswer, HoldRequest,
+    KeyChange, Order, Outcome, ProjectRecord, Served, Settlement, Shelf, Status, Tally, Touches, decide,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId};
@@ -542,6 +542,10 @@ impl Shelf for Confused<'_> {
 
     fn open_orders(&self) -> Result<u32, Self::Error> {
         self.memory.open_orders()
+    }
+
+    fn claim_of(&self, request: &RequestId) -> Result<Option<Claim>, Self::Error> {
+        self.memory.claim_of(request)
     }
 
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error> {

@@ -480,11 +480,18 @@ impl World {
                 let first = of(&replay.request).and_then(|asked| asked.claim.clone());
                 law!(request.idempotency == first, "replay", "{:?} is answered with that of {first:?}", request.idempotency);
                 let row = self.memory.row_of(replay.request.as_str());
+                let correction = self.memory.row_of(&format!("{}/correction", replay.request));
+                let is_corrected = correction.is_some_and(|row| {
+                    matches!(&row.journaled, Journaled::Correction(correction) if correction.status == Status::Completed && correction.charge_after.is_positive())
+                });
                 let is_paid = row.is_some_and(|row| {
                     row.amount.is_some()
                         && matches!(&row.journaled, Journaled::Receipt(receipt) if receipt.status == Status::Completed)
                 });
-                law!(is_paid, "replay", "{} was not paid", replay.request);
+                law!(is_paid || is_corrected, "replay", "{} was not paid", replay.request);
+                if is_corrected {
+                    self.note("replayed what a correction charged");
+                }
                 let said = self.bodies.get(&replay.request);
                 let is_said = replay.body.as_ref().is_some_and(|body| said.is_some_and(|said| said.contains(body)));
                 law!(is_said, "replay", "{:?} was never the answer of {}", replay.body, replay.request);
@@ -825,6 +832,7 @@ impl World {
         law!(self.memory.holds.is_empty(), "no open holds in the end", "{:?}", self.memory.holds.keys());
         law!(self.memory.left.values().all(|times| *times == 1), "a hold leaves Open once", "{:?}", self.memory.left);
         self.messages()?;
+        self.claims()?;
         while usize::try_from(self.copied).unwrap() < self.memory.journal.len() {
             self.copy(50, CopyFault::None)?;
         }
@@ -873,6 +881,31 @@ impl World {
             );
         }
         Ok(())
+    }
+
+    /// Of requests with one idempotency key one is charged, however late what was lost is heard of, for a day.
+    fn claims(&self) -> Result<(), Broken> {
+        for (index, first) in self.grants.iter().enumerate() {
+            let Some(charged) = self.charged_at(&first.request) else { continue };
+            for second in self.grants.iter().skip(index + 1).filter(|second| second.claim == first.claim) {
+                let Some(again) = self.charged_at(&second.request) else { continue };
+                let is_old = second.at >= first.at.plus(DAY_MS) || charged.max(again) >= second.at.plus(DAY_MS);
+                law!(is_old, "idempotency", "{} and {} are charged for {}", first.request, second.request, first.claim);
+            }
+        }
+        Ok(())
+    }
+
+    /// When a request was charged last, if it costs anything in the end.
+    fn charged_at(&self, request: &RequestId) -> Option<Timestamp> {
+        let correction = self.memory.row_of(&format!("{request}/correction"));
+        let row = correction.or_else(|| self.memory.row_of(request.as_str()))?;
+        let charge = match &row.journaled {
+            Journaled::Receipt(receipt) => receipt.charge,
+            Journaled::Correction(correction) => correction.charge_after,
+            _ => Money::ZERO,
+        };
+        charge.is_positive().then_some(row.at)
     }
 
     /// What all requests used, input and output: a correction's word counts instead of the expiry's.
