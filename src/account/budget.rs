@@ -181,6 +181,7 @@ pub(super) struct Counted<'a> {
 pub(super) struct Corrected {
     pub model: String,
     pub route: Option<RouteKind>,
+    pub bucket: BucketId,
     pub usage: Usage,
     pub before: Usage,
 }

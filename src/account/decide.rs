@@ -119,8 +119,8 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             or_refused(open_account(books, record, now))
         }
         Command::PutProject(record) => {
-            let tally = shelf.spent(None, Some(&record.id), now)?;
             let books = shelf.books(Touches { project: Some(&record.id), ..Touches::default() })?;
+            let tally = shelf.spent(None, Some(&record.id), books.time(now))?;
             or_refused(put_project(books, record, tally, now))
         }
         Command::PutKey(record) => {
@@ -128,8 +128,9 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             or_refused(put_key(shelf.books(touches)?, *record, now))
         }
         Command::ChangeKey(key, change) => {
-            let tally = shelf.spent(Some(&key), None, now)?;
-            match change_key(shelf.books(Touches { key: Some(&key), ..Touches::default() })?, change, tally, now) {
+            let books = shelf.books(Touches { key: Some(&key), ..Touches::default() })?;
+            let tally = shelf.spent(Some(&key), None, books.time(now))?;
+            match change_key(books, change, tally, now) {
                 Ok((record, events)) => (Answer::Key(Box::new(record)), events),
                 Err(refusal) => (Answer::Refused(refusal), Vec::new()),
             }

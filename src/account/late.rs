@@ -100,7 +100,13 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let after = expired.charge.checked_add(change).unwrap_or(expired.charge);
     let tokens = outcome.usage.total().saturating_sub(expired.usage.total());
     let model = expired.model.as_ref().map_or(expired.requested_model.as_str(), |model| model.as_str()).to_owned();
-    let corrected = Some(Corrected { model, route: expired.route, usage: outcome.usage, before: expired.usage });
+    let corrected = Some(Corrected {
+        model,
+        route: expired.route,
+        bucket: expired.bucket.clone(),
+        usage: outcome.usage,
+        before: expired.usage,
+    });
     let served = outcome.served;
     let request = expired.id.clone();
     let correction = Correction {

@@ -87,7 +87,10 @@ impl RunBook {
             self.add(receipt, now);
         } else if let Some(corrected) = &counted.corrected {
             let is_lost = |line: &RunLine, model: &str| {
-                line.model == model && line.route == corrected.route && line.status == Status::Aborted
+                line.model == model
+                    && line.route == corrected.route
+                    && line.bucket.as_ref() == Some(&corrected.bucket)
+                    && line.status == Status::Aborted
             };
             let named = if self.lines.iter().any(|line| is_lost(line, &corrected.model)) { &corrected.model } else { OTHER };
             if let Some(line) = self.lines.iter_mut().find(|line| is_lost(line, named)) {
