@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::books::{Books, Event, KeyBook};
+use super::books::{Books, Event, Held, KeyBook};
 use super::budget::{over_budgets, refused};
 use super::receipt::{Attempt, Facts, Outcome, Served, Status};
 use super::settle::record_refused;
@@ -243,8 +243,17 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
         return Err(balance_in_flight(request, balance, available).into());
     }
     let (answer, mut events) = grant(&books, key.clone(), (request, is_first), now);
-    if let Some(replaced) = replaced.filter(|replaced| replaced.bucket != request.bucket) {
-        // What it sets free may be owed.
+    if let Some(replaced) = replaced {
+        // What it sets free may be owed; what this one sets aside is not.
+        books.held.push(Held {
+            bucket: request.bucket.clone(),
+            key: key.record.id.clone(),
+            project: key.record.project.clone(),
+            run: request.facts.run.clone(),
+            amount: request.amount,
+            count: 1,
+            tokens: request.tokens,
+        });
         events.extend(books.collect(&replaced.bucket, now));
     }
     Ok((answer, events))
