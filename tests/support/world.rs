@@ -469,6 +469,9 @@ impl World {
                     (true, false) => "hold granted",
                     (false, _) => "hold recognised as repeated",
                 });
+                if events.iter().any(moves) {
+                    self.note("debt paid by a crossing");
+                }
                 law!(is_new || is_open, "nothing is sent without a hold", "{} has none", request.facts.request);
                 law!(granted.available <= granted.balance, "balance", "{granted:?}");
                 law!(!granted.available.is_negative(), "balance", "{granted:?}");
@@ -610,6 +613,11 @@ impl World {
                 law!(ids.len() == order.deliveries.len(), "messages count once", "{} is told of twice", event.id);
                 let effect = if delivery.times > 1 { "recognised as repeated" } else { delivery.effect.as_str() };
                 self.note(format!("payment message: {}", without_amounts(effect)));
+                let is_back =
+                    |event: &Event| matches!(event, Event::Journaled(row) if matches!(row.journaled, Journaled::Refund(_)));
+                if effect == "paid" && events.iter().any(is_back) {
+                    self.note("paid, and taken back at once");
+                }
                 if delivery.times == 1 && !delivery.effect.starts_with("refused") {
                     let said = self.said_of.entry(order.id.clone()).or_default();
                     match &event.change {
