@@ -128,9 +128,11 @@ impl Books {
             .fold(Money::ZERO, |sum, held| sum.checked_add(held.amount).unwrap_or(Money::MAX))
     }
 
-    /// The time of a decision: never before the newest row, so that no clock that is set back starts a period again.
+    /// The time of a decision: never before the newest row, nor before the hold that it is about was granted, so that no clock
+    /// that is set back starts a period again.
     pub(super) fn time(&self, now: Timestamp) -> Timestamp {
-        now.max(self.head.at)
+        let granted = self.hold.as_ref().map(|hold| hold.opened_at).unwrap_or_default();
+        now.max(self.head.at).max(granted)
     }
 
     /// What is owed to a bucket.

@@ -262,11 +262,14 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
 /// What came of an earlier request with the same idempotency key, if there was one.
 fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option<Replay>, Refusal> {
     let Some((id, fingerprint)) = &request.idempotency else { return Ok(None) };
-    let is_others =
-        |claim: &&Claim| claim.id == *id && claim.is_kept(now) && !claim.is_released && claim.request != request.facts.request;
+    let is_others = |claim: &&Claim| claim.id == *id && claim.is_kept(now) && claim.request != request.facts.request;
     let Some(claim) = books.claim.as_ref().filter(is_others) else { return Ok(None) };
+    // Also of a key that is free again: the one who had it may still be heard of, and its answer is the answer to its body.
     if claim.fingerprint != *fingerprint {
         return Err(other_body());
+    }
+    if claim.is_released {
+        return Ok(None);
     }
     if !claim.is_closed {
         return Err(in_flight(&claim.request));
@@ -302,7 +305,8 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
     }
     if let Some((id, fingerprint)) = request.idempotency.clone() {
         let request = request.facts.request.clone();
-        let known = books.claim.as_ref().filter(|claim| claim.id == id && (claim.is_released || claim.request == request));
+        let is_same = |claim: &&Claim| claim.id == id && claim.fingerprint == fingerprint;
+        let known = books.claim.as_ref().filter(is_same).filter(|claim| claim.is_released || claim.request == request);
         let replaces = known.map_or_else(Vec::new, |claim| claim.those_before(&request));
         let taken =
             Claim { is_closed: false, is_released: false, status: None, body: None, id, fingerprint, request, at: now, replaces };

@@ -127,7 +127,9 @@ impl Law {
         }
         self.seen = memory.journal.len();
         self.balance_law(memory)?;
-        self.budgets(memory, now.max(self.newest))?;
+        // A decision is never before the newest row, nor before the hold that it ends was granted.
+        let granted = memory.holds.values().map(|hold| hold.opened_at).max().unwrap_or_default();
+        self.budgets(memory, now.max(self.newest).max(granted))?;
         for id in touched {
             self.order(memory, &id)?;
         }
