@@ -65,9 +65,11 @@ test('a plain call that is cut down keeps its hold until the deadline, then give
   assert.deepEqual({ status, charge }, { status: 'aborted', charge: '0' });
 
   // With the same key of the caller's own the request can be made again, for one charge.
-  const again = await gateway.call(secret, { model: 'plain', max_tokens: 50 }, { 'idempotency-key': 'once' });
+  const other = await gateway.call(secret, { model: 'plain', max_tokens: 50 }, { 'idempotency-key': 'once' });
+  assert.equal((await other.json()).error.code, 'idempotency_mismatch', 'it is the key of that very body');
+  const again = await gateway.call(secret, { model: 'slow-plain', max_tokens: 50 }, { 'idempotency-key': 'once' });
   assert.equal(again.status, 200);
-  const { balances: after } = await audit(secret, 3);
+  const { balances: after } = await audit(secret, 4);
   assert.equal(after.credit.balance, '0.999968');
 });
 
