@@ -14,8 +14,8 @@ use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::usage::Usage;
 
-/// How long an idempotency key is kept.
-const CLAIM_MS: i64 = 24 * 3600 * 1000;
+/// How long an idempotency key is kept, in milliseconds.
+pub const CLAIM_MS: i64 = 24 * 3600 * 1000;
 /// So many earlier holders of an idempotency key are remembered.
 const MOST_REPLACED: usize = 20;
 

@@ -76,8 +76,8 @@ pub struct RunLine {
 
 impl RunBook {
     /// A run that nothing is known of yet.
-    pub const fn new(id: RunId) -> Self {
-        Self { id, record: None, tally: Tally::none(), lines: Vec::new() }
+    pub fn new(id: RunId) -> Self {
+        Self { id, record: None, tally: Tally::default(), lines: Vec::new() }
     }
 
     /// Counts a request, or the correction of one.

@@ -78,11 +78,6 @@ impl Spent {
 }
 
 impl Tally {
-    /// Nothing was done yet.
-    pub const fn none() -> Self {
-        Self { window: Timestamp::from_millis(0), requests: 0, tokens: 0, spent: BTreeMap::new(), announced: Vec::new() }
-    }
-
     /// Requests and tokens in the minute of `now`.
     pub fn rate(&self, now: Timestamp) -> (u32, u64) {
         if self.window == window(now) { (self.requests, self.tokens) } else { (0, 0) }

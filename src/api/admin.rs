@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, billing, ok, oversight, owner, spend, topups, with_status};
+use super::{Request, billing, lists, ok, oversight, owner, spend, topups, with_status};
 use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
 use crate::catalog::Catalog;
 use crate::dialect::json::{Edit, Object};
@@ -173,8 +173,7 @@ async fn list_accounts<P: Records, B>(ports: &P, request: &Request<B>) -> Result
     for record in &records {
         data.push(account_view(ports, &record.id, catalog.as_deref()).await?);
     }
-    let is_full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
-    ok(&json!({"data": data, "next": records.last().filter(|_| is_full).map(|record| &record.id)}))
+    ok(&json!({"data": data, "next": lists::next(&records, limit, |record| record.id.clone())}))
 }
 
 async fn list<P: Records>(ports: &P, account: &AccountId, query: Query) -> Result<Reply, Refusal> {

@@ -141,8 +141,7 @@ fn code(random: u128) -> String {
 pub async fn list_codes<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
     let (limit, after) = lists::page(request)?;
     let rows = ports.codes(after.as_deref(), limit).await.map_err(unavailable)?;
-    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
-    let next = rows.last().filter(|_| is_full).and_then(|row| row.get("id")).cloned();
+    let next = lists::next_id(&rows, limit);
     let moments = |mut row: Value| {
         if let Some(fields) = row.as_object_mut() {
             for (name, value) in fields.iter_mut().filter(|(name, value)| name.ends_with("_at") && value.is_i64()) {
@@ -171,7 +170,6 @@ pub async fn orders<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Re
         return Err(Refusal::invalid("state", format!("`state` must be one of: {}.", STATES.join(", "))));
     }
     let data = ports.orders(state, after.as_deref(), limit).await.map_err(unavailable)?;
-    let is_full = u32::try_from(data.len()).is_ok_and(|count| count >= limit);
-    let next = data.last().filter(|_| is_full).and_then(|order| order.get("id")).cloned();
+    let next = lists::next_id(&data, limit);
     ok(&json!({"data": data, "next": next}))
 }

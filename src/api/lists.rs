@@ -99,6 +99,17 @@ pub fn page<B>(request: &Request<B>) -> Result<(u32, Option<String>), Refusal> {
     Ok((limit, request.param("after").map(ToOwned::to_owned)))
 }
 
+/// What `after` takes for the part behind these rows; none where they were the last.
+pub fn next<T, C>(rows: &[T], limit: u32, cursor: impl FnOnce(&T) -> C) -> Option<C> {
+    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    rows.last().filter(|_| is_full).map(cursor)
+}
+
+/// The same where rows are named by their `id`.
+pub fn next_id(rows: &[Value], limit: u32) -> Option<Value> {
+    next(rows, limit, |row| row.get("id").cloned()).flatten()
+}
+
 /// What was asked for of the journal.
 pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<Filter, Refusal> {
     let text = |name: &str| request.param(name).map(ToOwned::to_owned);

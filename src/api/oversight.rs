@@ -29,8 +29,7 @@ pub async fn list<P: Records, B>(ports: &P, request: &Request<B>, listed: Listed
             let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
             let after = after.map(|text| Cursor::parse(&text).ok_or_else(wrong)).transpose()?;
             let rows = outside.journal(account.as_deref(), &filter, after, limit).await.map_err(unavailable)?;
-            let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
-            let next = rows.last().filter(|_| is_full).map(|(cursor, _)| cursor.clone());
+            let next = lists::next(&rows, limit, |(cursor, _)| cursor.clone());
             Ok((rows.into_iter().map(|(_, row)| row).collect(), next))
         })
     });
@@ -152,8 +151,7 @@ pub async fn report<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Re
         None => {
             let (limit, after) = lists::page(request)?;
             let records = ports.accounts(after.as_deref(), limit).await.map_err(unavailable)?;
-            let is_full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
-            let next = records.last().filter(|_| is_full).map(|record| record.id.clone());
+            let next = lists::next(&records, limit, |record| record.id.clone());
             (records.into_iter().map(|record| record.id).collect(), next)
         }
     };

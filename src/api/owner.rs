@@ -132,8 +132,7 @@ async fn journal<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request
             let before = after.map(|text| text.parse().map_err(|_| wrong())).transpose()?;
             let query = Query::Journal(Box::new(filter), Page { before, limit });
             let rows = rows(&outside, &account, query).await?;
-            let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
-            let next = rows.last().filter(|_| is_full).map(|(seq, _)| seq.to_string());
+            let next = lists::next(&rows, limit, |(seq, _)| seq.to_string());
             let with_account = |(_, mut row): (u64, Value)| {
                 if let Some(fields) = row.as_object_mut() {
                     fields.insert("account".to_owned(), account.as_str().into());

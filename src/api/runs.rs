@@ -67,7 +67,6 @@ pub async fn one<P: Records>(ports: &P, caller: &KeyRecord, id: &str) -> Result<
 pub async fn list<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>) -> Result<Reply, Refusal> {
     let (limit, after) = lists::page(request)?;
     let rows = owner::rows(ports, &caller.account, Query::Runs(after, limit)).await?;
-    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     let view = |(_, row): (u64, Value)| {
         json!({
             "id": row.get("id"), "name": row.pointer("/record/name"), "opened_at": row.pointer("/record/created_at"),
@@ -75,7 +74,7 @@ pub async fn list<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
         })
     };
     let data: Vec<Value> = rows.into_iter().map(view).collect();
-    let next = data.last().filter(|_| is_full).and_then(|row| row.get("id")).cloned();
+    let next = lists::next_id(&data, limit);
     ok(&json!({"data": data, "next": next}))
 }
 

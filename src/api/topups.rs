@@ -178,9 +178,8 @@ pub async fn stored<P: Records>(ports: &P, account: &AccountId, id: &str) -> Res
 pub async fn list<P: Records, B>(ports: &P, account: &AccountId, request: &Request<B>, is_whole: bool) -> Result<Reply, Refusal> {
     let (limit, after) = lists::page(request)?;
     let rows = owner::rows(ports, account, Query::Orders(after, limit)).await?;
-    let is_full = u32::try_from(rows.len()).is_ok_and(|count| count >= limit);
     let data: Vec<Value> = rows.into_iter().map(|(_, row)| if is_whole { row } else { view(&row) }).collect();
-    let next = data.last().filter(|_| is_full).and_then(|row| row.get("id")).cloned();
+    let next = lists::next_id(&data, limit);
     ok(&json!({"data": data, "next": next}))
 }
 

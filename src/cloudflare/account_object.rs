@@ -20,7 +20,6 @@ const COPY_AFTER_MS: i64 = 2_000;
 const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
 const CLEAN_EVERY_MS: u64 = 3_600_000;
-const CLAIM_MS: i64 = 24 * 3600 * 1000;
 
 /// One account.
 #[durable_object(alarm)]
@@ -143,7 +142,7 @@ impl AccountObject {
             })?;
         }
         if now.since(self.cleaned_at.get()) >= CLEAN_EVERY_MS {
-            store.drop_claims(now.plus(-CLAIM_MS))?;
+            store.drop_claims(now.plus(-account::CLAIM_MS))?;
             self.cleaned_at.set(now);
         }
         let retry_at = match self.copy().await {
