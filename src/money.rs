@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::usage::{TokenClass, Usage};
+use crate::usage::{Class, Usage};
 
 /// Nano-units in one unit of currency.
 const NANOS_PER_UNIT: i64 = 1_000_000_000;
@@ -170,15 +170,17 @@ pub struct Price {
 impl Price {
     /// The price of a million tokens of `class`. A class that upstream reports without a price of its own is charged as the
     /// dearest of its side: such a request should have been refused, and it is never free.
-    pub fn rate(&self, class: TokenClass) -> Money {
+    pub fn rate(&self, class: Class) -> Money {
         match class {
-            TokenClass::Input => self.input,
-            TokenClass::CachedInput => self.cached_input.unwrap_or(self.input),
-            TokenClass::CacheWrite => self.cache_write.unwrap_or(self.input),
-            TokenClass::AudioInput => self.audio_input.unwrap_or_else(|| self.dearest_text_input()),
-            TokenClass::Output => self.output,
-            TokenClass::Reasoning => self.reasoning.unwrap_or(self.output),
-            TokenClass::AudioOutput => self.audio_output.unwrap_or_else(|| self.dearest_text_output()),
+            Class::Input => self.input,
+            Class::CachedInput => self.cached_input.unwrap_or(self.input),
+            Class::CacheWrite => self.cache_write.unwrap_or(self.input),
+            Class::AudioInput => self.audio_input.unwrap_or_else(|| self.dearest_text_input()),
+            Class::CacheWrite1h => self.cache_write.unwrap_or(self.input),
+            Class::ImageInput | Class::Seconds | Class::Characters | Class::Searches => self.input,
+            Class::ImageOutput | Class::Images | Class::Output => self.output,
+            Class::Reasoning => self.reasoning.unwrap_or(self.output),
+            Class::AudioOutput => self.audio_output.unwrap_or_else(|| self.dearest_text_output()),
         }
     }
 
@@ -320,7 +322,7 @@ mod tests {
             };
             let usage = Usage {
                 input: tokens[0], cached_input: tokens[1], cache_write: tokens[2], audio_input: tokens[3],
-                output: tokens[4], reasoning: tokens[5], audio_output: tokens[6],
+                output: tokens[4], reasoning: tokens[5], audio_output: tokens[6], ..Usage::default()
             };
             let quote = worst_cost(&price, usage.input_side(), usage.output_side()).unwrap();
             prop_assert!(quote >= cost(&price, &usage).unwrap());

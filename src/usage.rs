@@ -1,110 +1,109 @@
-//! Usage: how many tokens of which class one request spent.
+//! Usage: how much of which class one request spent: tokens, images, seconds, characters, searches.
 //!
 //! What always holds: the classes are disjoint, so that no token is billed twice; the sums saturate.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions)]
 
 use serde::{Deserialize, Serialize};
 
-/// More tokens of one class than these are a mistake of whoever reports them.
-const MOST_TOKENS: u64 = 1_000_000_000_000;
+/// More of one class than this is a mistake of whoever reports it.
+const MOST: u64 = 1_000_000_000_000;
 
-/// A class of tokens with a price of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenClass {
-    /// Fresh input.
-    Input,
-    /// Input read from the provider's cache.
-    CachedInput,
-    /// Input written to the provider's cache.
-    CacheWrite,
-    /// Audio in.
-    AudioInput,
-    /// Output that the client sees.
-    Output,
-    /// Output spent on reasoning.
-    Reasoning,
-    /// Audio out.
-    AudioOutput,
+/// Writes the classes down once: the enum, the counts, and what is done to every one of them.
+macro_rules! classes {
+    ($($(#[$doc:meta])+ $field:ident => $class:ident,)+) => {
+        /// A class of what is used, with a price of its own.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Class {
+            $($(#[$doc])+ $class,)+
+        }
+
+        impl Class {
+            /// Every class.
+            pub const ALL: [Self; 14] = [$(Self::$class,)+];
+
+            /// As in prices and receipts.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$class => stringify!($field),)+ }
+            }
+        }
+
+        /// How much was used, by class; disjoint.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Usage {
+            $($(#[$doc])+ pub $field: u64,)+
+        }
+
+        impl Usage {
+            /// How much of one class.
+            pub const fn of(&self, class: Class) -> u64 {
+                match class { $(Class::$class => self.$field,)+ }
+            }
+
+            /// Class by class, what `how` makes of both.
+            fn with(&self, other: &Self, how: impl Fn(u64, u64) -> u64) -> Self {
+                Self { $($field: how(self.$field, other.$field),)+ }
+            }
+        }
+    };
 }
 
-/// Tokens by class; disjoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    /// Fresh input.
-    pub input: u64,
-    /// Input read from the provider's cache.
-    pub cached_input: u64,
-    /// Input written to the provider's cache.
-    pub cache_write: u64,
-    /// Audio in.
-    pub audio_input: u64,
-    /// Output that the client sees.
-    pub output: u64,
-    /// Output spent on reasoning.
-    pub reasoning: u64,
-    /// Audio out.
-    pub audio_output: u64,
+classes! {
+    /// Fresh input tokens.
+    input => Input,
+    /// Input tokens read from the provider's cache.
+    cached_input => CachedInput,
+    /// Input tokens written to the provider's cache, for 5 minutes where providers tell them apart.
+    cache_write => CacheWrite,
+    /// Input tokens written to the provider's cache for an hour.
+    cache_write_1h => CacheWrite1h,
+    /// Tokens of audio in.
+    audio_input => AudioInput,
+    /// Tokens of images in, where a provider counts them apart.
+    image_input => ImageInput,
+    /// Output tokens that the client sees.
+    output => Output,
+    /// Output tokens spent on reasoning.
+    reasoning => Reasoning,
+    /// Tokens of audio out.
+    audio_output => AudioOutput,
+    /// Tokens of images out.
+    image_output => ImageOutput,
+    /// Images out.
+    images => Images,
+    /// Seconds of audio in.
+    seconds => Seconds,
+    /// Characters of text in, to be spoken.
+    characters => Characters,
+    /// Searches.
+    searches => Searches,
 }
 
 impl Usage {
-    /// Every class with its tokens.
-    pub fn by_class(&self) -> [(TokenClass, u64); 7] {
-        [
-            (TokenClass::Input, self.input),
-            (TokenClass::CachedInput, self.cached_input),
-            (TokenClass::CacheWrite, self.cache_write),
-            (TokenClass::AudioInput, self.audio_input),
-            (TokenClass::Output, self.output),
-            (TokenClass::Reasoning, self.reasoning),
-            (TokenClass::AudioOutput, self.audio_output),
-        ]
+    /// Every class with its count.
+    pub fn by_class(&self) -> [(Class, u64); 14] {
+        Class::ALL.map(|class| (class, self.of(class)))
     }
 
     /// Both, class by class.
     pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            input: self.input.saturating_add(other.input),
-            cached_input: self.cached_input.saturating_add(other.cached_input),
-            cache_write: self.cache_write.saturating_add(other.cache_write),
-            audio_input: self.audio_input.saturating_add(other.audio_input),
-            output: self.output.saturating_add(other.output),
-            reasoning: self.reasoning.saturating_add(other.reasoning),
-            audio_output: self.audio_output.saturating_add(other.audio_output),
-        }
+        self.with(other, u64::saturating_add)
     }
 
     /// What this is more, class by class.
     pub fn minus(&self, other: &Self) -> Self {
-        Self {
-            input: self.input.saturating_sub(other.input),
-            cached_input: self.cached_input.saturating_sub(other.cached_input),
-            cache_write: self.cache_write.saturating_sub(other.cache_write),
-            audio_input: self.audio_input.saturating_sub(other.audio_input),
-            output: self.output.saturating_sub(other.output),
-            reasoning: self.reasoning.saturating_sub(other.reasoning),
-            audio_output: self.audio_output.saturating_sub(other.audio_output),
-        }
+        self.with(other, u64::saturating_sub)
     }
 
     /// No class beyond what no model can do. What reports are summed in has an end, and must not be brought to it.
     pub fn countable(&self) -> Self {
-        let of = |tokens: u64| tokens.min(MOST_TOKENS);
-        Self {
-            input: of(self.input),
-            cached_input: of(self.cached_input),
-            cache_write: of(self.cache_write),
-            audio_input: of(self.audio_input),
-            output: of(self.output),
-            reasoning: of(self.reasoning),
-            audio_output: of(self.audio_output),
-        }
+        self.with(self, |count, _| count.min(MOST))
     }
 
     /// The input side alone.
     pub fn without_output(&self) -> Self {
-        Self { output: 0, reasoning: 0, audio_output: 0, ..*self }
+        Self { output: 0, reasoning: 0, audio_output: 0, image_output: 0, images: 0, ..*self }
     }
 
     /// As much of it as can be true. What was paid for by mistake would be hard to get back.
@@ -119,22 +118,30 @@ impl Usage {
         Self {
             input: take(self.input, &mut input_left),
             audio_input: take(self.audio_input, &mut input_left),
+            image_input: take(self.image_input, &mut input_left),
+            cache_write_1h: take(self.cache_write_1h, &mut input_left),
             cache_write: take(self.cache_write, &mut input_left),
             cached_input: take(self.cached_input, &mut input_left),
             output: take(self.output.min(bounds.visible), &mut output_left),
             reasoning: take(self.reasoning, &mut output_left),
             audio_output: take(self.audio_output, &mut output_left),
+            image_output: take(self.image_output, &mut output_left),
+            images: self.images,
+            seconds: self.seconds,
+            characters: self.characters,
+            searches: self.searches,
         }
     }
 
     /// All tokens that went in.
     pub fn input_side(&self) -> u64 {
-        self.input.saturating_add(self.cached_input).saturating_add(self.cache_write).saturating_add(self.audio_input)
+        let cache = self.cached_input.saturating_add(self.cache_write).saturating_add(self.cache_write_1h);
+        self.input.saturating_add(cache).saturating_add(self.audio_input).saturating_add(self.image_input)
     }
 
     /// All tokens that came out.
     pub fn output_side(&self) -> u64 {
-        self.output.saturating_add(self.reasoning).saturating_add(self.audio_output)
+        self.output.saturating_add(self.reasoning).saturating_add(self.audio_output).saturating_add(self.image_output)
     }
 
     /// All tokens.

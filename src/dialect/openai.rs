@@ -104,11 +104,11 @@ pub fn read_usage(json: &str) -> Option<Usage> {
     Some(Usage {
         input: wire.prompt_tokens.saturating_sub(cached_input).saturating_sub(audio_input),
         cached_input,
-        cache_write: 0,
         audio_input,
         output: completion_tokens.saturating_sub(reasoning).saturating_sub(audio_output),
         reasoning,
         audio_output,
+        ..Usage::default()
     })
 }
 
