@@ -144,6 +144,11 @@ impl Usage {
         self.output.saturating_add(self.reasoning).saturating_add(self.audio_output).saturating_add(self.image_output)
     }
 
+    /// Whether nothing was used.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// All tokens.
     pub fn total(&self) -> u64 {
         self.input_side().saturating_add(self.output_side())

@@ -1,104 +1,74 @@
-//! The meter of a stream: events pass on, usage and the end are noted on the way.
+//! The meter of a stream: what passes on its way to the client is noted, whatever its format.
 //!
-//! What always holds: a stream is complete only when its terminal event was seen; the usage chunk reaches a client that asked
-//! for it, once, as the last before the end, and no other; every byte that comes out belongs to a whole event.
+//! What always holds: a stream is complete only when its terminal event was seen; every byte that comes out belongs to a whole
+//! event.
 
-use serde_json::json;
-
-use super::estimated_tokens;
-use super::json::{Edit, Object};
-use super::openai::{Chunk, Cost, DONE, UpstreamError, read_error_object, read_usage, usage_with_cost};
-use super::sse::{Broken, Event, Reader};
+use super::format::{Line, Reader, Writer};
+use super::sse::{self, Broken, Event};
+use super::talk::Delta;
+use super::tally::{Pricing, Progress, Tally};
+use super::tokens::Counter;
 use crate::usage::{Usage, UsageSource};
 
-/// What a request costs, told the usage that was metered and the bytes that came.
-pub type Pricing = Box<dyn Fn(&Usage, UsageSource, u64) -> Cost>;
-
-/// How far a stream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// Nothing but comments so far.
-    Silent,
-    /// Events are coming.
-    Flowing,
-    /// The terminal event was seen.
-    Done,
-    /// Upstream told an error, or what comes cannot be read.
-    Broken(UpstreamError),
+/// How upstream's bytes become the client's.
+pub enum Way {
+    /// Events of one format.
+    Same(Box<dyn Line>),
+    /// Events that are translated.
+    Translated(Box<dyn Reader>, Box<dyn Writer>),
+    /// Bytes that are not looked into, such as sound; complete when they end.
+    Bytes,
 }
 
 /// The meter of one stream.
 pub struct Meter {
-    reader: Reader,
-    include_usage: bool,
-    input_tokens: u64,
-    pricing: Pricing,
-    progress: Progress,
-    reported: Option<(Usage, String)>,
-    finish_reason: Option<String>,
-    chunks: u64,
-    output_bytes: u64,
-    bytes: u64,
-    /// `id`, `created` and `model` of the last chunk, as JSON, for chunks of our own.
-    head: Option<[String; 3]>,
+    reader: sse::Reader,
+    way: Way,
+    tally: Tally,
 }
 
 impl Meter {
-    /// A meter for a client that did or did not ask for usage. `input_tokens` is the estimate of what went in, for the case
-    /// that upstream reports nothing.
-    pub fn new(include_usage: bool, input_tokens: u64, pricing: Pricing) -> Self {
-        Self {
-            reader: Reader::default(),
-            include_usage,
-            input_tokens,
-            pricing,
-            progress: Progress::Silent,
-            reported: None,
-            finish_reason: None,
-            chunks: 0,
-            output_bytes: 0,
-            bytes: 0,
-            head: None,
-        }
+    /// A meter for a stream. `unreported` is what is used if upstream reports nothing, but for the tokens that come out, which
+    /// `counter` counts.
+    pub fn new(way: Way, unreported: (Usage, UsageSource), counter: Counter, pricing: Pricing) -> Self {
+        Self { reader: sse::Reader::default(), way, tally: Tally::new(unreported, counter, pricing) }
     }
 
     /// How far the stream is.
     pub const fn progress(&self) -> &Progress {
-        &self.progress
+        &self.tally.progress
     }
 
     /// Whether an answer has begun.
     pub const fn has_chunks(&self) -> bool {
-        self.chunks > 0
+        self.tally.has_chunks()
     }
 
     /// Why the model stopped.
     pub fn finish_reason(&self) -> Option<String> {
-        self.finish_reason.clone()
+        self.tally.finish_reason.clone()
     }
 
     /// What was used so far: upstream's own count, or an estimate.
     pub fn usage(&self) -> (Usage, UsageSource) {
-        let output = estimated_tokens(self.output_bytes);
-        let is_over = self.progress == Progress::Done;
-        match self.reported.as_ref().map(|(usage, _)| *usage) {
-            Some(usage) if usage.total() > 0 && (is_over || usage.output_side() >= output) => (usage, UsageSource::Upstream),
-            // A report in the middle may know the input only.
-            Some(usage) if usage.input_side() > 0 => {
-                (Usage { output, reasoning: 0, audio_output: 0, ..usage }, UsageSource::Estimated)
-            }
-            _ => (Usage { input: self.input_tokens, output, ..Usage::default() }, UsageSource::Estimated),
-        }
+        self.tally.usage()
     }
 
     /// How many bytes came.
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.tally.bytes()
     }
 
     /// Takes bytes as they come and appends to `out` what the client gets of them.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.tally.take(bytes.len());
+        if matches!(self.way, Way::Bytes) {
+            if !bytes.is_empty() {
+                self.tally.flow();
+                out.extend_from_slice(bytes);
+            }
+            return;
+        }
         self.reader.push(bytes);
         self.drain(out);
     }
@@ -107,131 +77,75 @@ impl Meter {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.reader.finish();
         self.drain(out);
+        if !self.tally.is_open() {
+            return;
+        }
+        match &mut self.way {
+            Way::Same(line) => line.end(&mut self.tally, out),
+            Way::Translated(reader, writer) => {
+                let mut deltas = Vec::new();
+                reader.end(&mut self.tally, &mut deltas);
+                write(&mut self.tally, writer.as_mut(), &deltas, out);
+            }
+            Way::Bytes if self.tally.has_chunks() => self.tally.progress = Progress::Done,
+            Way::Bytes => {}
+        }
     }
 
-    /// The end of a stream that broke off: one chunk with the error, and no terminal event.
-    pub fn error_chunk(&self, code: &str, message: &str, out: &mut Vec<u8>) {
-        let [id, created, model] = self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()]);
-        let choices = json!([{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]);
-        let error = json!({"message": message, "type": "upstream_error", "param": null, "code": code});
-        let chunk = format!(
-            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices},"error":{error}}}"#
-        );
-        write_event(&chunk, out);
+    /// The end of a stream that broke off: an error in the client's dialect, and no terminal event.
+    pub fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
+        match &mut self.way {
+            Way::Same(line) => line.broken(code, message, out),
+            Way::Translated(_, writer) => writer.broken(code, message, out),
+            Way::Bytes => {}
+        }
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {
-        while matches!(self.progress, Progress::Silent | Progress::Flowing) {
-            match self.reader.next_event() {
-                Ok(None) => return,
-                Ok(Some(Event::Comment)) => out.extend_from_slice(b": ping\n\n"),
-                Ok(Some(Event::Data(data))) => self.event(&data, out),
-                Err(broken) => self.break_off(match broken {
-                    Broken::TooLong => "an event is longer than 16 MiB",
-                    Broken::NotUtf8 => "an event is not UTF-8",
-                }),
+        while self.tally.is_open() {
+            match (self.reader.next_event(), &mut self.way) {
+                (Ok(None), _) | (_, Way::Bytes) => return,
+                (Ok(Some(Event::Comment)), Way::Same(line)) => line.ping(out),
+                (Ok(Some(Event::Comment)), Way::Translated(_, writer)) => writer.ping(out),
+                (Ok(Some(Event::Data(data))), Way::Same(line)) => line.event(&data, &mut self.tally, out),
+                (Ok(Some(Event::Data(data))), Way::Translated(reader, writer)) => {
+                    let mut deltas = Vec::new();
+                    reader.event(&data, &mut self.tally, &mut deltas);
+                    if deltas.is_empty() && self.tally.is_open() {
+                        // What says nothing to the client still tells it that somebody is there.
+                        writer.ping(out);
+                    }
+                    write(&mut self.tally, writer.as_mut(), &deltas, out);
+                }
+                (Err(Broken::TooLong), _) => self.tally.break_off("an event is longer than 16 MiB"),
+                (Err(Broken::NotUtf8), _) => self.tally.break_off("an event is not UTF-8"),
             }
         }
-    }
-
-    fn flow(&mut self) {
-        self.progress = Progress::Flowing;
-        self.chunks = self.chunks.saturating_add(1);
-    }
-
-    fn break_off(&mut self, message: &str) {
-        self.progress = Progress::Broken(UpstreamError { message: message.to_owned(), ..UpstreamError::default() });
-    }
-
-    fn event(&mut self, data: &str, out: &mut Vec<u8>) {
-        if data.trim() == DONE {
-            self.progress = Progress::Done;
-            if self.include_usage {
-                self.usage_chunk(out);
-            }
-            write_event(DONE, out);
-            return;
-        }
-        if data.is_empty() {
-            return;
-        }
-        let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(data) else {
-            return self.unknown_event(data, out);
-        };
-        if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
-            self.progress = Progress::Broken(read_error_object(error.get()));
-            return;
-        }
-        self.flow();
-        self.chunk(data, &chunk, out);
-    }
-
-    /// JSON of another shape passes; what is not JSON ends the stream.
-    fn unknown_event(&mut self, data: &str, out: &mut Vec<u8>) {
-        if Object::parse(data).is_none() {
-            return self.break_off("an event is not a JSON object");
-        }
-        self.flow();
-        self.output_bytes = self.output_bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
-        write_event(data, out);
-    }
-
-    fn chunk(&mut self, data: &str, chunk: &Chunk<'_>, out: &mut Vec<u8>) {
-        if let (Some(id), Some(created), Some(model), None) = (chunk.id, chunk.created, chunk.model, self.head.as_ref()) {
-            self.head = Some([id.get().to_owned(), created.get().to_owned(), model.get().to_owned()]);
-        }
-        let choices = chunk.choices.as_deref().unwrap_or_default();
-        for choice in choices {
-            self.output_bytes = self.output_bytes.saturating_add(choice.output_bytes());
-            if choice.finish_reason.is_some() {
-                self.finish_reason.clone_from(&choice.finish_reason);
-            }
-        }
-        let Some(usage) = chunk.usage else { return write_event(data, out) };
-        // The last report counts; some providers repeat it on every chunk, growing.
-        if let Some(read) = read_usage(usage.get()) {
-            self.reported = Some((read, usage.get().to_owned()));
-            if choices.is_empty() {
-                return;
-            }
-        }
-        let edit = if self.include_usage { Edit::Set("usage", "null".to_owned()) } else { Edit::Remove("usage") };
-        match Object::parse(data) {
-            Some(object) => write_event(&object.edited(&[edit]), out),
-            None => write_event(data, out),
-        }
-    }
-
-    fn usage_chunk(&self, out: &mut Vec<u8>) {
-        let (usage, source) = self.usage();
-        let reported = self.reported.as_ref().filter(|_| source == UsageSource::Upstream).map(|(_, json)| json.as_str());
-        let usage = usage_with_cost(reported, &usage, &(self.pricing)(&usage, source, self.bytes));
-        let [id, created, model] = self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()]);
-        let chunk = format!(
-            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#
-        );
-        write_event(&chunk, out);
     }
 }
 
-/// Writes an event as every client of this dialect reads it: one `data` line, no id and no name.
-fn write_event(data: &str, out: &mut Vec<u8>) {
-    for line in data.split('\n') {
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(line.as_bytes());
-        out.push(b'\n');
+/// Writes what a stream added, and its end when it is complete.
+fn write(tally: &mut Tally, writer: &mut dyn Writer, deltas: &[Delta], out: &mut Vec<u8>) {
+    for delta in deltas {
+        writer.delta(delta, out);
     }
-    out.push(b'\n');
+    if tally.progress == Progress::Done {
+        writer.finish(&tally.usage().0, &tally.cost(), out);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::format::{Cost, Counting, Format, StreamWish};
+    use crate::dialect::openai::chat::Chat;
 
     fn meter(include_usage: bool) -> Meter {
         let pricing =
             |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
-        Meter::new(include_usage, 10, Box::new(pricing))
+        let line = Chat.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
+        let input = Usage { input: 10, ..Usage::default() };
+        Meter::new(Way::Same(line), (input, UsageSource::Estimated), Counter::new("gpt"), Box::new(pricing))
     }
 
     fn chunk(rest: &str) -> String {
@@ -301,7 +215,7 @@ mod tests {
         assert_eq!(meter.progress(), &Progress::Flowing);
         assert!(!out.contains("[DONE]"));
         let mut end = Vec::new();
-        meter.error_chunk("upstream_cut", "gone", &mut end);
+        meter.broken("upstream_cut", "gone", &mut end);
         let end = String::from_utf8(end).unwrap();
         assert!(end.contains("\"finish_reason\":\"error\"") && end.contains("\"id\":\"c\"") && !end.contains("[DONE]"), "{end}");
     }

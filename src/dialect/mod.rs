@@ -5,16 +5,16 @@
 //!
 //! Deliberately absent: prices, routes and accounts.
 
+mod body;
 pub mod envelope;
+pub mod form;
+pub mod format;
 pub mod json;
 pub mod meter;
 pub mod openai;
 pub mod sse;
+pub mod talk;
+pub mod tally;
+pub mod tokens;
 
-/// A token is about this many bytes of text, where nothing better is known.
-const BYTES_PER_TOKEN: u64 = 4;
-
-/// How many tokens so many bytes of text may be; rounds up.
-pub const fn estimated_tokens(bytes: u64) -> u64 {
-    bytes.div_ceil(BYTES_PER_TOKEN)
-}
+pub use body::Body;

@@ -12,10 +12,36 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Something that stands in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The `data` of an event, its lines joined by line feeds.
-    Data(String),
+    /// An event.
+    Data(Data),
     /// A comment, by which servers keep connections alive.
     Comment,
+}
+
+/// An event with its data.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Data {
+    /// `event:`, where there is one.
+    pub name: Option<String>,
+    /// `data:`, its lines joined by line feeds.
+    pub data: String,
+}
+
+impl Data {
+    /// Writes it as every client reads it: its name if it has one, one `data` line for each line, and no id.
+    pub fn write(name: Option<&str>, data: &str, out: &mut Vec<u8>) {
+        if let Some(name) = name {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'\n');
+        }
+        for line in data.split('\n') {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+        out.push(b'\n');
+    }
 }
 
 /// Why the stream cannot be read on.
@@ -33,6 +59,7 @@ pub struct Reader {
     buffer: BytesMut,
     scanned: usize,
     is_past_mark: bool,
+    name: Option<Vec<u8>>,
     data: Option<Vec<u8>>,
 }
 
@@ -56,8 +83,10 @@ impl Reader {
             match line {
                 RawEventLineOwned::Comment => return Ok(Some(Event::Comment)),
                 RawEventLineOwned::Empty => {
+                    let name = self.name.take().map(String::from_utf8).transpose().map_err(|_| Broken::NotUtf8)?;
                     if let Some(data) = self.data.take() {
-                        return String::from_utf8(data).map(|data| Some(Event::Data(data))).map_err(|_| Broken::NotUtf8);
+                        let data = String::from_utf8(data).map_err(|_| Broken::NotUtf8)?;
+                        return Ok(Some(Event::Data(Data { name, data })));
                     }
                 }
                 RawEventLineOwned::Field { field_name, field_value } if field_name == b"data".as_slice() => {
@@ -70,7 +99,10 @@ impl Reader {
                         }
                     }
                 }
-                // Names, ids and retry times say nothing that the dialect needs.
+                RawEventLineOwned::Field { field_name, field_value } if field_name == b"event".as_slice() => {
+                    self.name = Some(field_value.unwrap_or_default().to_vec());
+                }
+                // Ids and retry times say nothing that a dialect needs.
                 RawEventLineOwned::Field { .. } => {}
             }
         }
@@ -145,8 +177,9 @@ mod tests {
 
     #[test]
     fn events_are_read_as_the_standard_says() {
-        let data = |text: &str| Event::Data(text.to_owned());
-        assert_eq!(read(&[STREAMS[1].as_bytes()]), [Event::Comment, data("one\ntwo"), data("[DONE]")]);
+        let data = |text: &str| Event::Data(Data { name: None, data: text.to_owned() });
+        let named = Event::Data(Data { name: Some("delta".to_owned()), data: "one\ntwo".to_owned() });
+        assert_eq!(read(&[STREAMS[1].as_bytes()]), [Event::Comment, named, data("[DONE]")]);
         assert_eq!(read(&[STREAMS[2].as_bytes()]), [data("a\nb"), data("c")]);
         assert_eq!(read(&[STREAMS[3].as_bytes()]), [data("no newline at the end")]);
         assert_eq!(read(&[STREAMS[4].as_bytes()]), [data(""), data(""), Event::Comment, data(" two spaces")]);

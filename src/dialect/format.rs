@@ -1,0 +1,194 @@
+//! What a format has to be able to do. A dialect is a folder that says so for each of its formats; `mod.rs` lists them.
+
+use super::body::Body;
+use super::envelope::Envelope;
+use super::form::Form;
+use super::json::{Edit, Object};
+use super::sse::Data;
+use super::talk::{Answer, Conversation, Delta};
+use super::tally::Tally;
+use crate::catalog::OutputLimitField;
+use crate::id::RequestId;
+use crate::refusal::{Code, Refusal};
+use crate::usage::Usage;
+
+/// What must differ in the request that goes up.
+#[derive(Debug, Clone, Copy)]
+pub struct Upstream<'a> {
+    /// The model's id there.
+    pub model: &'a str,
+    /// How many tokens each answer may have.
+    pub output_limit: u64,
+    /// The only field by which the channel limits output, where it knows only one (OpenAI's chat completions).
+    pub limit_field: Option<OutputLimitField>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+}
+
+/// What a request cost, as it stands in `usage`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// The whole charge, decimal.
+    pub amount: String,
+    /// More about it, as a JSON object.
+    pub details: String,
+}
+
+impl Cost {
+    /// The two members that every `usage` object gets.
+    pub fn edits(&self) -> [Edit; 2] {
+        [Edit::Set("cost", self.amount.clone()), Edit::Set("cost_details", self.details.clone())]
+    }
+}
+
+/// An error as upstream told it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UpstreamError {
+    /// In words; safe to show to the caller of a rejected request.
+    pub message: String,
+    /// Upstream's `type` (Gemini's `status`).
+    pub kind: Option<String>,
+    /// Upstream's `param`.
+    pub param: Option<String>,
+    /// Upstream's `code`; the `type` where its dialect has no other.
+    pub code: Option<String>,
+}
+
+impl UpstreamError {
+    /// The code in brackets, where there is one that can be shown.
+    pub fn shown_code(&self) -> String {
+        let code = self.code.as_deref().filter(|code| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_graphic()));
+        code.map_or(String::new(), |code| format!(" ({code})"))
+    }
+}
+
+/// What a plain answer says that must be known, whoever reads the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Said {
+    /// What upstream says it used.
+    pub usage: Option<Usage>,
+    /// Why the model stopped, in upstream's words.
+    pub finish_reason: Option<String>,
+    /// The text that came out, as it stands in the JSON (escaped, quotes aside), for an estimate where `usage` is none.
+    pub output: String,
+    /// How many things came out that are counted and not measured in tokens, such as images.
+    pub images: u64,
+}
+
+/// What upstream's numbers mean, where its dialect does not fix it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counting {
+    /// Whether reasoning is counted outside of completion tokens; none where the totals tell.
+    pub reasoning_outside: Option<bool>,
+}
+
+/// A format of requests and answers, for those that stay in it.
+pub trait Format {
+    /// Reads the few members that decide who serves the request and what it may cost. Called once per request; must not
+    /// copy what is embedded.
+    fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal>;
+    /// The same of a request that is a form. Text members are read by `form.text(name)`.
+    fn form_envelope(&self, _form: &Form<'_>, _envelope: &mut Envelope) -> Result<(), Refusal> {
+        Err(Refusal::new(Code::InvalidJson, "This endpoint reads JSON, and a form was sent.", "Send a JSON object."))
+    }
+    /// Where it is, behind a channel's base URL; with a query where the stream needs one.
+    fn path(&self, upstream: &Upstream<'_>) -> String;
+    /// What must change in the client's own request.
+    fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit>;
+    /// Reads a plain answer; an error says in our words what it is instead (never upstream's text: it may name hosts).
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String>;
+    /// What must change in a plain answer so that it tells its cost.
+    fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit>;
+    /// Follows a stream that stays in this format.
+    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line>;
+    /// Reads the body of an error; what is not this dialect's envelope gets words of ours.
+    fn read_error(&self, body: &str) -> UpstreamError;
+    /// A refusal in this dialect's envelope.
+    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String;
+    /// The format as one that can be translated, where it can.
+    fn translation(&self) -> Option<&dyn Translation> {
+        None
+    }
+}
+
+/// How a client wants its stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StreamWish {
+    /// Whether it asked for usage at the end (OpenAI's chat; the others always tell).
+    pub include_usage: bool,
+    /// Whether it wants Gemini's list in place of events.
+    pub is_list: bool,
+    /// The time of the answer, in seconds, for those who are not told by upstream.
+    pub created: i64,
+    /// An id for the answer where upstream gives none.
+    pub id: String,
+}
+
+/// A format whose requests and answers have a meaning that others share.
+pub trait Translation {
+    /// The client's request, and what of it is left out because no other dialect has it; a refusal names what cannot be left
+    /// out.
+    fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal>;
+    /// The answer for the client, with its cost.
+    fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String;
+    /// Writes a stream for the client.
+    fn writer(&self, wish: StreamWish) -> Box<dyn Writer>;
+
+    /// The request for upstream, and what of it is left out because this dialect does not have it; a refusal names what cannot
+    /// be left out, in general words: the client wrote another dialect.
+    fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal>;
+    /// Upstream's answer; an error says in our words what it is instead.
+    fn read_answer(&self, answer: &Object<'_>, counting: Counting) -> Result<Answer, String>;
+    /// Reads a stream of upstream.
+    fn reader(&self, counting: Counting) -> Box<dyn Reader>;
+}
+
+/// A request that was read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Read<'a> {
+    /// What it says.
+    pub conversation: Conversation<'a>,
+    /// Names of members that were left out, such as `logit_bias`.
+    pub dropped: Vec<String>,
+}
+
+/// A request that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Written {
+    /// As JSON.
+    pub body: String,
+    /// What was left out, by the names that clients of OpenAI know (such as `seed` or `parallel_tool_calls`).
+    pub dropped: Vec<String>,
+}
+
+/// Follows a stream whose format the client and upstream share: notes what must be known in the tally, and passes events on.
+pub trait Line {
+    /// Takes an event of upstream and appends to `out` what the client gets of it. Sets `tally.progress`.
+    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>);
+    /// A comment that keeps the connection alive.
+    fn ping(&mut self, out: &mut Vec<u8>);
+    /// Upstream has no more bytes. Formats without a terminal event decide here whether the stream is complete.
+    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>);
+    /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
+    fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+}
+
+/// Reads a stream of upstream for a client of another dialect.
+pub trait Reader {
+    /// Takes an event: notes usage, finish reason, text and progress in the tally, and says what it adds.
+    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>);
+    /// Upstream has no more bytes.
+    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>);
+}
+
+/// Writes a stream for a client of another dialect than upstream's.
+pub trait Writer {
+    /// Writes what was added. Everything that was given before counts: blocks are opened and closed as the dialect demands.
+    fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>);
+    /// The complete end: whatever the dialect closes with, its usage with the cost, and its terminal event if it has one.
+    fn finish(&mut self, usage: &Usage, cost: &Cost, out: &mut Vec<u8>);
+    /// Keeps the connection alive.
+    fn ping(&mut self, out: &mut Vec<u8>);
+    /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
+    fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+}

@@ -1,0 +1,153 @@
+//! A stream of chat completions on its way to a client that reads the same.
+//!
+//! What always holds: the usage chunk reaches a client that asked for it, once, as the last before the end, and no other.
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::said;
+use crate::dialect::format::{Counting, Line, StreamWish};
+use crate::dialect::json::{Edit, Object};
+use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
+use crate::dialect::sse::Data;
+use crate::dialect::tally::{Progress, Tally};
+use crate::usage::UsageSource;
+
+/// The last event of a stream.
+pub const DONE: &str = "[DONE]";
+
+/// A chunk of a stream, as far as it must be known.
+#[derive(Debug, Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    created: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<ChunkChoice<'a>>>,
+    /// Present and null is not the same as absent.
+    #[serde(borrow, default, deserialize_with = "present")]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Debug, Deserialize)]
+struct ChunkChoice<'a> {
+    #[serde(borrow, default)]
+    delta: Option<&'a RawValue>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+/// Follows one stream.
+pub struct ChatLine {
+    wish: StreamWish,
+    counting: Counting,
+    /// Upstream's own `usage` object.
+    reported: Option<String>,
+    /// `id`, `created` and `model` of the first chunk, as JSON, for chunks of our own.
+    head: Option<[String; 3]>,
+}
+
+impl ChatLine {
+    pub const fn new(wish: StreamWish, counting: Counting) -> Self {
+        Self { wish, counting, reported: None, head: None }
+    }
+
+    fn head(&self) -> [String; 3] {
+        self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()])
+    }
+
+    fn chunk(&mut self, data: &str, chunk: &Chunk<'_>, tally: &mut Tally, out: &mut Vec<u8>) {
+        if let (Some(id), Some(created), Some(model), None) = (chunk.id, chunk.created, chunk.model, self.head.as_ref()) {
+            self.head = Some([id.get().to_owned(), created.get().to_owned(), model.get().to_owned()]);
+        }
+        let choices = chunk.choices.as_deref().unwrap_or_default();
+        for choice in choices {
+            said(choice.delta, |text| tally.output(text));
+            if choice.finish_reason.is_some() {
+                tally.finish_reason.clone_from(&choice.finish_reason);
+            }
+        }
+        let Some(usage) = chunk.usage else { return Data::write(None, data, out) };
+        // The last report counts; some providers repeat it on every chunk, growing.
+        if let Some(read) = read_usage(usage.get(), self.counting) {
+            tally.reported = Some(read);
+            self.reported = Some(usage.get().to_owned());
+            if choices.is_empty() {
+                return;
+            }
+        }
+        let edit = if self.wish.include_usage { Edit::Set("usage", "null".to_owned()) } else { Edit::Remove("usage") };
+        match Object::parse(data) {
+            Some(object) => Data::write(None, &object.edited(&[edit]), out),
+            None => Data::write(None, data, out),
+        }
+    }
+
+    fn usage_chunk(&self, tally: &Tally, out: &mut Vec<u8>) {
+        let (usage, source) = tally.usage();
+        let reported = self.reported.as_deref().filter(|_| source == UsageSource::Upstream);
+        let usage = usage_with_cost(reported, &usage, &tally.cost());
+        let [id, created, model] = self.head();
+        let chunk = format!(
+            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#
+        );
+        Data::write(None, &chunk, out);
+    }
+}
+
+impl Line for ChatLine {
+    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+        let data = event.data.as_str();
+        if data.trim() == DONE {
+            tally.progress = Progress::Done;
+            if self.wish.include_usage {
+                self.usage_chunk(tally, out);
+            }
+            return Data::write(None, DONE, out);
+        }
+        if data.is_empty() {
+            return;
+        }
+        let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(data) else {
+            // JSON of another shape passes; what is not JSON ends the stream.
+            if Object::parse(data).is_none() {
+                return tally.break_off("an event is not a JSON object");
+            }
+            tally.flow();
+            tally.output(data);
+            return Data::write(None, data, out);
+        };
+        if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
+            tally.progress = Progress::Broken(read_error_object(error.get()));
+            return;
+        }
+        tally.flow();
+        self.chunk(data, &chunk, tally, out);
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b": ping\n\n");
+    }
+
+    fn end(&mut self, _: &mut Tally, _: &mut Vec<u8>) {}
+
+    fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
+        let [id, created, model] = self.head();
+        let choices = json!([{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]);
+        let error = json!({"message": message, "type": "upstream_error", "param": null, "code": code});
+        let chunk = format!(
+            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices},"error":{error}}}"#
+        );
+        Data::write(None, &chunk, out);
+    }
+}

@@ -1,0 +1,298 @@
+//! Chat completions.
+
+mod line;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{error_body, misplaced_error, read_error, read_usage, usage_with_cost};
+use crate::catalog::OutputLimitField;
+use crate::dialect::body::Body;
+use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::json::{Edit, Object, quoted};
+use crate::id::RequestId;
+use crate::refusal::Refusal;
+use crate::usage::{Class, Usage};
+
+/// The format of `/chat/completions`.
+pub struct Chat;
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+impl Format for Chat {
+    fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+        let object = &body.object;
+        let fields = Fields(object);
+        envelope.stream = fields.flag("stream")?;
+        envelope.include_usage = include_usage(object)?;
+        if !object.get("messages").is_some_and(|messages| messages.starts_with('[')) {
+            return Err(Refusal::invalid("messages", "`messages` is required and must be a list of messages."));
+        }
+        if envelope.session.is_none() {
+            envelope.session = fields.read("user", "a string")?;
+        }
+        // The larger of both limits, so that the quote covers what either allows.
+        envelope.output_limit = fields.count("max_tokens", MOST_TOKENS)?.max(fields.count("max_completion_tokens", MOST_TOKENS)?);
+        envelope.choices = fields.count("n", MOST_CHOICES)?.unwrap_or(1);
+        let modalities = fields.read::<Vec<String>>("modalities", "a list of strings")?.unwrap_or_default();
+        if modalities.iter().any(|modality| modality == "audio") {
+            envelope.need(Class::AudioOutput);
+        }
+        let has_audio = body.has_text("input_audio") || body.mentions("audio");
+        if has_audio && !modalities.iter().any(|modality| modality == "audio") || body.mentions("input_audio") {
+            envelope.need(Class::AudioInput);
+        }
+        fields.only("service_tier", &["\"auto\"", "\"default\"", "\"flex\""])?;
+        fields.only("web_search_options", &[])?;
+        envelope.has_media =
+            has_audio || ["image_url", "file", "video_url", "file_id", "url"].iter().any(|name| body.mentions(name));
+        Ok(())
+    }
+
+    fn path(&self, _: &Upstream<'_>) -> String {
+        "/chat/completions".to_owned()
+    }
+
+    fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
+        let mut edits = vec![Edit::Set("model", quoted(upstream.model))];
+        let is_given = |field: OutputLimitField| request.get(field.name()).is_some_and(|json| json != "null");
+        let (old, new) = (OutputLimitField::MaxTokens, OutputLimitField::MaxCompletionTokens);
+        match upstream.limit_field {
+            // The channel knows one of the two: whatever the client wrote stands there.
+            Some(field) => {
+                let other = if field == old { new } else { old };
+                edits.push(Edit::Set(field.name(), upstream.output_limit.to_string()));
+                edits.push(Edit::Remove(other.name()));
+            }
+            None if is_given(old) || is_given(new) => {}
+            None => edits.push(Edit::Set(old.name(), upstream.output_limit.to_string())),
+        }
+        if upstream.stream {
+            edits.push(ask_for_usage(request));
+        }
+        edits
+    }
+
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+        let choices = answer.get("choices").and_then(|json| serde_json::from_str::<Vec<PlainChoice<'_>>>(json).ok());
+        let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
+            return Err(match answer.get("error").filter(|error| *error != "null") {
+                Some(error) => misplaced_error(error),
+                None => "an answer without choices".to_owned(),
+            });
+        };
+        let usage = answer.get("usage").and_then(|json| read_usage(json, counting));
+        let mut output = String::new();
+        // Only where it is needed: it is a copy of the answer.
+        if usage.is_none() {
+            choices.iter().for_each(|choice| said(choice.message, |text| output.push_str(text)));
+        }
+        let finish_reason = choices.into_iter().find_map(|choice| choice.finish_reason);
+        Ok(Said { usage, finish_reason, output, images: 0 })
+    }
+
+    fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
+        let upstream = answer.get("usage").filter(|json| read_usage(json, Counting::default()).is_some());
+        vec![Edit::Set("usage", usage_with_cost(upstream, usage, cost))]
+    }
+
+    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
+        Box::new(line::ChatLine::new(wish, counting))
+    }
+
+    fn read_error(&self, body: &str) -> UpstreamError {
+        read_error(body)
+    }
+
+    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
+        error_body(refusal, receipt)
+    }
+}
+
+/// Whether the client wants usage at the end of its stream.
+pub fn include_usage(object: &Object<'_>) -> Result<bool, Refusal> {
+    let what = "an object whose `include_usage` is a boolean";
+    // A list would be read as the fields in their order.
+    if object.get("stream_options").is_some_and(|json| json.starts_with('[')) {
+        return Err(Refusal::invalid("stream_options", format!("`stream_options` must be {what}.")));
+    }
+    let options = Fields(object).read::<StreamOptions>("stream_options", what)?;
+    Ok(options.and_then(|options| options.include_usage).unwrap_or(false))
+}
+
+/// Upstream is always asked for the usage of a stream.
+pub fn ask_for_usage(request: &Object<'_>) -> Edit {
+    let include = [Edit::Set("include_usage", "true".to_owned())];
+    let options = request.get("stream_options").and_then(Object::parse);
+    let options = options.map_or_else(|| "{\"include_usage\":true}".to_owned(), |options| options.edited(&include));
+    Edit::Set("stream_options", options)
+}
+
+#[derive(Deserialize)]
+struct PlainChoice<'a> {
+    #[serde(default)]
+    finish_reason: Option<String>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+}
+
+/// What a delta or a message says, without its wrapping.
+#[derive(Debug, Default, Deserialize)]
+struct Words<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
+}
+
+/// Each text of a delta or a message as it stands in the JSON, quotes aside.
+fn said(json: Option<&RawValue>, mut take: impl FnMut(&str)) {
+    let words: Words<'_> = json.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let parts = [words.content, words.reasoning_content.or(words.reasoning), words.refusal, words.tool_calls];
+    for raw in parts.into_iter().flatten().map(RawValue::get).filter(|raw| *raw != "null") {
+        take(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Envelope, Refusal> {
+        let body = Body::parse(body.as_bytes(), "")?;
+        let mut envelope = Envelope::default();
+        envelope.read_model(&body.object)?;
+        envelope.read_extras(&body.object)?;
+        Chat.envelope(&body, &mut envelope)?;
+        Ok(envelope)
+    }
+
+    fn with(members: &str) -> String {
+        format!("{{\"messages\":[],{members}}}")
+    }
+
+    fn up(body: &str, limit_field: Option<OutputLimitField>, stream: bool) -> String {
+        let object = Object::parse(body).unwrap();
+        object.edited(&Chat.pass_request(&object, &Upstream { model: "m-2026", output_limit: 99, limit_field, stream }))
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        for (members, param) in [
+            ("\"model\":5", "model"),
+            ("\"model\":[\"a\"]", "model"),
+            ("\"model\":\"a\",\"models\":\"b\"", "models"),
+            ("\"model\":\"a\",\"stream\":\"yes\"", "stream"),
+            ("\"model\":\"a\",\"stream\":1", "stream"),
+            ("\"model\":\"a\",\"stream_options\":true", "stream_options"),
+            ("\"model\":\"a\",\"max_tokens\":-1", "max_tokens"),
+            ("\"model\":\"a\",\"max_tokens\":0", "max_tokens"),
+            ("\"model\":\"a\",\"max_tokens\":1.5", "max_tokens"),
+            ("\"model\":\"a\",\"max_tokens\":\"9\"", "max_tokens"),
+            ("\"model\":\"a\",\"max_completion_tokens\":1e99", "max_completion_tokens"),
+            ("\"model\":\"a\",\"max_tokens\":99999999999999999999999", "max_tokens"),
+            ("\"model\":\"a\",\"n\":0", "n"),
+            ("\"model\":\"a\",\"n\":1000000", "n"),
+            ("\"model\":\"a\",\"model\":\"b\"", "model"),
+            ("\"model\":\"a\",\"max_tokens\":1,\"m\\u0061x_tokens\":9", "max_tokens"),
+            ("\"service_tier\":\"priority\"", "service_tier"),
+            ("\"web_search_options\":{}", "web_search_options"),
+        ] {
+            assert_eq!(read(&with(members)).unwrap_err().param.as_deref(), Some(param), "{members}");
+        }
+        assert_eq!(read("{\"model\":\"a\"}").unwrap_err().param.as_deref(), Some("messages"));
+        assert_eq!(read("{\"model\":\"a\",\"messages\":{}}").unwrap_err().param.as_deref(), Some("messages"));
+        assert!(read(&with("\"service_tier\":\"auto\",\"web_search_options\":null")).is_ok());
+    }
+
+    #[test]
+    fn a_good_request_is_read() {
+        let envelope = read(&with(
+            r#""model":"a","models":["b","a"],"stream":true,"stream_options":{"include_usage":true,"x":1},"max_tokens":5,"max_completion_tokens":9,"temperature":null"#,
+        ))
+        .unwrap();
+        assert_eq!(envelope.models, ["a", "b"]);
+        assert!(envelope.stream && envelope.include_usage);
+        assert_eq!((envelope.output_limit, envelope.choices), (Some(9), 1));
+    }
+
+    #[test]
+    fn audio_and_media_are_seen_and_text_about_them_is_not() {
+        let body = r#"{"messages":[{"content":[{"type":"input_audio","input_audio":{}}]}],"modalities":["text","audio"]}"#;
+        let envelope = read(body).unwrap();
+        assert_eq!(envelope.needs, [Class::AudioOutput, Class::AudioInput]);
+        assert!(envelope.has_media);
+        let body = r#"{"messages":[{"content":"what is \"input_audio\": and \"image_url\": there?"}]}"#;
+        let envelope = read(body).unwrap();
+        assert!(envelope.needs.is_empty() && !envelope.has_media);
+    }
+
+    #[test]
+    fn the_body_goes_up_as_it_came_but_for_what_must_change() {
+        let body = r#"{"model":"m","messages":[{"role":"developer","content":"x"}],"top_k":1.0,"new":{"a":null},"max_tokens":5}"#;
+        let expected =
+            r#"{"model":"m-2026","messages":[{"role":"developer","content":"x"}],"top_k":1.0,"new":{"a":null},"max_tokens":5}"#;
+        assert_eq!(up(body, None, false), expected);
+    }
+
+    #[test]
+    fn output_is_always_limited_in_the_channels_own_field() {
+        assert_eq!(up(r#"{"model":"m","messages":[]}"#, None, false), r#"{"model":"m-2026","messages":[],"max_tokens":99}"#);
+        assert_eq!(
+            up(r#"{"model":"m","messages":[],"max_tokens":null}"#, None, false),
+            r#"{"model":"m-2026","messages":[],"max_tokens":99}"#
+        );
+        let new = Some(OutputLimitField::MaxCompletionTokens);
+        assert_eq!(
+            up(r#"{"model":"m","messages":[],"max_tokens":99}"#, new, false),
+            r#"{"model":"m-2026","messages":[],"max_completion_tokens":99}"#
+        );
+        let old = Some(OutputLimitField::MaxTokens);
+        assert_eq!(
+            up(r#"{"model":"m","max_completion_tokens":7,"messages":[]}"#, old, false),
+            r#"{"model":"m-2026","messages":[],"max_tokens":99}"#
+        );
+    }
+
+    #[test]
+    fn a_stream_is_asked_for_its_usage() {
+        let body = r#"{"model":"m","messages":[],"max_tokens":1,"stream":true}"#;
+        assert!(up(body, None, true).ends_with(r#""stream":true,"stream_options":{"include_usage":true}}"#));
+        let body = r#"{"model":"m","messages":[],"max_tokens":1,"stream":true,"stream_options":{"include_usage":false,"x":1}}"#;
+        assert!(up(body, None, true).ends_with(r#""stream_options":{"include_usage":true,"x":1}}"#));
+        let body = r#"{"model":"m","messages":[],"max_tokens":1,"stream":true,"stream_options":null}"#;
+        assert!(up(body, None, true).ends_with(r#""stream_options":{"include_usage":true}}"#));
+    }
+
+    #[test]
+    fn what_is_not_an_answer_is_named() {
+        for (body, words) in [
+            (r#"{"error":{"message":"our secret","code":"over_quota"}}"#, "error with status 200 (over_quota)"),
+            (r#"{"choices":[]}"#, "without choices"),
+            (r#"{"choices":null,"error":null}"#, "without choices"),
+        ] {
+            let said = Chat.read_plain(&Object::parse(body).unwrap(), Counting::default());
+            assert!(said.unwrap_err().contains(words), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_cost_is_added_and_nothing_else() {
+        let body = r#"{"id":"x","choices":[{"index":0,"finish_reason":"stop","logprobs":null}], "usage":{"prompt_tokens":1,"completion_tokens":2,"new":1.0}}"#;
+        let object = Object::parse(body).unwrap();
+        let usage = Chat.read_plain(&object, Counting::default()).unwrap().usage.unwrap();
+        let cost = Cost { amount: "0.00125".to_owned(), details: r#"{"currency":"USD"}"#.to_owned() };
+        let expected = r#"{"id":"x","choices":[{"index":0,"finish_reason":"stop","logprobs":null}], "usage":{"prompt_tokens":1,"completion_tokens":2,"new":1.0,"cost":0.00125,"cost_details":{"currency":"USD"}}}"#;
+        assert_eq!(object.edited(&Chat.priced(&object, &usage, &cost)), expected);
+    }
+}

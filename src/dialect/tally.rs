@@ -1,0 +1,111 @@
+//! The tally of a stream: how far it is, and what was used so far.
+
+use super::format::{Cost, UpstreamError};
+use super::tokens::Counter;
+use crate::usage::{Usage, UsageSource};
+
+/// What a request costs, told the usage that was metered and the bytes that came.
+pub type Pricing = Box<dyn Fn(&Usage, UsageSource, u64) -> Cost>;
+
+/// How far a stream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing but comments so far.
+    Silent,
+    /// Events are coming.
+    Flowing,
+    /// The terminal event was seen.
+    Done,
+    /// Upstream told an error, or what comes cannot be read.
+    Broken(UpstreamError),
+}
+
+/// What is known of one stream. Whoever reads events writes it.
+pub struct Tally {
+    /// How far it is.
+    pub progress: Progress,
+    /// Upstream's own count; the last report counts.
+    pub reported: Option<Usage>,
+    /// Why the model stopped, in upstream's words.
+    pub finish_reason: Option<String>,
+    /// Images that came out.
+    pub images: u64,
+    chunks: u64,
+    output: Counter,
+    unreported: (Usage, UsageSource),
+    bytes: u64,
+    pricing: Pricing,
+}
+
+impl Tally {
+    /// An empty one. `unreported` is what is used if upstream reports nothing, but for the tokens that come out.
+    pub fn new(unreported: (Usage, UsageSource), output: Counter, pricing: Pricing) -> Self {
+        Self {
+            progress: Progress::Silent,
+            reported: None,
+            finish_reason: None,
+            images: 0,
+            chunks: 0,
+            output,
+            unreported,
+            bytes: 0,
+            pricing,
+        }
+    }
+
+    /// An event of the answer came.
+    pub fn flow(&mut self) {
+        self.progress = Progress::Flowing;
+        self.chunks = self.chunks.saturating_add(1);
+    }
+
+    /// What comes cannot be read.
+    pub fn break_off(&mut self, message: &str) {
+        self.progress = Progress::Broken(UpstreamError { message: message.to_owned(), ..UpstreamError::default() });
+    }
+
+    /// So many bytes came.
+    pub fn take(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Text came out: thoughts, words, calls; as it stands in the JSON, quotes aside.
+    pub fn output(&mut self, json: &str) {
+        self.output.push_json(json);
+    }
+
+    /// Whether an answer has begun.
+    pub const fn has_chunks(&self) -> bool {
+        self.chunks > 0
+    }
+
+    /// How many bytes came.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether more is to come.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.progress, Progress::Silent | Progress::Flowing)
+    }
+
+    /// What was used so far: upstream's own count, or an estimate.
+    pub fn usage(&self) -> (Usage, UsageSource) {
+        let output = self.output.tokens();
+        let is_over = self.progress == Progress::Done;
+        match self.reported {
+            Some(usage) if !usage.is_empty() && (is_over || usage.output_side() >= output) => (usage, UsageSource::Upstream),
+            // A report in the middle may know the input only.
+            Some(usage) if usage.input_side() > 0 => {
+                (Usage { output, reasoning: 0, audio_output: 0, ..usage }, UsageSource::Estimated)
+            }
+            _ => (Usage { output, images: self.images, ..self.unreported.0 }, self.unreported.1),
+        }
+    }
+
+    /// What that costs.
+    pub fn cost(&self) -> Cost {
+        let (usage, source) = self.usage();
+        (self.pricing)(&usage, source, self.bytes)
+    }
+}
