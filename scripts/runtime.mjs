@@ -50,6 +50,8 @@ export async function startWorker({ state, vars, port = 0, onLog = () => {} }) {
     bindings: () => miniflare.getBindings(),
     /** One tick of the cron trigger, which workerd does not do by itself. */
     scheduled: async () => (await miniflare.getWorker()).scheduled({ cron }),
+    /** The process that runs the Worker. */
+    pid: () => workerdPid(ownPort),
     /** Kills workerd as a power cut would; resolves when a new one serves the same state. */
     async kill() {
       const again = new Promise((resolve) => (restarted = resolve));

@@ -1,5 +1,6 @@
 //! What the flow asks of the outside. The Worker answers with the platform, tests with a table in memory.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::account::{
     AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Settlement,
 };
-use crate::catalog::{Catalog, UpstreamHosts};
+use crate::catalog::{Catalog, Dialect, UpstreamHosts};
 use crate::id::{AccountId, BucketId, CodeId, KeyHash, OrderId, SecretName};
 use crate::key::KeyRecord;
 use crate::money::Money;
@@ -64,8 +65,14 @@ pub trait Ports: Clone + 'static {
     /// Writes the receipt of a request that was refused before any hold; again is the same.
     async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable>;
 
+    /// Until when a credential rests, if it does.
+    fn cooling(&self, secret: &SecretName) -> Option<Timestamp>;
+    /// Lets a credential rest.
+    fn cool_down(&self, secret: &SecretName, until: Timestamp);
+    /// A short proof that only the holder of a credential can make for a text; none if the credential is not set.
+    fn seal(&self, secret: &SecretName, text: &str) -> Option<String>;
     /// Calls upstream. Dropping the future ends the call.
-    async fn send(&self, call: Call) -> Result<UpstreamResponse<Self::Body>, SendError>;
+    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<Self::Body>, SendError>;
     /// Reads an error to its end, with our credential taken out should upstream repeat it.
     async fn read_error(&self, body: Self::Body) -> Result<Vec<u8>, String>;
     /// Reads an answer to its end.
@@ -193,13 +200,17 @@ pub struct CodeTaken {
 
 /// A call on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub struct Call<'a> {
     /// Where.
     pub url: String,
-    /// With the first of these credentials that there is.
-    pub secrets: Vec<SecretName>,
-    /// The JSON to post; none is a GET.
-    pub body: Option<String>,
+    /// With this credential.
+    pub secret: SecretName,
+    /// In the header that this dialect has for it.
+    pub dialect: Dialect,
+    /// Further headers; names in lower case. No others go up.
+    pub headers: Vec<(&'static str, String)>,
+    /// What to post, in pieces; none is a GET.
+    pub body: Option<Vec<Cow<'a, [u8]>>>,
 }
 
 /// Upstream's answer, as far as it is known when its head arrived.
@@ -209,6 +220,8 @@ pub struct UpstreamResponse<B> {
     pub status: u16,
     /// When upstream asks to be called again, in seconds.
     pub retry_after_s: Option<u64>,
+    /// What the rest is.
+    pub content_type: Option<String>,
     /// The rest.
     pub body: B,
 }
@@ -216,7 +229,7 @@ pub struct UpstreamResponse<B> {
 /// Why nothing came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendError {
-    /// None of the channel's secrets is set.
+    /// The secret is not set.
     NotConfigured,
     /// No connection, or it broke; the text is for the log.
     Connect(String),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, Channel};
 use crate::dialect::openai::MODELS_PATH;
+use crate::dialect::required_header;
 use crate::ports::{Call, Ports, SendError};
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::routing::health::{CandidateId, HealthView, Observation};
@@ -87,18 +88,36 @@ pub async fn round<P: Ports>(ports: &P, catalog: &Rc<Catalog>, before: HealthVie
 async fn probe<P: Ports>(ports: &P, channel: &Rc<Channel>) -> (Rc<Channel>, Timestamp, u64, Found) {
     let at = ports.now();
     let url = format!("{}{MODELS_PATH}", channel.base_url.as_str().trim_end_matches('/'));
-    let call = ports.send(Call { url, secrets: channel.secrets.clone(), body: None });
-    let found = match select(Box::pin(call), Box::pin(ports.sleep(TIMEOUT_MS))).await {
+    let found = match select(Box::pin(first_answer(ports, channel, &url)), Box::pin(ports.sleep(TIMEOUT_MS))).await {
         Either::Right(_) => Found::Failed(FailureKind::Timeout, format!("no answer within {TIMEOUT_MS} ms")),
         Either::Left((Err(SendError::NotConfigured), _)) => {
             Found::Failed(FailureKind::NotConfigured, "the channel has no credential set".to_owned())
         }
         Either::Left((Err(SendError::Connect(_)), _)) => Found::Failed(FailureKind::Connect, "the connection failed".to_owned()),
-        Either::Left((Ok(response), _)) => match classify(response.status) {
+        Either::Left((Ok(status), _)) => match classify(status) {
             Verdict::Read => Found::Reachable,
             Verdict::Client | Verdict::Next(FailureKind::NotFound) => Found::NoList,
-            Verdict::Next(kind) => Found::Failed(kind, format!("its list of models answered status {}", response.status)),
+            Verdict::Next(kind) => Found::Failed(kind, format!("its list of models answered status {status}")),
         },
     };
     (Rc::clone(channel), at, ports.now().since(at), found)
+}
+
+/// The status by which the channel answers the first of its credentials that is set.
+async fn first_answer<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<u16, SendError> {
+    for secret in &channel.secrets {
+        let headers = required_header(channel.dialect).map(|(name, value)| (name, value.to_owned()));
+        let call = Call {
+            url: url.to_owned(),
+            secret: secret.clone(),
+            dialect: channel.dialect,
+            headers: headers.into_iter().collect(),
+            body: None,
+        };
+        match ports.send(call).await {
+            Err(SendError::NotConfigured) => {}
+            answered => return answered.map(|response| response.status),
+        }
+    }
+    Err(SendError::NotConfigured)
 }

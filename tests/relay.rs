@@ -15,10 +15,11 @@ use support::memory::Memory;
 use support::outside::{Outside, Script, Simulation};
 use tokens_forge::account::{AccountRecord, Adjustment, AttemptStatus, Command, Receipt, Status};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
+use tokens_forge::dialect::Called;
 use tokens_forge::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use tokens_forge::key::{KeyRecord, Policy};
 use tokens_forge::money::Money;
-use tokens_forge::relay::{Incoming, Reply, ReplyBody, chat};
+use tokens_forge::relay::{Head, Incoming, Reply, ReplyBody, serve};
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::UsageSource;
 
@@ -84,16 +85,12 @@ fn simulation(policy: Value) -> Simulation {
 }
 
 fn request(ports: &Outside, body: &str) -> impl Future<Output = Reply> + use<> {
-    let incoming = Incoming {
-        endpoint: "/v1/chat/completions",
-        credential: Some(secret().reveal()),
-        address: None,
-        route: None,
-        run: None,
-        idempotency_key: None,
-        body: ready(Ok(body.as_bytes().to_vec())),
-    };
-    chat(ports.clone(), incoming)
+    ask(ports, "/v1/chat/completions", body)
+}
+
+fn ask(ports: &Outside, path: &str, body: &str) -> impl Future<Output = Reply> + use<> {
+    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+    serve(ports.clone(), Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.as_bytes().to_vec())) })
 }
 
 fn body(model: &str, stream: bool) -> String {
@@ -103,7 +100,7 @@ fn body(model: &str, stream: bool) -> String {
 async fn text(reply: Reply) -> (u16, String) {
     let status = reply.status;
     match reply.body {
-        ReplyBody::Full(text) => (status, text),
+        ReplyBody::Full(bytes) => (status, String::from_utf8(bytes).unwrap()),
         ReplyBody::Stream(mut stream) => {
             let mut bytes = Vec::new();
             while let Some(piece) = stream.next().await {

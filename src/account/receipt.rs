@@ -94,6 +94,9 @@ pub struct Attempt {
     pub bucket: BucketId,
     /// The model's id there.
     pub upstream_model: String,
+    /// The credential, by the name of its secret.
+    #[serde(default)]
+    pub credential: Option<String>,
     /// Why it was chosen or skipped.
     pub reason: String,
     /// Whether anything was sent.
@@ -161,6 +164,9 @@ pub struct Outcome {
     pub bounds: Option<Bounds>,
     /// What the catalogue says of a stream that upstream cut.
     pub upstream_cut: CutPolicy,
+    /// Members of the request that the answering channel's dialect does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped_parameters: Vec<String>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,
     /// What went wrong.
@@ -184,6 +190,7 @@ impl Outcome {
             usage_source: UsageSource::None,
             bounds: None,
             upstream_cut: CutPolicy::Free,
+            dropped_parameters: Vec::new(),
             finish_reason: None,
             error: Some(ReceiptError {
                 code: refusal.code.row().code.to_owned(),
@@ -274,6 +281,9 @@ pub struct Receipt {
     pub error: Option<ReceiptError>,
     /// What the caller can do now.
     pub next_step: Option<String>,
+    /// Members of the request that were left out, because the answering channel's dialect does not have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped_parameters: Vec<String>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,
     /// From arrival to the first byte of the answer, in milliseconds.
@@ -338,6 +348,7 @@ impl Receipt {
             no_charge_reason: None,
             error: outcome.error,
             next_step: outcome.next_step,
+            dropped_parameters: outcome.dropped_parameters,
             finish_reason: outcome.finish_reason,
             first_byte_ms: outcome.first_byte_ms,
             latency_ms: outcome.latency_ms,

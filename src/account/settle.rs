@@ -127,6 +127,9 @@ fn charge_policy(outcome: &Outcome) -> ChargePolicy {
         (Status::Completed, true) if is_estimated => {
             charged("completed: charged by usage, estimated because upstream reported none")
         }
+        (Status::Completed, true) if outcome.usage_source == UsageSource::Counted => {
+            charged("completed: charged by what was counted on its way")
+        }
         (Status::Completed, true) => charged("completed: charged by the usage that upstream reported"),
         (Status::Aborted, true) if is_estimated => charged("client left: charged by the input and the output relayed, estimated"),
         (Status::Aborted, true) => charged("client left: charged by the usage that upstream reported"),
@@ -241,6 +244,7 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         usage_source,
         bounds: None,
         upstream_cut: CutPolicy::Free,
+        dropped_parameters: Vec::new(),
         finish_reason: None,
         error: Some(ReceiptError {
             code: "hold_expired".to_owned(),

@@ -29,7 +29,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     request: Request<B>,
     path: &str,
 ) -> Result<Reply, Refusal> {
-    authorize(ports, request.credential.as_deref())?;
+    authorize(ports, request.head.credential.as_deref())?;
     check_idempotency_key(request.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Request, ok, owner};
 use crate::account::Overview;
+use crate::dialect::Called;
 use crate::id::RequestId;
 use crate::money::Money;
 use crate::ports::Records;
@@ -23,18 +24,22 @@ pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     let preparing = Preparing {
         request: RequestId::new(ports.now(), ports.random()),
         arrived: ports.now(),
-        endpoint: super::CHAT,
-        address: request.address,
-        route: request.route.take(),
-        run: request.run.take(),
-        idempotency_key: request.idempotency_key.take(),
+        called: called(request.param("endpoint"))?,
+        head: std::mem::take(&mut request.head),
         catalog: catalog.map_err(unavailable)?,
         health,
     };
     let body = request.body.await?;
-    let prepared = prepare(&preparing, &key, &body, ports.now())?;
+    let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
     let overview = owner::overview(ports, &key.account).await?;
     ok(&explained(&prepared, &overview))
+}
+
+/// The endpoint that the body is meant for, given as its path; chat completions by default.
+fn called(path: Option<&str>) -> Result<Called, Refusal> {
+    Called::at(path.unwrap_or("/v1/chat/completions")).ok_or_else(|| {
+        Refusal::invalid("endpoint", "`endpoint` must be the path of an endpoint that asks a model, such as /v1/responses.")
+    })
 }
 
 fn explained(prepared: &Prepared<'_>, overview: &Overview) -> Value {
@@ -46,7 +51,7 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview) -> Value {
             "channel": planned.candidate.channel, "tier": planned.candidate.tier, "upstream_model": planned.candidate.upstream_model,
             "status": planned.health, "reason": planned.reason,
             "price_per_million": planned.price, "quote": quoted.quote,
-            "input_tokens_at_most": quoted.input_tokens, "output_tokens_at_most": quoted.output_tokens,
+            "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
         })
     }).collect();
     let quotes: Vec<Value> = prepared.legs.iter().map(|leg| quote(prepared, leg, overview)).collect();

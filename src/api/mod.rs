@@ -16,16 +16,16 @@ mod spend;
 pub mod topups;
 
 use std::future::Future;
-use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::dialect::openai::error_body;
+use crate::catalog::Dialect;
+use crate::dialect::{Called, write_error};
 use crate::id::RequestId;
 use crate::key::KeyRecord;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Incoming, Reply, check_idempotency_key, refusal_reply};
+use crate::relay::{self, Head, Incoming, Reply, check_idempotency_key, refusal_reply};
 
 /// A request with its headers read, and its body still on the way.
 pub struct Request<B> {
@@ -35,16 +35,8 @@ pub struct Request<B> {
     pub path: String,
     /// Decoded.
     pub query: Vec<(String, String)>,
-    /// From `authorization: Bearer`, `x-api-key` or `x-goog-api-key`.
-    pub credential: Option<String>,
-    /// Where it came from.
-    pub address: Option<IpAddr>,
-    /// `x-tf-route`.
-    pub route: Option<String>,
-    /// `x-tf-run`.
-    pub run: Option<String>,
-    /// `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
+    /// What its head says to every endpoint.
+    pub head: Head,
     /// `Accept`.
     pub accept: Option<String>,
     /// `Stripe-Signature`.
@@ -60,16 +52,33 @@ impl<B> Request<B> {
     fn param(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
-}
 
-const CHAT: &str = "/v1/chat/completions";
+    /// The dialect that the client speaks, where it does not ask a model.
+    fn dialect(&self) -> Dialect {
+        if self.path.starts_with("/v1beta/") {
+            Dialect::Gemini
+        } else if self.path.starts_with("/v1/models") && self.head.passed.iter().any(|(name, _)| *name == "anthropic-version") {
+            Dialect::Anthropic
+        } else {
+            Dialect::Openai
+        }
+    }
+}
 
 /// Answers a request.
 pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, request: Request<B>) -> Reply {
     let path = request.path.trim_end_matches('/').to_owned();
     let method = request.method.clone();
+    let dialect = request.dialect();
+    if let Some(called) = Called::at(&path) {
+        if method == "POST" {
+            return ask(ports, called, request).await;
+        }
+        let refusal = wrong_method(&path, &method, "POST");
+        let id = RequestId::new(ports.now(), ports.random());
+        return refusal_reply(&refusal, &id, false, called.endpoint.dialect()).header("allow", "POST");
+    }
     let answered = match (method.as_str(), path.as_str()) {
-        ("POST", CHAT) => return chat(ports, request).await,
         ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
         (_, path) if path.starts_with("/admin/v1/") => admin::handle(&ports, request, path).await,
         ("POST", "/v1/route") => explain::route(&ports, request).await,
@@ -78,7 +87,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
             Ok(caller) => post(&ports, &caller, request, path).await,
             Err(refusal) => Err(refusal),
         },
-        ("GET", path) if path.starts_with("/v1/") => match owner::caller(&ports, &request).await {
+        ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => match owner::caller(&ports, &request).await {
             Ok(caller) => owner::read(&ports, &caller, &request, path).await,
             Err(refusal) => Err(refusal),
         },
@@ -91,7 +100,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
             if let Some(detail) = &refusal.detail {
                 ports.log(&format!("{id}: {detail}"));
             }
-            let reply = refusal_reply(&refusal, &id, false);
+            let reply = refusal_reply(&refusal, &id, false, dialect);
             match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
                 Some(allow) => reply.header("allow", allow),
                 None => reply,
@@ -100,17 +109,11 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
     }
 }
 
-async fn chat<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, request: Request<B>) -> Reply {
-    let incoming = Incoming {
-        endpoint: CHAT,
-        credential: request.credential,
-        address: request.address,
-        route: request.route,
-        run: request.run,
-        idempotency_key: request.idempotency_key,
-        body: request.body,
-    };
-    let reply = relay::chat(ports.clone(), incoming).await;
+/// Asks a model.
+async fn ask<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, called: Called, request: Request<B>) -> Reply {
+    let is_list = request.param("alt") != Some("sse");
+    let incoming = Incoming { called, head: Head { is_list, ..request.head }, body: request.body };
+    let reply = relay::serve(ports.clone(), incoming).await;
     match reply.replay_of.clone() {
         Some((account, request)) => owner::with_receipt(&ports, reply, &account, &request).await,
         None => reply,
@@ -124,19 +127,19 @@ async fn post<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     request: Request<B>,
     path: &str,
 ) -> Result<Reply, Refusal> {
-    check_idempotency_key(request.idempotency_key.as_deref())?;
+    check_idempotency_key(request.head.idempotency_key.as_deref())?;
     match path {
         "/v1/runs" => runs::open(ports, caller, request.body).await,
         "/v1/redeem" => topups::redeem(ports, caller, request.body).await,
-        _ => topups::order(ports, caller, (request.idempotency_key.as_deref(), &request.origin), request.body).await,
+        _ => topups::order(ports, caller, (request.head.idempotency_key.as_deref(), &request.origin), request.body).await,
     }
 }
 
 /// Paths that answer these methods only.
 const OWNER_POSTS: [&str; 3] = ["/v1/runs", "/v1/topups", "/v1/redeem"];
-const POSTS: [&str; 3] = [CHAT, "/v1/route", "/v1/redeem"];
+const POSTS: [&str; 2] = ["/v1/route", "/v1/redeem"];
 const BOTH: [&str; 2] = ["/v1/runs", "/v1/topups"];
-const GETS: [&str; 9] = [
+const GETS: [&str; 10] = [
     "/healthz",
     "/v1/activity",
     "/v1/balances",
@@ -146,10 +149,11 @@ const GETS: [&str; 9] = [
     "/v1/ledger",
     "/v1/models",
     "/v1/receipts",
+    "/v1beta/models",
 ];
 
 fn unknown_path(method: &str, path: &str) -> Refusal {
-    let is_under = ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/"].iter().any(|name| path.starts_with(name));
+    let is_under = ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/", "/v1beta/models/"].iter().any(|name| path.starts_with(name));
     let allowed = if POSTS.contains(&path) {
         "POST"
     } else if BOTH.contains(&path) {
@@ -182,5 +186,5 @@ fn with_status(status: u16, value: &impl Serialize) -> Result<Reply, Refusal> {
 
 /// The answer of last resort, when the platform itself fails.
 pub fn failure_body() -> String {
-    error_body(&Refusal::unavailable("the platform failed"), None)
+    write_error(Dialect::Openai, &Refusal::unavailable("the platform failed"), None)
 }

@@ -14,10 +14,10 @@ use crate::relay::{Reply, ReplyBody, credential_hash, unavailable, valid_key};
 
 /// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
 pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
-    let hash = credential_hash(request.credential.as_deref())?;
+    let hash = credential_hash(request.head.credential.as_deref())?;
     let copy = valid_key(ports.key(&hash).await.map_err(unavailable)?, ports.now())?;
     let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
-    if !key.policy.allows_address(request.address) {
+    if !key.policy.allows_address(request.head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
     }
@@ -64,7 +64,7 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
 /// Puts the receipt of an earlier request into the answer to its replay.
 pub async fn with_receipt<P: Records>(ports: &P, mut reply: Reply, account: &AccountId, request: &RequestId) -> Reply {
     if let Ok(receipt) = receipt(ports, account, request.as_str()).await {
-        reply.body = ReplyBody::Full(receipt.to_string());
+        reply.body = ReplyBody::Full(receipt.to_string().into_bytes());
     }
     reply
 }

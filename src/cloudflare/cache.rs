@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::catalog::Catalog;
-use crate::id::KeyHash;
+use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
@@ -22,6 +22,7 @@ const MOST_KEYS: usize = 2_000;
 thread_local! {
     static CATALOG: RefCell<Option<Copied<Published>>> = const { RefCell::new(None) };
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
+    static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
     static HEALTH: RefCell<Copied<HealthView>> = RefCell::new(Copied { value: HealthView::default(), at: Timestamp::from_millis(0) });
 }
 
@@ -93,6 +94,16 @@ pub fn put_key(record: &KeyRecord, now: Timestamp) {
 /// Forgets a key.
 pub fn forget_key(hash: &KeyHash) {
     KEYS.with_borrow_mut(|keys| keys.remove(hash));
+}
+
+/// Until when a credential rests; none if it does not.
+pub fn cooling(secret: &SecretName, now: Timestamp) -> Option<Timestamp> {
+    COOLING.with_borrow(|cooling| cooling.get(secret).copied()).filter(|until| *until > now)
+}
+
+/// Lets a credential rest, in this isolate. There are as many as the catalogue names.
+pub fn cool_down(secret: &SecretName, until: Timestamp) {
+    COOLING.with_borrow_mut(|cooling| cooling.insert(secret.clone(), until));
 }
 
 /// What is known of the candidates, and whether it is to be renewed.

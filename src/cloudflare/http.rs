@@ -10,10 +10,15 @@ use worker::{Headers, Request, Response, ResponseBuilder};
 
 use crate::api;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody};
+use crate::relay::{Head, Reply, ReplyBody};
 
-/// The largest body: it stands in memory about four times on its way, of 128 MB in all.
-const LARGEST_BODY: usize = 20 * 1024 * 1024;
+/// The largest body: 30 MB of images are 40 MB of base64. It stands in memory twice on its way, once here and once where the
+/// platform sends it from, of 128 MB in all.
+const LARGEST_BODY: usize = 42 * 1024 * 1024;
+/// A body up to this is read as a whole.
+const SMALL_BODY: usize = 64 * 1024;
+/// Headers of clients that go up as they came.
+const PASSED: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 
 /// Resolves when the client closes the connection, and never otherwise.
 pub fn client_gone(request: &Request) -> impl Future<Output = ()> + Unpin + use<> {
@@ -57,25 +62,29 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     });
-    let credential = bearer.or_else(|| get("x-api-key")).or_else(|| get("x-goog-api-key"));
+    let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
+    let head = Head {
+        credential: bearer.or_else(|| get("x-api-key")).or_else(|| get("x-goog-api-key")),
+        address: get("cf-connecting-ip").and_then(|text| text.parse().ok()),
+        route: get("x-tf-route"),
+        run: get("x-tf-run"),
+        idempotency_key: get("idempotency-key"),
+        content_type: get("content-type"),
+        passed: passed.collect(),
+        is_list: false,
+    };
     let url = request.url()?;
     let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");
     let query = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
-    let (route, run, idempotency_key) = (get("x-tf-route"), get("x-tf-run"), get("idempotency-key"));
     let (accept, signature) = (get("accept"), get("stripe-signature"));
     let origin = url.origin().ascii_serialization();
-    let address = get("cf-connecting-ip").and_then(|text| text.parse().ok());
     let method = request.method().to_string();
     Ok(api::Request {
         method,
         path,
         query,
-        credential,
-        address,
-        route,
-        run,
-        idempotency_key,
+        head,
         accept,
         signature,
         origin,
@@ -91,12 +100,12 @@ async fn body(mut request: Request, declared: Option<usize>) -> Result<Vec<u8>, 
     if declared.is_some_and(|length| length > LARGEST_BODY) {
         return Err(too_large());
     }
-    if declared.is_some() {
+    if declared.is_some_and(|length| length <= SMALL_BODY) {
         return request.bytes().await.map_err(|error| broken(&error));
     }
-    // Without a declared length it is read piece by piece, and no further than the limit.
+    // A large one is read piece by piece, so that it never stands here twice, and no further than the limit.
     let Ok(mut stream) = request.stream() else { return Ok(Vec::new()) };
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(declared.unwrap_or(SMALL_BODY));
     while let Some(piece) = stream.next().await {
         bytes.extend(piece.map_err(|error| broken(&error))?);
         if bytes.len() > LARGEST_BODY {
@@ -126,7 +135,7 @@ pub fn write(reply: Reply) -> worker::Result<Response> {
     }
     let builder = ResponseBuilder::new().with_status(reply.status).with_headers(headers);
     match reply.body {
-        ReplyBody::Full(text) => Ok(builder.fixed(text.into_bytes())),
+        ReplyBody::Full(bytes) => Ok(builder.fixed(bytes)),
         ReplyBody::Stream(stream) => builder.from_stream(stream.map(|piece| piece.map_err(worker::Error::RustError))),
     }
 }

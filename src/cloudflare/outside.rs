@@ -15,7 +15,7 @@ use crate::account::{
     AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Query, Settlement,
 };
 use crate::catalog::{Catalog, UpstreamHosts};
-use crate::id::{AccountId, KeyHash, OrderId};
+use crate::id::{AccountId, KeyHash, OrderId, SecretName};
 use crate::key::KeyRecord;
 use crate::payment::Checkout;
 use crate::ports::{
@@ -261,7 +261,19 @@ impl Ports for Outside {
         self.done(account, Command::RecordRefused(Box::new((facts, outcome)))).await
     }
 
-    async fn send(&self, call: Call) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
+    fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {
+        cache::cooling(secret, clock::now())
+    }
+
+    fn cool_down(&self, secret: &SecretName, until: Timestamp) {
+        cache::cool_down(secret, until);
+    }
+
+    fn seal(&self, secret: &SecretName, text: &str) -> Option<String> {
+        upstream::seal(&self.env, secret, text)
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
         upstream::send(&self.env, call).await
     }
 

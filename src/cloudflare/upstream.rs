@@ -1,16 +1,20 @@
 //! Calls on channels. The credential is read here, for one call, and goes nowhere else.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt};
+use hmac::{Hmac, KeyInit, Mac};
 use js_sys::Uint8Array;
+use sha2::Sha256;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
 use worker::{ByteStream, Env};
 
 use super::{clock, platform};
+use crate::catalog::Dialect;
 use crate::id::SecretName;
 use crate::ports::{Call, SendError, UpstreamResponse};
 use crate::time::Timestamp;
@@ -45,10 +49,8 @@ impl Drop for AbortOnDrop {
 }
 
 /// Calls upstream.
-pub async fn send(env: &Env, call: Call) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
-    let set =
-        |name: &SecretName| env.secret(name.as_str()).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty());
-    let Some(secret) = call.secrets.iter().find_map(set) else { return Err(SendError::NotConfigured) };
+pub async fn send(env: &Env, call: Call<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
+    let Some(secret) = credential(env, &call.secret) else { return Err(SendError::NotConfigured) };
     let failed = |error: JsValue| SendError::Connect(format!("{error:?}"));
     let controller = AbortController::new().map_err(failed)?;
     let init = init(&call, &secret, &controller).map_err(failed)?;
@@ -56,25 +58,58 @@ pub async fn send(env: &Env, call: Call) -> Result<UpstreamResponse<UpstreamBody
     let promise = platform::fetch(&call.url, &init).map_err(failed)?;
     let response: Response = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
     let retry_after_s = retry_after(&response.headers());
+    let content_type = response.headers().get("content-type").ok().flatten();
     let status = response.status();
-    Ok(UpstreamResponse { status, retry_after_s, body: UpstreamBody { response, secret, stream: None, abort } })
+    Ok(UpstreamResponse { status, retry_after_s, content_type, body: UpstreamBody { response, secret, stream: None, abort } })
+}
+
+/// A credential; none if it is not set, or empty.
+fn credential(env: &Env, name: &SecretName) -> Option<String> {
+    env.secret(name.as_str()).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty())
+}
+
+/// A proof that only the holder of a credential can make for a text: 16 hexadecimal digits of an HMAC-SHA-256.
+pub fn seal(env: &Env, name: &SecretName, text: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(credential(env, name)?.as_bytes()).ok()?;
+    mac.update(text.as_bytes());
+    Some(hex::encode(mac.finalize().into_bytes()).chars().take(16).collect())
 }
 
 /// Only these headers go up. Redirects are not followed: they would take the credential along.
-fn init(call: &Call, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
+fn init(call: &Call<'_>, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
     let headers = Headers::new()?;
-    headers.set("authorization", &format!("Bearer {secret}"))?;
+    match call.dialect {
+        Dialect::Openai | Dialect::Cohere => headers.set("authorization", &format!("Bearer {secret}"))?,
+        Dialect::Anthropic => headers.set("x-api-key", secret)?,
+        Dialect::Gemini => headers.set("x-goog-api-key", secret)?,
+    }
+    for (name, value) in &call.headers {
+        headers.set(name, value)?;
+    }
     headers.set("accept-encoding", "identity")?;
     let init = RequestInit::new();
     init.set_redirect(RequestRedirect::Manual);
     init.set_signal(Some(&controller.signal()));
-    if let Some(body) = &call.body {
-        headers.set("content-type", "application/json")?;
+    if let Some(pieces) = &call.body {
         init.set_method("POST");
-        init.set_body(&JsValue::from_str(body));
+        init.set_body(&joined(pieces)?);
     }
     init.set_headers(&headers);
     Ok(init)
+}
+
+/// Pieces as one array of the platform's, copied once, out of this memory.
+fn joined(pieces: &[Cow<'_, [u8]>]) -> Result<JsValue, JsValue> {
+    let length = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+    let too_long = |_| JsValue::from_str("a body of more than 4 GB");
+    let whole = Uint8Array::new_with_length(u32::try_from(length).map_err(too_long)?);
+    let mut from = 0_u32;
+    for piece in pieces {
+        let to = from.saturating_add(u32::try_from(piece.len()).map_err(too_long)?);
+        whole.subarray(from, to).copy_from(piece);
+        from = to;
+    }
+    Ok(whole.into())
 }
 
 /// Seconds until upstream wants to be called again, rounded up.

@@ -1,5 +1,7 @@
 //! What a format has to be able to do. A dialect is a folder that says so for each of its formats; `mod.rs` lists them.
 
+use std::rc::Rc;
+
 use super::body::Body;
 use super::envelope::Envelope;
 use super::form::Form;
@@ -112,7 +114,7 @@ pub trait Format {
 }
 
 /// How a client wants its stream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, Default)]
 pub struct StreamWish {
     /// Whether it asked for usage at the end (OpenAI's chat; the others always tell).
     pub include_usage: bool,
@@ -122,6 +124,8 @@ pub struct StreamWish {
     pub created: i64,
     /// An id for the answer where upstream gives none.
     pub id: String,
+    /// Makes of the id of a response one that says who made it; for clients who go on from it.
+    pub seal: Option<Rc<dyn Fn(&str) -> String>>,
 }
 
 /// A format whose requests and answers have a meaning that others share.

@@ -1,5 +1,6 @@
 //! Changing members of a JSON object without touching the rest of its text.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -82,11 +83,29 @@ impl<'a> Object<'a> {
     /// The text with these changes.
     pub fn edited(&self, edits: &[Edit]) -> String {
         let mut out = String::with_capacity(self.text.len().saturating_add(256));
+        self.splice(edits, |piece| out.push_str(&piece));
+        out
+    }
+
+    /// The same in pieces, so that what does not change is not copied.
+    pub fn pieces(&self, edits: &[Edit]) -> Vec<Cow<'a, [u8]>> {
+        let mut pieces = Vec::new();
+        self.splice(edits, |piece| {
+            pieces.push(match piece {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            });
+        });
+        pieces
+    }
+
+    fn splice(&self, edits: &[Edit], mut put: impl FnMut(Cow<'a, str>)) {
         let mut from = self.text.find('{').map_or(0, |at| at.saturating_add(1));
-        out.push_str(self.text.get(..from).unwrap_or_default());
+        // What is unchanged from here on, and not put yet.
+        let mut kept = 0..from;
         let mut is_first = true;
         for member in &self.members {
-            let lead = self.text.get(from..member.place.start).unwrap_or_default();
+            let lead = from..member.place.start;
             from = member.place.end;
             let edit = edits.iter().find(|edit| edit.name() == member.name);
             if matches!(edit, Some(Edit::Remove(_))) {
@@ -94,27 +113,33 @@ impl<'a> Object<'a> {
             }
             // The first that stays must not begin with the comma of one that went. A key begins with a quote, so the comma
             // before it is the first.
-            let after_comma = lead.trim_start().strip_prefix(',');
-            out.push_str(if is_first { after_comma.unwrap_or(lead) } else { lead });
+            let text = self.text.get(lead.clone()).unwrap_or_default();
+            let comma = text.len().saturating_sub(text.trim_start().strip_prefix(',').map_or(text.len(), str::len));
+            let start = if is_first { lead.start.saturating_add(comma) } else { lead.start };
             is_first = false;
+            if start != kept.end {
+                put(Cow::Borrowed(self.text.get(kept.clone()).unwrap_or_default()));
+                kept = start..start;
+            }
             match edit {
-                Some(Edit::Set(_, value)) => out.push_str(value),
-                _ => out.push_str(member.value.get()),
+                Some(Edit::Set(_, value)) => {
+                    put(Cow::Borrowed(self.text.get(kept.start..lead.end).unwrap_or_default()));
+                    put(Cow::Owned(value.clone()));
+                    kept = from..from;
+                }
+                _ => kept.end = from,
             }
         }
+        put(Cow::Borrowed(self.text.get(kept).unwrap_or_default()));
         for edit in edits {
             let Edit::Set(name, value) = edit else { continue };
             if self.members.iter().any(|member| member.name == *name) {
                 continue;
             }
-            out.push_str(if is_first { "\"" } else { ",\"" });
+            put(Cow::Owned(format!("{}\"{name}\":{value}", if is_first { "" } else { "," })));
             is_first = false;
-            out.push_str(name);
-            out.push_str("\":");
-            out.push_str(value);
         }
-        out.push_str(self.text.get(from..).unwrap_or_default());
-        out
+        put(Cow::Borrowed(self.text.get(from..).unwrap_or_default()));
     }
 }
 
@@ -180,7 +205,10 @@ mod tests {
             let mut expected: std::collections::BTreeMap<String, u64> = members.clone();
             if remove { expected.remove("b"); } else { expected.insert("b".to_owned(), 7); }
             expected.insert("z".to_owned(), 1);
-            let got: Value = serde_json::from_str(&Object::parse(&text).unwrap().edited(&edits)).unwrap();
+            let object = Object::parse(&text).unwrap();
+            let joined = object.pieces(&edits).concat();
+            prop_assert_eq!(String::from_utf8(joined).unwrap(), object.edited(&edits));
+            let got: Value = serde_json::from_str(&object.edited(&edits)).unwrap();
             prop_assert_eq!(got, serde_json::to_value(expected).unwrap());
         }
     }

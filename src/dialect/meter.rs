@@ -6,7 +6,7 @@
 use super::format::{Line, Reader, Writer};
 use super::sse::{self, Broken, Event};
 use super::talk::Delta;
-use super::tally::{Pricing, Progress, Tally};
+use super::tally::{Fallback, Pricing, Progress, Tally};
 use super::tokens::Counter;
 use crate::usage::{Usage, UsageSource};
 
@@ -28,10 +28,10 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter for a stream. `unreported` is what is used if upstream reports nothing, but for the tokens that come out, which
+    /// A meter for a stream. `fallback` is what is used if upstream reports nothing, but for the tokens that come out, which
     /// `counter` counts.
-    pub fn new(way: Way, unreported: (Usage, UsageSource), counter: Counter, pricing: Pricing) -> Self {
-        Self { reader: sse::Reader::default(), way, tally: Tally::new(unreported, counter, pricing) }
+    pub fn new(way: Way, fallback: Fallback, counter: Counter, pricing: Pricing) -> Self {
+        Self { reader: sse::Reader::default(), way, tally: Tally::new(fallback, counter, pricing) }
     }
 
     /// How far the stream is.
@@ -145,7 +145,7 @@ mod tests {
             |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
         let line = Chat.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
         let input = Usage { input: 10, ..Usage::default() };
-        Meter::new(Way::Same(line), (input, UsageSource::Estimated), Counter::new("gpt"), Box::new(pricing))
+        Meter::new(Way::Same(line), Fallback { usage: input, basis: None }, Counter::new("gpt"), Box::new(pricing))
     }
 
     fn chunk(rest: &str) -> String {

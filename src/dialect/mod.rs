@@ -5,16 +5,45 @@
 //!
 //! Deliberately absent: prices, routes and accounts.
 
+pub mod anthropic;
 mod body;
-pub mod envelope;
-pub mod form;
+pub mod cohere;
+mod endpoint;
+mod envelope;
+mod form;
 pub mod format;
-pub mod json;
+pub mod gemini;
+mod json;
 pub mod meter;
 pub mod openai;
-pub mod sse;
-pub mod talk;
+mod request;
+mod sse;
+mod talk;
 pub mod tally;
 pub mod tokens;
 
-pub use body::Body;
+pub use endpoint::{Called, Endpoint, Way};
+pub use json::{Edit, Object, quoted};
+pub use request::{Request, Sent};
+
+use crate::catalog::Dialect;
+use crate::id::RequestId;
+use crate::refusal::Refusal;
+
+/// A header that a dialect's servers insist on, with what they are told where the client says nothing.
+pub const fn required_header(dialect: Dialect) -> Option<(&'static str, &'static str)> {
+    match dialect {
+        Dialect::Anthropic => Some(("anthropic-version", "2023-06-01")),
+        _ => None,
+    }
+}
+
+/// A refusal in the envelope of a dialect. `receipt` is the request's id, where it has a receipt.
+pub fn write_error(dialect: Dialect, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
+    let endpoint = match dialect {
+        Dialect::Openai | Dialect::Cohere => Endpoint::Chat,
+        Dialect::Anthropic => Endpoint::Messages,
+        Dialect::Gemini => Endpoint::Generate,
+    };
+    endpoint.format().write_error(refusal, receipt)
+}

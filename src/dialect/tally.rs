@@ -2,10 +2,39 @@
 
 use super::format::{Cost, UpstreamError};
 use super::tokens::Counter;
-use crate::usage::{Usage, UsageSource};
+use crate::usage::{Class, Usage, UsageSource};
 
 /// What a request costs, told the usage that was metered and the bytes that came.
 pub type Pricing = Box<dyn Fn(&Usage, UsageSource, u64) -> Cost>;
+
+/// What was used where upstream does not say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fallback {
+    /// All but what comes out.
+    pub usage: Usage,
+    /// What the price counts in place of tokens: images, seconds or characters.
+    pub basis: Option<Class>,
+}
+
+impl Fallback {
+    /// What was used: upstream's own count, with what it left out and the price counts; or all as it was counted here, with
+    /// the tokens and images that came out.
+    pub fn metered(&self, reported: Option<Usage>, output: u64, images: u64) -> (Usage, UsageSource) {
+        let counted = Usage { output, images, ..self.usage };
+        let own = match self.basis {
+            Some(Class::Images | Class::Characters) => UsageSource::Counted,
+            _ if counted.is_empty() => UsageSource::None,
+            _ => UsageSource::Estimated,
+        };
+        match reported.filter(|usage| !usage.is_empty()) {
+            Some(usage) => match self.basis.filter(|basis| usage.of(*basis) == 0) {
+                Some(basis) => (usage.plus(&counted.only(|class| class == basis)), own),
+                None => (usage, UsageSource::Upstream),
+            },
+            None => (counted, own),
+        }
+    }
+}
 
 /// How far a stream is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +61,14 @@ pub struct Tally {
     pub images: u64,
     chunks: u64,
     output: Counter,
-    unreported: (Usage, UsageSource),
+    fallback: Fallback,
     bytes: u64,
     pricing: Pricing,
 }
 
 impl Tally {
-    /// An empty one. `unreported` is what is used if upstream reports nothing, but for the tokens that come out.
-    pub fn new(unreported: (Usage, UsageSource), output: Counter, pricing: Pricing) -> Self {
+    /// An empty one. `output` counts the tokens that come out, should upstream not.
+    pub fn new(fallback: Fallback, output: Counter, pricing: Pricing) -> Self {
         Self {
             progress: Progress::Silent,
             reported: None,
@@ -47,7 +76,7 @@ impl Tally {
             images: 0,
             chunks: 0,
             output,
-            unreported,
+            fallback,
             bytes: 0,
             pricing,
         }
@@ -94,12 +123,12 @@ impl Tally {
         let output = self.output.tokens();
         let is_over = self.progress == Progress::Done;
         match self.reported {
-            Some(usage) if !usage.is_empty() && (is_over || usage.output_side() >= output) => (usage, UsageSource::Upstream),
             // A report in the middle may know the input only.
-            Some(usage) if usage.input_side() > 0 => {
+            Some(usage) if !is_over && usage.input_side() > 0 && usage.output_side() < output => {
                 (Usage { output, reasoning: 0, audio_output: 0, ..usage }, UsageSource::Estimated)
             }
-            _ => (Usage { output, images: self.images, ..self.unreported.0 }, self.unreported.1),
+            Some(usage) if !is_over && usage.output_side() < output => self.fallback.metered(None, output, self.images),
+            reported => self.fallback.metered(reported, output, self.images),
         }
     }
 

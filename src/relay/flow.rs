@@ -10,7 +10,8 @@ use futures_util::stream::{Stream, StreamExt, unfold};
 
 use super::ticket::{Ending, LEFT, Ticket, client_left};
 use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
-use crate::dialect::meter::{Meter, Progress};
+use crate::dialect::meter::Meter;
+use crate::dialect::tally::Progress;
 use crate::ports::Ports;
 use crate::time::Timestamp;
 
@@ -168,7 +169,7 @@ impl<P: Ports> Flow<P> {
     /// The client gets the error as the last event, the receipt the same error.
     fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
-            open.meter.error_chunk(&error.code, &error.message, out);
+            open.meter.broken(&error.code, &error.message, out);
             let outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
             open.ticket.settle(outcome, None);
         }

@@ -6,6 +6,7 @@
 //! client; every request with a valid key ends in one settlement or one record of its refusal, on every way out, including
 //! the one on which the client just leaves.
 
+mod answer;
 mod attempt;
 mod flow;
 mod prepare;
@@ -13,15 +14,16 @@ mod reply;
 mod ticket;
 
 use std::future::Future;
-use std::net::IpAddr;
 
 use futures_util::future::join4;
 
-pub use prepare::{Leg, Prepared, Preparing, check_idempotency_key, prepare};
+pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
 use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Rates, Replay, Status};
-use crate::id::{KeyHash, KeySecret, RequestId, sha256_hex};
+use crate::catalog::Dialect;
+use crate::dialect::Called;
+use crate::id::{KeyHash, KeySecret, RequestId, SecretName, sha256_hex};
 use crate::key::KeyRecord;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::{Code, Refusal};
@@ -29,31 +31,24 @@ use crate::time::Timestamp;
 use attempt::{Failure, Tried};
 use ticket::{First, Opening, Ticket};
 
-/// A request with its headers read, and its body still on the way.
+/// A request with its head read, and its body still on the way.
 pub struct Incoming<B> {
-    /// Such as `/v1/chat/completions`.
-    pub endpoint: &'static str,
-    /// What the caller presented.
-    pub credential: Option<String>,
-    /// Where it came from.
-    pub address: Option<IpAddr>,
-    /// `x-tf-route`.
-    pub route: Option<String>,
-    /// `x-tf-run`.
-    pub run: Option<String>,
-    /// `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
+    /// What was called.
+    pub called: Called,
+    /// What its head says.
+    pub head: Head,
     /// The body.
     pub body: B,
 }
 
-/// Serves a chat request.
-pub async fn chat<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>) -> Reply {
+/// Serves a request to a model.
+pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>) -> Reply {
     let arrived = ports.now();
     let request = RequestId::new(arrived, ports.random());
-    let hash = match credential_hash(incoming.credential.as_deref()) {
+    let dialect = incoming.called.endpoint.dialect();
+    let hash = match credential_hash(incoming.head.credential.as_deref()) {
         Ok(hash) => hash,
-        Err(refusal) => return refusal_reply(&refusal, &request, false),
+        Err(refusal) => return refusal_reply(&refusal, &request, false, dialect),
     };
     let (key, catalog, health, body) = join4(ports.key(&hash), ports.catalog(), ports.health(), incoming.body).await;
     let key = key.map_err(unavailable).and_then(|key| valid_key(key, arrived));
@@ -63,25 +58,14 @@ pub async fn chat<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Re
             if let Some(detail) = &refusal.detail {
                 ports.log(&format!("{request}: {detail}"));
             }
-            return refusal_reply(&refusal, &request, false);
+            return refusal_reply(&refusal, &request, false, dialect);
         }
     };
-    let preparing = Preparing {
-        request,
-        arrived,
-        endpoint: incoming.endpoint,
-        address: incoming.address,
-        route: incoming.route,
-        run: incoming.run,
-        idempotency_key: incoming.idempotency_key,
-        catalog,
-        health,
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(refusal) => return refuse(&ports, preparing.facts(&key, None), &refusal),
-    };
-    serve(ports, preparing, key, &body).await
+    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health };
+    match body {
+        Ok(body) => attend(ports, preparing, key, &body).await,
+        Err(refusal) => refuse(&ports, preparing.facts(&key, None), &refusal, dialect),
+    }
 }
 
 /// The hash of a credential that may be one of our keys.
@@ -123,8 +107,8 @@ pub fn unavailable(Unavailable(detail): Unavailable) -> Refusal {
 }
 
 /// Answers a refusal that comes before any hold, and writes its receipt behind the answer.
-fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal) -> Reply {
-    let reply = refusal_reply(refusal, &facts.request, true).asked(&facts.requested_model);
+fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal, dialect: Dialect) -> Reply {
+    let reply = refusal_reply(refusal, &facts.request, true, dialect).asked(&facts.requested_model);
     let reply = reply.untried(ports.now().since(facts.created_at));
     let outcome = Outcome::unserved(Status::Refused, Vec::new(), refusal, ports.now().since(facts.created_at));
     let outside = ports.clone();
@@ -136,21 +120,25 @@ fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal) -> Reply {
 }
 
 /// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
-async fn serve<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
+async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
+    let dialect = preparing.called.endpoint.dialect();
+    let seal = |secret: &SecretName, text: &str| ports.seal(secret, text);
     for _ in 0..3 {
-        let prepared = match prepare(&preparing, &key, body, ports.now()) {
+        let prepared = match prepare(&preparing, &key, body, ports.now(), &seal) {
             Ok(prepared) => prepared,
             Err(refusal) => match current_key(&ports, &key, &refusal).await {
                 Some(current) => {
                     key = current;
                     continue;
                 }
-                None => return refuse(&ports, preparing.facts(&key, Some(body)), &refusal),
+                None => return refuse(&ports, preparing.facts(&key, Some(body)), &refusal, dialect),
             },
         };
-        let idempotency = preparing.idempotency_key.as_ref().map(|text| {
+        let idempotency = preparing.head.idempotency_key.as_ref().map(|text| {
             let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
-            (claim, sha256_hex(&[preparing.endpoint.as_bytes(), b"\n", body]))
+            let Called { endpoint, model, stream } = &preparing.called;
+            let asked = format!("{}\n{}{}", endpoint.name(), model.as_deref().unwrap_or_default(), if *stream { "\n" } else { "" });
+            (claim, sha256_hex(&[asked.as_bytes(), b"\n", body]))
         });
         match run(&ports, &prepared, &key, idempotency).await {
             Ran::Reply(reply) => return *reply,
@@ -158,7 +146,7 @@ async fn serve<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, bod
         }
     }
     let refusal = Refusal::unavailable("the key changed again and again during one request");
-    refusal_reply(&refusal, &preparing.request, false)
+    refusal_reply(&refusal, &preparing.request, false, dialect)
 }
 
 /// The key as the account knows it, where it is another than the copy that a refusal came from.
@@ -188,11 +176,13 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
     let mut failures: Vec<Failure> = Vec::new();
     let mut refused: Option<Refusal> = None;
     let mut rates = Rates::default();
+    let dialect = prepared.request.endpoint.dialect();
     let opening = Opening {
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
         keeps_body: idempotency.is_some(),
         resting: attempt::resting(prepared, ports.now()),
+        dialect,
     };
     let last = prepared.legs.len().saturating_sub(1);
     for (index, leg) in prepared.legs.iter().enumerate() {
@@ -232,7 +222,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             match attempt::attempt(ticket, prepared, quoted).await {
                 Tried::Answered(reply) => return Ran::Reply(reply),
                 Tried::Rejected(refusal) => return ticket.fail(prepared, &refusal).into(),
-                Tried::Failed(failure) => failures.push(failure),
+                Tried::Failed(failed) => failures.extend(failed),
             }
         }
     }
@@ -240,10 +230,10 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         // Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
         (None, Some(refusal)) => {
             let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
-            let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt).asked(&prepared.facts.requested_model);
+            let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt, dialect).asked(&prepared.facts.requested_model);
             reply.rates(&rates).untried(ports.now().since(prepared.facts.created_at)).into()
         }
-        (None, None) => refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false).into(),
+        (None, None) => refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect).into(),
         (Some(mut ticket), refused) => {
             let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
             ticket.fail(prepared, &refusal).into()

@@ -3,31 +3,33 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use subtle::ConstantTimeEq;
+
 use crate::account::Facts;
-use crate::catalog::{Catalog, Model, RouteKind};
-use crate::dialect::envelope::Envelope;
-use crate::dialect::estimated_tokens;
-use crate::id::{BucketId, RequestId, RunId};
+use crate::catalog::{Catalog, Channel, Model, RouteKind};
+use crate::dialect::tokens;
+use crate::dialect::{Called, Request};
+use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::money::{Money, affordable_output, worst_cost};
 use crate::refusal::{Code, Refusal};
 use crate::routing::health::HealthView;
-use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, plan};
+use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
+use crate::usage::{Most, Usage};
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 /// What `,"max_completion_tokens":100000000` adds to a body, rounded up.
 const LIMIT_BYTES: u64 = 40;
+/// Stands between a provider's id of a response and the gateway's proof of who made it.
+pub const SEAL: &str = "_tf";
 
-/// A request before its body is looked at.
-pub struct Preparing {
-    /// Its id.
-    pub request: RequestId,
-    /// When it arrived.
-    pub arrived: Timestamp,
-    /// Such as `/v1/chat/completions`.
-    pub endpoint: &'static str,
+/// What the head of a request says.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    /// What the caller presented.
+    pub credential: Option<String>,
     /// Where it came from.
     pub address: Option<IpAddr>,
     /// `x-tf-route`.
@@ -36,24 +38,53 @@ pub struct Preparing {
     pub run: Option<String>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// What the body is.
+    pub content_type: Option<String>,
+    /// Headers that go up as they came, to channels of the dialect that has them.
+    pub passed: Vec<(&'static str, String)>,
+    /// Whether a Gemini client left out `alt=sse`, and so wants a list.
+    pub is_list: bool,
+}
+
+/// A request before its body is looked at.
+pub struct Preparing {
+    /// Its id.
+    pub request: RequestId,
+    /// When it arrived.
+    pub arrived: Timestamp,
+    /// What was called.
+    pub called: Called,
+    /// What its head says.
+    pub head: Head,
     /// What is sold.
     pub catalog: Rc<Catalog>,
     /// What is known of the candidates.
     pub health: HealthView,
 }
 
+/// Makes and proves seals: see [`crate::ports::Ports::seal`].
+pub type Seal<'a> = &'a dyn Fn(&SecretName, &str) -> Option<String>;
+
 /// A request that can be run.
 pub struct Prepared<'a> {
     /// What is known of it.
     pub facts: Facts,
-    /// What was read of its body.
-    pub envelope: Envelope<'a>,
+    /// The request.
+    pub request: Request<'a>,
+    /// What its head says.
+    pub head: &'a Head,
     /// What is sold.
     pub catalog: Rc<Catalog>,
     /// The attempts, by the holds that they need.
     pub legs: Vec<Leg>,
     /// What will not be tried, and why.
     pub left_out: Vec<crate::routing::LeftOut>,
+    /// How many tokens go in, as far as it can be told without the provider.
+    pub estimated_input: u64,
+    /// Equal seeds choose equal candidates and credentials.
+    pub seed: String,
+    /// The response that it goes on from, by the provider's own id, and the credential that made it.
+    pub previous: Option<(String, SecretName)>,
 }
 
 /// Attempts in a row that one bucket pays: one hold covers them.
@@ -76,13 +107,11 @@ pub struct Leg {
 pub struct Quoted {
     /// The attempt.
     pub planned: Planned,
-    /// How many tokens can go in.
-    pub input_tokens: u64,
+    /// The most that it can use.
+    pub most: Most,
     /// How many tokens each answer may have; upstream is told.
     pub output_limit: u64,
-    /// How many tokens can come out.
-    pub output_tokens: u64,
-    /// The cost of both.
+    /// The cost of the most.
     pub quote: Money,
 }
 
@@ -91,8 +120,8 @@ impl Leg {
     pub fn affordable_output(&self, amount: Money) -> u64 {
         let of = |quoted: &Quoted| {
             // The limit itself has to fit into the request that asks for it.
-            let input = quoted.input_tokens.saturating_add(LIMIT_BYTES);
-            let tokens = affordable_output(&quoted.planned.price, input, amount).checked_div(self.choices).unwrap_or(0);
+            let most = Most { input: quoted.most.input.saturating_add(LIMIT_BYTES), ..quoted.most };
+            let tokens = affordable_output(&quoted.planned.price, &most, amount).checked_div(self.choices).unwrap_or(0);
             tokens.min(quoted.planned.model.max_output_tokens)
         };
         self.attempts.iter().map(of).min().unwrap_or(0)
@@ -102,8 +131,9 @@ impl Leg {
 impl Preparing {
     /// What is known of the request; the model only if the body can be read.
     pub fn facts(&self, key: &KeyRecord, body: Option<&[u8]>) -> Facts {
-        let envelope = body.and_then(|body| Envelope::parse(body).ok());
-        let model = envelope.as_ref().and_then(|envelope| envelope.models.first()).map(|name| shown(name));
+        let request = body.and_then(|body| Request::read(&self.called, body, self.head.content_type.as_deref()).ok());
+        let envelope = request.map(|request| request.envelope);
+        let model = envelope.as_ref().and_then(|envelope| envelope.models.first()).or(self.called.model.as_ref());
         Facts {
             request: self.request.clone(),
             created_at: self.arrived,
@@ -111,27 +141,68 @@ impl Preparing {
             project: key.project.clone(),
             key: key.id.clone(),
             key_label: key.label.clone(),
-            run: self.run.as_deref().and_then(RunId::parse),
-            endpoint: self.endpoint.to_owned(),
-            stream: envelope.is_some_and(|envelope| envelope.stream),
-            requested_model: model.unwrap_or_default(),
+            run: self.head.run.as_deref().and_then(RunId::parse),
+            endpoint: self.called.endpoint.name().to_owned(),
+            stream: envelope.as_ref().map_or(self.called.stream, |envelope| envelope.stream),
+            requested_model: model.map(|name| shown(name)).unwrap_or_default(),
             catalog_version: self.catalog.version,
         }
     }
 }
 
 /// Plans a request for a key, with the hold that each leg needs.
-pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: Timestamp) -> Result<Prepared<'a>, Refusal> {
-    if !key.policy.allows_address(preparing.address) {
+pub fn prepare<'a>(
+    preparing: &'a Preparing,
+    key: &KeyRecord,
+    body: &'a [u8],
+    now: Timestamp,
+    seal: Seal<'_>,
+) -> Result<Prepared<'a>, Refusal> {
+    if !key.policy.allows_address(preparing.head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
     }
-    check_headers(preparing)?;
-    let envelope = Envelope::parse(body)?;
-    let route = preparing.route.as_deref().map(|text| {
+    check_head(&preparing.head)?;
+    let mut request = Request::read(&preparing.called, body, preparing.head.content_type.as_deref())?;
+    let catalog = &preparing.catalog;
+    if request.envelope.models.is_empty() {
+        request.envelope.models.push(default_model(&request, catalog, key)?);
+    }
+    let channels = channels(&request, catalog);
+    let previous = request.envelope.previous_response.as_deref();
+    let previous = previous.map(|id| maker_of(id, &channels, &key.account, seal)).transpose()?;
+    let ask = ask(&request, preparing, &channels, previous.as_ref())?;
+    let seed = match &request.envelope.session {
+        Some(session) => format!("{}/{session}", key.account),
+        None => preparing.request.to_string(),
+    };
+    let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
+    let Plan { attempts, left_out } = plan(input)?;
+    let facts = Facts {
+        stream: request.envelope.stream,
+        requested_model: request.envelope.models.first().map(|name| shown(name)).unwrap_or_default(),
+        ..preparing.facts(key, None)
+    };
+    let first = attempts.first().map(|planned| &planned.model);
+    let estimated_input = first.map_or(0, |model| tokens::estimate(&model.family, request.text()).min(model.context_length));
+    let legs = legs(attempts, &request, estimated_input)?;
+    let previous = previous.map(|(id, _, secret)| (id, secret));
+    let catalog = Rc::clone(catalog);
+    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous })
+}
+
+/// What the planner is asked.
+fn ask(
+    request: &Request<'_>,
+    preparing: &Preparing,
+    channels: &[Rc<Channel>],
+    previous: Option<&(String, ChannelId, SecretName)>,
+) -> Result<Ask, Refusal> {
+    let envelope = &request.envelope;
+    let route = preparing.head.route.as_deref().map(|text| {
         RouteKind::parse(text).ok_or_else(|| Refusal::invalid("x-tf-route", "`x-tf-route` must be `official` or `routed`."))
     });
-    let provider = envelope.provider.map(|json| {
+    let provider = envelope.provider.as_deref().map(|json| {
         // A list would be read as the fields in their order.
         if !json.starts_with('{') {
             return Err(Refusal::invalid("provider", "`provider` must be an object."));
@@ -139,35 +210,85 @@ pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: 
         serde_json::from_str::<ProviderPreferences>(json)
             .map_err(|error| Refusal::invalid("provider", format!("`provider` is not valid: {error}.")))
     });
-    let ask = Ask {
+    let endpoint = request.endpoint;
+    let not_here = || {
+        let message = format!("No provider of this model can be asked at {}.", endpoint.name());
+        Refusal::new(Code::InvalidRequest, message, "Use another endpoint or another model.").param("model")
+    };
+    let unable = |channel: &Rc<Channel>| {
+        let checked = endpoint.asked_of(channel).ok_or_else(not_here).and_then(|way| request.check(way));
+        checked.err().map(|refusal| (channel.id.clone(), refusal))
+    };
+    Ok(Ask {
         models: envelope.models.clone(),
+        kinds: endpoint.kinds(),
         route: route.transpose()?,
         provider: provider.transpose()?.unwrap_or_default(),
         output_limit: envelope.output_limit,
-        audio_output: envelope.audio_output,
-        audio_input: envelope.audio_input,
-    };
-    let seed = match &envelope.session {
-        Some(session) => format!("{}/{session}", key.account),
-        None => preparing.request.to_string(),
-    };
-    let input =
-        PlanInput { catalog: &preparing.catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
-    let Plan { attempts, left_out } = plan(input)?;
-    let facts = Facts {
-        stream: envelope.stream,
-        requested_model: envelope.models.first().map(|name| shown(name)).unwrap_or_default(),
-        ..preparing.facts(key, None)
-    };
-    let legs = legs(attempts, &envelope)?;
-    Ok(Prepared { facts, envelope, catalog: Rc::clone(&preparing.catalog), legs, left_out })
+        needs: envelope.needs.clone(),
+        unable: channels.iter().filter_map(unable).collect(),
+        pinned: previous.map(|(_, channel, _)| channel.clone()),
+    })
 }
 
-fn check_headers(preparing: &Preparing) -> Result<(), Refusal> {
-    if preparing.run.as_deref().is_some_and(|run| RunId::parse(run).is_none()) {
+/// The first model of the endpoint's kind that the key may call, for requests that name none.
+fn default_model(request: &Request<'_>, catalog: &Catalog, key: &KeyRecord) -> Result<String, Refusal> {
+    let kinds = request.endpoint.kinds();
+    let of_kind = catalog.models.values().find(|model| kinds.contains(&model.kind) && key.policy.allows_model(&model.id));
+    of_kind.map(|model| model.id.to_string()).ok_or_else(|| {
+        let message = "No model was named, and there is none of this kind that the key may call.";
+        Refusal::new(Code::ModelNotFound, message, "Choose a name from GET /v1/models.").param("model")
+    })
+}
+
+/// The channels that could serve a request, each once.
+fn channels(request: &Request<'_>, catalog: &Catalog) -> Vec<Rc<Channel>> {
+    let models = request.envelope.models.iter().filter_map(|name| asked_model(catalog, name));
+    let candidates = models.flat_map(|model| &model.routes).flat_map(|route| &route.candidates);
+    let mut channels: Vec<Rc<Channel>> = Vec::new();
+    for channel in candidates.filter_map(|candidate| catalog.channel(&candidate.channel)) {
+        if !channels.iter().any(|known| known.id == channel.id) {
+            channels.push(Rc::clone(channel));
+        }
+    }
+    channels
+}
+
+/// What is sealed of a response: who made it, where.
+pub fn sealed(account: &AccountId, channel: &ChannelId, response: &str) -> String {
+    format!("{account}\n{channel}\n{response}")
+}
+
+/// The provider's own id of a response, and the channel and credential that made it for this account. Nobody else can go on
+/// from it, whatever they know.
+fn maker_of(
+    id: &str,
+    channels: &[Rc<Channel>],
+    account: &AccountId,
+    seal: Seal<'_>,
+) -> Result<(String, ChannelId, SecretName), Refusal> {
+    let unknown = || {
+        let message = "The response that `previous_response_id` names was not made by this account over a channel that serves this model now.";
+        let next_step = "Send the whole conversation in `input` instead.";
+        Refusal::new(Code::InvalidRequest, message, next_step).param("previous_response_id")
+    };
+    let (response, proof) = id.rsplit_once(SEAL).ok_or_else(unknown)?;
+    for channel in channels {
+        for secret in &channel.secrets {
+            let expected = seal(secret, &sealed(account, &channel.id, response)).unwrap_or_default();
+            if bool::from(expected.as_bytes().ct_eq(proof.as_bytes())) {
+                return Ok((response.to_owned(), channel.id.clone(), secret.clone()));
+            }
+        }
+    }
+    Err(unknown())
+}
+
+fn check_head(head: &Head) -> Result<(), Refusal> {
+    if head.run.as_deref().is_some_and(|run| RunId::parse(run).is_none()) {
         return Err(Refusal::invalid("x-tf-run", "`x-tf-run` must be 1 to 128 ASCII letters, digits and - _ . characters."));
     }
-    check_idempotency_key(preparing.idempotency_key.as_deref())
+    check_idempotency_key(head.idempotency_key.as_deref())
 }
 
 /// Whether a caller's own key for a request is one.
@@ -183,10 +304,11 @@ pub fn check_idempotency_key(key: Option<&str>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn legs(attempts: Vec<Planned>, envelope: &Envelope<'_>) -> Result<Vec<Leg>, Refusal> {
+fn legs(attempts: Vec<Planned>, request: &Request<'_>, estimated_input: u64) -> Result<Vec<Leg>, Refusal> {
+    let envelope = &request.envelope;
     let mut legs: Vec<Leg> = Vec::new();
     for planned in attempts {
-        let quoted = quoted(planned, envelope)?;
+        let quoted = quoted(planned, request)?;
         match legs.last_mut().filter(|leg| leg.bucket == quoted.planned.bucket) {
             Some(leg) => {
                 leg.quote = leg.quote.max(quoted.quote);
@@ -197,7 +319,7 @@ fn legs(attempts: Vec<Planned>, envelope: &Envelope<'_>) -> Result<Vec<Leg>, Ref
                 legs.push(Leg {
                     bucket: quoted.planned.bucket.clone(),
                     quote: quoted.quote,
-                    tokens: estimated_input(envelope, &quoted.planned.model).saturating_add(output),
+                    tokens: estimated_input.saturating_add(output),
                     attempts: vec![quoted],
                     choices: envelope.choices,
                 });
@@ -207,15 +329,24 @@ fn legs(attempts: Vec<Planned>, envelope: &Envelope<'_>) -> Result<Vec<Leg>, Ref
     Ok(legs)
 }
 
-fn quoted(planned: Planned, envelope: &Envelope<'_>) -> Result<Quoted, Refusal> {
-    let model = &planned.model;
+fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
+    let (model, envelope) = (&planned.model, &request.envelope);
     // A token of text is at least a byte; what is referred to rather than sent is bounded by the context alone.
-    let input_tokens = if envelope.has_media { model.context_length } else { envelope.bytes.min(model.context_length) };
-    let output_limit = envelope.output_limit.unwrap_or_else(|| default_output_limit(model, input_tokens));
-    let output_tokens = output_limit.saturating_mul(envelope.choices);
-    let quote = worst_cost(&planned.price, input_tokens, output_tokens)
+    let input = if envelope.has_media { model.context_length } else { request.bytes.min(model.context_length) };
+    let output_limit = envelope.output_limit.or(envelope.default_output);
+    let output_limit = output_limit.unwrap_or_else(|| default_output_limit(model, input));
+    let most = Most {
+        input,
+        output: output_limit.saturating_mul(envelope.choices),
+        images: envelope.choices,
+        seconds: envelope.seconds,
+        characters: envelope.unreported.characters,
+        searches: envelope.searches,
+    };
+    let most = if request.endpoint.is_free() { Most::default() } else { most };
+    let quote = worst_cost(&planned.price, &most)
         .map_err(|_| Refusal::invalid("max_tokens", "The request could cost more than can be counted."))?;
-    Ok(Quoted { planned, input_tokens, output_limit, output_tokens, quote })
+    Ok(Quoted { planned, most, output_limit, quote })
 }
 
 /// The limit that upstream is told where the client names none: what the model can write and its context still holds.
@@ -225,9 +356,15 @@ fn default_output_limit(model: &Model, input_tokens: u64) -> u64 {
     model.max_output_tokens.min(room).max(1)
 }
 
-/// What went in, as far as it can be told without a tokenizer.
-pub fn estimated_input(envelope: &Envelope<'_>, model: &Model) -> u64 {
-    estimated_tokens(envelope.text_bytes).min(model.context_length)
+impl Prepared<'_> {
+    /// What an attempt uses if upstream tells nothing, but for the tokens that come out.
+    pub fn unreported(&self, quoted: &Quoted) -> Usage {
+        let counted = self.request.envelope.unreported;
+        // What is counted otherwise is not counted in tokens as well.
+        let is_in_tokens = quoted.planned.price.basis().is_none() && !self.request.endpoint.is_free();
+        let input = if is_in_tokens { self.estimated_input.min(quoted.most.input) } else { 0 };
+        Usage { input, ..counted }
+    }
 }
 
 /// A name from a caller, as it may stand in headers and rows.

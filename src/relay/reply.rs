@@ -5,14 +5,15 @@ use std::pin::Pin;
 use futures_util::Stream;
 
 use crate::account::Rates;
-use crate::dialect::openai::error_body;
+use crate::catalog::Dialect;
+use crate::dialect::write_error;
 use crate::id::{AccountId, RequestId};
 use crate::refusal::Refusal;
 
 /// The body of an answer.
 pub enum ReplyBody {
     /// All at once.
-    Full(String),
+    Full(Vec<u8>),
     /// As it arrives.
     Stream(Pin<Box<dyn Stream<Item = Result<Vec<u8>, String>>>>),
 }
@@ -32,14 +33,19 @@ pub struct Reply {
 impl Reply {
     /// JSON.
     pub fn json(status: u16, body: String) -> Self {
-        let headers = vec![("content-type", "application/json".to_owned()), ("cache-control", "no-store".to_owned())];
+        Self::full(status, "application/json", body.into_bytes())
+    }
+
+    /// All at once.
+    pub fn full(status: u16, content_type: &str, body: Vec<u8>) -> Self {
+        let headers = vec![("content-type", content_type.to_owned()), ("cache-control", "no-store".to_owned())];
         Self { status, headers, body: ReplyBody::Full(body), replay_of: None }
     }
 
-    /// An event stream.
-    pub fn events(stream: impl Stream<Item = Result<Vec<u8>, String>> + 'static) -> Self {
+    /// As it arrives.
+    pub fn stream(content_type: &str, stream: impl Stream<Item = Result<Vec<u8>, String>> + 'static) -> Self {
         let headers = vec![
-            ("content-type", "text/event-stream; charset=utf-8".to_owned()),
+            ("content-type", content_type.to_owned()),
             ("cache-control", "no-store, no-transform".to_owned()),
             // Tells proxies in between not to hold the stream back.
             ("x-accel-buffering", "no".to_owned()),
@@ -53,9 +59,10 @@ impl Reply {
         self
     }
 
-    /// Names the request, whose receipt has the same id.
+    /// Names the request, whose receipt has the same id. Anthropic's clients look for it under their own name.
     pub fn ids(self, request: &RequestId) -> Self {
-        self.header("x-request-id", request.as_str()).header("x-generation-id", request.as_str())
+        let ids = self.header("x-request-id", request.as_str()).header("x-generation-id", request.as_str());
+        ids.header("request-id", request.as_str())
     }
 
     /// Names the model as asked for.
@@ -81,10 +88,10 @@ impl Reply {
     }
 }
 
-/// The answer for a refusal, in OpenAI's envelope.
-pub fn refusal_reply(refusal: &Refusal, request: &RequestId, has_receipt: bool) -> Reply {
+/// The answer for a refusal, in the envelope of the caller's dialect.
+pub fn refusal_reply(refusal: &Refusal, request: &RequestId, has_receipt: bool, dialect: Dialect) -> Reply {
     let receipt = Some(request).filter(|_| has_receipt);
-    let reply = Reply::json(refusal.status(), error_body(refusal, receipt)).ids(request);
+    let reply = Reply::json(refusal.status(), write_error(dialect, refusal, receipt)).ids(request);
     match refusal.retry_after_s {
         Some(seconds) => reply.header("retry-after", seconds.to_string()),
         None => reply,

@@ -10,13 +10,13 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
 use super::flow::Drain;
-use super::prepare::{Prepared, Quoted, estimated_input};
+use super::prepare::{Prepared, Quoted};
 use super::reply::{Reply, refusal_reply};
 use crate::account::{
     Attempt, Checkpoint, Extension, Facts, Granted, HoldAnswer, HoldRequest, Outcome, Rates, ReceiptError, Served, Settlement,
     Status,
 };
-use crate::catalog::CutPolicy;
+use crate::catalog::{CutPolicy, Dialect};
 use crate::id::{AccountId, RequestId};
 use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
@@ -59,6 +59,9 @@ pub struct Ticket<P: Ports> {
     pub keeps_body: bool,
     /// What the usage of the current attempt cannot be beyond, but for the bytes of its answer.
     pub bounds: Option<Bounds>,
+    /// Members of the client's request that the current attempt leaves out.
+    pub dropped: Vec<String>,
+    dialect: Dialect,
     in_flight: Option<InFlight>,
     /// When the account was last told that the request is alive.
     noted_at: Cell<Timestamp>,
@@ -81,6 +84,8 @@ pub struct Opening {
     pub keeps_body: bool,
     /// Candidates that are tried last, as the receipt tells of them if they are not tried.
     pub resting: Vec<Attempt>,
+    /// The dialect that the client speaks.
+    pub dialect: Dialect,
 }
 
 /// The answer to the first hold.
@@ -132,6 +137,8 @@ impl<P: Ports> Ticket<P> {
             hold_timeout_ms: opening.hold_timeout_ms,
             keeps_body: opening.keeps_body,
             bounds: None,
+            dropped: Vec::new(),
+            dialect: opening.dialect,
             in_flight: None,
             noted_at: Cell::new(now),
             ending: Some(sender),
@@ -173,10 +180,19 @@ impl<P: Ports> Ticket<P> {
             price: (*planned.price).clone(),
             why,
         };
-        let usage = Usage { input: estimated_input(&prepared.envelope, &planned.model), ..Usage::default() };
+        let usage = prepared.unreported(quoted);
+        let most = quoted.most;
         // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
-        let input = quoted.input_tokens.saturating_add(PROMPT_SLACK).min(planned.model.context_length);
-        self.bounds = Some(Bounds { input, output: quoted.output_tokens, visible: u64::MAX });
+        let input = most.input.saturating_add(PROMPT_SLACK).min(planned.model.context_length);
+        self.bounds = Some(Bounds {
+            input,
+            output: most.output,
+            visible: u64::MAX,
+            images: most.images,
+            seconds: most.seconds,
+            characters: most.characters,
+            searches: most.searches,
+        });
         self.in_flight = Some(InFlight { attempt, served: served.clone(), usage });
         served
     }
@@ -214,6 +230,7 @@ impl<P: Ports> Ticket<P> {
             usage_source: usage.1,
             bounds: bounds.map(|bounds| Bounds { visible: bytes, ..bounds }),
             upstream_cut: self.upstream_cut,
+            dropped_parameters: self.dropped.clone(),
             finish_reason: None,
             error: None,
             next_step: None,
@@ -250,6 +267,8 @@ impl<P: Ports> Ticket<P> {
             hold_timeout_ms: self.hold_timeout_ms,
             keeps_body: self.keeps_body,
             bounds: self.bounds,
+            dropped: std::mem::take(&mut self.dropped),
+            dialect: self.dialect,
             in_flight: None,
             noted_at: self.noted_at.clone(),
             ending: self.ending.take(),
@@ -270,7 +289,7 @@ impl<P: Ports> Ticket<P> {
     pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
         let outcome = Outcome::unserved(Status::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
         self.settle(outcome, None);
-        let reply = refusal_reply(refusal, &self.request, true).asked(&prepared.facts.requested_model).rates(&self.rates);
+        let reply = refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
         match self.attempts.last() {
             Some(last) => self.account_for(reply, last),
             None => reply,
@@ -281,6 +300,10 @@ impl<P: Ports> Ticket<P> {
     pub fn account_for(&self, reply: Reply, last: &Attempt) -> Reply {
         let attempts = self.attempts.iter().filter(|attempt| attempt.dispatched).count();
         let overhead = self.ports.now().since(self.arrived).saturating_sub(self.upstream_ms);
+        let reply = match self.dropped.is_empty() {
+            true => reply,
+            false => reply.header("x-tf-dropped-parameters", self.dropped.join(", ")),
+        };
         reply
             .header("x-tf-upstream-model", last.upstream_model.clone())
             .header("x-tf-route", last.route.as_str())
@@ -372,6 +395,7 @@ impl<P: Ports> Ticket<P> {
             usage_source: UsageSource::None,
             bounds: None,
             upstream_cut: self.upstream_cut,
+            dropped_parameters: Vec::new(),
             finish_reason: None,
             error: None,
             next_step: None,

@@ -6,7 +6,9 @@
 //! Deliberately absent: bytes, HTTP and balances.
 
 pub mod attempt;
+pub mod credentials;
+mod draw;
 pub mod health;
 mod plan;
 
-pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, plan};
+pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};

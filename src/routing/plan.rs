@@ -3,18 +3,18 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
+use super::draw;
 use super::health::{CandidateId, HealthView, Status};
-use crate::catalog::{Candidate, Catalog, Channel, Model, Route, RouteKind};
-use crate::id::{BucketId, ModelName};
+use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Route, RouteKind};
+use crate::id::{BucketId, ChannelId, ModelName};
 use crate::key::Policy;
 use crate::money::{Money, Price};
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
+use crate::usage::Class;
 
 /// What a request asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Ask {
     /// The model, then the fallbacks; each may end in `:official` or `:routed`.
     pub models: Vec<String>,
@@ -24,10 +24,14 @@ pub struct Ask {
     pub provider: ProviderPreferences,
     /// How many tokens each answer may have, where the request says.
     pub output_limit: Option<u64>,
-    /// Whether audio comes out, which needs a price of its own.
-    pub audio_output: bool,
-    /// Whether audio goes in.
-    pub audio_input: bool,
+    /// What models the endpoint asks; empty is any.
+    pub kinds: &'static [ModelKind],
+    /// Classes of usage beyond plain text that the request may have; each needs a price.
+    pub needs: Vec<Class>,
+    /// Channels that cannot be asked this request, and why.
+    pub unable: Vec<(ChannelId, Refusal)>,
+    /// The only channel that can serve it: it goes on from what that one keeps.
+    pub pinned: Option<ChannelId>,
 }
 
 /// The `provider` object of a request, as OpenRouter has it; names are those of channels.
@@ -183,6 +187,9 @@ impl<'a> Planner<'a> {
         if !self.input.policy.allows_model(&model.id) {
             return self.leave_out(asked, None, model_not_allowed(&model.id));
         }
+        if !self.input.ask.kinds.is_empty() && !self.input.ask.kinds.contains(&model.kind) {
+            return self.leave_out(asked, None, wrong_endpoint(model));
+        }
         if let Some(limit) = self.input.ask.output_limit.filter(|limit| *limit > model.max_output_tokens) {
             return self.leave_out(asked, None, over_output(model, limit));
         }
@@ -240,12 +247,13 @@ impl<'a> Planner<'a> {
         }
         let Some(price) = &route.price else { return Err(unpriced(&model.id)) };
         let ask = self.input.ask;
-        if (ask.audio_output && price.audio_output.is_none()) || (ask.audio_input && price.audio_input.is_none()) {
-            return Err(audio_unpriced(&model.id));
+        if let Some(class) = ask.needs.iter().find(|class| !price.covers(**class)) {
+            return Err(class_unpriced(&model.id, *class));
         }
         let over = |limit: Option<Money>, rate: Money| limit.is_some_and(|limit| rate > limit);
         let max = ask.provider.max_price.unwrap_or_default();
-        if over(max.prompt, price.input) || over(max.completion, price.output) {
+        let rate = |class| price.rate(class, 0).unwrap_or_default();
+        if over(max.prompt, rate(Class::Input)) || over(max.completion, rate(Class::Output)) {
             return Err(too_dear(kind));
         }
         Ok((route, Rc::new(price.clone())))
@@ -254,13 +262,20 @@ impl<'a> Planner<'a> {
     fn candidates(&mut self, model: &Rc<Model>, route: &Route, price: &Rc<Price>) {
         let preferences = &self.input.ask.provider;
         let mut taken: Vec<Planned> = Vec::new();
+        let mut refused: Option<Refusal> = None;
         for candidate in &route.candidates {
             let name = candidate.channel.as_str();
             let listed = |list: &[String]| list.iter().any(|listed| listed == name);
+            let unable = self.input.ask.unable.iter().find(|(channel, _)| *channel == candidate.channel);
             let excluded = if listed(&preferences.ignore) {
-                Some("the request ignores this channel")
+                Some("the request ignores this channel".to_owned())
             } else if !preferences.only.is_empty() && !listed(&preferences.only) {
-                Some("the request allows only other channels")
+                Some("the request allows only other channels".to_owned())
+            } else if self.input.ask.pinned.as_ref().is_some_and(|pinned| *pinned != candidate.channel) {
+                Some("the request goes on from a response of another channel".to_owned())
+            } else if let Some((_, refusal)) = unable {
+                refused.get_or_insert_with(|| refusal.clone());
+                Some(format!("it cannot be asked this: {}", refusal.message))
             } else {
                 None
             };
@@ -269,7 +284,7 @@ impl<'a> Planner<'a> {
                     model: model.id.to_string(),
                     route: Some(route.kind),
                     channel: Some(name.to_owned()),
-                    reason: reason.to_owned(),
+                    reason,
                     code: None,
                 });
                 continue;
@@ -290,7 +305,7 @@ impl<'a> Planner<'a> {
             });
         }
         if taken.is_empty() {
-            self.refusal.get_or_insert_with(|| no_channel_left(&model.id));
+            self.refusal.get_or_insert_with(|| refused.unwrap_or_else(|| no_channel_left(&model.id)));
         }
         let order = |planned: &Planned| {
             let place = preferences.order.iter().position(|name| name == planned.candidate.channel.as_str());
@@ -298,10 +313,15 @@ impl<'a> Planner<'a> {
         };
         if taken.len() > 1 {
             // Smallest draw first; for positive numbers the order of the bits is the order of the numbers.
-            taken.sort_by_cached_key(|planned| (order(planned), draw(self.input.seed, &planned.candidate).to_bits()));
+            taken.sort_by_cached_key(|planned| (order(planned), drawn(self.input.seed, &planned.candidate).to_bits()));
         }
         self.attempts.extend(taken);
     }
+}
+
+/// The model that a request means by a name, with or without a route.
+pub fn asked_model<'a>(catalog: &'a Catalog, asked: &str) -> Option<&'a Rc<Model>> {
+    catalog.model(split_route(asked).0)
 }
 
 /// Splits `gpt-5.5:official` into the name and the route.
@@ -314,20 +334,13 @@ fn split_route(asked: &str) -> (&str, Option<RouteKind>) {
 
 /// Weighted rendezvous hashing: each candidate draws a number from the seed, the smallest goes first, and a weight of three
 /// draws smallest three times as often as a weight of one. Sessions keep their candidate when others come and go.
-fn draw(seed: &str, candidate: &Candidate) -> f64 {
-    let mut hasher = Sha256::new();
-    for part in [seed, "\n", candidate.channel.as_str(), "\n", &candidate.upstream_model] {
-        hasher.update(part.as_bytes());
-    }
-    let digest = hasher.finalize();
-    let bits = digest.iter().take(6).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
-    let (high, low) = (u32::try_from(bits >> 16).unwrap_or(0), u32::try_from(bits & 0xffff).unwrap_or(0));
-    let unit = (f64::from(high) + (f64::from(low) + 0.5) / 65_536.0) / 4_294_967_296.0;
-    -unit.ln() / f64::from(candidate.weight)
+fn drawn(seed: &str, candidate: &Candidate) -> f64 {
+    -draw::unit(&[seed, candidate.channel.as_str(), &candidate.upstream_model]).ln() / f64::from(candidate.weight)
 }
 
 fn price_of_both(price: &Price) -> i64 {
-    price.input.nanos().saturating_add(price.output.nanos())
+    let rate = |class| price.rate(class, 0).unwrap_or_default().nanos();
+    rate(Class::Input).saturating_add(rate(Class::Output))
 }
 
 fn reason(candidate: &Candidate, resting: bool, status: Status) -> String {
@@ -388,11 +401,18 @@ fn unpriced(name: &ModelName) -> Refusal {
         .retry_after(60)
 }
 
-fn audio_unpriced(name: &ModelName) -> Refusal {
-    let message = format!("`{name}` has no price for audio on this route, so a request with audio cannot be served.");
-    Refusal::new(Code::ModelUnpriced, message, "Send the request without audio, or choose another model.")
-        .param("modalities")
+fn class_unpriced(name: &ModelName, class: Class) -> Refusal {
+    let class = class.name();
+    let message = format!("`{name}` has no price for `{class}` on this route, and the request asks for it.");
+    Refusal::new(Code::ModelUnpriced, message, "Send the request without it, or choose another model.")
+        .fact("needs", class)
         .retry_after(60)
+}
+
+fn wrong_endpoint(model: &Model) -> Refusal {
+    let message = format!("`{}` is a model of kind `{}`, which this endpoint does not ask.", model.id, model.kind.as_str());
+    let next_step = format!("Send the request to {}, or choose another model.", model.kind.endpoint());
+    Refusal::new(Code::InvalidRequest, message, next_step).param("model")
 }
 
 fn too_dear(kind: RouteKind) -> Refusal {
@@ -584,7 +604,7 @@ mod tests {
     #[test]
     fn audio_without_a_price_is_refused() {
         let mut case = case(&["m1"]);
-        case.ask.audio_output = true;
+        case.ask.needs = vec![Class::AudioOutput];
         assert_eq!(case.code(), Code::ModelUnpriced);
     }
 }

@@ -14,7 +14,7 @@ use futures_util::stream::Stream;
 use futures_util::task::LocalSpawn;
 use tokens_forge::account::{Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
 use tokens_forge::catalog::Catalog;
-use tokens_forge::id::{AccountId, KeyHash};
+use tokens_forge::id::{AccountId, KeyHash, SecretName, sha256_hex};
 use tokens_forge::key::KeyRecord;
 use tokens_forge::ports::{Call, Ports, SendError, Unavailable, UpstreamResponse};
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
@@ -58,9 +58,21 @@ pub struct World {
     pub log: RefCell<Vec<String>>,
     /// How many of the next commands to the account fail, by name.
     pub failing: RefCell<BTreeMap<&'static str, u32>>,
+    /// What was sent upstream, in order.
+    pub calls: RefCell<Vec<Sent>>,
+    /// Credentials that rest.
+    pub cooling: RefCell<BTreeMap<SecretName, Timestamp>>,
     /// Calls that are open now.
     pub open_calls: Cell<i32>,
     spawner: LocalSpawner,
+}
+
+/// A call as it went up.
+pub struct Sent {
+    pub url: String,
+    pub secret: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
 }
 
 #[derive(Clone)]
@@ -85,6 +97,8 @@ impl Simulation {
             scripts: RefCell::default(),
             log: RefCell::default(),
             failing: RefCell::default(),
+            calls: RefCell::default(),
+            cooling: RefCell::default(),
             open_calls: Cell::new(0),
             spawner: pool.spawner(),
         };
@@ -318,9 +332,27 @@ impl Ports for Outside {
         self.0.command("record", Command::RecordRefused(Box::new((facts, outcome)))).map(|_| ())
     }
 
-    async fn send(&self, call: Call) -> Result<UpstreamResponse<ScriptedBody>, SendError> {
+    fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {
+        self.0.cooling.borrow().get(secret).copied().filter(|until| *until > self.now())
+    }
+
+    fn cool_down(&self, secret: &SecretName, until: Timestamp) {
+        self.0.cooling.borrow_mut().insert(secret.clone(), until);
+    }
+
+    fn seal(&self, secret: &SecretName, text: &str) -> Option<String> {
+        Some(sha256_hex(&[secret.as_str().as_bytes(), b"\n", text.as_bytes()])[..16].to_owned())
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<ScriptedBody>, SendError> {
         let host = call.url.split('/').nth(2).unwrap().to_owned();
         self.0.note(format!("send {host}"));
+        self.0.calls.borrow_mut().push(Sent {
+            url: call.url,
+            secret: call.secret.to_string(),
+            headers: call.headers,
+            body: String::from_utf8_lossy(&call.body.unwrap_or_default().concat()).into_owned(),
+        });
         let script = self.0.scripts.borrow_mut().get_mut(&host).and_then(VecDeque::pop_front);
         let script = script.unwrap_or_else(|| panic!("{host} has no script left"));
         Yield(false).await;
@@ -344,7 +376,7 @@ impl Ports for Outside {
             gap_ms,
             waiting: None,
         };
-        Ok(UpstreamResponse { status, retry_after_s: (status == 429).then_some(9), body })
+        Ok(UpstreamResponse { status, retry_after_s: (status == 429).then_some(9), content_type: None, body })
     }
 
     async fn read_error(&self, body: ScriptedBody) -> Result<Vec<u8>, String> {

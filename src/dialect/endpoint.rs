@@ -1,0 +1,197 @@
+//! The endpoints that ask models: which format a client speaks at each, and in which one a channel is asked.
+
+use super::anthropic;
+use super::cohere;
+use super::format::Format;
+use super::gemini;
+use super::openai::{audio, chat, completions, embeddings, images, moderations, rerank, responses};
+use crate::catalog::{Channel, Dialect, ModelKind};
+
+/// What a client can call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Endpoint {
+    Chat,
+    Completions,
+    Responses,
+    Embeddings,
+    Moderations,
+    ImageGenerations,
+    ImageEdits,
+    Speech,
+    Transcriptions,
+    AudioTranslations,
+    Rerank,
+    Messages,
+    MessagesCount,
+    Generate,
+    GenerateCount,
+}
+
+/// An endpoint with what its path says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// Which.
+    pub endpoint: Endpoint,
+    /// The model, where the path names it.
+    pub model: Option<String>,
+    /// Whether the path asks for a stream.
+    pub stream: bool,
+}
+
+const PATHS: [(&str, Endpoint); 13] = [
+    ("/v1/chat/completions", Endpoint::Chat),
+    ("/v1/completions", Endpoint::Completions),
+    ("/v1/responses", Endpoint::Responses),
+    ("/v1/embeddings", Endpoint::Embeddings),
+    ("/v1/moderations", Endpoint::Moderations),
+    ("/v1/images/generations", Endpoint::ImageGenerations),
+    ("/v1/images/edits", Endpoint::ImageEdits),
+    ("/v1/audio/speech", Endpoint::Speech),
+    ("/v1/audio/transcriptions", Endpoint::Transcriptions),
+    ("/v1/audio/translations", Endpoint::AudioTranslations),
+    ("/v1/rerank", Endpoint::Rerank),
+    ("/v1/messages", Endpoint::Messages),
+    ("/v1/messages/count_tokens", Endpoint::MessagesCount),
+];
+/// Where Gemini's models are, each with what is asked of it behind a colon.
+const GEMINI_MODELS: &str = "/v1beta/models/";
+
+impl Called {
+    /// The endpoint at a path, without a slash at the end.
+    pub fn at(path: &str) -> Option<Self> {
+        if let Some((_, endpoint)) = PATHS.iter().find(|(known, _)| *known == path) {
+            return Some(Self { endpoint: *endpoint, model: None, stream: false });
+        }
+        let (model, action) = path.strip_prefix(GEMINI_MODELS)?.rsplit_once(':')?;
+        let (endpoint, stream) = match action {
+            "generateContent" => (Endpoint::Generate, false),
+            "streamGenerateContent" => (Endpoint::Generate, true),
+            "countTokens" => (Endpoint::GenerateCount, false),
+            _ => return None,
+        };
+        Some(Self { endpoint, model: Some(model.to_owned()), stream })
+    }
+}
+
+impl Endpoint {
+    /// As in receipts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Responses => "/v1/responses",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Moderations => "/v1/moderations",
+            Self::ImageGenerations => "/v1/images/generations",
+            Self::ImageEdits => "/v1/images/edits",
+            Self::Speech => "/v1/audio/speech",
+            Self::Transcriptions => "/v1/audio/transcriptions",
+            Self::AudioTranslations => "/v1/audio/translations",
+            Self::Rerank => "/v1/rerank",
+            Self::Messages => "/v1/messages",
+            Self::MessagesCount => "/v1/messages/count_tokens",
+            Self::Generate => "/v1beta/models/{model}:generateContent",
+            Self::GenerateCount => "/v1beta/models/{model}:countTokens",
+        }
+    }
+
+    /// The dialect that its clients speak.
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Messages | Self::MessagesCount => Dialect::Anthropic,
+            Self::Generate | Self::GenerateCount => Dialect::Gemini,
+            _ => Dialect::Openai,
+        }
+    }
+
+    /// What models it asks.
+    pub const fn kinds(self) -> &'static [ModelKind] {
+        match self {
+            Self::Embeddings => &[ModelKind::Embedding],
+            Self::Moderations => &[ModelKind::Moderation],
+            Self::ImageGenerations | Self::ImageEdits => &[ModelKind::Image],
+            Self::Speech => &[ModelKind::Speech],
+            Self::Transcriptions | Self::AudioTranslations => &[ModelKind::Transcription],
+            Self::Rerank => &[ModelKind::Rerank],
+            _ => &[ModelKind::Chat],
+        }
+    }
+
+    /// Whether a request that names no model gets the first of its kind, as with the providers.
+    pub const fn has_default_model(self) -> bool {
+        matches!(self, Self::Moderations | Self::ImageGenerations | Self::ImageEdits)
+    }
+
+    /// Whether it only counts, which costs nothing.
+    pub const fn is_free(self) -> bool {
+        matches!(self, Self::MessagesCount | Self::GenerateCount)
+    }
+
+    /// The format that its clients speak.
+    pub fn format(self) -> &'static dyn Format {
+        match self {
+            Self::Chat => &chat::Chat,
+            Self::Completions => &completions::Completions,
+            Self::Responses => &responses::Responses,
+            Self::Embeddings => &embeddings::Embeddings,
+            Self::Moderations => &moderations::Moderations,
+            Self::ImageGenerations => &images::Generations,
+            Self::ImageEdits => &images::Edits,
+            Self::Speech => &audio::Speech,
+            Self::Transcriptions => &audio::Transcriptions,
+            Self::AudioTranslations => &audio::Translations,
+            Self::Rerank => &rerank::Rerank,
+            Self::Messages => &anthropic::Messages,
+            Self::MessagesCount => &anthropic::CountTokens,
+            Self::Generate => &gemini::Generate,
+            Self::GenerateCount => &gemini::CountTokens,
+        }
+    }
+
+    /// The format in which a channel is asked; none if it cannot be. Another than the client's is a translation, but for
+    /// those that are alike.
+    pub fn asked_of(self, channel: &Channel) -> Option<Way> {
+        let same = |format| Some(Way { format, is_translated: false });
+        let translated = |format| Some(Way { format, is_translated: true });
+        match (self, channel.dialect) {
+            (Self::Rerank, Dialect::Cohere) => same(&cohere::Rerank),
+            (_, Dialect::Cohere) => None,
+            (Self::Responses, Dialect::Openai) if !channel.responses => translated(&chat::Chat),
+            (_, dialect) if dialect == self.dialect() => same(self.format()),
+            (Self::Chat | Self::Responses | Self::Messages | Self::Generate, dialect) => match dialect {
+                Dialect::Anthropic => translated(&anthropic::Messages),
+                Dialect::Gemini => translated(&gemini::Generate),
+                _ => translated(&chat::Chat),
+            },
+            _ => None,
+        }
+    }
+}
+
+/// How a channel is asked.
+#[derive(Clone, Copy)]
+pub struct Way {
+    /// In which format.
+    pub format: &'static dyn Format,
+    /// Whether that is another than the client's.
+    pub is_translated: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_what_is_called() {
+        for (path, endpoint) in PATHS {
+            assert_eq!(Called::at(path), Some(Called { endpoint, model: None, stream: false }));
+            assert_eq!(endpoint.name(), path);
+        }
+        let called = Called::at("/v1beta/models/gpt-5.5:official:streamGenerateContent").unwrap();
+        assert_eq!(called, Called { endpoint: Endpoint::Generate, model: Some("gpt-5.5:official".to_owned()), stream: true });
+        for path in ["/v1/chat", "/v1beta/models/x", "/v1beta/models/x:embedContent", "/v1beta/models", ""] {
+            assert_eq!(Called::at(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A request as it came, and as a channel gets it.
+
+use std::borrow::Cow;
+
+use super::body::Body;
+use super::endpoint::{Called, Endpoint, Way};
+use super::envelope::Envelope;
+use super::form::Form;
+use super::format::{Read, Upstream};
+use super::json::Edit;
+use crate::refusal::Refusal;
+
+/// Members that are for the gateway alone.
+const EXTRAS: [&str; 3] = ["models", "provider", "session_id"];
+
+/// A request whose envelope was read.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What was called.
+    pub endpoint: Endpoint,
+    /// What was read of it.
+    pub envelope: Envelope,
+    /// Its size in bytes.
+    pub bytes: u64,
+    content: Content<'a>,
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    Json(Body<'a>),
+    Form(Form<'a>, String),
+}
+
+/// What goes up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sent<'a> {
+    /// Where, behind the channel's base URL.
+    pub path: String,
+    /// As in the header.
+    pub content_type: String,
+    /// The body in pieces; what did not change is borrowed.
+    pub body: Vec<Cow<'a, [u8]>>,
+    /// Members of the client's request that were left out.
+    pub dropped: Vec<String>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the envelope of a body. An error is the caller's.
+    pub fn read(called: &Called, body: &'a [u8], content_type: Option<&str>) -> Result<Self, Refusal> {
+        let endpoint = called.endpoint;
+        let format = endpoint.format();
+        let mut envelope = Envelope { choices: 1, stream: called.stream, ..Envelope::default() };
+        envelope.models.extend(called.model.clone());
+        let form_type = content_type.filter(|text| text.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"));
+        let content = match form_type {
+            Some(content_type) => {
+                let form = Form::parse(body, content_type)?;
+                envelope.models.extend(form.text("model").filter(|name| !name.is_empty()).map(ToOwned::to_owned));
+                format.form_envelope(&form, &mut envelope)?;
+                Content::Form(form, content_type.to_owned())
+            }
+            None => {
+                let next_step = format!("Send a JSON object as {} expects it.", endpoint.name());
+                let body = Body::parse(body, &next_step)?;
+                if called.model.is_none() {
+                    envelope.read_model(&body.object)?;
+                }
+                envelope.read_extras(&body.object)?;
+                format.envelope(&body, &mut envelope)?;
+                Content::Json(body)
+            }
+        };
+        if envelope.models.is_empty() && !endpoint.has_default_model() {
+            return Err(Refusal::invalid("model", "`model` is required: the name of a model from GET /v1/models."));
+        }
+        let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        Ok(Self { endpoint, envelope, bytes, content })
+    }
+
+    /// Its text without what is embedded: what an estimate of its tokens goes by.
+    pub fn text(&self) -> &str {
+        match &self.content {
+            Content::Json(body) => &body.lean,
+            Content::Form(form, _) => form.text("prompt").unwrap_or_default(),
+        }
+    }
+
+    /// Whether it can be asked in this way; the refusal says why not.
+    pub fn check(&self, way: Way) -> Result<(), Refusal> {
+        if way.is_translated {
+            let upstream = Upstream { model: "", output_limit: 1, limit_field: None, stream: self.envelope.stream };
+            self.translated(way, &upstream).map(|_| ())?;
+        }
+        Ok(())
+    }
+
+    /// What goes up to a channel that is asked in this way, with further edits where it stays in its format.
+    pub fn sent(&self, way: Way, upstream: &Upstream<'_>, more: Vec<Edit>) -> Result<Sent<'_>, Refusal> {
+        let path = way.format.path(upstream);
+        if way.is_translated {
+            let (body, dropped) = self.translated(way, upstream)?;
+            let body = vec![Cow::Owned(body.into_bytes())];
+            return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped });
+        }
+        let (content_type, body) = match &self.content {
+            Content::Json(body) => {
+                let mut edits = way.format.pass_request(&body.object, upstream);
+                edits.extend(EXTRAS.map(Edit::Remove));
+                edits.extend(more);
+                ("application/json".to_owned(), body.object.pieces(&edits))
+            }
+            Content::Form(form, content_type) => (content_type.clone(), form.edited(&[("model", upstream.model)], &EXTRAS)),
+        };
+        Ok(Sent { path, content_type, body, dropped: Vec::new() })
+    }
+
+    /// The body in another format, and what it leaves out.
+    fn translated(&self, way: Way, upstream: &Upstream<'_>) -> Result<(String, Vec<String>), Refusal> {
+        let cannot = || Refusal::invalid("model", "No provider of this model can be asked at this endpoint.");
+        let Content::Json(body) = &self.content else { return Err(cannot()) };
+        let (from, to) = (self.endpoint.format().translation(), way.format.translation());
+        let (Some(from), Some(to)) = (from, to) else { return Err(cannot()) };
+        let Read { mut conversation, mut dropped } = from.read_request(&body.object)?;
+        conversation.choices = self.envelope.choices;
+        let written = to.write_request(&conversation, upstream)?;
+        for name in written.dropped {
+            if !dropped.contains(&name) {
+                dropped.push(name);
+            }
+        }
+        Ok((written.body, dropped))
+    }
+}

@@ -1,0 +1,351 @@
+//! A call on a channel with one credential: what goes up, and what of upstream's answer is one.
+
+use std::rc::Rc;
+
+use futures_util::StreamExt;
+
+use super::attempt::Failure;
+use super::prepare::{Prepared, Quoted, SEAL, sealed};
+use super::ticket::Ticket;
+use crate::account::Served;
+use crate::catalog::{Channel, Dialect, ReasoningTokens};
+use crate::dialect::format::{Cost, Counting, StreamWish, Upstream, UpstreamError};
+use crate::dialect::meter::{self, Meter};
+use crate::dialect::tally::{Fallback, Progress};
+use crate::dialect::tokens::Counter;
+use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, required_header};
+use crate::id::SecretName;
+use crate::money::{Money, Price, cost};
+use crate::ports::{Call, Ports, SendError, UpstreamResponse};
+use crate::refusal::Refusal;
+use crate::routing::attempt::{FailureKind, Verdict, classify};
+use crate::usage::{Bounds, Usage, UsageSource};
+
+/// Why a call is not answered.
+pub enum No {
+    Failed(Failure),
+    /// Upstream refuses the request itself.
+    Rejected(u16, UpstreamError),
+    /// The request cannot be written for this channel.
+    Unwritten(Box<Refusal>),
+}
+
+impl From<Failure> for No {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// An answer that is known to be one.
+pub struct Answer<B> {
+    pub status: u16,
+    pub channel: Rc<Channel>,
+    pub content: Content<B>,
+}
+
+pub enum Content<B> {
+    Plain {
+        body: String,
+        usage: (Usage, UsageSource),
+        bytes: u64,
+        finish_reason: Option<String>,
+    },
+    /// A stream whose first event has come; `out` is what the client gets first.
+    Stream {
+        body: B,
+        meter: Box<Meter>,
+        out: Vec<u8>,
+        content_type: String,
+    },
+}
+
+/// All that reading an answer needs to know.
+struct Reading<'a> {
+    prepared: &'a Prepared<'a>,
+    quoted: &'a Quoted,
+    way: Way,
+    wish: StreamWish,
+    fallback: Fallback,
+    charging: Charging,
+}
+
+/// All that the charge of an answer depends on.
+#[derive(Clone)]
+struct Charging {
+    price: Price,
+    hold: Money,
+    bounds: Option<Bounds>,
+    details: serde_json::Value,
+}
+
+/// Calls a channel and reads its answer, of a stream the first event.
+pub async fn call<P: Ports>(
+    ticket: &mut Ticket<P>,
+    prepared: &Prepared<'_>,
+    quoted: &Quoted,
+    served: &Served,
+    secret: &SecretName,
+) -> Result<Answer<P::Body>, No> {
+    let channel = &quoted.planned.channel;
+    let Some(way) = prepared.request.endpoint.asked_of(channel) else {
+        return Err(Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint").into());
+    };
+    let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
+    ticket.dropped = sent.dropped;
+    let ports = ticket.ports.clone();
+    let mut headers = passed_headers(prepared, channel.dialect);
+    headers.push(("content-type", sent.content_type));
+    let url = format!("{}{}", channel.base_url.as_str().trim_end_matches('/'), sent.path);
+    let call = Call { url, secret: secret.clone(), dialect: channel.dialect, headers, body: Some(sent.body) };
+    let timeout_ms = channel.first_byte_timeout_ms;
+    let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
+    let head = ticket.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
+    let UpstreamResponse { status, retry_after_s, content_type, body } = head.map_err(|error| match error {
+        SendError::NotConfigured => Failure::new(FailureKind::NotConfigured, "the credential is not set"),
+        SendError::Connect(detail) => {
+            ports.log(&format!("{}: {detail}", channel.id));
+            Failure::new(FailureKind::Connect, "the connection failed")
+        }
+    })?;
+    let envelope = &prepared.request.envelope;
+    let content = match classify(status) {
+        Verdict::Read if envelope.stream || envelope.is_bytes => {
+            let is_json = content_type.as_deref().is_some_and(|text| text.starts_with("application/json"));
+            if is_json && prepared.request.endpoint == Endpoint::Speech {
+                return Err(Failure::new(FailureKind::Unreadable, "JSON in place of sound").status(status).into());
+            }
+            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            let content_type = shown_type(&reading, content_type);
+            let meter = Box::new(meter_of(&reading));
+            let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
+            let (body, meter, out) = first.map_err(|failure| failure.status(status))?;
+            Content::Stream { body, meter, out, content_type }
+        }
+        Verdict::Read => {
+            let read = ticket.within(channel.idle_timeout_ms, ports.read_all(body)).await.ok_or_else(no_byte)?;
+            let bytes = read.map_err(|_| {
+                Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
+            })?;
+            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            plain(&reading, &bytes).map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))?
+        }
+        Verdict::Client => {
+            let text = error_text(ticket, body).await;
+            return Err(No::Rejected(status, way.format.read_error(&text)));
+        }
+        Verdict::Next(kind) => {
+            let error = way.format.read_error(&error_text(ticket, body).await);
+            let mut failure = Failure::new(kind, explained(kind, status, &error)).status(status);
+            failure.retry_after_s = retry_after_s;
+            return Err(failure.into());
+        }
+    };
+    Ok(Answer { status, channel: Rc::clone(channel), content })
+}
+
+/// What goes up.
+fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sent<'a>, Refusal> {
+    let upstream = Upstream {
+        model: &quoted.planned.candidate.upstream_model,
+        output_limit: quoted.output_limit,
+        limit_field: quoted.planned.channel.output_limit_field,
+        stream: prepared.request.envelope.stream,
+    };
+    let previous = prepared.previous.as_ref();
+    let more = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
+    prepared.request.sent(way, &upstream, more.into_iter().collect())
+}
+
+/// The client's own headers that a dialect knows.
+fn passed_headers(prepared: &Prepared<'_>, dialect: Dialect) -> Vec<(&'static str, String)> {
+    let prefix = match dialect {
+        Dialect::Anthropic => "anthropic-",
+        Dialect::Openai => "openai-",
+        Dialect::Gemini | Dialect::Cohere => return Vec::new(),
+    };
+    let mut headers: Vec<_> = prepared.head.passed.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
+    if let Some((name, value)) = required_header(dialect).filter(|(name, _)| !headers.iter().any(|(given, _)| given == name)) {
+        headers.push((name, value.to_owned()));
+    }
+    headers
+}
+
+fn reading<'a, P: Ports>(
+    ticket: &Ticket<P>,
+    prepared: &'a Prepared<'_>,
+    quoted: &'a Quoted,
+    served: &Served,
+    secret: &SecretName,
+    way: Way,
+) -> Reading<'a> {
+    let (ports, account, channel) = (ticket.ports.clone(), ticket.account.clone(), quoted.planned.channel.id.clone());
+    let secret = secret.clone();
+    // Whoever goes on from this response has to come back to who made it.
+    let seal = move |response: &str| {
+        let proof = ports.seal(&secret, &sealed(&account, &channel, response)).unwrap_or_default();
+        format!("{response}{SEAL}{proof}")
+    };
+    let envelope = &prepared.request.envelope;
+    Reading {
+        prepared,
+        quoted,
+        way,
+        wish: StreamWish {
+            include_usage: envelope.include_usage,
+            is_list: prepared.head.is_list && envelope.stream,
+            created: ticket.ports.now().millis() / 1000,
+            id: ticket.request.to_string(),
+            seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
+        },
+        fallback: Fallback { usage: prepared.unreported(quoted), basis: quoted.planned.price.basis() },
+        charging: Charging {
+            price: served.price.clone(),
+            hold: ticket.hold,
+            bounds: ticket.bounds,
+            details: cost_details(prepared, served),
+        },
+    }
+}
+
+impl Reading<'_> {
+    fn counting(&self) -> Counting {
+        let told = self.quoted.planned.channel.reasoning_tokens;
+        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside) }
+    }
+
+    fn counter(&self) -> Counter {
+        Counter::new(&self.quoted.planned.model.family)
+    }
+
+    fn client_format(&self) -> &'static dyn crate::dialect::format::Format {
+        self.prepared.request.endpoint.format()
+    }
+}
+
+impl Charging {
+    /// What is charged for usage: as much of it as can be true, and never more than is held.
+    fn cost(&self, usage: &Usage, source: UsageSource, bytes: u64) -> Cost {
+        let bounds = self.bounds.filter(|_| source == UsageSource::Upstream);
+        let usage = bounds.map_or(*usage, |bounds| usage.bounded(&Bounds { visible: bytes, ..bounds }));
+        let amount = cost(&self.price, &usage).unwrap_or(Money::MAX).min(self.hold);
+        let mut details = self.details.clone();
+        if let Some(fields) = details.as_object_mut() {
+            fields.insert("usage_source".to_owned(), serde_json::to_value(source).unwrap_or_default());
+        }
+        Cost { amount: amount.to_string(), details: details.to_string() }
+    }
+}
+
+fn meter_of(reading: &Reading<'_>) -> Meter {
+    let (wish, counting) = (reading.wish.clone(), reading.counting());
+    let translated = reading.way.is_translated.then(|| {
+        let (up, down) = (reading.way.format.translation()?, reading.client_format().translation()?);
+        Some(meter::Way::Translated(up.reader(counting), down.writer(wish.clone())))
+    });
+    let way = if reading.prepared.request.envelope.is_bytes {
+        meter::Way::Bytes
+    } else {
+        translated.flatten().unwrap_or_else(|| meter::Way::Same(reading.way.format.line(wish, counting)))
+    };
+    let charging = reading.charging.clone();
+    let pricing = Box::new(move |usage: &Usage, source, bytes| charging.cost(usage, source, bytes));
+    Meter::new(way, reading.fallback, reading.counter(), pricing)
+}
+
+/// What the client is told that a stream is. Of upstream's word only what can do no harm in a browser.
+fn shown_type(reading: &Reading<'_>, upstream: Option<String>) -> String {
+    if !reading.prepared.request.envelope.is_bytes {
+        let name = if reading.wish.is_list { "application/json" } else { "text/event-stream; charset=utf-8" };
+        return name.to_owned();
+    }
+    let is_harmless =
+        |name: &String| name.starts_with("audio/") || ["text/plain", "text/vtt"].iter().any(|known| name.starts_with(known));
+    upstream.filter(is_harmless).unwrap_or_else(|| "application/octet-stream".to_owned())
+}
+
+/// Reads until the first event, so that a stream that starts with an error, or has nothing, can still go elsewhere.
+async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + Unpin>(
+    mut body: B,
+    mut meter: Box<Meter>,
+) -> Result<(B, Box<Meter>, Vec<u8>), Failure> {
+    let mut out = Vec::new();
+    loop {
+        let next = body.next().await;
+        // What kept the connection alive before the first event is of no use to anybody.
+        out.clear();
+        match &next {
+            Some(Ok(bytes)) => meter.push(bytes, &mut out),
+            Some(Err(_)) => return Err(Failure::new(FailureKind::Connect, "the connection broke before the first event")),
+            None => meter.finish(&mut out),
+        }
+        match meter.progress() {
+            Progress::Flowing => return Ok((body, meter, out)),
+            Progress::Done if meter.has_chunks() => return Ok((body, meter, out)),
+            Progress::Done => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
+            // A stream that breaks after its first events is the client's already.
+            Progress::Broken(_) if meter.has_chunks() => return Ok((body, meter, out)),
+            Progress::Broken(error) => {
+                return Err(Failure::new(
+                    FailureKind::Unreadable,
+                    format!("an error in place of an answer{}", error.shown_code()),
+                ));
+            }
+            Progress::Silent if next.is_none() => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
+            Progress::Silent => {}
+        }
+    }
+}
+
+/// Reads a plain answer; an error says what it is instead.
+fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
+    if bytes.trim_ascii().is_empty() {
+        return Err("an empty answer".to_owned());
+    }
+    let object = std::str::from_utf8(bytes).ok().and_then(Object::parse).ok_or("something that is not a JSON object")?;
+    let counting = reading.counting();
+    let said = reading.way.format.read_plain(&object, counting)?;
+    let mut counter = reading.counter();
+    counter.push_json(&said.output);
+    let output = counter.tokens().min(reading.quoted.most.output);
+    let (usage, source) = reading.fallback.metered(said.usage, output, said.images);
+    let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let cost = reading.charging.cost(&usage, source, bytes);
+    let translations = (reading.way.format.translation(), reading.client_format().translation());
+    let body = match translations {
+        (Some(up), Some(down)) if reading.way.is_translated => {
+            down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish)
+        }
+        _ => {
+            let mut edits = reading.way.format.priced(&object, &usage, &cost);
+            let id = object.get("id").and_then(|json| serde_json::from_str::<String>(json).ok());
+            if let (Some(seal), Some(id)) = (&reading.wish.seal, id) {
+                edits.push(Edit::Set("id", json_text(&seal(&id))));
+            }
+            object.edited(&edits)
+        }
+    };
+    Ok(Content::Plain { body, usage: (usage, source), bytes, finish_reason: said.finish_reason })
+}
+
+/// The text of an error; nothing if it does not come.
+async fn error_text<P: Ports>(ticket: &Ticket<P>, body: P::Body) -> String {
+    let bytes = ticket.within(5_000, ticket.ports.read_error(body)).await.and_then(Result::ok).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Our own words for what upstream answered: its text may name its hosts and our account there.
+fn explained(kind: FailureKind, status: u16, error: &UpstreamError) -> String {
+    let code = error.shown_code();
+    match kind {
+        FailureKind::Credential => format!("the provider did not accept the gateway's credential, status {status}"),
+        FailureKind::NotFound => format!("the provider does not know the model, status {status}"),
+        FailureKind::Load => format!("the provider asked for fewer requests, status {status}{code}"),
+        FailureKind::Timeout => format!("the provider timed out, status {status}"),
+        _ => format!("the provider failed with status {status}{code}"),
+    }
+}
+
+fn cost_details(prepared: &Prepared<'_>, served: &Served) -> serde_json::Value {
+    let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
+    serde_json::json!({"currency": currency, "bucket": served.bucket, "route": served.route, "price_per_million": served.price})
+}

@@ -1,0 +1,277 @@
+//! Clients of every dialect over channels of every dialect, over an outside in memory: what goes up, what comes down, who is
+//! called with which credential, and what it costs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use std::future::ready;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use support::memory::Memory;
+use support::outside::{Script, Simulation};
+use tokens_forge::account::{AccountRecord, Adjustment, Command, Receipt};
+use tokens_forge::catalog::{Catalog, UpstreamHosts};
+use tokens_forge::dialect::Called;
+use tokens_forge::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
+use tokens_forge::key::{KeyRecord, Policy};
+use tokens_forge::money::Money;
+use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
+use tokens_forge::time::Timestamp;
+
+const CHAT: &str = "/v1/chat/completions";
+const MESSAGES: &str = "/v1/messages";
+const RESPONSES: &str = "/v1/responses";
+
+const CHAT_ANSWER: &str = r#"{"id":"c1","model":"up","created":1,"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
+const MESSAGES_ANSWER: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"up","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":5}}"#;
+const GEMINI_ANSWER: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15},"modelVersion":"up","responseId":"g1"}"#;
+const RESPONSES_ANSWER: &str = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"up","output":[{"type":"message","id":"m1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[]}]}],"usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}}"#;
+
+fn catalog() -> Catalog {
+    let channel = |dialect: &str, more: Value| {
+        let mut channel = json!({"dialect": dialect, "base_url": format!("https://{dialect}.example.com/v1"), "secrets": ["K"],
+            "first_byte_timeout_ms": 1000, "idle_timeout_ms": 5000});
+        channel.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        channel
+    };
+    let model = |channel: &str| {
+        json!({"name": "M", "family": "f", "kind": "chat", "context_length": 10000, "max_output_tokens": 1000, "routes": {
+            "official": {"bucket": "credit", "price": {"input": "1", "output": "2"},
+                         "candidates": [{"channel": channel, "upstream_model": "up"}]}}})
+    };
+    let document = json!({
+        "version": 3,
+        "buckets": {"credit": {"label": "C", "currency": "USD"}},
+        "channels": {
+            "openai": channel("openai", json!({"responses": true})),
+            "anthropic": channel("anthropic", json!({})),
+            "gemini": channel("gemini", json!({})),
+            "pool": channel("openai", json!({"base_url": "https://pool.example.com/v1", "secrets": ["K1", "K2", "K3"], "responses": true})),
+        },
+        "models": {"gpt": model("openai"), "claude": model("anthropic"), "gemini": model("gemini"), "pooled": model("pool")},
+    });
+    Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
+}
+
+fn simulation() -> Simulation {
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let account = AccountId::parse("acct").unwrap();
+    let mut memory = Memory::default();
+    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
+    let adjustment = Adjustment {
+        id: "adj".to_owned(),
+        bucket: BucketId::parse("credit").unwrap(),
+        amount: Money::parse("1").unwrap(),
+        reason: "r".into(),
+        author: "t".into(),
+    };
+    memory.command(Command::Adjust(adjustment), now);
+    let policy: Policy = serde_json::from_value(json!({})).unwrap();
+    let key = KeyRecord {
+        id: KeyId::parse("key").unwrap(),
+        hash: KeySecret::new([1; 24]).hash(),
+        account,
+        project: ProjectId::first(),
+        label: "k".into(),
+        version: 1,
+        created_at: now,
+        revoked_at: None,
+        policy,
+    };
+    memory.command(Command::PutKey(Box::new(key.clone())), now);
+    Simulation::new(catalog(), memory, key)
+}
+
+/// Asks, reads the answer to its end, and lets what runs behind it end.
+fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> (u16, String) {
+    let head = Head { credential: Some(KeySecret::new([1; 24]).reveal()), ..Head::default() };
+    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
+    let future = serve(simulation.outside(), incoming);
+    let answer = simulation.run(async move {
+        let reply = future.await;
+        let mut bytes = Vec::new();
+        match reply.body {
+            ReplyBody::Full(full) => bytes = full,
+            ReplyBody::Stream(mut stream) => {
+                while let Some(piece) = stream.next().await {
+                    bytes.extend(piece.unwrap());
+                }
+            }
+        }
+        (reply.status, String::from_utf8(bytes).unwrap())
+    });
+    simulation.settle_down();
+    answer
+}
+
+fn json_of(answer: &str) -> Value {
+    serde_json::from_str(answer).unwrap_or_else(|_| panic!("{answer}"))
+}
+
+fn receipts(simulation: &Simulation) -> Vec<Receipt> {
+    simulation.world.memory.borrow().receipts().into_iter().map(|(_, receipt)| receipt).collect()
+}
+
+#[test]
+fn every_client_is_served_by_a_channel_of_every_dialect_at_the_same_charge() {
+    let clients = [
+        (CHAT, json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}), "/choices/0/message/content"),
+        (MESSAGES, json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}), "/content/0/text"),
+        (RESPONSES, json!({"input": "hello", "max_output_tokens": 50}), "/output/0/content/0/text"),
+        (
+            "/v1beta/models/{model}:generateContent",
+            json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 50}}),
+            "/candidates/0/content/parts/0/text",
+        ),
+    ];
+    for (path, body, text) in clients {
+        for model in ["gpt", "claude", "gemini"] {
+            let mut simulation = simulation();
+            let openai = if path == RESPONSES { RESPONSES_ANSWER } else { CHAT_ANSWER };
+            simulation.script("openai.example.com", Script::Status(200, openai));
+            simulation.script("anthropic.example.com", Script::Status(200, MESSAGES_ANSWER));
+            simulation.script("gemini.example.com", Script::Status(200, GEMINI_ANSWER));
+            let mut body = body.clone();
+            if !path.contains('{') {
+                body["model"] = json!(model);
+            }
+            let (status, answer) = ask(&mut simulation, &path.replace("{model}", model), &body);
+            assert_eq!(status, 200, "{path} {model}: {answer}");
+            assert_eq!(json_of(&answer).pointer(text), Some(&json!("hi")), "{path} {model}: {answer}");
+            // 10 in at 1 and 5 out at 2 per million: 0.00002, whoever counts.
+            assert!(answer.contains("\"cost\":0.00002"), "{path} {model}: {answer}");
+            let receipt = receipts(&simulation).remove(0);
+            assert_eq!(receipt.charge.to_string(), "0.00002", "{path} {model}");
+        }
+    }
+}
+
+#[test]
+fn an_error_comes_in_the_callers_dialect() {
+    let cases = [
+        (CHAT, json!({"model": "none", "messages": []}), "/error/code", json!("model_not_found")),
+        (MESSAGES, json!({"model": "none", "max_tokens": 1, "messages": []}), "/error/type", json!("not_found_error")),
+        ("/v1beta/models/none:generateContent", json!({"contents": []}), "/error/status", json!("NOT_FOUND")),
+    ];
+    for (path, body, place, expected) in cases {
+        let (status, answer) = ask(&mut simulation(), path, &body);
+        assert_eq!((status, json_of(&answer).pointer(place)), (404, Some(&expected)), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_in_a_channels_dialect_is_refused_by_name_and_nothing_is_held() {
+    let mut simulation = simulation();
+    let body = json!({"model": "claude", "messages": [{"role": "user", "content": "x"}], "n": 2, "max_tokens": 5});
+    let (status, answer) = ask(&mut simulation, CHAT, &body);
+    assert_eq!((status, &json_of(&answer)["error"]["param"]), (400, &json!("n")), "{answer}");
+    assert!(!simulation.log().contains(&"hold".to_owned()), "{:?}", simulation.log());
+    assert_eq!(receipts(&simulation).len(), 1);
+}
+
+#[test]
+fn what_is_left_out_is_named_on_the_receipt() {
+    let mut simulation = simulation();
+    simulation.script("anthropic.example.com", Script::Status(200, MESSAGES_ANSWER));
+    let body = json!({"model": "claude", "messages": [{"role": "user", "content": "x"}], "seed": 7, "max_tokens": 5});
+    assert_eq!(ask(&mut simulation, CHAT, &body).0, 200);
+    assert_eq!(receipts(&simulation).remove(0).dropped_parameters, ["seed"]);
+}
+
+#[test]
+fn a_channels_credentials_take_turns_when_one_is_refused() {
+    let body = |session: &str| json!({"model": "pooled", "session_id": session, "messages": [{"role": "user", "content": "x"}]});
+    let mut simulation = simulation();
+    simulation.script("pool.example.com", Script::Status(429, "{}"));
+    for _ in 0..2 {
+        simulation.script("pool.example.com", Script::Status(200, CHAT_ANSWER));
+    }
+    assert_eq!(ask(&mut simulation, CHAT, &body("s")).0, 200);
+    assert_eq!(ask(&mut simulation, CHAT, &body("s")).0, 200);
+    let used: Vec<String> = simulation.world.calls.borrow().iter().map(|call| call.secret.clone()).collect();
+    assert_ne!(used[0], used[1], "after a 429 another one is asked");
+    assert_eq!(used[1], used[2], "and the first rests");
+    let receipt = receipts(&simulation).remove(0);
+    let told: Vec<_> = receipt.attempts.iter().map(|attempt| attempt.credential.clone().unwrap()).collect();
+    assert_eq!(told, used[..2]);
+    assert!(simulation.world.health.borrow().candidates.values().all(|health| health.last_failure.is_none()));
+    // After it has rested, the session gets its own back.
+    simulation.world.now.set(simulation.world.now.get() + 60_000);
+    simulation.script("pool.example.com", Script::Status(200, CHAT_ANSWER));
+    assert_eq!(ask(&mut simulation, CHAT, &body("s")).0, 200);
+    assert_eq!(simulation.world.calls.borrow().last().unwrap().secret, used[0]);
+}
+
+#[test]
+fn every_credential_refused_is_a_refusal_with_the_largest_wait() {
+    let mut simulation = simulation();
+    for _ in 0..3 {
+        simulation.script("pool.example.com", Script::Status(429, "{}"));
+    }
+    let body = json!({"model": "pooled", "messages": [{"role": "user", "content": "x"}]});
+    let (status, answer) = ask(&mut simulation, CHAT, &body);
+    let error = &json_of(&answer)["error"];
+    assert_eq!((status, &error["metadata"]["retry_after_s"]), (503, &json!(9)), "{answer}");
+    assert_eq!(error["metadata"]["attempts"].as_array().unwrap().len(), 3);
+    assert_eq!(receipts(&simulation).remove(0).charge, Money::ZERO);
+}
+
+#[test]
+fn a_conversation_that_the_provider_keeps_goes_back_to_who_made_it() {
+    let mut simulation = simulation();
+    simulation.script("pool.example.com", Script::Status(200, RESPONSES_ANSWER));
+    let (_, answer) = ask(&mut simulation, RESPONSES, &json!({"model": "pooled", "input": "hello"}));
+    let id = json_of(&answer)["id"].as_str().unwrap().to_owned();
+    assert!(id.starts_with("resp_1_tf") && id.len() == "resp_1_tf".len() + 16, "{id}");
+    let maker = simulation.world.calls.borrow()[0].secret.clone();
+    for _ in 0..5 {
+        simulation.script("pool.example.com", Script::Status(200, RESPONSES_ANSWER));
+        let body = json!({"model": "pooled", "input": "and?", "previous_response_id": id});
+        assert_eq!(ask(&mut simulation, RESPONSES, &body).0, 200);
+        let calls = simulation.world.calls.borrow();
+        let last = calls.last().unwrap();
+        assert_eq!((last.secret.as_str(), &json_of(&last.body)["previous_response_id"]), (maker.as_str(), &json!("resp_1")));
+    }
+    for unknown in ["resp_1", "resp_2_tf0123456789abcdef", &id.replace("resp_1", "resp_2")] {
+        let body = json!({"model": "pooled", "input": "and?", "previous_response_id": unknown});
+        let (status, answer) = ask(&mut simulation, RESPONSES, &body);
+        assert_eq!((status, &json_of(&answer)["error"]["param"]), (400, &json!("previous_response_id")), "{answer}");
+    }
+    let before = simulation.world.calls.borrow().len();
+    let body = json!({"model": "claude", "input": "and?", "previous_response_id": id});
+    assert_eq!(ask(&mut simulation, RESPONSES, &body).0, 400);
+    assert_eq!(simulation.world.calls.borrow().len(), before, "nobody was called");
+}
+
+#[test]
+fn only_the_headers_of_its_own_dialect_go_up() {
+    for (model, expected) in [("claude", vec!["anthropic-beta", "anthropic-version", "content-type"]), ("gpt", vec!["content-type"])] {
+        let mut simulation = simulation();
+        simulation.script("openai.example.com", Script::Status(200, CHAT_ANSWER));
+        simulation.script("anthropic.example.com", Script::Status(200, MESSAGES_ANSWER));
+        let head = Head {
+            credential: Some(KeySecret::new([1; 24]).reveal()),
+            passed: vec![("anthropic-beta", "some-2026".to_owned())],
+            ..Head::default()
+        };
+        let body = json!({"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}).to_string();
+        let incoming = Incoming { called: Called::at(MESSAGES).unwrap(), head, body: ready(Ok(body.into_bytes())) };
+        let future = serve(simulation.outside(), incoming);
+        assert_eq!(simulation.run(async move { future.await.status }), 200);
+        let mut names: Vec<&str> = simulation.world.calls.borrow()[0].headers.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{model}");
+    }
+}
+
+#[test]
+fn counting_tokens_is_free_and_has_a_receipt() {
+    let mut simulation = simulation();
+    simulation.script("anthropic.example.com", Script::Status(200, r#"{"input_tokens":14}"#));
+    let body = json!({"model": "claude", "messages": [{"role": "user", "content": "x"}]});
+    let (status, answer) = ask(&mut simulation, "/v1/messages/count_tokens", &body);
+    assert_eq!((status, answer.as_str()), (200, r#"{"input_tokens":14}"#));
+    let receipt = receipts(&simulation).remove(0);
+    assert_eq!((receipt.charge, receipt.no_charge_reason.is_some()), (Money::ZERO, true));
+}
