@@ -321,19 +321,57 @@ pub enum Finish {
 #[allow(missing_docs)]
 pub enum Delta {
     /// Once, first: the answer has begun.
-    Start { id: String, model: String },
-    Text { choice: u32, text: String },
-    Refusal { choice: u32, text: String },
-    Thinking { choice: u32, text: String },
+    Start {
+        id: String,
+        model: String,
+    },
+    Text {
+        choice: u32,
+        text: String,
+    },
+    Refusal {
+        choice: u32,
+        text: String,
+    },
+    Thinking {
+        choice: u32,
+        text: String,
+    },
     /// Belongs to the thinking before it.
-    Signature { choice: u32, signature: String },
-    Redacted { choice: u32, data: String },
+    Signature {
+        choice: u32,
+        signature: String,
+    },
+    Redacted {
+        choice: u32,
+        data: String,
+    },
     /// A call begins.
-    Call { choice: u32, call: u32, id: String, name: String, signature: Option<String> },
+    Call {
+        choice: u32,
+        call: u32,
+        id: String,
+        name: String,
+        signature: Option<String>,
+    },
     /// More of its arguments, as JSON text.
-    Arguments { choice: u32, call: u32, json: String },
-    Image { choice: u32, media_type: String, data: String },
+    Arguments {
+        choice: u32,
+        call: u32,
+        json: String,
+    },
+    Image {
+        choice: u32,
+        media_type: String,
+        data: String,
+    },
     /// OpenAI's `logprobs` object for the text before it, as JSON text.
-    Logprobs { choice: u32, json: String },
-    Finish { choice: u32, finish: Finish },
+    Logprobs {
+        choice: u32,
+        json: String,
+    },
+    Finish {
+        choice: u32,
+        finish: Finish,
+    },
 }

@@ -22,10 +22,7 @@ const NO_REASON: &str = "the provider gave no readable reason";
 pub fn read_error(body: &str) -> UpstreamError {
     let object = Object::parse(body);
     let error = object.as_ref().and_then(|object| object.get("error")).filter(|error| *error != "null");
-    error.map_or_else(
-        || UpstreamError { message: NO_REASON.to_owned(), ..UpstreamError::default() },
-        read_error_object,
-    )
+    error.map_or_else(|| UpstreamError { message: NO_REASON.to_owned(), ..UpstreamError::default() }, read_error_object)
 }
 
 /// Reads the `error` member itself.
@@ -85,7 +82,9 @@ mod tests {
 
     #[test]
     fn an_error_of_upstream_keeps_its_four_keys() {
-        let error = read_error(r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#);
+        let error = read_error(
+            r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+        );
         assert_eq!(error.code.as_deref(), Some("context_length_exceeded"));
         assert_eq!(read_error("<html>secret page</html>").message, NO_REASON);
         let refusal =
