@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::{Request, billing, lists, ok, oversight, owner, spend, topups, with_status};
 use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
 use crate::catalog::Catalog;
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::{Edit, Object};
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
@@ -30,7 +30,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Result<Reply, Refusal> {
     authorize(ports, request.head.credential.as_deref())?;
-    check_idempotency_key(request.idempotency_key.as_deref())?;
+    check_idempotency_key(request.head.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();
     match (method.as_str(), parts.as_slice()) {
@@ -46,7 +46,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         }
         ("DELETE", ["accounts", account, "keys", key]) => revoke_key(ports, account_id(account)?, key).await,
         ("POST", ["accounts", account, "adjustments"]) => {
-            let id = request.idempotency_key.clone();
+            let id = request.head.idempotency_key.clone();
             adjust(ports, account_id(account)?, id, read(request.body).await?).await
         }
         ("GET", ["accounts", account, "topups"]) => topups::list(ports, &account_id(account)?, &request, true).await,
@@ -58,7 +58,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             billing::review(ports, &account_id(account)?, (order, false), request.body).await
         }
         ("POST", ["accounts", account, "topups", order, "refunds"]) => {
-            let idempotency = request.idempotency_key.clone();
+            let idempotency = request.head.idempotency_key.clone();
             billing::refund(ports, &account_id(account)?, (order, idempotency.as_deref()), request.body).await
         }
         ("GET", ["topups"]) => billing::orders(ports, &request).await,

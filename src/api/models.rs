@@ -127,12 +127,12 @@ fn per_token(price: &Price) -> Value {
             prices.insert(name.to_owned(), per_one(rate).into());
         }
     };
-    put("prompt", Some(price.input));
-    put("completion", Some(price.output));
-    put("input_cache_read", price.cached_input);
-    put("input_cache_write", price.cache_write);
-    put("internal_reasoning", price.reasoning);
-    put("audio", price.audio_input);
+    put("prompt", price.rates.input);
+    put("completion", price.rates.output);
+    put("input_cache_read", price.rates.cached_input);
+    put("input_cache_write", price.rates.cache_write);
+    put("internal_reasoning", price.rates.reasoning);
+    put("audio", price.rates.audio_input);
     prices.into()
 }
 

@@ -23,10 +23,10 @@ impl Fallback {
         let counted = Usage { output, images, ..self.usage };
         let own = match self.basis {
             Some(Class::Images | Class::Characters) => UsageSource::Counted,
-            _ if counted.is_empty() => UsageSource::None,
+            _ if counted == Usage::default() => UsageSource::None,
             _ => UsageSource::Estimated,
         };
-        match reported.filter(|usage| !usage.is_empty()) {
+        match reported.filter(|usage| *usage != Usage::default()) {
             Some(usage) => match self.basis.filter(|basis| usage.of(*basis) == 0) {
                 Some(basis) => (usage.plus(&counted.only(|class| class == basis)), own),
                 None => (usage, UsageSource::Upstream),

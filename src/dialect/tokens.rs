@@ -30,3 +30,10 @@ impl Counter {
         self.bytes.div_ceil(BYTES_PER_TOKEN)
     }
 }
+
+/// How many tokens a whole text may be.
+pub fn estimate(family: &str, text: &str) -> u64 {
+    let mut counter = Counter::new(family);
+    counter.push(text);
+    counter.tokens()
+}
