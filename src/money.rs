@@ -1,4 +1,4 @@
-//! Money: an exact, signed amount in nano-units, and the prices that turn tokens into it.
+//! Money: an exact, signed amount in nano-units, and the prices that turn usage into it.
 //!
 //! What always holds: an amount is an integer of 1e-9 of a bucket's currency with `|x| <= 2^53 - 1`, so that SQLite, D1
 //! and JavaScript all carry it exactly; every operation is checked; [`cost`] is the only function that turns usage into
@@ -11,12 +11,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::usage::{Class, Usage};
+use crate::usage::{Class, Most, Side, Usage, every_class};
 
 /// Nano-units in one unit of currency.
 const NANOS_PER_UNIT: i64 = 1_000_000_000;
-/// Prices are quoted per this many tokens.
-const TOKENS_PER_PRICE: u128 = 1_000_000;
+/// Prices of tokens and characters are quoted per this many.
+const PER_MILLION: u128 = 1_000_000;
 /// The largest amount: what JavaScript still counts exactly.
 const MAX_NANOS: i64 = 9_007_199_254_740_991;
 /// Digits after the decimal point that a nano-unit can carry.
@@ -139,106 +139,220 @@ impl From<Money> for String {
     }
 }
 
-/// What tokens of each class cost: amounts per million tokens in the bucket's currency, never negative.
+/// What one of a class is, in millionths of what its rate is quoted for: a million tokens or characters, one image, second
+/// or search.
+const fn millionths(class: Class) -> u128 {
+    match class {
+        Class::Images | Class::Seconds | Class::Searches => PER_MILLION,
+        _ => 1,
+    }
+}
+
+macro_rules! rates {
+    ($(#[doc = $doc:literal] $(#[serde($serde:meta)])? $field:ident => $class:ident,)+) => {
+        /// What each class costs, in the bucket's currency, never negative: per million tokens or characters, per one image,
+        /// second or search.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Rates {
+            $(#[doc = $doc] #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<Money>,)+
+        }
+
+        impl Rates {
+            /// The rate of one class, if it has its own.
+            pub const fn of(&self, class: Class) -> Option<Money> {
+                match class { $(Class::$class => self.$field,)+ }
+            }
+
+            /// Gives a class its rate.
+            pub const fn set(&mut self, class: Class, rate: Option<Money>) {
+                match class { $(Class::$class => self.$field = rate,)+ }
+            }
+
+            /// These, and where one is missing, that of `base`.
+            fn over(&self, base: &Self) -> Self {
+                Self { $($field: self.$field.or(base.$field),)+ }
+            }
+        }
+    };
+}
+
+every_class!(rates);
+
+impl Rates {
+    /// The rate that a class is charged at: its own, or that of the class that it falls back to. `cached_input`,
+    /// `cache_write` and `image_input` fall back to `input`, `cache_write_1h` to `cache_write`, `reasoning` to `output`:
+    /// providers without prices for these bill them as such. The others have no fallback.
+    pub fn effective(&self, class: Class) -> Option<Money> {
+        let fallback = match class {
+            Class::CachedInput | Class::ImageInput | Class::CacheWrite => self.input,
+            Class::CacheWrite1h => self.cache_write.or(self.input),
+            Class::Reasoning => self.output,
+            _ => None,
+        };
+        self.of(class).or(fallback)
+    }
+
+    /// The most that a token of a side can cost. No fallback is dearer than what it falls back to.
+    fn dearest(&self, side: Side) -> Option<Money> {
+        Class::ALL.into_iter().filter(|class| class.side() == side).filter_map(|class| self.of(class)).max()
+    }
+
+    /// Whether no class has a rate.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Other rates for requests above a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tier {
+    /// It applies to the whole of a request with more input tokens, of all classes, than this.
+    pub above: u64,
+    /// What differs. A class that is not named here costs what it costs below.
+    #[serde(flatten)]
+    pub rates: Rates,
+}
+
+/// What a model costs over a route; in JSON the rates stand beside `tiers`.
 ///
-/// `input` and `output` are always there. A missing `cached_input` or `cache_write` costs what `input` costs, a missing
-/// `reasoning` what `output` costs: providers bill them as such. Audio has no such default: without a price, a request
-/// that asks for audio is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Two things are told apart. A price with a rate for `images`, `seconds` or `characters` charges that count and no tokens; the
+/// catalogue refuses token rates beside it, and [`billable`] leaves tokens out that upstream reports. Any other price
+/// charges tokens, and leaves these counts out. `searches` are charged beside either.
+///
+/// A class without a rate falls back as [`Rates::effective`] says. One that has no fallback must not be asked for,
+/// see [`Price::covers`]; used nevertheless, it is charged as the dearest of its side, so that it is never free.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Price {
-    /// Fresh input tokens.
-    pub input: Money,
-    /// Input tokens read from the provider's cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cached_input: Option<Money>,
-    /// Input tokens written to the provider's cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_write: Option<Money>,
-    /// Output tokens that the client sees.
-    pub output: Money,
-    /// Output tokens spent on reasoning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reasoning: Option<Money>,
-    /// Audio in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_input: Option<Money>,
-    /// Audio out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio_output: Option<Money>,
+    /// The rates.
+    #[serde(flatten)]
+    pub rates: Rates,
+    /// Other rates for larger requests. Of those that apply, the highest does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<Tier>,
 }
 
 impl Price {
-    /// The price of a million tokens of `class`. A class that upstream reports without a price of its own is charged as the
-    /// dearest of its side: such a request should have been refused, and it is never free.
-    pub fn rate(&self, class: Class) -> Money {
+    /// The count that is charged instead of tokens: images, seconds or characters; none where tokens are.
+    pub fn basis(&self) -> Option<Class> {
+        [Class::Images, Class::Seconds, Class::Characters].into_iter().find(|class| self.rates.of(*class).is_some())
+    }
+
+    /// The rates of a request with so many input tokens.
+    pub fn rates_at(&self, input_side: u64) -> Rates {
+        let applies = self.tiers.iter().filter(|tier| input_side > tier.above).max_by_key(|tier| tier.above);
+        applies.map_or(self.rates, |tier| tier.rates.over(&self.rates))
+    }
+
+    /// What a class costs in a request with so many input tokens. A class without a rate and a fallback costs what the dearest
+    /// of its side does; none where there is none.
+    pub fn rate(&self, class: Class, input_side: u64) -> Option<Money> {
+        charged(&self.rates_at(input_side), class)
+    }
+
+    /// Whether a request may ask for a class: it has a rate, or what it falls back to is what providers bill. A write to the
+    /// cache costs more than input, so that who asks for one needs a rate for it; one for an hour, a rate for that.
+    pub fn covers(&self, class: Class) -> bool {
         match class {
-            Class::Input => self.input,
-            Class::CachedInput => self.cached_input.unwrap_or(self.input),
-            Class::CacheWrite => self.cache_write.unwrap_or(self.input),
-            Class::AudioInput => self.audio_input.unwrap_or_else(|| self.dearest_text_input()),
-            Class::CacheWrite1h => self.cache_write.unwrap_or(self.input),
-            Class::ImageInput | Class::Seconds | Class::Characters | Class::Searches => self.input,
-            Class::ImageOutput | Class::Images | Class::Output => self.output,
-            Class::Reasoning => self.reasoning.unwrap_or(self.output),
-            Class::AudioOutput => self.audio_output.unwrap_or_else(|| self.dearest_text_output()),
+            // No token is charged, so none needs a rate.
+            _ if class.side() != Side::Count && self.basis().is_some() => true,
+            Class::CacheWrite | Class::CacheWrite1h => self.rates.of(class).is_some(),
+            _ => self.rates.effective(class).is_some(),
         }
     }
 
-    /// The most that a million tokens on the input side can cost.
-    pub fn dearest_input(&self) -> Money {
-        self.dearest_text_input().max(self.audio_input.unwrap_or_default())
+    /// Whether nothing is charged at all, as of endpoints that are free. The catalogue has no such price.
+    pub fn is_empty(&self) -> bool {
+        self.rates.is_empty() && self.tiers.is_empty()
     }
 
-    /// The most that a million tokens on the output side can cost.
-    pub fn dearest_output(&self) -> Money {
-        self.dearest_text_output().max(self.audio_output.unwrap_or_default())
+    /// Whether a class is charged at this price.
+    fn charges(&self, class: Class) -> bool {
+        match class {
+            Class::Searches => true,
+            Class::Images | Class::Seconds | Class::Characters => self.rates.of(class).is_some(),
+            _ => self.basis().is_none(),
+        }
     }
 
-    fn dearest_text_input(&self) -> Money {
-        self.input.max(self.cached_input.unwrap_or_default()).max(self.cache_write.unwrap_or_default())
-    }
-
-    fn dearest_text_output(&self) -> Money {
-        self.output.max(self.reasoning.unwrap_or_default())
+    /// The largest input of each stretch with the same rates, up to `input`: what is dearest of a stretch is there.
+    fn ends(&self, input: u64) -> impl Iterator<Item = u64> {
+        self.tiers.iter().map(|tier| tier.above).filter(move |above| *above < input).chain([input])
     }
 }
 
-/// What `usage` costs at `price`: summed exactly over the classes, then rounded up once to a nano-unit.
+fn charged(rates: &Rates, class: Class) -> Option<Money> {
+    rates.effective(class).or_else(|| match class.side() {
+        Side::Count => None,
+        side => rates.dearest(side),
+    })
+}
+
+/// The part of usage that `price` charges: counts or tokens, and searches; never two of them for the same thing.
+pub fn billable(price: &Price, usage: &Usage) -> Usage {
+    usage.only(|class| price.charges(class))
+}
+
+/// What `usage` costs at `price`: summed exactly over the classes that it charges, then rounded up once to a nano-unit.
 ///
 /// Errors with [`MoneyError::OutOfRange`] when the sum is beyond [`Money::MAX`]; never a smaller number instead.
 pub fn cost(price: &Price, usage: &Usage) -> Result<Money, MoneyError> {
+    let rates = price.rates_at(usage.input_side());
     let mut sum: u128 = 0;
-    for (class, tokens) in usage.by_class() {
-        sum = add_tokens(sum, tokens, price.rate(class))?;
+    for (class, count) in billable(price, usage).by_class() {
+        sum = add(sum, count, charged(&rates, class), millionths(class))?;
     }
     round_up(sum)
 }
 
-/// The most that a call can cost that reads at most `input_tokens` and writes at most `output_tokens`.
+/// The most that a request can cost that uses no more than `most`.
 ///
-/// What always holds: `worst_cost(p, i, o) >= cost(p, u)` for every `u` with `u.input_side() <= i` and `u.output_side() <= o`.
-pub fn worst_cost(price: &Price, input_tokens: u64, output_tokens: u64) -> Result<Money, MoneyError> {
-    let sum = add_tokens(0, input_tokens, price.dearest_input())?;
-    round_up(add_tokens(sum, output_tokens, price.dearest_output())?)
+/// What always holds: `worst_cost(p, most) >= cost(p, u)` for every `u` whose sides and counts are within `most`.
+pub fn worst_cost(price: &Price, most: &Most) -> Result<Money, MoneyError> {
+    let mut worst: u128 = 0;
+    for end in price.ends(most.input) {
+        let (sum, output_rate) = without_output(price, most, end)?;
+        worst = worst.max(add(sum, most.output, output_rate, 1)?);
+    }
+    round_up(worst)
 }
 
-/// How many output tokens `amount` can pay for after `input_tokens`, at worst; rounds down.
-pub fn affordable_output(price: &Price, input_tokens: u64, amount: Money) -> u64 {
-    let Ok(input) = worst_cost(price, input_tokens, 0) else { return 0 };
-    let left = amount.checked_sub(input).map_or(0, |left| u128::try_from(left.nanos()).unwrap_or(0));
-    let rate = u128::try_from(price.dearest_output().nanos()).unwrap_or(0);
-    let tokens = left.checked_mul(TOKENS_PER_PRICE).and_then(|scaled| scaled.checked_div(rate));
-    tokens.map_or(u64::MAX, |tokens| u64::try_from(tokens).unwrap_or(u64::MAX))
+/// How many output tokens `amount` can pay for beside the rest of `most`, at worst; rounds down.
+pub fn affordable_output(price: &Price, most: &Most, amount: Money) -> u64 {
+    let amount = u128::try_from(amount.nanos()).unwrap_or(0).saturating_mul(PER_MILLION);
+    let at = |end: u64| {
+        let Ok((sum, output_rate)) = without_output(price, most, end) else { return 0 };
+        let Some(left) = amount.checked_sub(sum) else { return 0 };
+        let rate = output_rate.and_then(|rate| u128::try_from(rate.nanos()).ok()).unwrap_or(0);
+        left.checked_div(rate).map_or(u64::MAX, |tokens| u64::try_from(tokens).unwrap_or(u64::MAX))
+    };
+    price.ends(most.input).map(at).min().unwrap_or(0)
 }
 
-fn add_tokens(sum: u128, tokens: u64, rate: Money) -> Result<u128, MoneyError> {
-    let rate = u128::try_from(rate.nanos()).map_err(|_| MoneyError::OutOfRange)?;
-    let part = u128::from(tokens).checked_mul(rate).ok_or(MoneyError::OutOfRange)?;
-    sum.checked_add(part).ok_or(MoneyError::OutOfRange)
+/// What all but the output can cost of a request with `end` input tokens, in millionths of a nano-unit, and what a token
+/// of its output can.
+fn without_output(price: &Price, most: &Most, end: u64) -> Result<(u128, Option<Money>), MoneyError> {
+    let rates = price.rates_at(end);
+    let counts = Class::ALL.into_iter().filter(|class| class.side() == Side::Count && price.charges(*class));
+    let mut sum: u128 = 0;
+    for class in counts {
+        sum = add(sum, most.of(class), rates.of(class), millionths(class))?;
+    }
+    if price.basis().is_some() {
+        return Ok((sum, None));
+    }
+    Ok((add(sum, end, rates.dearest(Side::Input), 1)?, rates.dearest(Side::Output)))
+}
+
+/// Adds what `count` costs, in millionths of a nano-unit; one of them is so many millionths of what the rate is for.
+fn add(sum: u128, count: u64, rate: Option<Money>, millionths: u128) -> Result<u128, MoneyError> {
+    let rate = u128::try_from(rate.unwrap_or_default().nanos()).map_err(|_| MoneyError::OutOfRange)?;
+    let part = u128::from(count).checked_mul(millionths).and_then(|part| part.checked_mul(rate));
+    part.and_then(|part| sum.checked_add(part)).ok_or(MoneyError::OutOfRange)
 }
 
 fn round_up(scaled: u128) -> Result<Money, MoneyError> {
-    let nanos = i64::try_from(scaled.div_ceil(TOKENS_PER_PRICE)).map_err(|_| MoneyError::OutOfRange)?;
+    let nanos = i64::try_from(scaled.div_ceil(PER_MILLION)).map_err(|_| MoneyError::OutOfRange)?;
     Money::from_nanos(nanos)
 }
 
@@ -247,16 +361,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn price(input: &str, output: &str) -> Price {
-        Price {
-            input: Money::parse(input).unwrap(),
-            cached_input: None,
-            cache_write: None,
-            output: Money::parse(output).unwrap(),
-            reasoning: None,
-            audio_input: None,
-            audio_output: None,
-        }
+    fn price(json: &str) -> Price {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn costs(price: &Price, usage: Usage) -> String {
+        cost(price, &usage).unwrap().to_string()
     }
 
     #[test]
@@ -281,24 +391,180 @@ mod tests {
     #[test]
     fn a_charge_is_rounded_up_once() {
         // 1 token at 0.000001 a million is 1e-12: one nano-unit, not zero, and not one per class.
-        let cheap = price("0.000001", "0.000001");
+        let cheap = price(r#"{"input": "0.000001", "output": "0.000001"}"#);
         let usage = Usage { input: 1, output: 1, reasoning: 1, ..Usage::default() };
         assert_eq!(cost(&cheap, &usage).unwrap().nanos(), 1);
         // 1000 in at 1.25 and 500 out at 10 per million: 0.00125 + 0.005.
         let usage = Usage { input: 1000, output: 500, ..Usage::default() };
-        assert_eq!(cost(&price("1.25", "10"), &usage).unwrap().to_string(), "0.00625");
+        assert_eq!(costs(&price(r#"{"input": "1.25", "output": "10"}"#), usage), "0.00625");
     }
 
     #[test]
     fn a_cost_beyond_range_is_an_error_and_never_smaller() {
-        let usage = Usage { input: u64::MAX, ..Usage::default() };
-        assert_eq!(cost(&price("9000000", "1"), &usage), Err(MoneyError::OutOfRange));
+        let usage = Usage { input: u64::MAX, images: u64::MAX, ..Usage::default() };
+        assert_eq!(cost(&price(r#"{"input": "9000000", "output": "1"}"#), &usage), Err(MoneyError::OutOfRange));
+        let by_image = price(r#"{"images": "9000000"}"#);
+        assert_eq!(cost(&by_image, &usage), Err(MoneyError::OutOfRange));
+        assert_eq!(affordable_output(&by_image, &Most { images: u64::MAX, ..Most::default() }, Money::MAX), 0);
     }
 
     #[test]
     fn an_audio_class_without_a_price_is_never_free() {
         let usage = Usage { audio_output: 1_000_000, ..Usage::default() };
-        assert_eq!(cost(&price("1", "2"), &usage).unwrap().to_string(), "2");
+        assert_eq!(costs(&price(r#"{"input": "1", "output": "2"}"#), usage), "2");
+        let usage = Usage { audio_input: 1_000_000, ..Usage::default() };
+        assert_eq!(costs(&price(r#"{"input": "1", "cache_write_1h": "3", "output": "2"}"#), usage), "3");
+    }
+
+    #[test]
+    fn a_stored_price_of_the_first_version_is_read_and_written_as_it_was() {
+        let text = r#"{"input":"1.25","cached_input":"0.125","output":"10"}"#;
+        let read = price(text);
+        assert_eq!(read.rates.cached_input, Some(Money::parse("0.125").unwrap()));
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        let tiered = r#"{"input":"1.25","output":"10","tiers":[{"above":200000,"input":"2.5"}]}"#;
+        assert_eq!(serde_json::to_string(&price(tiered)).unwrap(), tiered);
+        assert!(price("{}").is_empty() && !price(text).is_empty());
+    }
+
+    #[test]
+    fn each_class_has_its_rate_or_falls_back() {
+        let bare = price(r#"{"input": "1", "output": "2"}"#);
+        for (usage, expected) in [
+            (Usage { cached_input: 1_000_000, ..Usage::default() }, "1"),
+            (Usage { cache_write: 1_000_000, ..Usage::default() }, "1"),
+            (Usage { cache_write_1h: 1_000_000, ..Usage::default() }, "1"),
+            (Usage { image_input: 1_000_000, ..Usage::default() }, "1"),
+            (Usage { reasoning: 1_000_000, ..Usage::default() }, "2"),
+            (Usage { image_output: 1_000_000, ..Usage::default() }, "2"),
+            (Usage { searches: 3, ..Usage::default() }, "0"),
+        ] {
+            assert_eq!(costs(&bare, usage), expected, "{usage:?}");
+        }
+        // 5 minutes at 1.25 times the input, an hour at twice, a read at a tenth: 1.25 + 2 + 0.1.
+        let cached =
+            price(r#"{"input": "1", "cached_input": "0.1", "cache_write": "1.25", "cache_write_1h": "2", "output": "5"}"#);
+        let usage = Usage { cached_input: 1_000_000, cache_write: 1_000_000, cache_write_1h: 1_000_000, ..Usage::default() };
+        assert_eq!(costs(&cached, usage), "3.35");
+        let mut five_minutes = cached;
+        five_minutes.rates.cache_write_1h = None;
+        assert_eq!(costs(&five_minutes, Usage { cache_write_1h: 1_000_000, ..Usage::default() }), "1.25");
+    }
+
+    #[test]
+    fn what_may_be_asked_for_has_a_price() {
+        let bare = price(r#"{"input": "1", "output": "2"}"#);
+        let covered: Vec<Class> = Class::ALL.into_iter().filter(|class| bare.covers(*class)).collect();
+        assert_eq!(covered, [Class::Input, Class::CachedInput, Class::ImageInput, Class::Output, Class::Reasoning]);
+        let five_minutes = price(r#"{"input": "1", "cache_write": "1.25", "output": "2", "searches": "0.01"}"#);
+        assert!(five_minutes.covers(Class::CacheWrite) && five_minutes.covers(Class::Searches));
+        assert!(!five_minutes.covers(Class::CacheWrite1h), "an hour costs more than five minutes");
+        let by_image = price(r#"{"images": "0.04"}"#);
+        assert!(by_image.covers(Class::Images) && by_image.covers(Class::ImageInput) && !by_image.covers(Class::Seconds));
+        // A rate of a tier alone says nothing of smaller requests.
+        let in_tier = price(r#"{"input": "1", "output": "2", "tiers": [{"above": 9, "audio_input": "3"}]}"#);
+        assert!(!in_tier.covers(Class::AudioInput));
+    }
+
+    #[test]
+    fn a_tier_is_for_the_whole_of_a_larger_request() {
+        let tiered = price(
+            r#"{"input": "1.25", "cached_input": "0.125", "output": "10", "tiers": [
+                {"above": 200000, "input": "2.5", "output": "15"}, {"above": 400000, "input": "4"}]}"#,
+        );
+        let costs = |input, cached_input| costs(&tiered, Usage { input, cached_input, output: 1_000, ..Usage::default() });
+        // 0.2 x 1.25 + 0.001 x 10.
+        assert_eq!(costs(200_000, 0), "0.26");
+        // 0.200001 x 2.5 + 0.001 x 15: all of it, and one token more than below.
+        assert_eq!(costs(200_001, 0), "0.5150025");
+        // Cached tokens count for the size, and cost what they cost below: 0.1 x 2.5 + 0.2 x 0.125 + 0.015.
+        assert_eq!(costs(100_000, 200_000), "0.29");
+        // The highest that applies does, with the output of the base: 0.5 x 4 + 0.01.
+        assert_eq!(costs(500_000, 0), "2.01");
+        assert_eq!(tiered.rate(Class::ImageInput, 300_000), Some(Money::parse("2.5").unwrap()));
+        assert_eq!(tiered.rate(Class::Searches, 300_000), None);
+    }
+
+    #[test]
+    fn tokens_and_counts_of_the_same_thing_are_not_both_billed() {
+        let usage = Usage {
+            input: 1_000_000,
+            output: 1_000_000,
+            image_output: 1_000_000,
+            images: 2,
+            seconds: 30,
+            searches: 1,
+            ..Usage::default()
+        };
+        assert_eq!(costs(&price(r#"{"images": "0.04"}"#), usage), "0.08");
+        assert_eq!(costs(&price(r#"{"seconds": "0.0001"}"#), usage), "0.003");
+        assert_eq!(costs(&price(r#"{"characters": "15"}"#), Usage { characters: 1_000, ..usage }), "0.015");
+        // By tokens, with a search beside: 1 + 2 + 40 + 0.01.
+        let by_token = price(r#"{"input": "1", "output": "2", "image_output": "40", "searches": "0.01"}"#);
+        assert_eq!(costs(&by_token, usage), "43.01");
+        assert_eq!(billable(&by_token, &usage), Usage { images: 0, seconds: 0, ..usage });
+        assert_eq!(costs(&price(r#"{"searches": "0.002"}"#), usage), "0.002");
+        assert_eq!(costs(&Price::default(), usage), "0");
+    }
+
+    /// Any price, also such as no catalogue has: rates of any classes, and tiers in any order.
+    fn any_price() -> impl Strategy<Value = Price> {
+        let rates = || {
+            let rate = proptest::option::of((0i64..50_000_000_000).prop_map(|nanos| Money::from_nanos(nanos).unwrap()));
+            (proptest::collection::vec(rate, 14), 0u8..4).prop_map(|(rates, by_count)| {
+                let mut all = Rates::default();
+                Class::ALL.into_iter().zip(rates).for_each(|(class, rate)| all.set(class, rate));
+                // Most prices are for tokens.
+                if by_count > 0 {
+                    [Class::Images, Class::Seconds, Class::Characters].into_iter().for_each(|class| all.set(class, None));
+                }
+                all
+            })
+        };
+        let tier = (0u64..2_000_000, rates()).prop_map(|(above, rates)| Tier { above, rates });
+        (rates(), proptest::collection::vec(tier, 0..4)).prop_map(|(rates, tiers)| Price { rates, tiers })
+    }
+
+    fn any_usage() -> impl Strategy<Value = Usage> {
+        proptest::array::uniform14(prop_oneof![Just(0), 0u64..300_000]).prop_map(|counts| {
+            let [
+                input,
+                cached_input,
+                cache_write,
+                cache_write_1h,
+                audio_input,
+                image_input,
+                output,
+                reasoning,
+                audio_output,
+                image_output,
+                images,
+                seconds,
+                characters,
+                searches,
+            ] = counts;
+            Usage {
+                input,
+                cached_input,
+                cache_write,
+                cache_write_1h,
+                audio_input,
+                image_input,
+                output,
+                reasoning,
+                audio_output,
+                image_output,
+                images,
+                seconds,
+                characters,
+                searches,
+            }
+        })
+    }
+
+    fn most_of(usage: &Usage, more: u64) -> Most {
+        let Usage { images, seconds, characters, searches, .. } = *usage;
+        Most { input: usage.input_side() + more, output: usage.output_side(), images, seconds, characters, searches }
     }
 
     proptest! {
@@ -309,33 +575,49 @@ mod tests {
         }
 
         #[test]
-        fn the_quote_covers_every_usage_within_it(
-            rates in proptest::array::uniform7(0i64..50_000_000_000),
-            tokens in proptest::array::uniform7(0u64..300_000),
-            given in 0u8..32,
-        ) {
-            let rate = |i: usize| Money::from_nanos(rates[i]).unwrap();
-            let optional = |i: usize| (given & (1 << i) != 0).then(|| rate(i));
-            let price = Price {
-                input: rate(5), output: rate(6), cached_input: optional(0), cache_write: optional(1), reasoning: optional(2),
-                audio_input: optional(3), audio_output: optional(4),
-            };
-            let usage = Usage {
-                input: tokens[0], cached_input: tokens[1], cache_write: tokens[2], audio_input: tokens[3],
-                output: tokens[4], reasoning: tokens[5], audio_output: tokens[6], ..Usage::default()
-            };
-            let quote = worst_cost(&price, usage.input_side(), usage.output_side()).unwrap();
-            prop_assert!(quote >= cost(&price, &usage).unwrap());
+        fn a_price_survives_its_text(price in any_price()) {
+            let text = serde_json::to_string(&price).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Price>(&text).unwrap(), price);
         }
 
         #[test]
-        fn affordable_output_is_affordable(input in 0u64..1_000_000, nanos in 0i64..10_000_000_000, rate in 1i64..50_000_000_000) {
-            let mut price = price("1.25", "10");
-            price.output = Money::from_nanos(rate).unwrap();
-            let amount = Money::from_nanos(nanos).unwrap();
-            let tokens = affordable_output(&price, input, amount);
-            if tokens > 0 {
-                prop_assert!(worst_cost(&price, input, tokens).unwrap() <= amount);
+        fn the_quote_covers_every_usage_within_it(price in any_price(), usage in any_usage(), more in 0u64..2_000_000) {
+            let charge = cost(&price, &usage);
+            match worst_cost(&price, &most_of(&usage, more)) {
+                Ok(quote) => prop_assert!(quote >= charge.unwrap()),
+                Err(error) => prop_assert_eq!(error, MoneyError::OutOfRange),
+            }
+        }
+
+        #[test]
+        fn what_is_billed_is_one_of_counts_and_tokens(price in any_price(), usage in any_usage()) {
+            let billed = billable(&price, &usage);
+            match price.basis() {
+                Some(_) => prop_assert_eq!(billed.total(), 0),
+                None => prop_assert_eq!((billed.total(), billed.images + billed.seconds + billed.characters), (usage.total(), 0)),
+            }
+            prop_assert_eq!(billed.searches, usage.searches);
+            prop_assert_eq!(billable(&price, &billed), billed);
+        }
+
+        #[test]
+        fn what_is_used_and_has_a_dearest_rate_is_never_free(price in any_price(), usage in any_usage()) {
+            let rates = price.rates_at(usage.input_side());
+            for (class, count) in billable(&price, &usage).by_class() {
+                if count > 0 && class.side() != Side::Count && rates.of(class).is_none() && rates.dearest(class.side()).is_some() {
+                    prop_assert!(price.rate(class, usage.input_side()).is_some());
+                }
+            }
+        }
+
+        #[test]
+        fn affordable_output_is_affordable(price in any_price(), usage in any_usage(), nanos in 0i64..10_000_000_000_000) {
+            let (most, amount) = (most_of(&usage, 0), Money::from_nanos(nanos).unwrap());
+            let tokens = affordable_output(&price, &most, amount);
+            if (1..u64::MAX).contains(&tokens) {
+                prop_assert!(worst_cost(&price, &Most { output: tokens, ..most }).unwrap() <= amount);
+                let more = worst_cost(&price, &Most { output: tokens + 1, ..most });
+                prop_assert!(more.is_err() || more.unwrap() > amount, "and no token more is");
             }
         }
     }

@@ -8,14 +8,57 @@ use serde::{Deserialize, Serialize};
 /// More of one class than this is a mistake of whoever reports it.
 const MOST: u64 = 1_000_000_000_000;
 
-/// Writes the classes down once: the enum, the counts, and what is done to every one of them.
+/// The classes, written down once: hands them to a macro that does something with each of them. Those that receipts had from
+/// the start are always written; the others only where something of them was used.
+macro_rules! every_class {
+    ($then:ident) => {
+        $then! {
+            /// Fresh input tokens.
+            input => Input,
+            /// Input tokens read from the provider's cache.
+            cached_input => CachedInput,
+            /// Input tokens written to the provider's cache, for 5 minutes where providers tell them apart.
+            cache_write => CacheWrite,
+            /// Input tokens written to the provider's cache for an hour.
+            #[serde(skip_serializing_if = "is_zero")]
+            cache_write_1h => CacheWrite1h,
+            /// Tokens of audio in.
+            audio_input => AudioInput,
+            /// Tokens of images in, where a provider counts them apart.
+            #[serde(skip_serializing_if = "is_zero")]
+            image_input => ImageInput,
+            /// Output tokens that the client sees.
+            output => Output,
+            /// Output tokens spent on reasoning.
+            reasoning => Reasoning,
+            /// Tokens of audio out.
+            audio_output => AudioOutput,
+            /// Tokens of images out.
+            #[serde(skip_serializing_if = "is_zero")]
+            image_output => ImageOutput,
+            /// Images out.
+            #[serde(skip_serializing_if = "is_zero")]
+            images => Images,
+            /// Seconds of audio in.
+            #[serde(skip_serializing_if = "is_zero")]
+            seconds => Seconds,
+            /// Characters of text in, to be spoken.
+            #[serde(skip_serializing_if = "is_zero")]
+            characters => Characters,
+            /// Searches.
+            #[serde(skip_serializing_if = "is_zero")]
+            searches => Searches,
+        }
+    };
+}
+pub(crate) use every_class;
+
 macro_rules! classes {
-    ($($(#[$doc:meta])+ $field:ident => $class:ident,)+) => {
+    ($(#[doc = $doc:literal] $(#[serde($serde:meta)])? $field:ident => $class:ident,)+) => {
         /// A class of what is used, with a price of its own.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Class {
-            $($(#[$doc])+ $class,)+
+            $(#[doc = $doc] $class,)+
         }
 
         impl Class {
@@ -32,13 +75,18 @@ macro_rules! classes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Usage {
-            $($(#[$doc])+ pub $field: u64,)+
+            $(#[doc = $doc] $(#[serde($serde)])? pub $field: u64,)+
         }
 
         impl Usage {
             /// How much of one class.
             pub const fn of(&self, class: Class) -> u64 {
                 match class { $(Class::$class => self.$field,)+ }
+            }
+
+            /// Only the classes that are `wanted`.
+            pub fn only(&self, wanted: impl Fn(Class) -> bool) -> Self {
+                Self { $($field: if wanted(Class::$class) { self.$field } else { 0 },)+ }
             }
 
             /// Class by class, what `how` makes of both.
@@ -49,35 +97,40 @@ macro_rules! classes {
     };
 }
 
-classes! {
-    /// Fresh input tokens.
-    input => Input,
-    /// Input tokens read from the provider's cache.
-    cached_input => CachedInput,
-    /// Input tokens written to the provider's cache, for 5 minutes where providers tell them apart.
-    cache_write => CacheWrite,
-    /// Input tokens written to the provider's cache for an hour.
-    cache_write_1h => CacheWrite1h,
-    /// Tokens of audio in.
-    audio_input => AudioInput,
-    /// Tokens of images in, where a provider counts them apart.
-    image_input => ImageInput,
-    /// Output tokens that the client sees.
-    output => Output,
-    /// Output tokens spent on reasoning.
-    reasoning => Reasoning,
-    /// Tokens of audio out.
-    audio_output => AudioOutput,
-    /// Tokens of images out.
-    image_output => ImageOutput,
-    /// Images out.
-    images => Images,
-    /// Seconds of audio in.
-    seconds => Seconds,
-    /// Characters of text in, to be spoken.
-    characters => Characters,
-    /// Searches.
-    searches => Searches,
+every_class!(classes);
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Serde asks by reference.
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Which side of a request a class is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Tokens that went in.
+    Input,
+    /// Tokens that came out.
+    Output,
+    /// No tokens: images, seconds, characters, searches, each counted by itself.
+    Count,
+}
+
+impl Class {
+    /// The class of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// Which side of a request it is on.
+    pub const fn side(self) -> Side {
+        match self {
+            Self::Input | Self::CachedInput | Self::CacheWrite | Self::CacheWrite1h | Self::AudioInput | Self::ImageInput => {
+                Side::Input
+            }
+            Self::Output | Self::Reasoning | Self::AudioOutput | Self::ImageOutput => Side::Output,
+            Self::Images | Self::Seconds | Self::Characters | Self::Searches => Side::Count,
+        }
+    }
 }
 
 impl Usage {
@@ -103,7 +156,7 @@ impl Usage {
 
     /// The input side alone.
     pub fn without_output(&self) -> Self {
-        Self { output: 0, reasoning: 0, audio_output: 0, image_output: 0, images: 0, ..*self }
+        self.only(|class| class.side() != Side::Output && class != Class::Images)
     }
 
     /// As much of it as can be true. What was paid for by mistake would be hard to get back.
@@ -126,22 +179,26 @@ impl Usage {
             reasoning: take(self.reasoning, &mut output_left),
             audio_output: take(self.audio_output, &mut output_left),
             image_output: take(self.image_output, &mut output_left),
-            images: self.images,
-            seconds: self.seconds,
-            characters: self.characters,
-            searches: self.searches,
+            images: self.images.min(bounds.images),
+            seconds: self.seconds.min(bounds.seconds),
+            characters: self.characters.min(bounds.characters),
+            searches: self.searches.min(bounds.searches),
         }
     }
 
     /// All tokens that went in.
     pub fn input_side(&self) -> u64 {
-        let cache = self.cached_input.saturating_add(self.cache_write).saturating_add(self.cache_write_1h);
-        self.input.saturating_add(cache).saturating_add(self.audio_input).saturating_add(self.image_input)
+        self.on(Side::Input)
     }
 
     /// All tokens that came out.
     pub fn output_side(&self) -> u64 {
-        self.output.saturating_add(self.reasoning).saturating_add(self.audio_output).saturating_add(self.image_output)
+        self.on(Side::Output)
+    }
+
+    fn on(&self, side: Side) -> u64 {
+        let of_side = |class: &Class| class.side() == side;
+        Class::ALL.into_iter().filter(of_side).fold(0, |sum: u64, class| sum.saturating_add(self.of(class)))
     }
 
     /// All tokens.
@@ -150,8 +207,45 @@ impl Usage {
     }
 }
 
-/// What usage cannot be beyond, whatever upstream reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What one request can use at most: tokens of each side, and counts. A price makes its worst-case cost of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Most {
+    /// Tokens in, of all classes together.
+    pub input: u64,
+    /// Tokens out, of all classes together.
+    pub output: u64,
+    /// Images out.
+    pub images: u64,
+    /// Seconds of audio in.
+    pub seconds: u64,
+    /// Characters to be spoken.
+    pub characters: u64,
+    /// Searches.
+    pub searches: u64,
+}
+
+impl Most {
+    /// The count of a class that is no token.
+    pub const fn of(&self, class: Class) -> u64 {
+        match class {
+            Class::Images => self.images,
+            Class::Seconds => self.seconds,
+            Class::Characters => self.characters,
+            Class::Searches => self.searches,
+            _ => 0,
+        }
+    }
+
+    /// What usage cannot be beyond, as far as the request alone tells.
+    pub const fn bounds(&self) -> Bounds {
+        let Self { input, output, images, seconds, characters, searches } = *self;
+        Bounds { input, output, visible: u64::MAX, images, seconds, characters, searches }
+    }
+}
+
+/// What usage cannot be beyond, whatever upstream reports. Bounds that were stored before anything but tokens was counted
+/// allow nothing else, as nothing else was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Bounds {
     /// Tokens in: what was sent, and what fits into the context.
     pub input: u64,
@@ -159,6 +253,18 @@ pub struct Bounds {
     pub output: u64,
     /// Tokens out that the client sees: a token is at least a byte of the answer.
     pub visible: u64,
+    /// Images out: as many as were asked for.
+    #[serde(default)]
+    pub images: u64,
+    /// Seconds of audio in.
+    #[serde(default)]
+    pub seconds: u64,
+    /// Characters to be spoken: as many as were sent.
+    #[serde(default)]
+    pub characters: u64,
+    /// Searches.
+    #[serde(default)]
+    pub searches: u64,
 }
 
 /// Where the numbers of a receipt come from.
@@ -167,8 +273,10 @@ pub struct Bounds {
 pub enum UsageSource {
     /// Upstream reported them.
     Upstream,
-    /// Upstream did not; counted here from what was sent and relayed.
+    /// Upstream did not; estimated here from what was sent and relayed.
     Estimated,
+    /// Counted here, exactly: images answered, characters sent.
+    Counted,
     /// Nothing was used, or nothing is known.
     #[default]
     None,
@@ -177,11 +285,12 @@ pub enum UsageSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_cannot_be_true_is_left_out() {
-        let bounds = Bounds { input: 100, output: 50, visible: 20 };
-        let reported = Usage { input: 60, cached_input: 70, output: 30, reasoning: 40, ..Usage::default() };
+        let bounds = Bounds { input: 100, output: 50, visible: 20, ..Bounds::default() };
+        let reported = Usage { input: 60, cached_input: 70, output: 30, reasoning: 40, images: 3, ..Usage::default() };
         let expected = Usage { input: 60, cached_input: 40, output: 20, reasoning: 30, ..Usage::default() };
         assert_eq!(reported.bounded(&bounds), expected);
         let fine = Usage { input: 60, cached_input: 40, output: 20, reasoning: 30, ..Usage::default() };
@@ -189,5 +298,53 @@ mod tests {
         let absurd = Usage { input: u64::MAX, output: u64::MAX, reasoning: u64::MAX, ..Usage::default() };
         let least = absurd.bounded(&bounds);
         assert_eq!((least.input_side(), least.output_side()), (100, 50));
+    }
+
+    #[test]
+    fn bounds_of_the_first_version_still_settle() {
+        let stored: Bounds = serde_json::from_str(r#"{"input": 100, "output": 50, "visible": 20}"#).unwrap();
+        let tokens = Usage { input: 7, output: 5, ..Usage::default() };
+        assert_eq!(tokens.bounded(&stored), tokens);
+        assert_eq!(Usage { searches: 1, ..tokens }.bounded(&stored), tokens);
+    }
+
+    #[test]
+    fn a_class_that_was_not_used_is_written_only_where_it_always_was() {
+        let written = serde_json::to_string(&Usage { input: 8, ..Usage::default() }).unwrap();
+        let first = r#"{"input":8,"cached_input":0,"cache_write":0,"audio_input":0,"output":0,"reasoning":0,"audio_output":0}"#;
+        assert_eq!(written, first);
+        let all = Class::ALL.iter().map(|class| format!("\"{}\":1", class.name())).collect::<Vec<_>>().join(",");
+        let usage: Usage = serde_json::from_str(&format!("{{{all}}}")).unwrap();
+        assert!(usage.by_class().iter().all(|(_, count)| *count == 1));
+        assert_eq!((usage.input_side(), usage.output_side(), usage.total()), (6, 4, 10));
+        assert_eq!(serde_json::to_string(&usage).unwrap(), format!("{{{all}}}"));
+        assert!(Class::ALL.into_iter().all(|class| Class::named(class.name()) == Some(class)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_bounded_is_within_its_bounds(
+            counts in proptest::array::uniform14(0u64..1_000),
+            most in proptest::array::uniform6(0u64..3_000),
+            visible in 0u64..1_000,
+        ) {
+            let [input, cached_input, cache_write, cache_write_1h, audio_input, image_input, output, reasoning, audio_output,
+                image_output, images, seconds, characters, searches] = counts;
+            let usage = Usage { input, cached_input, cache_write, cache_write_1h, audio_input, image_input, output, reasoning,
+                audio_output, image_output, images, seconds, characters, searches };
+            let [input, output, images, seconds, characters, searches] = most;
+            let most = Most { input, output, images, seconds, characters, searches };
+            let bounds = Bounds { visible, ..most.bounds() };
+            let bounded = usage.bounded(&bounds);
+            prop_assert!(bounded.input_side() <= input && bounded.output_side() <= output && bounded.output <= visible);
+            for (class, count) in bounded.by_class() {
+                prop_assert!(count <= usage.of(class), "{:?} grew", class);
+                prop_assert!(class.side() != Side::Count || count <= most.of(class), "{:?} is beyond its bound", class);
+            }
+            prop_assert_eq!(bounded.bounded(&bounds), bounded);
+            if usage.input_side() <= input {
+                prop_assert_eq!(bounded.input_side(), usage.input_side());
+            }
+        }
     }
 }

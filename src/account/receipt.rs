@@ -110,6 +110,9 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The failure in words.
     pub message: Option<String>,
+    /// The credential that it was sent with, by its name in the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// Who answered, and at which price.
@@ -171,6 +174,9 @@ pub struct Outcome {
     pub first_byte_ms: Option<u64>,
     /// From arrival to the end.
     pub latency_ms: u64,
+    /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
+    #[serde(default)]
+    pub dropped_parameters: Vec<String>,
 }
 
 impl Outcome {
@@ -193,6 +199,7 @@ impl Outcome {
             next_step: Some(refusal.next_step.clone()),
             first_byte_ms: None,
             latency_ms,
+            dropped_parameters: Vec::new(),
         }
     }
 }
@@ -243,11 +250,11 @@ pub struct Receipt {
     pub retries: u32,
     /// Attempts after the first that went to another channel.
     pub fallbacks: u32,
-    /// Tokens by class.
+    /// What was used, by class.
     pub usage: Usage,
-    /// How they are known.
+    /// How that is known.
     pub usage_source: UsageSource,
-    /// The prices per million tokens that applied.
+    /// The prices that applied, with their tiers: per million tokens or characters, per one image, second or search.
     pub price: Option<Price>,
     /// The catalogue that they come from.
     pub catalog_version: u64,
@@ -280,6 +287,9 @@ pub struct Receipt {
     pub first_byte_ms: Option<u64>,
     /// From arrival to the end, in milliseconds.
     pub latency_ms: u64,
+    /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped_parameters: Vec<String>,
 }
 
 impl Receipt {
@@ -341,6 +351,7 @@ impl Receipt {
             finish_reason: outcome.finish_reason,
             first_byte_ms: outcome.first_byte_ms,
             latency_ms: outcome.latency_ms,
+            dropped_parameters: outcome.dropped_parameters,
         }
     }
 }

@@ -9,9 +9,8 @@ use serde::Serialize;
 use url::{Host, Url};
 
 use super::raw::{self, Field, Optional, Table, Unknown};
-use super::{Bucket, Candidate, Catalog, Channel, Model, OutputLimitField, Route, RouteKind, UpstreamHosts};
-use crate::id::{BucketId, ChannelId, ModelName};
-use crate::money::{Money, Price};
+use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
+use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 
 const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
@@ -22,6 +21,7 @@ const MAX_TIMEOUT_MS: u32 = 3_600_000;
 const MAX_WEIGHT: u32 = 10_000;
 const MAX_TOKENS: u64 = 100_000_000;
 const MAX_CANDIDATES: usize = 16;
+const MAX_SECRETS: usize = 16;
 
 /// Something wrong in a catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ impl fmt::Display for Fault {
 }
 
 /// Collects faults; every `Option` below is none exactly when a fault was noted.
-struct Checker {
+pub(super) struct Checker {
     faults: Vec<Fault>,
     hosts: UpstreamHosts,
 }
@@ -61,17 +61,17 @@ pub fn catalog(json: &str, hosts: UpstreamHosts) -> Result<Catalog, Vec<Fault>> 
 }
 
 impl Checker {
-    fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.faults.push(Fault { path: path.into(), message: message.into() });
     }
 
-    fn no_unknown(&mut self, path: &str, unknown: Unknown) {
+    pub(super) fn no_unknown(&mut self, path: &str, unknown: Unknown) {
         for name in unknown.into_keys() {
             self.fault(join(path, &name), "is not a field of the catalogue");
         }
     }
 
-    fn optional<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
         match field? {
             Field::Read(value) => Some(value),
             Field::Wrong(reason) => {
@@ -81,7 +81,7 @@ impl Checker {
         }
     }
 
-    fn required<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
+    pub(super) fn required<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
         if field.is_none() {
             self.fault(join(path, name), "is required");
         }
@@ -166,27 +166,44 @@ impl Checker {
         let dialect = self.required(path, "dialect", raw.dialect);
         let base_url = self.required(path, "base_url", raw.base_url).and_then(|text| self.base_url(path, &text));
         let secrets = self.required(path, "secrets", raw.secrets);
-        if secrets.as_ref().is_some_and(Vec::is_empty) {
-            self.fault(join(path, "secrets"), "must name at least one secret");
-        }
+        self.secrets(&join(path, "secrets"), secrets.as_deref());
         let first_byte_timeout_ms =
             self.timeout(path, "first_byte_timeout_ms", raw.first_byte_timeout_ms, DEFAULT_FIRST_BYTE_TIMEOUT_MS);
         let idle_timeout_ms = self.timeout(path, "idle_timeout_ms", raw.idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
         let on_client_gone = self.optional(path, "on_client_gone", raw.on_client_gone);
         let output_limit_field = self.optional(path, "output_limit_field", raw.output_limit_field);
-        let base_url = base_url?;
+        let responses = self.optional(path, "responses", raw.responses);
+        if responses == Some(true) && dialect.is_some_and(|dialect| dialect != Dialect::Openai) {
+            self.fault(join(path, "responses"), "is for channels of the openai dialect only");
+        }
+        let reasoning_tokens = self.optional(path, "reasoning_tokens", raw.reasoning_tokens);
+        let (base_url, dialect) = (base_url?, dialect?);
+        let is_openais_own = base_url.host_str() == Some("api.openai.com");
         // OpenAI's own newer models refuse `max_tokens`; of others it is not known that they know its successor.
-        let known = (base_url.host_str() == Some("api.openai.com")).then_some(OutputLimitField::MaxCompletionTokens);
+        let known = is_openais_own.then_some(OutputLimitField::MaxCompletionTokens);
         Some(Channel {
             id: id?,
-            dialect: dialect?,
+            dialect,
             base_url,
             secrets: secrets?,
             first_byte_timeout_ms,
             idle_timeout_ms,
             on_client_gone: on_client_gone.unwrap_or(super::OnClientGone::Cancel),
             output_limit_field: output_limit_field.or(known),
+            responses: responses.unwrap_or(is_openais_own && dialect == Dialect::Openai),
+            reasoning_tokens,
         })
+    }
+
+    fn secrets(&mut self, path: &str, secrets: Option<&[SecretName]>) {
+        let Some(secrets) = secrets else { return };
+        if !(1..=MAX_SECRETS).contains(&secrets.len()) {
+            self.fault(path, format!("must name 1 to {MAX_SECRETS} secrets"));
+        }
+        let repeated = secrets.iter().zip(1..).find(|(secret, next)| secrets.iter().skip(*next).any(|other| other == *secret));
+        if let Some((secret, _)) = repeated {
+            self.fault(path, format!("names `{secret}` more than once"));
+        }
     }
 
     fn timeout(&mut self, path: &str, name: &str, field: Optional<u32>, default: u32) -> u32 {
@@ -228,7 +245,7 @@ impl Checker {
     ) -> BTreeMap<ModelName, Rc<Model>> {
         let mut models = BTreeMap::new();
         for (name, path, raw) in self.entries("models", table) {
-            if let Some(model) = self.model(&name, &path, raw, (buckets, channels)) {
+            if let Some(model) = self.model(&name, &path, raw, Known { buckets, channels, kind: None }) {
                 models.insert(model.id.clone(), Rc::new(model));
             }
         }
@@ -241,10 +258,12 @@ impl Checker {
         let display = self.required(path, "name", raw.name);
         let family = self.required(path, "family", raw.family);
         let kind = self.required(path, "kind", raw.kind);
-        let context_length = self.tokens(path, "context_length", raw.context_length);
-        let max_output_tokens = self.tokens(path, "max_output_tokens", raw.max_output_tokens);
-        if let (Some(context), Some(output)) = (context_length, max_output_tokens)
-            && output > context
+        let (context, output) = kind.map(ModelKind::default_tokens).unwrap_or_default();
+        let context_length = self.tokens(path, "context_length", raw.context_length, context);
+        let max_output_tokens = self.tokens(path, "max_output_tokens", raw.max_output_tokens, output);
+        if let (Some(context), Some(most)) = (context_length, max_output_tokens)
+            && most > context
+            && Some(most) != output
         {
             self.fault(join(path, "max_output_tokens"), "must not be more than context_length");
         }
@@ -254,7 +273,7 @@ impl Checker {
         let table = self.required(path, "routes", raw.routes);
         let mut routes = Vec::new();
         for (name, path, raw) in self.entries(&join(path, "routes"), table) {
-            routes.extend(self.route(&name, &path, raw, known));
+            routes.extend(self.route(&name, &path, raw, Known { kind, ..known }));
         }
         Some(Model {
             id: id?,
@@ -262,7 +281,8 @@ impl Checker {
             family: family?,
             kind: kind?,
             context_length: context_length?,
-            max_output_tokens: max_output_tokens?,
+            // Where it was not named, it is no more than fits.
+            max_output_tokens: max_output_tokens?.min(context_length?),
             aliases,
             routes,
         })
@@ -280,7 +300,10 @@ impl Checker {
         id
     }
 
-    fn tokens(&mut self, path: &str, name: &str, field: Optional<u64>) -> Option<u64> {
+    fn tokens(&mut self, path: &str, name: &str, field: Optional<u64>, default: Option<u64>) -> Option<u64> {
+        if field.is_none() && default.is_some() {
+            return default;
+        }
         let tokens = self.required(path, name, field)?;
         if !(1..=MAX_TOKENS).contains(&tokens) {
             self.fault(join(path, name), format!("must be 1 to {MAX_TOKENS} tokens"));
@@ -288,20 +311,20 @@ impl Checker {
         Some(tokens)
     }
 
-    fn route(&mut self, name: &str, path: &str, raw: raw::Route, (buckets, channels): Known<'_>) -> Option<Route> {
+    fn route(&mut self, name: &str, path: &str, raw: raw::Route, known: Known<'_>) -> Option<Route> {
         self.no_unknown(path, raw.unknown);
         let kind = RouteKind::parse(name);
         if kind.is_none() {
             self.fault(path, "is not a kind of route: official or routed");
         }
         let bucket = self.required(path, "bucket", raw.bucket).and_then(|name| {
-            let known = BucketId::parse(&name).filter(|id| buckets.contains_key(id));
-            if known.is_none() {
+            let id = BucketId::parse(&name).filter(|id| known.buckets.contains_key(id));
+            if id.is_none() {
                 self.fault(join(path, "bucket"), format!("there is no bucket `{name}`"));
             }
-            known
+            id
         });
-        let price = self.optional(path, "price", raw.price).and_then(|price| self.price(&join(path, "price"), price));
+        let price = self.optional(path, "price", raw.price).map(|price| self.price(&join(path, "price"), price, known.kind));
         let raw_candidates = self.required(path, "candidates", raw.candidates).unwrap_or_default();
         if !(1..=MAX_CANDIDATES).contains(&raw_candidates.len()) {
             self.fault(join(path, "candidates"), format!("must be 1 to {MAX_CANDIDATES}"));
@@ -310,7 +333,7 @@ impl Checker {
         for (i, field) in raw_candidates.into_iter().enumerate() {
             let path = format!("{path}.candidates[{i}]");
             match field {
-                Field::Read(raw) => candidates.extend(self.candidate(&path, raw, channels)),
+                Field::Read(raw) => candidates.extend(self.candidate(&path, raw, known)),
                 Field::Wrong(reason) => self.fault(path, reason),
             }
         }
@@ -318,15 +341,21 @@ impl Checker {
         Some(Route { kind: kind?, bucket: bucket?, price, candidates })
     }
 
-    fn candidate(&mut self, path: &str, raw: raw::Candidate, channels: &BTreeMap<ChannelId, Rc<Channel>>) -> Option<Candidate> {
+    fn candidate(&mut self, path: &str, raw: raw::Candidate, known: Known<'_>) -> Option<Candidate> {
         self.no_unknown(path, raw.unknown);
         let channel = self.required(path, "channel", raw.channel).and_then(|name| {
-            let known = ChannelId::parse(&name).filter(|id| channels.contains_key(id));
-            if known.is_none() {
+            let channel = ChannelId::parse(&name).and_then(|id| known.channels.get(&id));
+            if channel.is_none() {
                 self.fault(join(path, "channel"), format!("there is no channel `{name}`, or it has a fault"));
             }
-            known
+            channel
         });
+        if let (Some(channel), Some(kind)) = (channel, known.kind)
+            && !channel.dialect.serves(kind)
+        {
+            let message = format!("speaks {}, in which no {} model can be called", channel.dialect.as_str(), kind.as_str());
+            self.fault(join(path, "channel"), message);
+        }
         let upstream_model = self.required(path, "upstream_model", raw.upstream_model);
         // It travels in a response header, where only these can stand.
         if upstream_model.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic())) {
@@ -337,37 +366,7 @@ impl Checker {
         if !(1..=MAX_WEIGHT).contains(&weight) {
             self.fault(join(path, "weight"), format!("must be 1 to {MAX_WEIGHT}"));
         }
-        Some(Candidate { channel: channel?, upstream_model: upstream_model?, tier, weight })
-    }
-
-    fn price(&mut self, path: &str, raw: raw::Price) -> Option<Price> {
-        self.no_unknown(path, raw.unknown);
-        let mut rate = |name: &str, field: Optional<String>| {
-            let text = self.optional(path, name, field)?;
-            match Money::parse(&text) {
-                Ok(rate) if !rate.is_negative() => Some(rate),
-                Ok(_) => {
-                    self.fault(join(path, name), "must not be negative");
-                    None
-                }
-                Err(error) => {
-                    self.fault(join(path, name), error.to_string());
-                    None
-                }
-            }
-        };
-        let cached_input = rate("cached_input", raw.cached_input);
-        let cache_write = rate("cache_write", raw.cache_write);
-        let reasoning = rate("reasoning", raw.reasoning);
-        let audio_input = rate("audio_input", raw.audio_input);
-        let audio_output = rate("audio_output", raw.audio_output);
-        let missing = [("input", raw.input.is_none()), ("output", raw.output.is_none())];
-        let input = rate("input", raw.input);
-        let output = rate("output", raw.output);
-        for (name, _) in missing.into_iter().filter(|(_, missing)| *missing) {
-            self.fault(join(path, name), "is required");
-        }
-        Some(Price { input: input?, cached_input, cache_write, output: output?, reasoning, audio_input, audio_output })
+        Some(Candidate { channel: channel?.id.clone(), upstream_model: upstream_model?, tier, weight })
     }
 
     /// Each alias leads to one model and is not a model itself, so that no chain and no cycle can be written.
@@ -390,9 +389,15 @@ impl Checker {
     }
 }
 
-type Known<'a> = (&'a BTreeMap<BucketId, Bucket>, &'a BTreeMap<ChannelId, Rc<Channel>>);
+/// What a part of the catalogue may refer to, and the kind of model that it is about.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    buckets: &'a BTreeMap<BucketId, Bucket>,
+    channels: &'a BTreeMap<ChannelId, Rc<Channel>>,
+    kind: Option<ModelKind>,
+}
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 

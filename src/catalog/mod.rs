@@ -6,6 +6,7 @@
 //! Deliberately absent: balances, health, and any way to change a catalogue in place. A new version replaces it.
 
 mod check;
+mod price;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -101,7 +102,7 @@ pub struct Channel {
     pub dialect: Dialect,
     /// Where it is, without a slash at the end.
     pub base_url: Url,
-    /// The Worker secrets that hold its credentials.
+    /// The Worker secrets that hold its credentials, each named once.
     pub secrets: Vec<SecretName>,
     /// How long its first byte may take, in milliseconds.
     pub first_byte_timeout_ms: u32,
@@ -111,6 +112,10 @@ pub struct Channel {
     pub on_client_gone: OnClientGone,
     /// The only field by which it limits output, where it knows only one of the two.
     pub output_limit_field: Option<OutputLimitField>,
+    /// Whether it serves OpenAI's responses itself; others get them as chat.
+    pub responses: bool,
+    /// Where its reasoning tokens are; none is as the totals of its usage tell.
+    pub reasoning_tokens: Option<ReasoningTokens>,
 }
 
 /// A wire format.
@@ -119,6 +124,43 @@ pub struct Channel {
 pub enum Dialect {
     /// OpenAI's, and everyone's who is compatible.
     Openai,
+    /// Anthropic's messages.
+    Anthropic,
+    /// Gemini's contents.
+    Gemini,
+    /// Cohere's, for rerank only.
+    Cohere,
+}
+
+impl Dialect {
+    /// As in the catalogue.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Cohere => "cohere",
+        }
+    }
+
+    /// Whether models of this kind can be called in it.
+    pub const fn serves(self, kind: ModelKind) -> bool {
+        match self {
+            Self::Openai => true,
+            Self::Anthropic | Self::Gemini => matches!(kind, ModelKind::Chat),
+            Self::Cohere => matches!(kind, ModelKind::Rerank),
+        }
+    }
+}
+
+/// Whether a channel counts reasoning within its completion tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasoningTokens {
+    /// Reasoning is a part of the completion.
+    Inside,
+    /// Reasoning stands beside the completion.
+    Outside,
 }
 
 /// What happens upstream when the client leaves.
@@ -170,11 +212,11 @@ pub struct Model {
     pub name: String,
     /// Such as `gpt` or `claude`.
     pub family: String,
-    /// What it does; `chat` so far.
+    /// What it does.
     pub kind: ModelKind,
-    /// Tokens of input and output together.
+    /// Tokens of input and output together; of one input, where a request may have many.
     pub context_length: u64,
-    /// Tokens of output.
+    /// Tokens of output; 0 where the answer has none.
     pub max_output_tokens: u64,
     /// Other names for it.
     pub aliases: Vec<ModelName>,
@@ -193,8 +235,62 @@ impl Model {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
-    /// Text generation from messages.
+    /// Text from messages.
     Chat,
+    /// Vectors from text.
+    Embedding,
+    /// What is objectionable in text and images.
+    Moderation,
+    /// Images from text and images.
+    Image,
+    /// Audio from text.
+    Speech,
+    /// Text from audio.
+    Transcription,
+    /// Documents by relevance.
+    Rerank,
+}
+
+impl ModelKind {
+    /// As in the catalogue.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Embedding => "embedding",
+            Self::Moderation => "moderation",
+            Self::Image => "image",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
+            Self::Rerank => "rerank",
+        }
+    }
+
+    /// The endpoint that serves it; where there are several, the first to try.
+    pub const fn endpoint(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Embedding => "/v1/embeddings",
+            Self::Moderation => "/v1/moderations",
+            Self::Image => "/v1/images/generations",
+            Self::Speech => "/v1/audio/speech",
+            Self::Transcription => "/v1/audio/transcriptions",
+            Self::Rerank => "/v1/rerank",
+        }
+    }
+
+    /// `context_length` and `max_output_tokens` where the catalogue names none. None where it has to: they decide what a
+    /// request can cost. Where documents or audio come in any number, the context is larger than any of today's models has.
+    const fn default_tokens(self) -> (Option<u64>, Option<u64>) {
+        match self {
+            Self::Chat => (None, None),
+            Self::Embedding => (None, Some(0)),
+            Self::Moderation => (Some(32_768), Some(0)),
+            Self::Image => (Some(65_536), Some(16_384)),
+            Self::Speech => (Some(4_096), Some(0)),
+            Self::Transcription => (Some(131_072), Some(16_384)),
+            Self::Rerank => (Some(1_000_000), Some(0)),
+        }
+    }
 }
 
 /// How a route is served and settled.

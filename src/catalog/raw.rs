@@ -31,6 +31,8 @@ pub fn reason(error: &serde_json::Error) -> String {
 
 pub type Optional<T> = Option<Field<T>>;
 pub type Table<T> = BTreeMap<String, Field<T>>;
+/// A rate that is null is one that is missing.
+pub type Rates = BTreeMap<String, Optional<String>>;
 /// Fields that the document has and the format does not.
 pub type Unknown = BTreeMap<String, Value>;
 
@@ -63,6 +65,8 @@ pub struct Channel {
     pub idle_timeout_ms: Optional<u32>,
     pub on_client_gone: Optional<super::OnClientGone>,
     pub output_limit_field: Optional<super::OutputLimitField>,
+    pub responses: Optional<bool>,
+    pub reasoning_tokens: Optional<super::ReasoningTokens>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }
@@ -91,15 +95,17 @@ pub struct Route {
 
 #[derive(Debug, Deserialize)]
 pub struct Price {
-    pub input: Optional<String>,
-    pub cached_input: Optional<String>,
-    pub cache_write: Optional<String>,
-    pub output: Optional<String>,
-    pub reasoning: Optional<String>,
-    pub audio_input: Optional<String>,
-    pub audio_output: Optional<String>,
+    pub tiers: Optional<Vec<Field<Tier>>>,
+    /// By class; names that are none are found later.
     #[serde(flatten)]
-    pub unknown: Unknown,
+    pub rates: Rates,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Tier {
+    pub above: Optional<u64>,
+    #[serde(flatten)]
+    pub rates: Rates,
 }
 
 #[derive(Debug, Deserialize)]

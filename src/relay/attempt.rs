@@ -129,6 +129,7 @@ fn described(planned: &Planned, status: AttemptStatus, started_at: Timestamp) ->
         provider_status: None,
         error: None,
         message: None,
+        credential: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::account::Facts;
-use crate::catalog::{Catalog, Model, RouteKind};
+use crate::catalog::{Catalog, Model, ModelKind, RouteKind};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::estimated_tokens;
 use crate::id::{BucketId, RequestId, RunId};
@@ -14,6 +14,7 @@ use crate::refusal::{Code, Refusal};
 use crate::routing::health::HealthView;
 use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, plan};
 use crate::time::Timestamp;
+use crate::usage::{Class, Most};
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
@@ -92,7 +93,8 @@ impl Leg {
         let of = |quoted: &Quoted| {
             // The limit itself has to fit into the request that asks for it.
             let input = quoted.input_tokens.saturating_add(LIMIT_BYTES);
-            let tokens = affordable_output(&quoted.planned.price, input, amount).checked_div(self.choices).unwrap_or(0);
+            let most = Most { input, ..Most::default() };
+            let tokens = affordable_output(&quoted.planned.price, &most, amount).checked_div(self.choices).unwrap_or(0);
             tokens.min(quoted.planned.model.max_output_tokens)
         };
         self.attempts.iter().map(of).min().unwrap_or(0)
@@ -139,13 +141,15 @@ pub fn prepare<'a>(preparing: &Preparing, key: &KeyRecord, body: &'a [u8], now: 
         serde_json::from_str::<ProviderPreferences>(json)
             .map_err(|error| Refusal::invalid("provider", format!("`provider` is not valid: {error}.")))
     });
+    let audio = [(envelope.audio_input, Class::AudioInput), (envelope.audio_output, Class::AudioOutput)];
     let ask = Ask {
         models: envelope.models.clone(),
         route: route.transpose()?,
         provider: provider.transpose()?.unwrap_or_default(),
         output_limit: envelope.output_limit,
-        audio_output: envelope.audio_output,
-        audio_input: envelope.audio_input,
+        kinds: &[ModelKind::Chat],
+        needs: audio.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, class)| class).collect(),
+        ..Ask::default()
     };
     let seed = match &envelope.session {
         Some(session) => format!("{}/{session}", key.account),
@@ -213,7 +217,8 @@ fn quoted(planned: Planned, envelope: &Envelope<'_>) -> Result<Quoted, Refusal> 
     let input_tokens = if envelope.has_media { model.context_length } else { envelope.bytes.min(model.context_length) };
     let output_limit = envelope.output_limit.unwrap_or_else(|| default_output_limit(model, input_tokens));
     let output_tokens = output_limit.saturating_mul(envelope.choices);
-    let quote = worst_cost(&planned.price, input_tokens, output_tokens)
+    let most = Most { input: input_tokens, output: output_tokens, ..Most::default() };
+    let quote = worst_cost(&planned.price, &most)
         .map_err(|_| Refusal::invalid("max_tokens", "The request could cost more than can be counted."))?;
     Ok(Quoted { planned, input_tokens, output_limit, output_tokens, quote })
 }

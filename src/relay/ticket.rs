@@ -22,7 +22,7 @@ use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
-use crate::usage::{Bounds, Usage, UsageSource};
+use crate::usage::{Bounds, Most, Usage, UsageSource};
 
 /// How often a long request tells the account that it is alive, in milliseconds; sooner where holds are short.
 const CHECKPOINT_MS: i64 = 20_000;
@@ -176,7 +176,7 @@ impl<P: Ports> Ticket<P> {
         let usage = Usage { input: estimated_input(&prepared.envelope, &planned.model), ..Usage::default() };
         // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
         let input = quoted.input_tokens.saturating_add(PROMPT_SLACK).min(planned.model.context_length);
-        self.bounds = Some(Bounds { input, output: quoted.output_tokens, visible: u64::MAX });
+        self.bounds = Some(Most { input, output: quoted.output_tokens, ..Most::default() }.bounds());
         self.in_flight = Some(InFlight { attempt, served: served.clone(), usage });
         served
     }
@@ -218,6 +218,7 @@ impl<P: Ports> Ticket<P> {
             error: None,
             next_step: None,
             first_byte_ms,
+            dropped_parameters: Vec::new(),
             latency_ms: self.ports.now().since(self.arrived),
         }
     }
@@ -376,6 +377,7 @@ impl<P: Ports> Ticket<P> {
             error: None,
             next_step: None,
             first_byte_ms: None,
+            dropped_parameters: Vec::new(),
             latency_ms: 0,
         }
     }

@@ -6,6 +6,7 @@
 //! Deliberately absent: bytes, HTTP and balances.
 
 pub mod attempt;
+pub mod credentials;
 pub mod health;
 mod plan;
 
