@@ -442,7 +442,8 @@ mod tests {
             assert_eq!(costs(&bare, usage), expected, "{usage:?}");
         }
         // 5 minutes at 1.25 times the input, an hour at twice, a read at a tenth: 1.25 + 2 + 0.1.
-        let cached = price(r#"{"input": "1", "cached_input": "0.1", "cache_write": "1.25", "cache_write_1h": "2", "output": "5"}"#);
+        let cached =
+            price(r#"{"input": "1", "cached_input": "0.1", "cache_write": "1.25", "cache_write_1h": "2", "output": "5"}"#);
         let usage = Usage { cached_input: 1_000_000, cache_write: 1_000_000, cache_write_1h: 1_000_000, ..Usage::default() };
         assert_eq!(costs(&cached, usage), "3.35");
         let mut five_minutes = cached;
@@ -486,8 +487,15 @@ mod tests {
 
     #[test]
     fn tokens_and_counts_of_the_same_thing_are_not_both_billed() {
-        let usage =
-            Usage { input: 1_000_000, output: 1_000_000, image_output: 1_000_000, images: 2, seconds: 30, searches: 1, ..Usage::default() };
+        let usage = Usage {
+            input: 1_000_000,
+            output: 1_000_000,
+            image_output: 1_000_000,
+            images: 2,
+            seconds: 30,
+            searches: 1,
+            ..Usage::default()
+        };
         assert_eq!(costs(&price(r#"{"images": "0.04"}"#), usage), "0.08");
         assert_eq!(costs(&price(r#"{"seconds": "0.0001"}"#), usage), "0.003");
         assert_eq!(costs(&price(r#"{"characters": "15"}"#), Usage { characters: 1_000, ..usage }), "0.015");
@@ -519,10 +527,38 @@ mod tests {
 
     fn any_usage() -> impl Strategy<Value = Usage> {
         proptest::array::uniform14(prop_oneof![Just(0), 0u64..300_000]).prop_map(|counts| {
-            let [input, cached_input, cache_write, cache_write_1h, audio_input, image_input, output, reasoning, audio_output,
-                image_output, images, seconds, characters, searches] = counts;
-            Usage { input, cached_input, cache_write, cache_write_1h, audio_input, image_input, output, reasoning,
-                audio_output, image_output, images, seconds, characters, searches }
+            let [
+                input,
+                cached_input,
+                cache_write,
+                cache_write_1h,
+                audio_input,
+                image_input,
+                output,
+                reasoning,
+                audio_output,
+                image_output,
+                images,
+                seconds,
+                characters,
+                searches,
+            ] = counts;
+            Usage {
+                input,
+                cached_input,
+                cache_write,
+                cache_write_1h,
+                audio_input,
+                image_input,
+                output,
+                reasoning,
+                audio_output,
+                image_output,
+                images,
+                seconds,
+                characters,
+                searches,
+            }
         })
     }
 
@@ -579,7 +615,8 @@ mod tests {
             let (most, amount) = (most_of(&usage, 0), Money::from_nanos(nanos).unwrap());
             let tokens = affordable_output(&price, &most, amount);
             if (1..u64::MAX).contains(&tokens) {
-                prop_assert!(worst_cost(&price, &Most { output: tokens, ..most }).unwrap() <= amount);
+                let spent = Most { output: tokens, ..most };
+                prop_assert!(worst_cost(&price, &spent).unwrap() <= amount);
                 let more = worst_cost(&price, &Most { output: tokens + 1, ..most });
                 prop_assert!(more.is_err() || more.unwrap() > amount, "and no token more is");
             }

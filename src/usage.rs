@@ -124,12 +124,9 @@ impl Class {
     /// Which side of a request it is on.
     pub const fn side(self) -> Side {
         match self {
-            Self::Input
-            | Self::CachedInput
-            | Self::CacheWrite
-            | Self::CacheWrite1h
-            | Self::AudioInput
-            | Self::ImageInput => Side::Input,
+            Self::Input | Self::CachedInput | Self::CacheWrite | Self::CacheWrite1h | Self::AudioInput | Self::ImageInput => {
+                Side::Input
+            }
             Self::Output | Self::Reasoning | Self::AudioOutput | Self::ImageOutput => Side::Output,
             Self::Images | Self::Seconds | Self::Characters | Self::Searches => Side::Count,
         }

@@ -14,7 +14,7 @@ use tokens_forge::account::{
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId};
 use tokens_forge::key::{KeyRecord, Policy};
-use tokens_forge::money::{Money, Price, cost};
+use tokens_forge::money::{Money, Price, Rates, cost};
 use tokens_forge::refusal::Code;
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::{Usage, UsageSource};
@@ -93,15 +93,8 @@ fn hold(request: &str, key: &str, bucket: &str, amount: Money) -> HoldRequest {
 }
 
 fn served(bucket: &str) -> Served {
-    let price = Price {
-        input: money("1"),
-        cached_input: None,
-        cache_write: None,
-        output: money("2"),
-        reasoning: None,
-        audio_input: None,
-        audio_output: None,
-    };
+    let rates = Rates { input: Some(money("1")), output: Some(money("2")), ..Rates::default() };
+    let price = Price { rates, tiers: Vec::new() };
     Served {
         model: ModelName::parse("m").unwrap(),
         upstream_model: "m-1".to_owned(),
@@ -126,6 +119,7 @@ fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64
         error: None,
         next_step: None,
         first_byte_ms: None,
+        dropped_parameters: Vec::new(),
         latency_ms: 1,
     };
     Settlement { request: RequestId::parse(request).unwrap(), outcome, body: Some("{}".to_owned()) }

@@ -34,7 +34,7 @@ pub struct Expired {
     pub hold: Money,
     /// What the expiry charged.
     pub charge: Money,
-    /// The tokens that it counted.
+    /// The usage that it counted.
     pub usage: Usage,
 }
 
@@ -63,11 +63,11 @@ pub struct Correction {
     pub channel: Option<ChannelId>,
     /// Which balance.
     pub bucket: BucketId,
-    /// Tokens by class.
+    /// What was used, by class.
     pub usage: Usage,
     /// What the expiry counted.
     pub usage_before: Usage,
-    /// How they are known.
+    /// How it is known.
     pub usage_source: UsageSource,
     /// The rule that the charge follows now.
     pub charge_policy: String,

@@ -94,9 +94,6 @@ pub struct Attempt {
     pub bucket: BucketId,
     /// The model's id there.
     pub upstream_model: String,
-    /// The credential, by the name of its secret.
-    #[serde(default)]
-    pub credential: Option<String>,
     /// Why it was chosen or skipped.
     pub reason: String,
     /// Whether anything was sent.
@@ -113,6 +110,9 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The failure in words.
     pub message: Option<String>,
+    /// The credential that it was sent with, by its name in the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// Who answered, and at which price.
@@ -164,9 +164,6 @@ pub struct Outcome {
     pub bounds: Option<Bounds>,
     /// What the catalogue says of a stream that upstream cut.
     pub upstream_cut: CutPolicy,
-    /// Members of the request that the answering channel's dialect does not have.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dropped_parameters: Vec<String>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,
     /// What went wrong.
@@ -177,6 +174,9 @@ pub struct Outcome {
     pub first_byte_ms: Option<u64>,
     /// From arrival to the end.
     pub latency_ms: u64,
+    /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
+    #[serde(default)]
+    pub dropped_parameters: Vec<String>,
 }
 
 impl Outcome {
@@ -190,7 +190,6 @@ impl Outcome {
             usage_source: UsageSource::None,
             bounds: None,
             upstream_cut: CutPolicy::Free,
-            dropped_parameters: Vec::new(),
             finish_reason: None,
             error: Some(ReceiptError {
                 code: refusal.code.row().code.to_owned(),
@@ -200,6 +199,7 @@ impl Outcome {
             next_step: Some(refusal.next_step.clone()),
             first_byte_ms: None,
             latency_ms,
+            dropped_parameters: Vec::new(),
         }
     }
 }
@@ -250,11 +250,11 @@ pub struct Receipt {
     pub retries: u32,
     /// Attempts after the first that went to another channel.
     pub fallbacks: u32,
-    /// Tokens by class.
+    /// What was used, by class.
     pub usage: Usage,
-    /// How they are known.
+    /// How that is known.
     pub usage_source: UsageSource,
-    /// The prices per million tokens that applied.
+    /// The prices that applied, with their tiers: per million tokens or characters, per one image, second or search.
     pub price: Option<Price>,
     /// The catalogue that they come from.
     pub catalog_version: u64,
@@ -281,15 +281,15 @@ pub struct Receipt {
     pub error: Option<ReceiptError>,
     /// What the caller can do now.
     pub next_step: Option<String>,
-    /// Members of the request that were left out, because the answering channel's dialect does not have them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub dropped_parameters: Vec<String>,
     /// Why the model stopped.
     pub finish_reason: Option<String>,
     /// From arrival to the first byte of the answer, in milliseconds.
     pub first_byte_ms: Option<u64>,
     /// From arrival to the end, in milliseconds.
     pub latency_ms: u64,
+    /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped_parameters: Vec<String>,
 }
 
 impl Receipt {
@@ -348,10 +348,10 @@ impl Receipt {
             no_charge_reason: None,
             error: outcome.error,
             next_step: outcome.next_step,
-            dropped_parameters: outcome.dropped_parameters,
             finish_reason: outcome.finish_reason,
             first_byte_ms: outcome.first_byte_ms,
             latency_ms: outcome.latency_ms,
+            dropped_parameters: outcome.dropped_parameters,
         }
     }
 }

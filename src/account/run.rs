@@ -66,7 +66,7 @@ pub struct RunLine {
     pub retries: u64,
     /// Further attempts on another channel.
     pub fallbacks: u64,
-    /// Tokens by class.
+    /// What they used, by class.
     pub usage: Usage,
     /// What they cost.
     pub charge: Money,

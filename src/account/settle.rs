@@ -119,20 +119,27 @@ pub(super) struct ChargePolicy {
 fn charge_policy(outcome: &Outcome) -> ChargePolicy {
     let charged = |rule| ChargePolicy { rule, no_charge_reason: None };
     let free = |rule, reason| ChargePolicy { rule, no_charge_reason: Some(reason) };
-    let is_estimated = outcome.usage_source == UsageSource::Estimated;
+    let by = |reported, estimated, counted| match outcome.usage_source {
+        UsageSource::Estimated => charged(estimated),
+        UsageSource::Counted => charged(counted),
+        UsageSource::Upstream | UsageSource::None => charged(reported),
+    };
+    let is_free = outcome.served.as_ref().is_some_and(|served| served.price.is_empty());
     match (outcome.status, outcome.served.is_some()) {
         (Status::Refused, _) => free("refused: nothing is charged", "The request was refused."),
         (Status::Aborted, false) => free("client left before anyone answered: nothing is charged", "Nothing was relayed."),
         (_, false) | (Status::Failed, _) => free("failed: nothing is charged", "No upstream answered the request."),
-        (Status::Completed, true) if is_estimated => {
-            charged("completed: charged by usage, estimated because upstream reported none")
-        }
-        (Status::Completed, true) if outcome.usage_source == UsageSource::Counted => {
-            charged("completed: charged by what was counted on its way")
-        }
-        (Status::Completed, true) => charged("completed: charged by the usage that upstream reported"),
-        (Status::Aborted, true) if is_estimated => charged("client left: charged by the input and the output relayed, estimated"),
-        (Status::Aborted, true) => charged("client left: charged by the usage that upstream reported"),
+        (Status::Completed, true) if is_free => free("completed: nothing is charged", "Requests of this kind are free."),
+        (Status::Completed, true) => by(
+            "completed: charged by the usage that upstream reported",
+            "completed: charged by usage, estimated because upstream reported none",
+            "completed: charged by what was counted here, exactly: images answered, characters sent",
+        ),
+        (Status::Aborted, true) => by(
+            "client left: charged by the usage that upstream reported",
+            "client left: charged by the input and the output relayed, estimated",
+            "client left: charged by what was counted here, exactly: images answered, characters sent",
+        ),
         (Status::Truncated, true) => match outcome.upstream_cut {
             CutPolicy::Free => free("upstream cut the stream: nothing is charged", "Upstream broke off before the end."),
             CutPolicy::Usage => charged("upstream cut the stream: charged by what arrived"),
@@ -244,7 +251,6 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         usage_source,
         bounds: None,
         upstream_cut: CutPolicy::Free,
-        dropped_parameters: Vec::new(),
         finish_reason: None,
         error: Some(ReceiptError {
             code: "hold_expired".to_owned(),
@@ -253,6 +259,7 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         }),
         next_step: Some("Send the request again if its answer did not arrive.".to_owned()),
         first_byte_ms: None,
+        dropped_parameters: Vec::new(),
         latency_ms: now.since(hold.facts.created_at),
     };
     (outcome, policy)

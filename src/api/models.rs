@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ok, owner};
 use crate::account::Overview;
-use crate::catalog::{Catalog, Model, Route};
+use crate::catalog::{Catalog, Model, ModelKind, Route};
 use crate::key::KeyRecord;
 use crate::money::{Money, Price};
 use crate::ports::Records;
@@ -15,6 +15,7 @@ use crate::relay::{Reply, unavailable};
 use crate::routing::health::{CandidateId, HealthView};
 use crate::routing::{Ask, PlanInput, plan};
 use crate::time::Timestamp;
+use crate::usage::Class;
 
 /// All that a model's entry depends on.
 struct View<'a> {
@@ -57,7 +58,8 @@ impl View<'_> {
         let (is_callable, reason) = self.callable(model);
         let first = self.key.policy.routes.iter().find_map(|kind| model.route(*kind)).or(model.routes.first());
         let price = first.and_then(|route| route.price.as_ref());
-        let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route)).collect();
+        let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route, model.kind)).collect();
+        let most_output = Some(model.max_output_tokens).filter(|most| *most > 0);
         let entry = json!({
             "id": model.id,
             "object": "model",
@@ -65,10 +67,10 @@ impl View<'_> {
             "owned_by": model.family,
             "name": model.name,
             "context_length": model.context_length,
-            "architecture": {"modality": "text->text", "input_modalities": ["text"], "output_modalities": ["text"]},
-            "pricing": price.map(per_token),
-            "top_provider": {"context_length": model.context_length, "max_completion_tokens": model.max_output_tokens},
-            "tf": {"callable": is_callable, "reason": reason, "kind": model.kind, "aliases": model.aliases, "routes": routes},
+            "architecture": architecture(model.kind, price),
+            "pricing": price.map(|price| pricing(price, model.kind)),
+            "top_provider": {"context_length": model.context_length, "max_completion_tokens": most_output},
+            "tf": {"callable": is_callable, "reason": reason, "kind": model.kind, "aliases": model.aliases, "price": price, "routes": routes},
         });
         (is_callable, entry)
     }
@@ -97,7 +99,7 @@ impl View<'_> {
         (is_covered, reason)
     }
 
-    fn route(&self, route: &Route) -> Value {
+    fn route(&self, route: &Route, kind: ModelKind) -> Value {
         let currency = self.catalog.buckets.get(&route.bucket).map(|bucket| bucket.currency.as_str());
         let candidates: Vec<Value> = route
             .candidates
@@ -113,26 +115,59 @@ impl View<'_> {
             })
             .collect();
         json!({
-            "route": route.kind, "bucket": route.bucket, "currency": currency, "pricing": route.price.as_ref().map(per_token),
+            "route": route.kind, "bucket": route.bucket, "currency": currency,
+            "pricing": route.price.as_ref().map(|price| pricing(price, kind)), "price": route.price,
             "allowed": self.key.policy.routes.contains(&route.kind), "candidates": candidates,
         })
     }
 }
 
-/// OpenRouter's prices: decimal strings per token.
-fn per_token(price: &Price) -> Value {
+/// OpenRouter's words for what goes in and comes out. Beyond what every model of a kind does, it is what has a price: without
+/// one it cannot be asked for.
+fn architecture(kind: ModelKind, price: Option<&Price>) -> Value {
+    let has = |class: Class| price.is_some_and(|price| price.rates.of(class).is_some());
+    let with = |always: &'static str, more: &[(&'static str, bool)]| -> Vec<&'static str> {
+        let more = more.iter().filter(|(name, is_there)| *is_there && *name != always).map(|(name, _)| *name);
+        [always].into_iter().chain(more).collect()
+    };
+    let media_in = [("image", has(Class::ImageInput)), ("audio", has(Class::AudioInput))];
+    let media_out = [("image", has(Class::ImageOutput)), ("audio", has(Class::AudioOutput))];
+    let (input, output) = match kind {
+        ModelKind::Chat => (with("text", &media_in), with("text", &media_out)),
+        ModelKind::Embedding => (with("text", &media_in), vec!["embeddings"]),
+        ModelKind::Moderation => (with("text", &media_in), vec!["moderation"]),
+        ModelKind::Image => (with("text", &media_in), vec!["image"]),
+        ModelKind::Speech => (vec!["text"], vec!["audio"]),
+        ModelKind::Transcription => (vec!["audio"], vec!["text"]),
+        ModelKind::Rerank => (with("text", &media_in), vec!["rerank"]),
+    };
+    let modality = format!("{}->{}", input.join("+"), output.join("+"));
+    json!({"modality": modality, "input_modalities": input, "output_modalities": output})
+}
+
+/// OpenRouter's prices: decimal strings per token, image or request, without tiers. It always has the first two.
+fn pricing(price: &Price, kind: ModelKind) -> Value {
     let mut prices = Map::new();
-    let mut put = |name: &str, rate: Option<Money>| {
+    let mut put = |name: &str, rate: Option<String>| {
         if let Some(rate) = rate {
-            prices.insert(name.to_owned(), per_one(rate).into());
+            prices.insert(name.to_owned(), rate.into());
         }
     };
-    put("prompt", price.rates.input);
-    put("completion", price.rates.output);
-    put("input_cache_read", price.rates.cached_input);
-    put("input_cache_write", price.rates.cache_write);
-    put("internal_reasoning", price.rates.reasoning);
-    put("audio", price.rates.audio_input);
+    let rates = &price.rates;
+    let nothing = Some("0".to_owned());
+    put("prompt", rates.input.map(per_one).or_else(|| nothing.clone()));
+    put("completion", rates.output.map(per_one).or(nothing));
+    put("input_cache_read", rates.cached_input.map(per_one));
+    put("input_cache_write", rates.cache_write.map(per_one));
+    put("internal_reasoning", rates.reasoning.map(per_one));
+    put("audio", rates.audio_input.map(per_one));
+    put("audio_output", rates.audio_output.map(per_one));
+    put("image_token", rates.image_input.map(per_one));
+    put("image_output", rates.image_output.map(per_one));
+    put("image", rates.images.map(|rate| rate.to_string()));
+    // A rerank request is one search at least; elsewhere searches come on top.
+    let name = if kind == ModelKind::Rerank { "request" } else { "web_search" };
+    put(name, rates.searches.map(|rate| rate.to_string()));
     prices.into()
 }
 
@@ -169,6 +204,49 @@ mod tests {
         let price: Price = serde_json::from_value(json!({"input": "1.25", "output": "10"})).unwrap();
         let charge = cost(&price, &Usage { input: 1_000_000, ..Usage::default() }).unwrap();
         assert_eq!(charge.to_string(), "1.25");
-        assert_eq!(per_token(&price)["prompt"], "0.00000125");
+        assert_eq!(pricing(&price, ModelKind::Chat)["prompt"], "0.00000125");
+    }
+
+    #[test]
+    fn every_kind_has_its_prices_and_modalities() {
+        for (kind, price, modality, expected) in [
+            (
+                ModelKind::Chat,
+                json!({"input": "1", "cached_input": "0.1", "cache_write": "1.25", "output": "2", "audio_input": "8", "searches": "0.01"}),
+                "text+audio->text",
+                json!({"prompt": "0.000001", "completion": "0.000002", "input_cache_read": "0.0000001",
+                    "input_cache_write": "0.00000125", "audio": "0.000008", "web_search": "0.01"}),
+            ),
+            (
+                ModelKind::Embedding,
+                json!({"input": "0.02"}),
+                "text->embeddings",
+                json!({"prompt": "0.00000002", "completion": "0"}),
+            ),
+            (
+                ModelKind::Image,
+                json!({"input": "5", "image_input": "10", "image_output": "40"}),
+                "text+image->image",
+                json!({"prompt": "0.000005", "completion": "0", "image_token": "0.00001", "image_output": "0.00004"}),
+            ),
+            (
+                ModelKind::Image,
+                json!({"images": "0.04"}),
+                "text->image",
+                json!({"prompt": "0", "completion": "0", "image": "0.04"}),
+            ),
+            (ModelKind::Speech, json!({"characters": "15"}), "text->audio", json!({"prompt": "0", "completion": "0"})),
+            (ModelKind::Transcription, json!({"seconds": "0.0001"}), "audio->text", json!({"prompt": "0", "completion": "0"})),
+            (
+                ModelKind::Rerank,
+                json!({"searches": "0.002"}),
+                "text->rerank",
+                json!({"prompt": "0", "completion": "0", "request": "0.002"}),
+            ),
+        ] {
+            let price: Price = serde_json::from_value(price).unwrap();
+            assert_eq!(pricing(&price, kind), expected, "{kind:?}");
+            assert_eq!(architecture(kind, Some(&price))["modality"], modality);
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, ReplyBody, credential_hash, unavailable, valid_key};
+use crate::usage::Usage;
 
 /// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
 pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
@@ -169,12 +170,8 @@ async fn key<P: Records>(ports: &P, caller: &KeyRecord) -> Result<Reply, Refusal
 /// OpenRouter's fields for a generation, filled from the receipt, which stands whole under `tf`.
 fn generation(receipt: &Value) -> Value {
     let field = |name: &str| receipt.get(name).cloned().unwrap_or_default();
-    let count = |name: &str| receipt.get("usage").and_then(|usage| usage.get(name)).and_then(Value::as_u64).unwrap_or(0);
-    let prompt = count("input")
-        .saturating_add(count("cached_input"))
-        .saturating_add(count("cache_write"))
-        .saturating_add(count("audio_input"));
-    let completion = count("output").saturating_add(count("reasoning")).saturating_add(count("audio_output"));
+    let usage = receipt.get("usage").and_then(|usage| serde_json::from_str::<Usage>(&usage.to_string()).ok()).unwrap_or_default();
+    let (prompt, completion) = (usage.input_side(), usage.output_side());
     let corrected = receipt.pointer("/correction/charge_after");
     let charge = corrected.or_else(|| receipt.get("charge")).and_then(Value::as_str).unwrap_or("0");
     // The charge is a decimal; as a JSON number it keeps every digit of its text.
@@ -196,8 +193,10 @@ fn generation(receipt: &Value) -> Value {
         "tokens_completion": completion,
         "native_tokens_prompt": prompt,
         "native_tokens_completion": completion,
-        "native_tokens_reasoning": count("reasoning"),
-        "native_tokens_cached": count("cached_input"),
+        "native_tokens_reasoning": usage.reasoning,
+        "native_tokens_cached": usage.cached_input,
+        "native_tokens_completion_images": usage.image_output,
+        "num_media_completion": usage.images,
         "total_cost": cost,
         "usage": cost,
         "is_byok": false,

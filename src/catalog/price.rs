@@ -46,7 +46,9 @@ impl Checker {
         }
         let is_count = |class: &&Class| only_kind(**class).is_some();
         if let Some(count) = given.iter().find(is_count) {
-            for class in given.iter().filter(|class| class.side() != Side::Count || is_count(class)).filter(|class| *class != count) {
+            for class in
+                given.iter().filter(|class| class.side() != Side::Count || is_count(class)).filter(|class| *class != count)
+            {
                 let message = format!("cannot stand beside `{}`: the same thing would be charged twice", count.name());
                 self.fault(join(path, class.name()), message);
             }

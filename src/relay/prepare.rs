@@ -227,7 +227,7 @@ fn ask(
         output_limit: envelope.output_limit,
         needs: envelope.needs.clone(),
         unable: channels.iter().filter_map(unable).collect(),
-        pinned: previous.map(|(_, channel, _)| channel.clone()),
+        pinned: previous.map(|(_, channel, secret)| (channel.clone(), secret.clone())),
     })
 }
 

@@ -7,7 +7,6 @@
 
 pub mod attempt;
 pub mod credentials;
-mod draw;
 pub mod health;
 mod plan;
 

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use super::draw;
+
+use super::credentials::hash;
 use super::health::{CandidateId, HealthView, Status};
 use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Route, RouteKind};
-use crate::id::{BucketId, ChannelId, ModelName};
+use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::key::Policy;
 use crate::money::{Money, Price};
 use crate::refusal::{Code, Refusal};
@@ -24,14 +25,14 @@ pub struct Ask {
     pub provider: ProviderPreferences,
     /// How many tokens each answer may have, where the request says.
     pub output_limit: Option<u64>,
-    /// What models the endpoint asks; empty is any.
+    /// The kinds of model that the endpoint serves; empty is all.
     pub kinds: &'static [ModelKind],
-    /// Classes of usage beyond plain text that the request may have; each needs a price.
+    /// What the request asks for that not every request has: each needs a price.
     pub needs: Vec<Class>,
-    /// Channels that cannot be asked this request, and why.
+    /// The channels that this request cannot be said to, each with why.
     pub unable: Vec<(ChannelId, Refusal)>,
-    /// The only channel that can serve it: it goes on from what that one keeps.
-    pub pinned: Option<ChannelId>,
+    /// The only channel that can serve it, by the credential that made what the request refers to.
+    pub pinned: Option<(ChannelId, SecretName)>,
 }
 
 /// The `provider` object of a request, as OpenRouter has it; names are those of channels.
@@ -48,7 +49,7 @@ pub struct ProviderPreferences {
     pub allow_fallbacks: Option<bool>,
     /// `price`: the cheapest route first.
     pub sort: Option<Sort>,
-    /// What a million tokens may cost at most, in the bucket's currency.
+    /// What a million tokens may cost at most, of a request of any size; in the bucket's currency.
     pub max_price: Option<MaxPrice>,
 }
 
@@ -137,7 +138,7 @@ pub struct LeftOut {
     pub channel: Option<String>,
     /// Why.
     pub reason: String,
-    /// The refusal's code, where the whole model or route is left out.
+    /// The refusal's code, where it is left out by a rule and not by a wish of the request.
     pub code: Option<&'static str>,
 }
 
@@ -188,7 +189,7 @@ impl<'a> Planner<'a> {
             return self.leave_out(asked, None, model_not_allowed(&model.id));
         }
         if !self.input.ask.kinds.is_empty() && !self.input.ask.kinds.contains(&model.kind) {
-            return self.leave_out(asked, None, wrong_endpoint(model));
+            return self.leave_out(asked, None, wrong_kind(model));
         }
         if let Some(limit) = self.input.ask.output_limit.filter(|limit| *limit > model.max_output_tokens) {
             return self.leave_out(asked, None, over_output(model, limit));
@@ -234,7 +235,7 @@ impl<'a> Planner<'a> {
         // Prices in different currencies say nothing about each other.
         let is_one_currency = kinds.windows(2).all(|pair| matches!(pair, [a, b] if currency(a) == currency(b)));
         if self.input.ask.provider.sort == Some(Sort::Price) && is_one_currency {
-            let total = |kind: &RouteKind| model.route(*kind).and_then(|route| route.price.as_ref()).map(price_of_both);
+            let total = |kind: &RouteKind| model.route(*kind).and_then(|route| route.price.as_ref()).map(compared);
             kinds.sort_by_key(|kind| total(kind).unwrap_or(i64::MAX));
         }
         kinds
@@ -250,46 +251,37 @@ impl<'a> Planner<'a> {
         if let Some(class) = ask.needs.iter().find(|class| !price.covers(**class)) {
             return Err(class_unpriced(&model.id, *class));
         }
-        let over = |limit: Option<Money>, rate: Money| limit.is_some_and(|limit| rate > limit);
+        let over = |limit: Option<Money>, class| limit.is_some_and(|limit| dearest(price, class) > limit);
         let max = ask.provider.max_price.unwrap_or_default();
-        let rate = |class| price.rate(class, 0).unwrap_or_default();
-        if over(max.prompt, rate(Class::Input)) || over(max.completion, rate(Class::Output)) {
+        if over(max.prompt, Class::Input) || over(max.completion, Class::Output) {
             return Err(too_dear(kind));
         }
         Ok((route, Rc::new(price.clone())))
     }
 
     fn candidates(&mut self, model: &Rc<Model>, route: &Route, price: &Rc<Price>) {
-        let preferences = &self.input.ask.provider;
         let mut taken: Vec<Planned> = Vec::new();
-        let mut refused: Option<Refusal> = None;
+        let mut refusal: Option<Refusal> = None;
         for candidate in &route.candidates {
-            let name = candidate.channel.as_str();
-            let listed = |list: &[String]| list.iter().any(|listed| listed == name);
-            let unable = self.input.ask.unable.iter().find(|(channel, _)| *channel == candidate.channel);
-            let excluded = if listed(&preferences.ignore) {
-                Some("the request ignores this channel".to_owned())
-            } else if !preferences.only.is_empty() && !listed(&preferences.only) {
-                Some("the request allows only other channels".to_owned())
-            } else if self.input.ask.pinned.as_ref().is_some_and(|pinned| *pinned != candidate.channel) {
-                Some("the request goes on from a response of another channel".to_owned())
-            } else if let Some((_, refusal)) = unable {
-                refused.get_or_insert_with(|| refusal.clone());
-                Some(format!("it cannot be asked this: {}", refusal.message))
-            } else {
-                None
-            };
-            if let Some(reason) = excluded {
+            let Some(channel) = self.input.catalog.channel(&candidate.channel) else { continue };
+            if let Some(excluded) = self.excluded(channel) {
+                let (reason, code) = match excluded {
+                    Excluded::Unwanted(reason) => (reason.to_owned(), None),
+                    Excluded::Refused(no) => {
+                        let why = (no.message.clone(), Some(no.code.row().code));
+                        refusal.get_or_insert(no);
+                        why
+                    }
+                };
                 self.left_out.push(LeftOut {
                     model: model.id.to_string(),
                     route: Some(route.kind),
-                    channel: Some(name.to_owned()),
+                    channel: Some(channel.id.to_string()),
                     reason,
-                    code: None,
+                    code,
                 });
                 continue;
             }
-            let Some(channel) = self.input.catalog.channel(&candidate.channel) else { continue };
             let health = self.input.health.of(&CandidateId::of(candidate));
             let resting = !health.is_ready(self.input.now);
             taken.push(Planned {
@@ -305,18 +297,46 @@ impl<'a> Planner<'a> {
             });
         }
         if taken.is_empty() {
-            self.refusal.get_or_insert_with(|| refused.unwrap_or_else(|| no_channel_left(&model.id)));
+            let pinned = self.input.ask.pinned.as_ref().map(|_| not_there_any_more(&model.id));
+            let refusal = refusal.or(pinned).unwrap_or_else(|| no_channel_left(&model.id));
+            self.refusal.get_or_insert(refusal);
         }
+        let preferences = &self.input.ask.provider;
         let order = |planned: &Planned| {
             let place = preferences.order.iter().position(|name| name == planned.candidate.channel.as_str());
             (place.unwrap_or(usize::MAX), planned.candidate.tier)
         };
         if taken.len() > 1 {
             // Smallest draw first; for positive numbers the order of the bits is the order of the numbers.
-            taken.sort_by_cached_key(|planned| (order(planned), drawn(self.input.seed, &planned.candidate).to_bits()));
+            taken.sort_by_cached_key(|planned| (order(planned), draw(self.input.seed, &planned.candidate).to_bits()));
         }
         self.attempts.extend(taken);
     }
+
+    /// Why a channel is not asked, if it is not.
+    fn excluded(&self, channel: &Channel) -> Option<Excluded> {
+        let Ask { provider, unable, pinned, .. } = self.input.ask;
+        let listed = |list: &[String]| list.iter().any(|listed| listed == channel.id.as_str());
+        if listed(&provider.ignore) {
+            return Some(Excluded::Unwanted("the request ignores this channel"));
+        }
+        if !provider.only.is_empty() && !listed(&provider.only) {
+            return Some(Excluded::Unwanted("the request allows only other channels"));
+        }
+        if pinned.as_ref().is_some_and(|(id, secret)| *id != channel.id || !channel.secrets.contains(secret)) {
+            return Some(Excluded::Unwanted("what the request continues was made elsewhere"));
+        }
+        let no = unable.iter().find(|(id, _)| *id == channel.id);
+        no.map(|(_, refusal)| Excluded::Refused(refusal.clone()))
+    }
+}
+
+/// Why a channel is not asked.
+enum Excluded {
+    /// The request does not want it.
+    Unwanted(&'static str),
+    /// It cannot serve the request.
+    Refused(Refusal),
 }
 
 /// The model that a request means by a name, with or without a route.
@@ -334,13 +354,23 @@ fn split_route(asked: &str) -> (&str, Option<RouteKind>) {
 
 /// Weighted rendezvous hashing: each candidate draws a number from the seed, the smallest goes first, and a weight of three
 /// draws smallest three times as often as a weight of one. Sessions keep their candidate when others come and go.
-fn drawn(seed: &str, candidate: &Candidate) -> f64 {
-    -draw::unit(&[seed, candidate.channel.as_str(), &candidate.upstream_model]).ln() / f64::from(candidate.weight)
+fn draw(seed: &str, candidate: &Candidate) -> f64 {
+    let bits = hash(&[seed, candidate.channel.as_str(), &candidate.upstream_model]);
+    let (high, low) = (u32::try_from(bits >> 16).unwrap_or(0), u32::try_from(bits & 0xffff).unwrap_or(0));
+    let unit = (f64::from(high) + (f64::from(low) + 0.5) / 65_536.0) / 4_294_967_296.0;
+    -unit.ln() / f64::from(candidate.weight)
 }
 
-fn price_of_both(price: &Price) -> i64 {
-    let rate = |class| price.rate(class, 0).unwrap_or_default().nanos();
-    rate(Class::Input).saturating_add(rate(Class::Output))
+/// What routes are compared by: input and output, or the count that is charged instead.
+fn compared(price: &Price) -> i64 {
+    let classes = [price.basis().unwrap_or(Class::Input), Class::Output, Class::Searches];
+    classes.into_iter().filter_map(|class| price.rate(class, 0)).fold(0, |sum, rate| sum.saturating_add(rate.nanos()))
+}
+
+/// The most that a class costs, in a request of any size.
+fn dearest(price: &Price, class: Class) -> Money {
+    let sizes = price.tiers.iter().map(|tier| tier.above.saturating_add(1)).chain([0]);
+    sizes.filter_map(|size| price.rate(class, size)).max().unwrap_or_default()
 }
 
 fn reason(candidate: &Candidate, resting: bool, status: Status) -> String {
@@ -402,17 +432,29 @@ fn unpriced(name: &ModelName) -> Refusal {
 }
 
 fn class_unpriced(name: &ModelName, class: Class) -> Refusal {
-    let class = class.name();
-    let message = format!("`{name}` has no price for `{class}` on this route, and the request asks for it.");
+    let message = format!("`{name}` has no price for `{}` on this route, so a request with it cannot be served.", class.name());
+    let param = match class {
+        Class::AudioInput | Class::AudioOutput | Class::ImageOutput => "modalities",
+        Class::CacheWrite | Class::CacheWrite1h => "cache_control",
+        _ => "model",
+    };
     Refusal::new(Code::ModelUnpriced, message, "Send the request without it, or choose another model.")
-        .fact("needs", class)
+        .param(param)
         .retry_after(60)
+        .fact("class", class.name())
 }
 
-fn wrong_endpoint(model: &Model) -> Refusal {
-    let message = format!("`{}` is a model of kind `{}`, which this endpoint does not ask.", model.id, model.kind.as_str());
-    let next_step = format!("Send the request to {}, or choose another model.", model.kind.endpoint());
-    Refusal::new(Code::InvalidRequest, message, next_step).param("model")
+fn wrong_kind(model: &Model) -> Refusal {
+    let (kind, endpoint) = (model.kind.as_str(), model.kind.endpoint());
+    let message = format!("`{}` is a model of the kind `{kind}`, which this endpoint does not serve.", model.id);
+    Refusal::new(Code::InvalidRequest, message, format!("Send the request to {endpoint}, or choose another model."))
+        .param("model")
+}
+
+fn not_there_any_more(name: &ModelName) -> Refusal {
+    let message = format!("The channel that keeps the response that this request continues does not serve `{name}` now.");
+    let next_step = "Send the whole conversation as `input`, without `previous_response_id`.";
+    Refusal::new(Code::InvalidRequest, message, next_step).param("previous_response_id")
 }
 
 fn too_dear(kind: RouteKind) -> Refusal {
@@ -441,6 +483,8 @@ mod tests {
 
     fn catalog() -> Catalog {
         let channel = json!({"dialect": "openai", "base_url": "https://a.example.com/v1", "secrets": ["K"]});
+        let mut anthropic = channel.clone();
+        anthropic["dialect"] = json!("anthropic");
         let model = |routes: serde_json::Value| json!({"name": "M", "family": "gpt", "kind": "chat", "context_length": 1000, "max_output_tokens": 100, "routes": routes});
         let route = |bucket: &str, input: &str, candidates: serde_json::Value| json!({"bucket": bucket, "price": {"input": input, "output": "2"}, "candidates": candidates});
         let both = json!({
@@ -453,7 +497,7 @@ mod tests {
         let document = json!({
             "version": 1,
             "buckets": {"credit": {"label": "C", "currency": "USD"}, "wallet": {"label": "W", "currency": "CNY"}},
-            "channels": {"a": channel, "b": channel, "c": channel, "d": channel},
+            "channels": {"a": channel, "b": anthropic, "c": channel, "d": channel},
             "models": {"m1": model(both), "m2": model(json!({"routed": route("wallet", "1", json!([{"channel": "c", "upstream_model": "m2"}]))})), "free": model(unpriced)},
         });
         Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
@@ -602,9 +646,68 @@ mod tests {
     }
 
     #[test]
-    fn audio_without_a_price_is_refused() {
+    fn what_has_no_price_is_refused_by_its_name() {
+        for class in
+            [Class::AudioInput, Class::AudioOutput, Class::ImageOutput, Class::CacheWrite, Class::CacheWrite1h, Class::Searches]
+        {
+            let mut case = case(&["m1"]);
+            case.ask.needs = vec![Class::Reasoning, class];
+            let refusal = case.plan().unwrap_err();
+            assert_eq!(refusal.code, Code::ModelUnpriced);
+            assert!(refusal.message.contains(&format!("`{}`", class.name())), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_kind_is_refused_with_its_endpoint() {
         let mut case = case(&["m1"]);
-        case.ask.needs = vec![Class::AudioOutput];
-        assert_eq!(case.code(), Code::ModelUnpriced);
+        case.ask.kinds = &[ModelKind::Embedding, ModelKind::Rerank];
+        let refusal = case.plan().unwrap_err();
+        assert_eq!((refusal.code, refusal.param.as_deref()), (Code::InvalidRequest, Some("model")));
+        assert!(refusal.next_step.contains("/v1/chat/completions"), "{}", refusal.next_step);
+        case.ask.kinds = &[ModelKind::Chat];
+        assert_eq!(case.channels(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_channel_that_cannot_be_told_is_left_out_with_the_reason() {
+        let mut case = case(&["m1"]);
+        let no = Refusal::invalid("logit_bias", "`logit_bias` has no counterpart.");
+        let channel = |id: &str| ChannelId::parse(id).unwrap();
+        case.ask.unable = vec![(channel("b"), no.clone())];
+        assert_eq!(case.channels(), ["a"]);
+        let left_out = &case.plan().unwrap().left_out[0];
+        assert_eq!((left_out.channel.as_deref(), left_out.reason.as_str()), (Some("b"), no.message.as_str()));
+        assert_eq!(left_out.code, Some("invalid_request"));
+        case.ask.unable.push((channel("a"), Refusal::invalid("other", "`other` neither.")));
+        assert_eq!(case.plan().unwrap_err().param.as_deref(), Some("other"), "the first candidate's reason");
+        case.ask.provider.ignore = vec!["a".to_owned()];
+        assert_eq!(case.plan().unwrap_err(), no);
+    }
+
+    #[test]
+    fn a_pinned_request_goes_to_its_channel_or_nowhere() {
+        let mut case = case(&["m1"]);
+        let pin = |channel: &str, secret: &str| Some((ChannelId::parse(channel).unwrap(), SecretName::parse(secret).unwrap()));
+        case.ask.pinned = pin("b", "K");
+        assert_eq!(case.channels(), ["b"]);
+        for gone in [pin("c", "K"), pin("z", "K"), pin("b", "OLD")] {
+            case.ask.pinned = gone;
+            let refusal = case.plan().unwrap_err();
+            assert_eq!((refusal.code, refusal.param.as_deref()), (Code::InvalidRequest, Some("previous_response_id")));
+        }
+    }
+
+    #[test]
+    fn the_dearest_tier_counts_against_a_limit() {
+        let price: Price =
+            serde_json::from_str(r#"{"input": "1", "output": "2", "tiers": [{"above": 9, "input": "3"}]}"#).unwrap();
+        assert_eq!(
+            (dearest(&price, Class::Input).to_string(), dearest(&price, Class::Output).to_string()),
+            ("3".into(), "2".into())
+        );
+        assert_eq!(compared(&price), 3_000_000_000);
+        assert_eq!(compared(&serde_json::from_str(r#"{"images": "0.04"}"#).unwrap()), 40_000_000);
+        assert_eq!(compared(&serde_json::from_str(r#"{"searches": "0.002"}"#).unwrap()), 2_000_000);
     }
 }

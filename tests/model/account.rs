@@ -12,7 +12,7 @@ use tokens_forge::account::{
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
 use tokens_forge::key::{KeyRecord, Policy};
-use tokens_forge::money::{Money, Price};
+use tokens_forge::money::{Money, Price, Rates};
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::{Usage, UsageSource};
 
@@ -182,15 +182,8 @@ pub fn opened(balances: &[(&str, i64)]) -> Memory {
 }
 
 pub fn served(bucket: &str) -> Served {
-    let price = Price {
-        input: units(1),
-        cached_input: None,
-        cache_write: None,
-        output: units(1),
-        reasoning: None,
-        audio_input: None,
-        audio_output: None,
-    };
+    let rates = Rates { input: Some(units(1)), output: Some(units(1)), ..Rates::default() };
+    let price = Price { rates, tiers: Vec::new() };
     Served {
         model: ModelName::parse("m").unwrap(),
         upstream_model: "m-1".to_owned(),
@@ -272,6 +265,7 @@ impl Plan {
                     error: None,
                     next_step: None,
                     first_byte_ms: None,
+                    dropped_parameters: Vec::new(),
                     latency_ms: 1,
                 };
                 let body = (ending == Ending::Completed).then(|| "{}".to_owned());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokens_forge::account::{Journaled, Row};
 use tokens_forge::time::Period;
-use tokens_forge::usage::Usage;
+use tokens_forge::usage::{Class, Side, Usage};
 
 /// Day, project, key, model, route, bucket and cause.
 pub type DayKey = (i64, String, String, String, String, String, &'static str);
@@ -18,6 +18,8 @@ pub struct Sums {
     pub fallbacks: u64,
     pub input_tokens: i128,
     pub output_tokens: i128,
+    /// Images, seconds, characters and searches.
+    pub counts: [i128; 4],
     pub charge: i128,
     pub input_charge: i128,
 }
@@ -60,11 +62,16 @@ pub fn days_of(journal: &[Row]) -> BTreeMap<DayKey, Sums> {
 
 /// Input and output.
 pub fn sides(usage: &Usage) -> (i128, i128) {
-    let sum = |parts: &[u64]| parts.iter().map(|part| i128::from(*part)).sum::<i128>();
-    (
-        sum(&[usage.input, usage.cached_input, usage.cache_write, usage.audio_input]),
-        sum(&[usage.output, usage.reasoning, usage.audio_output]),
-    )
+    let sum = |side| {
+        let of_side = usage.by_class().into_iter().filter(|(class, _)| class.side() == side);
+        of_side.map(|(_, count)| i128::from(count)).sum::<i128>()
+    };
+    (sum(Side::Input), sum(Side::Output))
+}
+
+/// Images, seconds, characters and searches.
+fn counts(usage: &Usage) -> [i128; 4] {
+    [Class::Images, Class::Seconds, Class::Characters, Class::Searches].map(|class| i128::from(usage.of(class)))
 }
 
 /// Counts one row, if it is a receipt or a correction.
@@ -90,6 +97,7 @@ fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
             sums.fallbacks += u64::from(receipt.fallbacks);
             let (input, output) = sides(&receipt.usage);
             (sums.input_tokens, sums.output_tokens) = (sums.input_tokens + input, sums.output_tokens + output);
+            sums.counts.iter_mut().zip(counts(&receipt.usage)).for_each(|(sum, count)| *sum += count);
             sums.charge -= charge;
             sums.input_charge += i128::from(receipt.input_charge.nanos());
         }
@@ -102,6 +110,8 @@ fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
             let ((input, output), (input_before, output_before)) = (sides(&correction.usage), sides(&correction.usage_before));
             sums.input_tokens += input - input_before;
             sums.output_tokens += output - output_before;
+            let (counts, before) = (counts(&correction.usage), counts(&correction.usage_before));
+            sums.counts.iter_mut().zip(counts.iter().zip(before)).for_each(|(sum, (count, before))| *sum += count - before);
             sums.charge -= charge;
         }
         _ => {}

@@ -12,7 +12,7 @@ use tokens_forge::account::{
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::key::{Budget, KeyRecord, Policy};
-use tokens_forge::money::{Money, Price};
+use tokens_forge::money::{Money, Price, Rates, Tier};
 use tokens_forge::refusal::Code;
 use tokens_forge::time::{Period, Timestamp};
 use tokens_forge::usage::{Bounds, Usage, UsageSource};
@@ -188,15 +188,18 @@ fn policy(key: &str) -> Policy {
 }
 
 fn served(on: u8) -> Served {
-    let price = Price {
-        input: units(1),
-        cached_input: None,
-        cache_write: None,
-        output: units(2),
+    // Per million tokens; an image and a search cost thousandths.
+    let rates = Rates {
+        input: Some(units(1)),
+        output: Some(units(2)),
         reasoning: (on == 1).then(|| units(3)),
-        audio_input: None,
-        audio_output: None,
+        cache_write_1h: (on == 0).then(|| units(2)),
+        searches: Some(nanos(1_000_000)),
+        ..Rates::default()
     };
+    let larger = Tier { above: 1_500_000, rates: Rates { input: Some(units(2)), ..Rates::default() } };
+    let tiers = if on == 1 { vec![larger] } else { Vec::new() };
+    let price = Price { rates, tiers };
     Served {
         model: ModelName::parse(["m", "n"][usize::from(on % 2)]).unwrap(),
         upstream_model: "m-1".to_owned(),
@@ -209,7 +212,16 @@ fn served(on: u8) -> Served {
 }
 
 fn usage(tokens: u64) -> Usage {
-    Usage { input: tokens, output: tokens / 10, reasoning: tokens / 20, ..Usage::default() }
+    Usage {
+        input: tokens,
+        output: tokens / 10,
+        reasoning: tokens / 20,
+        cache_write_1h: tokens % 1_000,
+        image_output: tokens % 100,
+        images: tokens % 3,
+        searches: tokens % 7,
+        ..Usage::default()
+    }
 }
 
 fn attempt(channel: &str, on: u8, at: Timestamp) -> Attempt {
@@ -227,6 +239,7 @@ fn attempt(channel: &str, on: u8, at: Timestamp) -> Attempt {
         provider_status: Some(503),
         error: None,
         message: None,
+        credential: None,
     }
 }
 
@@ -1126,7 +1139,8 @@ impl World {
             outcome.usage_source = UsageSource::Estimated;
         }
         if rest & 2 != 0 {
-            outcome.bounds = Some(Bounds { input: 2_000_000, output: 300_000, visible: 150_000 });
+            outcome.bounds =
+                Some(Bounds { input: 2_000_000, output: 300_000, visible: 150_000, searches: 3, ..Bounds::default() });
         }
         if rest & 4 != 0 {
             outcome.upstream_cut = CutPolicy::Usage;
@@ -1221,6 +1235,7 @@ fn outcome(status: Status, served: Option<Served>, tokens: u64) -> Outcome {
         error: None,
         next_step: None,
         first_byte_ms: None,
+        dropped_parameters: Vec::new(),
         latency_ms: 1,
     }
 }

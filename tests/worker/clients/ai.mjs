@@ -4,12 +4,15 @@ import assert from 'node:assert/strict';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import {
-  APICallError, Output, RetryError, embedMany, generateImage, generateObject, generateSpeech, generateText, isStepCount, streamObject, streamText,
-  tool, transcribe,
+  APICallError, Output, embedMany, generateImage, generateObject, generateSpeech, generateText, isStepCount, streamObject, streamText, tool,
+  transcribe,
 } from 'ai';
 import { z } from 'zod';
 import { talkers } from '../support/dialects.mjs';
 import { greeting, note, pixel } from './stage.mjs';
+
+// It would write to the console what it thinks of models that it does not know.
+globalThis.AI_SDK_LOG_WARNINGS = false;
 
 const noteSchema = z.object({ said: z.string(), number: z.int() });
 const inputSchema = z.object({ city: z.string() });
@@ -23,9 +26,9 @@ export function aiSdk(kind, stage, check) {
     return kind === 'openai' ? createOpenAI({ baseURL, apiKey }) : createOpenAICompatible({ name: 'gateway', baseURL, apiKey, includeUsage: true, supportsStructuredOutputs: true });
   };
   const chat = (model, key) => (kind === 'openai' ? provider(key).chat(model) : provider(key).chatModel(model));
-  text(stage, check, chat, (area) => area);
+  text(kind, stage, check, chat, (area) => area);
   // Everything once more over the API that this provider takes by default.
-  if (kind === 'openai') text(stage, check, (model, key) => provider(key)(model), () => 'responses');
+  if (kind === 'openai') text(kind, stage, check, (model, key) => provider(key)(model), () => 'responses');
 
   check('embeddings', 'of two texts', async () => {
     const model = kind === 'openai' ? provider().embedding('embedding-sim') : provider().embeddingModel('embedding-sim');
@@ -50,10 +53,9 @@ export function aiSdk(kind, stage, check) {
 }
 
 /** What every provider of text does: `languageModel(id, key?)`; `areaOf` says in which area a check counts. */
-function text(stage, check, languageModel, areaOf) {
+function text(provider, stage, check, languageModel, areaOf) {
   const ask = (model, prompt = 'hello', more = {}) => ({ model: languageModel(model), maxRetries: 0, prompt, ...more });
   const streamed = (request) => streamText({ onError() {}, ...request });
-  const api = areaOf('plain') === 'plain' ? 'chat' : 'responses';
 
   for (const model of talkers) {
     const [family] = model.split('-');
@@ -71,14 +73,15 @@ function text(stage, check, languageModel, areaOf) {
       for await (const delta of result.textStream) text += delta;
       assert.equal(text, greeting(model));
       assert.equal(await result.finishReason, 'stop');
-      const usage = await result.usage;
-      if (api === 'responses') assert.deepEqual([usage.inputTokens, usage.outputTokens], [8, 16]);
+      const { inputTokens, outputTokens } = await result.usage;
+      assert.deepEqual([inputTokens, outputTokens], [8, 16]);
     });
 
     check(areaOf('tools'), `${model}, plain and from a stream`, async () => {
       const request = ask(model, 'please use the tool', { tools });
       const plain = await generateText(request);
       const stream = streamed(request);
+      await stream.consumeStream();
       for (const [calls, reason] of [[plain.toolCalls, plain.finishReason], [await stream.toolCalls, await stream.finishReason]]) {
         assert.deepEqual(calls.map(({ toolName, input }) => [toolName, input]), [['weather', { city: 'please use the tool' }]]);
         assert.equal(reason, 'tool-calls');
@@ -91,6 +94,7 @@ function text(stage, check, languageModel, areaOf) {
       const plain = await generateText(request);
       assert.deepEqual([plain.steps.length, plain.text], [2, last]);
       const stream = streamed(request);
+      await stream.consumeStream();
       assert.equal((await stream.steps).length, 2);
       assert.equal((await stream.steps).at(-1).text, last);
     });
@@ -98,7 +102,10 @@ function text(stage, check, languageModel, areaOf) {
     check(areaOf('structured output'), model, async () => {
       const { object } = await generateObject({ ...ask(model), schema: noteSchema });
       assert.deepEqual(object, note);
-      assert.deepEqual(await streamObject({ ...ask(model), schema: noteSchema, onError() {} }).object, note);
+      const stream = streamObject({ ...ask(model), schema: noteSchema, onError() {} });
+      let partial;
+      for await (const it of stream.partialObjectStream) partial = it;
+      assert.deepEqual([partial, await stream.object], [note, note]);
       assert.deepEqual((await generateText(ask(model, 'hello', { output: Output.object({ schema: noteSchema }) }))).output, note);
     });
 
@@ -112,7 +119,8 @@ function text(stage, check, languageModel, areaOf) {
     check(areaOf('usage and cost'), model, async () => {
       const { usage, response } = await generateText(ask(model));
       assert.deepEqual([usage.inputTokens, usage.outputTokens, usage.totalTokens], [8, 16, 24]);
-      assert.equal(response.body.usage.cost, 0.00004);
+      // The provider for OpenAI keeps of the usage only what it knows.
+      if (provider === 'compatible') assert.equal(usage.raw.cost, 0.00004);
       await stage.charged(new Headers(response.headers), '0.00004', { input: 8, output: 16 });
       // 8 at 1, 16 at 2, 20 at 3 a million.
       const thought = await generateText(ask(`${family}-thinking`));
@@ -123,7 +131,7 @@ function text(stage, check, languageModel, areaOf) {
     check(areaOf('raw headers'), model, async () => {
       const plain = await generateText(ask(model));
       const stream = streamed(ask(model));
-      await stream.text;
+      await stream.consumeStream();
       for (const { headers } of [plain.response, await stream.response]) {
         assert.match(headers['x-request-id'], /^gen-/);
         assert.deepEqual(['model', 'upstream-model', 'route', 'attempts'].map((name) => headers[`x-tf-${name}`]), [model, model, 'official', '1']);
@@ -160,7 +168,6 @@ function text(stage, check, languageModel, areaOf) {
         return true;
       });
     }
-    await assert.rejects(generateText({ model: languageModel('gpt-fail-500'), prompt: 'hello', maxRetries: 1 }), (error) => RetryError.isInstance(error) && APICallError.isInstance(error.lastError));
   });
 
   check(areaOf('retries'), 'come back when they were told to', async () => {
