@@ -15,7 +15,9 @@ use crate::money::Money;
 use crate::time::Timestamp;
 
 /// How many columns there are.
-const WIDTH: usize = 40;
+const WIDTH: usize = 56;
+/// The classes whose sum is the size of a request.
+const INPUT: [&str; 6] = ["input", "cached_input", "cache_write", "cache_write_1h", "audio_input", "image_input"];
 /// A text that begins with one of these is run as a formula by some spreadsheet; the last four are its full-width forms.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
@@ -117,6 +119,8 @@ enum Cell<'a> {
     Empty,
     /// What people, clients or upstreams wrote.
     Text(&'a str),
+    /// The same, put together here.
+    Written(String),
     /// A decimal, a time or an id, made here.
     Made(String),
     Count(u64),
@@ -128,6 +132,8 @@ impl<'a> Cell<'a> {
             Self::Empty => Cow::Borrowed(""),
             Self::Text(text) if text.starts_with(FORMULA) => Cow::Owned(format!("'{text}")),
             Self::Text(text) => Cow::Borrowed(text),
+            Self::Written(text) if text.starts_with(FORMULA) => Cow::Owned(format!("'{text}")),
+            Self::Written(text) => Cow::Owned(text),
             Self::Made(text) => Cow::Owned(text),
             Self::Count(count) => Cow::Owned(count.to_string()),
         }
@@ -137,7 +143,7 @@ impl<'a> Cell<'a> {
         match self {
             Self::Empty => Value::Null,
             Self::Text(text) => text.into(),
-            Self::Made(text) => text.into(),
+            Self::Written(text) | Self::Made(text) => text.into(),
             Self::Count(count) => count.into(),
         }
     }
@@ -159,8 +165,18 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
     let balance = row.get("bucket").and_then(Value::as_str).and_then(|bucket| row.get("balances")?.get(bucket));
     let retries = request.get("retries").and_then(Value::as_u64).or(is_receipt.then_some(0));
     let written = |field: &str| text(request.get(field).and_then(Value::as_str));
-    let tokens = |class: &str| count(request.get("usage").and_then(|usage| usage.get(class)?.as_u64()));
-    let price = |class: &str| made(money(request.get("price").and_then(|price| price.get(class))));
+    let used = |class: &str| request.get("usage").and_then(|usage| usage.get(class)?.as_u64());
+    let tokens = |class: &str| count(used(class));
+    let tier = request.get("price").and_then(|price| tier(price, INPUT.iter().filter_map(|class| used(class))));
+    let price = |class: &str| {
+        let base = || request.get("price").and_then(|price| price.get(class));
+        made(money(tier.and_then(|tier| tier.get(class)).or_else(base)))
+    };
+    let dropped = request.get("dropped_parameters").and_then(Value::as_array).filter(|names| !names.is_empty());
+    let dropped = dropped.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    // The credential of the attempt that answered.
+    let attempts = request.get("attempts").and_then(Value::as_array);
+    let answered = attempts.and_then(|all| all.iter().rfind(|attempt| attempt.get("status").is_some_and(|it| it == "answered")));
     [
         ("request_id", written("id")),
         ("time", made(row.get("at").and_then(Value::as_i64).map(Timestamp::from_millis))),
@@ -202,7 +218,31 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
         ("status", written("status")),
         ("error_code", text(request.pointer("/error/code").and_then(Value::as_str))),
         ("no_charge_reason", written("no_charge_reason")),
+        ("tokens_cache_write_1h", tokens("cache_write_1h")),
+        ("tokens_image_input", tokens("image_input")),
+        ("tokens_image_output", tokens("image_output")),
+        ("images", tokens("images")),
+        ("seconds", tokens("seconds")),
+        ("characters", tokens("characters")),
+        ("searches", tokens("searches")),
+        ("price_cache_write_1h", price("cache_write_1h")),
+        ("price_image_input", price("image_input")),
+        ("price_image_output", price("image_output")),
+        ("price_images", price("images")),
+        ("price_seconds", price("seconds")),
+        ("price_characters", price("characters")),
+        ("price_searches", price("searches")),
+        ("credential", text(answered.and_then(|attempt| attempt.get("credential")?.as_str()))),
+        ("dropped_parameters", dropped.filter(|names| !names.is_empty()).map_or(Cell::Empty, Cell::Written)),
     ]
+}
+
+/// The tier of a price that a request with this input had, if it had one.
+fn tier(price: &Value, input: impl Iterator<Item = u64>) -> Option<&Value> {
+    let size = input.fold(0_u64, u64::saturating_add);
+    let above = |tier: &Value| tier.get("above").and_then(Value::as_u64);
+    let applies = price.get("tiers")?.as_array()?.iter().filter(|tier| above(tier).is_some_and(|above| size > above));
+    applies.max_by_key(|tier| above(tier))
 }
 
 fn text(text: Option<&str>) -> Cell<'_> {
@@ -257,7 +297,11 @@ mod tests {
                           tokens_audio_input,tokens_output,tokens_reasoning,tokens_audio_output,usage_source,price_input,\
                           price_cached_input,price_cache_write,price_output,price_reasoning,price_audio_input,\
                           price_audio_output,charge,amount,bucket,charge_policy,entry_id,kind,adjustment_reason,balance_after,\
-                          run,status,error_code,no_charge_reason\r\n";
+                          run,status,error_code,no_charge_reason,tokens_cache_write_1h,tokens_image_input,tokens_image_output,\
+                          images,seconds,characters,searches,price_cache_write_1h,price_image_input,price_image_output,\
+                          price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters\r\n";
+    /// Of a row that has nothing of what came last.
+    const REST: &str = ",,,,,,,,,,,,,,,,\r\n";
 
     fn csv(row: &Value) -> String {
         String::from_utf8(rows(Format::Csv, std::slice::from_ref(row))).unwrap()
@@ -322,7 +366,9 @@ mod tests {
             csv(&charge()),
             "req_1,2026-11-22T16:33:45.618Z,acct_1,proj_1,\"night, \"\"batch\"\"\",gpt-mini,mini,gpt-5.5-mini,routed,alpha,beta,\
              2,1,10,20,0,0,3,4,0,upstream,1.25,0.125,,10,,,,0.00004,-0.00004,credit,usage,entry-12,charge,,9.99996,run-7,\
-             completed,,\r\n"
+             completed,,"
+                .to_owned()
+                + REST
         );
         assert_eq!(
             jsonl(&charge()),
@@ -335,9 +381,38 @@ mod tests {
                 + r#""price_reasoning":null,"price_audio_input":null,"price_audio_output":null,"charge":"0.00004","#
                 + r#""amount":"-0.00004","bucket":"credit","charge_policy":"usage","entry_id":"entry-12","kind":"charge","#
                 + r#""adjustment_reason":null,"balance_after":"9.99996","run":"run-7","status":"completed","error_code":null,"#
-                + r#""no_charge_reason":null}"#
+                + r#""no_charge_reason":null,"tokens_cache_write_1h":null,"tokens_image_input":null,"#
+                + r#""tokens_image_output":null,"images":null,"seconds":null,"characters":null,"searches":null,"#
+                + r#""price_cache_write_1h":null,"price_image_input":null,"price_image_output":null,"price_images":null,"#
+                + r#""price_seconds":null,"price_characters":null,"price_searches":null,"credential":null,"#
+                + r#""dropped_parameters":null}"#
                 + "\n"
         );
+    }
+
+    #[test]
+    fn what_came_later_has_columns_of_its_own_and_prices_are_those_that_applied() {
+        let mut row = charge();
+        row["doc"]["usage"] = json!({"input": 100, "cached_input": 100, "cache_write_1h": 1, "output": 3, "searches": 2});
+        row["doc"]["price"] = json!({"input": "1.25", "cache_write_1h": "2", "output": "10", "searches": "0.01",
+            "tiers": [{"above": 100, "input": "2"}, {"above": 200, "input": "2.5", "output": "15"}, {"above": 201, "input": "9"}]});
+        row["doc"]["attempts"][1]["credential"] = "KEY_B".into();
+        row["doc"]["dropped_parameters"] = json!(["logit_bias", "seed"]);
+        serde_json::from_value::<Receipt>(row["doc"].clone()).unwrap();
+        let line: Value = serde_json::from_str(&jsonl(&row)).unwrap();
+        for (name, expected) in [
+            ("tokens_cache_write_1h", json!(1)),
+            ("searches", json!(2)),
+            ("images", Value::Null),
+            ("price_input", json!("2.5")),
+            ("price_output", json!("15")),
+            ("price_cache_write_1h", json!("2")),
+            ("price_searches", json!("0.01")),
+            ("credential", json!("KEY_B")),
+            ("dropped_parameters", json!("logit_bias seed")),
+        ] {
+            assert_eq!(line[name], expected, "{name}");
+        }
     }
 
     #[test]
@@ -357,7 +432,9 @@ mod tests {
         assert_eq!(
             csv(&row),
             "req_1,2026-11-22T16:33:45.618Z,acct_1,proj_1,\"night, \"\"batch\"\"\",,mini,,,alpha,,0,1,10,20,0,0,3,4,0,upstream,\
-             ,,,,,,,0,,,,,receipt,,,,failed,upstream_error,Nobody.\r\n"
+             ,,,,,,,0,,,,,receipt,,,,failed,upstream_error,Nobody."
+                .to_owned()
+                + REST
         );
     }
 
@@ -374,7 +451,8 @@ mod tests {
         assert_eq!(
             csv(&correction()),
             "req_1,1970-01-01T00:00:00Z,acct_1,proj_1,night,gpt-mini,,gpt-5.5-mini,official,beta,,,,1,,,,2,,,upstream,,,,,,,,1.5,\
-             -1.5,credit,usage,entry-13,correction,Reported late.,8.49996,,completed,,\r\n"
+             -1.5,credit,usage,entry-13,correction,Reported late.,8.49996,,completed,,"
+                .to_owned() + REST
         );
     }
 
@@ -388,7 +466,7 @@ mod tests {
             ("debt_payment", -100_000_000, "-0.1"),
         ] {
             let empty = ",".repeat(26);
-            let line = format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5,,,,\r\n");
+            let line = format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5,,,,{REST}");
             assert_eq!(csv(&entry(kind, nanos)), line);
         }
     }
@@ -445,8 +523,29 @@ mod tests {
     /// Any JSON whose objects have the names that are looked for.
     fn garbage() -> impl Strategy<Value = Value> {
         let names = [
-            "seq", "at", "kind", "bucket", "amount", "balances", "doc", "account", "id", "usage", "input", "price", "attempts",
-            "channel", "charge", "error", "code", "reason", "credit", "retries",
+            "seq",
+            "at",
+            "kind",
+            "bucket",
+            "amount",
+            "balances",
+            "doc",
+            "account",
+            "id",
+            "usage",
+            "input",
+            "price",
+            "attempts",
+            "channel",
+            "charge",
+            "error",
+            "code",
+            "reason",
+            "credit",
+            "retries",
+            "tiers",
+            "above",
+            "dropped_parameters",
         ];
         let leaf = prop_oneof![
             Just(Value::Null),

@@ -615,8 +615,8 @@ mod tests {
             let (most, amount) = (most_of(&usage, 0), Money::from_nanos(nanos).unwrap());
             let tokens = affordable_output(&price, &most, amount);
             if (1..u64::MAX).contains(&tokens) {
-                let spent = Most { output: tokens, ..most };
-                prop_assert!(worst_cost(&price, &spent).unwrap() <= amount);
+                let within = worst_cost(&price, &Most { output: tokens, ..most }).unwrap();
+                prop_assert!(within <= amount);
                 let more = worst_cost(&price, &Most { output: tokens + 1, ..most });
                 prop_assert!(more.is_err() || more.unwrap() > amount, "and no token more is");
             }

@@ -1,110 +1,146 @@
-// What a well-behaved OpenAI-compatible upstream answers to a chat completion request. The
-// text is determined by the request; one word is one token, so that sums can be done by hand.
+// What a well-behaved upstream says, in no dialect: each API reads its request into an `ask`,
+// and writes the `answer` in its own shape. The text is determined by the request; one word is
+// one token, so that sums can be done by hand.
+import { example, toolInput } from './schema.mjs';
+
+/** What a model that thinks thinks: 20 words, so 20 tokens. */
+const thought = 'The request is short and plain, so I will say back what was asked and name the model that answers.';
+
+/** Tokens of a call of a tool, whatever its input. */
+const callTokens = 8;
+/** Tokens of an audio part (one second at 32) and of an image part, as Gemini counts them. */
+export const partTokens = { audio: 32, image: 258 };
 
 let served = 0;
 
-/** Works out the answer to a request body, as data for `completion` and `chunks`. */
-export function answer(body) {
-  const asked = lastUserText(body);
-  const limit = body.model.startsWith('no-limit') ? undefined : (body.max_completion_tokens ?? body.max_tokens);
-  const choices = Array.from({ length: body.n ?? 1 }, (_, index) => choice(body, asked, index, limit));
-  served += 1;
+/**
+ * Works out the answer to an ask:
+ *   model; turns: [{role: system|user|assistant, text, results?: [text], audio?, image?: tokens}];
+ *   tools: [{name, schema}]; toolChoice: auto|none|required|{name}; parallel; n; limit; stop: [text];
+ *   schema: of a structured answer; thinks; promptTokens, if the API counts them otherwise.
+ *
+ * The answer: number (counts up), model, created (seconds), limit,
+ *   choices: [{index, thought: [word], words: [word], calls: [{name, input}], finish, stop}] with
+ *   finish: stop|length|tool|stop_sequence|filter; and `usage`, disjoint within the output and inclusive
+ *   within the input: {input, cached, audio, image, output, reasoning}.
+ */
+export function compose(ask) {
+  const { model, n = 1, limit } = ask;
+  const thinks = ask.thinks ?? isThinker(model);
+  const choices = Array.from({ length: n }, (_, index) => ({ index, thought: thinks ? wordsOf(thought) : [], ...choice(ask) }));
   return {
-    id: `chatcmpl-sim-${served}`,
-    model: body.model,
-    created: Math.floor(Date.now() / 1000),
+    ...begun(model),
+    limit: model.startsWith('no-limit') ? undefined : limit,
     choices,
-    usage: usage(body, choices),
+    usage: {
+      ...inputUsage(ask),
+      output: choices.reduce((sum, { tokens }) => sum + tokens, 0),
+      reasoning: thinks ? countWords(thought) : 0,
+    },
   };
 }
 
-function choice(body, asked, index, limit) {
-  if (body.tools?.length && /\btool\b/i.test(asked)) {
-    const { name } = body.tools[0].function;
-    const call = { id: `call_sim_${index}`, type: 'function', function: { name, arguments: JSON.stringify({ input: asked }) } };
-    return { index, call, words: [], tokens: 8, finish_reason: 'tool_calls' };
-  }
-  const words = text(body.model, asked).match(/\s*\S+/g);
-  const cut = limit !== undefined && words.length > limit;
-  const kept = cut ? words.slice(0, limit) : words;
-  return { index, words: kept, tokens: kept.length, finish_reason: cut ? 'length' : 'stop' };
+/** What every answer has: its number, its model and when it was made. */
+export function begun(model) {
+  served += 1;
+  return { number: served, model, created: Math.floor(Date.now() / 1000) };
 }
 
-function text(model, asked) {
-  const quoted = asked.length > 200 ? `${asked.slice(0, 200)}...` : asked;
-  if (model.startsWith('no-limit')) return 'and so on '.repeat(40).trim();
-  if (model.startsWith('split-bytes')) return `Größe 大きさ 🌍🚀 : "${quoted}"`;
-  return `You said: "${quoted}". This is ${model}, a simulated model, and it answers the same each time.`;
+/** The input side of the usage of an ask: 3 tokens, and 4 more for each turn than it has words. */
+export function inputUsage({ model, turns, promptTokens }) {
+  const sum = (key) => turns.reduce((total, turn) => total + (turn[key] ?? 0), 0);
+  const [audio, image] = [sum('audio'), sum('image')];
+  const input = promptTokens ?? turns.reduce((total, turn) => total + turnTokens(turn), 3);
+  return { input, cached: model.startsWith('cached') ? Math.floor(input / 2) : 0, audio, image };
 }
 
-function usage(body, choices) {
-  const prompt_tokens = (body.messages ?? []).reduce((sum, message) => sum + 4 + countWords(textOf(message)), 3);
-  const reasoning_tokens = body.model.startsWith('reasoning') ? 20 : 0;
-  const completion_tokens = choices.reduce((sum, { tokens }) => sum + tokens, reasoning_tokens);
-  return {
-    prompt_tokens,
-    completion_tokens,
-    total_tokens: prompt_tokens + completion_tokens,
-    prompt_tokens_details: { cached_tokens: body.model.startsWith('cached') ? Math.floor(prompt_tokens / 2) : 0 },
-    completion_tokens_details: { reasoning_tokens },
-  };
+export function turnTokens({ text = '', results = [], audio = 0, image = 0 }) {
+  return 4 + countWords(text) + results.reduce((total, result) => total + countWords(result), 0) + audio + image;
 }
 
-/** The answer as one `chat.completion` object. */
-export function completion({ id, model, created, choices, usage }) {
-  return {
-    id,
-    object: 'chat.completion',
-    created,
-    model,
-    choices: choices.map(({ index, call, words, finish_reason }) => ({
-      index,
-      message: { role: 'assistant', content: call ? null : words.join(''), refusal: null, ...(call && { tool_calls: [call] }) },
-      logprobs: null,
-      finish_reason,
-    })),
-    usage,
-    system_fingerprint: 'fp_sim',
-  };
+/** The answer with so many words in place of what it says, or fewer if its request limits them. */
+export function stretched(answer, wanted) {
+  const count = Math.min(wanted, answer.limit ?? wanted);
+  const words = Array.from({ length: count }, (_, index) => `word${index} `);
+  const [first] = answer.choices;
+  const choices = [{ ...first, words, calls: [], tokens: count, finish: count < wanted ? 'length' : 'stop' }];
+  return { ...answer, choices, usage: { ...answer.usage, output: count } };
 }
 
-/** The answer as the `chat.completion.chunk` objects of a stream, without a usage chunk. */
-export function chunks(answer, { usageKey = false } = {}) {
-  const result = [];
-  const push = (index, delta, finish_reason = null) =>
-    result.push({ ...head(answer), choices: [{ index, delta, logprobs: null, finish_reason }], ...(usageKey && { usage: null }) });
-  for (const { index, call, words, finish_reason } of answer.choices) {
-    push(index, { role: 'assistant', content: call ? null : '', refusal: null });
-    if (call) {
-      const { name, arguments: input } = call.function;
-      push(index, { tool_calls: [{ index: 0, ...call, function: { name, arguments: '' } }] });
-      for (const part of input.match(/.{1,8}/gs)) push(index, { tool_calls: [{ index: 0, function: { arguments: part } }] });
-    }
-    for (const word of words) push(index, { content: word });
-    push(index, {}, finish_reason);
-  }
-  return result;
+/** The answer with so long a word before all others, for which it reports nothing. */
+export function bigger(answer, word) {
+  const [first, ...others] = answer.choices;
+  return { ...answer, choices: [{ ...first, words: [word, ...first.words] }, ...others] };
 }
 
-/** The chunk that `stream_options.include_usage` asks for. */
-export function usageChunk(answer, usage = answer.usage) {
-  return { ...head(answer), choices: [], usage };
+export function isThinker(model) {
+  return /^(reasoning|thinking)/.test(model);
 }
 
-function head({ id, model, created }) {
-  return { id, object: 'chat.completion.chunk', created, model, service_tier: 'default', system_fingerprint: 'fp_sim' };
-}
-
-function lastUserText(body) {
-  return textOf((body.messages ?? []).findLast((message) => message.role === 'user'));
-}
-
-function textOf(message) {
-  const { content } = message ?? {};
+/** The text of a content that is a string or a list of parts. */
+export function textOf(content) {
   if (typeof content === 'string') return content;
   return (content ?? []).map((part) => part.text ?? '').join(' ');
 }
 
-function countWords(text) {
+export function countWords(text) {
   return text.split(/\s+/).filter(Boolean).length;
+}
+
+/** Words with the space before them, so that joined they are the text again. */
+export function wordsOf(text) {
+  return text.match(/\s*\S+/g) ?? [];
+}
+
+function choice(ask) {
+  const calls = callsOf(ask);
+  if (calls.length) return { calls, words: [], tokens: callTokens * calls.length, finish: 'tool' };
+  const { said, stop } = stopped(text(ask), ask.stop ?? []);
+  const words = wordsOf(said);
+  if (ask.model.startsWith('filtered')) return { calls: [], words: words.slice(0, 4), tokens: 4, finish: 'filter' };
+  const cut = ask.limit !== undefined && words.length > ask.limit && !ask.model.startsWith('no-limit');
+  const kept = cut ? words.slice(0, ask.limit) : words;
+  return { calls: [], words: kept, tokens: kept.length, finish: cut ? 'length' : stop ? 'stop_sequence' : 'stop', ...(!cut && stop && { stop }) };
+}
+
+function stopped(text, stops) {
+  const found = stops.map((stop) => [text.indexOf(stop), stop]).filter(([at, stop]) => stop && at >= 0).sort(([a], [b]) => a - b)[0];
+  return found ? { said: text.slice(0, found[0]), stop: found[1] } : { said: text };
+}
+
+function text(ask) {
+  const { model } = ask;
+  const asked = quoted(askedOf(ask));
+  if (ask.schema) return JSON.stringify(example(ask.schema, asked));
+  const results = resultsOf(ask);
+  if (results.length) return `The tool said: ${results.map((result) => `"${quoted(result)}"`).join(' and ')}. ${signature(model)}`;
+  if (model.startsWith('no-limit')) return 'and so on '.repeat(40).trim();
+  if (model.startsWith('split-bytes')) return `Größe 大きさ 🌍🚀 : "${asked}"`;
+  return `You said: "${asked}". ${signature(model)}`;
+}
+
+const signature = (model) => `This is ${model}, a simulated model, and it answers the same each time.`;
+const quoted = (text) => (text.length > 200 ? `${text.slice(0, 200)}...` : text);
+
+/** The calls of tools: when the user speaks of a tool or the request demands one, and no result is there yet. */
+function callsOf(ask) {
+  const { tools = [], toolChoice = 'auto', parallel = true } = ask;
+  if (!tools.length || toolChoice === 'none' || resultsOf(ask).length) return [];
+  const asked = askedOf(ask);
+  const call = ({ name, schema }) => ({ name, input: toolInput(schema, asked) });
+  const named = tools.find(({ name }) => name === toolChoice.name);
+  if (named) return [call(named)];
+  if (parallel && /\btwo tools\b/i.test(asked)) return [call(tools[0]), call(tools[1] ?? tools[0])];
+  return toolChoice === 'required' || /\b(tool|two tools)\b/i.test(asked) ? [call(tools[0])] : [];
+}
+
+/** What the user said last. A turn of results alone is not the user speaking. */
+function askedOf({ turns }) {
+  return turns.findLast(({ role, text, results }) => role === 'user' && (text || !results?.length))?.text ?? '';
+}
+
+/** The results that came since the assistant spoke last. */
+function resultsOf({ turns }) {
+  const spoke = turns.findLastIndex(({ role }) => role === 'assistant');
+  return spoke < 0 ? [] : turns.slice(spoke + 1).flatMap(({ results }) => results ?? []);
 }

@@ -1,190 +1,217 @@
-// What the simulated upstream does for which model id. A behaviour is chosen by its name or
-// by an id that starts with the name and a dash: `fail-503-primary` behaves as `fail-503`.
-// Every other id gets a good answer; answer.mjs has a few ids of its own that change what the
-// good answer contains: `cached`, `reasoning`, `no-limit`.
+// What the simulated upstream does for which model id, the same in every API. A behaviour is
+// chosen by its name or by an id that starts with the name and a dash: `fail-503-primary`
+// behaves as `fail-503`. Every other id gets a good answer; some ids change what that contains:
+// `cached`, `reasoning`, `thinking`, `no-limit`, `filtered` (stopped by a content filter after four
+// words), and those of single APIs, in their files.
+//
+// An API is an object of functions that say what is its own:
+//   streams(exchange): whether the answer is to come as a stream
+//   compose(exchange): the answer, as data; throws Refused for a request that makes no sense
+//   plain(answer, exchange): the whole answer, {type, data}
+//   events(answer, exchange, {usage}): the answer as a stream's events, {name, data, is}; `is` tells
+//     deltas ('delta'), the usage of those that ask ('usage') and what ends the stream ('end').
+//     `usage` may be 'forced' (without asking) or 'always' (on every event), where that makes sense
+//   and, if the usual does not fit: streamType(exchange), failed(exchange, events) for the error
+//   in mid stream, stretched(answer, count) and bigger(answer, word), as in answer.mjs.
 import { gzipSync } from 'node:zlib';
-import { answer, chunks, completion, usageChunk } from './answer.mjs';
+import { bigger, stretched } from './answer.mjs';
+import { fail, failures, serverFault } from './errors.mjs';
+
+const eventStream = 'text/event-stream; charset=utf-8';
+
+/** Answers a request to an API the way its model id says. */
+export function behave(api, exchange) {
+  const behaviour = exchange.isElsewhere ? good : behaviourOf(exchange.model);
+  return behaviour({ api, exchange });
+}
+
+/** The whole answer of an API whose answers are JSON. */
+export function json(value) {
+  return { type: 'application/json', data: JSON.stringify(value) };
+}
 
 /** The behaviour of a model id: the longest name that fits. */
-export function behaviour(model) {
+function behaviourOf(model) {
   const fits = (name) => model === name || model.startsWith(`${name}-`);
   const [name] = Object.keys(behaviours).filter(fits).sort((a, b) => b.length - a.length);
   return behaviours[name] ?? good;
 }
 
-/** An error in OpenAI's envelope. */
-export function refuse(exchange, status, { message, type, param = null, code = null }, headers = {}) {
-  return exchange.json(status, { error: { message, type, param, code } }, headers);
-}
-
-const serverError = { message: 'The server had an error while processing your request.', type: 'server_error' };
-
-const failures = {
-  'fail-400': [400, { message: 'This model\'s maximum context length is 128000 tokens.', type: 'invalid_request_error', param: 'messages', code: 'context_length_exceeded' }],
-  'fail-401': [401, { message: 'Incorrect API key provided: upstr******cret.', type: 'invalid_request_error', code: 'invalid_api_key' }],
-  'fail-403': [403, { message: 'Country, region, or territory not supported.', type: 'request_forbidden', code: 'unsupported_country_region_territory' }],
-  'fail-404': [404, { message: 'The model does not exist or you do not have access to it.', type: 'invalid_request_error', code: 'model_not_found' }],
-  'fail-422': [422, { message: 'Field required: messages.0.role.', type: 'invalid_request_error', param: 'messages.0.role', code: 'missing_required_parameter' }],
-  'fail-429': [429, { message: 'Rate limit reached for requests.', type: 'requests', code: 'rate_limit_exceeded' }, { 'retry-after': '7' }],
-  'fail-500': [500, serverError],
-  'fail-503': [503, { message: 'The engine is currently overloaded, please try again later.', type: 'server_error', code: 'overloaded' }],
-};
-
 /** Faults that come before an answer or in its place, for plain and streamed requests alike. */
 const faults = {
-  'html-502': (exchange) => exchange.send(502, 'text/html', '<html><body><h1>502 Bad Gateway</h1></body></html>'),
-  'error-200': (exchange) => refuse(exchange, 200, serverError),
-  'empty-200': (exchange) => exchange.send(200, 'application/json', ''),
-  'not-json-200': (exchange) => exchange.send(200, 'application/json', 'upstream says hello'),
-  redirect: (exchange) => exchange.send(302, 'text/plain', '', { location: '/elsewhere/v1/chat/completions' }),
-  reset: (exchange) => exchange.reset(),
-  'slow-headers': async (exchange) => {
-    await exchange.sleep(3000);
-    return good(exchange);
+  'html-502': ({ exchange }) => exchange.send(502, 'text/html', '<html><body><h1>502 Bad Gateway</h1></body></html>'),
+  'error-200': ({ exchange }) => exchange.json(200, serverFault(exchange)),
+  'empty-200': ({ exchange }) => exchange.send(200, 'application/json', ''),
+  'not-json-200': ({ exchange }) => exchange.send(200, 'application/json', 'upstream says hello'),
+  redirect: ({ exchange }) => exchange.send(302, 'text/plain', '', { location: `/elsewhere${exchange.record.url}` }),
+  reset: ({ exchange }) => exchange.reset(),
+  'slow-headers': async (call) => {
+    await call.exchange.sleep(3000);
+    return good(call);
   },
-  gzip: async (exchange) => {
-    if (exchange.body.stream) return good(exchange);
-    const body = gzipSync(JSON.stringify(completion(answer(exchange.body))));
-    return exchange.send(200, 'application/json', body, { 'content-encoding': 'gzip' });
+  gzip: (call) => {
+    const { api, exchange } = call;
+    if (api.streams(exchange)) return good(call);
+    const { type, data } = api.plain(api.compose(exchange), exchange);
+    return exchange.send(200, type, gzipSync(data), { 'content-encoding': 'gzip' });
   },
-  'no-usage': (exchange) => good(exchange, { usage: null }),
-  'huge-usage': (exchange) => {
-    const { usage } = answer(exchange.body);
-    return good(exchange, { usage: { ...usage, completion_tokens: 1e9, total_tokens: usage.prompt_tokens + 1e9 } });
-  },
+  'no-usage': (call) => good(call, () => null),
+  'huge-usage': (call) => good(call, (usage) => usage && { ...usage, ['output' in usage ? 'output' : 'input']: 1e9 }),
 };
 
 /** Peculiar streams, some of them faulty. */
 const streams = {
   'empty-stream': async () => {},
-  'stream-error-first': (stream) => stream.error(),
-  'stream-error-mid': async (stream) => {
-    await stream.chunks(3);
-    await stream.error();
-  },
+  'stream-error-first': (stream) => stream.error([]),
+  'stream-error-mid': async (stream) => stream.error(await stream.until(2)),
   'cut-stream': async (stream) => {
-    await stream.chunks(5);
+    await stream.until(4);
     // A reset discards what the other side has not read yet.
     await stream.exchange.sleep(100);
     stream.exchange.reset();
   },
-  'no-done': (stream) => stream.chunks(),
+  'no-done': async (stream) => {
+    await stream.events(stream.all.filter(({ is }) => is !== 'usage' && is !== 'end'));
+    await stream.close();
+  },
   'hang-mid': async (stream) => {
-    await stream.chunks(3);
+    await stream.until(2);
     await stream.exchange.sleep(2 ** 31 - 1);
   },
   'slow-stream': (stream) => stream.paced(50, 100),
   'slow-stream-long': (stream) => stream.paced(120, 500),
   'many-chunks': async (stream) => {
-    await stream.raw(stream.repeated(200).map(event).join(''));
-    await stream.end();
+    const all = stream.of(stream.api.stretched ?? stretched, 200);
+    await stream.raw(Buffer.concat([...all.map((event) => stream.frame(event)), stream.tail()].map((part) => Buffer.from(part))));
   },
   'big-event': async (stream) => {
-    await stream.raw(event(stream.word('x'.repeat(2 * 1024 * 1024))));
-    await stream.chunks();
-    await stream.end();
+    await stream.events(stream.of(stream.api.bigger ?? bigger, 'x'.repeat(2 * 1024 * 1024)));
+    await stream.close();
   },
   'split-bytes': async (stream) => {
-    const all = [...stream.all.map(event), event(usageChunk(stream.answer)), 'data: [DONE]\n\n'].join('');
-    for (const byte of Buffer.from(all)) await stream.raw(Buffer.of(byte));
+    const all = stream.composed({ usage: 'forced' }).map((event) => Buffer.from(stream.frame(event)));
+    for (const byte of Buffer.concat([...all, Buffer.from(stream.tail())])) await stream.raw(Buffer.of(byte));
   },
   crlf: async (stream) => {
+    if (!stream.isEvents) return stream.whole();
     await stream.raw(': welcome\r\n\r\nretry: 1000\r\n\r\n');
-    for (const [index, chunk] of [...stream.all, usageChunk(stream.answer)].entries()) {
-      const lines = JSON.stringify(chunk, null, 1).split('\n').map((line) => `data: ${line}\r\n`);
-      await stream.raw(`id: ${index}\r\nevent: message\r\n${lines.join('')}: keep-alive\r\n\r\n`);
+    for (const [index, { name = 'message', data }] of stream.composed({ usage: 'forced' }).entries()) {
+      if (typeof data === 'string') await stream.raw(`data: ${data}\r\n\r\n`);
+      else await stream.raw(`id: ${index}\r\nevent: ${name}\r\n${lines(data)}: keep-alive\r\n\r\n`);
     }
-    await stream.raw('data: [DONE]\r\n\r\n');
   },
   'usage-always': async (stream) => {
-    for (const [index, chunk] of stream.all.entries()) {
-      const { prompt_tokens, completion_tokens } = stream.answer.usage;
-      const soFar = Math.min(index, completion_tokens);
-      const usage = { ...stream.answer.usage, completion_tokens: soFar, total_tokens: prompt_tokens + soFar };
-      await stream.raw(event({ ...chunk, usage }));
-    }
-    await stream.raw(event(usageChunk(stream.answer)));
-    await stream.raw('data: [DONE]\n\n');
+    await stream.events(stream.composed({ usage: 'always' }));
+    await stream.close();
   },
 };
 
+const lines = (data) => JSON.stringify(data, null, 1).split('\n').map((line) => `data: ${line}\r\n`).join('');
+
 const behaviours = {
-  ...Object.fromEntries(Object.entries(failures).map(([name, failure]) => [name, (exchange) => refuse(exchange, ...failure)])),
+  ...Object.fromEntries(Object.keys(failures).map((name) => [name, ({ exchange }) => fail(exchange, name)])),
   ...faults,
-  ...Object.fromEntries(Object.entries(streams).map(([name, play]) => [name, (exchange) => streamed(exchange, play)])),
+  ...Object.fromEntries(Object.entries(streams).map(([name, play]) => [name, (call) => streamed(call, play)])),
 };
 
-/** The good answer; `usage` replaces what it reports, null for an upstream that reports none. */
-async function good(exchange, { usage } = {}) {
-  if (exchange.body.stream) {
-    return streamed(exchange, async (stream) => {
-      await stream.chunks();
-      await stream.end(usage);
-    });
-  }
-  const result = completion(answer(exchange.body));
-  if (usage === null) delete result.usage;
-  else if (usage) result.usage = usage;
-  return exchange.json(200, result);
+/** The good answer; `usage` changes what it reports, to null for an upstream that reports none. */
+async function good(call, usage = (own) => own) {
+  const { api, exchange } = call;
+  if (api.streams(exchange)) return streamed(call, (stream) => stream.whole(), usage);
+  const answer = api.compose(exchange);
+  const { type, data } = api.plain({ ...answer, usage: usage(answer.usage) }, exchange);
+  return exchange.send(200, type, data);
 }
 
-/** Plays a stream's behaviour; a request without `stream` gets the good plain answer. */
-async function streamed(exchange, play) {
-  if (!exchange.body.stream) return good(exchange);
-  const stream = new Stream(exchange);
-  exchange.head(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' });
+/** Plays a stream's behaviour; a request for a plain answer gets the good one. */
+async function streamed(call, play, usage = (own) => own) {
+  const { api, exchange } = call;
+  if (!api.streams(exchange)) return good(call);
+  const answer = api.compose(exchange);
+  const stream = new Stream(api, exchange, { ...answer, usage: usage(answer.usage) });
+  exchange.head(200, { 'content-type': stream.type, 'cache-control': 'no-cache' });
   await play(stream);
   exchange.end();
 }
 
-const event = (value) => `data: ${JSON.stringify(value)}\n\n`;
-
 class Stream {
-  constructor(exchange) {
+  constructor(api, exchange, answer) {
+    this.api = api;
     this.exchange = exchange;
-    this.answer = answer(exchange.body);
-    this.wantsUsage = exchange.body.stream_options?.include_usage === true;
-    this.all = chunks(this.answer, { usageKey: this.wantsUsage });
+    this.answer = answer;
+    this.type = exchange.isList ? 'application/json; charset=UTF-8' : (api.streamType?.(exchange) ?? eventStream);
+    this.isEvents = this.type === eventStream;
+    this.all = this.composed();
+    this.written = 0;
+  }
+
+  composed(options = {}) {
+    return this.api.events(this.answer, this.exchange, options);
+  }
+
+  /** The events of the answer that `change` makes of this one. */
+  of(change, value) {
+    return this.api.events(change(this.answer, value), this.exchange, {});
   }
 
   raw(data) {
     return this.exchange.write(data);
   }
 
-  /** The first chunks of the answer, each its own write; all of them by default. */
-  async chunks(count = this.all.length) {
-    for (const chunk of this.all.slice(0, count)) await this.raw(event(chunk));
+  /** An event as it goes over the wire. Sound is bytes; Gemini's list has its commas; its events end as Google's do. */
+  frame({ name, data }) {
+    if (Buffer.isBuffer(data)) return data;
+    this.written += 1;
+    const text = typeof data === 'string' ? data : JSON.stringify(data);
+    if (this.exchange.isList) return `${this.written === 1 ? '[' : ',\r\n'}${text}`;
+    const end = this.exchange.dialect === 'gemini' ? '\r\n\r\n' : '\n\n';
+    return `${name ? `event: ${name}\n` : ''}data: ${text}${end}`;
   }
 
-  error() {
-    return this.raw(event({ error: { ...serverError, param: null, code: null } }));
+  /** What closes a list. */
+  tail() {
+    if (!this.exchange.isList) return '';
+    return this.written ? '\r\n]' : '[]';
   }
 
-  word(content) {
-    return { ...this.all[1], choices: [{ index: 0, delta: { content }, logprobs: null, finish_reason: null }] };
+  async close() {
+    const tail = this.tail();
+    if (tail) await this.raw(tail);
   }
 
-  /** The chunks of an answer of so many words, or fewer if the request says so. */
-  repeated(wanted) {
-    const count = Math.min(wanted, this.exchange.body.max_completion_tokens ?? this.exchange.body.max_tokens ?? wanted);
-    const { usage } = this.answer;
-    this.answer.usage = { ...usage, completion_tokens: count, total_tokens: usage.prompt_tokens + count };
-    const words = Array.from({ length: count }, (_, index) => this.word(`word${index} `));
-    const finish_reason = count < wanted ? 'length' : 'stop';
-    return [this.all[0], ...words, { ...this.all.at(-1), choices: [{ index: 0, delta: {}, logprobs: null, finish_reason }] }];
+  /** Events, each its own write. */
+  async events(events) {
+    for (const event of events) await this.raw(this.frame(event));
+  }
+
+  async whole() {
+    await this.events(this.all);
+    await this.close();
+  }
+
+  /** The answer up to so many deltas, short of its end; answers the events. */
+  async until(count) {
+    const deltas = this.all.flatMap(({ is }, index) => (is === 'delta' ? [index] : []));
+    const beforeEnd = this.all.findIndex(({ is }) => is === 'end');
+    const events = this.all.slice(0, (deltas[count - 1] ?? (beforeEnd < 0 ? this.all.length : beforeEnd) - 1) + 1);
+    await this.events(events);
+    return events;
+  }
+
+  /** The error after such events; sound can only break. */
+  async error(events) {
+    if (!this.isEvents && !this.exchange.isList) return this.exchange.reset();
+    const [fault] = [serverFault(this.exchange)].flat();
+    const usual = this.exchange.dialect === 'anthropic' ? { name: 'error', data: fault } : { data: fault };
+    await this.events([this.api.failed?.(this.exchange, events, this.answer) ?? usual]);
+    await this.close();
   }
 
   async paced(count, pause_ms) {
-    for (const chunk of this.repeated(count)) {
-      await this.raw(event(chunk));
-      await this.exchange.sleep(pause_ms);
+    for (const event of this.of(this.api.stretched ?? stretched, count)) {
+      await this.raw(this.frame(event));
+      if (event.is !== 'end' && event.is !== 'usage') await this.exchange.sleep(pause_ms);
     }
-    await this.end();
-  }
-
-  /** What follows the last choice: usage, if it was asked for and the upstream reports any, and [DONE]. */
-  async end(usage = this.answer.usage) {
-    if (this.wantsUsage && usage) await this.raw(event(usageChunk(this.answer, usage)));
-    await this.raw('data: [DONE]\n\n');
+    await this.close();
   }
 }

@@ -474,6 +474,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_channel_can_do_is_told_or_known() {
+        let channel = |change: &dyn Fn(&mut Value)| {
+            let mut document = sample();
+            change(&mut document["channels"]["main"]);
+            Catalog::parse(&document.to_string(), UpstreamHosts::Public)
+                .map(|catalog| (**catalog.channels.values().next().unwrap()).clone())
+        };
+        let own = channel(&|_| {}).unwrap();
+        assert!(own.responses && own.reasoning_tokens.is_none());
+        let other = channel(&|channel| channel["base_url"] = json!("https://a.example.com/v1")).unwrap();
+        assert!(!other.responses);
+        let told = channel(&|channel| {
+            channel["base_url"] = json!("https://a.example.com/v1");
+            channel["responses"] = json!(true);
+            channel["reasoning_tokens"] = json!("outside");
+        });
+        let told = told.unwrap();
+        assert!(told.responses && told.reasoning_tokens == Some(crate::catalog::ReasoningTokens::Outside));
+        for (field, value) in [
+            ("secrets", json!(["A", "B", "A"])),
+            ("secrets", json!((0..17).map(|i| format!("K{i}")).collect::<Vec<_>>())),
+            ("reasoning_tokens", json!("beside")),
+        ] {
+            let faults = channel(&|channel| channel[field] = value.clone()).unwrap_err();
+            assert_eq!(faults[0].path, format!("channels.main.{field}"), "{value}");
+        }
+        let faults = channel(&|channel| {
+            channel["dialect"] = json!("gemini");
+            channel["responses"] = json!(true);
+        });
+        assert_eq!(faults.unwrap_err()[0].path, "channels.main.responses");
+        let not_told = channel(&|channel| channel["dialect"] = json!("anthropic")).unwrap();
+        assert!(!not_told.responses, "only where the dialect has them");
+    }
+
+    #[test]
     fn every_fault_is_listed_with_its_path() {
         let mut document = sample();
         document["colour"] = json!("red");

@@ -140,3 +140,145 @@ impl Checker {
         tiers
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::{Catalog, UpstreamHosts};
+    use serde_json::{Value, json};
+
+    fn document(kind: &str, dialect: &str, price: &Value) -> Value {
+        json!({
+            "version": 1,
+            "buckets": {"credit": {"label": "C", "currency": "USD"}},
+            "channels": {"c": {"dialect": dialect, "base_url": "https://a.example.com/v1", "secrets": ["K"]}},
+            "models": {"m": {"name": "M", "family": "f", "kind": kind, "context_length": 1000, "max_output_tokens": 100,
+                "routes": {"official": {"bucket": "credit", "price": price, "candidates": [{"channel": "c", "upstream_model": "m"}]}}}},
+        })
+    }
+
+    fn faults(kind: &str, dialect: &str, price: &Value) -> Vec<String> {
+        let parsed = Catalog::parse(&document(kind, dialect, price).to_string(), UpstreamHosts::Public);
+        let start = "models.m.routes.official.";
+        parsed.err().unwrap_or_default().iter().map(|fault| fault.to_string().trim_start_matches(start).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_kind_is_charged_by_what_it_uses() {
+        for (kind, price) in [
+            ("chat", json!({"input": "1", "output": "2", "audio_input": "3", "searches": "0.01", "reasoning": null})),
+            ("embedding", json!({"input": "0.02"})),
+            ("moderation", json!({"input": "0"})),
+            ("image", json!({"images": "0.04"})),
+            ("image", json!({"input": "5", "cached_input": "1", "image_output": "40"})),
+            ("speech", json!({"characters": "15"})),
+            ("transcription", json!({"seconds": "0.0001"})),
+            ("transcription", json!({"input": "2", "audio_input": "6", "output": "10"})),
+            ("rerank", json!({"searches": "0.002"})),
+            ("rerank", json!({"input": "0.05"})),
+        ] {
+            assert_eq!(faults(kind, "openai", &price), Vec::<String>::new(), "{kind} {price}");
+        }
+        assert_eq!(faults("chat", "openai", &Value::Null), Vec::<String>::new(), "what has no price is not sold");
+    }
+
+    #[test]
+    fn a_price_that_says_too_little_or_two_things_is_refused_where_it_does() {
+        for (kind, price, expected) in [
+            ("chat", json!({}), vec!["price.input:", "price.output:"]),
+            ("chat", json!({"input": "1"}), vec!["price.output:"]),
+            ("chat", json!({"input": null, "output": "1"}), vec!["price.input:"]),
+            (
+                "chat",
+                json!({"input": "1", "output": "2", "images": "3"}),
+                vec!["price.images: is for", "price.input: cannot", "price.output: cannot"],
+            ),
+            ("embedding", json!({"output": "1"}), vec!["price.input:"]),
+            ("image", json!({"input": "5", "output": "40"}), vec!["price: must have `images`, or `input` and `image_output`"]),
+            ("image", json!({"images": "0.04", "input": "5"}), vec!["price.input: cannot stand beside `images`"]),
+            ("speech", json!({"input": "1", "output": "2"}), vec!["price.characters:"]),
+            (
+                "transcription",
+                json!({"seconds": "1", "characters": "1"}),
+                vec!["price.characters: is for", "price.seconds: cannot"],
+            ),
+            ("transcription", json!({"output": "1"}), vec!["price: must have `seconds`"]),
+            ("rerank", json!({"output": "1"}), vec!["price: must have `searches`"]),
+            ("rerank", json!({"searches": 0.002}), vec!["price.searches: invalid type"]),
+            ("embedding", json!({"input": "1", "cache_write1h": "1"}), vec!["price.cache_write1h: is not a field"]),
+            ("embedding", json!({"input": "-1"}), vec!["price.input: must not be negative"]),
+            ("embedding", json!([]), vec!["price: "]),
+        ] {
+            let found = faults(kind, "openai", &price);
+            let mut all = found.clone();
+            all.sort();
+            assert_eq!(all.len(), expected.len(), "{kind} {price}: {found:?}");
+            assert!(all.iter().zip(&expected).all(|(fault, start)| fault.starts_with(start)), "{kind} {price}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn tiers_rise_and_have_rates_of_tokens() {
+        let with = |tiers: Value| json!({"input": "1", "output": "2", "tiers": tiers});
+        assert!(faults("chat", "openai", &with(json!([{"above": 0, "input": "2"}, {"above": 9, "output": "3"}]))).is_empty());
+        for (tiers, expected) in [
+            (json!([{"input": "2"}]), "price.tiers[0].above: is required"),
+            (json!([{"above": 9}]), "price.tiers[0]: must have a rate"),
+            (json!([{"above": 9, "input": "2"}, {"above": 9, "input": "3"}]), "price.tiers[1].above: must be larger"),
+            (json!([{"above": 9, "input": "2", "searches": "1"}]), "price.tiers[0].searches: has no tiers"),
+            (json!([{"above": 9, "input": "2", "below": "1"}]), "price.tiers[0].below: is not a field"),
+            (json!([{"above": 9, "input": 2}]), "price.tiers[0].input: invalid type"),
+            (json!([7]), "price.tiers[0]: invalid type"),
+            (json!({"above": 9}), "price.tiers: invalid type"),
+        ] {
+            let found = faults("chat", "openai", &with(tiers));
+            assert!(found.len() == 1 && found[0].starts_with(expected), "{expected}: {found:?}");
+        }
+        let by_image = json!({"images": "1", "tiers": [{"above": 9, "input": "2"}]});
+        assert_eq!(faults("image", "openai", &by_image), ["price.tiers: are for prices of tokens only"]);
+    }
+
+    #[test]
+    fn a_candidate_speaks_a_dialect_that_knows_the_kind() {
+        let (chat, embedding, rerank) = (json!({"input": "1", "output": "2"}), json!({"input": "1"}), json!({"searches": "1"}));
+        for (dialect, kind, price, can) in [
+            ("anthropic", "chat", &chat, true),
+            ("gemini", "chat", &chat, true),
+            ("cohere", "chat", &chat, false),
+            ("cohere", "rerank", &rerank, true),
+            ("openai", "rerank", &rerank, true),
+            ("anthropic", "embedding", &embedding, false),
+            ("gemini", "embedding", &embedding, false),
+        ] {
+            let found = faults(kind, dialect, price);
+            assert_eq!(found.is_empty(), can, "{dialect} {kind}: {found:?}");
+            assert!(can || found[0].starts_with("candidates[0].channel: speaks"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_a_kind_may_be_left_out() {
+        for (kind, price, expected) in [
+            ("moderation", json!({"input": "0"}), (32_768, 0)),
+            ("image", json!({"images": "1"}), (65_536, 16_384)),
+            ("speech", json!({"characters": "1"}), (4_096, 0)),
+            ("transcription", json!({"seconds": "1"}), (131_072, 16_384)),
+            ("rerank", json!({"searches": "1"}), (1_000_000, 0)),
+        ] {
+            let mut document = document(kind, "openai", &price);
+            for field in ["context_length", "max_output_tokens"] {
+                document["models"]["m"].as_object_mut().unwrap().remove(field);
+            }
+            let catalog = Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap();
+            let model = catalog.model("m").unwrap();
+            assert_eq!((model.context_length, model.max_output_tokens), expected, "{kind}");
+        }
+        let mut document = document("embedding", "openai", &json!({"input": "1"}));
+        document["models"]["m"].as_object_mut().unwrap().remove("max_output_tokens");
+        assert_eq!(
+            Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap().model("m").unwrap().max_output_tokens,
+            0
+        );
+        document["models"]["m"].as_object_mut().unwrap().remove("context_length");
+        assert_eq!(Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap_err()[0].path, "models.m.context_length");
+    }
+}

@@ -22,18 +22,23 @@ fn shard(env: &Env, _account: &AccountId) -> Result<D1Database> {
     env.d1("DB")
 }
 
+/// Receipts name a class that they had not from the start only where something of it was used.
 /// Rows that are there already count no second time: this and the next come before the rows themselves, in one transaction.
 const USAGE: &str = "
 INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
-  input_tokens, cached_tokens, output_tokens, reasoning_tokens, charge, input_charge)
+  input_tokens, cached_tokens, output_tokens, reasoning_tokens, images, seconds, characters, searches, charge, input_charge)
 SELECT date(at / 1000, 'unixepoch'), ?2, doc->>'project', doc->>'key', COALESCE(doc->>'model', doc->>'requested_model', ''),
   COALESCE(doc->>'route', ''), COALESCE(bucket, doc->>'bucket', ''),
   CASE WHEN NOT is_receipt THEN 'correction' WHEN doc->>'fallbacks' > 0 THEN 'fallback' WHEN doc->>'retries' > 0 THEN 'retry' ELSE 'direct' END,
   MAX(doc->>'key_label'), SUM(is_receipt), SUM(is_receipt AND amount IS NULL), SUM(COALESCE(doc->>'retries', 0)), SUM(COALESCE(doc->>'fallbacks', 0)),
-  SUM(u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input' - COALESCE(b->>'input' + b->>'cached_input' + b->>'cache_write' + b->>'audio_input', 0)),
+  SUM(u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input' + COALESCE(u->>'cache_write_1h', 0) + COALESCE(u->>'image_input', 0)
+    - COALESCE(b->>'input' + b->>'cached_input' + b->>'cache_write' + b->>'audio_input' + COALESCE(b->>'cache_write_1h', 0) + COALESCE(b->>'image_input', 0), 0)),
   SUM(u->>'cached_input' - COALESCE(b->>'cached_input', 0)),
-  SUM(u->>'output' + u->>'reasoning' + u->>'audio_output' - COALESCE(b->>'output' + b->>'reasoning' + b->>'audio_output', 0)),
+  SUM(u->>'output' + u->>'reasoning' + u->>'audio_output' + COALESCE(u->>'image_output', 0)
+    - COALESCE(b->>'output' + b->>'reasoning' + b->>'audio_output' + COALESCE(b->>'image_output', 0), 0)),
   SUM(u->>'reasoning' - COALESCE(b->>'reasoning', 0)),
+  SUM(COALESCE(u->>'images', 0) - COALESCE(b->>'images', 0)), SUM(COALESCE(u->>'seconds', 0) - COALESCE(b->>'seconds', 0)),
+  SUM(COALESCE(u->>'characters', 0) - COALESCE(b->>'characters', 0)), SUM(COALESCE(u->>'searches', 0) - COALESCE(b->>'searches', 0)),
   COALESCE(-SUM(amount), 0), SUM(CAST(ROUND(COALESCE(doc->>'input_charge', 0) * 1e9) AS INTEGER))
 FROM (SELECT value->>'at' AS at, value->>'bucket' AS bucket, value->>'amount' AS amount, value->>'doc' AS doc, value->>'doc'->'usage' AS u, value->>'doc'->'usage_before' AS b,
         value->>'kind' = 'receipt' AS is_receipt
@@ -43,7 +48,8 @@ GROUP BY 1, 3, 4, 5, 6, 7, 8
 ON CONFLICT DO UPDATE SET key_label = excluded.key_label, requests = requests + excluded.requests, unpaid = unpaid + excluded.unpaid,
   retries = retries + excluded.retries, fallbacks = fallbacks + excluded.fallbacks, input_tokens = input_tokens + excluded.input_tokens,
   cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
-  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, charge = charge + excluded.charge,
+  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, images = images + excluded.images, seconds = seconds + excluded.seconds,
+  characters = characters + excluded.characters, searches = searches + excluded.searches, charge = charge + excluded.charge,
   input_charge = input_charge + excluded.input_charge";
 
 const BATCH: &str = "

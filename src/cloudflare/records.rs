@@ -59,7 +59,7 @@ pub async fn journal(
 }
 
 /// What can be summed.
-const SUMMED: [&str; 10] = [
+const SUMMED: [&str; 14] = [
     "requests",
     "unpaid",
     "retries",
@@ -68,6 +68,10 @@ const SUMMED: [&str; 10] = [
     "cached_tokens",
     "output_tokens",
     "reasoning_tokens",
+    "images",
+    "seconds",
+    "characters",
+    "searches",
     "charge",
     "input_charge",
 ];

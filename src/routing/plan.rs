@@ -691,6 +691,7 @@ mod tests {
         let pin = |channel: &str, secret: &str| Some((ChannelId::parse(channel).unwrap(), SecretName::parse(secret).unwrap()));
         case.ask.pinned = pin("b", "K");
         assert_eq!(case.channels(), ["b"]);
+        case.ask.models = vec!["m1:official".to_owned()];
         for gone in [pin("c", "K"), pin("z", "K"), pin("b", "OLD")] {
             case.ask.pinned = gone;
             let refusal = case.plan().unwrap_err();
