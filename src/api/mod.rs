@@ -8,6 +8,7 @@ pub mod admin;
 mod billing;
 mod explain;
 mod lists;
+mod model_shapes;
 mod models;
 pub mod oversight;
 mod owner;

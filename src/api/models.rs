@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::{ok, owner};
+use super::{model_shapes, ok, owner};
 use crate::account::Overview;
-use crate::catalog::{Catalog, Model, ModelKind, Route};
+use crate::catalog::{Catalog, Dialect, Model, ModelKind, Route};
 use crate::key::KeyRecord;
 use crate::money::{Money, Price};
 use crate::ports::Records;
@@ -27,24 +27,29 @@ struct View<'a> {
 }
 
 /// Answers `GET /v1/models`.
-pub async fn list<P: Records>(ports: &P, key: &KeyRecord, include_unavailable: bool) -> Result<Reply, Refusal> {
+pub async fn list<P: Records>(
+    ports: &P,
+    key: &KeyRecord,
+    include_unavailable: bool,
+    dialect: Dialect,
+) -> Result<Reply, Refusal> {
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let view = view(ports, key, &catalog).await?;
     let entries = catalog.models.values().map(|model| view.entry(model));
     let data: Vec<Value> =
         entries.filter(|(is_callable, _)| *is_callable || include_unavailable).map(|(_, entry)| entry).collect();
-    ok(&json!({"object": "list", "data": data}))
+    ok(&model_shapes::list(dialect, data))
 }
 
 /// Answers `GET /v1/models/{id}`, whether the key can call it or not: the entry says so.
-pub async fn one<P: Records>(ports: &P, key: &KeyRecord, name: &str) -> Result<Reply, Refusal> {
+pub async fn one<P: Records>(ports: &P, key: &KeyRecord, name: &str, dialect: Dialect) -> Result<Reply, Refusal> {
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let Some(model) = catalog.model(name) else {
         let near = catalog.near_names(name);
         let refusal = Refusal::new(Code::ModelNotFound, "There is no such model.", "Choose a name from GET /v1/models.");
         return Err(refusal.param("model").fact("near", near));
     };
-    ok(&view(ports, key, &catalog).await?.entry(model).1)
+    ok(&model_shapes::one(dialect, view(ports, key, &catalog).await?.entry(model).1))
 }
 
 async fn view<'a, P: Records>(ports: &P, key: &'a KeyRecord, catalog: &'a Rc<Catalog>) -> Result<View<'a>, Refusal> {

@@ -43,7 +43,9 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
         "/v1/activity" => spend::activity(ports, caller, request).await,
         "/v1/runs" => runs::list(ports, caller, request).await,
         "/v1/topups" => topups::list(ports, &caller.account, request, false).await,
-        "/v1/models" => models::list(ports, caller, request.param("include") == Some("unavailable")).await,
+        "/v1/models" | "/v1beta/models" => {
+            models::list(ports, caller, request.param("include") == Some("unavailable"), request.dialect()).await
+        }
         _ => {
             if let Some(id) = path.strip_prefix("/v1/receipts/") {
                 return ok(&receipt(ports, &caller.account, id).await?);
@@ -54,8 +56,8 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
             if let Some(id) = path.strip_prefix("/v1/topups/") {
                 return topups::one(ports, caller, id).await;
             }
-            if let Some(id) = path.strip_prefix("/v1/models/") {
-                return models::one(ports, caller, id).await;
+            if let Some(id) = path.strip_prefix("/v1/models/").or_else(|| path.strip_prefix("/v1beta/models/")) {
+                return models::one(ports, caller, id, request.dialect()).await;
             }
             Err(super::unknown_path("GET", path))
         }

@@ -679,7 +679,8 @@ mod tests {
         let left_out = &case.plan().unwrap().left_out[0];
         assert_eq!((left_out.channel.as_deref(), left_out.reason.as_str()), (Some("b"), no.message.as_str()));
         assert_eq!(left_out.code, Some("invalid_request"));
-        case.ask.unable.push((channel("a"), Refusal::invalid("other", "`other` neither.")));
+        let other = Refusal::invalid("other", "`other` neither.");
+        case.ask.unable.extend(["a", "c", "d"].map(|id| (channel(id), other.clone())));
         assert_eq!(case.plan().unwrap_err().param.as_deref(), Some("other"), "the first candidate's reason");
         case.ask.provider.ignore = vec!["a".to_owned()];
         assert_eq!(case.plan().unwrap_err(), no);
