@@ -69,6 +69,11 @@ impl<'a> Object<'a> {
         self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
     }
 
+    /// The names of its members, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.name.as_str())
+    }
+
     /// A name that stands more than once. Readers disagree on which of them counts.
     pub fn repeated(&self) -> Option<&str> {
         let mut names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();

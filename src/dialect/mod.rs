@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: prices, routes and accounts.
 
+pub mod anthropic;
 mod body;
 pub mod envelope;
 pub mod form;

@@ -1,0 +1,279 @@
+//! A stream of messages on its way to a client that reads the same.
+//!
+//! What always holds: events pass byte for byte with their names; the last `message_delta` alone gets the cost, once it is known
+//! to be the last.
+
+use super::error::{error_event, read_error_object};
+use super::usage::{Report, usage_with_cost};
+use super::wire;
+use crate::dialect::format::Line;
+use crate::dialect::json::{Edit, Object};
+use crate::dialect::sse::Data;
+use crate::dialect::tally::{Progress, Tally};
+
+/// Follows one stream.
+#[derive(Default)]
+pub struct MessagesLine {
+    report: Option<Report>,
+    /// A `message_delta` that is kept until it is known what follows.
+    held: Option<Data>,
+}
+
+impl MessagesLine {
+    /// What is held goes out as it came.
+    fn release(&mut self, out: &mut Vec<u8>) {
+        if let Some(event) = self.held.take() {
+            Data::write(event.name.as_deref(), &event.data, out);
+        }
+    }
+
+    /// What is held goes out with the cost.
+    fn release_priced(&mut self, tally: &Tally, out: &mut Vec<u8>) {
+        let Some(event) = self.held.take() else { return };
+        let object = Object::parse(&event.data);
+        let edited = object.map(|object| {
+            let upstream = object.get("usage").filter(|json| json.starts_with('{'));
+            object.edited(&[Edit::Set("usage", usage_with_cost(upstream, &tally.usage().0, &tally.cost()))])
+        });
+        Data::write(event.name.as_deref(), edited.as_deref().unwrap_or(&event.data), out);
+    }
+}
+
+impl Line for MessagesLine {
+    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+        if event.data.is_empty() {
+            return;
+        }
+        let Some(object) = Object::parse(&event.data) else {
+            return tally.break_off("an event is not a JSON object");
+        };
+        match Kind::of(event, &object) {
+            Kind::Ping => return Data::write(event.name.as_deref(), &event.data, out),
+            Kind::Error => return tally.progress = broken_by(&object),
+            Kind::Stop if !tally.has_chunks() => return tally.break_off("an answer ends before it begins"),
+            Kind::Stop => {
+                tally.progress = Progress::Done;
+                self.release_priced(tally, out);
+                return Data::write(event.name.as_deref(), &event.data, out);
+            }
+            kind => note(kind, &object, &mut self.report, tally),
+        }
+        self.release(out);
+        if Kind::of(event, &object) == Kind::Delta {
+            self.held = Some(event.clone());
+        } else {
+            Data::write(event.name.as_deref(), &event.data, out);
+        }
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        write_ping(out);
+    }
+
+    fn end(&mut self, _: &mut Tally, out: &mut Vec<u8>) {
+        self.release(out);
+    }
+
+    fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
+        self.release(out);
+        write_broken(code, message, out);
+    }
+}
+
+/// What an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `message_start`.
+    Start,
+    /// `content_block_start`.
+    BlockStart,
+    /// `content_block_delta`.
+    BlockDelta,
+    /// `content_block_stop`.
+    BlockStop,
+    /// `message_delta`.
+    Delta,
+    /// `message_stop`, the last.
+    Stop,
+    /// `ping`.
+    Ping,
+    /// `error`.
+    Error,
+    /// What is not known.
+    Other,
+}
+
+impl Kind {
+    /// By the type in the data; by the event's name where there is none.
+    pub fn of(event: &Data, object: &Object<'_>) -> Self {
+        let kind = wire::member(object, "type");
+        match kind.as_deref().or(event.name.as_deref()).unwrap_or_default() {
+            "message_start" => Self::Start,
+            "content_block_start" => Self::BlockStart,
+            "content_block_delta" => Self::BlockDelta,
+            "content_block_stop" => Self::BlockStop,
+            "message_delta" => Self::Delta,
+            "message_stop" => Self::Stop,
+            "ping" => Self::Ping,
+            "error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Notes what an event says that must be known: usage, why the model stopped, and the text that comes out.
+pub fn note(kind: Kind, object: &Object<'_>, report: &mut Option<Report>, tally: &mut Tally) {
+    tally.flow();
+    let part = |name: &str| object.get(name).and_then(Object::parse);
+    match kind {
+        Kind::Start => merge(part("message").and_then(|message| message.get("usage")), report, tally),
+        Kind::BlockStart => said(part("content_block").as_ref(), &["text", "thinking", "name"], tally),
+        Kind::BlockDelta => said(part("delta").as_ref(), &["text", "thinking", "partial_json"], tally),
+        Kind::Delta => {
+            merge(object.get("usage"), report, tally);
+            if let Some(reason) = part("delta").and_then(|delta| delta.get("stop_reason")).and_then(wire::text) {
+                tally.finish_reason = Some(reason.into_owned());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn merge(json: Option<&str>, report: &mut Option<Report>, tally: &mut Tally) {
+    let Some(later) = json.and_then(Report::read) else { return };
+    let merged = report.get_or_insert_default();
+    merged.merge(&later);
+    tally.reported = Some(merged.usage());
+}
+
+fn said(object: Option<&Object<'_>>, names: &[&str], tally: &mut Tally) {
+    for name in names {
+        let text = object.and_then(|object| object.get(name)).filter(|json| json.starts_with('"'));
+        tally.output(text.map(wire::unquoted).unwrap_or_default());
+    }
+}
+
+/// How an error event ends a stream.
+pub fn broken_by(object: &Object<'_>) -> Progress {
+    Progress::Broken(read_error_object(object.get("error").unwrap_or("null")))
+}
+
+/// Anthropic's own way of keeping a connection alive.
+pub fn write_ping(out: &mut Vec<u8>) {
+    Data::write(Some("ping"), "{\"type\":\"ping\"}", out);
+}
+
+/// The error that is the last of a stream that broke off.
+pub fn write_broken(code: &str, message: &str, out: &mut Vec<u8>) {
+    Data::write(Some("error"), &error_event(code, message), out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{STREAM, is_done, run, same};
+    use super::*;
+    use crate::usage::{Usage, UsageSource};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_stream_passes_byte_for_byte_but_for_the_cost_at_its_end() {
+        let mut meter = same();
+        let out = run(&mut meter, &[STREAM.as_bytes()]);
+        let cost = r#""thinking_tokens":61},"cost":0.8799,"cost_details":{"s":"Upstream"}}"#;
+        assert_eq!(out, STREAM.replace(r#""thinking_tokens":61}}"#, cost));
+        assert!(is_done(&meter));
+        // Told at the start and at the end, and counted once.
+        let usage = Usage { input: 412, cached_input: 6_400, cache_write: 1_800, output: 126, reasoning: 61, ..Usage::default() };
+        assert_eq!(meter.usage(), (usage, UsageSource::Upstream));
+        assert_eq!(meter.finish_reason().as_deref(), Some("tool_use"));
+    }
+
+    #[test]
+    fn the_last_of_several_ends_tells_the_cost() {
+        let delta = |tokens: u64| {
+            format!(
+                "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{}},\"usage\":{{\"output_tokens\":{tokens}}}}}\n\n"
+            )
+        };
+        let stream = format!("{}{}event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n", delta(5), delta(9));
+        let mut meter = same();
+        let out = run(&mut meter, &[stream.as_bytes()]);
+        assert!(out.starts_with(&delta(5)) && out.contains(r#""output_tokens":9,"cost":0.9,"#), "{out}");
+        // Providers that leave usage out still tell the cost.
+        let out = run(&mut same(), &[stream.replace(",\"usage\":{\"output_tokens\":9}", "").as_bytes()]);
+        assert!(out.contains(r#""output_tokens":5,"#) && out.contains(r#""cost":0.5,"#), "{out}");
+    }
+
+    #[test]
+    fn a_cut_stream_is_not_complete_and_ends_in_an_error() {
+        let cut = STREAM.find("event: message_stop").unwrap();
+        let mut meter = same();
+        let mut out = run(&mut meter, &[&STREAM.as_bytes()[..cut]]).into_bytes();
+        assert!(!is_done(&meter));
+        meter.broken("upstream_cut", "gone", &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with(&STREAM[..cut]) && !out.contains("message_stop") && !out.contains("\"cost\""), "{out}");
+        let end = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"gone\",\"code\":\"upstream_cut\"}}\n\n";
+        assert!(out.ends_with(end), "{out}");
+    }
+
+    #[test]
+    fn an_error_event_breaks_the_stream_with_its_type() {
+        let error =
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+        let mut meter = same();
+        let out = run(&mut meter, &[error.as_bytes(), STREAM.as_bytes()]);
+        assert!(matches!(meter.progress(), Progress::Broken(error) if error.code.as_deref() == Some("overloaded_error")));
+        assert_eq!(out, "");
+        for data in ["<html>", "[DONE]", "[]", r#"{"type":"message_stop"}"#] {
+            let mut meter = same();
+            run(&mut meter, &[format!("data: {data}\n\n").as_bytes()]);
+            assert!(matches!(meter.progress(), Progress::Broken(_)), "{data}");
+        }
+    }
+
+    #[test]
+    fn pings_and_unknown_events_pass() {
+        let events = "event: ping\ndata: {\"type\": \"ping\"}\n\nevent: new_thing\ndata: {\"type\":\"new_thing\",\"x\":1.0}\n\n";
+        assert_eq!(run(&mut same(), &[events.as_bytes()]), events);
+        assert_eq!(run(&mut same(), &[b": hello\n\n"]), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+        let mut meter = same();
+        run(&mut meter, &[b"event: ping\ndata: {\"type\":\"ping\"}\n\n"]);
+        assert!(!meter.has_chunks());
+    }
+
+    #[test]
+    fn without_a_report_the_output_is_estimated() {
+        let text = "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"12345678\"}}\n\n";
+        let mut meter = same();
+        run(&mut meter, &[text.as_bytes(), b"data: {\"type\":\"message_stop\"}\n\n"]);
+        assert_eq!(meter.usage(), (Usage { input: 10, output: 2, ..Usage::default() }, UsageSource::Estimated));
+        assert!(is_done(&meter));
+    }
+
+    proptest! {
+        #[test]
+        fn a_split_changes_nothing(cuts in proptest::collection::btree_set(0..STREAM.len(), 0..6)) {
+            let whole = run(&mut same(), &[STREAM.as_bytes()]);
+            let mut from = 0;
+            let mut chunks = Vec::new();
+            for cut in cuts.into_iter().chain([STREAM.len()]) {
+                chunks.push(&STREAM.as_bytes()[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(run(&mut same(), &chunks), whole);
+        }
+
+        #[test]
+        fn damaged_streams_never_end_without_their_end(at in 0..STREAM.len(), with in any::<u8>(), cut in 0..STREAM.len()) {
+            let mut bytes = STREAM.as_bytes().to_vec();
+            bytes[at] = with;
+            let mut meter = same();
+            let out = run(&mut meter, &[&bytes[..cut]]);
+            let terminal = STREAM.rfind("{\"type\":\"message_stop\"}").unwrap();
+            prop_assert!(cut > terminal || !is_done(&meter));
+            let has_end = out.contains("message_stop\"}\n\n");
+            prop_assert_eq!(is_done(&meter), has_end);
+        }
+    }
+}

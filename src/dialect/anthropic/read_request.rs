@@ -1,0 +1,577 @@
+//! Reads a request of this dialect for a channel of another.
+//!
+//! Carried over: `system`, and instructions between the turns, which move to it; text, images, PDFs and documents of text,
+//! thoughts with their signatures, calls and results with their errors; functions with `strict`; `tool_choice` with
+//! `disable_parallel_tool_use`; `cache_control`, on blocks and on the whole request, where it goes to the last block; JSON Schemas
+//! of `output_config.format` (and the older `output_format`); `thinking`, its budget and `display`; `output_config.effort`;
+//! `temperature`, `top_p`, `top_k`, `stop_sequences`, `metadata.user_id`.
+//!
+//! Dropped and named: `service_tier`, `context_management`, `inference_geo`, `speed`, `citations` of former answers, what describes
+//! a function beyond its schema (`tools[].input_examples` and the like), an effort beside thoughts that are switched off, and
+//! every member of the request that is not known here.
+//!
+//! Refused with the path: tools that are no functions, blocks of any other type (also those of tools that a provider ran),
+//! documents that are to be cited, roles but `user`, `assistant` and `system`, other output formats, and `max_tokens` of 0, which
+//! only fills Anthropic's own cache.
+
+use super::answer::read_thinking;
+use super::tools::is_function;
+use super::wire::{self, given, member, owned};
+use crate::dialect::format::Read;
+use crate::dialect::json::Object;
+use crate::dialect::talk::{
+    Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source, Tool,
+    ToolChoice,
+};
+use crate::refusal::Refusal;
+
+/// Members that are read here, or by whoever calls this.
+const KNOWN: [&str; 21] = [
+    "model",
+    "models",
+    "provider",
+    "session_id",
+    "stream",
+    "max_tokens",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "output_format",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "metadata",
+    "cache_control",
+    "container",
+    "mcp_servers",
+];
+/// Members of a function that are read.
+const KNOWN_OF_TOOLS: [&str; 6] = ["type", "name", "description", "input_schema", "strict", "cache_control"];
+
+type Outcome<T> = Result<T, Refusal>;
+
+/// Reads a request.
+pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
+    let mut dropped = Vec::new();
+    for name in request.names().filter(|name| !KNOWN.contains(name) && given(request, name).is_some()) {
+        note(&mut dropped, name);
+    }
+    if request.get("max_tokens") == Some("0") {
+        return Err(refused("max_tokens", "asks for no answer, which only Anthropic's own models can give"));
+    }
+    let mut conversation = Conversation { choices: 1, ..Conversation::default() };
+    if let Some(json) = given(request, "system") {
+        conversation.system = instructions(json, "system", &mut dropped)?;
+    }
+    messages(request, &mut conversation, &mut dropped)?;
+    if let Some(cache) = cache(request) {
+        cache_the_last(&mut conversation, cache);
+    }
+    for (at, json) in members_of(request, "tools")?.into_iter().enumerate() {
+        conversation.tools.push(tool(json, at, &mut dropped)?);
+    }
+    tool_choice(request, &mut conversation)?;
+    output(request, &mut conversation, &mut dropped)?;
+    let number = |name: &str| given(request, name);
+    conversation.sampling.temperature = number("temperature");
+    conversation.sampling.top_p = number("top_p");
+    conversation.sampling.top_k = number("top_k");
+    let stops = members_of(request, "stop_sequences")?;
+    conversation.stop = stops.into_iter().filter_map(|json| wire::text(json).map(Into::into)).collect();
+    conversation.user = super::user_id(request)?;
+    Ok(Read { conversation, dropped })
+}
+
+/// Names what is left out, once.
+fn note(dropped: &mut Vec<String>, name: &str) {
+    if !dropped.iter().any(|known| known == name) {
+        dropped.push(name.to_owned());
+    }
+}
+
+fn refused(path: &str, why: &str) -> Refusal {
+    Refusal::invalid(path, format!("`{path}` {why}."))
+}
+
+fn untranslatable(path: &str) -> Refusal {
+    refused(path, "has no counterpart at the provider that serves this request")
+}
+
+fn object_at<'a>(json: &'a str, path: &str) -> Outcome<Object<'a>> {
+    Object::parse(json).ok_or_else(|| refused(path, "must be an object"))
+}
+
+fn members_of<'a>(request: &Object<'a>, name: &str) -> Outcome<Vec<&'a str>> {
+    let Some(json) = given(request, name) else { return Ok(Vec::new()) };
+    wire::list(json).ok_or_else(|| refused(name, "must be a list"))
+}
+
+/// What a block asks the provider to keep.
+fn cache(block: &Object<'_>) -> Option<Cache> {
+    let control = given(block, "cache_control").and_then(Object::parse)?;
+    let is_hour = member(&control, "ttl").is_some_and(|ttl| ttl == "1h");
+    Some(if is_hour { Cache::Hour } else { Cache::FiveMinutes })
+}
+
+fn cache_the_last(conversation: &mut Conversation<'_>, wanted: Cache) {
+    let parts = conversation.messages.iter_mut().rev().flat_map(|message| message.parts.iter_mut().rev());
+    for part in parts.chain(conversation.system.iter_mut().rev()) {
+        match part {
+            Part::Text { cache, .. } | Part::Media { cache, .. } | Part::Result(CallResult { cache, .. }) => {
+                return *cache = cache.or(Some(wanted));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A list of blocks, or a string that is short for one of text.
+fn blocks<'a>(json: &'a str, path: &str) -> Outcome<Result<Part<'a>, Vec<&'a str>>> {
+    if let Some(text) = wire::text(json) {
+        return Ok(Ok(Part::Text { text, cache: None }));
+    }
+    wire::list(json).map(Err).ok_or_else(|| refused(path, "must be a string or a list of blocks"))
+}
+
+/// Instructions, which are text alone.
+fn instructions<'a>(json: &'a str, path: &str, dropped: &mut Vec<String>) -> Outcome<Vec<Part<'a>>> {
+    let list = match blocks(json, path)? {
+        Ok(part) => return Ok(vec![part]),
+        Err(list) => list,
+    };
+    let mut parts = Vec::with_capacity(list.len());
+    for (at, json) in list.into_iter().enumerate() {
+        let path = format!("{path}[{at}]");
+        let block = object_at(json, &path)?;
+        if member(&block, "type").is_none_or(|kind| kind != "text") {
+            return Err(refused(&format!("{path}.type"), "must be `text`"));
+        }
+        parts.push(text_part(&block, &path, dropped)?);
+    }
+    Ok(parts)
+}
+
+fn text_part<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<Part<'a>> {
+    if given(block, "citations").is_some_and(|json| json != "[]") {
+        note(dropped, "citations");
+    }
+    let text = member(block, "text").ok_or_else(|| refused(&format!("{path}.text"), "must be a string"))?;
+    Ok(Part::Text { text, cache: cache(block) })
+}
+
+fn messages<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Outcome<()> {
+    for (at, json) in members_of(request, "messages")?.into_iter().enumerate() {
+        let path = format!("messages[{at}]");
+        let message = object_at(json, &path)?;
+        let role = match member(&message, "role").as_deref() {
+            Some("user") => Some(Role::User),
+            Some("assistant") => Some(Role::Assistant),
+            Some("system") => None,
+            _ => return Err(refused(&format!("{path}.role"), "must be `user` or `assistant`")),
+        };
+        let path = format!("{path}.content");
+        let content = message.get("content").unwrap_or("null");
+        let Some(role) = role else {
+            conversation.system.append(&mut instructions(content, &path, dropped)?);
+            continue;
+        };
+        let mut parts = Vec::new();
+        match blocks(content, &path)? {
+            Ok(part) => parts.push(part),
+            Err(list) => {
+                for (at, json) in list.into_iter().enumerate() {
+                    let path = format!("{path}[{at}]");
+                    let block = object_at(json, &path)?;
+                    match member(&block, "type").as_deref() {
+                        // Whatever stands between the turns is instructed before them.
+                        Some("mid_conv_system") => {
+                            let content = block.get("content").unwrap_or("null");
+                            conversation.system.append(&mut instructions(content, &format!("{path}.content"), dropped)?);
+                        }
+                        kind => read_block(kind.unwrap_or_default(), &block, &path, &mut parts, dropped)?,
+                    }
+                }
+            }
+        }
+        conversation.messages.push(Message { role, parts });
+    }
+    Ok(())
+}
+
+fn read_block<'a>(
+    kind: &str,
+    block: &Object<'a>,
+    path: &str,
+    parts: &mut Vec<Part<'a>>,
+    dropped: &mut Vec<String>,
+) -> Outcome<()> {
+    parts.push(match kind {
+        "text" => text_part(block, path, dropped)?,
+        "image" => Part::Media { media: media(block, MediaKind::Image, path)?, cache: cache(block) },
+        "document" => return document(block, path, parts),
+        "tool_use" => Part::Call(Call {
+            id: owned(block, "id"),
+            name: owned(block, "name"),
+            arguments: block.get("input").unwrap_or("{}").to_owned(),
+            signature: None,
+        }),
+        "tool_result" => Part::Result(result(block, path, dropped)?),
+        kind => match read_thinking(kind, block) {
+            Some(thinking) => Part::Thinking(thinking),
+            None => return Err(untranslatable(&format!("{path}.type"))),
+        },
+    });
+    Ok(())
+}
+
+fn media<'a>(block: &Object<'a>, kind: MediaKind, path: &str) -> Outcome<Media<'a>> {
+    let path = format!("{path}.source");
+    let source = object_at(block.get("source").unwrap_or("null"), &path)?;
+    let wrong = || refused(&path, "must say where it is");
+    let source = match member(&source, "type").as_deref() {
+        Some("base64") => {
+            let data = member(&source, "data").ok_or_else(wrong)?;
+            Source::Base64 { media_type: owned(&source, "media_type"), data }
+        }
+        Some("url") => Source::Url(member(&source, "url").ok_or_else(wrong)?),
+        Some("file") => Source::Id(owned(&source, "file_id")),
+        _ => return Err(untranslatable(&format!("{path}.type"))),
+    };
+    let name = Some(owned(block, "title")).filter(|title| !title.is_empty());
+    Ok(Media { kind, source, name, detail: None })
+}
+
+/// A document: a file, or text with what is said about it.
+fn document<'a>(block: &Object<'a>, path: &str, parts: &mut Vec<Part<'a>>) -> Outcome<()> {
+    let citations = given(block, "citations").and_then(Object::parse);
+    if citations.is_some_and(|citations| citations.get("enabled") == Some("true")) {
+        return Err(untranslatable(&format!("{path}.citations")));
+    }
+    let about = |name: &str| member(block, name).filter(|text| !text.is_empty()).map(|text| Part::Text { text, cache: None });
+    let source = given(block, "source").and_then(Object::parse);
+    let kind = source.as_ref().and_then(|source| member(source, "type"));
+    let inner = match (kind.as_deref(), &source) {
+        (Some("text"), Some(source)) => source.get("data"),
+        (Some("content"), Some(source)) => source.get("content"),
+        _ => None,
+    };
+    let Some(inner) = inner else {
+        parts.extend(about("context"));
+        parts.push(Part::Media { media: media(block, MediaKind::File, path)?, cache: cache(block) });
+        return Ok(());
+    };
+    parts.extend(about("title"));
+    parts.extend(about("context"));
+    match blocks(inner, path)? {
+        Ok(part) => parts.push(part),
+        Err(list) => {
+            for (at, json) in list.into_iter().enumerate() {
+                let path = format!("{path}.source.content[{at}]");
+                let block = object_at(json, &path)?;
+                parts.push(match member(&block, "type").as_deref() {
+                    Some("text") => text_part(&block, &path, &mut Vec::new())?,
+                    Some("image") => Part::Media { media: media(&block, MediaKind::Image, &path)?, cache: None },
+                    _ => return Err(untranslatable(&format!("{path}.type"))),
+                });
+            }
+        }
+    }
+    if let Some(Part::Text { cache: kept, .. } | Part::Media { cache: kept, .. }) = parts.last_mut() {
+        *kept = cache(block).or(*kept);
+    }
+    Ok(())
+}
+
+fn result<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<CallResult<'a>> {
+    let mut parts = Vec::new();
+    if let Some(json) = given(block, "content") {
+        let path = format!("{path}.content");
+        match blocks(json, &path)? {
+            Ok(part) => parts.push(part),
+            Err(list) => {
+                for (at, json) in list.into_iter().enumerate() {
+                    let path = format!("{path}[{at}]");
+                    let block = object_at(json, &path)?;
+                    match member(&block, "type").as_deref() {
+                        Some(kind @ ("text" | "image" | "document")) => read_block(kind, &block, &path, &mut parts, dropped)?,
+                        _ => return Err(untranslatable(&format!("{path}.type"))),
+                    }
+                }
+            }
+        }
+    }
+    let is_error = block.get("is_error") == Some("true");
+    Ok(CallResult { id: owned(block, "tool_use_id"), parts, is_error, cache: cache(block) })
+}
+
+fn tool<'a>(json: &'a str, at: usize, dropped: &mut Vec<String>) -> Outcome<Tool<'a>> {
+    let path = format!("tools[{at}]");
+    let tool = object_at(json, &path)?;
+    if !is_function(member(&tool, "type").as_deref()) {
+        return Err(untranslatable(&format!("{path}.type")));
+    }
+    let name = member(&tool, "name").filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| refused(&format!("{path}.name"), "is required"))?.into_owned();
+    for name in tool.names().filter(|name| !KNOWN_OF_TOOLS.contains(name) && given(&tool, name).is_some()) {
+        note(dropped, &format!("tools[].{name}"));
+    }
+    let strict = given(&tool, "strict").map(|json| json == "true");
+    let schema = given(&tool, "input_schema").map(Into::into);
+    Ok(Tool { name, description: member(&tool, "description"), schema, strict, cache: cache(&tool) })
+}
+
+fn tool_choice(request: &Object<'_>, conversation: &mut Conversation<'_>) -> Outcome<()> {
+    let Some(json) = given(request, "tool_choice") else { return Ok(()) };
+    let choice = object_at(json, "tool_choice")?;
+    conversation.tool_choice = Some(match member(&choice, "type").as_deref() {
+        Some("auto") => ToolChoice::Auto,
+        Some("any") => ToolChoice::Required,
+        Some("none") => ToolChoice::None,
+        Some("tool") => ToolChoice::Named(owned(&choice, "name")),
+        _ => return Err(refused("tool_choice.type", "must be `auto`, `any`, `tool` or `none`")),
+    });
+    conversation.parallel_calls = given(&choice, "disable_parallel_tool_use").map(|json| json != "true");
+    Ok(())
+}
+
+/// What the answer must look like, and how much is thought before it.
+fn output<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Outcome<()> {
+    let config = given(request, "output_config").map(|json| object_at(json, "output_config")).transpose()?;
+    let format = config.as_ref().and_then(|config| given(config, "format"));
+    if let Some(json) = format.or_else(|| given(request, "output_format")) {
+        let format = object_at(json, "output_config.format")?;
+        let is_schema = member(&format, "type").is_some_and(|kind| kind == "json_schema");
+        let schema = given(&format, "schema").filter(|_| is_schema);
+        let schema = schema.ok_or_else(|| untranslatable("output_config.format"))?.into();
+        conversation.output = OutputFormat::Schema { name: None, description: None, schema, strict: Some(true) };
+    }
+    let effort = config.as_ref().and_then(|config| given(config, "effort"));
+    let mut reasoning = Reasoning::default();
+    if let Some(json) = effort {
+        let effort = wire::text(json).and_then(|effort| Effort::parse(&effort));
+        reasoning.effort = Some(effort.ok_or_else(|| refused("output_config.effort", "is not an effort"))?);
+    }
+    for name in config.iter().flat_map(Object::names).filter(|name| !["format", "effort"].contains(name)) {
+        note(dropped, &format!("output_config.{name}"));
+    }
+    let thinking = given(request, "thinking").map(|json| object_at(json, "thinking")).transpose()?;
+    if let Some(thinking) = &thinking {
+        match member(thinking, "type").as_deref() {
+            Some("enabled") => {
+                let budget = thinking.get("budget_tokens").and_then(|json| json.parse().ok());
+                reasoning.budget = Some(budget.ok_or_else(|| refused("thinking.budget_tokens", "must be a whole number"))?);
+            }
+            Some("adaptive") => {}
+            Some("disabled") => {
+                if reasoning.effort.is_some() {
+                    note(dropped, "output_config.effort");
+                }
+                reasoning.effort = Some(Effort::None);
+            }
+            _ => return Err(refused("thinking.type", "must be `enabled`, `adaptive` or `disabled`")),
+        }
+        reasoning.is_shown = member(thinking, "display").map(|display| display != "omitted");
+    }
+    conversation.reasoning = (effort.is_some() || thinking.is_some()).then_some(reasoning);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::REQUEST;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Outcome<Read<'_>> {
+        read(&Object::parse(text).unwrap())
+    }
+
+    fn with(members: &str) -> String {
+        format!("{{\"max_tokens\":9,\"messages\":[],{members}}}")
+    }
+
+    #[test]
+    fn a_request_is_read_as_a_conversation() {
+        let Read { conversation, dropped } = parsed(REQUEST).unwrap();
+        assert!(dropped.is_empty(), "{dropped:?}");
+        let text = |text: &'static str, cache| Part::Text { text: text.into(), cache };
+        let minutes = Some(Cache::FiveMinutes);
+        assert_eq!(conversation.system, [text("You are a guide.", Some(Cache::Hour)), text("Be brief.", None)]);
+        let base64 = |kind, media_type: &str, data: &'static str, name: Option<&str>| {
+            let source = Source::Base64 { media_type: media_type.to_owned(), data: data.into() };
+            Part::Media { media: Media { kind, source, name: name.map(Into::into), detail: None }, cache: None }
+        };
+        let url = Source::Url("https://example.com/castle.jpg".into());
+        let [_, media, said, results] = conversation.messages.as_slice() else { panic!() };
+        assert_eq!(
+            media.parts,
+            [
+                base64(MediaKind::Image, "image/png", "iVBORw0KGgo=", None),
+                Part::Media { media: Media { kind: MediaKind::Image, source: url, name: None, detail: None }, cache: None },
+                base64(MediaKind::File, "application/pdf", "JVBERi0xLjc=", Some("guide.pdf")),
+                text("Notes", None),
+                text("Written in May.", None),
+                text("It rains.", minutes),
+            ]
+        );
+        assert_eq!(said.role, Role::Assistant);
+        let Part::Call(call) = &said.parts[3] else { panic!() };
+        assert_eq!((call.id.as_str(), call.arguments.as_str()), ("toolu_01Porto", "{\"town\": \"Bragança\", \"days\": 1.0}"));
+        let Part::Thinking(thinking) = &said.parts[0] else { panic!() };
+        assert_eq!(thinking.signature.as_deref(), Some("EqQBCkYIARgCKkDq7f/3c="));
+        let [Part::Result(first), Part::Result(second), last] = results.parts.as_slice() else { panic!() };
+        assert_eq!((first.parts.len(), first.is_error, second.is_error), (2, false, true));
+        assert_eq!(*last, text("Thanks. And tomorrow?", minutes));
+        assert_eq!((conversation.tools[0].strict, conversation.tools[1].cache), (Some(true), minutes));
+        assert_eq!((conversation.tool_choice, conversation.parallel_calls), (Some(ToolChoice::Auto), Some(false)));
+        let reasoning = Reasoning { budget: Some(2_048), ..Reasoning::default() };
+        assert_eq!((conversation.reasoning, conversation.user.as_deref()), (Some(reasoning), Some("user-7")));
+        assert_eq!(conversation.stop, ["END"]);
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_refused_by_its_path() {
+        for (members, param) in [
+            (r#""max_tokens":0"#, "max_tokens"),
+            (r#""tools":[{"name":"a"},{"type":"web_search_20250305","name":"b"}]"#, "tools[1].type"),
+            (r#""tools":[{}]"#, "tools[0].name"),
+            (r#""tool_choice":{"type":"odd"}"#, "tool_choice.type"),
+            (r#""messages":[{"role":"tool","content":"x"}]"#, "messages[0].role"),
+            (r#""messages":[{"role":"user"}]"#, "messages[0].content"),
+            (
+                r#""messages":[{"role":"user","content":"x"},{"role":"user","content":[{"type":"odd"}]}]"#,
+                "messages[1].content[0].type",
+            ),
+            (r#""messages":[{"role":"user","content":[{"type":"search_result"}]}]"#, "messages[0].content[0].type"),
+            (r#""messages":[{"role":"user","content":[{"type":"text"}]}]"#, "messages[0].content[0].text"),
+            (r#""messages":[{"role":"user","content":[{"type":"image"}]}]"#, "messages[0].content[0].source"),
+            (
+                r#""messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"tool_reference"}]}]}]"#,
+                "messages[0].content[0].content[0].type",
+            ),
+            (
+                r#""messages":[{"role":"user","content":[{"type":"document","citations":{"enabled":true},"source":{"type":"text","data":"x"}}]}]"#,
+                "messages[0].content[0].citations",
+            ),
+            (r#""system":[{"type":"image"}]"#, "system[0].type"),
+            (r#""output_config":{"format":{"type":"grammar"}}"#, "output_config.format"),
+            (r#""output_config":{"effort":"odd"}"#, "output_config.effort"),
+            (r#""thinking":{"type":"enabled"}"#, "thinking.budget_tokens"),
+            (r#""thinking":{"type":"odd"}"#, "thinking.type"),
+        ] {
+            let text = format!("{{{members}}}");
+            assert_eq!(parsed(&text).unwrap_err().param.as_deref(), Some(param), "{members}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_named() {
+        let text = with(
+            r#""service_tier":"auto","context_management":{"edits":[]},"brand_new":1,"speed":null,"tools":[{"name":"a","input_examples":[],"defer_loading":false}],"output_config":{"effort":"high","task_budget":{}},"thinking":{"type":"disabled"}"#,
+        );
+        let Read { conversation, dropped } = parsed(&text).unwrap();
+        let expected = [
+            "service_tier",
+            "context_management",
+            "brand_new",
+            "tools[].input_examples",
+            "tools[].defer_loading",
+            "output_config.task_budget",
+            "output_config.effort",
+        ];
+        assert_eq!(dropped, expected);
+        assert_eq!(conversation.reasoning.unwrap().effort, Some(Effort::None));
+    }
+
+    #[test]
+    fn schemas_efforts_and_numbers_are_carried_as_written() {
+        let text = with(
+            r#""temperature":0.30000000000000004,"top_k":5,"thinking":{"type":"adaptive","display":"omitted"},"output_config":{"effort":"max","format":{"type":"json_schema","schema":{"x": 1.0}}}"#,
+        );
+        let conversation = parsed(&text).unwrap().conversation;
+        assert_eq!(conversation.sampling.temperature, Some("0.30000000000000004"));
+        assert!(matches!(&conversation.output, OutputFormat::Schema { schema, .. } if schema == "{\"x\": 1.0}"));
+        let reasoning = Reasoning { effort: Some(Effort::Most), budget: None, is_shown: Some(false) };
+        assert_eq!(conversation.reasoning, Some(reasoning));
+    }
+
+    #[test]
+    fn instructions_between_the_turns_move_up_in_their_order() {
+        let text = r#"{"system":"a","messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"mid_conv_system","content":[{"type":"text","text":"b"}]}]},{"role":"system","content":"c"}],"cache_control":{"type":"ephemeral","ttl":"1h"}}"#;
+        let conversation = parsed(text).unwrap().conversation;
+        let said: Vec<&str> = conversation
+            .system
+            .iter()
+            .filter_map(|part| match part {
+                Part::Text { text, .. } => Some(text.as_ref()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(said, ["a", "b", "c"]);
+        // The cache of the whole is kept up to its last block.
+        assert_eq!(conversation.messages[0].parts, [Part::Text { text: "x".into(), cache: Some(Cache::Hour) }]);
+    }
+
+    #[test]
+    fn what_is_embedded_is_borrowed() {
+        let Read { conversation, .. } = parsed(REQUEST).unwrap();
+        let Part::Media { media: Media { source: Source::Base64 { data, .. }, .. }, .. } = &conversation.messages[1].parts[0]
+        else {
+            panic!()
+        };
+        assert!(matches!(data, std::borrow::Cow::Borrowed(_)));
+    }
+
+    /// The places of everything in a document.
+    fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            serde_json::Value::Object(members) => {
+                members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), found));
+            }
+            serde_json::Value::Array(list) => {
+                list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), found));
+            }
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_is_read_or_refused_by_name(
+            changes in proptest::collection::vec(
+                (any::<proptest::sample::Index>(), prop_oneof![
+                    Just("null"), Just("[]"), Just("[7]"), Just("{}"), Just("-1.5"), Just("true"), Just("\"x\""), Just("\"text\""),
+                    Just("{\"type\":\"text\",\"text\":\"\\u0000\"}"),
+                ]),
+                1..4,
+            ),
+        ) {
+            let mut value: serde_json::Value = serde_json::from_str(REQUEST).unwrap();
+            for (index, with) in changes {
+                let mut found = Vec::new();
+                places(&value, "", &mut found);
+                // Not the whole itself.
+                let place = index.get(&found);
+                if let Some(place) = value.pointer_mut(place).filter(|_| !place.is_empty()) {
+                    *place = serde_json::from_str(with).unwrap();
+                }
+            }
+            let text = value.to_string();
+            match read(&Object::parse(&text).unwrap()) {
+                Ok(read) => {
+                    let up = super::super::tests::up("claude-sonnet-4-5", 4_096);
+                    match super::super::write_request::write(&read.conversation, &up) {
+                        Ok(written) => prop_assert!(Object::parse(&written.body).is_some(), "{}", written.body),
+                        Err(refusal) => prop_assert!(refusal.param.is_some()),
+                    }
+                }
+                Err(refusal) => prop_assert!(refusal.param.is_some()),
+            }
+        }
+    }
+}
