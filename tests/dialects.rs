@@ -246,7 +246,9 @@ fn a_conversation_that_the_provider_keeps_goes_back_to_who_made_it() {
 
 #[test]
 fn only_the_headers_of_its_own_dialect_go_up() {
-    for (model, expected) in [("claude", vec!["anthropic-beta", "anthropic-version", "content-type"]), ("gpt", vec!["content-type"])] {
+    for (model, expected) in
+        [("claude", vec!["anthropic-beta", "anthropic-version", "content-type"]), ("gpt", vec!["content-type"])]
+    {
         let mut simulation = simulation();
         simulation.script("openai.example.com", Script::Status(200, CHAT_ANSWER));
         simulation.script("anthropic.example.com", Script::Status(200, MESSAGES_ANSWER));

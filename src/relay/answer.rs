@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 
 use super::attempt::Failure;
 use super::prepare::{Prepared, Quoted, SEAL, sealed};
-use super::ticket::Ticket;
+use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
 use crate::dialect::format::{Cost, Counting, StreamWish, Upstream, UpstreamError};
@@ -19,7 +19,7 @@ use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::Refusal;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
-use crate::usage::{Bounds, Usage, UsageSource};
+use crate::usage::{Usage, UsageSource};
 
 /// Why a call is not answered.
 pub enum No {
@@ -74,7 +74,7 @@ struct Reading<'a> {
 struct Charging {
     price: Price,
     hold: Money,
-    bounds: Option<Bounds>,
+    limits: Option<Limits>,
     details: serde_json::Value,
 }
 
@@ -201,7 +201,7 @@ fn reading<'a, P: Ports>(
         charging: Charging {
             price: served.price.clone(),
             hold: ticket.hold,
-            bounds: ticket.bounds,
+            limits: ticket.limits,
             details: cost_details(prepared, served),
         },
     }
@@ -225,8 +225,8 @@ impl Reading<'_> {
 impl Charging {
     /// What is charged for usage: as much of it as can be true, and never more than is held.
     fn cost(&self, usage: &Usage, source: UsageSource, bytes: u64) -> Cost {
-        let bounds = self.bounds.filter(|_| source == UsageSource::Upstream);
-        let usage = bounds.map_or(*usage, |bounds| usage.bounded(&Bounds { visible: bytes, ..bounds }));
+        let limits = self.limits.filter(|_| source == UsageSource::Upstream);
+        let usage = limits.map_or(*usage, |limits| usage.bounded(&limits.with(bytes)));
         let amount = cost(&self.price, &usage).unwrap_or(Money::MAX).min(self.hold);
         let mut details = self.details.clone();
         if let Some(fields) = details.as_object_mut() {

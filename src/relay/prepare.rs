@@ -6,7 +6,7 @@ use std::rc::Rc;
 use subtle::ConstantTimeEq;
 
 use crate::account::Facts;
-use crate::catalog::{Catalog, Channel, Model, RouteKind};
+use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
 use crate::dialect::tokens;
 use crate::dialect::{Called, Request};
 use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
@@ -333,6 +333,9 @@ fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
     let (model, envelope) = (&planned.model, &request.envelope);
     // A token of text is at least a byte; what is referred to rather than sent is bounded by the context alone.
     let input = if envelope.has_media { model.context_length } else { request.bytes.min(model.context_length) };
+    // What a provider's own searches find goes in again, with the whole conversation, once for each.
+    let is_read_again = model.kind == ModelKind::Chat && envelope.searches > 0;
+    let input = if is_read_again { model.context_length.saturating_mul(envelope.searches.saturating_add(1)) } else { input };
     let output_limit = envelope.output_limit.or(envelope.default_output);
     let output_limit = output_limit.unwrap_or_else(|| default_output_limit(model, input));
     let most = Most {

@@ -57,8 +57,8 @@ pub struct Ticket<P: Ports> {
     pub upstream_cut: CutPolicy,
     pub hold_timeout_ms: i64,
     pub keeps_body: bool,
-    /// What the usage of the current attempt cannot be beyond, but for the bytes of its answer.
-    pub bounds: Option<Bounds>,
+    /// What the usage of the current attempt cannot be beyond.
+    pub limits: Option<Limits>,
     /// Members of the client's request that the current attempt leaves out.
     pub dropped: Vec<String>,
     dialect: Dialect,
@@ -66,6 +66,21 @@ pub struct Ticket<P: Ports> {
     /// When the account was last told that the request is alive.
     noted_at: Cell<Timestamp>,
     ending: Option<oneshot::Sender<Ending<P>>>,
+}
+
+/// What the usage of an attempt cannot be beyond, but for the bytes of its answer.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    bounds: Bounds,
+    /// Whether the channel sends all that it counts as output and not as reasoning.
+    shows_output: bool,
+}
+
+impl Limits {
+    /// The bounds, with so many bytes of the answer.
+    pub fn with(&self, bytes: u64) -> Bounds {
+        Bounds { visible: if self.shows_output { bytes } else { u64::MAX }, ..self.bounds }
+    }
 }
 
 /// A call that has not answered yet; for the case that the client leaves.
@@ -136,7 +151,7 @@ impl<P: Ports> Ticket<P> {
             upstream_cut: opening.upstream_cut,
             hold_timeout_ms: opening.hold_timeout_ms,
             keeps_body: opening.keeps_body,
-            bounds: None,
+            limits: None,
             dropped: Vec::new(),
             dialect: opening.dialect,
             in_flight: None,
@@ -183,8 +198,8 @@ impl<P: Ports> Ticket<P> {
         let usage = prepared.unreported(quoted);
         let most = quoted.most;
         // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
-        let input = most.input.saturating_add(PROMPT_SLACK).min(planned.model.context_length);
-        self.bounds = Some(Bounds {
+        let input = most.input.saturating_add(PROMPT_SLACK).min(planned.model.context_length.max(most.input));
+        let bounds = Bounds {
             input,
             output: most.output,
             visible: u64::MAX,
@@ -192,7 +207,9 @@ impl<P: Ports> Ticket<P> {
             seconds: most.seconds,
             characters: most.characters,
             searches: most.searches,
-        });
+        };
+        // Anthropic counts thoughts as output, and does not always show them.
+        self.limits = Some(Limits { bounds, shows_output: planned.channel.dialect != Dialect::Anthropic });
         self.in_flight = Some(InFlight { attempt, served: served.clone(), usage });
         served
     }
@@ -221,14 +238,14 @@ impl<P: Ports> Ticket<P> {
         first_byte_ms: Option<u64>,
         bytes: u64,
     ) -> Outcome {
-        let bounds = self.bounds.filter(|_| usage.1 == UsageSource::Upstream);
+        let bounds = self.limits.filter(|_| usage.1 == UsageSource::Upstream).map(|limits| limits.with(bytes));
         Outcome {
             status,
             served: Some(served),
             attempts: self.story(),
             usage: usage.0,
             usage_source: usage.1,
-            bounds: bounds.map(|bounds| Bounds { visible: bytes, ..bounds }),
+            bounds,
             upstream_cut: self.upstream_cut,
             dropped_parameters: self.dropped.clone(),
             finish_reason: None,
@@ -266,7 +283,7 @@ impl<P: Ports> Ticket<P> {
             upstream_cut: self.upstream_cut,
             hold_timeout_ms: self.hold_timeout_ms,
             keeps_body: self.keeps_body,
-            bounds: self.bounds,
+            limits: self.limits,
             dropped: std::mem::take(&mut self.dropped),
             dialect: self.dialect,
             in_flight: None,

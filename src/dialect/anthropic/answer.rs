@@ -200,3 +200,76 @@ pub fn image_block(media_type: &str, data: &str) -> String {
     out.push_str("}}");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::MESSAGE;
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn cost() -> Cost {
+        Cost { amount: "0.25".to_owned(), details: "{}".to_owned() }
+    }
+
+    fn written(parts: Vec<Part<'static>>, finish: Finish) -> Value {
+        let answer = Answer { choices: vec![Choice { parts, finish, logprobs: None }], ..Answer::default() };
+        let wish = StreamWish { id: "msg_own".to_owned(), ..StreamWish::default() };
+        serde_json::from_str(&write(&answer, &Usage::default(), &cost(), &wish)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_is_read_and_written_says_the_same() {
+        let answer = read(&Object::parse(MESSAGE).unwrap()).unwrap();
+        assert_eq!((answer.choices[0].parts.len(), &answer.choices[0].finish), (5, &Finish::Calls));
+        let Part::Call(call) = &answer.choices[0].parts[3] else { panic!() };
+        assert_eq!(call.arguments, "{\"town\": \"Bragança\", \"days\": 1.0}");
+        let usage = answer.usage.unwrap();
+        let got = write(&answer, &usage, &cost(), &StreamWish::default());
+        let mut expected: Value = serde_json::from_str(MESSAGE).unwrap();
+        expected["content"][2].as_object_mut().unwrap().remove("citations");
+        expected["usage"]["cost"] = json!(0.25);
+        expected["usage"]["cost_details"] = json!({});
+        assert_eq!(serde_json::from_str::<Value>(&got).unwrap(), expected);
+        assert!(got.contains("\"days\": 1.0"), "{got}");
+    }
+
+    #[test]
+    fn an_answer_without_usage_is_estimated_by_its_text() {
+        let object =
+            Object::parse(r#"{"content":[{"type":"text","text":"h\u00e9"},{"type":"tool_use","name":"f","input":{"a":1}}]}"#);
+        assert_eq!(said(&object.unwrap()).unwrap().output, "h\\u00e9f\"a\":1");
+    }
+
+    #[test]
+    fn blocks_are_what_clients_know() {
+        let call = Call { id: "c".to_owned(), name: "f".to_owned(), arguments: "{broken".to_owned(), signature: None };
+        let source = Source::Base64 { media_type: "image/png".to_owned(), data: "QUJD".into() };
+        let image = Media { kind: crate::dialect::talk::MediaKind::Image, source, name: None, detail: None };
+        let thinking = Thinking { text: "hm".to_owned(), ..Thinking::default() };
+        let parts = vec![
+            Part::Thinking(thinking),
+            Part::Text { text: "".into(), cache: None },
+            Part::Media { media: image, cache: None },
+            Part::Call(call),
+        ];
+        let answer = written(parts, Finish::Stop);
+        let expected = json!([
+            {"type": "thinking", "thinking": "hm", "signature": ""},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
+            {"type": "tool_use", "id": "c", "name": "f", "input": {"INVALID_JSON": "{broken"}},
+        ]);
+        assert_eq!(
+            (&answer["content"], &answer["stop_reason"], &answer["id"]),
+            (&expected, &json!("tool_use"), &json!("msg_own"))
+        );
+    }
+
+    #[test]
+    fn what_was_kept_back_is_a_refusal() {
+        let answer = written(vec![Part::Refusal("I cannot.".into())], Finish::Stop);
+        assert_eq!((&answer["stop_reason"], &answer["content"][0]["text"]), (&json!("refusal"), &json!("I cannot.")));
+        assert_eq!(written(Vec::new(), Finish::Filtered("SAFETY".to_owned()))["stop_reason"], "refusal");
+        let stopped = written(Vec::new(), Finish::StopText("END".to_owned()));
+        assert_eq!((&stopped["stop_reason"], &stopped["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
+    }
+}

@@ -167,3 +167,113 @@ pub fn write_ping(out: &mut Vec<u8>) {
 pub fn write_broken(code: &str, message: &str, out: &mut Vec<u8>) {
     Data::write(Some("error"), &error_event(code, message), out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{STREAM, is_done, run, same};
+    use super::*;
+    use crate::usage::{Usage, UsageSource};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_stream_passes_byte_for_byte_but_for_the_cost_at_its_end() {
+        let mut meter = same();
+        let out = run(&mut meter, &[STREAM.as_bytes()]);
+        let cost = r#""thinking_tokens":61},"cost":0.8799,"cost_details":{"s":"Upstream"}}"#;
+        assert_eq!(out, STREAM.replace(r#""thinking_tokens":61}}"#, cost));
+        assert!(is_done(&meter));
+        // Told at the start and at the end, and counted once.
+        let usage = Usage { input: 412, cached_input: 6_400, cache_write: 1_800, output: 126, reasoning: 61, ..Usage::default() };
+        assert_eq!(meter.usage(), (usage, UsageSource::Upstream));
+        assert_eq!(meter.finish_reason().as_deref(), Some("tool_use"));
+    }
+
+    #[test]
+    fn the_last_of_several_ends_tells_the_cost() {
+        let delta = |tokens: u64| {
+            format!(
+                "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{}},\"usage\":{{\"output_tokens\":{tokens}}}}}\n\n"
+            )
+        };
+        let stream = format!("{}{}event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n", delta(5), delta(9));
+        let mut meter = same();
+        let out = run(&mut meter, &[stream.as_bytes()]);
+        assert!(out.starts_with(&delta(5)) && out.contains(r#""output_tokens":9,"cost":0.9,"#), "{out}");
+        // Providers that leave usage out still tell the cost.
+        let out = run(&mut same(), &[stream.replace(",\"usage\":{\"output_tokens\":9}", "").as_bytes()]);
+        assert!(out.contains(r#""output_tokens":5,"#) && out.contains(r#""cost":0.5,"#), "{out}");
+    }
+
+    #[test]
+    fn a_cut_stream_is_not_complete_and_ends_in_an_error() {
+        let cut = STREAM.find("event: message_stop").unwrap();
+        let mut meter = same();
+        let mut out = run(&mut meter, &[&STREAM.as_bytes()[..cut]]).into_bytes();
+        assert!(!is_done(&meter));
+        meter.broken("upstream_cut", "gone", &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with(&STREAM[..cut]) && !out.contains("message_stop") && !out.contains("\"cost\""), "{out}");
+        let end = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"gone\",\"code\":\"upstream_cut\"}}\n\n";
+        assert!(out.ends_with(end), "{out}");
+    }
+
+    #[test]
+    fn an_error_event_breaks_the_stream_with_its_type() {
+        let error =
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+        let mut meter = same();
+        let out = run(&mut meter, &[error.as_bytes(), STREAM.as_bytes()]);
+        assert!(matches!(meter.progress(), Progress::Broken(error) if error.code.as_deref() == Some("overloaded_error")));
+        assert_eq!(out, "");
+        for data in ["<html>", "[DONE]", "[]", r#"{"type":"message_stop"}"#] {
+            let mut meter = same();
+            run(&mut meter, &[format!("data: {data}\n\n").as_bytes()]);
+            assert!(matches!(meter.progress(), Progress::Broken(_)), "{data}");
+        }
+    }
+
+    #[test]
+    fn pings_and_unknown_events_pass() {
+        let events = "event: ping\ndata: {\"type\": \"ping\"}\n\nevent: new_thing\ndata: {\"type\":\"new_thing\",\"x\":1.0}\n\n";
+        assert_eq!(run(&mut same(), &[events.as_bytes()]), events);
+        assert_eq!(run(&mut same(), &[b": hello\n\n"]), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+        let mut meter = same();
+        run(&mut meter, &[b"event: ping\ndata: {\"type\":\"ping\"}\n\n"]);
+        assert!(!meter.has_chunks());
+    }
+
+    #[test]
+    fn without_a_report_the_output_is_estimated() {
+        let text = "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"12345678\"}}\n\n";
+        let mut meter = same();
+        run(&mut meter, &[text.as_bytes(), b"data: {\"type\":\"message_stop\"}\n\n"]);
+        assert_eq!(meter.usage(), (Usage { input: 10, output: 2, ..Usage::default() }, UsageSource::Estimated));
+        assert!(is_done(&meter));
+    }
+
+    proptest! {
+        #[test]
+        fn a_split_changes_nothing(cuts in proptest::collection::btree_set(0..STREAM.len(), 0..6)) {
+            let whole = run(&mut same(), &[STREAM.as_bytes()]);
+            let mut from = 0;
+            let mut chunks = Vec::new();
+            for cut in cuts.into_iter().chain([STREAM.len()]) {
+                chunks.push(&STREAM.as_bytes()[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(run(&mut same(), &chunks), whole);
+        }
+
+        #[test]
+        fn damaged_streams_never_end_without_their_end(at in 0..STREAM.len(), with in any::<u8>(), cut in 0..STREAM.len()) {
+            let mut bytes = STREAM.as_bytes().to_vec();
+            bytes[at] = with;
+            let mut meter = same();
+            let out = run(&mut meter, &[&bytes[..cut]]);
+            let terminal = STREAM.rfind("{\"type\":\"message_stop\"}").unwrap();
+            prop_assert!(cut > terminal || !is_done(&meter));
+            let has_end = out.contains("message_stop\"}\n\n");
+            prop_assert_eq!(is_done(&meter), has_end);
+        }
+    }
+}

@@ -42,7 +42,7 @@ impl Format for Messages {
         if envelope.session.is_none() {
             envelope.session = user_id(object)?;
         }
-        for (is_there, class) in wire_cache(&body.lean).into_iter().zip([Class::CacheWrite, Class::CacheWrite1h]) {
+        for (is_there, class) in cache_times(&body.lean).into_iter().zip([Class::CacheWrite, Class::CacheWrite1h]) {
             if is_there {
                 envelope.need(class);
             }
@@ -203,7 +203,7 @@ fn no_price(param: &str) -> Refusal {
 }
 
 /// Whether a cache is to be kept for 5 minutes, and whether for an hour, anywhere in a request.
-fn wire_cache(lean: &str) -> [bool; 2] {
+fn cache_times(lean: &str) -> [bool; 2] {
     let mut found = [false, false];
     for rest in lean.split("\"cache_control\"").skip(1) {
         let Some(value) = rest.trim_start().strip_prefix(':').map(str::trim_start) else { continue };
@@ -216,4 +216,248 @@ fn wire_cache(lean: &str) -> [bool; 2] {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::dialect::meter::{Meter, Way};
+    use crate::dialect::tally::{Fallback, Pricing, Progress, Tally};
+    use crate::dialect::tokens::Counter;
+    use serde_json::Value;
+
+    /// Of the tests of every file: a stream as upstream sends it.
+    pub const STREAM: &str = include_str!("../../../tests/golden/anthropic/stream_thinking.sse");
+    /// The same as a plain answer.
+    pub const MESSAGE: &str = include_str!("../../../tests/golden/anthropic/message.json");
+    pub const REQUEST: &str = include_str!("../../../tests/golden/anthropic/request.json");
+
+    fn pricing() -> Pricing {
+        Box::new(|usage, source, _| Cost { amount: format!("0.{}", usage.total()), details: format!("{{\"s\":\"{source:?}\"}}") })
+    }
+
+    fn fallback() -> Fallback {
+        Fallback { usage: Usage { input: 10, ..Usage::default() }, basis: None }
+    }
+
+    pub fn tally() -> Tally {
+        Tally::new(fallback(), Counter::new("claude"), pricing())
+    }
+
+    pub fn meter(way: Way) -> Meter {
+        Meter::new(way, fallback(), Counter::new("claude"), pricing())
+    }
+
+    pub fn same() -> Meter {
+        meter(Way::Same(Messages.line(StreamWish::default(), Counting::default())))
+    }
+
+    /// Both ends in this dialect, with the conversation's own words between them.
+    pub fn translated() -> Meter {
+        let wish = StreamWish { id: "msg_own".to_owned(), ..StreamWish::default() };
+        meter(Way::Translated(Messages.reader(Counting::default()), Messages.writer(wish)))
+    }
+
+    pub fn run(meter: &mut Meter, chunks: &[&[u8]]) -> String {
+        let mut out = Vec::new();
+        for chunk in chunks {
+            meter.push(chunk, &mut out);
+        }
+        meter.finish(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    pub fn is_done(meter: &Meter) -> bool {
+        *meter.progress() == Progress::Done
+    }
+
+    /// Checks what every client of this dialect relies on, and says what the blocks came to: type, text or arguments.
+    pub fn obeys_the_protocol(out: &str) -> Vec<(Value, String)> {
+        let mut blocks: Vec<(Value, String)> = Vec::new();
+        let mut is_open = false;
+        let mut names = Vec::new();
+        for event in out.trim_end().split("\n\n") {
+            let (name, data) = event.split_once('\n').unwrap();
+            let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            let kind = data["type"].as_str().unwrap().to_owned();
+            assert_eq!(name, format!("event: {kind}"));
+            let index = data["index"].as_u64().map(|index| usize::try_from(index).unwrap());
+            match kind.as_str() {
+                "content_block_start" => {
+                    assert!(!is_open && index == Some(blocks.len()), "{event}");
+                    is_open = true;
+                    blocks.push((data["content_block"].clone(), String::new()));
+                }
+                "content_block_delta" => {
+                    assert!(is_open && index == Some(blocks.len() - 1), "{event}");
+                    let (block, text) = blocks.last_mut().unwrap();
+                    let (of, name) = match data["delta"]["type"].as_str().unwrap() {
+                        "text_delta" => ("text", "text"),
+                        "thinking_delta" => ("thinking", "thinking"),
+                        "signature_delta" => ("thinking", "signature"),
+                        "input_json_delta" => ("tool_use", "partial_json"),
+                        other => panic!("{other}"),
+                    };
+                    assert_eq!(block["type"], of);
+                    if name != "signature" {
+                        text.push_str(data["delta"][name].as_str().unwrap());
+                    }
+                }
+                "content_block_stop" => {
+                    assert!(is_open && index == Some(blocks.len() - 1), "{event}");
+                    is_open = false;
+                }
+                "message_start" => assert!(names.iter().all(|name| name == "ping"), "{event}"),
+                _ => {}
+            }
+            names.push(kind);
+        }
+        names.retain(|name| name != "ping");
+        assert!(!is_open && names.first().unwrap() == "message_start");
+        assert_eq!(names[names.len() - 2..], ["message_delta", "message_stop"]);
+        assert_eq!(names.iter().filter(|name| name.starts_with("message_")).count(), 3);
+        blocks
+    }
+
+    pub fn up<'a>(model: &'a str, output_limit: u64) -> Upstream<'a> {
+        Upstream { model, output_limit, limit_field: None, stream: false }
+    }
+
+    fn read(body: &str) -> Result<Envelope, Refusal> {
+        let body = Body::parse(body.as_bytes(), "")?;
+        let mut envelope = Envelope::default();
+        Messages.envelope(&body, &mut envelope)?;
+        Ok(envelope)
+    }
+
+    fn with(members: &str) -> String {
+        format!("{{\"model\":\"claude\",\"max_tokens\":100,\"messages\":[],{members}}}")
+    }
+
+    #[test]
+    fn what_has_no_price_is_refused_by_name() {
+        for (members, param) in [
+            (r#""service_tier":"priority""#, "service_tier"),
+            (r#""speed":"fast""#, "speed"),
+            (r#""inference_geo":"us""#, "inference_geo"),
+            (r#""container":"container_1""#, "container"),
+            (r#""mcp_servers":[{"type":"url"}]"#, "mcp_servers"),
+            (r#""fallbacks":[{"model":"claude-opus-4-6"}]"#, "fallbacks"),
+            (r#""context_management":{"edits":[{"type":"compact_20260112"}]}"#, "context_management"),
+            (r#""tools":[{"name":"a"},{"type":"code_execution_20250825","name":"b"}]"#, "tools[1].type"),
+            (r#""tools":[{"type":"advisor_20260301","name":"b"}]"#, "tools[0].type"),
+            (r#""tools":[{"type":"web_search_20250305","name":"web_search"}]"#, "tools[0].max_uses"),
+            (r#""tools":[{"type":"web_search_20250305","max_uses":0}]"#, "tools[0].max_uses"),
+            (r#""tools":{}"#, "tools"),
+            (r#""tools":[1]"#, "tools"),
+            (r#""stream":"yes""#, "stream"),
+            (r#""metadata":[]"#, "metadata"),
+            (r#""metadata":{"user_id":7}"#, "metadata"),
+        ] {
+            assert_eq!(read(&with(members)).unwrap_err().param.as_deref(), Some(param), "{members}");
+        }
+        for (body, param) in [
+            (r#"{"messages":[]}"#, "max_tokens"),
+            (r#"{"messages":[],"max_tokens":null}"#, "max_tokens"),
+            (r#"{"messages":[],"max_tokens":-1}"#, "max_tokens"),
+            (r#"{"messages":{},"max_tokens":1}"#, "messages"),
+            (r#"{"max_tokens":1}"#, "messages"),
+        ] {
+            assert_eq!(read(body).unwrap_err().param.as_deref(), Some(param), "{body}");
+        }
+        assert!(
+            read(&with(r#""service_tier":"auto","mcp_servers":[],"container":null,"speed":"standard","tools":null"#)).is_ok()
+        );
+    }
+
+    #[test]
+    fn the_envelope_of_a_request_is_read() {
+        let envelope = read(REQUEST).unwrap();
+        assert!(envelope.stream && envelope.has_media);
+        assert_eq!((envelope.output_limit, envelope.choices), (Some(4_096), 1));
+        assert_eq!(envelope.session.as_deref(), Some("user-7"));
+        assert_eq!(envelope.needs, [Class::CacheWrite, Class::CacheWrite1h]);
+        let envelope =
+            read(&with(r#""cache_control": {"type":"ephemeral"},"system":"\"cache_control\":{\"ttl\":\"1h\"} an image""#));
+        let envelope = envelope.unwrap();
+        assert_eq!(envelope.needs, [Class::CacheWrite]);
+        assert!(!envelope.has_media);
+        let hour = read(&with(r#""system":[{"type":"text","text":"x","cache_control":{"ttl" : "1h","type":"ephemeral"}}]"#));
+        assert_eq!(hour.unwrap().needs, [Class::CacheWrite1h]);
+        assert!(read(&with(r#""cache_control":null"#)).unwrap().needs.is_empty());
+    }
+
+    #[test]
+    fn searches_are_counted_before_they_are_made() {
+        let envelope = read(&with(
+            r#""tools":[{"type":"web_search_20260209","max_uses":5},{"type":"web_search_20250305","max_uses":2},{"type":"web_fetch_20250910"},{"type":"bash_20250124"},{"type":"custom","name":"x"}]"#,
+        ))
+        .unwrap();
+        assert_eq!((envelope.searches, envelope.needs.as_slice()), (7, [Class::Searches].as_slice()));
+        assert!(envelope.has_media);
+        assert!(!read(&with(r#""tools":[{"type":"text_editor_20250728"},{"name":"x"}]"#)).unwrap().has_media);
+    }
+
+    #[test]
+    fn a_request_goes_up_as_it_came_but_for_the_model() {
+        let up = |body: &str, limit: u64| {
+            let object = Object::parse(body).unwrap();
+            object.edited(&Messages.pass_request(&object, &up("claude-x", limit)))
+        };
+        let body = r#"{"model":"c", "max_tokens":50 ,"top_k":1.0,"new":{"a":null},"messages":[]}"#;
+        assert_eq!(up(body, 50), body.replace("\"c\"", "\"claude-x\""));
+        // No more comes out than was held.
+        assert_eq!(up(body, 20), body.replace("\"c\"", "\"claude-x\"").replace("50", "20"));
+        assert_eq!(up(r#"{"max_tokens":0}"#, 1), r#"{"max_tokens":0,"model":"claude-x"}"#);
+        let object = Object::parse(body).unwrap();
+        let counted = object.edited(&CountTokens.pass_request(&object, &super::tests::up("claude-x", 1)));
+        assert_eq!(counted, body.replace("\"c\"", "\"claude-x\""));
+    }
+
+    #[test]
+    fn a_plain_answer_gets_its_cost_and_nothing_else() {
+        let object = Object::parse(MESSAGE).unwrap();
+        let said = Messages.read_plain(&object, Counting::default()).unwrap();
+        assert_eq!((said.finish_reason.as_deref(), said.output.as_str()), (Some("tool_use"), ""));
+        let usage = said.usage.unwrap();
+        // 412 fresh at 3, 6,400 read at 0.30, 1,800 written at 3.75, 126 out and 61 thought at 15, each for a million:
+        // 1,236 + 1,920 + 6,750 + 1,890 + 915 = 12,711 millionths.
+        let price = r#"{"input":"3","cached_input":"0.30","cache_write":"3.75","output":"15"}"#;
+        let price: crate::money::Price = serde_json::from_str(price).unwrap();
+        assert_eq!(crate::money::cost(&price, &usage).unwrap().to_string(), "0.012711");
+        let cost = Cost { amount: "0.012711".to_owned(), details: "{}".to_owned() };
+        let expected = MESSAGE
+            .replace("\"server_tool_use\": null\n  }", "\"server_tool_use\": null,\"cost\":0.012711,\"cost_details\":{}\n  }");
+        let expected = expected.replace("null\n  ,", "null,");
+        let got = object.edited(&Messages.priced(&object, &usage, &cost));
+        assert_eq!(got.replace(char::is_whitespace, ""), expected.replace(char::is_whitespace, ""));
+        assert!(got.starts_with(MESSAGE.split("\"server_tool_use\"").next().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_an_answer_is_named() {
+        for (body, words) in [
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"host 10.0.0.1"}}"#,
+                "status 200 (overloaded_error)",
+            ),
+            (r#"{"content":null}"#, "without content"),
+            (r#"{"content":"text"}"#, "without content"),
+            ("{}", "without content"),
+        ] {
+            let object = Object::parse(body).unwrap();
+            let error = Messages.read_plain(&object, Counting::default()).unwrap_err();
+            assert!(error.contains(words) && !error.contains("10.0.0.1"), "{error}");
+            assert_eq!(Messages.read_answer(&object, Counting::default()).unwrap_err(), error);
+        }
+    }
+
+    #[test]
+    fn a_count_of_tokens_is_free_and_passes_as_it_is() {
+        let object = Object::parse(r#"{"input_tokens": 2095}"#).unwrap();
+        assert_eq!(CountTokens.read_plain(&object, Counting::default()), Ok(Said::default()));
+        let cost = Cost { amount: "1".to_owned(), details: "{}".to_owned() };
+        assert!(CountTokens.priced(&object, &Usage::default(), &cost).is_empty());
+        assert!(CountTokens.read_plain(&Object::parse("{}").unwrap(), Counting::default()).is_err());
+        let body = Body::parse(br#"{"model":"c","messages":[]}"#, "").unwrap();
+        assert!(CountTokens.envelope(&body, &mut Envelope::default()).is_ok());
+        assert!(CountTokens.translation().is_none());
+    }
+}

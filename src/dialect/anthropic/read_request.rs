@@ -379,3 +379,199 @@ fn output<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped
     conversation.reasoning = (effort.is_some() || thinking.is_some()).then_some(reasoning);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::REQUEST;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Outcome<Read<'_>> {
+        read(&Object::parse(text).unwrap())
+    }
+
+    fn with(members: &str) -> String {
+        format!("{{\"max_tokens\":9,\"messages\":[],{members}}}")
+    }
+
+    #[test]
+    fn a_request_is_read_as_a_conversation() {
+        let Read { conversation, dropped } = parsed(REQUEST).unwrap();
+        assert!(dropped.is_empty(), "{dropped:?}");
+        let text = |text: &'static str, cache| Part::Text { text: text.into(), cache };
+        let minutes = Some(Cache::FiveMinutes);
+        assert_eq!(conversation.system, [text("You are a guide.", Some(Cache::Hour)), text("Be brief.", None)]);
+        let base64 = |kind, media_type: &str, data: &'static str, name: Option<&str>| {
+            let source = Source::Base64 { media_type: media_type.to_owned(), data: data.into() };
+            Part::Media { media: Media { kind, source, name: name.map(Into::into), detail: None }, cache: None }
+        };
+        let url = Source::Url("https://example.com/castle.jpg".into());
+        let [_, media, said, results] = conversation.messages.as_slice() else { panic!() };
+        assert_eq!(
+            media.parts,
+            [
+                base64(MediaKind::Image, "image/png", "iVBORw0KGgo=", None),
+                Part::Media { media: Media { kind: MediaKind::Image, source: url, name: None, detail: None }, cache: None },
+                base64(MediaKind::File, "application/pdf", "JVBERi0xLjc=", Some("guide.pdf")),
+                text("Notes", None),
+                text("Written in May.", None),
+                text("It rains.", minutes),
+            ]
+        );
+        assert_eq!(said.role, Role::Assistant);
+        let Part::Call(call) = &said.parts[3] else { panic!() };
+        assert_eq!((call.id.as_str(), call.arguments.as_str()), ("toolu_01Porto", "{\"town\": \"Bragança\", \"days\": 1.0}"));
+        let Part::Thinking(thinking) = &said.parts[0] else { panic!() };
+        assert_eq!(thinking.signature.as_deref(), Some("EqQBCkYIARgCKkDq7f/3c="));
+        let [Part::Result(first), Part::Result(second), last] = results.parts.as_slice() else { panic!() };
+        assert_eq!((first.parts.len(), first.is_error, second.is_error), (2, false, true));
+        assert_eq!(*last, text("Thanks. And tomorrow?", minutes));
+        assert_eq!((conversation.tools[0].strict, conversation.tools[1].cache), (Some(true), minutes));
+        assert_eq!((conversation.tool_choice, conversation.parallel_calls), (Some(ToolChoice::Auto), Some(false)));
+        let reasoning = Reasoning { budget: Some(2_048), ..Reasoning::default() };
+        assert_eq!((conversation.reasoning, conversation.user.as_deref()), (Some(reasoning), Some("user-7")));
+        assert_eq!(conversation.stop, ["END"]);
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_refused_by_its_path() {
+        for (members, param) in [
+            (r#""max_tokens":0"#, "max_tokens"),
+            (r#""tools":[{"name":"a"},{"type":"web_search_20250305","name":"b"}]"#, "tools[1].type"),
+            (r#""tools":[{}]"#, "tools[0].name"),
+            (r#""tool_choice":{"type":"odd"}"#, "tool_choice.type"),
+            (r#""messages":[{"role":"tool","content":"x"}]"#, "messages[0].role"),
+            (r#""messages":[{"role":"user"}]"#, "messages[0].content"),
+            (
+                r#""messages":[{"role":"user","content":"x"},{"role":"user","content":[{"type":"odd"}]}]"#,
+                "messages[1].content[0].type",
+            ),
+            (r#""messages":[{"role":"user","content":[{"type":"search_result"}]}]"#, "messages[0].content[0].type"),
+            (r#""messages":[{"role":"user","content":[{"type":"text"}]}]"#, "messages[0].content[0].text"),
+            (r#""messages":[{"role":"user","content":[{"type":"image"}]}]"#, "messages[0].content[0].source"),
+            (
+                r#""messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"tool_reference"}]}]}]"#,
+                "messages[0].content[0].content[0].type",
+            ),
+            (
+                r#""messages":[{"role":"user","content":[{"type":"document","citations":{"enabled":true},"source":{"type":"text","data":"x"}}]}]"#,
+                "messages[0].content[0].citations",
+            ),
+            (r#""system":[{"type":"image"}]"#, "system[0].type"),
+            (r#""output_config":{"format":{"type":"grammar"}}"#, "output_config.format"),
+            (r#""output_config":{"effort":"odd"}"#, "output_config.effort"),
+            (r#""thinking":{"type":"enabled"}"#, "thinking.budget_tokens"),
+            (r#""thinking":{"type":"odd"}"#, "thinking.type"),
+        ] {
+            let text = format!("{{{members}}}");
+            assert_eq!(parsed(&text).unwrap_err().param.as_deref(), Some(param), "{members}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_named() {
+        let text = with(
+            r#""service_tier":"auto","context_management":{"edits":[]},"brand_new":1,"speed":null,"tools":[{"name":"a","input_examples":[],"defer_loading":false}],"output_config":{"effort":"high","task_budget":{}},"thinking":{"type":"disabled"}"#,
+        );
+        let Read { conversation, dropped } = parsed(&text).unwrap();
+        let expected = [
+            "service_tier",
+            "context_management",
+            "brand_new",
+            "tools[].input_examples",
+            "tools[].defer_loading",
+            "output_config.task_budget",
+            "output_config.effort",
+        ];
+        assert_eq!(dropped, expected);
+        assert_eq!(conversation.reasoning.unwrap().effort, Some(Effort::None));
+    }
+
+    #[test]
+    fn schemas_efforts_and_numbers_are_carried_as_written() {
+        let text = with(
+            r#""temperature":0.30000000000000004,"top_k":5,"thinking":{"type":"adaptive","display":"omitted"},"output_config":{"effort":"max","format":{"type":"json_schema","schema":{"x": 1.0}}}"#,
+        );
+        let conversation = parsed(&text).unwrap().conversation;
+        assert_eq!(conversation.sampling.temperature, Some("0.30000000000000004"));
+        assert!(matches!(&conversation.output, OutputFormat::Schema { schema, .. } if schema == "{\"x\": 1.0}"));
+        let reasoning = Reasoning { effort: Some(Effort::Most), budget: None, is_shown: Some(false) };
+        assert_eq!(conversation.reasoning, Some(reasoning));
+    }
+
+    #[test]
+    fn instructions_between_the_turns_move_up_in_their_order() {
+        let text = r#"{"system":"a","messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"mid_conv_system","content":[{"type":"text","text":"b"}]}]},{"role":"system","content":"c"}],"cache_control":{"type":"ephemeral","ttl":"1h"}}"#;
+        let conversation = parsed(text).unwrap().conversation;
+        let said: Vec<&str> = conversation
+            .system
+            .iter()
+            .filter_map(|part| match part {
+                Part::Text { text, .. } => Some(text.as_ref()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(said, ["a", "b", "c"]);
+        // The cache of the whole is kept up to its last block.
+        assert_eq!(conversation.messages[0].parts, [Part::Text { text: "x".into(), cache: Some(Cache::Hour) }]);
+    }
+
+    #[test]
+    fn what_is_embedded_is_borrowed() {
+        let Read { conversation, .. } = parsed(REQUEST).unwrap();
+        let Part::Media { media: Media { source: Source::Base64 { data, .. }, .. }, .. } = &conversation.messages[1].parts[0]
+        else {
+            panic!()
+        };
+        assert!(matches!(data, std::borrow::Cow::Borrowed(_)));
+    }
+
+    /// The places of everything in a document.
+    fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match value {
+            serde_json::Value::Object(members) => {
+                members.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), found));
+            }
+            serde_json::Value::Array(list) => {
+                list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), found));
+            }
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_is_read_or_refused_by_name(
+            changes in proptest::collection::vec(
+                (any::<proptest::sample::Index>(), prop_oneof![
+                    Just("null"), Just("[]"), Just("[7]"), Just("{}"), Just("-1.5"), Just("true"), Just("\"x\""), Just("\"text\""),
+                    Just("{\"type\":\"text\",\"text\":\"\\u0000\"}"),
+                ]),
+                1..4,
+            ),
+        ) {
+            let mut value: serde_json::Value = serde_json::from_str(REQUEST).unwrap();
+            for (index, with) in changes {
+                let mut found = Vec::new();
+                places(&value, "", &mut found);
+                // Not the whole itself.
+                let place = index.get(&found);
+                if let Some(place) = value.pointer_mut(place).filter(|_| !place.is_empty()) {
+                    *place = serde_json::from_str(with).unwrap();
+                }
+            }
+            let text = value.to_string();
+            match read(&Object::parse(&text).unwrap()) {
+                Ok(read) => {
+                    let up = super::super::tests::up("claude-sonnet-4-5", 4_096);
+                    match super::super::write_request::write(&read.conversation, &up) {
+                        Ok(written) => prop_assert!(Object::parse(&written.body).is_some(), "{}", written.body),
+                        Err(refusal) => prop_assert!(refusal.param.is_some()),
+                    }
+                }
+                Err(refusal) => prop_assert!(refusal.param.is_some()),
+            }
+        }
+    }
+}

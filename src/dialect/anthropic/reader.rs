@@ -142,3 +142,176 @@ impl Reader for MessagesReader {
 
     fn end(&mut self, _: &mut Tally, _: &mut Vec<Delta>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{STREAM, is_done, obeys_the_protocol, run, tally, translated};
+    use super::*;
+    use crate::usage::Usage;
+    use proptest::prelude::*;
+
+    /// What events say; each is its data.
+    fn read(events: &[&str]) -> (Vec<Delta>, Tally) {
+        let (mut reader, mut tally, mut deltas) = (MessagesReader::default(), tally(), Vec::new());
+        for data in events {
+            reader.event(&Data { name: None, data: (*data).to_owned() }, &mut tally, &mut deltas);
+        }
+        (deltas, tally)
+    }
+
+    fn events() -> Vec<&'static str> {
+        STREAM.lines().filter_map(|line| line.strip_prefix("data: ")).collect()
+    }
+
+    #[test]
+    fn a_stream_is_read_block_by_block() {
+        let (deltas, tally) = read(&events());
+        let text = |text: &str| Delta::Text { choice: 0, text: text.to_owned() };
+        let thought = |text: &str| Delta::Thinking { choice: 0, text: text.to_owned() };
+        let call = |call, id: &str, name: &str| Delta::Call {
+            choice: 0,
+            call,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            signature: None,
+        };
+        let json = |call, json: &str| Delta::Arguments { choice: 0, call, json: json.to_owned() };
+        let expected = [
+            Delta::Start { id: "msg_01Quince".to_owned(), model: "claude-sonnet-4-5-20250929".to_owned() },
+            thought("Both towns lie west, so"),
+            thought(" I ask for both.\n"),
+            Delta::Signature { choice: 0, signature: "EqQBCkYIARgCKkDq7f/3c=".to_owned() },
+            Delta::Redacted { choice: 0, data: "EmwKAhgBEgy3va3pzix/".to_owned() },
+            text("I look up the \"weather\" 🌦"),
+            text(" in Trás-os-Montes."),
+            call(0, "toolu_01Porto", "weather"),
+            json(0, "{\"town\": \"Bra"),
+            json(0, "gança\"}"),
+            call(1, "toolu_02Clock", "clock"),
+            // No arguments are an object too.
+            json(1, "{}"),
+            Delta::Finish { choice: 0, finish: Finish::Calls },
+        ];
+        assert_eq!(deltas, expected);
+        assert_eq!(tally.progress, Progress::Done);
+        let usage = Usage { input: 412, cached_input: 6_400, cache_write: 1_800, output: 126, reasoning: 61, ..Usage::default() };
+        assert_eq!((tally.reported, tally.finish_reason.as_deref()), (Some(usage), Some("tool_use")));
+    }
+
+    #[test]
+    fn arguments_that_come_with_the_call_are_not_lost() {
+        let (deltas, _) = read(&[
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"a","name":"f","input":{"x":1.0}}}"#,
+            r#"{"type":"message_stop"}"#,
+        ]);
+        assert!(deltas.contains(&Delta::Arguments { choice: 0, call: 0, json: "{\"x\":1.0}".to_owned() }), "{deltas:?}");
+        assert_eq!(deltas.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Calls }));
+    }
+
+    #[test]
+    fn tools_of_the_provider_are_passed_over() {
+        let (deltas, _) = read(&[
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"server_tool_use","id":"s","name":"web_search","input":{}}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"web_search_tool_result","content":[]}}"#,
+        ]);
+        assert_eq!(deltas, [Delta::Start { id: String::new(), model: String::new() }]);
+    }
+
+    #[test]
+    fn why_it_ended_is_told_at_the_end() {
+        for (delta, finish) in [
+            (r#"{"stop_reason":"end_turn"}"#, Finish::Stop),
+            (r#"{"stop_reason":"stop_sequence","stop_sequence":"END"}"#, Finish::StopText("END".to_owned())),
+            (r#"{"stop_reason":"stop_sequence","stop_sequence":null}"#, Finish::Stop),
+            (r#"{"stop_reason":"max_tokens"}"#, Finish::Length),
+            (r#"{"stop_reason":"model_context_window_exceeded"}"#, Finish::Length),
+            (r#"{"stop_reason":"tool_use"}"#, Finish::Calls),
+            (r#"{"stop_reason":"refusal"}"#, Finish::Filtered("refusal".to_owned())),
+            (r#"{"stop_reason":"pause_turn"}"#, Finish::Other("pause_turn".to_owned())),
+            (r#"{"stop_reason":null}"#, Finish::Stop),
+        ] {
+            let event = format!(r#"{{"type":"message_delta","delta":{delta}}}"#);
+            let (deltas, _) = read(&[&event, r#"{"type":"message_stop"}"#]);
+            assert_eq!(deltas.last(), Some(&Delta::Finish { choice: 0, finish }), "{delta}");
+        }
+    }
+
+    #[test]
+    fn an_error_and_what_is_not_json_break_the_stream() {
+        let (deltas, tally) = read(&[r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#]);
+        assert!(deltas.is_empty());
+        assert!(matches!(tally.progress, Progress::Broken(error) if error.kind.as_deref() == Some("overloaded_error")));
+        for data in ["<html>", "[]", r#"{"type":"message_stop"}"#] {
+            assert!(matches!(read(&[data]).1.progress, Progress::Broken(_)), "{data}");
+        }
+    }
+
+    #[test]
+    fn a_stream_between_two_of_this_dialect_says_the_same() {
+        let mut meter = translated();
+        let out = run(&mut meter, &[STREAM.as_bytes()]);
+        assert!(is_done(&meter));
+        obeys_the_protocol(&out);
+        for same in STREAM.split("\n\n").filter(|event| event.contains("_delta\"")) {
+            let is_told_otherwise = same.contains("message_delta") || same.contains("\"partial_json\":\"\"");
+            assert!(is_told_otherwise || out.contains(same), "{same}\n{out}");
+        }
+        assert!(out.contains(r#""stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":412,"#), "{out}");
+        assert!(out.contains(r#""cost":0.8799,"cost_details":{"s":"Upstream"}}"#), "{out}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_split_changes_nothing(cuts in proptest::collection::btree_set(0..STREAM.len(), 0..6)) {
+            let whole = run(&mut translated(), &[STREAM.as_bytes()]);
+            let mut from = 0;
+            let mut chunks = Vec::new();
+            for cut in cuts.into_iter().chain([STREAM.len()]) {
+                chunks.push(&STREAM.as_bytes()[from..cut]);
+                from = cut;
+            }
+            prop_assert_eq!(run(&mut translated(), &chunks), whole);
+        }
+
+        #[test]
+        fn events_in_any_order_with_anything_in_them_obey_the_protocol(
+            order in proptest::collection::vec(0usize..40, 0..30),
+            from in proptest::collection::vec(0usize..20, 0..30),
+            with in prop_oneof![Just("null"), Just("[]"), Just("7"), Just("\"x\""), Just("{}")],
+        ) {
+            let events = events();
+            let names = ["index", "delta", "content_block", "message", "usage", "type", "text", "partial_json", "id"];
+            let mut stream = String::new();
+            for (at, number) in order.iter().enumerate() {
+                let Some(event) = events.get(*number) else { continue };
+                let mut event = (*event).to_owned();
+                // Some lose a member, or have something else there.
+                if let Some(name) = from.get(at).and_then(|at| names.get(*at)) {
+                    let object = Object::parse(&event).unwrap();
+                    event = object.edited(&[crate::dialect::json::Edit::Set(name, with.to_owned())]);
+                }
+                stream.push_str(&format!("data: {event}\n\n"));
+            }
+            let mut meter = translated();
+            let out = run(&mut meter, &[stream.as_bytes()]);
+            prop_assert!(!is_done(&meter) || stream.contains("message_stop"));
+            if is_done(&meter) {
+                obeys_the_protocol(&out);
+            } else {
+                prop_assert!(!out.contains("message_stop"));
+            }
+        }
+
+        #[test]
+        fn damaged_streams_never_end_without_their_end(at in 0..STREAM.len(), with in any::<u8>(), cut in 0..STREAM.len()) {
+            let mut bytes = STREAM.as_bytes().to_vec();
+            bytes[at] = with;
+            let mut meter = translated();
+            let out = run(&mut meter, &[&bytes[..cut]]);
+            let terminal = STREAM.rfind("{\"type\":\"message_stop\"}").unwrap();
+            prop_assert!(cut > terminal || !is_done(&meter));
+            prop_assert_eq!(is_done(&meter), out.contains("message_stop"));
+        }
+    }
+}

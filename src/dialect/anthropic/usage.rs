@@ -104,7 +104,7 @@ pub fn write_usage(usage: &Usage) -> String {
         "output_tokens": usage.output_side(),
         "output_tokens_details": {"thinking_tokens": usage.reasoning},
         "server_tool_use": searches,
-        "service_tier": "standard",
+        "service_tier": null,
     })
     .to_string()
 }

@@ -281,3 +281,181 @@ impl Scan {
         self.has_begun && self.depth == 0 && !self.in_string
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::obeys_the_protocol;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn write(deltas: &[Delta]) -> String {
+        let mut writer = MessagesWriter::new("msg_own".to_owned());
+        let mut out = Vec::new();
+        for delta in deltas {
+            writer.delta(delta, &mut out);
+        }
+        let cost = Cost { amount: "0.5".to_owned(), details: "{\"currency\":\"USD\"}".to_owned() };
+        let usage = Usage { input: 7, cached_input: 2, output: 5, reasoning: 3, ..Usage::default() };
+        Writer::finish(&mut writer, &usage, &cost, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn call(call: u32) -> Delta {
+        Delta::Call { choice: 0, call, id: format!("call_{call}"), name: format!("f{call}"), signature: None }
+    }
+
+    fn json(call: u32, json: &str) -> Delta {
+        Delta::Arguments { choice: 0, call, json: json.to_owned() }
+    }
+
+    fn text(text: &str) -> Delta {
+        Delta::Text { choice: 0, text: text.to_owned() }
+    }
+
+    #[test]
+    fn an_empty_answer_has_its_beginning_and_its_end() {
+        let out = write(&[]);
+        assert!(obeys_the_protocol(&out).is_empty());
+        let start = r#"{"type":"message_start","message":{"id":"msg_own","type":"message","role":"assistant","model":"","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"#;
+        assert!(out.contains(start), "{out}");
+        let end = r#""delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"input_tokens":7,"cache_creation_input_tokens":0,"cache_read_input_tokens":2,"#;
+        assert!(out.contains(end) && out.contains(r#""output_tokens":8,"output_tokens_details":{"thinking_tokens":3}"#), "{out}");
+        assert!(out.contains(r#","cost":0.5,"cost_details":{"currency":"USD"}}}"#), "{out}");
+    }
+
+    #[test]
+    fn blocks_follow_one_another() {
+        let thought = |text: &str| Delta::Thinking { choice: 0, text: text.to_owned() };
+        let sign = |signature: &str| Delta::Signature { choice: 0, signature: signature.to_owned() };
+        let out = write(&[
+            Delta::Start { id: "a".to_owned(), model: "m".to_owned() },
+            thought("one"),
+            thought(" more"),
+            sign("s1"),
+            thought("two"),
+            text("x"),
+            text(""),
+            text("y"),
+            sign("s2"),
+            Delta::Redacted { choice: 0, data: "secret".to_owned() },
+            Delta::Image { choice: 0, media_type: "image/png".to_owned(), data: "QUJD".to_owned() },
+            call(0),
+            Delta::Finish { choice: 0, finish: Finish::Stop },
+        ]);
+        let blocks = obeys_the_protocol(&out);
+        let kinds: Vec<(&str, &str)> =
+            blocks.iter().map(|(block, text)| (block["type"].as_str().unwrap(), text.as_str())).collect();
+        let expected = [
+            ("thinking", "one more"),
+            ("thinking", "two"),
+            ("text", "xy"),
+            ("thinking", ""),
+            ("redacted_thinking", ""),
+            ("image", ""),
+            ("tool_use", ""),
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!((&blocks[4].0["data"], &blocks[6].0["input"]), (&"secret".into(), &serde_json::json!({})));
+        // Whoever stops to call a tool says so.
+        assert!(out.contains(r#""stop_reason":"tool_use""#), "{out}");
+    }
+
+    #[test]
+    fn calls_whose_arguments_come_in_turns_are_told_apart() {
+        let deltas = [
+            call(0),
+            json(0, "{\"a\":"),
+            call(1),
+            json(1, "{\"b\":\"}"),
+            json(0, "1}"),
+            json(1, "\"}"),
+            call(2),
+            json(2, "{}"),
+            text("done"),
+        ];
+        let blocks = obeys_the_protocol(&write(&deltas));
+        let said: Vec<&str> = blocks.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(said, ["{\"a\":1}", "{\"b\":\"}\"}", "{}", "done"]);
+        assert_eq!(blocks[1].0["id"], "call_1");
+    }
+
+    #[test]
+    fn a_call_goes_out_as_it_comes() {
+        let mut writer = MessagesWriter::new(String::new());
+        let mut out = Vec::new();
+        for delta in [call(0), json(0, "{}"), call(1), json(1, "{\"b\"")] {
+            writer.delta(&delta, &mut out);
+        }
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.ends_with("\"partial_json\":\"{\\\"b\\\"\"}}\n\n"), "{out}");
+    }
+
+    #[test]
+    fn the_reason_is_one_of_anthropics_own() {
+        let refused = Delta::Refusal { choice: 0, text: "no".to_owned() };
+        for (first, finish, words) in [
+            (text("x"), Finish::Length, "\"max_tokens\",\"stop_sequence\":null"),
+            (text("x"), Finish::StopText("E\"".to_owned()), "\"stop_sequence\",\"stop_sequence\":\"E\\\"\""),
+            (text("x"), Finish::Filtered("SAFETY".to_owned()), "\"refusal\",\"stop_sequence\":null"),
+            (refused, Finish::Stop, "\"refusal\",\"stop_sequence\":null"),
+            (text("x"), Finish::Other("pause_turn".to_owned()), "\"pause_turn\",\"stop_sequence\":null"),
+            (text("x"), Finish::Other("ODD".to_owned()), "\"end_turn\",\"stop_sequence\":null"),
+            (call(0), Finish::Calls, "\"tool_use\",\"stop_sequence\":null"),
+        ] {
+            let out = write(&[first, Delta::Finish { choice: 0, finish }]);
+            assert!(out.contains(&format!("\"stop_reason\":{words}")), "{words} {out}");
+        }
+    }
+
+    #[test]
+    fn a_broken_stream_ends_in_an_error_alone() {
+        let mut writer = MessagesWriter::new(String::new());
+        let mut out = Vec::new();
+        writer.delta(&text("x"), &mut out);
+        writer.broken("overloaded_error", "busy", &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(
+            out.ends_with("\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\",\"code\":\"overloaded_error\"}}\n\n")
+        );
+        assert!(!out.contains("message_stop"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_said_is_lost_whatever_its_order(
+            said in proptest::collection::vec((0u8..7, 0u32..3, "[a-z{}\\[\\]\"\\\\\n]{0,6}"), 0..40),
+        ) {
+            let mut deltas = Vec::new();
+            let (mut words, mut thoughts) = (String::new(), String::new());
+            let mut arguments: Vec<(u32, String)> = Vec::new();
+            for (kind, number, piece) in said {
+                match kind {
+                    0 | 1 => {
+                        words.push_str(&piece);
+                        deltas.push(text(&piece));
+                    }
+                    2 => {
+                        thoughts.push_str(&piece);
+                        deltas.push(Delta::Thinking { choice: 0, text: piece });
+                    }
+                    3 => deltas.push(Delta::Signature { choice: 0, signature: piece }),
+                    4 => deltas.push(Delta::Start { id: piece.clone(), model: piece }),
+                    5 if !arguments.iter().any(|(known, _)| *known == number) => {
+                        // Calls are numbered in their order and say what they have to before anything else does.
+                        arguments.push((number, format!("{{{piece:?}:1}}")));
+                        deltas.push(call(number));
+                        let (first, second) = arguments.last().unwrap().1.split_at(2);
+                        deltas.extend([json(number, first), json(number, second)]);
+                    }
+                    _ => deltas.push(Delta::Redacted { choice: 0, data: piece }),
+                }
+            }
+            let blocks = obeys_the_protocol(&write(&deltas));
+            let of = |kind: &str| blocks.iter().filter(|(block, _)| block["type"] == kind).map(|(_, text)| text.as_str()).collect::<Vec<_>>();
+            prop_assert_eq!(of("text").concat(), words);
+            prop_assert_eq!(of("thinking").concat(), thoughts);
+            let arguments: Vec<&str> = arguments.iter().map(|(_, json)| json.as_str()).collect();
+            prop_assert_eq!(of("tool_use"), arguments);
+        }
+    }
+}

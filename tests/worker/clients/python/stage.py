@@ -52,12 +52,12 @@ def check(area, what, run):
     tell(area=area, what=what, failed=failed)
 
 
-def for_each(values, area):
-    """Makes a check of a function for each value, which is also its name."""
+def for_each(values, area, how=""):
+    """Makes a check of a function for each value, by which it is named."""
 
     def decorate(function):
         for value in values:
-            check(area, value, lambda: function(value))
+            check(area, f"{value}, {how}" if how else value, lambda: function(value))
 
     return decorate
 
