@@ -99,7 +99,6 @@ macro_rules! classes {
 
 every_class!(classes);
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // Serde asks by reference.
 const fn is_zero(count: &u64) -> bool {
     *count == 0
 }

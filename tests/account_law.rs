@@ -14,10 +14,10 @@ use tokens_forge::account::{
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId};
 use tokens_forge::key::{KeyRecord, Policy};
-use tokens_forge::money::{Money, Price, Rates, cost};
+use tokens_forge::money::{Money, Price, Rates, Tier, cost, worst_cost};
 use tokens_forge::refusal::Code;
 use tokens_forge::time::Timestamp;
-use tokens_forge::usage::{Usage, UsageSource};
+use tokens_forge::usage::{Most, Usage, UsageSource};
 
 const START: i64 = 1_800_000_000_000;
 
@@ -571,4 +571,55 @@ fn a_settlement_believes_only_in_the_rows_of_its_own_request() {
     assert!(decided("gen-2", None, true).is_empty(), "a hold of a request that has its receipt");
     assert!(!decided("gen-1", None, true).is_empty(), "it has expired and is corrected");
     assert!(decided("gen-2", Some("gen-1"), true).is_empty(), "the expiry of another request");
+}
+
+#[test]
+fn a_free_request_is_completed_without_a_charge_and_says_so() {
+    let (mut memory, now) = (opened(), Timestamp::from_millis(START));
+    memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", Money::ZERO))), now);
+    let free = Served { price: Price::default(), ..served("credit") };
+    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(free), 123))), now);
+    let receipt = memory.receipts().remove(0).1;
+    assert_eq!((receipt.status, receipt.charge, receipt.usage.input), (Status::Completed, Money::ZERO, 123));
+    assert_eq!(receipt.charge_policy, "completed: nothing is charged");
+    assert!(receipt.no_charge_reason.is_some());
+    memory.check_law();
+}
+
+#[test]
+fn what_was_counted_here_is_charged_as_such_and_no_tokens_beside_it() {
+    let (mut memory, now) = (opened(), Timestamp::from_millis(START));
+    adjust(&mut memory, "adj", "credit", "10");
+    memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("5")))), now);
+    let rates = Rates { images: Some(money("0.04")), ..Rates::default() };
+    let by_image = Served { price: Price { rates, tiers: Vec::new() }, ..served("credit") };
+    let mut settled = settlement("gen-1", Status::Completed, Some(by_image), 1_000_000);
+    settled.outcome.usage.images = 3;
+    settled.outcome.usage_source = UsageSource::Counted;
+    settled.outcome.dropped_parameters = vec!["style".to_owned()];
+    memory.command(Command::Settle(Box::new(settled)), now);
+    let receipt = memory.receipts().remove(0).1;
+    // Three images at 0.04; the million tokens that were reported beside them cost nothing.
+    assert_eq!((receipt.charge, receipt.input_charge), (money("0.12"), Money::ZERO));
+    assert!(receipt.charge_policy.contains("counted here"), "{}", receipt.charge_policy);
+    let written = serde_json::to_value(&receipt).unwrap();
+    assert_eq!((&written["usage_source"], &written["dropped_parameters"]), (&json!("counted"), &json!(["style"])));
+    assert_eq!(written["usage"].as_object().unwrap().len(), 8, "the seven classes of old, and images: {}", written["usage"]);
+    memory.check_law();
+}
+
+#[test]
+fn a_tier_is_charged_within_its_hold() {
+    let (mut memory, now) = (opened(), Timestamp::from_millis(START));
+    adjust(&mut memory, "adj", "credit", "10");
+    let mut tiered = served("credit");
+    let rates = Rates { input: Some(money("3")), ..Rates::default() };
+    tiered.price.tiers = vec![Tier { above: 200_000, rates }];
+    let quote = worst_cost(&tiered.price, &Most { input: 300_000, ..Most::default() }).unwrap();
+    assert_eq!(quote, money("0.9"));
+    memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", quote))), now);
+    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(tiered), 300_000))), now);
+    let receipt = memory.receipts().remove(0).1;
+    assert_eq!((receipt.charge, receipt.in_review), (quote, None));
+    memory.check_law();
 }

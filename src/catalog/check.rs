@@ -65,7 +65,7 @@ impl Checker {
         self.faults.push(Fault { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn no_unknown(&mut self, path: &str, unknown: Unknown) {
+    fn no_unknown(&mut self, path: &str, unknown: Unknown) {
         for name in unknown.into_keys() {
             self.fault(join(path, &name), "is not a field of the catalogue");
         }

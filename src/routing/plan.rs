@@ -144,20 +144,21 @@ pub struct LeftOut {
 
 /// Decides who serves a request, in which order.
 ///
-/// Errors with the refusal of the first model asked for when nothing can be tried.
+/// Errors when nothing can be tried: with why the request cannot be said to a channel that could have served it, else with the
+/// refusal of the first model asked for.
 pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
-    let mut planner = Planner { input, attempts: Vec::new(), left_out: Vec::new(), refusal: None, bucket: None };
+    let mut planner = Planner { input, attempts: Vec::new(), left_out: Vec::new(), refusal: None, unable: None, bucket: None };
     for asked in &input.ask.models {
         planner.model(asked);
     }
-    let Planner { mut attempts, left_out, refusal, .. } = planner;
+    let Planner { mut attempts, left_out, refusal, unable, .. } = planner;
     // What rests goes last, in its order: it may still be the only one that answers.
     attempts.sort_by_key(|planned| planned.is_resting);
     if input.ask.provider.allow_fallbacks == Some(false) {
         attempts.truncate(1);
     }
     if attempts.is_empty() {
-        return Err(refusal.unwrap_or_else(|| model_not_found(input.catalog, "")));
+        return Err(unable.or(refusal).unwrap_or_else(|| model_not_found(input.catalog, "")));
     }
     Ok(Plan { attempts, left_out })
 }
@@ -168,6 +169,8 @@ struct Planner<'a> {
     left_out: Vec<LeftOut>,
     /// Of the first model that was left out.
     refusal: Option<Refusal>,
+    /// Why the first channel was left out that the request cannot be said to.
+    unable: Option<Refusal>,
     /// The bucket that pays first; another one is a crossing, also for a fallback model.
     bucket: Option<BucketId>,
 }
@@ -261,7 +264,6 @@ impl<'a> Planner<'a> {
 
     fn candidates(&mut self, model: &Rc<Model>, route: &Route, price: &Rc<Price>) {
         let mut taken: Vec<Planned> = Vec::new();
-        let mut refusal: Option<Refusal> = None;
         for candidate in &route.candidates {
             let Some(channel) = self.input.catalog.channel(&candidate.channel) else { continue };
             if let Some(excluded) = self.excluded(channel) {
@@ -269,7 +271,7 @@ impl<'a> Planner<'a> {
                     Excluded::Unwanted(reason) => (reason.to_owned(), None),
                     Excluded::Refused(no) => {
                         let why = (no.message.clone(), Some(no.code.row().code));
-                        refusal.get_or_insert(no);
+                        self.unable.get_or_insert(no);
                         why
                     }
                 };
@@ -297,9 +299,9 @@ impl<'a> Planner<'a> {
             });
         }
         if taken.is_empty() {
-            let pinned = self.input.ask.pinned.as_ref().map(|_| not_there_any_more(&model.id));
-            let refusal = refusal.or(pinned).unwrap_or_else(|| no_channel_left(&model.id));
-            self.refusal.get_or_insert(refusal);
+            let is_pinned = self.input.ask.pinned.is_some();
+            let nowhere = if is_pinned { not_there_any_more(&model.id) } else { no_channel_left(&model.id) };
+            self.refusal.get_or_insert(nowhere);
         }
         let preferences = &self.input.ask.provider;
         let order = |planned: &Planned| {
@@ -693,11 +695,18 @@ mod tests {
         case.ask.pinned = pin("b", "K");
         assert_eq!(case.channels(), ["b"]);
         case.ask.models = vec!["m1:official".to_owned()];
+        case.ask.unable = vec![(Dialect::Gemini, Refusal::invalid("x", "No channel here speaks it."))];
         for gone in [pin("c", "K"), pin("z", "K"), pin("b", "OLD")] {
             case.ask.pinned = gone;
             let refusal = case.plan().unwrap_err();
             assert_eq!((refusal.code, refusal.param.as_deref()), (Code::InvalidRequest, Some("previous_response_id")));
         }
+        // There, but unable: that is the reason, whatever other routes say.
+        case.ask.models = vec!["m1".to_owned()];
+        case.policy.routes.reverse();
+        case.ask.pinned = pin("b", "K");
+        case.ask.unable = vec![(Dialect::Anthropic, Refusal::invalid("seed", "`seed` has no counterpart."))];
+        assert_eq!(case.plan().unwrap_err().param.as_deref(), Some("seed"));
     }
 
     #[test]

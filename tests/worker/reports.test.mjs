@@ -136,7 +136,7 @@ describe('an export', () => {
       }
     }
     const nothing = await exported(caller.secret, '/v1/ledger?model=none-such&format=csv');
-    assert.deepEqual([nothing.header.length, nothing.rows], [40, []], 'the header stands alone');
+    assert.deepEqual([nothing.header.length, nothing.rows], [56, []], 'the header stands alone');
   });
 
   test('comes in parts, and a reader that stops early does no harm', async () => {
@@ -656,6 +656,7 @@ const inCsv = (row) => Object.values(row).map((value) => (typeof value === 'stri
 
 const classes = ['input', 'cached_input', 'cache_write', 'audio_input', 'output', 'reasoning', 'audio_output'];
 const priced = ['input', 'cached_input', 'cache_write', 'output', 'reasoning', 'audio_input', 'audio_output'];
+const [laterTokens, laterCounts] = [['cache_write_1h', 'image_input', 'image_output'], ['images', 'seconds', 'characters', 'searches']];
 const prefixed = (prefix, names, value) => Object.fromEntries(names.map((name) => [`${prefix}_${name}`, value(name)]));
 
 /** The columns of an export for a receipt. */
@@ -691,6 +692,11 @@ function receiptColumns(receipt) {
     status: receipt.status,
     error_code: receipt.error?.code ?? null,
     no_charge_reason: receipt.no_charge_reason,
+    ...prefixed('tokens', laterTokens, (name) => receipt.usage[name] ?? null),
+    ...Object.fromEntries(laterCounts.map((name) => [name, receipt.usage[name] ?? null])),
+    ...prefixed('price', [...laterTokens, ...laterCounts], (name) => receipt.price?.[name] ?? null),
+    credential: receipt.attempts.findLast(({ status }) => status === 'answered')?.credential ?? null,
+    dropped_parameters: receipt.dropped_parameters?.join(' ') ?? null,
   };
 }
 
