@@ -50,7 +50,7 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview) -> Value {
             "model": planned.model.id, "route": planned.route, "bucket": planned.bucket,
             "channel": planned.candidate.channel, "tier": planned.candidate.tier, "upstream_model": planned.candidate.upstream_model,
             "status": planned.health, "reason": planned.reason,
-            "price_per_million": planned.price, "quote": quoted.quote,
+            "price": planned.price, "quote": quoted.quote,
             "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
         })
     }).collect();

@@ -112,7 +112,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
 
 /// Asks a model.
 async fn ask<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, called: Called, request: Request<B>) -> Reply {
-    let is_list = request.param("alt") != Some("sse");
+    let is_list = called.endpoint.dialect() == Dialect::Gemini && request.param("alt") != Some("sse");
     let incoming = Incoming { called, head: Head { is_list, ..request.head }, body: request.body };
     let reply = relay::serve(ports.clone(), incoming).await;
     match reply.replay_of.clone() {

@@ -347,5 +347,5 @@ fn explained(kind: FailureKind, status: u16, error: &UpstreamError) -> String {
 
 fn cost_details(prepared: &Prepared<'_>, served: &Served) -> serde_json::Value {
     let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
-    serde_json::json!({"currency": currency, "bucket": served.bucket, "route": served.route, "price_per_million": served.price})
+    serde_json::json!({"currency": currency, "bucket": served.bucket, "route": served.route, "price": served.price})
 }

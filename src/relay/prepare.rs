@@ -332,7 +332,12 @@ fn legs(attempts: Vec<Planned>, request: &Request<'_>, estimated_input: u64) -> 
 fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
     let (model, envelope) = (&planned.model, &request.envelope);
     // A token of text is at least a byte; what is referred to rather than sent is bounded by the context alone.
-    let input = if envelope.has_media { model.context_length } else { request.bytes.min(model.context_length) };
+    let input = match (model.kind, envelope.has_media) {
+        (ModelKind::Chat, true) => model.context_length,
+        (ModelKind::Chat, false) => request.bytes.min(model.context_length),
+        // Of other kinds one request has many inputs, each with the context for itself.
+        (_, has_media) => request.bytes.max(if has_media { model.context_length } else { 0 }),
+    };
     // What a provider's own searches find goes in again, with the whole conversation, once for each.
     let is_read_again = model.kind == ModelKind::Chat && envelope.searches > 0;
     let input = if is_read_again { model.context_length.saturating_mul(envelope.searches.saturating_add(1)) } else { input };

@@ -13,7 +13,7 @@ before(async () => {
   // Two of the pool's credentials are refused by the simulator, each in its way.
   const vars = { ...dialectVars, [poolSecrets[0]]: 'upstream-pool-429', [poolSecrets[1]]: 'upstream-pool-401' };
   gateway = await startGateway({ catalog: dialectCatalog, vars });
-  key = await gateway.richKey();
+  key = await gateway.newKey(await gateway.newAccount({ credit: '100' }));
 });
 after(() => gateway?.close());
 

@@ -243,11 +243,11 @@ describe('a body', () => {
       request.destroy();
       return new Response(Buffer.concat(parts), { status: response.statusCode, headers: response.headers });
     }
-    const large = { 'of a declared length': { length: 30 * 1024 * 1024, sent: 0 }, 'without a declared length': { sent: 21 * 1024 * 1024 } };
+    const large = { 'of a declared length': { length: 50 * 1024 * 1024, sent: 0 }, 'without a declared length': { sent: 43 * 1024 * 1024 } };
     for (const [what, size] of Object.entries(large)) {
       test(`${what}: 413 and a receipt`, async () => {
         const error = await checkRefused(() => send({ ...size, secret: key }), { status: 413, code: 'body_too_large', type: 'invalid_request_error' });
-        assert.equal(error.metadata.limit_bytes, 20 * 1024 * 1024);
+        assert.equal(error.metadata.limit_bytes, 42 * 1024 * 1024);
         checkCharged(await gateway.receipt(key, await gateway.call(key, 'demo-large')), { charge: '0.00004' });
       });
     }

@@ -55,19 +55,20 @@ export function aiSdk(kind, stage, check) {
 /** What every provider of text does: `languageModel(id, key?)`; `areaOf` says in which area a check counts. */
 function text(provider, stage, check, languageModel, areaOf) {
   const ask = (model, prompt = 'hello', more = {}) => ({ model: languageModel(model), maxRetries: 0, prompt, ...more });
+  const inArea = (area, what, run) => check(areaOf(area), areaOf(area) === area ? what : `${what}, ${area}`, run);
   const streamed = (request) => streamText({ onError() {}, ...request });
 
   for (const model of talkers) {
     const [family] = model.split('-');
 
-    check(areaOf('plain'), model, async () => {
+    inArea('plain', model, async () => {
       const result = await generateText({ model: languageModel(model), maxRetries: 0, messages: [{ role: 'user', content: 'hi' }, { role: 'assistant', content: 'yes?' }, { role: 'user', content: 'hello' }] });
       assert.deepEqual([result.text, result.finishReason], [greeting(model), 'stop']);
       const limited = await generateText(ask(model, 'hello', { maxOutputTokens: 3 }));
       assert.deepEqual([limited.text, limited.finishReason], ['You said: "hello".', 'length']);
     });
 
-    check(areaOf('stream'), model, async () => {
+    inArea('stream', model, async () => {
       const result = streamed(ask(model));
       let text = '';
       for await (const delta of result.textStream) text += delta;
@@ -77,7 +78,7 @@ function text(provider, stage, check, languageModel, areaOf) {
       assert.deepEqual([inputTokens, outputTokens], [8, 16]);
     });
 
-    check(areaOf('tools'), `${model}, plain and from a stream`, async () => {
+    inArea('tools', `${model}, plain and from a stream`, async () => {
       const request = ask(model, 'please use the tool', { tools });
       const plain = await generateText(request);
       const stream = streamed(request);
@@ -88,7 +89,7 @@ function text(provider, stage, check, languageModel, areaOf) {
       }
     });
 
-    check(areaOf('parallel tools'), `${model}, run to the last answer`, async () => {
+    inArea('parallel tools', `${model}, run to the last answer`, async () => {
       const request = ask(model, 'please use two tools', { tools: runnable, stopWhen: isStepCount(3) });
       const last = `The tool said: "weather in 20" and "clock in 20". ${greeting(model).slice(19)}`;
       const plain = await generateText(request);
@@ -99,7 +100,7 @@ function text(provider, stage, check, languageModel, areaOf) {
       assert.equal((await stream.steps).at(-1).text, last);
     });
 
-    check(areaOf('structured output'), model, async () => {
+    inArea('structured output', model, async () => {
       const { object } = await generateObject({ ...ask(model), schema: noteSchema });
       assert.deepEqual(object, note);
       const stream = streamObject({ ...ask(model), schema: noteSchema, onError() {} });
@@ -109,14 +110,14 @@ function text(provider, stage, check, languageModel, areaOf) {
       assert.deepEqual((await generateText(ask(model, 'hello', { output: Output.object({ schema: noteSchema }) }))).output, note);
     });
 
-    check(areaOf('images in'), model, async () => {
+    inArea('images in', model, async () => {
       const content = [{ type: 'text', text: 'hello' }, { type: 'file', data: Buffer.from(pixel, 'base64'), mediaType: 'image/png' }];
       const { text } = await generateText({ model: languageModel(model), maxRetries: 0, messages: [{ role: 'user', content }] });
       assert.match(text, /^You said: "hello ?"/);
       assert.ok(JSON.stringify(stage.sent(model).body).includes(pixel), 'the image went up as it came');
     });
 
-    check(areaOf('usage and cost'), model, async () => {
+    inArea('usage and cost', model, async () => {
       const { usage, response } = await generateText(ask(model));
       assert.deepEqual([usage.inputTokens, usage.outputTokens, usage.totalTokens], [8, 16, 24]);
       // The provider for OpenAI keeps of the usage only what it knows.
@@ -128,7 +129,7 @@ function text(provider, stage, check, languageModel, areaOf) {
       await stage.charged(new Headers(thought.response.headers), '0.0001', { input: 8, output: 16, reasoning: 20 });
     });
 
-    check(areaOf('raw headers'), model, async () => {
+    inArea('raw headers', model, async () => {
       const plain = await generateText(ask(model));
       const stream = streamed(ask(model));
       await stream.consumeStream();
@@ -138,7 +139,7 @@ function text(provider, stage, check, languageModel, areaOf) {
       }
     });
 
-    check(areaOf('broken streams'), family, async () => {
+    inArea('broken streams', family, async () => {
       for (const fault of ['cut-stream', 'no-done', 'stream-error-mid']) {
         const parts = [];
         for await (const part of streamed(ask(`${family}-${fault}`)).fullStream) parts.push(part);
@@ -150,7 +151,7 @@ function text(provider, stage, check, languageModel, areaOf) {
     });
   }
 
-  check(areaOf('typed errors'), 'key, model, upstream', async () => {
+  inArea('typed errors', 'key, model, upstream', async () => {
     const cases = [
       [401, 'invalid_api_key', 'gpt-sim', `sk-tf-${'0'.repeat(48)}`],
       [404, 'model_not_found', 'gpt-smi'],
@@ -170,7 +171,7 @@ function text(provider, stage, check, languageModel, areaOf) {
     }
   });
 
-  check(areaOf('retries'), 'come back when they were told to', async () => {
+  inArea('retries', 'come back when they were told to', async () => {
     const { text } = await stage.comesBack(() => generateText({ model: languageModel('busy'), prompt: 'hello', maxRetries: 2 }));
     assert.equal(text, 'Good day.');
   });

@@ -10,7 +10,7 @@ const tools = [{ functionDeclarations: [weather, clock] }];
 
 export function google(stage, check) {
   const client = (options = {}) =>
-    new GoogleGenAI({ apiKey: options.apiKey ?? stage.key, httpOptions: { baseUrl: stage.url, ...options.httpOptions } });
+    new GoogleGenAI({ apiKey: stage.key, ...options, httpOptions: { baseUrl: stage.url, ...options.httpOptions } });
   const generate = (model, contents = 'hello', config = {}) => client().models.generateContent({ model, contents, config });
   const stream = (model, contents = 'hello', config = {}) => client().models.generateContentStream({ model, contents, config });
   /** The chunks of a stream, and its text and calls put together. */
@@ -164,6 +164,17 @@ export function google(stage, check) {
       // Google's own channel counts; for others the gateway does.
       if (family === 'gemini') assert.equal(totalTokens, 8);
       assert.ok(Number.isInteger(totalTokens) && totalTokens > 0, String(totalTokens));
+    });
+  }
+
+  // The SDK's default has changed: by itself it asks under /v1, as older ones did under /v1beta.
+  for (const apiVersion of [undefined, 'v1', 'v1beta']) {
+    check('versions of the API', apiVersion ?? 'the default', async () => {
+      const { models } = client({ apiVersion });
+      assert.equal((await models.generateContent({ model: 'gemini-sim', contents: 'hello' })).text, greeting('gemini-sim'));
+      const { text } = await collected(models.generateContentStream({ model: 'claude-sim', contents: 'hello' }));
+      assert.equal(text, greeting('claude-sim'));
+      assert.equal((await models.get({ model: 'gpt-sim' })).name, 'models/gpt-sim');
     });
   }
 

@@ -9,11 +9,16 @@ import { pythonWithPackages } from '../../../scripts/setup.mjs';
 export function python(script, stage, table, client) {
   test(script, async (t) => {
     const given = { url: stage.url, key: stage.key, exhausted_key: await stage.exhaustedKey(), upstream: stage.gateway.upstream.url };
+    const child = await started(script);
+    child.stdin.write(`${JSON.stringify(given)}\n`);
+    const ended = once(child, 'close');
     let checks = 0;
-    for await (const { area, what, failed, busy } of told(script, given)) {
+    for await (const line of createInterface({ input: child.stdout })) {
+      const { area, what, failed, busy } = JSON.parse(line);
       // The upstream of the model `busy` is here, and so is what makes it busy.
       if (busy) {
         stage.busy.refusals = 1;
+        child.stdin.write('\n');
         continue;
       }
       checks += 1;
@@ -22,19 +27,14 @@ export function python(script, stage, table, client) {
         if (failed) throw new Error(failed);
       });
     }
-    if (checks === 0) throw new Error(`${script} checked nothing`);
+    const [code] = await ended;
+    if (code !== 0 || checks === 0) throw new Error(`${script} made ${checks} checks and ended with ${code}`);
   });
 }
 
-/** What a script writes, line by line. It fails when the script does. */
-async function* told(script, given) {
+async function started(script) {
   const python = process.env.TF_PYTHON || (await pythonWithPackages());
   // Neither a price list nor anything else is to be fetched while a client is imported.
   const env = { ...process.env, LITELLM_LOCAL_MODEL_COST_MAP: 'True', LANGSMITH_TRACING: 'false', PYTHONDONTWRITEBYTECODE: '1' };
-  const child = spawn(python, ['-W', 'ignore', new URL(`python/${script}`, import.meta.url).pathname], { stdio: ['pipe', 'pipe', 'inherit'], env });
-  const ended = once(child, 'close');
-  child.stdin.end(JSON.stringify(given));
-  for await (const line of createInterface({ input: child.stdout })) yield JSON.parse(line);
-  const [code] = await ended;
-  if (code !== 0) throw new Error(`${script} ended with ${code}`);
+  return spawn(python, ['-W', 'ignore', new URL(`python/${script}`, import.meta.url).pathname], { stdio: ['pipe', 'pipe', 'inherit'], env });
 }

@@ -42,15 +42,18 @@ def llm(model, key=KEY, **options):
 
 for use_responses, responses in APIS.items():
 
+    def area(name, responses=responses):
+        return (responses, name) if responses else (name,)
+
     def own(model, use_responses=use_responses, **options):
         return llm(model, use_responses_api=use_responses, **options)
 
-    @for_each(TALKERS, responses or "plain")
+    @for_each(TALKERS, *area("plain"))
     def _(model):
         answer = own(model, temperature=0.5).invoke([SystemMessage("Be brief."), HumanMessage("hi"), AIMessage("yes?"), HumanMessage("hello")])
         equal(answer.text, greeting(model))
 
-    @for_each(TALKERS, responses or "stream")
+    @for_each(TALKERS, *area("stream"))
     def _(model):
         whole = None
         for chunk in own(model, stream_usage=True).stream("hello"):
@@ -58,7 +61,7 @@ for use_responses, responses in APIS.items():
         equal(whole.text, greeting(model))
         equal((whole.usage_metadata["input_tokens"], whole.usage_metadata["output_tokens"]), (8, 16))
 
-    @for_each(TALKERS, responses or "tools")
+    @for_each(TALKERS, *area("tools"))
     def _(model):
         bound = own(model).bind_tools([weather, clock])
         whole = None
@@ -67,7 +70,7 @@ for use_responses, responses in APIS.items():
         for answer in (bound.invoke("please use the tool"), whole):
             equal([(call["name"], call["args"]) for call in answer.tool_calls], [("weather", {"city": "please use the tool"})])
 
-    @for_each(TALKERS, responses or "parallel tools")
+    @for_each(TALKERS, *area("parallel tools"))
     def _(model):
         bound = own(model).bind_tools([weather, clock])
         turns = [HumanMessage("please use two tools")]
@@ -76,18 +79,18 @@ for use_responses, responses in APIS.items():
         results = [ToolMessage(TOOLS[call["name"]].invoke(call["args"]), tool_call_id=call["id"]) for call in called.tool_calls]
         equal(bound.invoke([*turns, called, *results]).text, f'The tool said: "sunny in 20" and "noon in 20". {signature(model)}')
 
-    @for_each(TALKERS, responses or "structured output")
+    @for_each(TALKERS, *area("structured output"))
     def _(model):
         equal(own(model).with_structured_output(Note, method="json_schema").invoke("hello").model_dump(), NOTE)
 
-    @for_each(TALKERS, responses or "images in")
+    @for_each(TALKERS, *area("images in"))
     def _(model):
         image = {"type": "image", "base64": PIXEL, "mime_type": "image/png"}
         answer = own(model).invoke([HumanMessage([{"type": "text", "text": "hello"}, image])])
         assert answer.text.startswith('You said: "hello'), answer
         assert PIXEL in sent(model), "the image went up as it came"
 
-    @for_each(["gpt", "claude", "gemini"], responses or "broken streams")
+    @for_each(["gpt", "claude", "gemini"], *area("broken streams"))
     def _(family):
         for fault in FAULTS:
             text = []

@@ -1,7 +1,7 @@
 """What the scripts of all Python clients share: checks that tell how they ended, and what the gateway did.
 
-A script reads {"url", "key", "exhausted_key", "upstream"} from standard input and writes a line of JSON for each check:
-{"area", "what", "failed"}, `failed` being a traceback or null. python.mjs makes tests of them.
+A script reads a line, {"url", "key", "exhausted_key", "upstream"}, from standard input and writes a line of JSON for each
+check: {"area", "what", "failed"}, `failed` being a traceback or null. python.mjs makes tests of them.
 """
 
 import json
@@ -11,7 +11,7 @@ import traceback
 import urllib.error
 import urllib.request
 
-given = json.load(sys.stdin)
+given = json.loads(sys.stdin.readline())
 # What a library prints must not come between the lines that tell.
 told = sys.stdout
 sys.stdout = sys.stderr
@@ -117,8 +117,7 @@ def sent(upstream_model):
 def comes_back(call):
     """Makes a call of the model `busy`, which is refused once with `retry-after: 1`, and checks how long it took."""
     tell(busy=True)
-    # The other side reads the line before any request can reach it.
-    time.sleep(0.2)
+    sys.stdin.readline()  # now it is
     started = time.monotonic()
     result = call()
     waited = time.monotonic() - started
