@@ -695,7 +695,7 @@ mod tests {
         case.ask.pinned = pin("b", "K");
         assert_eq!(case.channels(), ["b"]);
         case.ask.models = vec!["m1:official".to_owned()];
-        case.ask.unable = vec![(Dialect::Gemini, Refusal::invalid("x", "No channel here speaks it."))];
+        case.ask.unable = vec![(ChannelId::parse("z").unwrap(), Refusal::invalid("x", "No channel here speaks it."))];
         for gone in [pin("c", "K"), pin("z", "K"), pin("b", "OLD")] {
             case.ask.pinned = gone;
             let refusal = case.plan().unwrap_err();
@@ -705,7 +705,7 @@ mod tests {
         case.ask.models = vec!["m1".to_owned()];
         case.policy.routes.reverse();
         case.ask.pinned = pin("b", "K");
-        case.ask.unable = vec![(Dialect::Anthropic, Refusal::invalid("seed", "`seed` has no counterpart."))];
+        case.ask.unable = vec![(ChannelId::parse("b").unwrap(), Refusal::invalid("seed", "`seed` has no counterpart."))];
         assert_eq!(case.plan().unwrap_err().param.as_deref(), Some("seed"));
     }
 
