@@ -69,6 +69,11 @@ impl<'a> Object<'a> {
         self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
     }
 
+    /// Every member: its name, and its value as JSON.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.members.iter().map(|member| (member.name.as_str(), member.value.get()))
+    }
+
     /// A name that stands more than once. Readers disagree on which of them counts.
     pub fn repeated(&self) -> Option<&str> {
         let mut names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();

@@ -9,6 +9,7 @@ mod body;
 pub mod envelope;
 pub mod form;
 pub mod format;
+pub mod gemini;
 pub mod json;
 pub mod meter;
 pub mod openai;
