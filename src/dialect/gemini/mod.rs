@@ -6,6 +6,8 @@ mod count;
 mod envelope;
 mod error;
 mod frame;
+#[cfg(test)]
+mod laws;
 mod line;
 mod logprobs;
 mod media;
