@@ -69,9 +69,9 @@ impl<'a> Object<'a> {
         self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
     }
 
-    /// Every member: its name, and its value as JSON.
-    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.members.iter().map(|member| (member.name.as_str(), member.value.get()))
+    /// The names of its members, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.name.as_str())
     }
 
     /// A name that stands more than once. Readers disagree on which of them counts.

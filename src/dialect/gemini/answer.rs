@@ -26,7 +26,8 @@ pub fn said(answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
         chunk.candidates().iter().for_each(|candidate| candidate.said(|text| output.push_str(text)));
     }
     let reason = chunk.candidates().iter().find_map(Candidate::finish_reason).or(chunk.block_reason());
-    Ok(Said { usage, finish_reason: reason.map(ToOwned::to_owned), output, images: 0 })
+    let images = chunk.candidates().iter().fold(0u64, |sum, candidate| sum.saturating_add(candidate.images()));
+    Ok(Said { usage, finish_reason: reason.map(ToOwned::to_owned), output, images })
 }
 
 fn no_answer(answer: &Object<'_>) -> String {
@@ -278,6 +279,15 @@ mod tests {
     fn without_usage_the_text_is_there_to_be_counted() {
         let body = r#"{"candidates":[{"content":{"parts":[{"text":"a\nb"},{"functionCall":{"name":"f","args":{"x":1}}}]}}]}"#;
         assert_eq!(said(&Object::parse(body).unwrap(), Counting::default()).unwrap().output, r#"a\nbf"x":1"#);
+    }
+
+    #[test]
+    fn images_are_counted_and_pictures_of_thoughts_are_not() {
+        let part = r#"{"inlineData":{"mimeType":"image/png","data":"QUJD"}"#;
+        let body =
+            format!(r#"{{"candidates":[{{"content":{{"parts":[{part}}},{part},"thought":true}},{part}}},{{"text":"x"}}]}}}}]}}"#);
+        assert_eq!(said(&Object::parse(&body).unwrap(), Counting::default()).unwrap().images, 2);
+        assert_eq!(read(&body).unwrap().choices[0].parts.len(), 3);
     }
 
     #[test]

@@ -162,6 +162,13 @@ impl<'a> Candidate<'a> {
         self.finish_reason.as_deref().filter(|reason| is_told(reason))
     }
 
+    /// How many images it gets, for prices that count them. Pictures of thoughts are none.
+    pub fn images(&self) -> u64 {
+        let blobs = self.parts().iter().filter(|part| part.thought != Some(true)).filter_map(|part| part.inline_data.as_ref());
+        let types = blobs.filter_map(|blob| blob.mime_type.as_deref());
+        types.filter(|media_type| media_type.starts_with("image/")).fold(0, |sum, _| sum.saturating_add(1))
+    }
+
     /// Each text of it as it stands in the JSON, quotes aside.
     pub fn said(&self, mut take: impl FnMut(&str)) {
         for part in self.parts() {

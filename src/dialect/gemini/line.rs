@@ -59,6 +59,7 @@ impl Line for GenerateLine {
         tally.flow();
         for candidate in chunk.candidates() {
             candidate.said(|text| tally.output(text));
+            tally.images = tally.images.saturating_add(candidate.images());
         }
         if let Some(reason) = chunk.candidates().iter().find_map(|candidate| candidate.finish_reason()).or(chunk.block_reason()) {
             tally.finish_reason = Some(reason.to_owned());

@@ -101,6 +101,7 @@ impl Reader for GenerateReader {
         }
         for candidate in chunk.candidates() {
             candidate.said(|text| tally.output(text));
+            tally.images = tally.images.saturating_add(candidate.images());
             if let Some(reason) = candidate.finish_reason() {
                 tally.finish_reason = Some(reason.to_owned());
             }

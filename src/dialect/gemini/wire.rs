@@ -28,7 +28,8 @@ impl<'a> Members<'a> {
     /// The members of an object that was read before.
     pub fn of(object: &Object<'a>) -> Result<Self, Refusal> {
         let mut members = Self::default();
-        for (name, value) in object.members() {
+        for name in object.names() {
+            let Some(value) = object.get(name) else { continue };
             let name = camel(name.to_owned());
             if !members.add(&name, value) {
                 return Err(Refusal::invalid(&name, format!("`{name}` stands there twice.")));
