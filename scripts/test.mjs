@@ -83,5 +83,5 @@ async function workerTests() {
   const env = { ...process.env, TF_PYTHON: await pythonWithPackages() };
   // A test that hangs, or leaves a Worker running, is a failure and not a run without end.
   const flags = ['--test', '--test-concurrency=1', '--test-timeout=180000', '--test-force-exit'];
-  await must(process.execPath, [...flags, 'tests/worker/*.test.mjs'], { env });
+  await must(process.execPath, [...flags, 'tests/worker/*.test.mjs', 'tests/worker/clients/*.test.mjs'], { env });
 }

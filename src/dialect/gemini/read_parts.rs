@@ -1,0 +1,191 @@
+//! The turns of a request and their parts.
+//!
+//! What always holds: every call has an id, and the same conversation gives it the same one again; every result has a call.
+
+use std::borrow::Cow;
+
+use super::media::{kind, mime_type, standard_base64};
+use super::read_request::{RequestReader, no_counterpart};
+use super::wire::{Content, Members, join, text, wrong};
+use super::write_request::{NO_SIGNATURE, wrapped};
+use crate::dialect::talk::{Call, CallResult, Media, Message, Part, Role, Source, Text, Thinking};
+use crate::refusal::Refusal;
+
+/// What a part may have beside what it is.
+const HINTS: [&str; 3] = ["videoMetadata", "mediaResolution", "partMetadata"];
+/// What a part may be.
+const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "functionResponse"];
+/// Google's own addresses: files that it keeps, and videos.
+const GOOGLES: [&str; 4] = ["generativelanguage.googleapis.com", "youtube.com", "www.youtube.com", "youtu.be"];
+
+/// Reads `systemInstruction`, whose parts are texts.
+pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Part<'a>>, Refusal> {
+    let mut parts = Vec::new();
+    for content in request.contents("systemInstruction")? {
+        for (index, part) in content.parts.iter().enumerate() {
+            let path = format!("systemInstruction.parts[{index}]");
+            reader.sift(part, &path, &["text"], &HINTS)?;
+            if let Some(text) = part.text("text", &path)? {
+                parts.push(Part::Text { text, cache: None });
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// Reads `contents`.
+pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Message<'a>>, Refusal> {
+    let mut turns = Turns { reader, open: Vec::new() };
+    let mut messages: Vec<Message<'a>> = Vec::new();
+    for (index, content) in request.contents("contents")?.iter().enumerate() {
+        let role = match content.role.as_deref() {
+            None | Some("" | "user" | "function") => Role::User,
+            Some("model") => Role::Assistant,
+            Some(_) => return Err(wrong(&format!("contents[{index}].role"), "`user` or `model`")),
+        };
+        // Results belong to the calls of the turn before them.
+        if role == Role::Assistant && messages.last().is_none_or(|message| message.role == Role::User) {
+            turns.open.clear();
+        }
+        let parts = turns.content(content, index)?;
+        if !parts.is_empty() {
+            messages.push(Message { role, parts });
+        }
+    }
+    Ok(messages)
+}
+
+/// A call that has no result yet.
+struct Open {
+    id: String,
+    name: String,
+}
+
+struct Turns<'r> {
+    reader: &'r mut RequestReader,
+    open: Vec<Open>,
+}
+
+impl Turns<'_> {
+    fn content<'a>(&mut self, content: &Content<'a>, index: usize) -> Result<Vec<Part<'a>>, Refusal> {
+        let mut parts: Vec<Part<'a>> = Vec::new();
+        for (number, part) in content.parts.iter().enumerate() {
+            let path = format!("contents[{index}].parts[{number}]");
+            // An id that stays the same when the conversation goes on.
+            let id = format!("call_{index}_{number}");
+            match (parts.last_mut(), self.part(part, &path, id)?) {
+                (_, None) => {}
+                // Pieces of one thought, up to its signature.
+                (Some(Part::Thinking(before)), Some(Part::Thinking(thought))) if before.signature.is_none() => {
+                    before.text.push_str(&thought.text);
+                    before.signature = thought.signature;
+                }
+                (_, Some(part)) => parts.push(part),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn part<'a>(&mut self, part: &Members<'a>, path: &str, id: String) -> Result<Option<Part<'a>>, Refusal> {
+        self.reader.sift(part, path, &[KINDS.as_slice(), &["thought", "thoughtSignature"]].concat(), &HINTS)?;
+        let kinds = part.names().filter(|name| KINDS.contains(name)).count();
+        let signature = part.text("thoughtSignature", path)?.map(Cow::into_owned).filter(|text| !text.is_empty());
+        if kinds > 1 || (kinds == 0 && signature.is_none()) {
+            return Err(wrong(path, &format!("a part with one of `{}`", KINDS.join("`, `"))));
+        }
+        if part.get("functionCall").is_some() {
+            let signature = signature.filter(|signature| signature != NO_SIGNATURE);
+            return self.call(&part.object("functionCall", path)?, path, id, signature).map(Some);
+        }
+        if part.get("functionResponse").is_some() {
+            return self.result(&part.object("functionResponse", path)?, &join(path, "functionResponse")).map(Some);
+        }
+        for name in ["inlineData", "fileData"] {
+            if part.get(name).is_some() {
+                let media = self.media(&part.object(name, path)?, &join(path, name))?;
+                return Ok(Some(Part::Media { media, cache: None }));
+            }
+        }
+        let text = part.text("text", path)?.unwrap_or_default();
+        if part.read::<bool>("thought", path, "a boolean")?.unwrap_or(false) {
+            return Ok(Some(Part::Thinking(Thinking { text: text.into_owned(), signature, redacted: None })));
+        }
+        if signature.is_some() {
+            self.reader.drop("thoughtSignature");
+        }
+        Ok((!text.is_empty()).then_some(Part::Text { text, cache: None }))
+    }
+
+    fn call<'a>(&mut self, call: &Members<'a>, path: &str, id: String, signature: Option<String>) -> Result<Part<'a>, Refusal> {
+        let path = join(path, "functionCall");
+        self.reader.sift(call, &path, &["id", "name", "args"], &[])?;
+        let name = name(call, &path)?;
+        let id = call.text("id", &path)?.map(Cow::into_owned).filter(|id| !id.is_empty()).unwrap_or(id);
+        let arguments = call.get("args").unwrap_or("{}");
+        if !arguments.starts_with('{') {
+            return Err(wrong(&join(&path, "args"), "an object"));
+        }
+        self.open.push(Open { id: id.clone(), name: name.clone() });
+        Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature }))
+    }
+
+    fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Part<'a>, Refusal> {
+        self.reader.sift(result, path, &["id", "name", "response", "parts"], &[])?;
+        let name = name(result, path)?;
+        let id = result.text("id", path)?.filter(|id| !id.is_empty());
+        let by_id = id.as_deref().and_then(|id| self.open.iter().position(|call| call.id == id));
+        let Some(place) = by_id.or_else(|| self.open.iter().position(|call| call.name == name)) else {
+            return Err(Refusal::invalid(
+                path,
+                format!("`{path}` is the result of a call that the turn before it does not make."),
+            ));
+        };
+        let call = self.open.remove(place);
+        let response = result.get("response").unwrap_or("{}");
+        let (words, is_error) = words(response, &join(path, "response"))?;
+        let mut parts = vec![Part::Text { text: words, cache: None }];
+        for (index, part) in result.objects("parts", path)?.iter().enumerate() {
+            let path = format!("{path}.parts[{index}]");
+            self.reader.sift(part, &path, &["inlineData", "fileData"], &HINTS)?;
+            for name in part.names().filter(|name| !HINTS.contains(name)) {
+                let media = self.media(&part.object(name, &path)?, &join(&path, name))?;
+                parts.push(Part::Media { media, cache: None });
+            }
+        }
+        Ok(Part::Result(CallResult { id: call.id, parts, is_error, cache: None }))
+    }
+
+    fn media<'a>(&mut self, data: &Members<'a>, path: &str) -> Result<Media<'a>, Refusal> {
+        self.reader.sift(data, path, &["mimeType", "data", "fileUri", "displayName"], &[])?;
+        let media_type = mime_type(data, path)?;
+        let Some(kind) = kind(&media_type) else { return Err(no_counterpart(&join(path, "mimeType"))) };
+        let source = match (data.text("data", path)?, data.text("fileUri", path)?) {
+            (Some(data), None) => Source::Base64 { media_type, data: standard_base64(data) },
+            (None, Some(address)) => {
+                let host = address.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
+                if host.is_none_or(|host| GOOGLES.iter().any(|known| host.eq_ignore_ascii_case(known))) {
+                    return Err(no_counterpart(&join(path, "fileUri")));
+                }
+                Source::Url(address)
+            }
+            _ => return Err(wrong(path, "an object with `data` or `fileUri`")),
+        };
+        let name = data.text("displayName", path)?.map(Cow::into_owned);
+        Ok(Media { kind, source, name, detail: None })
+    }
+}
+
+fn name(object: &Members<'_>, path: &str) -> Result<String, Refusal> {
+    object.text("name", path)?.map(Cow::into_owned).ok_or_else(|| wrong(&join(path, "name"), "a string"))
+}
+
+/// What a result says, and whether it says that the tool failed.
+fn words<'a>(response: &'a str, path: &str) -> Result<(Text<'a>, bool), Refusal> {
+    if !response.starts_with('{') {
+        return Err(wrong(path, "an object"));
+    }
+    // What has a name twice is its own JSON.
+    let wrapped = Members::parse(response, path).ok().and_then(|object| wrapped(&object));
+    let plain = wrapped.and_then(|(json, is_error)| text(json).map(|text| (text, is_error)));
+    Ok(plain.unwrap_or((Cow::Borrowed(response), false)))
+}

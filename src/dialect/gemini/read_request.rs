@@ -1,0 +1,385 @@
+//! Requests of Gemini's clients, read for providers of other dialects.
+//!
+//! - Mapped: `systemInstruction`; `contents` of `user`, `model` and `function`; texts, thoughts with their `thoughtSignature`,
+//!   `inlineData` and https `fileData` (images, sounds, documents), calls and their results; function declarations with
+//!   `parametersJsonSchema` or Google's own `parameters`; `functionCallingConfig`, where several allowed names leave out the other
+//!   functions; in `generationConfig` the limit, number and sampling of answers, stop texts, JSON output with `responseJsonSchema`
+//!   or Google's own `responseSchema`, log probabilities and `thinkingConfig`.
+//! - A call without an id gets one of its place in the conversation, and a result without one belongs to the first open call of
+//!   its name. Thoughts that came in pieces are joined until their signature. A result of `{"result": text}`,
+//!   `{"output": text}` or `{"error": text}` is that text; any other object is its JSON.
+//! - Dropped and named: `safetySettings`, `labels`, `serviceTier`, `mediaResolution`, `videoMetadata`, `partMetadata`,
+//!   `enableEnhancedCivicAnswers`, `audioTimestamp`, `retrievalConfig`, `behavior`, `response` and `responseJsonSchema` of
+//!   functions, the mode `VALIDATED`, and the signature of a text that is no thought.
+//! - Refused: every other member, `cachedContent`, tools that are no functions, output that is no text, videos, files that Google
+//!   keeps, code that was run, and results of unknown calls.
+
+use std::borrow::Cow;
+
+use super::read_parts::{read_contents, read_system};
+use super::schema::json_schema;
+use super::wire::{Members, join, wrong};
+use crate::dialect::envelope::{MOST_CHOICES, MOST_TOKENS};
+use crate::dialect::format::Read;
+use crate::dialect::json::Object;
+use crate::dialect::talk::{Conversation, Effort, OutputFormat, Reasoning, Sampling, Text, Tool, ToolChoice};
+use crate::refusal::Refusal;
+
+/// Reads a request.
+pub fn read_request<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+    let request = Members::of(request)?;
+    let mut reader = RequestReader::default();
+    // The gateway's own members stand beside Google's.
+    let own = ["model", "models", "provider", "sessionId", "stream"];
+    let taken = ["contents", "systemInstruction", "tools", "toolConfig", "generationConfig"];
+    reader.sift(&request, "", &[own.as_slice(), &taken].concat(), &["safetySettings", "labels", "serviceTier"])?;
+    let mut conversation = Conversation { choices: 1, ..Conversation::default() };
+    conversation.system = read_system(&request, &mut reader)?;
+    conversation.messages = read_contents(&request, &mut reader)?;
+    reader.tools(&request, &mut conversation)?;
+    reader.tool_config(&request, &mut conversation)?;
+    reader.generation(&request, &mut conversation)?;
+    Ok(Read { conversation, dropped: reader.dropped })
+}
+
+/// A refusal of what no other dialect has.
+pub fn no_counterpart(path: &str) -> Refusal {
+    Refusal::invalid(path, format!("`{path}` has no counterpart at the provider that serves this model, and cannot be left out."))
+}
+
+/// Reads, and remembers what was left out.
+#[derive(Default)]
+pub struct RequestReader {
+    dropped: Vec<String>,
+}
+
+impl RequestReader {
+    /// Notes that something is left out.
+    pub fn drop(&mut self, name: &str) {
+        if !self.dropped.iter().any(|other| other == name) {
+            self.dropped.push(name.to_owned());
+        }
+    }
+
+    /// Goes through the names of an object: some are taken, hints are dropped, and nothing else may be there.
+    pub fn sift(&mut self, object: &Members<'_>, path: &str, taken: &[&str], hints: &[&str]) -> Result<(), Refusal> {
+        for name in object.names() {
+            if hints.contains(&name) {
+                self.drop(name);
+            } else if !taken.contains(&name) {
+                return Err(no_counterpart(&join(path, name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn tools<'a>(&mut self, request: &Members<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
+        for (index, tool) in request.objects("tools", "")?.iter().enumerate() {
+            let path = format!("tools[{index}]");
+            self.sift(tool, &path, &["functionDeclarations"], &[])?;
+            for (index, function) in tool.objects("functionDeclarations", &path)?.iter().enumerate() {
+                let path = format!("{path}.functionDeclarations[{index}]");
+                conversation.tools.push(self.function(function, &path)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn function<'a>(&mut self, function: &Members<'a>, path: &str) -> Result<Tool<'a>, Refusal> {
+        let taken = ["name", "description", "parameters", "parametersJsonSchema"];
+        self.sift(function, path, &taken, &["behavior", "response", "responseJsonSchema"])?;
+        let Some(name) = function.text("name", path)? else { return Err(wrong(&join(path, "name"), "a string")) };
+        let schema = schema(function, path, "parametersJsonSchema", "parameters")?;
+        Ok(Tool { name: name.into_owned(), description: function.text("description", path)?, schema, strict: None, cache: None })
+    }
+
+    fn tool_config(&mut self, request: &Members<'_>, conversation: &mut Conversation<'_>) -> Result<(), Refusal> {
+        let config = request.object("toolConfig", "")?;
+        self.sift(&config, "toolConfig", &["functionCallingConfig"], &["retrievalConfig"])?;
+        let path = "toolConfig.functionCallingConfig";
+        let calling = config.object("functionCallingConfig", "toolConfig")?;
+        self.sift(&calling, path, &["mode", "allowedFunctionNames"], &[])?;
+        let names: Vec<String> = calling.read("allowedFunctionNames", path, "a list of strings")?.unwrap_or_default();
+        let mode = calling.text("mode", path)?.unwrap_or_default().to_ascii_uppercase();
+        conversation.tool_choice = match (mode.as_str(), names.as_slice()) {
+            ("" | "MODE_UNSPECIFIED", _) => None,
+            ("AUTO", _) => Some(ToolChoice::Auto),
+            ("VALIDATED", _) => {
+                self.drop(&join(path, "mode"));
+                Some(ToolChoice::Auto)
+            }
+            ("NONE", _) => Some(ToolChoice::None),
+            ("ANY", [name]) => Some(ToolChoice::Named(name.clone())),
+            ("ANY", _) => Some(ToolChoice::Required),
+            _ => return Err(wrong(&join(path, "mode"), "`AUTO`, `ANY`, `NONE` or `VALIDATED`")),
+        };
+        if names.len() > 1 || (names.len() == 1 && mode == "VALIDATED") {
+            conversation.tools.retain(|tool| names.contains(&tool.name));
+        }
+        Ok(())
+    }
+
+    fn generation<'a>(&mut self, request: &Members<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
+        let path = "generationConfig";
+        let config = request.object(path, "")?;
+        let taken = [
+            "stopSequences",
+            "responseMimeType",
+            "responseSchema",
+            "responseJsonSchema",
+            "responseModalities",
+            "candidateCount",
+            "maxOutputTokens",
+            "temperature",
+            "topP",
+            "topK",
+            "seed",
+            "presencePenalty",
+            "frequencyPenalty",
+            "responseLogprobs",
+            "logprobs",
+            "thinkingConfig",
+        ];
+        self.sift(&config, path, &taken, &["mediaResolution", "enableEnhancedCivicAnswers", "audioTimestamp"])?;
+        config.count("maxOutputTokens", path, MOST_TOKENS)?;
+        conversation.choices = config.count("candidateCount", path, MOST_CHOICES)?.unwrap_or(1);
+        conversation.stop = config.read("stopSequences", path, "a list of strings")?.unwrap_or_default();
+        conversation.sampling = Sampling {
+            temperature: config.number("temperature", path)?,
+            top_p: config.number("topP", path)?,
+            top_k: config.number("topK", path)?,
+            seed: config.number("seed", path)?,
+            presence_penalty: config.number("presencePenalty", path)?,
+            frequency_penalty: config.number("frequencyPenalty", path)?,
+        };
+        let modalities: Vec<String> = config.read("responseModalities", path, "a list of strings")?.unwrap_or_default();
+        if modalities.iter().any(|modality| !modality.eq_ignore_ascii_case("text")) {
+            return Err(no_counterpart(&join(path, "responseModalities")));
+        }
+        let logprobs = config.read::<u64>("logprobs", path, "a whole number")?;
+        if config.read::<bool>("responseLogprobs", path, "a boolean")?.unwrap_or(false) {
+            conversation.logprobs = Some(logprobs.unwrap_or(0));
+        } else if logprobs.is_some() {
+            let message = "`generationConfig.logprobs` is for answers with `responseLogprobs`.";
+            return Err(Refusal::invalid("generationConfig.logprobs", message));
+        }
+        conversation.output = output(&config, path)?;
+        conversation.reasoning = self.thinking(&config, path)?;
+        Ok(())
+    }
+
+    fn thinking(&mut self, config: &Members<'_>, path: &str) -> Result<Option<Reasoning>, Refusal> {
+        let thinking = config.object("thinkingConfig", path)?;
+        let path = join(path, "thinkingConfig");
+        self.sift(&thinking, &path, &["includeThoughts", "thinkingBudget", "thinkingLevel"], &[])?;
+        let is_shown = thinking.read::<bool>("includeThoughts", &path, "a boolean")?;
+        // -1 is as much as the model likes.
+        let budget = thinking.read::<i64>("thinkingBudget", &path, "a whole number")?;
+        let level = thinking.text("thinkingLevel", &path)?.map(|level| level.to_ascii_lowercase());
+        let effort = match level.as_deref() {
+            None | Some("thinking_level_unspecified") => None,
+            Some(level) => Some(
+                Effort::parse(level)
+                    .ok_or_else(|| wrong(&join(&path, "thinkingLevel"), "`MINIMAL`, `LOW`, `MEDIUM` or `HIGH`"))?,
+            ),
+        };
+        let budget = budget.and_then(|budget| u64::try_from(budget).ok());
+        let is_asked = is_shown.is_some() || budget.is_some() || effort.is_some();
+        Ok(is_asked.then_some(Reasoning { effort, budget, is_shown }))
+    }
+}
+
+/// What the answer must look like.
+fn output<'a>(config: &Members<'a>, path: &str) -> Result<OutputFormat<'a>, Refusal> {
+    let schema = schema(config, path, "responseJsonSchema", "responseSchema")?;
+    let kind = config.text("responseMimeType", path)?.unwrap_or_default();
+    match (kind.as_ref(), schema) {
+        ("" | "application/json", Some(schema)) => {
+            Ok(OutputFormat::Schema { name: None, description: None, schema, strict: None })
+        }
+        ("" | "text/plain", None) => Ok(OutputFormat::Text),
+        ("application/json", None) => Ok(OutputFormat::JsonObject),
+        _ => Err(no_counterpart(&join(path, "responseMimeType"))),
+    }
+}
+
+/// A schema that is given as JSON Schema, or as Google's own.
+fn schema<'a>(object: &Members<'a>, path: &str, standard: &str, own: &str) -> Result<Option<Text<'a>>, Refusal> {
+    if let Some(json) = object.get(standard) {
+        return Ok(Some(Cow::Borrowed(json)));
+    }
+    let Some(json) = object.get(own) else { return Ok(None) };
+    json_schema(json).map(|json| Some(Cow::Owned(json))).ok_or_else(|| wrong(&join(path, own), "a schema"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::talk::{Call, CallResult, Media, MediaKind, Message, Part, Role, Source, Thinking};
+
+    fn read(json: &str) -> Result<Read<'_>, Refusal> {
+        read_request(&Object::parse(json).unwrap())
+    }
+
+    fn text(text: &str) -> Part<'_> {
+        Part::Text { text: text.into(), cache: None }
+    }
+
+    fn media(kind: MediaKind, source: Source<'_>) -> Part<'_> {
+        Part::Media { media: Media { kind, source, name: None, detail: None }, cache: None }
+    }
+
+    fn base64<'a>(media_type: &str, data: &'a str) -> Source<'a> {
+        Source::Base64 { media_type: media_type.to_owned(), data: data.into() }
+    }
+
+    #[test]
+    fn a_whole_request_is_read() {
+        let read = read(include_str!("../../../tests/golden/gemini/request.json")).unwrap();
+        let conversation = read.conversation;
+        assert_eq!(conversation.system, [text("Be brief.")]);
+        let [question, answer, results] = conversation.messages.as_slice() else { panic!() };
+        assert_eq!([question.role, answer.role, results.role], [Role::User, Role::Assistant, Role::User]);
+        let expected = [
+            text("What is this, and how is the weather?"),
+            media(MediaKind::Image, base64("image/png", "/+//")),
+            media(MediaKind::File, Source::Url("https://example.com/report.pdf".into())),
+        ];
+        assert_eq!(question.parts, expected);
+        let call = |id: &str, name: &str, arguments: &str, signature: Option<&str>| {
+            Part::Call(Call {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                arguments: arguments.to_owned(),
+                signature: signature.map(ToOwned::to_owned),
+            })
+        };
+        let thought = Thinking { text: "Let me look.".to_owned(), signature: Some("c2ln".to_owned()), redacted: None };
+        let expected = [
+            Part::Thinking(thought),
+            text("I look it up."),
+            call("call_1_4", "weather", r#"{"city": "Köln", "days": 1.0}"#, Some("CpwBAb4=")),
+            call("own", "news", "{}", None),
+            call("call_1_6", "weather", "{}", None),
+        ];
+        assert_eq!(answer.parts, expected);
+        let result = |id: &str, parts, is_error| Part::Result(CallResult { id: id.to_owned(), parts, is_error, cache: None });
+        let image = media(MediaKind::Image, base64("image/jpeg", "QUJD"));
+        let expected = [
+            result("own", vec![text("no news")], true),
+            result("call_1_4", vec![text("rain")], false),
+            result("call_1_6", vec![text(r#"{"sun": true, "degrees": 21.0}"#), image], false),
+        ];
+        assert_eq!(results.parts, expected);
+    }
+
+    #[test]
+    fn tools_and_numbers_are_read_as_they_were_written() {
+        let read = read(include_str!("../../../tests/golden/gemini/request.json")).unwrap();
+        let conversation = read.conversation;
+        let tools: Vec<(&str, Option<&str>)> =
+            conversation.tools.iter().map(|tool| (tool.name.as_str(), tool.schema.as_deref())).collect();
+        let schemas =
+            [r#"{"type":"object","properties":{"city":{"type":"string"}}}"#, r#"{"type": "object",  "properties": {}}"#];
+        // What is not allowed is left out.
+        assert_eq!(tools, [("weather", Some(schemas[0])), ("news", Some(schemas[1]))]);
+        assert_eq!(conversation.tool_choice, Some(ToolChoice::Required));
+        let expected = Sampling {
+            temperature: Some("1.0"),
+            top_p: Some("0.30000000000000004"),
+            top_k: Some("40"),
+            seed: Some("9007199254740993"),
+            presence_penalty: Some("0"),
+            frequency_penalty: Some("-1"),
+        };
+        assert_eq!(conversation.sampling, expected);
+        assert_eq!((conversation.choices, conversation.logprobs, conversation.stop), (2, Some(3), vec!["END".to_owned()]));
+        let OutputFormat::Schema { schema, .. } = conversation.output else { panic!() };
+        assert_eq!(schema, r#"{"type":["string","null"]}"#);
+        assert_eq!(conversation.reasoning, Some(Reasoning { effort: None, budget: Some(2048), is_shown: Some(true) }));
+        assert_eq!(read.dropped, ["safetySettings", "labels", "mediaResolution", "thoughtSignature", "behavior"]);
+    }
+
+    #[test]
+    fn thinking_is_read_in_words_and_numbers() {
+        for (config, effort, budget, is_shown) in [
+            (r#"{"thinkingLevel":"HIGH"}"#, Some(Effort::High), None, None),
+            (r#"{"thinking_budget":0}"#, None, Some(0), None),
+            (r#"{"thinkingBudget":-1,"includeThoughts":false}"#, None, None, Some(false)),
+        ] {
+            let json = format!(r#"{{"contents":[],"generationConfig":{{"thinkingConfig":{config}}}}}"#);
+            let reasoning = read(&json).unwrap().conversation.reasoning.unwrap();
+            assert_eq!((reasoning.effort, reasoning.budget, reasoning.is_shown), (effort, budget, is_shown), "{config}");
+        }
+        let json = r#"{"contents":[],"generationConfig":{"thinkingConfig":{"thinkingBudget":-1}}}"#;
+        assert_eq!(read(json).unwrap().conversation.reasoning, None);
+    }
+
+    #[test]
+    fn a_result_belongs_to_the_turn_before_it() {
+        let call = r#"{"role":"model","parts":[{"functionCall":{"name":"f"}}]}"#;
+        let result = r#"{"parts":[{"functionResponse":{"name":"f","response":{"output":"x"}}}]}"#;
+        let json = format!(r#"{{"contents":[{call},{{"parts":[{{"text":"never mind"}}]}},{call},{result}]}}"#);
+        let messages: Vec<Message<'_>> = read(&json).unwrap().conversation.messages;
+        assert!(matches!(&messages[3].parts[0], Part::Result(result) if result.id == "call_2_0" && result.parts == [text("x")]));
+        let json = format!(r#"{{"contents":[{call},{result},{result}]}}"#);
+        assert_eq!(read(&json).unwrap_err().param.as_deref(), Some("contents[2].parts[0].functionResponse"));
+    }
+
+    #[test]
+    fn what_has_no_counterpart_is_named() {
+        for (members, param) in [
+            (r#""cachedContent":"cachedContents/a""#, "cachedContent"),
+            (r#""new_field":1"#, "newField"),
+            (r#""topK":1,"top_k":2"#, "topK"),
+            (r#""tools":[{"codeExecution":{}}]"#, "tools[0].codeExecution"),
+            (r#""tools":[{"functionDeclarations":[{}]}]"#, "tools[0].functionDeclarations[0].name"),
+            (r#""tools":[{"functionDeclarations":[{"name":"f","x":1}]}]"#, "tools[0].functionDeclarations[0].x"),
+            (r#""toolConfig":{"functionCallingConfig":{"mode":"SOME"}}"#, "toolConfig.functionCallingConfig.mode"),
+            (r#""generationConfig":{"responseModalities":["AUDIO"]}"#, "generationConfig.responseModalities"),
+            (r#""generationConfig":{"responseMimeType":"text/x.enum","responseSchema":{}}"#, "generationConfig.responseMimeType"),
+            (r#""generationConfig":{"responseSchema":5}"#, "generationConfig.responseSchema"),
+            (r#""generationConfig":{"speechConfig":{}}"#, "generationConfig.speechConfig"),
+            (r#""generationConfig":{"temperature":"hot"}"#, "generationConfig.temperature"),
+            (r#""generationConfig":{"logprobs":2}"#, "generationConfig.logprobs"),
+            (
+                r#""generationConfig":{"thinkingConfig":{"thinkingLevel":"SOME"}}"#,
+                "generationConfig.thinkingConfig.thinkingLevel",
+            ),
+            (r#""systemInstruction":{"parts":[{"inlineData":{}}]}"#, "systemInstruction.parts[0].inlineData"),
+        ] {
+            let json = format!(r#"{{"contents":[],{members}}}"#);
+            assert_eq!(read(&json).unwrap_err().param.as_deref(), Some(param), "{members}");
+        }
+        for (part, name) in [
+            (r#"{"executableCode":{}}"#, ".executableCode"),
+            (r#"{"text":"x","functionCall":{"name":"f"}}"#, ""),
+            ("{}", ""),
+            (r#"{"text":5}"#, ".text"),
+            (r#"{"functionCall":{}}"#, ".functionCall.name"),
+            (r#"{"functionCall":{"name":"f","args":[]}}"#, ".functionCall.args"),
+            (r#"{"functionResponse":{"name":"f","response":{}}}"#, ".functionResponse"),
+            (r#"{"inlineData":{"mimeType":"video/mp4","data":"QUJD"}}"#, ".inlineData.mimeType"),
+            (r#"{"inlineData":{"mimeType":"image/png"}}"#, ".inlineData"),
+            (r#"{"fileData":{"fileUri":"https://youtu.be/a.png"}}"#, ".fileData.fileUri"),
+            (r#"{"fileData":{"fileUri":"gs://b/a.png"}}"#, ".fileData.fileUri"),
+            (r#"{"fileData":{"fileUri":"https://a.b/c"}}"#, ".fileData.mimeType"),
+        ] {
+            let json = format!(r#"{{"contents":[{{"parts":[{part}]}}]}}"#);
+            assert_eq!(read(&json).unwrap_err().param, Some(format!("contents[0].parts[0]{name}")), "{part}");
+        }
+        let refusal = read(r#"{"contents":[{"role":"system","parts":[]}]}"#).unwrap_err();
+        assert_eq!(refusal.param.as_deref(), Some("contents[0].role"));
+    }
+
+    #[test]
+    fn what_is_embedded_is_borrowed() {
+        let json = format!(
+            r#"{{"contents":[{{"parts":[{{"inlineData":{{"mimeType":"image/png","data":"{}"}}}}]}}]}}"#,
+            "QUJD".repeat(99)
+        );
+        let read = read(&json).unwrap();
+        let Part::Media { media, .. } = &read.conversation.messages[0].parts[0] else { panic!() };
+        assert!(matches!(&media.source, Source::Base64 { data: Cow::Borrowed(_), .. }));
+    }
+}

@@ -1,0 +1,49 @@
+//! What the tests of this dialect share.
+
+use super::reader::GenerateReader;
+use crate::dialect::format::{Cost, Counting, Reader as _};
+use crate::dialect::meter::{Meter, Way};
+use crate::dialect::sse::{self, Event};
+use crate::dialect::talk::Delta;
+use crate::dialect::tally::Tally;
+use crate::dialect::tokens::Counter;
+use crate::usage::{Usage, UsageSource};
+
+/// A stream with thoughts, text and two calls, as Google writes it.
+pub const STREAM: &str = include_str!("../../../tests/golden/gemini/stream.txt");
+
+/// A meter whose cost is "0." and the number of tokens.
+pub fn meter(way: Way) -> Meter {
+    let pricing =
+        |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
+    let input = Usage { input: 10, ..Usage::default() };
+    Meter::new(way, (input, UsageSource::Estimated), Counter::new("gemini"), Box::new(pricing))
+}
+
+/// Runs a whole stream.
+pub fn run(meter: &mut Meter, chunks: &[&[u8]]) -> String {
+    let mut out = Vec::new();
+    for chunk in chunks {
+        meter.push(chunk, &mut out);
+    }
+    meter.finish(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// Reads a whole stream.
+pub fn read(stream: &str) -> (Vec<Delta>, Tally) {
+    let pricing = |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0".to_owned(), details: "{}".to_owned() };
+    let mut tally = Tally::new((Usage::default(), UsageSource::Estimated), Counter::new("gemini"), Box::new(pricing));
+    let (mut events, mut reader, mut deltas) = (sse::Reader::default(), GenerateReader::new(Counting::default()), Vec::new());
+    events.push(stream.as_bytes());
+    events.finish();
+    while let Ok(Some(event)) = events.next_event() {
+        if let (Event::Data(data), true) = (event, tally.is_open()) {
+            reader.event(&data, &mut tally, &mut deltas);
+        }
+    }
+    if tally.is_open() {
+        reader.end(&mut tally, &mut deltas);
+    }
+    (deltas, tally)
+}
