@@ -5,6 +5,7 @@ pub mod completions;
 mod node;
 mod out;
 mod parts;
+pub mod responses;
 mod usage;
 
 use serde_json::{Map, Value, json};
