@@ -9,13 +9,13 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The members of an object, each with the place of its value in the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Object<'a> {
     text: &'a str,
     members: Vec<Member<'a>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Member<'a> {
     name: String,
     value: &'a RawValue,

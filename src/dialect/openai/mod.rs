@@ -1,6 +1,11 @@
 //! OpenAI's dialect: chat completions, responses, and the endpoints beside them. Everyone's who is compatible, too.
 
 pub mod chat;
+pub mod completions;
+mod node;
+mod out;
+mod parts;
+pub mod responses;
 mod usage;
 
 use serde_json::{Map, Value, json};
@@ -10,7 +15,7 @@ use super::json::Object;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 
-pub use usage::{read_usage, usage_with_cost};
+pub use usage::{read_response_usage, read_usage, response_usage_with_cost, usage_with_cost};
 
 /// Where the list of models is.
 pub const MODELS_PATH: &str = "/models";

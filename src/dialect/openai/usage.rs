@@ -1,89 +1,134 @@
-//! Usage as OpenAI's chat completions tell it, and as they are told it.
+//! Usage as OpenAI tells it, in chat completions and in responses, and as those who are compatible do.
 
-use serde::Deserialize;
-use serde_json::json;
-
+use super::out::Out;
 use crate::dialect::format::{Cost, Counting};
 use crate::dialect::json::Object;
 use crate::usage::Usage;
 
-/// Usage as OpenAI counts it: cached and audio tokens within the prompt's, reasoning and audio within the completion's.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-struct WireUsage {
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    #[serde(default)]
-    total_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
+/// What the members of a `usage` object are called.
+struct Names {
+    input: &'static str,
+    output: &'static str,
+    input_details: &'static str,
+    output_details: &'static str,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-struct PromptDetails {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-    #[serde(default)]
-    audio_tokens: Option<u64>,
-}
+/// In chat completions, completions and embeddings.
+const CHAT: Names = Names {
+    input: "prompt_tokens",
+    output: "completion_tokens",
+    input_details: "prompt_tokens_details",
+    output_details: "completion_tokens_details",
+};
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-struct CompletionDetails {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
-    #[serde(default)]
-    audio_tokens: Option<u64>,
-}
+/// In responses.
+const RESPONSES: Names = Names {
+    input: "input_tokens",
+    output: "output_tokens",
+    input_details: "input_tokens_details",
+    output_details: "output_tokens_details",
+};
 
 /// Reads a `usage` object into disjoint classes; none if it is not one. Details that are more than the whole are cut to it.
 pub fn read_usage(json: &str, counting: Counting) -> Option<Usage> {
-    // A list would be read as the fields in their order.
-    let wire: WireUsage = json.starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()?;
-    let prompt = wire.prompt_tokens_details.unwrap_or_default();
-    let completion = wire.completion_tokens_details.unwrap_or_default();
-    let cached_input = prompt.cached_tokens.unwrap_or(0).min(wire.prompt_tokens);
-    let audio_input = prompt.audio_tokens.unwrap_or(0).min(wire.prompt_tokens.saturating_sub(cached_input));
-    // Some providers count reasoning outside of the completion. The channel says so, or the total, or a part that is more than
-    // the whole.
-    let told = completion.reasoning_tokens.unwrap_or(0);
-    let beyond = wire.total_tokens.unwrap_or(0).saturating_sub(wire.prompt_tokens.saturating_add(wire.completion_tokens));
+    read(json, counting, &CHAT)
+}
+
+/// The same of the `usage` of a response.
+pub fn read_response_usage(json: &str, counting: Counting) -> Option<Usage> {
+    read(json, counting, &RESPONSES)
+}
+
+/// OpenAI counts cached, written and audio tokens within the input's, reasoning and audio within the output's.
+fn read(json: &str, counting: Counting, names: &Names) -> Option<Usage> {
+    let object = Object::parse(json)?;
+    let input_tokens = count(&object, names.input)??;
+    let output_tokens = count(&object, names.output)?.unwrap_or(0);
+    let total_tokens = count(&object, "total_tokens")?.unwrap_or(0);
+    let input_details = details(&object, names.input_details)?;
+    let output_details = details(&object, names.output_details)?;
+    let detail = |details: &Option<Object<'_>>, name| details.as_ref().map_or(Some(None), |details| count(details, name));
+
+    // DeepSeek and Moonshot tell cached tokens beside the prompt's.
+    let cached = match detail(&input_details, "cached_tokens")? {
+        Some(cached) => cached,
+        None => count(&object, "prompt_cache_hit_tokens")?.or(count(&object, "cached_tokens")?).unwrap_or(0),
+    };
+    let mut input = input_tokens;
+    let cached_input = take(cached, &mut input);
+    // OpenRouter's word.
+    let cache_write = take(detail(&input_details, "cache_write_tokens")?.unwrap_or(0), &mut input);
+    let audio_input = take(detail(&input_details, "audio_tokens")?.unwrap_or(0), &mut input);
+
+    // Some providers count reasoning outside of the output. The channel says so, or the total, or a part that is more than the
+    // whole.
+    let told = detail(&output_details, "reasoning_tokens")?.unwrap_or(0);
+    let beyond = total_tokens.saturating_sub(input_tokens.saturating_add(output_tokens));
     let outside = match counting.reasoning_outside {
         Some(true) => told.max(beyond),
         Some(false) => 0,
-        None if told > wire.completion_tokens => told.max(beyond),
+        None if told > output_tokens => told.max(beyond),
         None => beyond,
     };
-    let completion_tokens = wire.completion_tokens.saturating_add(outside);
-    let reasoning = told.max(outside).min(completion_tokens);
-    let audio_output = completion.audio_tokens.unwrap_or(0).min(completion_tokens.saturating_sub(reasoning));
-    Some(Usage {
-        input: wire.prompt_tokens.saturating_sub(cached_input).saturating_sub(audio_input),
-        cached_input,
-        audio_input,
-        output: completion_tokens.saturating_sub(reasoning).saturating_sub(audio_output),
-        reasoning,
-        audio_output,
-        ..Usage::default()
-    })
+    let mut output = output_tokens.saturating_add(outside);
+    let reasoning = take(told.max(outside), &mut output);
+    let audio_output = take(detail(&output_details, "audio_tokens")?.unwrap_or(0), &mut output);
+    Some(Usage { input, cached_input, cache_write, audio_input, output, reasoning, audio_output, ..Usage::default() })
+}
+
+/// As much of a part as its whole has left.
+fn take(part: u64, left: &mut u64) -> u64 {
+    let taken = part.min(*left);
+    *left = left.saturating_sub(taken);
+    taken
+}
+
+/// A count: the inner none if it is not there, the outer if it is not a count.
+fn count(object: &Object<'_>, name: &str) -> Option<Option<u64>> {
+    match object.get(name) {
+        None | Some("null") => Some(None),
+        Some(json) => json.parse().ok().map(Some),
+    }
+}
+
+/// An object of details, in the same way.
+fn details<'a>(object: &Object<'a>, name: &str) -> Option<Option<Object<'a>>> {
+    match object.get(name) {
+        None | Some("null") => Some(None),
+        Some(json) => Object::parse(json).map(Some),
+    }
 }
 
 /// The `usage` object with the cost; upstream's own where there is one.
 pub fn usage_with_cost(upstream: Option<&str>, usage: &Usage, cost: &Cost) -> String {
-    let edits = cost.edits();
-    let edited = upstream.and_then(Object::parse).map(|object| object.edited(&edits));
-    edited.unwrap_or_else(|| {
-        let own = json!({
-            "prompt_tokens": usage.input_side(),
-            "completion_tokens": usage.output_side(),
-            "total_tokens": usage.total(),
-            "prompt_tokens_details": {"cached_tokens": usage.cached_input},
-            "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
-        });
-        let own = own.to_string();
-        Object::parse(&own).map(|object| object.edited(&edits)).unwrap_or(own)
-    })
+    with_cost(upstream, usage, cost, &CHAT)
+}
+
+/// The same for a response.
+pub fn response_usage_with_cost(upstream: Option<&str>, usage: &Usage, cost: &Cost) -> String {
+    with_cost(upstream, usage, cost, &RESPONSES)
+}
+
+fn with_cost(upstream: Option<&str>, usage: &Usage, cost: &Cost, names: &Names) -> String {
+    if let Some(object) = upstream.and_then(Object::parse) {
+        return object.edited(&cost.edits());
+    }
+    let number = |name: &str, count: u64, out: &mut Out| {
+        out.member(name, &count.to_string());
+    };
+    let mut out = Out::object();
+    number(names.input, usage.input_side(), &mut out);
+    number(names.output, usage.output_side(), &mut out);
+    number("total_tokens", usage.total(), &mut out);
+    out.open_at(names.input_details);
+    number("cached_tokens", usage.cached_input, &mut out);
+    number("cache_write_tokens", usage.cache_write.saturating_add(usage.cache_write_1h), &mut out);
+    number("audio_tokens", usage.audio_input, &mut out);
+    out.close().open_at(names.output_details);
+    number("reasoning_tokens", usage.reasoning, &mut out);
+    number("audio_tokens", usage.audio_output, &mut out);
+    out.close().member("cost", &cost.amount).member("cost_details", &cost.details);
+    out.done()
 }
 
 #[cfg(test)]
@@ -113,6 +158,15 @@ mod tests {
         }
         let absurd = read_usage(r#"{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":9,"audio_tokens":9}}"#).unwrap();
         assert_eq!(absurd.total(), 1);
+        // OpenRouter: 1000 prompt tokens, of which 300 were read from the cache and 500 written to it.
+        let json = r#"{"prompt_tokens":1000,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":300,"cache_write_tokens":500}}"#;
+        let usage = read_usage(json).unwrap();
+        assert_eq!((usage.input, usage.cached_input, usage.cache_write, usage.total()), (200, 300, 500, 1000));
+        // DeepSeek and Moonshot.
+        for name in ["prompt_cache_hit_tokens", "cached_tokens"] {
+            let usage = read_usage(&format!(r#"{{"prompt_tokens":1000,"completion_tokens":1,"{name}":600}}"#)).unwrap();
+            assert_eq!((usage.input, usage.cached_input), (400, 600));
+        }
         for json in ["null", "{}", "[]", r#"{"prompt_tokens":-1}"#, r#"{"prompt_tokens":"5"}"#, r#"{"prompt_tokens":1.5}"#] {
             assert_eq!(read_usage(json), None, "{json}");
         }
@@ -130,5 +184,27 @@ mod tests {
         let json = r#"{"prompt_tokens":1,"completion_tokens":5,"completion_tokens_details":{"reasoning_tokens":300}}"#;
         let usage = read_usage(json).unwrap();
         assert_eq!((usage.output, usage.reasoning), (5, 300));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let usage = Usage {
+            input: 1,
+            cached_input: 2,
+            cache_write: 3,
+            audio_input: 4,
+            output: 5,
+            reasoning: 6,
+            audio_output: 7,
+            ..Usage::default()
+        };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let json = usage_with_cost(None, &usage, &cost);
+        assert_eq!(super::read_usage(&json, Counting::default()), Some(usage));
+        assert!(json.contains(r#""prompt_tokens":10,"completion_tokens":18,"total_tokens":28"#), "{json}");
+        assert!(json.ends_with(r#""cost":0.5,"cost_details":{}}"#), "{json}");
+        let json = response_usage_with_cost(None, &usage, &cost);
+        assert_eq!(read_response_usage(&json, Counting::default()), Some(usage));
+        assert_eq!(super::read_usage(&json, Counting::default()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A stream of chat completions on its way to a client that reads the same.
+//! A stream of chat completions, or of completions, on its way to a client that reads the same.
 //!
 //! What always holds: the usage chunk reaches a client that asked for it, once, as the last before the end, and no other.
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::said;
+use super::{said, unquoted};
 use crate::dialect::format::{Counting, Line, StreamWish};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
@@ -16,6 +16,24 @@ use crate::usage::UsageSource;
 
 /// The last event of a stream.
 pub const DONE: &str = "[DONE]";
+
+/// What the chunks are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Those of chat completions.
+    Chat,
+    /// Those of the legacy completions, whose choices have `text` and no `delta`.
+    Text,
+}
+
+impl Shape {
+    const fn object(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completion.chunk",
+            Self::Text => "text_completion",
+        }
+    }
+}
 
 /// A chunk of a stream, as far as it must be known.
 #[derive(Debug, Deserialize)]
@@ -43,12 +61,15 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 struct ChunkChoice<'a> {
     #[serde(borrow, default)]
     delta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
 
 /// Follows one stream.
 pub struct ChatLine {
+    shape: Shape,
     wish: StreamWish,
     counting: Counting,
     /// Upstream's own `usage` object.
@@ -58,8 +79,9 @@ pub struct ChatLine {
 }
 
 impl ChatLine {
-    pub const fn new(wish: StreamWish, counting: Counting) -> Self {
-        Self { wish, counting, reported: None, head: None }
+    /// Follows a stream of this shape.
+    pub const fn new(shape: Shape, wish: StreamWish, counting: Counting) -> Self {
+        Self { shape, wish, counting, reported: None, head: None }
     }
 
     fn head(&self) -> [String; 3] {
@@ -72,7 +94,10 @@ impl ChatLine {
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
         for choice in choices {
-            said(choice.delta, |text| tally.output(text));
+            said(choice.delta.map(RawValue::get), |text| tally.output(text));
+            if let Some(text) = choice.text.map(RawValue::get).filter(|json| json.starts_with('"')) {
+                tally.output(unquoted(text));
+            }
             if choice.finish_reason.is_some() {
                 tally.finish_reason.clone_from(&choice.finish_reason);
             }
@@ -98,9 +123,9 @@ impl ChatLine {
         let reported = self.reported.as_deref().filter(|_| source == UsageSource::Upstream);
         let usage = usage_with_cost(reported, &usage, &tally.cost());
         let [id, created, model] = self.head();
-        let chunk = format!(
-            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#
-        );
+        let object = self.shape.object();
+        let chunk =
+            format!(r#"{{"id":{id},"object":"{object}","created":{created},"model":{model},"choices":[],"usage":{usage}}}"#);
         Data::write(None, &chunk, out);
     }
 }
@@ -142,12 +167,20 @@ impl Line for ChatLine {
     fn end(&mut self, _: &mut Tally, _: &mut Vec<u8>) {}
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
-        let [id, created, model] = self.head();
-        let choices = json!([{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]);
-        let error = json!({"message": message, "type": "upstream_error", "param": null, "code": code});
-        let chunk = format!(
-            r#"{{"id":{id},"object":"chat.completion.chunk","created":{created},"model":{model},"choices":{choices},"error":{error}}}"#
-        );
-        Data::write(None, &chunk, out);
+        broken_chunk(self.shape, &self.head(), code, message, out);
     }
+}
+
+/// The chunk that ends a stream that broke off. `head` is id, time and model, as JSON.
+pub fn broken_chunk(shape: Shape, head: &[String; 3], code: &str, message: &str, out: &mut Vec<u8>) {
+    let [id, created, model] = head;
+    let choices = match shape {
+        Shape::Chat => json!([{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]),
+        Shape::Text => json!([{"index": 0, "text": "", "logprobs": null, "finish_reason": "error"}]),
+    };
+    let error = json!({"message": message, "type": "upstream_error", "param": null, "code": code});
+    let object = shape.object();
+    let chunk =
+        format!(r#"{{"id":{id},"object":"{object}","created":{created},"model":{model},"choices":{choices},"error":{error}}}"#);
+    Data::write(None, &chunk, out);
 }

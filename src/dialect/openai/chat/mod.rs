@@ -1,19 +1,36 @@
 //! Chat completions.
 
+mod answer;
 mod line;
+mod read_request;
+mod reader;
+mod write_request;
+mod writer;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use answer::write_call_signature;
+pub use line::{ChatLine, Shape};
+pub use read_request::call_signature;
+pub use write_request::{arguments, effort};
+
+use super::parts::read_cache_needs;
 use super::{error_body, misplaced_error, read_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{
+    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, UpstreamError, Writer, Written,
+};
 use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::talk::{Answer, Conversation};
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
+
+/// Service tiers that cost no more than the price says.
+pub const SERVICE_TIERS: [&str; 3] = ["\"auto\"", "\"default\"", "\"flex\""];
 
 /// The format of `/chat/completions`.
 pub struct Chat;
@@ -32,9 +49,7 @@ impl Format for Chat {
         if !object.get("messages").is_some_and(|messages| messages.starts_with('[')) {
             return Err(Refusal::invalid("messages", "`messages` is required and must be a list of messages."));
         }
-        if envelope.session.is_none() {
-            envelope.session = fields.read("user", "a string")?;
-        }
+        read_session(&fields, envelope)?;
         // The larger of both limits, so that the quote covers what either allows.
         envelope.output_limit = fields.count("max_tokens", MOST_TOKENS)?.max(fields.count("max_completion_tokens", MOST_TOKENS)?);
         envelope.choices = fields.count("n", MOST_CHOICES)?.unwrap_or(1);
@@ -46,7 +61,8 @@ impl Format for Chat {
         if has_audio && !modalities.iter().any(|modality| modality == "audio") || body.mentions("input_audio") {
             envelope.need(Class::AudioInput);
         }
-        fields.only("service_tier", &["\"auto\"", "\"default\"", "\"flex\""])?;
+        read_cache_needs(body, envelope);
+        fields.only("service_tier", &SERVICE_TIERS)?;
         fields.only("web_search_options", &[])?;
         envelope.has_media =
             has_audio || ["image_url", "file", "video_url", "file_id", "url"].iter().any(|name| body.mentions(name));
@@ -89,7 +105,9 @@ impl Format for Chat {
         let mut output = String::new();
         // Only where it is needed: it is a copy of the answer.
         if usage.is_none() {
-            choices.iter().for_each(|choice| said(choice.message, |text| output.push_str(text)));
+            choices.iter().for_each(|choice| {
+                said(choice.message.map(RawValue::get), |text| output.push_str(text));
+            });
         }
         let finish_reason = choices.into_iter().find_map(|choice| choice.finish_reason);
         Ok(Said { usage, finish_reason, output, images: 0 })
@@ -101,7 +119,7 @@ impl Format for Chat {
     }
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Box::new(line::ChatLine::new(wish, counting))
+        Box::new(ChatLine::new(Shape::Chat, wish, counting))
     }
 
     fn read_error(&self, body: &str) -> UpstreamError {
@@ -111,6 +129,46 @@ impl Format for Chat {
     fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
         error_body(refusal, receipt)
     }
+
+    fn translation(&self) -> Option<&dyn Translation> {
+        Some(self)
+    }
+}
+
+impl Translation for Chat {
+    fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+        Self::read(request)
+    }
+
+    fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
+        Self::written(answer, usage, cost, wish)
+    }
+
+    fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
+        Box::new(writer::ChatWriter::new(wish))
+    }
+
+    fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
+        Self::write(conversation, upstream)
+    }
+
+    fn read_answer(&self, answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
+        Self::answer(answer, counting)
+    }
+
+    fn reader(&self, counting: Counting) -> Box<dyn Reader> {
+        Box::new(reader::ChatReader::new(counting))
+    }
+}
+
+/// Requests of one cache key, or of one user, are of one session unless the client says otherwise.
+pub fn read_session(fields: &Fields<'_, '_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+    for name in ["prompt_cache_key", "user"] {
+        if envelope.session.is_none() {
+            envelope.session = fields.read(name, "a string")?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the client wants usage at the end of its stream.
@@ -156,12 +214,17 @@ struct Words<'a> {
 }
 
 /// Each text of a delta or a message as it stands in the JSON, quotes aside.
-fn said(json: Option<&RawValue>, mut take: impl FnMut(&str)) {
-    let words: Words<'_> = json.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+fn said(json: Option<&str>, mut take: impl FnMut(&str)) {
+    let words: Words<'_> = json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
     let parts = [words.content, words.reasoning_content.or(words.reasoning), words.refusal, words.tool_calls];
     for raw in parts.into_iter().flatten().map(RawValue::get).filter(|raw| *raw != "null") {
-        take(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default());
+        take(unquoted(raw));
     }
+}
+
+/// What stands between the quotes, or the brackets.
+pub fn unquoted(json: &str) -> &str {
+    json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,0 +1,237 @@
+//! A stream of chat completions, read for a client of another dialect.
+//!
+//! What always holds: why a choice ended is told at the end, after all that it said; a call is told once, with its name; only
+//! `[DONE]` completes the stream.
+
+use super::answer::{call_id, images, read_arguments, read_finish};
+use super::line::DONE;
+use super::read_request::{call_signature, said_in, thoughts};
+use super::said;
+use crate::dialect::envelope::MOST_CHOICES;
+use crate::dialect::format::{Counting, Reader};
+use crate::dialect::json::Object;
+use crate::dialect::openai::node::Node;
+use crate::dialect::openai::{read_error_object, read_usage};
+use crate::dialect::sse::Data;
+use crate::dialect::talk::{Delta, Part};
+use crate::dialect::tally::{Progress, Tally};
+
+/// No answer has more calls than this.
+const MOST_CALLS: usize = 1_024;
+/// Arguments whose function is not named yet are not kept beyond this.
+const MOST_PENDING: usize = 65_536;
+
+/// Reads one stream.
+#[derive(Default)]
+pub struct ChatReader {
+    counting: Counting,
+    id: String,
+    is_started: bool,
+    choices: Vec<Choice>,
+}
+
+#[derive(Default)]
+struct Choice {
+    index: u32,
+    calls: Vec<Call>,
+    finish: Option<String>,
+}
+
+/// A call as far as it came.
+#[derive(Default)]
+struct Call {
+    /// Upstream's number of it, if it gives one.
+    index: Option<u64>,
+    /// Upstream's id of it, if it gives one.
+    id: String,
+    is_named: bool,
+    has_arguments: bool,
+    /// Arguments that came before the name.
+    pending: String,
+}
+
+impl ChatReader {
+    pub fn new(counting: Counting) -> Self {
+        Self { counting, ..Self::default() }
+    }
+
+    fn start(&mut self, root: &Node<'_>, deltas: &mut Vec<Delta>) {
+        if !self.is_started {
+            self.is_started = true;
+            self.id = root.words("id");
+            deltas.push(Delta::Start { id: self.id.clone(), model: root.words("model") });
+        }
+    }
+
+    /// Takes a chunk; an error says why the stream cannot be followed.
+    fn chunk(&mut self, root: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+        if let Some(usage) = root.raw("usage").and_then(|json| read_usage(json, self.counting)) {
+            tally.reported = Some(usage);
+        }
+        let choices = root.nodes("choices").unwrap_or_default();
+        if !choices.is_empty() {
+            self.start(root, deltas);
+        }
+        for node in &choices {
+            let index = node.count("index").ok().flatten().unwrap_or(0);
+            let index = u32::try_from(index.min(MOST_CHOICES)).unwrap_or(0);
+            let at = self.choices.iter().position(|choice| choice.index == index).unwrap_or_else(|| {
+                self.choices.push(Choice { index, ..Choice::default() });
+                self.choices.len().saturating_sub(1)
+            });
+            let Some(choice) = self.choices.get_mut(at) else { continue };
+            said(node.raw("delta"), |text| tally.output(text));
+            if let Ok(Some(delta)) = node.object("delta") {
+                choice.words(&delta, tally, deltas);
+                choice.calls(&delta, &self.id, deltas)?;
+            }
+            if let Some(json) = node.object("logprobs").ok().flatten().and_then(|_| node.raw("logprobs")) {
+                deltas.push(Delta::Logprobs { choice: index, json: json.to_owned() });
+            }
+            let finish = node.words("finish_reason");
+            if !finish.is_empty() {
+                tally.finish_reason = Some(finish.clone());
+                choice.finish = Some(finish);
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, deltas: &mut Vec<Delta>) {
+        if !self.is_started {
+            self.is_started = true;
+            deltas.push(Delta::Start { id: String::new(), model: String::new() });
+        }
+        for choice in &self.choices {
+            let reason = choice.finish.as_deref().unwrap_or_default();
+            let finish = read_finish(reason, choice.calls.iter().any(|call| call.is_named));
+            deltas.push(Delta::Finish { choice: choice.index, finish });
+        }
+    }
+}
+
+impl Choice {
+    fn words(&self, delta: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        let choice = self.index;
+        let mut think = |text: String| {
+            if !text.is_empty() {
+                deltas.push(Delta::Thinking { choice, text });
+            }
+        };
+        let mut proofs = Vec::new();
+        for thought in thoughts(delta) {
+            think(thought.text);
+            proofs.extend(thought.signature.map(|signature| Delta::Signature { choice, signature }));
+            proofs.extend(thought.redacted.map(|data| Delta::Redacted { choice, data }));
+        }
+        deltas.append(&mut proofs);
+        for part in said_in(delta) {
+            match part {
+                Part::Text { text, .. } => deltas.push(Delta::Text { choice, text: text.into_owned() }),
+                Part::Thinking(thought) => deltas.push(Delta::Thinking { choice, text: thought.text }),
+                _ => {}
+            }
+        }
+        let refusal = delta.words("refusal");
+        if !refusal.is_empty() {
+            deltas.push(Delta::Refusal { choice, text: refusal });
+        }
+        for (media_type, data) in images(delta) {
+            tally.images = tally.images.saturating_add(1);
+            deltas.push(Delta::Image { choice, media_type, data });
+        }
+    }
+
+    fn calls(&mut self, delta: &Node<'_>, answer: &str, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+        for node in delta.nodes("tool_calls").unwrap_or_default() {
+            let function = node.object("function").ok().flatten();
+            let (name, arguments) = function.map_or_else(Default::default, |function| {
+                let name = function.words("name");
+                (name, read_arguments(&function))
+            });
+            let id = node.words("id");
+            let at = self.place(node.count("index").ok().flatten(), &id, &name);
+            if at >= MOST_CALLS {
+                return Err("an answer has more calls than can be followed");
+            }
+            let (choice, number) = (self.index, u32::try_from(at).unwrap_or(u32::MAX));
+            let Some(call) = self.calls.get_mut(at) else { continue };
+            let mut json = arguments;
+            if !call.is_named {
+                if name.is_empty() {
+                    call.pending.push_str(&json);
+                    if call.pending.len() > MOST_PENDING {
+                        return Err("a call names no function");
+                    }
+                    continue;
+                }
+                call.is_named = true;
+                let id = if call.id.is_empty() { call_id(answer, at) } else { call.id.clone() };
+                deltas.push(Delta::Call { choice, call: number, id, name, signature: call_signature(&node) });
+                json = std::mem::take(&mut call.pending) + &json;
+            }
+            if !json.is_empty() {
+                call.has_arguments = true;
+                deltas.push(Delta::Arguments { choice, call: number, json });
+            }
+        }
+        Ok(())
+    }
+
+    /// Which call a fragment belongs to. Providers number their calls, or give them ids, or send each of them whole; some repeat
+    /// id and name in every fragment, and some give every call the number 0.
+    fn place(&mut self, index: Option<u64>, id: &str, name: &str) -> usize {
+        let is_it = |call: &Call| match index {
+            Some(_) => call.index == index && (id.is_empty() || call.id.is_empty() || call.id == id),
+            None if !id.is_empty() => call.id == id,
+            // What has a name and comes after arguments is another one.
+            None => name.is_empty() || !call.has_arguments,
+        };
+        let last = self.calls.len().saturating_sub(1);
+        let found = match (index, id.is_empty()) {
+            (None, true) => self.calls.last().filter(|call| is_it(call)).map(|_| last),
+            _ => self.calls.iter().rposition(is_it),
+        };
+        match found {
+            Some(at) => {
+                if let Some(call) = self.calls.get_mut(at).filter(|call| call.id.is_empty()) {
+                    id.clone_into(&mut call.id);
+                }
+                at
+            }
+            None if self.calls.len() >= MOST_CALLS => MOST_CALLS,
+            None => {
+                self.calls.push(Call { index, id: id.to_owned(), ..Call::default() });
+                self.calls.len().saturating_sub(1)
+            }
+        }
+    }
+}
+
+impl Reader for ChatReader {
+    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        let data = event.data.as_str();
+        if data.trim() == DONE {
+            if self.choices.iter().any(|choice| choice.calls.iter().any(|call| !call.is_named)) {
+                return tally.break_off("a call names no function");
+            }
+            tally.progress = Progress::Done;
+            return self.done(deltas);
+        }
+        if data.is_empty() {
+            return;
+        }
+        let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
+        let root = Node::root(&object);
+        if let Some(error) = root.raw("error") {
+            tally.progress = Progress::Broken(read_error_object(error));
+            return;
+        }
+        tally.flow();
+        if let Err(reason) = self.chunk(&root, tally, deltas) {
+            tally.break_off(reason);
+        }
+    }
+
+    fn end(&mut self, _: &mut Tally, _: &mut Vec<Delta>) {}
+}

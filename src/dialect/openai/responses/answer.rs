@@ -1,0 +1,272 @@
+//! A whole response, read and written; and the items that it is made of.
+
+use super::read_request::{REDACTED, read_thought};
+use super::{Responses, finish_reason, read_usage, whole};
+use crate::dialect::format::{Cost, Counting, StreamWish};
+use crate::dialect::json::Object;
+use crate::dialect::openai::chat::{arguments, unquoted, write_call_signature};
+use crate::dialect::openai::node::Node;
+use crate::dialect::openai::out::Out;
+use crate::dialect::openai::response_usage_with_cost;
+use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, MediaKind, Part, Source, Thinking};
+use crate::usage::Usage;
+
+/// What a response says of itself.
+pub struct Head {
+    /// `resp_` and the answer's own id.
+    pub id: String,
+    /// The model as the provider names it.
+    pub model: String,
+    /// In seconds.
+    pub created: i64,
+}
+
+impl Head {
+    /// Names a response by an answer's id, or the one that is wished for where it has none.
+    pub fn new(id: &str, model: &str, wish: &StreamWish) -> Self {
+        let id = if id.is_empty() { &wish.id } else { id };
+        let id = if id.starts_with("resp_") { id.to_owned() } else { format!("resp_{id}") };
+        Self { id, model: model.to_owned(), created: wish.created }
+    }
+
+    /// The id of an item: its kind, the answer's id, and its place.
+    pub fn item(&self, kind: &str, index: usize) -> String {
+        format!("{kind}_{}_{index}", self.id.strip_prefix("resp_").unwrap_or(&self.id))
+    }
+
+    /// The response, with what is known of it. What the request asked for stands there as it is by default.
+    pub fn response(&self, status: Status, output: &[String], usage: Option<&str>) -> String {
+        let mut out = Out::object();
+        out.text("id", &self.id).text("object", "response").member("created_at", &self.created.to_string());
+        out.text("status", status.name()).member("background", "false").member("error", "null");
+        match status {
+            Status::Incomplete(reason) => _ = out.open_at("incomplete_details").text("reason", reason).close(),
+            _ => _ = out.member("incomplete_details", "null"),
+        }
+        out.member("instructions", "null").member("max_output_tokens", "null").text("model", &self.model);
+        out.list_at("output");
+        for item in output {
+            out.raw(item);
+        }
+        out.end_list().member("parallel_tool_calls", "true").member("previous_response_id", "null");
+        out.member("reasoning", r#"{"effort":null,"summary":null}"#).member("store", "false");
+        out.member("temperature", "null").member("text", r#"{"format":{"type":"text"}}"#);
+        out.text("tool_choice", "auto").member("tools", "[]").member("top_p", "null").text("truncation", "disabled");
+        out.member("usage", usage.unwrap_or("null")).member("user", "null").member("metadata", "{}");
+        out.done()
+    }
+}
+
+/// How far a response or an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It has begun.
+    InProgress,
+    /// It is whole.
+    Completed,
+    /// It ended before, for this reason.
+    Incomplete(&'static str),
+}
+
+impl Status {
+    /// What an end means.
+    pub const fn of(finish: &Finish) -> Self {
+        match finish {
+            Finish::Length => Self::Incomplete("max_output_tokens"),
+            Finish::Filtered(_) => Self::Incomplete("content_filter"),
+            Finish::Stop | Finish::StopText(_) | Finish::Calls | Finish::Other(_) => Self::Completed,
+        }
+    }
+
+    /// In OpenAI's words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+}
+
+/// A piece of a message. Log probabilities are the items of their list.
+pub fn said_part(is_refusal: bool, text: &str, logprobs: &str) -> String {
+    let mut part = Out::object();
+    if is_refusal {
+        part.text("type", "refusal").text("refusal", text);
+    } else {
+        part.text("type", "output_text").text("text", text).member("annotations", "[]");
+        part.member("logprobs", &format!("[{logprobs}]"));
+    }
+    part.done()
+}
+
+/// A message of such pieces.
+pub fn message_item(id: &str, status: Status, parts: &[String]) -> String {
+    let mut item = Out::object();
+    item.text("id", id).text("type", "message").text("status", status.name()).text("role", "assistant").list_at("content");
+    for part in parts {
+        item.raw(part);
+    }
+    item.end_list();
+    item.done()
+}
+
+/// A thought.
+pub fn thought_item(id: &str, thought: &Thinking) -> String {
+    let mut item = Out::object();
+    item.text("id", id).text("type", "reasoning").list_at("summary");
+    if !thought.text.is_empty() {
+        item.raw(&summary_part(&thought.text));
+    }
+    item.end_list();
+    match &thought.redacted {
+        Some(data) => _ = item.name("encrypted_content").string(&[REDACTED, data]),
+        None => _ = item.maybe_text("encrypted_content", thought.signature.as_deref()),
+    }
+    item.done()
+}
+
+/// The words of a thought.
+pub fn summary_part(text: &str) -> String {
+    let mut part = Out::object();
+    part.text("type", "summary_text").text("text", text);
+    part.done()
+}
+
+/// A call.
+pub fn call_item(id: &str, status: Status, call: &Call) -> String {
+    let mut item = Out::object();
+    item.text("id", id).text("type", "function_call").text("status", status.name()).text("call_id", &call.id);
+    item.text("name", &call.name).text("arguments", &call.arguments);
+    write_call_signature(&mut item, call.signature.as_deref());
+    item.done()
+}
+
+/// An image.
+pub fn image_item(id: &str, status: Status, media_type: &str, data: Option<&str>) -> String {
+    let mut item = Out::object();
+    item.text("id", id).text("type", "image_generation_call").text("status", status.name());
+    item.text("output_format", media_type.strip_prefix("image/").unwrap_or(media_type));
+    match data {
+        Some(data) => item.text("result", data),
+        None => item.member("result", "null"),
+    };
+    item.done()
+}
+
+/// The items of the list in chat's `logprobs` object.
+pub fn logprobs_items(json: &str) -> &str {
+    let content = Object::parse(json).and_then(|object| object.get("content"));
+    content.filter(|content| content.starts_with('[')).map_or("", |content| unquoted(content).trim())
+}
+
+impl Responses {
+    /// Writes an answer.
+    pub(super) fn written(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
+        let head = Head::new(&answer.id, &answer.model, wish);
+        let usage = response_usage_with_cost(None, usage, cost);
+        let Some(choice) = answer.choices.first() else { return head.response(Status::Completed, &[], Some(&usage)) };
+        let status = Status::of(&choice.finish);
+        let mut items: Vec<String> = Vec::new();
+        let mut said: Vec<String> = Vec::new();
+        let mut logprobs = choice.logprobs.as_deref().map(logprobs_items).unwrap_or_default();
+        for part in &choice.parts {
+            match part {
+                Part::Text { text, .. } => said.push(said_part(false, text, std::mem::take(&mut logprobs))),
+                Part::Refusal(text) => said.push(said_part(true, text, "")),
+                other => {
+                    close_message(&head, status, &mut said, &mut items);
+                    items.extend(item_of(&head, status, items.len(), other));
+                }
+            }
+        }
+        close_message(&head, status, &mut said, &mut items);
+        head.response(status, &items, Some(&usage))
+    }
+
+    /// Reads an answer.
+    pub(super) fn answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
+        let root = Node::root(answer);
+        whole(&root)?;
+        let mut choice = Choice { parts: Vec::new(), finish: Finish::Stop, logprobs: None };
+        let mut logprobs: Vec<&str> = Vec::new();
+        for item in root.nodes("output").unwrap_or_default() {
+            match item.words("type").as_str() {
+                "message" => {
+                    for part in item.nodes("content").unwrap_or_default() {
+                        if part.words("type") == "refusal" {
+                            choice.parts.push(Part::Refusal(part.words("refusal").into()));
+                        } else {
+                            choice.parts.push(Part::Text { text: part.words("text").into(), cache: None });
+                        }
+                        logprobs.extend(part.raw("logprobs").map(unquoted).filter(|items| !items.trim().is_empty()));
+                    }
+                }
+                "reasoning" => {
+                    let thought = Some(read_thought(&item)).filter(|thought| *thought != Thinking::default());
+                    choice.parts.extend(thought.map(Part::Thinking));
+                }
+                "function_call" => choice.parts.push(Part::Call(Call {
+                    id: item.words("call_id"),
+                    name: item.words("name"),
+                    arguments: item.words("arguments"),
+                    signature: None,
+                })),
+                "image_generation_call" => choice.parts.extend(read_image(&item)),
+                _ => {}
+            }
+        }
+        choice.logprobs = (!logprobs.is_empty()).then(|| format!(r#"{{"content":[{}],"refusal":null}}"#, logprobs.join(",")));
+        let has_calls = choice.parts.iter().any(|part| matches!(part, Part::Call(_)));
+        choice.finish = read_finish(&finish_reason(&root), has_calls);
+        Ok(Answer {
+            id: root.words("id"),
+            model: root.words("model"),
+            choices: vec![choice],
+            usage: root.raw("usage").and_then(|json| read_usage(&root, json, counting)),
+        })
+    }
+}
+
+fn close_message(head: &Head, status: Status, said: &mut Vec<String>, items: &mut Vec<String>) {
+    if !said.is_empty() {
+        items.push(message_item(&head.item("msg", items.len()), status, &std::mem::take(said)));
+    }
+}
+
+fn item_of(head: &Head, status: Status, index: usize, part: &Part<'static>) -> Option<String> {
+    match part {
+        Part::Thinking(thought) => Some(thought_item(&head.item("rs", index), thought)),
+        Part::Call(call) => {
+            let call = Call { arguments: arguments(&call.arguments).to_owned(), ..call.clone() };
+            Some(call_item(&head.item("fc", index), status, &call))
+        }
+        Part::Media { media: Media { source: Source::Base64 { media_type, data }, .. }, .. } => {
+            Some(image_item(&head.item("ig", index), Status::Completed, media_type, Some(data)))
+        }
+        _ => None,
+    }
+}
+
+fn read_image(item: &Node<'_>) -> Option<Part<'static>> {
+    let data = Some(item.words("result")).filter(|data| !data.is_empty())?;
+    let source = Source::Base64 { media_type: image_type(item), data: data.into() };
+    Some(Part::Media { media: Media { kind: MediaKind::Image, source, name: None, detail: None }, cache: None })
+}
+
+/// The media type of an image that was made.
+pub fn image_type(item: &Node<'_>) -> String {
+    let format = Some(item.words("output_format")).filter(|format| !format.is_empty());
+    format!("image/{}", format.as_deref().unwrap_or("png"))
+}
+
+/// Why a response ended.
+pub fn read_finish(reason: &str, has_calls: bool) -> Finish {
+    match reason {
+        "completed" if has_calls => Finish::Calls,
+        "completed" => Finish::Stop,
+        "max_output_tokens" => Finish::Length,
+        "content_filter" => Finish::Filtered(reason.to_owned()),
+        other => Finish::Other(other.to_owned()),
+    }
+}

@@ -1,0 +1,205 @@
+//! Responses.
+
+mod answer;
+mod line;
+mod read_request;
+mod reader;
+mod write_request;
+mod writer;
+
+use super::chat::{SERVICE_TIERS, read_session};
+use super::node::Node;
+use super::parts::read_cache_needs;
+use super::{error_body, misplaced_error, read_error, read_response_usage, response_usage_with_cost};
+use crate::dialect::body::Body;
+use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
+use crate::dialect::format::{
+    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, UpstreamError, Writer, Written,
+};
+use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::talk::{Answer, Conversation};
+use crate::id::RequestId;
+use crate::refusal::Refusal;
+use crate::usage::{Class, Usage};
+
+/// The format of `/responses`.
+pub struct Responses;
+
+/// More calls of a provider's own tools than this are a typing error.
+const MOST_TOOL_CALLS: u64 = 1_000;
+
+impl Format for Responses {
+    fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+        let fields = Fields(&body.object);
+        envelope.stream = fields.flag("stream")?;
+        envelope.include_usage = true;
+        let input = body.object.get("input").filter(|input| input.starts_with(['"', '[']));
+        if input.is_none() {
+            return Err(Refusal::invalid("input", "`input` is required and must be a string or a list of items."));
+        }
+        read_session(&fields, envelope)?;
+        envelope.output_limit = fields.count("max_output_tokens", MOST_TOKENS)?;
+        envelope.choices = 1;
+        envelope.previous_response = fields.read("previous_response_id", "a string")?;
+        // What a provider keeps under these names may ask for anything, and only the channel that made it knows it.
+        fields.only("conversation", &[])?;
+        fields.only("prompt", &[])?;
+        // Nobody would be there for the usage at the end.
+        fields.only("background", &["false"])?;
+        fields.only("service_tier", &SERVICE_TIERS)?;
+        read_cache_needs(body, envelope);
+        let has_audio = body.has_text("input_audio");
+        if has_audio {
+            envelope.need(Class::AudioInput);
+        }
+        envelope.has_media = envelope.previous_response.is_some()
+            || has_audio
+            || body.has_text("item_reference")
+            || ["image_url", "file_id", "file_data", "file_url"].iter().any(|name| body.mentions(name));
+        read_tools(&body.object, &fields, envelope)
+    }
+
+    fn path(&self, _: &Upstream<'_>) -> String {
+        "/responses".to_owned()
+    }
+
+    fn pass_request(&self, _: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
+        vec![Edit::Set("model", quoted(upstream.model)), Edit::Set("max_output_tokens", upstream.output_limit.to_string())]
+    }
+
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+        let root = Node::root(answer);
+        whole(&root)?;
+        let usage = root.raw("usage").and_then(|json| read_usage(&root, json, counting));
+        let output = if usage.is_none() { root.raw("output").unwrap_or_default().to_owned() } else { String::new() };
+        Ok(Said { usage, finish_reason: Some(finish_reason(&root)), output, images: 0 })
+    }
+
+    fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
+        vec![priced_usage(answer, usage, cost)]
+    }
+
+    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
+        Box::new(line::ResponsesLine::new(wish, counting))
+    }
+
+    fn read_error(&self, body: &str) -> UpstreamError {
+        read_error(body)
+    }
+
+    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
+        error_body(refusal, receipt)
+    }
+
+    fn translation(&self) -> Option<&dyn Translation> {
+        Some(self)
+    }
+}
+
+impl Translation for Responses {
+    fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+        Self::read(request)
+    }
+
+    fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
+        Self::written(answer, usage, cost, wish)
+    }
+
+    fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
+        Box::new(writer::ResponsesWriter::new(wish))
+    }
+
+    fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
+        Self::write(conversation, upstream)
+    }
+
+    fn read_answer(&self, answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
+        Self::answer(answer, counting)
+    }
+
+    fn reader(&self, counting: Counting) -> Box<dyn Reader> {
+        Box::new(reader::ResponsesReader::new(counting))
+    }
+}
+
+/// Reads which tools there are. What costs tokens alone, or runs at the client, passes; searches are counted; the rest has
+/// costs that have no price.
+fn read_tools(object: &Object<'_>, fields: &Fields<'_, '_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+    let most = fields.count("max_tool_calls", MOST_TOOL_CALLS)?;
+    for tool in Node::root(object).nodes("tools")? {
+        let kind = tool.required("type")?;
+        match kind.as_ref() {
+            "function" | "custom" | "local_shell" | "apply_patch" | "computer" | "computer_use_preview" => {}
+            // What it lists and answers goes in as tokens.
+            "mcp" => envelope.has_media = true,
+            "shell" => {
+                let place = tool.object("environment")?.map(|environment| environment.words("type"));
+                if place.is_some_and(|place| place != "local") {
+                    return Err(tool.wrong("environment", "asks for a container, which has no price here"));
+                }
+            }
+            kind if kind.starts_with("web_search") => {
+                let Some(most) = most else {
+                    let why = "`max_tool_calls` is required with web search, since each search has a price of its own.";
+                    return Err(Refusal::invalid("max_tool_calls", why));
+                };
+                envelope.searches = most;
+                envelope.need(Class::Searches);
+                envelope.has_media = true;
+            }
+            kind => return Err(tool.wrong("type", &format!("is `{kind}`, which has costs beyond tokens and no price here"))),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an answer is one that came to its end; an error says what it is instead.
+fn whole(root: &Node<'_>) -> Result<(), String> {
+    if let Some(error) = root.raw("error") {
+        return Err(misplaced_error(error));
+    }
+    if !root.raw("output").is_some_and(|output| output.starts_with('[')) {
+        return Err("an answer without output".to_owned());
+    }
+    match root.words("status").as_str() {
+        "" | "completed" | "incomplete" => Ok(()),
+        "failed" | "cancelled" | "queued" | "in_progress" => Err("an answer that did not come to its end".to_owned()),
+        _ => Err("an answer of an unknown status".to_owned()),
+    }
+}
+
+/// Why a response ended, in OpenAI's words.
+fn finish_reason(response: &Node<'_>) -> String {
+    let details = response.object("incomplete_details").ok().flatten();
+    let reason = details.map(|details| details.words("reason")).filter(|reason| !reason.is_empty());
+    reason.unwrap_or_else(|| "completed".to_owned())
+}
+
+/// Reads the usage of a response, with the searches that its output tells of.
+fn read_usage(response: &Node<'_>, json: &str, counting: Counting) -> Option<Usage> {
+    let usage = read_response_usage(json, counting)?;
+    let is_search = |item: &Node<'_>| {
+        // Pages that are opened cost their tokens alone.
+        let action = item.object("action").ok().flatten().map(|action| action.words("type"));
+        item.words("type") == "web_search_call" && action.is_none_or(|action| action == "search")
+    };
+    let has_searches = response.raw("output").is_some_and(|output| output.contains("web_search_call"));
+    let items = if has_searches { response.nodes("output").unwrap_or_default() } else { Vec::new() };
+    let searches = u64::try_from(items.iter().filter(|item| is_search(item)).count()).unwrap_or(u64::MAX);
+    Some(Usage { searches, ..usage })
+}
+
+/// The usage of a response with its cost.
+fn priced_usage(response: &Object<'_>, usage: &Usage, cost: &Cost) -> Edit {
+    let upstream = response.get("usage").filter(|json| read_response_usage(json, Counting::default()).is_some());
+    Edit::Set("usage", response_usage_with_cost(upstream, usage, cost))
+}
+
+/// What must change in a response, plain or within an event, so that its id says who made it.
+pub fn id_edits(response: &Object<'_>, seal: &dyn Fn(&str) -> String) -> Vec<Edit> {
+    let id = response.get("id").and_then(super::node::text_of);
+    id.map(|id| Edit::Set("id", quoted(&seal(&id)))).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

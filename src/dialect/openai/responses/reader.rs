@@ -1,0 +1,240 @@
+//! A stream of a response, read for a client of another format.
+//!
+//! What always holds: what an item says is told once, whether it comes in pieces or whole at its end; only the terminal event
+//! completes the stream.
+
+use super::answer::{image_type, read_finish};
+use super::line::{Kind, kind_of};
+use super::read_request::read_thought;
+use super::{finish_reason, read_usage};
+use crate::dialect::format::{Counting, Reader};
+use crate::dialect::json::Object;
+use crate::dialect::openai::chat::unquoted;
+use crate::dialect::openai::node::Node;
+use crate::dialect::openai::read_error_object;
+use crate::dialect::sse::Data;
+use crate::dialect::talk::Delta;
+use crate::dialect::tally::{Progress, Tally};
+
+/// No response has more items than this.
+const MOST_ITEMS: usize = 4_096;
+
+/// Reads one stream.
+#[derive(Default)]
+pub struct ResponsesReader {
+    counting: Counting,
+    is_started: bool,
+    calls: u32,
+    items: Vec<Item>,
+}
+
+/// An item as far as it came.
+#[derive(Default)]
+struct Item {
+    index: u64,
+    /// Its number, if it is a call.
+    call: Option<u32>,
+    /// What it says came in pieces of this kind of event.
+    said: Option<&'static str>,
+    is_done: bool,
+}
+
+/// Events that say something in pieces.
+const SAYING: [&str; 4] = [
+    "response.output_text.delta",
+    "response.refusal.delta",
+    "response.reasoning_summary_text.delta",
+    "response.reasoning_text.delta",
+];
+
+impl ResponsesReader {
+    pub fn new(counting: Counting) -> Self {
+        Self { counting, ..Self::default() }
+    }
+
+    fn start(&mut self, root: &Node<'_>, deltas: &mut Vec<Delta>) {
+        if !self.is_started {
+            self.is_started = true;
+            let response = root.object("response").ok().flatten();
+            let words = |name: &str| response.as_ref().map(|response| response.words(name)).unwrap_or_default();
+            deltas.push(Delta::Start { id: words("id"), model: words("model") });
+        }
+    }
+
+    fn item(&mut self, root: &Node<'_>) -> Option<&mut Item> {
+        let index = root.count("output_index").ok().flatten().unwrap_or(0);
+        let at = match self.items.iter().rposition(|item| item.index == index) {
+            Some(at) => at,
+            None if self.items.len() >= MOST_ITEMS => return None,
+            None => {
+                self.items.push(Item { index, ..Item::default() });
+                self.items.len().saturating_sub(1)
+            }
+        };
+        self.items.get_mut(at)
+    }
+
+    /// Takes an event; an error says why the stream cannot be followed.
+    fn more(&mut self, kind: &str, root: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+        const TOO_MANY: &str = "a response has more items than can be followed";
+        if let Some(saying) = SAYING.into_iter().find(|saying| *saying == kind) {
+            let item = self.item(root).ok_or(TOO_MANY)?;
+            // A thought comes as its summary or as its text; who tells both tells it twice.
+            let is_thought = kind.contains("reasoning");
+            if is_thought && item.said.is_some_and(|said| said != saying) {
+                return Ok(());
+            }
+            item.said = Some(saying);
+            let text = root.words("delta");
+            if !text.is_empty() {
+                deltas.push(match kind {
+                    "response.output_text.delta" => Delta::Text { choice: 0, text },
+                    "response.refusal.delta" => Delta::Refusal { choice: 0, text },
+                    _ => Delta::Thinking { choice: 0, text },
+                });
+            }
+            deltas.extend(logprobs(root));
+            return Ok(());
+        }
+        match kind {
+            "response.output_item.added" => {
+                let Ok(Some(item)) = root.object("item") else { return Ok(()) };
+                if item.words("type") == "function_call" && !item.words("name").is_empty() {
+                    self.call(root, &item, deltas).ok_or(TOO_MANY)?;
+                }
+            }
+            "response.reasoning_summary_part.added" => {
+                if root.count("summary_index").ok().flatten().unwrap_or(0) > 0 {
+                    deltas.push(Delta::Thinking { choice: 0, text: "\n\n".to_owned() });
+                }
+            }
+            "response.function_call_arguments.delta" => {
+                let item = self.item(root).ok_or(TOO_MANY)?;
+                item.said = Some("arguments");
+                if let Some(call) = item.call {
+                    deltas.push(Delta::Arguments { choice: 0, call, json: root.words("delta") });
+                }
+            }
+            "response.output_item.done" => {
+                if let Ok(Some(item)) = root.object("item") {
+                    self.item_done(root, &item, tally, deltas).ok_or(TOO_MANY)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A call begins, unless it has.
+    fn call(&mut self, root: &Node<'_>, node: &Node<'_>, deltas: &mut Vec<Delta>) -> Option<u32> {
+        let number = self.calls;
+        let item = self.item(root)?;
+        if let Some(call) = item.call {
+            return Some(call);
+        }
+        item.call = Some(number);
+        self.calls = number.saturating_add(1);
+        let (id, name) = (node.words("call_id"), node.words("name"));
+        deltas.push(Delta::Call { choice: 0, call: number, id, name, signature: None });
+        Some(number)
+    }
+
+    /// An item is whole: tells what did not come in pieces.
+    fn item_done(&mut self, root: &Node<'_>, node: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Option<()> {
+        let item = self.item(root)?;
+        if std::mem::replace(&mut item.is_done, true) {
+            return Some(());
+        }
+        let has_said = item.said.is_some();
+        match node.words("type").as_str() {
+            "message" if !has_said => {
+                for part in node.nodes("content").unwrap_or_default() {
+                    let (text, refusal) = (part.words("text"), part.words("refusal"));
+                    tally.output(&text);
+                    tally.output(&refusal);
+                    if !text.is_empty() {
+                        deltas.push(Delta::Text { choice: 0, text });
+                    }
+                    if !refusal.is_empty() {
+                        deltas.push(Delta::Refusal { choice: 0, text: refusal });
+                    }
+                    deltas.extend(logprobs(&part));
+                }
+            }
+            "reasoning" => {
+                let thought = read_thought(node);
+                if !has_said && !thought.text.is_empty() {
+                    tally.output(&thought.text);
+                    deltas.push(Delta::Thinking { choice: 0, text: thought.text });
+                }
+                deltas.extend(thought.signature.map(|signature| Delta::Signature { choice: 0, signature }));
+                deltas.extend(thought.redacted.map(|data| Delta::Redacted { choice: 0, data }));
+            }
+            "function_call" => {
+                let call = self.call(root, node, deltas)?;
+                let json = node.words("arguments");
+                if !has_said && !json.is_empty() {
+                    tally.output(&json);
+                    deltas.push(Delta::Arguments { choice: 0, call, json });
+                }
+            }
+            "image_generation_call" => {
+                let data = node.words("result");
+                if !data.is_empty() {
+                    tally.images = tally.images.saturating_add(1);
+                    deltas.push(Delta::Image { choice: 0, media_type: image_type(node), data });
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Log probabilities in chat's form.
+fn logprobs(node: &Node<'_>) -> Option<Delta> {
+    let items = node.raw("logprobs").filter(|json| json.starts_with('[')).map(unquoted)?.trim();
+    let json = (!items.is_empty()).then(|| format!(r#"{{"content":[{items}],"refusal":null}}"#))?;
+    Some(Delta::Logprobs { choice: 0, json })
+}
+
+impl Reader for ResponsesReader {
+    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        let data = event.data.as_str();
+        if data.is_empty() {
+            return;
+        }
+        let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
+        let root = Node::root(&object);
+        let (kind, what) = kind_of(&root, event.name.as_deref());
+        match what {
+            Kind::Error(error) => tally.progress = Progress::Broken(read_error_object(&error)),
+            Kind::Terminal => {
+                let Ok(Some(response)) = root.object("response") else {
+                    return tally.break_off("the last event has no response");
+                };
+                tally.flow();
+                self.start(&root, deltas);
+                let reason = finish_reason(&response);
+                if let Some(usage) = response.raw("usage").and_then(|json| read_usage(&response, json, self.counting)) {
+                    tally.reported = Some(usage);
+                }
+                deltas.push(Delta::Finish { choice: 0, finish: read_finish(&reason, self.calls > 0) });
+                tally.finish_reason = Some(reason);
+                tally.progress = Progress::Done;
+            }
+            Kind::More => {
+                tally.flow();
+                self.start(&root, deltas);
+                if let Some(delta) = root.raw("delta").filter(|delta| delta.starts_with('"')) {
+                    tally.output(unquoted(delta));
+                }
+                if let Err(reason) = self.more(&kind, &root, tally, deltas) {
+                    tally.break_off(reason);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, _: &mut Tally, _: &mut Vec<Delta>) {}
+}
