@@ -5,7 +5,7 @@ use crate::dialect::format::{Cost, Counting, Reader as _};
 use crate::dialect::meter::{Meter, Way};
 use crate::dialect::sse::{self, Event};
 use crate::dialect::talk::Delta;
-use crate::dialect::tally::Tally;
+use crate::dialect::tally::{Fallback, Tally};
 use crate::dialect::tokens::Counter;
 use crate::usage::{Usage, UsageSource};
 
@@ -17,7 +17,7 @@ pub fn meter(way: Way) -> Meter {
     let pricing =
         |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
     let input = Usage { input: 10, ..Usage::default() };
-    Meter::new(way, (input, UsageSource::Estimated), Counter::new("gemini"), Box::new(pricing))
+    Meter::new(way, Fallback { usage: input, basis: None }, Counter::new("gemini"), Box::new(pricing))
 }
 
 /// Runs a whole stream.
@@ -33,7 +33,7 @@ pub fn run(meter: &mut Meter, chunks: &[&[u8]]) -> String {
 /// Reads a whole stream.
 pub fn read(stream: &str) -> (Vec<Delta>, Tally) {
     let pricing = |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0".to_owned(), details: "{}".to_owned() };
-    let mut tally = Tally::new((Usage::default(), UsageSource::Estimated), Counter::new("gemini"), Box::new(pricing));
+    let mut tally = Tally::new(Fallback::default(), Counter::new("gemini"), Box::new(pricing));
     let (mut events, mut reader, mut deltas) = (sse::Reader::default(), GenerateReader::new(Counting::default()), Vec::new());
     events.push(stream.as_bytes());
     events.finish();
