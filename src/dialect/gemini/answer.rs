@@ -23,10 +23,10 @@ pub fn said(answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
     let mut output = String::new();
     // Only where it is needed: it is a copy of the answer.
     if usage.is_none() {
-        chunk.candidates().iter().for_each(|candidate| candidate.said(|text| output.push_str(text)));
+        chunk.candidates().for_each(|candidate| candidate.said(|text| output.push_str(text)));
     }
-    let reason = chunk.candidates().iter().find_map(Candidate::finish_reason).or(chunk.block_reason());
-    let images = chunk.candidates().iter().fold(0u64, |sum, candidate| sum.saturating_add(candidate.images()));
+    let reason = chunk.candidates().find_map(Candidate::finish_reason).or(chunk.block_reason());
+    let images = chunk.candidates().fold(0u64, |sum, candidate| sum.saturating_add(candidate.images()));
     Ok(Said { usage, finish_reason: reason.map(ToOwned::to_owned), output, images })
 }
 
@@ -40,7 +40,7 @@ pub fn read_answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, St
     let chunk = Chunk::of(answer);
     let id = chunk.response_id.clone().unwrap_or_default();
     let mut ids = CallIds::new(&id, answer.get("candidates").unwrap_or_default());
-    let mut choices: Vec<Choice> = chunk.candidates().iter().map(|candidate| choice(candidate, &mut ids)).collect();
+    let mut choices: Vec<Choice> = chunk.candidates().map(|candidate| choice(candidate, &mut ids)).collect();
     if let Some(reason) = chunk.block_reason().filter(|_| choices.is_empty()) {
         let parts = vec![Part::Refusal(Cow::Owned(blocked(reason)))];
         choices.push(Choice { parts, finish: Finish::Filtered(reason.to_owned()), logprobs: None });

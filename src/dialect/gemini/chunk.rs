@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire;
+use super::wire::{self, Only};
 use crate::dialect::json::Object;
 use crate::dialect::talk::Finish;
 
@@ -15,9 +15,9 @@ use crate::dialect::talk::Finish;
 #[serde(rename_all = "camelCase")]
 pub struct Chunk<'a> {
     #[serde(borrow, default)]
-    candidates: Option<Vec<Candidate<'a>>>,
+    candidates: Option<Vec<Only<Candidate<'a>>>>,
     #[serde(default)]
-    prompt_feedback: Option<Feedback>,
+    prompt_feedback: Option<Only<Feedback>>,
     /// Usage so far.
     #[serde(borrow, default)]
     pub usage_metadata: Option<&'a RawValue>,
@@ -130,13 +130,13 @@ impl<'a> Chunk<'a> {
     }
 
     /// The candidates.
-    pub fn candidates(&self) -> &[Candidate<'a>] {
-        self.candidates.as_deref().unwrap_or_default()
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate<'a>> {
+        self.candidates.iter().flatten().map(|candidate| &candidate.0)
     }
 
     /// Why the prompt was not answered.
     pub fn block_reason(&self) -> Option<&str> {
-        let reason = self.prompt_feedback.as_ref().and_then(|feedback| feedback.block_reason.as_deref());
+        let reason = self.prompt_feedback.as_ref().and_then(|feedback| feedback.0.block_reason.as_deref());
         reason.filter(|reason| is_told(reason))
     }
 
@@ -328,6 +328,13 @@ mod tests {
         ] {
             assert!(!complete(&[never]), "{never}");
             assert!(!complete(&[open, r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#, never]), "{never}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        for json in [r#"{"promptFeedback":["SAFETY"]}"#, r#"{"candidates":[[null,"STOP"]]}"#, r#"[[{"finishReason":"STOP"}]]"#] {
+            assert!(Chunk::parse(json).is_none(), "{json}");
         }
     }
 

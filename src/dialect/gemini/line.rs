@@ -61,7 +61,7 @@ impl Line for GenerateLine {
             candidate.said(|text| tally.output(text));
             tally.images = tally.images.saturating_add(candidate.images());
         }
-        if let Some(reason) = chunk.candidates().iter().find_map(|candidate| candidate.finish_reason()).or(chunk.block_reason()) {
+        if let Some(reason) = chunk.candidates().find_map(|candidate| candidate.finish_reason()).or(chunk.block_reason()) {
             tally.finish_reason = Some(reason.to_owned());
         }
         if let Some(usage) = chunk.usage_metadata {

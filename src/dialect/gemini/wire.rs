@@ -179,6 +179,26 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
     }
 }
 
+/// An object and nothing else: a list would be read as the fields in their order.
+#[derive(Debug)]
+pub struct Only<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Only<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object(PhantomData)).map(Only)
+    }
+}
+
 fn parse<'a, T: Deserialize<'a>>(json: &'a str, path: &str, what: &str) -> Result<T, Refusal> {
     serde_json::from_str(json).map_err(|fault| {
         let name = if path.is_empty() { "The request".to_owned() } else { format!("`{path}`") };
