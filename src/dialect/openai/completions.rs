@@ -113,6 +113,7 @@ fn prompts(json: Option<&str>) -> Result<u64, Refusal> {
 mod tests {
     use super::*;
     use crate::dialect::meter::{Meter, Way};
+    use crate::dialect::tally::Fallback;
     use crate::dialect::tokens::Counter;
     use crate::usage::UsageSource;
 
@@ -183,7 +184,7 @@ mod tests {
     fn run(include_usage: bool, stream: &str) -> (String, (Usage, UsageSource)) {
         let pricing = |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
         let line = Completions.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
-        let unreported = (Usage { input: 10, ..Usage::default() }, UsageSource::Estimated);
+        let unreported = Fallback { usage: Usage { input: 10, ..Usage::default() }, basis: None };
         let mut meter = Meter::new(Way::Same(line), unreported, Counter::new("gpt"), Box::new(pricing));
         let mut out = Vec::new();
         meter.push(stream.as_bytes(), &mut out);
