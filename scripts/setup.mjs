@@ -99,7 +99,7 @@ async function cargoTool(name) {
 export async function pythonWithPackages() {
   const requirements = join(root, 'tests/worker/support/requirements.txt');
   const version = await output('python3', ['--version']);
-  if (version === undefined) throw new Failure('Python 3.9 or later is needed to test with the Python SDK.');
+  if (version === undefined) throw new Failure('Python 3.11 or later is needed to test with the Python clients.');
   const folder = join(cache, `python-${sha256(version, readFileSync(requirements)).slice(0, 16)}`);
   const python = join(folder, 'bin/python');
   const stamp = join(folder, 'complete');

@@ -56,9 +56,10 @@ impl<B> Request<B> {
 
     /// The dialect that the client speaks, where it does not ask a model.
     fn dialect(&self) -> Dialect {
-        if self.path.starts_with("/v1beta/") {
+        let is_models = self.path.starts_with("/v1/models");
+        if self.path.starts_with("/v1beta/") || is_models && self.head.is_google {
             Dialect::Gemini
-        } else if self.path.starts_with("/v1/models") && self.head.passed.iter().any(|(name, _)| *name == "anthropic-version") {
+        } else if is_models && self.head.passed.iter().any(|(name, _)| *name == "anthropic-version") {
             Dialect::Anthropic
         } else {
             Dialect::Openai

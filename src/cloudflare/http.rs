@@ -65,6 +65,7 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
     let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
     let head = Head {
         credential: bearer.or_else(|| get("x-api-key")).or_else(|| get("x-goog-api-key")),
+        is_google: get("x-goog-api-key").is_some(),
         address: get("cf-connecting-ip").and_then(|text| text.parse().ok()),
         route: get("x-tf-route"),
         run: get("x-tf-run"),

@@ -54,8 +54,8 @@ const PATHS: [(&str, Endpoint); 13] = [
     ("/v1/messages", Endpoint::Messages),
     ("/v1/messages/count_tokens", Endpoint::MessagesCount),
 ];
-/// Where Gemini's models are, each with what is asked of it behind a colon.
-const GEMINI_MODELS: &str = "/v1beta/models/";
+/// Where Gemini's models are, each with what is asked of it behind a colon. Its clients use both.
+const GEMINI_MODELS: [&str; 2] = ["/v1beta/models/", "/v1/models/"];
 
 impl Called {
     /// The endpoint at a path, without a slash at the end.
@@ -63,7 +63,7 @@ impl Called {
         if let Some((_, endpoint)) = PATHS.iter().find(|(known, _)| *known == path) {
             return Some(Self { endpoint: *endpoint, model: None, stream: false });
         }
-        let (model, action) = path.strip_prefix(GEMINI_MODELS)?.rsplit_once(':')?;
+        let (model, action) = GEMINI_MODELS.iter().find_map(|folder| path.strip_prefix(folder))?.rsplit_once(':')?;
         let (endpoint, stream) = match action {
             "generateContent" => (Endpoint::Generate, false),
             "streamGenerateContent" => (Endpoint::Generate, true),

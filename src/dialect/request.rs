@@ -8,6 +8,7 @@ use super::envelope::Envelope;
 use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::Edit;
+use super::tokens;
 use crate::refusal::Refusal;
 
 /// Members that are for the gateway alone.
@@ -77,11 +78,11 @@ impl<'a> Request<'a> {
         Ok(Self { endpoint, envelope, bytes, content })
     }
 
-    /// Its text without what is embedded: what an estimate of its tokens goes by.
-    pub fn text(&self) -> &str {
+    /// How many tokens go in, as far as it can be told without the provider and without what is embedded.
+    pub fn estimated_tokens(&self, family: &str) -> u64 {
         match &self.content {
-            Content::Json(body) => &body.lean,
-            Content::Form(form, _) => form.text("prompt").unwrap_or_default(),
+            Content::Json(body) => tokens::estimate_json(family, &body.lean),
+            Content::Form(form, _) => tokens::estimate(family, form.text("prompt").unwrap_or_default()),
         }
     }
 

@@ -7,7 +7,6 @@ use subtle::ConstantTimeEq;
 
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
-use crate::dialect::tokens;
 use crate::dialect::{Called, Request};
 use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
@@ -38,6 +37,8 @@ pub struct Head {
     pub run: Option<String>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// Whether it was presented as Google's clients do.
+    pub is_google: bool,
     /// What the body is.
     pub content_type: Option<String>,
     /// Headers that go up as they came, to channels of the dialect that has them.
@@ -184,7 +185,7 @@ pub fn prepare<'a>(
         ..preparing.facts(key, None)
     };
     let first = attempts.first().map(|planned| &planned.model);
-    let estimated_input = first.map_or(0, |model| tokens::estimate(&model.family, request.text()).min(model.context_length));
+    let estimated_input = first.map_or(0, |model| request.estimated_tokens(&model.family).min(model.context_length));
     let legs = legs(attempts, &request, estimated_input)?;
     let previous = previous.map(|(id, _, secret)| (id, secret));
     let catalog = Rc::clone(catalog);

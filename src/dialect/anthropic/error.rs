@@ -35,12 +35,15 @@ pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     if let Some(param) = &refusal.param {
         metadata.insert("param".to_owned(), param.clone().into());
     }
-    json!({
-        "type": "error",
-        "error": {"type": kind, "message": refusal.message, "metadata": metadata},
-        "request_id": receipt.map(RequestId::as_str),
-    })
-    .to_string()
+    let mut error = json!({"type": kind, "message": refusal.message});
+    // What Anthropic's own clients act on stands where they look for it.
+    if let (Some(details), Some(error)) = (metadata.shift_remove("details"), error.as_object_mut()) {
+        error.insert("details".to_owned(), details);
+    }
+    if let Some(error) = error.as_object_mut() {
+        error.insert("metadata".to_owned(), metadata.into());
+    }
+    json!({"type": "error", "error": error, "request_id": receipt.map(RequestId::as_str)}).to_string()
 }
 
 /// The error event by which a stream ends that broke off. `code` is kept beside the type: it says more.

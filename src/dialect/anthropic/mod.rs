@@ -48,6 +48,7 @@ impl Format for Messages {
             }
         }
         fields.only("service_tier", &["\"auto\"", "\"standard_only\""])?;
+        refuse_threads(body)?;
         fields.only("speed", &["\"standard\""])?;
         fields.only("inference_geo", &["\"global\""])?;
         // Each of these has a price of its own, or sends more than the client wrote.
@@ -213,6 +214,16 @@ fn cache_times(lean: &str) -> [bool; 2] {
         *(if is_hour { hour } else { minutes }) = true;
     }
     found
+}
+
+/// A thread is a conversation that the provider keeps. Clients that are told so send the whole conversation again.
+fn refuse_threads(body: &Body<'_>) -> Result<(), Refusal> {
+    if body.object.get("thread").is_none_or(|json| matches!(json, "null" | "false")) {
+        return Ok(());
+    }
+    let details = serde_json::json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+    let refusal = Refusal::invalid("thread", "`thread` is not served here: conversations are not kept.");
+    Err(Refusal { next_step: "Send the whole conversation in `messages`.".to_owned(), ..refusal }.fact("details", details))
 }
 
 #[cfg(test)]

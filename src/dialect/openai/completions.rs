@@ -206,6 +206,7 @@ mod tests {
         );
         assert_eq!(out, format!("{text}data: {chunk}\n\ndata: [DONE]\n\n"));
         let (_, used) = run(false, &format!("{text}data: [DONE]\n\n"));
-        assert_eq!(used, (Usage { input: 10, output: 2, ..Usage::default() }, UsageSource::Estimated));
+        let output = crate::dialect::tokens::estimate("gpt", "12345678");
+        assert_eq!(used, (Usage { input: 10, output, ..Usage::default() }, UsageSource::Estimated));
     }
 }

@@ -207,4 +207,50 @@ mod tests {
         assert_eq!(read_response_usage(&json, Counting::default()), Some(usage));
         assert_eq!(super::read_usage(&json, Counting::default()), None);
     }
+
+    /// What every provider's own form costs, worked out by hand at 2.00 for input, 0.50 for cached input, 2.50 for writes to the
+    /// cache, 40.00 for audio in, 10.00 for output and 12.00 for reasoning, each per million tokens.
+    #[test]
+    fn every_providers_form_is_charged_as_worked_out_by_hand() {
+        let price: crate::money::Price = serde_json::from_str(
+            r#"{"input":"2","cached_input":"0.5","cache_write":"2.5","audio_input":"40","output":"10","reasoning":"12"}"#,
+        )
+        .unwrap();
+        for (json, charge) in [
+            // OpenAI: 300 x 2 + 600 x 0.5 + 100 x 40 + 180 x 10 + 120 x 12 = 600 + 300 + 4000 + 1800 + 1440 = 8140 millionths.
+            (
+                r#"{"prompt_tokens":1000,"completion_tokens":300,"total_tokens":1300,"prompt_tokens_details":{"cached_tokens":600,"audio_tokens":100},"completion_tokens_details":{"reasoning_tokens":120,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}"#,
+                "0.00814",
+            ),
+            // OpenRouter: 500 x 2 + 500 x 0.5 + 1000 x 2.5 + 180 x 10 + 120 x 12 = 1000 + 250 + 2500 + 1800 + 1440 = 6990.
+            (
+                r#"{"prompt_tokens":2000,"completion_tokens":300,"total_tokens":2300,"cost":0.1,"cost_details":{"upstream_inference_cost":null},"prompt_tokens_details":{"cached_tokens":500,"cache_write_tokens":1000,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":120}}"#,
+                "0.00699",
+            ),
+            // DeepSeek: 64 x 2 + 960 x 0.5 + 50 x 10 = 128 + 480 + 500 = 1108.
+            (
+                r#"{"prompt_tokens":1024,"completion_tokens":50,"total_tokens":1074,"prompt_cache_hit_tokens":960,"prompt_cache_miss_tokens":64}"#,
+                "0.001108",
+            ),
+            // xAI, reasoning outside: 32 x 2 + 9 x 10 + 318 x 12 = 64 + 90 + 3816 = 3970.
+            (
+                r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":359,"prompt_tokens_details":{"text_tokens":32,"audio_tokens":0,"image_tokens":0,"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":318,"audio_tokens":0},"num_sources_used":0}"#,
+                "0.00397",
+            ),
+            // Mistral, which has no details: 20 x 2 + 30 x 10 = 340.
+            (r#"{"prompt_tokens":20,"total_tokens":50,"completion_tokens":30}"#, "0.00034"),
+            // Groq, with times beside the tokens: 100 x 2 + 40 x 10 = 600.
+            (
+                r#"{"queue_time":0.0371,"prompt_tokens":100,"prompt_time":0.0026,"completion_tokens":40,"completion_time":0.1,"total_tokens":140,"total_time":0.1026}"#,
+                "0.0006",
+            ),
+        ] {
+            let usage = read_usage(json).unwrap();
+            assert_eq!(crate::money::cost(&price, &usage).unwrap().to_string(), charge, "{json}");
+        }
+        // OpenAI's responses: 400 x 2 + 600 x 0.5 + 180 x 10 + 120 x 12 = 800 + 300 + 1800 + 1440 = 4340.
+        let json = r#"{"input_tokens":1000,"input_tokens_details":{"cached_tokens":600},"output_tokens":300,"output_tokens_details":{"reasoning_tokens":120},"total_tokens":1300}"#;
+        let usage = read_response_usage(json, Counting::default()).unwrap();
+        assert_eq!(crate::money::cost(&price, &usage).unwrap().to_string(), "0.00434");
+    }
 }

@@ -74,6 +74,8 @@ pub struct ChatLine {
     counting: Counting,
     /// Upstream's own `usage` object.
     reported: Option<String>,
+    /// Upstream's own chunk that tells usage and nothing else.
+    last: Option<String>,
     /// `id`, `created` and `model` of the first chunk, as JSON, for chunks of our own.
     head: Option<[String; 3]>,
 }
@@ -81,7 +83,7 @@ pub struct ChatLine {
 impl ChatLine {
     /// Follows a stream of this shape.
     pub const fn new(shape: Shape, wish: StreamWish, counting: Counting) -> Self {
-        Self { shape, wish, counting, reported: None, head: None }
+        Self { shape, wish, counting, reported: None, last: None, head: None }
     }
 
     fn head(&self) -> [String; 3] {
@@ -108,6 +110,7 @@ impl ChatLine {
             tally.reported = Some(read);
             self.reported = Some(usage.get().to_owned());
             if choices.is_empty() {
+                self.last = Some(data.to_owned());
                 return;
             }
         }
@@ -118,10 +121,14 @@ impl ChatLine {
         }
     }
 
+    /// The chunk that tells usage and nothing else: upstream's own with the cost, or one like it.
     fn usage_chunk(&self, tally: &Tally, out: &mut Vec<u8>) {
         let (usage, source) = tally.usage();
         let reported = self.reported.as_deref().filter(|_| source == UsageSource::Upstream);
         let usage = usage_with_cost(reported, &usage, &tally.cost());
+        if let Some(own) = self.last.as_deref().and_then(Object::parse) {
+            return Data::write(None, &own.edited(&[Edit::Set("usage", usage)]), out);
+        }
         let [id, created, model] = self.head();
         let object = self.shape.object();
         let chunk =
@@ -171,7 +178,8 @@ impl Line for ChatLine {
     }
 }
 
-/// The chunk that ends a stream that broke off. `head` is id, time and model, as JSON.
+/// How a stream ends that broke off: a chunk with the error, and the error once more by itself, because some clients look for
+/// it only where there is no answer. `head` is id, time and model, as JSON.
 pub fn broken_chunk(shape: Shape, head: &[String; 3], code: &str, message: &str, out: &mut Vec<u8>) {
     let [id, created, model] = head;
     let choices = match shape {
@@ -183,4 +191,5 @@ pub fn broken_chunk(shape: Shape, head: &[String; 3], code: &str, message: &str,
     let chunk =
         format!(r#"{{"id":{id},"object":"{object}","created":{created},"model":{model},"choices":{choices},"error":{error}}}"#);
     Data::write(None, &chunk, out);
+    Data::write(None, &json!({"error": error}).to_string(), out);
 }

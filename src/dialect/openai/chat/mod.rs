@@ -228,6 +228,9 @@ pub fn unquoted(json: &str) -> &str {
 }
 
 #[cfg(test)]
+mod translation_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -298,6 +301,23 @@ mod tests {
         let body = r#"{"messages":[{"content":"what is \"input_audio\": and \"image_url\": there?"}]}"#;
         let envelope = read(body).unwrap();
         assert!(envelope.needs.is_empty() && !envelope.has_media);
+    }
+
+    #[test]
+    fn a_cache_mark_needs_a_price_for_what_it_writes() {
+        let message =
+            |mark: &str| format!(r#"{{"messages":[{{"role":"user","content":[{{"type":"text","text":"x"{mark}}}]}}]}}"#);
+        assert_eq!(read(&message("")).unwrap().needs, []);
+        assert_eq!(read(&message(r#","cache_control":{"type":"ephemeral"}"#)).unwrap().needs, [Class::CacheWrite]);
+        let hour = read(&message(r#","cache_control":{"type":"ephemeral","ttl":"1h"}"#)).unwrap();
+        assert_eq!(hour.needs, [Class::CacheWrite, Class::CacheWrite1h]);
+    }
+
+    #[test]
+    fn a_cache_key_or_a_user_is_a_session() {
+        assert_eq!(read(&with(r#""user":"u","prompt_cache_key":"k""#)).unwrap().session.as_deref(), Some("k"));
+        assert_eq!(read(&with(r#""user":"u""#)).unwrap().session.as_deref(), Some("u"));
+        assert_eq!(read(&with(r#""user":"u","session_id":"s""#)).unwrap().session.as_deref(), Some("s"));
     }
 
     #[test]

@@ -103,10 +103,8 @@ impl ResponsesReader {
                     self.call(root, &item, deltas).ok_or(TOO_MANY)?;
                 }
             }
-            "response.reasoning_summary_part.added" => {
-                if root.count("summary_index").ok().flatten().unwrap_or(0) > 0 {
-                    deltas.push(Delta::Thinking { choice: 0, text: "\n\n".to_owned() });
-                }
+            "response.reasoning_summary_part.added" if root.raw("summary_index").is_some_and(|index| index != "0") => {
+                deltas.push(Delta::Thinking { choice: 0, text: "\n\n".to_owned() });
             }
             "response.function_call_arguments.delta" => {
                 let item = self.item(root).ok_or(TOO_MANY)?;

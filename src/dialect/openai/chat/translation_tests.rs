@@ -1,0 +1,444 @@
+//! Chat completions to and from a conversation.
+
+use serde_json::{Value, json};
+
+use super::Chat;
+use crate::catalog::OutputLimitField;
+use crate::dialect::format::{Cost, Counting, Reader, StreamWish, Translation, Upstream};
+use crate::dialect::json::Object;
+use crate::dialect::sse::{Data, Event};
+use crate::dialect::talk::{
+    Cache, Call, CallResult, Conversation, Delta, Effort, Finish, MediaKind, Message, OutputFormat, Part, Reasoning, Role,
+    Source, Thinking, ToolChoice,
+};
+use crate::dialect::tally::{Fallback, Progress, Tally};
+use crate::dialect::tokens::Counter;
+use crate::usage::Usage;
+
+const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false };
+const OPENROUTER: &str = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
+
+fn cost() -> Cost {
+    Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
+}
+
+fn wish() -> StreamWish {
+    StreamWish { include_usage: true, created: 17, id: "gen-1".to_owned(), ..StreamWish::default() }
+}
+
+fn text(text: &str) -> Part<'_> {
+    Part::Text { text: text.into(), cache: None }
+}
+
+fn tally() -> Tally {
+    Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()))
+}
+
+fn read(body: &str) -> Result<(Conversation<'_>, Vec<String>), String> {
+    let object = Object::parse(body).unwrap();
+    let read = Chat.read_request(&object).map_err(|refusal| refusal.param.unwrap_or_default())?;
+    Ok((read.conversation, read.dropped))
+}
+
+fn written(conversation: &Conversation<'_>) -> Result<(Value, Vec<String>), String> {
+    let written = Chat.write_request(conversation, &UPSTREAM).map_err(|refusal| refusal.param.unwrap_or_default())?;
+    Ok((serde_json::from_str(&written.body).unwrap(), written.dropped))
+}
+
+fn media<'a>(part: &Part<'a>) -> (MediaKind, Source<'a>, Option<String>, Option<String>) {
+    match part {
+        Part::Media { media, .. } => (media.kind, media.source.clone(), media.name.clone(), media.detail.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a stream says, what it is tallied as.
+fn told(stream: &str) -> (Vec<Delta>, Tally) {
+    let (mut events, mut reader) = (crate::dialect::sse::Reader::default(), super::reader::ChatReader::new(Counting::default()));
+    let (mut tally, mut deltas) = (tally(), Vec::new());
+    events.push(stream.as_bytes());
+    events.finish();
+    while let Some(event) = events.next_event().unwrap().filter(|_| tally.is_open()) {
+        if let Event::Data(data) = event {
+            reader.event(&data, &mut tally, &mut deltas);
+        }
+    }
+    (deltas, tally)
+}
+
+fn chunks(deltas: &[&str]) -> String {
+    let chunk =
+        |delta: &&str| format!("data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
+    deltas.iter().map(chunk).chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+#[test]
+fn a_whole_request_is_read() {
+    let (conversation, dropped) = read(include_str!("../../../../tests/golden/openai/chat_request.json")).unwrap();
+    assert_eq!(
+        conversation.system,
+        [Part::Text { text: "Be brief.".into(), cache: Some(Cache::Hour) }, text("Answer in French.")]
+    );
+    let [user, assistant, results, last] = conversation.messages.as_slice() else { panic!("{:?}", conversation.messages) };
+    let base64 = |media_type: &str, data: &'static str| Source::Base64 { media_type: media_type.to_owned(), data: data.into() };
+    assert_eq!(user.parts[0], text("What is this?"));
+    assert_eq!(media(&user.parts[1]), (MediaKind::Image, base64("image/png", "QUJD"), None, Some("low".to_owned())));
+    assert_eq!(media(&user.parts[2]).1, Source::Url("https://example.com/a.png".into()));
+    assert_eq!(media(&user.parts[3]), (MediaKind::File, base64("application/pdf", "REVG"), Some("a.pdf".to_owned()), None));
+    assert_eq!(media(&user.parts[4]), (MediaKind::Audio, base64("audio/mpeg", "R0hJ"), None, None));
+    let thought = Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None };
+    let hidden = Thinking { redacted: Some("hidden".to_owned()), ..Thinking::default() };
+    let call = |id: &str, arguments: &str, signature: Option<&str>| {
+        let (id, arguments, signature) = (id.to_owned(), arguments.to_owned(), signature.map(ToOwned::to_owned));
+        Part::Call(Call { id, name: "look".to_owned(), arguments, signature })
+    };
+    let expected =
+        [Part::Thinking(thought), Part::Thinking(hidden), call("call_1", "{\"at\": 1.0}", Some("g1")), call("call_2", "", None)];
+    assert_eq!(assistant.parts, expected);
+    let result = |id: &str, said: &'static str, cache| {
+        Part::Result(CallResult { id: id.to_owned(), parts: vec![text(said)], is_error: false, cache })
+    };
+    assert_eq!(
+        *results,
+        Message {
+            role: Role::User,
+            parts: vec![result("call_1", "a cat", None), result("call_2", "a dog", Some(Cache::FiveMinutes))]
+        }
+    );
+    assert_eq!(*last, Message { role: Role::Assistant, parts: vec![text("Un chat.")] });
+    assert_eq!(conversation.tools[0].schema.as_deref(), Some(r#"{"type": "object", "n": 1.0}"#));
+    assert_eq!(conversation.tool_choice, Some(ToolChoice::Named("look".to_owned())));
+    assert_eq!((conversation.parallel_calls, conversation.choices, conversation.logprobs), (Some(false), 2, Some(3)));
+    assert!(matches!(&conversation.output, OutputFormat::Schema { name: Some(name), strict: Some(true), .. } if name == "out"));
+    let sampling = &conversation.sampling;
+    assert_eq!((sampling.temperature, sampling.top_k, sampling.presence_penalty), (Some("1.0"), Some("5"), Some("-1")));
+    assert_eq!((sampling.top_p, sampling.seed), (Some("0.30000000000000004"), Some("9007199254740993")));
+    let reasoning = Reasoning { effort: Some(Effort::High), budget: Some(2000), is_shown: Some(false) };
+    assert_eq!((conversation.reasoning, conversation.stop), (Some(reasoning), vec!["END".to_owned()]));
+    assert_eq!(conversation.user.as_deref(), Some("u1"));
+    assert_eq!(dropped, ["logit_bias", "metadata", "verbosity", "messages[].name"]);
+}
+
+#[test]
+fn what_cannot_be_left_out_is_refused_with_its_path() {
+    let with = |members: &str| format!(r#"{{"messages":[{{"role":"user","content":"x"}}],{members}}}"#);
+    let message = |message: &str| format!(r#"{{"messages":[{{"role":"user","content":"x"}},{message}]}}"#);
+    for (body, path) in [
+        (with(r#""modalities":["text","audio"]"#), "modalities"),
+        (with(r#""audio":{"voice":"alloy"}"#), "audio"),
+        (with(r#""functions":[]"#), "functions"),
+        (with(r#""function_call":"auto""#), "function_call"),
+        (
+            with(r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"custom","custom":{"name":"b"}}]"#),
+            "tools[1].type",
+        ),
+        (with(r#""tool_choice":{"type":"custom","custom":{"name":"b"}}"#), "tool_choice.type"),
+        (with(r#""tool_choice":"sometimes""#), "tool_choice"),
+        (
+            with(
+                r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[{"type":"function","function":{"name":"a"}}]}}"#,
+            ),
+            "tool_choice",
+        ),
+        (with(r#""response_format":{"type":"grammar"}"#), "response_format.type"),
+        (with(r#""response_format":{"type":"json_schema","json_schema":{"name":"a"}}"#), "response_format.json_schema.schema"),
+        (with(r#""reasoning_effort":"enormous""#), "reasoning_effort"),
+        (with(r#""temperature":"hot""#), "temperature"),
+        (with(r#""stop":[1]"#), "stop[0]"),
+        (message(r#"{"role":"function","name":"f","content":"x"}"#), "messages[1].role"),
+        (message(r#"{"role":"robot","content":"x"}"#), "messages[1].role"),
+        (message(r#"{"role":"user"}"#), "messages[1].content"),
+        (message(r#"{"role":"tool","content":"x"}"#), "messages[1].tool_call_id"),
+        (message(r#"{"role":"assistant","audio":{"id":"a"}}"#), "messages[1].audio"),
+        (message(r#"{"role":"assistant","function_call":{"name":"a","arguments":""}}"#), "messages[1].function_call"),
+        (
+            message(r#"{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{}}]}"#),
+            "messages[1].tool_calls[0].type",
+        ),
+        (message(r#"{"role":"user","content":[{"type":"video_url","video_url":{"url":"x"}}]}"#), "messages[1].content[0].type"),
+        (
+            message(r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc"}}]}"#),
+            "messages[1].content[0].image_url.url",
+        ),
+        (
+            message(r#"{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"9h"}}]}"#),
+            "messages[1].content[0].cache_control.ttl",
+        ),
+        (message(r#"{"role":"system","content":[{"type":"image_url","image_url":{"url":"https://x"}}]}"#), "messages[1].content"),
+        (message("5"), "messages[1]"),
+    ] {
+        assert_eq!(read(&body).unwrap_err(), path, "{body}");
+    }
+}
+
+#[test]
+fn an_allowed_tool_that_must_be_called_is_a_named_one() {
+    let body = r#"{"messages":[],"tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"a"}}]}}}"#;
+    assert_eq!(read(body).unwrap().0.tool_choice, Some(ToolChoice::Named("a".to_owned())));
+}
+
+#[test]
+fn a_request_is_written_and_what_is_left_out_is_named() {
+    let (mut conversation, _) = read(include_str!("../../../../tests/golden/openai/chat_request.json")).unwrap();
+    let Part::Result(result) = &mut conversation.messages[2].parts[0] else { panic!() };
+    result.is_error = true;
+    let (body, dropped) = written(&conversation).unwrap();
+    assert_eq!(dropped, ["cache_control", "reasoning_content", "thought_signature", "is_error", "top_k"]);
+    let messages = body["messages"].as_array().unwrap();
+    let system = json!([{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Answer in French."}]);
+    assert_eq!(messages[0], json!({"role": "system", "content": system}));
+    assert_eq!(messages[1]["content"][1]["image_url"], json!({"url": "data:image/png;base64,QUJD", "detail": "low"}));
+    let file = json!({"filename": "a.pdf", "file_data": "data:application/pdf;base64,REVG"});
+    assert_eq!(messages[1]["content"][3]["file"], file);
+    assert_eq!(messages[1]["content"][4]["input_audio"], json!({"data": "R0hJ", "format": "mp3"}));
+    assert_eq!(messages[2]["content"], Value::Null);
+    assert_eq!(messages[2]["tool_calls"][0]["function"], json!({"name": "look", "arguments": "{\"at\": 1.0}"}));
+    assert_eq!(messages[2]["tool_calls"][1]["function"]["arguments"], "{}");
+    assert_eq!(messages[3], json!({"role": "tool", "tool_call_id": "call_1", "content": "a cat"}));
+    assert_eq!(messages[4], json!({"role": "tool", "tool_call_id": "call_2", "content": "a dog"}));
+    assert_eq!(messages[5], json!({"role": "assistant", "content": "Un chat."}));
+    for (name, value) in [
+        ("model", json!("up")),
+        ("max_tokens", json!(99)),
+        ("reasoning_effort", json!("high")),
+        ("n", json!(2)),
+        ("stop", json!(["END"])),
+        ("logprobs", json!(true)),
+        ("top_logprobs", json!(3)),
+        ("parallel_tool_calls", json!(false)),
+        ("tool_choice", json!({"type": "function", "function": {"name": "look"}})),
+        ("user", json!("u1")),
+    ] {
+        assert_eq!(body[name], value, "{name}");
+    }
+    assert_eq!(body["response_format"]["json_schema"]["strict"], true);
+    assert!(body.get("stream").is_none() && body.get("top_k").is_none());
+    let upstream = Upstream { limit_field: Some(OutputLimitField::MaxCompletionTokens), stream: true, ..UPSTREAM };
+    let streamed = Chat.write_request(&conversation, &upstream).unwrap().body;
+    assert!(
+        streamed
+            .starts_with(r#"{"model":"up","stream":true,"stream_options":{"include_usage":true},"max_completion_tokens":99,"#)
+    );
+    assert!(streamed.contains(r#""temperature":1.0,"top_p":0.30000000000000004,"seed":9007199254740993,"#));
+}
+
+#[test]
+fn an_image_of_a_result_follows_in_a_turn_of_its_own() {
+    let body = r#"{"messages":[{"role":"tool","tool_call_id":"a","content":[{"type":"text","text":"see"},{"type":"image_url","image_url":{"url":"https://x/y.png"}}]},{"role":"tool","tool_call_id":"b","content":"two"}]}"#;
+    let (body, dropped) = written(&read(body).unwrap().0).unwrap();
+    let image = json!({"type": "image_url", "image_url": {"url": "https://x/y.png"}});
+    let expected = json!([
+        {"role": "tool", "tool_call_id": "a", "content": "see"},
+        {"role": "tool", "tool_call_id": "b", "content": "two"},
+        {"role": "user", "content": [{"type": "text", "text": "Result of a:"}, image]},
+    ]);
+    assert_eq!((body["messages"].clone(), dropped), (expected, Vec::new()));
+}
+
+#[test]
+fn what_cannot_be_written_is_refused() {
+    for (part, path) in [
+        (r#"{"type":"file","file":{"file_id":"file-1"}}"#, "file_id"),
+        (r#"{"type":"file","file":{"file_data":"https://x/a.pdf"}}"#, "file_url"),
+    ] {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":[{part}]}}]}}"#);
+        assert_eq!(written(&read(&body).unwrap().0).unwrap_err(), path);
+    }
+    let body = r#"{"messages":[],"tool_choice":"required"}"#;
+    assert_eq!(written(&read(body).unwrap().0).unwrap_err(), "tool_choice");
+    let body = r#"{"messages":[],"tool_choice":"auto","parallel_tool_calls":true}"#;
+    let (body, _) = written(&read(body).unwrap().0).unwrap();
+    assert!(body.get("tool_choice").is_none() && body.get("parallel_tool_calls").is_none());
+}
+
+#[test]
+fn a_plain_answer_goes_both_ways() {
+    let body = r#"{"id":"c1","model":"m","object":"chat.completion","created":1,"choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":null,
+        "reasoning_content":"Hm.","reasoning_details":[{"type":"reasoning.text","text":"Hm.","signature":"s","index":0}],
+        "tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{\"a\":1.0}"}},{"type":"function","function":{"name":"g","arguments":{"b":2}}}]},
+        "logprobs":{"content":[]},"finish_reason":"stop"},
+        {"index":1,"message":{"role":"assistant","content":"hi"},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
+    let answer = Chat.read_answer(&Object::parse(body).unwrap(), Counting::default()).unwrap();
+    assert_eq!((answer.choices[0].finish.clone(), answer.choices[1].finish.clone()), (Finish::Calls, Finish::Length));
+    let usage = answer.usage.unwrap();
+    let value: Value = serde_json::from_str(&Chat.write_answer(&answer, &usage, &cost(), &wish())).unwrap();
+    assert_eq!((&value["id"], &value["object"], &value["created"]), (&json!("c1"), &json!("chat.completion"), &json!(17)));
+    let message = &value["choices"][0]["message"];
+    assert_eq!(
+        (&message["content"], &message["refusal"], &message["reasoning_content"]),
+        (&Value::Null, &Value::Null, &json!("Hm."))
+    );
+    let details = json!([{"type": "reasoning.text", "text": "Hm.", "signature": "s", "index": 0}]);
+    assert_eq!(message["reasoning_details"], details);
+    let function = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
+    let calls = json!([
+        {"id": "call_1", "type": "function", "function": function("f", "{\"a\":1.0}")},
+        {"id": "call_c1_1", "type": "function", "function": function("g", "{\"b\":2}")},
+    ]);
+    assert_eq!(message["tool_calls"], calls);
+    assert_eq!(value["choices"][0]["finish_reason"], "tool_calls");
+    assert_eq!(value["choices"][0]["logprobs"], json!({"content": []}));
+    assert_eq!(value["choices"][1]["message"], json!({"role": "assistant", "content": "hi", "refusal": null}));
+    assert_eq!((&value["usage"]["total_tokens"], &value["usage"]["cost"]), (&json!(5), &json!(0.5)));
+    let error = Object::parse(r#"{"error":{"message":"our host","code":"x"}}"#).unwrap();
+    assert_eq!(Chat.read_answer(&error, Counting::default()).unwrap_err(), "an error with status 200 (x)");
+}
+
+#[test]
+fn a_stream_is_read() {
+    let (deltas, tally) = told(OPENROUTER);
+    let choice = 0;
+    let thinking = |text: &str| Delta::Thinking { choice, text: text.to_owned() };
+    let expected = [
+        Delta::Start { id: "gen-1".to_owned(), model: "claude-x".to_owned() },
+        thinking("Let me "),
+        thinking("see."),
+        Delta::Signature { choice, signature: "proof".to_owned() },
+        Delta::Text { choice, text: "Hé 🦀".to_owned() },
+        Delta::Call { choice, call: 0, id: "toolu_1".to_owned(), name: "look".to_owned(), signature: None },
+        Delta::Arguments { choice, call: 0, json: "{\"at\":1.0}".to_owned() },
+        Delta::Finish { choice, finish: Finish::Calls },
+    ];
+    assert_eq!(deltas, expected);
+    let usage = Usage { input: 500, cached_input: 500, cache_write: 1000, output: 180, reasoning: 120, ..Usage::default() };
+    assert_eq!((tally.reported, tally.finish_reason.as_deref()), (Some(usage), Some("tool_calls")));
+    assert_eq!(tally.progress, Progress::Done);
+}
+
+#[test]
+fn calls_are_told_apart_however_a_provider_numbers_them() {
+    let call =
+        |call, id: &str, name: &str| Delta::Call { choice: 0, call, id: id.to_owned(), name: name.to_owned(), signature: None };
+    let arguments = |call, json: &str| Delta::Arguments { choice: 0, call, json: json.to_owned() };
+    let both = vec![call(0, "a", "f"), arguments(0, "{}"), call(1, "b", "g"), arguments(1, "{}")];
+    let one = |index: &str, rest: &str| format!(r#"{{"tool_calls":[{{{index}{rest}}}]}}"#);
+    let whole = |index: &str, id: &str, name: &str| {
+        one(index, &format!(r#""id":"{id}","function":{{"name":"{name}","arguments":"{{}}"}}"#))
+    };
+    for (name, deltas, expected) in [
+        ("whole and numbered", vec![whole("\"index\":0,", "a", "f"), whole("\"index\":1,", "b", "g")], both.clone()),
+        ("whole and all of them 0", vec![whole("\"index\":0,", "a", "f"), whole("\"index\":0,", "b", "g")], both.clone()),
+        ("whole and without a number", vec![whole("", "a", "f"), whole("", "b", "g")], both),
+        (
+            "id and name in every fragment",
+            vec![
+                one("\"index\":0,", r#""id":"a","function":{"name":"f","arguments":"{\"x\""}"#),
+                one("\"index\":0,", r#""id":"a","function":{"name":"f","arguments":":1}"}"#),
+            ],
+            vec![call(0, "a", "f"), arguments(0, "{\"x\""), arguments(0, ":1}")],
+        ),
+        (
+            "neither number nor id",
+            vec![
+                one("", r#""function":{"name":"f","arguments":"{"}"#),
+                one("", r#""function":{"arguments":"}"}"#),
+                one("", r#""function":{"name":"g","arguments":{"y":1.0}}"#),
+            ],
+            vec![
+                call(0, "call_c_0", "f"),
+                arguments(0, "{"),
+                arguments(0, "}"),
+                call(1, "call_c_1", "g"),
+                arguments(1, "{\"y\":1.0}"),
+            ],
+        ),
+        (
+            "the name after the arguments",
+            vec![
+                one("\"index\":3,", r#""id":"a","function":{"arguments":"{"}"#),
+                one("\"index\":3,", r#""function":{"name":"f","arguments":"}"}"#),
+            ],
+            vec![call(0, "a", "f"), arguments(0, "{}")],
+        ),
+    ] {
+        let deltas: Vec<&str> = deltas.iter().map(String::as_str).collect();
+        let (told, _) = told(&chunks(&deltas));
+        assert_eq!(told[1..told.len() - 1], expected, "{name}");
+        assert_eq!(told.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Calls }), "{name}");
+    }
+}
+
+#[test]
+fn a_stream_completes_at_its_end_only() {
+    let (deltas, tally) = told(&chunks(&[r#"{"content":"x"}"#]));
+    assert_eq!(deltas.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Stop }));
+    assert_eq!(tally.progress, Progress::Done);
+    let (_, tally) = told(chunks(&[r#"{"content":"x"}"#]).trim_end_matches("data: [DONE]\n\n"));
+    assert_eq!(tally.progress, Progress::Flowing);
+    let (_, tally) = told(&chunks(&[r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{}"}}]}"#]));
+    assert!(matches!(tally.progress, Progress::Broken(_)));
+    let (_, tally) = told("data: {\"error\":{\"message\":\"busy\",\"code\":\"x\"}}\n\n");
+    assert!(matches!(tally.progress, Progress::Broken(error) if error.code.as_deref() == Some("x")));
+    let (deltas, tally) = told("data: [DONE]\n\n");
+    assert_eq!(deltas.len(), 1);
+    assert!(!tally.has_chunks());
+}
+
+#[test]
+fn a_stream_is_written_as_the_sdks_join_it() {
+    let (deltas, tally) = told(OPENROUTER);
+    let mut writer = Chat.writer(wish());
+    let mut out = Vec::new();
+    deltas.iter().for_each(|delta| writer.delta(delta, &mut out));
+    writer.finish(&tally.reported.unwrap(), &cost(), &mut out);
+    let out = String::from_utf8(out).unwrap();
+    let events: Vec<&str> = out.split("\n\n").filter(|event| !event.is_empty()).collect();
+    let values: Vec<Value> =
+        events.iter().filter_map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).ok()).collect();
+    assert_eq!(events.last(), Some(&"data: [DONE]"));
+    assert_eq!(values.len() + 1, events.len());
+    for value in &values {
+        assert_eq!((&value["id"], &value["created"], &value["model"]), (&json!("gen-1"), &json!(17), &json!("claude-x")));
+        assert_eq!(value["object"], "chat.completion.chunk");
+    }
+    let delta = |at: usize| values[at]["choices"][0]["delta"].clone();
+    assert_eq!(delta(0), json!({"role": "assistant", "content": ""}));
+    let detail = |text: &str| json!([{"type": "reasoning.text", "text": text, "index": 0}]);
+    assert_eq!(delta(1), json!({"reasoning_content": "Let me ", "reasoning_details": detail("Let me ")}));
+    assert_eq!(delta(3)["reasoning_details"], json!([{"type": "reasoning.text", "text": "", "signature": "proof", "index": 0}]));
+    assert_eq!(delta(4), json!({"content": "Hé 🦀"}));
+    let call = json!([{"index": 0, "id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": ""}}]);
+    assert_eq!(delta(5), json!({"tool_calls": call}));
+    assert_eq!(delta(6), json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"at\":1.0}"}}]}));
+    assert_eq!((delta(7), &values[7]["choices"][0]["finish_reason"]), (json!({}), &json!("tool_calls")));
+    assert_eq!(values[8]["choices"], json!([]));
+    assert_eq!(
+        values[8]["usage"]["prompt_tokens_details"],
+        json!({"cached_tokens": 500, "cache_write_tokens": 1000, "audio_tokens": 0})
+    );
+    assert_eq!(values.len(), 9);
+}
+
+#[test]
+fn a_bare_call_gets_its_arguments_and_a_broken_stream_no_end() {
+    let mut writer = Chat.writer(StreamWish { include_usage: false, ..wish() });
+    let mut out = Vec::new();
+    writer.delta(&Delta::Call { choice: 0, call: 0, id: "a".into(), name: "f".into(), signature: Some("g".into()) }, &mut out);
+    writer.finish(&Usage::default(), &cost(), &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains(r#""extra_content":{"google":{"thought_signature":"g"}}"#), "{text}");
+    assert!(text.contains(r#"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#), "{text}");
+    assert!(!text.contains("usage") && text.contains(r#""finish_reason":"stop""#), "{text}");
+    let mut out = Vec::new();
+    let mut writer = Chat.writer(wish());
+    writer.broken("upstream_cut", "gone", &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let value: Value = serde_json::from_str(text.trim().strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!((&value["error"]["code"], &value["id"]), (&json!("upstream_cut"), &json!("gen-1")));
+    assert!(!text.contains("[DONE]"));
+}
+
+#[test]
+fn thoughts_of_mistral_and_images_of_openrouter_are_seen() {
+    let (deltas, tally) = told(&chunks(&[
+        r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
+        r#"{"content":[{"type":"text","text":"so"}],"images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD"}}]}"#,
+    ]));
+    let image = Delta::Image { choice: 0, media_type: "image/png".to_owned(), data: "QUJD".to_owned() };
+    let expected = [Delta::Thinking { choice: 0, text: "hm".into() }, Delta::Text { choice: 0, text: "so".into() }, image];
+    assert_eq!((&deltas[1..4], tally.images), (expected.as_slice(), 1));
+    let mut reader = super::reader::ChatReader::new(Counting::default());
+    let (mut tally, mut deltas) = (self::tally(), Vec::new());
+    reader.event(&Data { name: None, data: "<html>".to_owned() }, &mut tally, &mut deltas);
+    assert!(matches!(tally.progress, Progress::Broken(_)) && deltas.is_empty());
+}
