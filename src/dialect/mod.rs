@@ -6,6 +6,7 @@
 //! Deliberately absent: prices, routes and accounts.
 
 mod body;
+pub mod cohere;
 pub mod envelope;
 pub mod form;
 pub mod format;

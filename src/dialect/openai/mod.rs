@@ -1,6 +1,17 @@
 //! OpenAI's dialect: chat completions, responses, and the endpoints beside them. Everyone's who is compatible, too.
 
+pub mod audio;
+mod beside;
 pub mod chat;
+pub mod embeddings;
+mod events;
+pub mod images;
+#[cfg(test)]
+mod mistral;
+pub mod moderations;
+pub mod rerank;
+#[cfg(test)]
+pub mod testing;
 mod usage;
 
 use serde_json::{Map, Value, json};
@@ -22,10 +33,9 @@ const NO_REASON: &str = "the provider gave no readable reason";
 pub fn read_error(body: &str) -> UpstreamError {
     let object = Object::parse(body);
     let error = object.as_ref().and_then(|object| object.get("error")).filter(|error| *error != "null");
-    error.map_or_else(
-        || UpstreamError { message: NO_REASON.to_owned(), ..UpstreamError::default() },
-        read_error_object,
-    )
+    // Mistral, vLLM and others write the members without the envelope.
+    let bare = object.as_ref().and_then(|object| object.get("message")).map(|_| body);
+    error.or(bare).map_or_else(|| UpstreamError { message: NO_REASON.to_owned(), ..UpstreamError::default() }, read_error_object)
 }
 
 /// Reads the `error` member itself.
@@ -36,7 +46,12 @@ pub fn read_error_object(json: &str) -> UpstreamError {
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let message = value.as_str().or_else(|| value.get("message").and_then(Value::as_str)).map(ToOwned::to_owned);
+    let message = match value.get("message") {
+        Some(Value::String(text)) => Some(text.clone()),
+        // Some write what a check found, with its places.
+        Some(found @ (Value::Object(_) | Value::Array(_))) => Some(found.to_string()),
+        _ => value.as_str().map(ToOwned::to_owned),
+    };
     let message = message.unwrap_or_else(|| NO_REASON.to_owned());
     UpstreamError { message: message.chars().take(2000).collect(), kind: text("type"), param: text("param"), code: text("code") }
 }
@@ -85,7 +100,9 @@ mod tests {
 
     #[test]
     fn an_error_of_upstream_keeps_its_four_keys() {
-        let error = read_error(r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#);
+        let error = read_error(
+            r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+        );
         assert_eq!(error.code.as_deref(), Some("context_length_exceeded"));
         assert_eq!(read_error("<html>secret page</html>").message, NO_REASON);
         let refusal =
