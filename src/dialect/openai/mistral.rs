@@ -4,6 +4,7 @@ use super::chat::Chat;
 use super::embeddings::Embeddings;
 use super::read_error;
 use super::testing::{cost, envelope, priced, said, sent, streamed};
+use crate::catalog::{Catalog, UpstreamHosts};
 use crate::dialect::tally::Progress;
 use crate::usage::Usage;
 
@@ -11,6 +12,16 @@ const ASKED: &str = include_str!("../../../tests/golden/mistral/chat-request.jso
 const ANSWER: &str = include_str!("../../../tests/golden/mistral/chat.json");
 const STREAM: &str = include_str!("../../../tests/golden/mistral/chat.sse");
 const EMBEDDINGS: &str = include_str!("../../../tests/golden/mistral/embeddings.json");
+const CATALOG: &str = include_str!("../../../examples/mistral.json");
+const PAGE: &str = include_str!("../../../docs/dialects.md");
+
+#[test]
+fn its_catalogue_is_whole_and_stands_in_the_documentation() {
+    let catalog = Catalog::parse(CATALOG, UpstreamHosts::Public).unwrap();
+    assert_eq!(catalog.models.keys().map(ToString::to_string).collect::<Vec<_>>(), ["mistral-embed", "mistral-small"]);
+    let indented: String = CATALOG.lines().map(|line| format!("   {line}\n")).collect();
+    assert!(PAGE.contains(&indented));
+}
 
 #[test]
 fn its_own_fields_go_up_as_they_came() {
