@@ -76,7 +76,7 @@ impl Format for Edits {
     }
 
     fn form_envelope(&self, form: &Form<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-        read_form_extras(form, envelope);
+        read_form_extras(form, envelope)?;
         envelope.has_media = true;
         envelope.stream = form_flag(form, "stream")?;
         envelope.choices = form_choices(form)?;
@@ -178,6 +178,9 @@ mod tests {
         for (name, text) in [("n", "0"), ("n", "two"), ("n", "129"), ("stream", "yes")] {
             assert_eq!(form_envelope(&Edits, &form(&[(name, text)], None)).unwrap_err().param.as_deref(), Some(name), "{text}");
         }
+        let many: Vec<String> = (0..17).map(|n| format!("m{n}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|name| ("models", name.as_str())).collect();
+        assert_eq!(form_envelope(&Edits, &form(&many, None)).unwrap_err().param.as_deref(), Some("models"));
         assert!(form_envelope(&Generations, &form(&[("prompt", "x")], None)).is_err());
     }
 
