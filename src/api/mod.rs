@@ -89,10 +89,12 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
             Ok(caller) => post(&ports, &caller, request, path).await,
             Err(refusal) => Err(refusal),
         },
-        ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => match owner::caller(&ports, &request).await {
-            Ok(caller) => owner::read(&ports, &caller, &request, path).await,
-            Err(refusal) => Err(refusal),
-        },
+        ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => {
+            match owner::caller(&ports, &request).await {
+                Ok(caller) => owner::read(&ports, &caller, &request, path).await,
+                Err(refusal) => Err(refusal),
+            }
+        }
         (_, path) => Err(unknown_path(&method, path)),
     };
     let id = RequestId::new(ports.now(), ports.random());
@@ -155,7 +157,8 @@ const GETS: [&str; 10] = [
 ];
 
 fn unknown_path(method: &str, path: &str) -> Refusal {
-    let is_under = ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/", "/v1beta/models/"].iter().any(|name| path.starts_with(name));
+    let is_under =
+        ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/", "/v1beta/models/"].iter().any(|name| path.starts_with(name));
     let allowed = if POSTS.contains(&path) {
         "POST"
     } else if BOTH.contains(&path) {

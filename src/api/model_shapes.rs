@@ -57,9 +57,7 @@ mod tests {
 
     #[test]
     fn each_client_gets_its_own_shape_of_the_same_models() {
-        let entry = |id: &str, kind: &str| {
-            json!({"id": id, "name": "M", "context_length": 1000, "top_provider": {"max_completion_tokens": 100}, "tf": {"kind": kind}})
-        };
+        let entry = |id: &str, kind: &str| json!({"id": id, "name": "M", "context_length": 1000, "top_provider": {"max_completion_tokens": 100}, "tf": {"kind": kind}});
         let entries = || vec![entry("a", "chat"), entry("e", "embedding"), entry("z", "chat")];
         let anthropic = list(Dialect::Anthropic, entries());
         assert_eq!((&anthropic["first_id"], &anthropic["last_id"]), (&json!("a"), &json!("z")));

@@ -27,12 +27,7 @@ struct View<'a> {
 }
 
 /// Answers `GET /v1/models`.
-pub async fn list<P: Records>(
-    ports: &P,
-    key: &KeyRecord,
-    include_unavailable: bool,
-    dialect: Dialect,
-) -> Result<Reply, Refusal> {
+pub async fn list<P: Records>(ports: &P, key: &KeyRecord, include_unavailable: bool, dialect: Dialect) -> Result<Reply, Refusal> {
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let view = view(ports, key, &catalog).await?;
     let entries = catalog.models.values().map(|model| view.entry(model));

@@ -173,6 +173,7 @@ impl Checker {
         let on_client_gone = self.optional(path, "on_client_gone", raw.on_client_gone);
         let output_limit_field = self.optional(path, "output_limit_field", raw.output_limit_field);
         let responses = self.optional(path, "responses", raw.responses);
+        let stream_usage = self.optional(path, "stream_usage", raw.stream_usage);
         if responses == Some(true) && dialect.is_some_and(|dialect| dialect != Dialect::Openai) {
             self.fault(join(path, "responses"), "is for channels of the openai dialect only");
         }
@@ -190,6 +191,7 @@ impl Checker {
             idle_timeout_ms,
             on_client_gone: on_client_gone.unwrap_or(super::OnClientGone::Cancel),
             output_limit_field: output_limit_field.or(known),
+            stream_usage: stream_usage.unwrap_or(true),
             responses: responses.unwrap_or(is_openais_own && dialect == Dialect::Openai),
             reasoning_tokens,
         })

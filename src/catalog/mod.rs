@@ -114,6 +114,9 @@ pub struct Channel {
     pub output_limit_field: Option<OutputLimitField>,
     /// Whether it serves OpenAI's responses itself; others get them as chat.
     pub responses: bool,
+    /// Whether it is asked for the usage of a stream by `stream_options`; some refuse a request that has it, and tell usage
+    /// anyway.
+    pub stream_usage: bool,
     /// Where its reasoning tokens are; none is as the totals of its usage tell.
     pub reasoning_tokens: Option<ReasoningTokens>,
 }

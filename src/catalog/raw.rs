@@ -66,6 +66,7 @@ pub struct Channel {
     pub on_client_gone: Optional<super::OnClientGone>,
     pub output_limit_field: Optional<super::OutputLimitField>,
     pub responses: Optional<bool>,
+    pub stream_usage: Optional<bool>,
     pub reasoning_tokens: Optional<super::ReasoningTokens>,
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -81,16 +81,7 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
     let (accept, signature) = (get("accept"), get("stripe-signature"));
     let origin = url.origin().ascii_serialization();
     let method = request.method().to_string();
-    Ok(api::Request {
-        method,
-        path,
-        query,
-        head,
-        accept,
-        signature,
-        origin,
-        body: Box::pin(body(request, declared)),
-    })
+    Ok(api::Request { method, path, query, head, accept, signature, origin, body: Box::pin(body(request, declared)) })
 }
 
 fn decoded(part: &str) -> String {

@@ -9,7 +9,7 @@ use crate::usage::{Class, Usage};
 /// More answers to one request than this is a typing error.
 pub const MOST_CHOICES: u64 = 128;
 /// More fallback models than this too.
-const MOST_MODELS: usize = 16;
+pub const MOST_MODELS: usize = 16;
 /// And more tokens than this.
 pub const MOST_TOKENS: u64 = 100_000_000;
 

@@ -32,7 +32,8 @@ pub enum Edit {
 }
 
 impl Edit {
-    const fn name(&self) -> &'static str {
+    /// Of which member.
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Set(name, _) | Self::Remove(name) => name,
         }

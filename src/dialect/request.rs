@@ -7,7 +7,7 @@ use super::endpoint::{Called, Endpoint, Way};
 use super::envelope::Envelope;
 use super::form::Form;
 use super::format::{Read, Upstream};
-use super::json::Edit;
+use super::json::{Edit, Object};
 use super::tokens;
 use crate::refusal::Refusal;
 
@@ -95,11 +95,12 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// What goes up to a channel that is asked in this way, with further edits where it stays in its format.
+    /// What goes up to a channel that is asked in this way. Further edits win over those of the format.
     pub fn sent(&self, way: Way, upstream: &Upstream<'_>, more: Vec<Edit>) -> Result<Sent<'_>, Refusal> {
         let path = way.format.path(upstream);
         if way.is_translated {
             let (body, dropped) = self.translated(way, upstream)?;
+            let body = if more.is_empty() { body } else { Object::parse(&body).map_or(body.clone(), |body| body.edited(&more)) };
             let body = vec![Cow::Owned(body.into_bytes())];
             return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped });
         }
@@ -107,6 +108,7 @@ impl<'a> Request<'a> {
             Content::Json(body) => {
                 let mut edits = way.format.pass_request(&body.object, upstream);
                 edits.extend(EXTRAS.map(Edit::Remove));
+                edits.retain(|edit| !more.iter().any(|other| other.name() == edit.name()));
                 edits.extend(more);
                 ("application/json".to_owned(), body.object.pieces(&edits))
             }

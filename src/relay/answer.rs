@@ -108,9 +108,11 @@ pub async fn call<P: Ports>(
         }
     })?;
     let envelope = &prepared.request.envelope;
+    let is_json = content_type.as_deref().is_some_and(|text| text.starts_with("application/json"));
+    // Some models of transcription know no streams, and answer as if none had been asked for.
+    let is_unstreamed = is_json && envelope.stream && prepared.request.endpoint == Endpoint::Transcriptions;
     let content = match classify(status) {
-        Verdict::Read if envelope.stream || envelope.is_bytes => {
-            let is_json = content_type.as_deref().is_some_and(|text| text.starts_with("application/json"));
+        Verdict::Read if (envelope.stream || envelope.is_bytes) && !is_unstreamed => {
             if is_json && prepared.request.endpoint == Endpoint::Speech {
                 return Err(Failure::new(FailureKind::Unreadable, "JSON in place of sound").status(status).into());
             }
@@ -152,8 +154,9 @@ fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sen
         stream: prepared.request.envelope.stream,
     };
     let previous = prepared.previous.as_ref();
-    let more = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
-    prepared.request.sent(way, &upstream, more.into_iter().collect())
+    let previous = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
+    let unasked = (!quoted.planned.channel.stream_usage).then_some(Edit::Remove("stream_options"));
+    prepared.request.sent(way, &upstream, previous.into_iter().chain(unasked).collect())
 }
 
 /// The client's own headers that a dialect knows.
@@ -197,7 +200,7 @@ fn reading<'a, P: Ports>(
             id: ticket.request.to_string(),
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
         },
-        fallback: Fallback { usage: prepared.unreported(quoted), basis: quoted.planned.price.basis() },
+        fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
         charging: Charging {
             price: served.price.clone(),
             hold: ticket.hold,

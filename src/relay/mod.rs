@@ -137,7 +137,8 @@ async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, bo
         let idempotency = preparing.head.idempotency_key.as_ref().map(|text| {
             let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
             let Called { endpoint, model, stream } = &preparing.called;
-            let asked = format!("{}\n{}{}", endpoint.name(), model.as_deref().unwrap_or_default(), if *stream { "\n" } else { "" });
+            let asked =
+                format!("{}\n{}{}", endpoint.name(), model.as_deref().unwrap_or_default(), if *stream { "\n" } else { "" });
             (claim, sha256_hex(&[asked.as_bytes(), b"\n", body]))
         });
         match run(&ports, &prepared, &key, idempotency).await {
@@ -230,10 +231,13 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         // Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
         (None, Some(refusal)) => {
             let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
-            let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt, dialect).asked(&prepared.facts.requested_model);
+            let reply =
+                refusal_reply(&refusal, &prepared.facts.request, has_receipt, dialect).asked(&prepared.facts.requested_model);
             reply.rates(&rates).untried(ports.now().since(prepared.facts.created_at)).into()
         }
-        (None, None) => refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect).into(),
+        (None, None) => {
+            refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect).into()
+        }
         (Some(mut ticket), refused) => {
             let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
             ticket.fail(prepared, &refusal).into()

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
-use crate::dialect::{Called, Request};
+use crate::dialect::{Called, Endpoint, Request};
 use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::money::{Money, affordable_output, worst_cost};
@@ -15,7 +15,7 @@ use crate::refusal::{Code, Refusal};
 use crate::routing::health::HealthView;
 use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
-use crate::usage::{Most, Usage};
+use crate::usage::{Class, Most, Usage};
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
@@ -366,13 +366,22 @@ fn default_output_limit(model: &Model, input_tokens: u64) -> u64 {
 }
 
 impl Prepared<'_> {
+    /// What an attempt is charged by in place of tokens: images, seconds, characters, or the searches of a ranking.
+    pub fn basis(&self, quoted: &Quoted) -> Option<Class> {
+        let price = &quoted.planned.price;
+        let is_by_search = self.request.endpoint == Endpoint::Rerank && price.rates.searches.is_some();
+        price.basis().or(is_by_search.then_some(Class::Searches))
+    }
+
     /// What an attempt uses if upstream tells nothing, but for the tokens that come out.
     pub fn unreported(&self, quoted: &Quoted) -> Usage {
-        let counted = self.request.envelope.unreported;
+        let envelope = &self.request.envelope;
+        let basis = self.basis(quoted);
         // What is counted otherwise is not counted in tokens as well.
-        let is_in_tokens = quoted.planned.price.basis().is_none() && !self.request.endpoint.is_free();
+        let is_in_tokens = basis.is_none() && !self.request.endpoint.is_free();
         let input = if is_in_tokens { self.estimated_input.min(quoted.most.input) } else { 0 };
-        Usage { input, ..counted }
+        let searches = if basis == Some(Class::Searches) { envelope.searches } else { 0 };
+        Usage { input, searches, ..envelope.unreported }
     }
 }
 

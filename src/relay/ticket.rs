@@ -306,7 +306,8 @@ impl<P: Ports> Ticket<P> {
     pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
         let outcome = Outcome::unserved(Status::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
         self.settle(outcome, None);
-        let reply = refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
+        let reply =
+            refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
         match self.attempts.last() {
             Some(last) => self.account_for(reply, last),
             None => reply,

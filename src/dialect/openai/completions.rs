@@ -113,8 +113,8 @@ fn prompts(json: Option<&str>) -> Result<u64, Refusal> {
 mod tests {
     use super::*;
     use crate::dialect::meter::{Meter, Way};
-    use crate::dialect::tokens::Counter;
     use crate::dialect::tally::Fallback;
+    use crate::dialect::tokens::Counter;
     use crate::usage::UsageSource;
 
     fn read(body: &str) -> Result<Envelope, Refusal> {

@@ -1,11 +1,22 @@
 //! OpenAI's dialect: chat completions, responses, and the endpoints beside them. Everyone's who is compatible, too.
 
+pub mod audio;
+mod beside;
 pub mod chat;
 pub mod completions;
+pub mod embeddings;
+mod events;
+pub mod images;
+#[cfg(test)]
+mod mistral;
+pub mod moderations;
 mod node;
 mod out;
 mod parts;
+pub mod rerank;
 pub mod responses;
+#[cfg(test)]
+pub mod testing;
 mod usage;
 
 use serde_json::{Map, Value, json};
@@ -38,7 +49,12 @@ pub fn read_error_object(json: &str) -> UpstreamError {
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let message = value.as_str().or_else(|| value.get("message").and_then(Value::as_str)).map(ToOwned::to_owned);
+    let message = match value.get("message") {
+        Some(Value::String(text)) => Some(text.clone()),
+        // Some write what a check found, with its places.
+        Some(found @ (Value::Object(_) | Value::Array(_))) => Some(found.to_string()),
+        _ => value.as_str().map(ToOwned::to_owned),
+    };
     let message = message.unwrap_or_else(|| NO_REASON.to_owned());
     UpstreamError { message: message.chars().take(2000).collect(), kind: text("type"), param: text("param"), code: text("code") }
 }
