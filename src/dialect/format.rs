@@ -107,6 +107,11 @@ pub trait Format {
     fn read_error(&self, body: &str) -> UpstreamError;
     /// A refusal in this dialect's envelope.
     fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String;
+    /// An answer that only counts the tokens of a request, for formats of that; where no provider can be asked, the gateway
+    /// answers it.
+    fn write_count(&self, _tokens: u64) -> Option<String> {
+        None
+    }
     /// The format as one that can be translated, where it can.
     fn translation(&self) -> Option<&dyn Translation> {
         None

@@ -38,7 +38,8 @@ impl From<Failure> for No {
 
 /// An answer that is known to be one.
 pub struct Answer<B> {
-    pub status: u16,
+    /// Upstream's; none if the gateway answers by itself.
+    pub status: Option<u16>,
     pub channel: Rc<Channel>,
     pub content: Content<B>,
 }
@@ -87,8 +88,12 @@ pub async fn call<P: Ports>(
     secret: &SecretName,
 ) -> Result<Answer<P::Body>, No> {
     let channel = &quoted.planned.channel;
-    let Some(way) = prepared.request.endpoint.asked_of(channel) else {
-        return Err(Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint").into());
+    let endpoint = prepared.request.endpoint;
+    let Some(way) = endpoint.asked_of(channel) else {
+        let counted = endpoint.format().write_count(prepared.estimated_input);
+        let body = counted.ok_or_else(|| Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint"))?;
+        let content = Content::Plain { body, usage: (Usage::default(), UsageSource::None), bytes: 0, finish_reason: None };
+        return Ok(Answer { status: None, channel: Rc::clone(channel), content });
     };
     let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
@@ -110,10 +115,10 @@ pub async fn call<P: Ports>(
     let envelope = &prepared.request.envelope;
     let is_json = content_type.as_deref().is_some_and(|text| text.starts_with("application/json"));
     // Some models of transcription know no streams, and answer as if none had been asked for.
-    let is_unstreamed = is_json && envelope.stream && prepared.request.endpoint == Endpoint::Transcriptions;
+    let is_unstreamed = is_json && envelope.stream && endpoint == Endpoint::Transcriptions;
     let content = match classify(status) {
         Verdict::Read if (envelope.stream || envelope.is_bytes) && !is_unstreamed => {
-            if is_json && prepared.request.endpoint == Endpoint::Speech {
+            if is_json && endpoint == Endpoint::Speech {
                 return Err(Failure::new(FailureKind::Unreadable, "JSON in place of sound").status(status).into());
             }
             let reading = reading(ticket, prepared, quoted, served, secret, way);
@@ -142,7 +147,7 @@ pub async fn call<P: Ports>(
             return Err(failure.into());
         }
     };
-    Ok(Answer { status, channel: Rc::clone(channel), content })
+    Ok(Answer { status: Some(status), channel: Rc::clone(channel), content })
 }
 
 /// What goes up.

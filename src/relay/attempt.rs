@@ -107,8 +107,12 @@ async fn attempt_with<P: Ports>(
     let template = Attempt { latency_ms: ports.now().since(template.started_at), ..template };
     match called {
         Ok(answer) => {
-            ports.observe(&candidate, Observation::Answered);
-            ticket.note(Attempt { status: AttemptStatus::Answered, provider_status: Some(answer.status), ..template });
+            let (dispatched, provider_status) = (answer.status.is_some(), answer.status);
+            if dispatched {
+                ports.observe(&candidate, Observation::Answered);
+            }
+            let message = (!dispatched).then(|| "the gateway estimated it: this channel does not count tokens".to_owned());
+            ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, ..template });
             Ok(Tried::Answered(Box::new(answered(ticket, prepared, served, answer))))
         }
         Err(No::Rejected(status, error)) => {

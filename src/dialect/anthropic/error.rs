@@ -30,7 +30,9 @@ pub fn misplaced_error(error: &str) -> String {
 /// A refusal in Anthropic's envelope. An error that upstream told keeps its type.
 pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     let upstream = refusal.facts.get("provider_type").and_then(Value::as_str);
-    let kind = upstream.filter(|_| refusal.code == Code::UpstreamRejected).unwrap_or(kind_of_status(refusal.status()));
+    // What another dialect calls a type, Anthropic's clients do not know.
+    let own = upstream.filter(|kind| refusal.code == Code::UpstreamRejected && kind.ends_with("_error"));
+    let kind = own.unwrap_or(kind_of_status(refusal.status()));
     let mut metadata = openai::metadata(refusal, receipt);
     if let Some(param) = &refusal.param {
         metadata.insert("param".to_owned(), param.clone().into());

@@ -141,6 +141,10 @@ impl Format for CountTokens {
         messages_are_a_list(&body.object)
     }
 
+    fn write_count(&self, tokens: u64) -> Option<String> {
+        Some(format!("{{\"input_tokens\":{tokens}}}"))
+    }
+
     fn path(&self, _: &Upstream<'_>) -> String {
         "/messages/count_tokens".to_owned()
     }

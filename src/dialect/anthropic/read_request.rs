@@ -374,7 +374,9 @@ fn output<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped
             }
             _ => return Err(refused("thinking.type", "must be `enabled`, `adaptive` or `disabled`")),
         }
-        reasoning.is_shown = member(thinking, "display").map(|display| display != "omitted");
+        // Who asks for thoughts sees them, unless it says otherwise.
+        let is_wanted = reasoning.effort != Some(Effort::None);
+        reasoning.is_shown = is_wanted.then(|| member(thinking, "display").is_none_or(|display| display != "omitted"));
     }
     conversation.reasoning = (effort.is_some() || thinking.is_some()).then_some(reasoning);
     Ok(())

@@ -27,6 +27,10 @@ impl Format for CountTokens {
         Ok(())
     }
 
+    fn write_count(&self, tokens: u64) -> Option<String> {
+        Some(format!("{{\"totalTokens\":{tokens}}}"))
+    }
+
     fn path(&self, upstream: &Upstream<'_>) -> String {
         path(upstream.model, "countTokens")
     }

@@ -38,7 +38,9 @@ const NO_REASON: &str = "the provider gave no readable reason";
 pub fn read_error(body: &str) -> UpstreamError {
     let object = Object::parse(body);
     let error = object.as_ref().and_then(|object| object.get("error")).filter(|error| *error != "null");
-    error.map_or_else(|| UpstreamError { message: NO_REASON.to_owned(), ..UpstreamError::default() }, read_error_object)
+    // Mistral, vLLM and others write the members without the envelope.
+    let bare = object.as_ref().and_then(|object| object.get("message")).map(|_| body);
+    error.or(bare).map_or_else(|| UpstreamError { message: NO_REASON.to_owned(), ..UpstreamError::default() }, read_error_object)
 }
 
 /// Reads the `error` member itself.

@@ -218,12 +218,12 @@ export function openai(stage, check) {
 
   check('completions', 'plain and streamed', async () => {
     const prompt = 'hello there';
-    const plain = await client().completions.create({ model: 'gpt-sim', prompt }).withResponse();
+    const plain = await client().completions.create({ model: 'gpt-sim', prompt, max_tokens: 40 }).withResponse();
     assert.match(plain.data.choices[0].text, /^You said: "hello there"\./);
     // 2 tokens in, 17 out.
     await stage.charged(plain.response, '0.000036', { input: 2, output: 17 });
     let text = '';
-    for await (const chunk of await client().completions.create({ model: 'gpt-sim', prompt, stream: true })) text += chunk.choices[0].text;
+    for await (const chunk of await client().completions.create({ model: 'gpt-sim', prompt, max_tokens: 40, stream: true })) text += chunk.choices[0].text;
     assert.equal(text, plain.data.choices[0].text);
   });
 

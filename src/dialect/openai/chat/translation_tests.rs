@@ -423,7 +423,9 @@ fn a_bare_call_gets_its_arguments_and_a_broken_stream_no_end() {
     let mut writer = Chat.writer(wish());
     writer.broken("upstream_cut", "gone", &mut out);
     let text = String::from_utf8(out).unwrap();
-    let value: Value = serde_json::from_str(text.trim().strip_prefix("data: ").unwrap()).unwrap();
+    let (chunk, alone) = text.split_once("\n\n").unwrap();
+    let value: Value = serde_json::from_str(chunk.strip_prefix("data: ").unwrap()).unwrap();
+    assert!(alone.starts_with("data: {\"error\":{"), "{alone}");
     assert_eq!((&value["error"]["code"], &value["id"]), (&json!("upstream_cut"), &json!("gen-1")));
     assert!(!text.contains("[DONE]"));
 }

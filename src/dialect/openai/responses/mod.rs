@@ -195,10 +195,14 @@ fn priced_usage(response: &Object<'_>, usage: &Usage, cost: &Cost) -> Edit {
     Edit::Set("usage", response_usage_with_cost(upstream, usage, cost))
 }
 
-/// What must change in a response, plain or within an event, so that its id says who made it.
+/// What must change in a response, plain or within an event, so that its id says who made it; and that of the one before it,
+/// which the same credential made.
 pub fn id_edits(response: &Object<'_>, seal: &dyn Fn(&str) -> String) -> Vec<Edit> {
-    let id = response.get("id").and_then(super::node::text_of);
-    id.map(|id| Edit::Set("id", quoted(&seal(&id)))).into_iter().collect()
+    let sealed = |name| {
+        let id = response.get(name).and_then(super::node::text_of)?;
+        Some(Edit::Set(name, quoted(&seal(&id))))
+    };
+    ["id", "previous_response_id"].into_iter().filter_map(sealed).collect()
 }
 
 #[cfg(test)]
