@@ -8,6 +8,9 @@ mod parts;
 pub mod responses;
 mod usage;
 
+#[cfg(test)]
+mod laws;
+
 use serde_json::{Map, Value, json};
 
 use super::format::UpstreamError;
