@@ -19,6 +19,9 @@ pub mod responses;
 pub mod testing;
 mod usage;
 
+#[cfg(test)]
+mod laws;
+
 use serde_json::{Map, Value, json};
 
 use super::format::UpstreamError;

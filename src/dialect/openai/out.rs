@@ -10,6 +10,13 @@ impl Out {
         Self("{".to_owned())
     }
 
+    /// The same with room for so many bytes, so that what is large does not move while it is written.
+    pub fn object_for(bytes: usize) -> Self {
+        let mut text = String::with_capacity(bytes);
+        text.push('{');
+        Self(text)
+    }
+
     /// The comma before the next member or item. A value never ends with what opens one.
     fn comma(&mut self) {
         if !self.0.is_empty() && !self.0.ends_with(['{', '[', ':']) {
@@ -47,11 +54,6 @@ impl Out {
     /// Closes the last object, and that is all.
     pub fn done(mut self) -> String {
         self.0.push('}');
-        self.0
-    }
-
-    /// Ends what is a list of items, or nothing.
-    pub fn text_so_far(self) -> String {
         self.0
     }
 

@@ -243,9 +243,34 @@ pub fn write_schema(out: &mut Out, format: &OutputFormat<'_>) {
     }
 }
 
+/// About how long a conversation is when it is written.
+fn length(conversation: &Conversation<'_>) -> usize {
+    /// For what stands around each part.
+    const AROUND: usize = 128;
+    let of_media = |media: &Media<'_>| match &media.source {
+        Source::Base64 { data, .. } => data.len(),
+        Source::Url(url) => url.len(),
+        Source::Id(_) => 0,
+    };
+    let of_inner = |part: &Part<'_>| match part {
+        Part::Text { text, .. } | Part::Refusal(text) => text.len(),
+        Part::Media { media, .. } => of_media(media),
+        Part::Call(call) => call.arguments.len(),
+        Part::Thinking(_) | Part::Result(_) => 0,
+    };
+    let of_part = |part: &Part<'_>| match part {
+        Part::Result(result) => result.parts.iter().map(of_inner).fold(0, usize::saturating_add),
+        other => of_inner(other),
+    };
+    let parts = conversation.messages.iter().flat_map(|message| &message.parts).chain(&conversation.system);
+    let said = parts.map(|part| of_part(part).saturating_add(AROUND)).fold(0, usize::saturating_add);
+    let schemas = conversation.tools.iter().map(|tool| tool.schema.as_ref().map_or(0, |schema| schema.len()));
+    said.saturating_add(schemas.fold(0, usize::saturating_add)).saturating_add(4_096)
+}
+
 /// Begins a request.
-pub fn write_head(upstream: &Upstream<'_>) -> Out {
-    let mut out = Out::object();
+pub fn write_head(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Out {
+    let mut out = Out::object_for(length(conversation));
     out.text("model", upstream.model);
     if upstream.stream {
         out.member("stream", "true");

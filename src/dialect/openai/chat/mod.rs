@@ -15,6 +15,7 @@ pub use line::{ChatLine, Shape};
 pub use read_request::call_signature;
 pub use write_request::{arguments, effort};
 
+use super::node::Node;
 use super::parts::read_cache_needs;
 use super::{error_body, misplaced_error, read_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
@@ -63,7 +64,11 @@ impl Format for Chat {
         }
         read_cache_needs(body, envelope);
         fields.only("service_tier", &SERVICE_TIERS)?;
+        // Searches of OpenAI, OpenRouter and xAI.
         fields.only("web_search_options", &[])?;
+        fields.only("plugins", &["[]"])?;
+        fields.only("search_parameters", &[])?;
+        check_tools(object)?;
         envelope.has_media =
             has_audio || ["image_url", "file", "video_url", "file_id", "url"].iter().any(|name| body.mentions(name));
         Ok(())
@@ -159,6 +164,17 @@ impl Translation for Chat {
     fn reader(&self, counting: Counting) -> Box<dyn Reader> {
         Box::new(reader::ChatReader::new(counting))
     }
+}
+
+/// Tools that run at the provider have costs of their own.
+fn check_tools(object: &Object<'_>) -> Result<(), Refusal> {
+    for tool in Node::root(object).nodes("tools")? {
+        let kind = tool.text("type")?;
+        if kind.as_deref().is_some_and(|kind| !matches!(kind, "function" | "custom")) {
+            return Err(tool.wrong("type", "has costs beyond tokens and no price here; it may be `function` or `custom`"));
+        }
+    }
+    Ok(())
 }
 
 /// Requests of one cache key, or of one user, are of one session unless the client says otherwise.
@@ -273,6 +289,9 @@ mod tests {
             ("\"model\":\"a\",\"max_tokens\":1,\"m\\u0061x_tokens\":9", "max_tokens"),
             ("\"service_tier\":\"priority\"", "service_tier"),
             ("\"web_search_options\":{}", "web_search_options"),
+            ("\"plugins\":[{\"id\":\"web\"}]", "plugins"),
+            ("\"search_parameters\":{\"mode\":\"on\"}", "search_parameters"),
+            ("\"tools\":[{\"type\":\"function\"},{\"type\":\"browser_search\"}]", "tools[1].type"),
         ] {
             assert_eq!(read(&with(members)).unwrap_err().param.as_deref(), Some(param), "{members}");
         }

@@ -183,7 +183,7 @@ fn a_request_is_written_and_what_is_left_out_is_named() {
     let Part::Result(result) = &mut conversation.messages[2].parts[0] else { panic!() };
     result.is_error = true;
     let (body, dropped) = written(&conversation).unwrap();
-    assert_eq!(dropped, ["cache_control", "reasoning_content", "thought_signature", "is_error", "top_k"]);
+    assert_eq!(dropped, ["cache_control", "reasoning_content", "thought_signature", "is_error", "top_k", "reasoning.exclude"]);
     let messages = body["messages"].as_array().unwrap();
     let system = json!([{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Answer in French."}]);
     assert_eq!(messages[0], json!({"role": "system", "content": system}));

@@ -7,7 +7,7 @@
 //! message; its images and files follow in a `user` message, each behind the id of its call, because a `tool` message has none.
 //!
 //! Dropped and named: `top_k`, thoughts (`reasoning_content`), cache marks (`cache_control`), Gemini's proof of a call
-//! (`thought_signature`), that a result is an error (`is_error`).
+//! (`thought_signature`), that a result is an error (`is_error`), that thoughts shall not be shown (`reasoning.exclude`).
 //!
 //! Refused: files that a provider keeps, files and sounds by address.
 
@@ -29,7 +29,7 @@ impl Chat {
     pub(super) fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
         let mut dropped = Vec::new();
         drop_caches(conversation, &mut dropped);
-        let mut out = write_head(upstream);
+        let mut out = write_head(conversation, upstream);
         if upstream.stream {
             out.open_at("stream_options").member("include_usage", "true").close();
         }
@@ -84,6 +84,9 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<
             out.string(&[stop]);
         }
         out.end_list();
+    }
+    if conversation.reasoning.as_ref().and_then(|reasoning| reasoning.is_shown) == Some(false) {
+        drop_named(dropped, "reasoning.exclude");
     }
     if let Some(effort) = conversation.reasoning.as_ref().and_then(effort) {
         out.text("reasoning_effort", effort);

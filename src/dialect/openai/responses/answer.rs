@@ -199,7 +199,8 @@ impl Responses {
                         } else {
                             choice.parts.push(Part::Text { text: part.words("text").into(), cache: None });
                         }
-                        logprobs.extend(part.raw("logprobs").map(unquoted).filter(|items| !items.trim().is_empty()));
+                        let items = part.raw("logprobs").filter(|json| json.starts_with('[')).map(unquoted);
+                        logprobs.extend(items.filter(|items| !items.trim().is_empty()));
                     }
                 }
                 "reasoning" => {

@@ -206,4 +206,6 @@ pub fn id_edits(response: &Object<'_>, seal: &dyn Fn(&str) -> String) -> Vec<Edi
 }
 
 #[cfg(test)]
-mod tests;
+mod passing_tests;
+#[cfg(test)]
+mod translation_tests;

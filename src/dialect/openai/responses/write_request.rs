@@ -35,7 +35,7 @@ impl Responses {
         }
         let mut dropped = Vec::new();
         drop_caches(conversation, &mut dropped);
-        let mut out = write_head(upstream);
+        let mut out = write_head(conversation, upstream);
         out.member("max_output_tokens", &upstream.output_limit.to_string()).member("store", "false");
         if let [Part::Text { text, .. }] = conversation.system.as_slice() {
             out.text("instructions", text);
