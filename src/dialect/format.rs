@@ -118,6 +118,9 @@ pub trait Format {
     }
 }
 
+/// Makes of an id one that says who made it.
+pub type Seal = Rc<dyn Fn(&str) -> String>;
+
 /// How a client wants its stream.
 #[derive(Clone, Default)]
 pub struct StreamWish {
@@ -130,7 +133,7 @@ pub struct StreamWish {
     /// An id for the answer where upstream gives none.
     pub id: String,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
-    pub seal: Option<Rc<dyn Fn(&str) -> String>>,
+    pub seal: Option<Seal>,
 }
 
 /// A format whose requests and answers have a meaning that others share.

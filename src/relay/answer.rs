@@ -11,6 +11,7 @@ use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
 use crate::dialect::format::{Cost, Counting, StreamWish, Upstream, UpstreamError};
 use crate::dialect::meter::{self, Meter};
+use crate::dialect::openai::responses::id_edits;
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, required_header};
@@ -325,9 +326,8 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
         }
         _ => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
-            let id = object.get("id").and_then(|json| serde_json::from_str::<String>(json).ok());
-            if let (Some(seal), Some(id)) = (&reading.wish.seal, id) {
-                edits.push(Edit::Set("id", json_text(&seal(&id))));
+            if let Some(seal) = &reading.wish.seal {
+                edits.extend(id_edits(&object, seal.as_ref()));
             }
             object.edited(&edits)
         }

@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(*last, text("Thanks. And tomorrow?", minutes));
         assert_eq!((conversation.tools[0].strict, conversation.tools[1].cache), (Some(true), minutes));
         assert_eq!((conversation.tool_choice, conversation.parallel_calls), (Some(ToolChoice::Auto), Some(false)));
-        let reasoning = Reasoning { budget: Some(2_048), ..Reasoning::default() };
+        let reasoning = Reasoning { budget: Some(2_048), effort: None, is_shown: Some(true) };
         assert_eq!((conversation.reasoning, conversation.user.as_deref()), (Some(reasoning), Some("user-7")));
         assert_eq!(conversation.stop, ["END"]);
     }

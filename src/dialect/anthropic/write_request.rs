@@ -506,6 +506,7 @@ mod tests {
         expected["messages"].as_array_mut().unwrap().remove(0);
         expected["messages"][2]["content"][1]["content"] = json!([{"type": "text", "text": "no clock here"}]);
         expected["tools"][1].as_object_mut().unwrap().remove("type");
+        expected["thinking"]["display"] = json!("summarized");
         assert_eq!(got, expected);
         assert!(again.body.contains("{\"town\": \"Bragança\", \"days\": 1.0}"));
     }
@@ -749,7 +750,7 @@ mod tests {
                 tool_choice: (!tools.is_empty()).then_some(ToolChoice::Auto),
                 parallel_calls: (is_single && !tools.is_empty()).then_some(false),
                 tools,
-                reasoning: budget.map(|budget| Reasoning { budget: Some(budget), ..Reasoning::default() }),
+                reasoning: budget.map(|budget| Reasoning { budget: Some(budget), effort: None, is_shown: Some(true) }),
                 user,
                 choices: 1,
                 ..Conversation::default()

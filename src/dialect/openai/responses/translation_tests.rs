@@ -151,8 +151,9 @@ fn items_that_come_whole_are_told_too() {
     let out = run(&mut meter, &stream);
     assert_eq!((out.matches("\"content\":\"hi\"").count(), out.matches("\"name\":\"f\"").count()), (1, 1), "{out}");
     assert!(out.contains("\"finish_reason\":\"length\"") && out.ends_with("data: [DONE]\n\n"), "{out}");
-    // "hi" and "{}" are four bytes, which is a token.
-    assert_eq!(meter.usage(), (Usage { input: 10, output: 1, ..Usage::default() }, UsageSource::Estimated));
+    let (usage, source) = meter.usage();
+    assert_eq!((usage.input, source), (10, UsageSource::Estimated));
+    assert!((1..=4).contains(&usage.output), "`hi` and `{{}}`, each once: {usage:?}");
 }
 
 #[test]
