@@ -54,6 +54,8 @@ pub struct UpstreamError {
     pub param: Option<String>,
     /// Upstream's `code`; the `type` where its dialect has no other.
     pub code: Option<String>,
+    /// When upstream asks to be called again, in seconds, where it says so in the body.
+    pub retry_after_s: Option<u64>,
 }
 
 impl UpstreamError {

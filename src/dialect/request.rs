@@ -14,6 +14,14 @@ use crate::refusal::Refusal;
 /// Members that are for the gateway alone.
 const EXTRAS: [&str; 3] = ["models", "provider", "session_id"];
 
+/// So many members that were left out are named.
+const MOST_NAMED: usize = 32;
+
+/// A name as it may stand in a header: clients may write anything there.
+fn shown(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' }).take(64).collect()
+}
+
 /// A request whose envelope was read.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -123,14 +131,15 @@ impl<'a> Request<'a> {
         let Content::Json(body) = &self.content else { return Err(cannot()) };
         let (from, to) = (self.endpoint.format().translation(), way.format.translation());
         let (Some(from), Some(to)) = (from, to) else { return Err(cannot()) };
-        let Read { mut conversation, mut dropped } = from.read_request(&body.object)?;
+        let Read { mut conversation, dropped } = from.read_request(&body.object)?;
         conversation.choices = self.envelope.choices;
         let written = to.write_request(&conversation, upstream)?;
-        for name in written.dropped {
-            if !dropped.contains(&name) {
-                dropped.push(name);
+        let mut names: Vec<String> = Vec::new();
+        for name in dropped.into_iter().chain(written.dropped).map(|name| shown(&name)) {
+            if !names.contains(&name) && names.len() < MOST_NAMED {
+                names.push(name);
             }
         }
-        Ok((written.body, dropped))
+        Ok((written.body, names))
     }
 }

@@ -144,7 +144,7 @@ pub async fn call<P: Ports>(
         Verdict::Next(kind) => {
             let error = way.format.read_error(&error_text(ticket, body).await);
             let mut failure = Failure::new(kind, explained(kind, status, &error)).status(status);
-            failure.retry_after_s = retry_after_s;
+            failure.retry_after_s = retry_after_s.max(error.retry_after_s);
             return Err(failure.into());
         }
     };

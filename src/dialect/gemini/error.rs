@@ -39,7 +39,15 @@ fn read_value(error: &Value) -> UpstreamError {
         param: field.and_then(short),
         code: reason.or_else(|| kind.clone()),
         kind,
+        retry_after_s: detail(RETRY_INFO).and_then(|info| info.get("retryDelay")).and_then(Value::as_str).and_then(seconds),
     }
+}
+
+/// Seconds of a duration such as `7s` or `0.5s`, rounded up.
+fn seconds(duration: &str) -> Option<u64> {
+    let (whole, fraction) = duration.strip_suffix('s').map(|text| text.split_once('.').unwrap_or((text, "0")))?;
+    let is_more = fraction.bytes().any(|digit| digit != b'0');
+    whole.parse::<u64>().ok().map(|whole| whole.saturating_add(u64::from(is_more)))
 }
 
 /// Google's word for an HTTP status.
@@ -102,6 +110,19 @@ fn texts(metadata: Map<String, Value>) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_to_wait_is_read_from_the_body() {
+        let of = |delay: &str| {
+            let body = json!({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"@type": RETRY_INFO, "retryDelay": delay}]}});
+            read_error(&body.to_string()).retry_after_s
+        };
+        for (delay, seconds) in
+            [("7s", Some(7)), ("0.5s", Some(1)), ("33.100s", Some(34)), ("2.000s", Some(2)), ("soon", None), ("s", None)]
+        {
+            assert_eq!(of(delay), seconds, "{delay}");
+        }
+    }
 
     #[test]
     fn googles_error_is_read_in_both_forms() {

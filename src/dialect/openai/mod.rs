@@ -61,7 +61,8 @@ pub fn read_error_object(json: &str) -> UpstreamError {
         _ => value.as_str().map(ToOwned::to_owned),
     };
     let message = message.unwrap_or_else(|| NO_REASON.to_owned());
-    UpstreamError { message: message.chars().take(2000).collect(), kind: text("type"), param: text("param"), code: text("code") }
+    let message = message.chars().take(2000).collect();
+    UpstreamError { message, kind: text("type"), param: text("param"), code: text("code"), retry_after_s: None }
 }
 
 /// The error envelope for a refusal. `receipt` is the request's id, where it has a receipt.
