@@ -40,6 +40,8 @@ fn catalog() -> Catalog {
             "official": {"bucket": "credit", "price": {"input": "1", "output": "2"},
                          "candidates": [{"channel": channel, "upstream_model": "up"}]}}})
     };
+    let voice = json!({"name": "V", "family": "f", "kind": "speech", "routes": {
+        "official": {"bucket": "credit", "price": {"characters": "15"}, "candidates": [{"channel": "openai", "upstream_model": "up"}]}}});
     let document = json!({
         "version": 3,
         "buckets": {"credit": {"label": "C", "currency": "USD"}},
@@ -49,7 +51,7 @@ fn catalog() -> Catalog {
             "gemini": channel("gemini", json!({})),
             "pool": channel("openai", json!({"base_url": "https://pool.example.com/v1", "secrets": ["K1", "K2", "K3"], "responses": true})),
         },
-        "models": {"gpt": model("openai"), "claude": model("anthropic"), "gemini": model("gemini"), "pooled": model("pool")},
+        "models": {"voice": voice, "gpt": model("openai"), "claude": model("anthropic"), "gemini": model("gemini"), "pooled": model("pool")},
     });
     Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
 }
@@ -276,4 +278,36 @@ fn counting_tokens_is_free_and_has_a_receipt() {
     assert_eq!((status, answer.as_str()), (200, r#"{"input_tokens":14}"#));
     let receipt = receipts(&simulation).remove(0);
     assert_eq!((receipt.charge, receipt.no_charge_reason.is_some()), (Money::ZERO, true));
+}
+
+#[test]
+fn sound_that_is_cut_ends_in_a_broken_connection_and_costs_nothing() {
+    for (script, status, charge) in [
+        (Script::Pieces(vec!["ID3", "sound"]), "completed", "0.000075"),
+        (Script::Broken(vec!["ID3", "sound"]), "truncated", "0"),
+        (Script::Silent(vec!["ID3", "sound"]), "truncated", "0"),
+    ] {
+        let mut simulation = simulation();
+        simulation.script("openai.example.com", script.clone());
+        let head = Head { credential: Some(KeySecret::new([1; 24]).reveal()), ..Head::default() };
+        let body = json!({"model": "voice", "input": "hello", "voice": "alloy"}).to_string();
+        let called = Called::at("/v1/audio/speech").unwrap();
+        let future = serve(simulation.outside(), Incoming { called, head, body: ready(Ok(body.into_bytes())) });
+        let (bytes, is_broken) = simulation.run(async move {
+            let ReplyBody::Stream(mut stream) = future.await.body else { panic!("sound is streamed") };
+            let (mut bytes, mut is_broken) = (Vec::new(), false);
+            while let Some(piece) = stream.next().await {
+                match piece {
+                    Ok(piece) => bytes.extend(piece),
+                    Err(_) => is_broken = true,
+                }
+            }
+            (bytes, is_broken)
+        });
+        simulation.settle_down();
+        assert_eq!((bytes.as_slice(), is_broken), (b"ID3sound".as_slice(), status == "truncated"), "{script:?}");
+        let receipt = receipts(&simulation).remove(0);
+        // 5 characters at 15 a million.
+        assert_eq!((receipt.status.as_str(), receipt.charge.to_string().as_str()), (status, charge), "{script:?}");
+    }
 }

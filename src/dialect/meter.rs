@@ -92,13 +92,15 @@ impl Meter {
         }
     }
 
-    /// The end of a stream that broke off: an error in the client's dialect, and no terminal event.
-    pub fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
+    /// The end of a stream that broke off: an error in the client's dialect, and no terminal event. False if it cannot be told,
+    /// because the client gets bytes that have no place for it.
+    pub fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) -> bool {
         match &mut self.way {
             Way::Same(line) => line.broken(code, message, out),
             Way::Translated(_, writer) => writer.broken(code, message, out),
-            Way::Bytes => {}
+            Way::Bytes => return false,
         }
+        true
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {

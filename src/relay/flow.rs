@@ -24,6 +24,8 @@ pub struct Flow<P: Ports> {
     open: Option<Open<P>>,
     /// What the client gets first.
     first: Vec<u8>,
+    /// Whether the connection to the client is broken next: in bytes that nobody looks into, no error can be told.
+    is_cut: bool,
     timer: Pin<Box<dyn Future<Output = ()>>>,
     timer_ms: u32,
     active_at: Timestamp,
@@ -64,12 +66,18 @@ impl<P: Ports> Flow<P> {
         let timer_ms = idle_timeout_ms.min(ticket.checkpoint_ms());
         let timer = Box::pin(ticket.ports.sleep(timer_ms));
         let open = Some(Open { ticket, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
-        Self { open, first, timer, timer_ms, active_at: now }
+        Self { open, first, is_cut: false, timer, timer_ms, active_at: now }
     }
 
     /// The bytes for the client.
     pub fn into_stream(self) -> impl Stream<Item = Result<Vec<u8>, String>> {
-        unfold(self, |mut flow| async move { flow.step().await.map(|bytes| (Ok(bytes), flow)) })
+        unfold(self, |mut flow| async move {
+            if flow.is_cut {
+                flow.is_cut = false;
+                return Some((Err("the answer was cut".to_owned()), flow));
+            }
+            flow.step().await.map(|bytes| (Ok(bytes), flow))
+        })
     }
 
     /// The next bytes for the client; none after the end.
@@ -169,7 +177,7 @@ impl<P: Ports> Flow<P> {
     /// The client gets the error as the last event, the receipt the same error.
     fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
-            open.meter.broken(&error.code, &error.message, out);
+            self.is_cut = !open.meter.broken(&error.code, &error.message, out);
             let outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
             open.ticket.settle(outcome, None);
         }
