@@ -22,6 +22,9 @@ use crate::time::Timestamp;
 /// The largest plain answer: it stands in memory about three times on its way, of 128 MB in all.
 const LARGEST_ANSWER: usize = 24 * 1024 * 1024;
 
+/// A body up to this is put together here.
+const SMALL_BODY: usize = 64 * 1024;
+
 /// An answer of upstream. Dropping it ends the call.
 pub struct UpstreamBody {
     response: Response,
@@ -56,6 +59,8 @@ pub async fn send(env: &Env, call: Call<'_>) -> Result<UpstreamResponse<Upstream
     let init = init(&call, &secret, &controller).map_err(failed)?;
     let abort = AbortOnDrop(Some(controller));
     let promise = platform::fetch(&call.url, &init).map_err(failed)?;
+    // The platform has its own copy of the body now; one that was written for this call is not kept until it answers.
+    drop(call);
     let response: Response = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
     let retry_after_s = retry_after(&response.headers());
     let content_type = response.headers().get("content-type").ok().flatten();
@@ -98,9 +103,13 @@ fn init(call: &Call<'_>, secret: &str, controller: &AbortController) -> Result<R
     Ok(init)
 }
 
-/// Pieces as one array of the platform's, copied once, out of this memory.
+/// Pieces as one array of the platform's. Large ones are copied once, out of this memory; of small ones the copy costs less
+/// than each crossing.
 fn joined(pieces: &[Cow<'_, [u8]>]) -> Result<JsValue, JsValue> {
     let length = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+    if length <= SMALL_BODY {
+        return Ok(Uint8Array::from(pieces.concat().as_slice()).into());
+    }
     let too_long = |_| JsValue::from_str("a body of more than 4 GB");
     let whole = Uint8Array::new_with_length(u32::try_from(length).map_err(too_long)?);
     let mut from = 0_u32;
