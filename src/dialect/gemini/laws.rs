@@ -213,7 +213,7 @@ fn delta() -> impl Strategy<Value = Delta> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_split_gives_the_same(mut cuts in vec(0..STREAM.len(), 0..6)) {
