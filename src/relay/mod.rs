@@ -137,8 +137,11 @@ async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, bo
         let idempotency = preparing.head.idempotency_key.as_ref().map(|text| {
             let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
             let Called { endpoint, model, stream } = &preparing.called;
-            let asked =
-                format!("{}\n{}{}", endpoint.name(), model.as_deref().unwrap_or_default(), if *stream { "\n" } else { "" });
+            // What the path says is a part of the request.
+            let asked = match model {
+                Some(model) => format!("{}\n{model}\n{stream}", endpoint.name()),
+                None => endpoint.name().to_owned(),
+            };
             (claim, sha256_hex(&[asked.as_bytes(), b"\n", body]))
         });
         match run(&ports, &prepared, &key, idempotency).await {
