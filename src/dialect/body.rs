@@ -46,8 +46,10 @@ impl<'a> Body<'a> {
         let lean = lean(text);
         let text_bytes = lean.len();
         // Nobody needs to escape a letter; whoever does must not hide the names that are looked for.
-        let is_escaped = ["\\u004", "\\u005", "\\u006", "\\u007"].iter().any(|start| lean.contains(start));
-        let plain = is_escaped.then(|| serde_json::from_str::<serde_json::Value>(&lean).ok()).flatten();
+        let plain = match has_escaped_names(&lean) {
+            true => Some(serde_json::from_str::<serde_json::Value>(&lean).map_err(|_| not_json("is nested too deeply"))?),
+            false => None,
+        };
         Ok(Self {
             object,
             lean: plain.map_or(lean, |value| Cow::Owned(value.to_string())),
@@ -74,6 +76,14 @@ impl<'a> Body<'a> {
     pub fn has_text(&self, text: &str) -> bool {
         self.lean.contains(&format!("\"{text}\""))
     }
+}
+
+/// Whether a letter, a digit, a hyphen or an underscore is escaped: what the names are written with that are looked for.
+fn has_escaped_names(json: &str) -> bool {
+    json.match_indices("\\u00").any(|(at, _)| {
+        let unit = json.get(at.saturating_add(4)..at.saturating_add(6)).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        unit.is_some_and(|unit| unit.is_ascii_alphanumeric() || unit == b'-' || unit == b'_')
+    })
 }
 
 /// The text of a JSON document without the long strings of base64 in it.
@@ -114,14 +124,10 @@ fn next_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-/// Whether a long string is base64, with or without the head of a data URL. Its beginning, its middle and its end tell.
+/// Whether a long string is base64 from its first byte to its last, with or without the head of a data URL.
 fn is_base64(string: &str) -> bool {
-    let data = string.split_once(";base64,").map_or(string, |(_, data)| data).as_bytes();
-    let is_part = |part: Option<&[u8]>| part.is_some_and(|part| part.iter().all(is_base64_byte));
-    let middle = data.len() / 2;
-    is_part(data.get(..256.min(data.len())))
-        && is_part(data.get(middle..data.len().min(middle.saturating_add(128))))
-        && is_part(data.get(data.len().saturating_sub(64)..))
+    let data = string.split_once(";base64,").map_or(string, |(_, data)| data);
+    data.bytes().all(|byte| is_base64_byte(&byte))
 }
 
 /// Also the `\/` that some encoders write.

@@ -36,6 +36,10 @@ pub struct Envelope {
     pub needs: Vec<Class>,
     /// Whether something goes in whose tokens its bytes do not bound: media, or a conversation that the provider keeps.
     pub has_media: bool,
+    /// Bytes that are read again beside those of the request: a query once for every document.
+    pub read_again: u64,
+    /// How many times the provider may read the whole conversation again, for tools that it runs itself.
+    pub rounds: u64,
     /// How many searches the provider may make.
     pub searches: u64,
     /// How many seconds of sound go in at most.

@@ -266,7 +266,8 @@ fn parameters(value: &str) -> Option<Vec<(String, String)>> {
             }
         };
         let name = name.trim();
-        is_token(name).then_some(())?;
+        // RFC 2231: some readers join `name*0` to a `name` that outdoes the plain one.
+        (is_token(name) && (!name.contains('*') || name.eq_ignore_ascii_case("filename*"))).then_some(())?;
         parameters.push((name.to_ascii_lowercase(), value));
         let after = after.trim_start();
         left = match after.strip_prefix(';') {

@@ -86,6 +86,16 @@ impl<'a> Object<'a> {
         })
     }
 
+    /// A name that readers may disagree on: one that stands more than once, or that is one of `known` but for the case of its
+    /// letters. Some readers, such as Go's, do not mind the case.
+    pub fn unclear(&self, known: &[&str]) -> Option<&str> {
+        let is_disguised = |name: &&str| {
+            let folded: String = name.chars().map(folded).collect();
+            folded != **name && known.contains(&folded.as_str())
+        };
+        self.repeated().or_else(|| self.names().find(is_disguised))
+    }
+
     /// The text with these changes.
     pub fn edited(&self, edits: &[Edit]) -> String {
         let mut out = String::with_capacity(self.text.len().saturating_add(256));
@@ -146,6 +156,15 @@ impl<'a> Object<'a> {
             is_first = false;
         }
         put(Cow::Borrowed(self.text.get(from..).unwrap_or_default()));
+    }
+}
+
+/// A letter in lower case, as readers that do not mind the case take it; two of other alphabets are among them.
+const fn folded(c: char) -> char {
+    match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
     }
 }
 

@@ -54,6 +54,11 @@ impl Meter {
         self.tally.usage()
     }
 
+    /// Whether it broke at a limit of the gateway's own.
+    pub const fn is_over_limit(&self) -> bool {
+        self.tally.is_over_limit
+    }
+
     /// How many bytes came.
     pub const fn bytes(&self) -> u64 {
         self.tally.bytes()
@@ -119,7 +124,10 @@ impl Meter {
                     }
                     write(&mut self.tally, writer.as_mut(), &deltas, out);
                 }
-                (Err(Broken::TooLong), _) => self.tally.break_off("an event is longer than 16 MiB"),
+                (Err(Broken::TooLong), _) => {
+                    self.tally.is_over_limit = true;
+                    self.tally.break_off("an event is longer than 16 MiB");
+                }
                 (Err(Broken::NotUtf8), _) => self.tally.break_off("an event is not UTF-8"),
             }
         }

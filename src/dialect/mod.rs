@@ -13,6 +13,8 @@ mod envelope;
 mod form;
 pub mod format;
 pub mod gemini;
+#[cfg(test)]
+mod hostile;
 mod json;
 pub mod meter;
 pub mod openai;

@@ -9,6 +9,7 @@ use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
 use super::tokens;
+use crate::catalog::Dialect;
 use crate::refusal::Refusal;
 
 /// Members that are for the gateway alone.
@@ -20,6 +21,54 @@ const MOST_NAMED: usize = 32;
 /// A name as it may stand in a header: clients may write anything there.
 fn shown(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_graphic() && c != ',' { c } else { '?' }).take(64).collect()
+}
+
+/// Members that decide who serves a request or what it costs, in the dialects whose names are in lower case.
+const DECIDING: [&str; 36] = [
+    "background",
+    "best_of",
+    "container",
+    "conversation",
+    "documents",
+    "enable_search",
+    "inference_geo",
+    "input",
+    "logprobs",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_tokens",
+    "max_tool_calls",
+    "mcp_servers",
+    "messages",
+    "modalities",
+    "model",
+    "models",
+    "n",
+    "plugins",
+    "previous_response_id",
+    "prompt",
+    "provider",
+    "quality",
+    "query",
+    "search_parameters",
+    "service_tier",
+    "size",
+    "speed",
+    "stream",
+    "stream_options",
+    "thinking",
+    "thread",
+    "tools",
+    "top_logprobs",
+    "web_search_options",
+];
+
+/// Refuses members that another reader would take for ones that were checked under another spelling.
+fn spelled_as_known(object: &Object<'_>) -> Result<(), Refusal> {
+    match object.unclear(&DECIDING).map(shown) {
+        None => Ok(()),
+        Some(name) => Err(Refusal::invalid(&name, format!("`{name}` must be written in lower case."))),
+    }
 }
 
 /// A request whose envelope was read.
@@ -71,6 +120,9 @@ impl<'a> Request<'a> {
             None => {
                 let next_step = format!("Send a JSON object as {} expects it.", endpoint.name());
                 let body = Body::parse(body, &next_step)?;
+                if endpoint.dialect() != Dialect::Gemini {
+                    spelled_as_known(&body.object)?;
+                }
                 if called.model.is_none() {
                     envelope.read_model(&body.object)?;
                 }

@@ -29,6 +29,8 @@ impl Fallback {
         match reported.filter(|usage| *usage != Usage::default()) {
             Some(usage) => match self.basis.filter(|basis| usage.of(*basis) == 0) {
                 Some(basis) => (usage.plus(&counted.only(|class| class == basis)), own),
+                // Searches alone, where tokens are charged.
+                None if usage.total() == 0 && counted.total() > 0 => (usage.plus(&counted), own),
                 None => (usage, UsageSource::Upstream),
             },
             None => (counted, own),
@@ -59,6 +61,8 @@ pub struct Tally {
     pub finish_reason: Option<String>,
     /// Images that came out.
     pub images: u64,
+    /// Whether it broke at a limit of the gateway's own, so that upstream is not to blame.
+    pub is_over_limit: bool,
     chunks: u64,
     output: Counter,
     fallback: Fallback,
@@ -74,6 +78,7 @@ impl Tally {
             reported: None,
             finish_reason: None,
             images: 0,
+            is_over_limit: false,
             chunks: 0,
             output,
             fallback,

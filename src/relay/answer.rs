@@ -22,6 +22,10 @@ use crate::refusal::Refusal;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::usage::{Usage, UsageSource};
 
+/// Of a model whose catalogued context is no longer than this, no client may ask for more: the quote and what usage is cut to
+/// go by it, and what is beyond costs more at the provider.
+const USUAL_CONTEXT: u64 = 200_000;
+
 /// Why a call is not answered.
 pub enum No {
     Failed(Failure),
@@ -99,7 +103,7 @@ pub async fn call<P: Ports>(
     let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
     let ports = ticket.ports.clone();
-    let mut headers = passed_headers(prepared, channel.dialect);
+    let mut headers = passed_headers(prepared, channel.dialect, quoted.planned.model.context_length);
     headers.push(("content-type", sent.content_type));
     let url = format!("{}{}", channel.base_url.as_str().trim_end_matches('/'), sent.path);
     let call = Call { url, secret: secret.clone(), dialect: channel.dialect, headers, body: Some(sent.body) };
@@ -138,8 +142,12 @@ pub async fn call<P: Ports>(
             plain(&reading, &bytes).map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))?
         }
         Verdict::Client => {
-            let text = error_text(ticket, body).await;
-            return Err(No::Rejected(status, way.format.read_error(&text)));
+            let error = way.format.read_error(&error_text(ticket, body).await);
+            if error.is_about_our_account() {
+                let kind = FailureKind::Credential;
+                return Err(Failure::new(kind, explained(kind, status, &error)).status(status).into());
+            }
+            return Err(No::Rejected(status, error));
         }
         Verdict::Next(kind) => {
             let error = way.format.read_error(&error_text(ticket, body).await);
@@ -166,13 +174,20 @@ fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sen
 }
 
 /// The client's own headers that a dialect knows.
-fn passed_headers(prepared: &Prepared<'_>, dialect: Dialect) -> Vec<(&'static str, String)> {
+fn passed_headers(prepared: &Prepared<'_>, dialect: Dialect, context_length: u64) -> Vec<(&'static str, String)> {
     let prefix = match dialect {
         Dialect::Anthropic => "anthropic-",
         Dialect::Openai => "openai-",
         Dialect::Gemini | Dialect::Cohere => return Vec::new(),
     };
     let mut headers: Vec<_> = prepared.head.passed.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
+    if context_length <= USUAL_CONTEXT {
+        for (_, value) in headers.iter_mut().filter(|(name, _)| *name == "anthropic-beta") {
+            let kept: Vec<&str> = value.split(',').map(str::trim).filter(|beta| !beta.starts_with("context-1m")).collect();
+            *value = kept.join(",");
+        }
+        headers.retain(|(_, value)| !value.is_empty());
+    }
     if let Some((name, value)) = required_header(dialect).filter(|(name, _)| !headers.iter().any(|(given, _)| given == name)) {
         headers.push((name, value.to_owned()));
     }
@@ -269,7 +284,8 @@ fn shown_type(reading: &Reading<'_>, upstream: Option<String>) -> String {
     }
     let is_harmless =
         |name: &String| name.starts_with("audio/") || ["text/plain", "text/vtt"].iter().any(|known| name.starts_with(known));
-    upstream.filter(is_harmless).unwrap_or_else(|| "application/octet-stream".to_owned())
+    let first = upstream.and_then(|names| names.split(',').next().map(|name| name.trim().to_owned()));
+    first.filter(is_harmless).unwrap_or_else(|| "application/octet-stream".to_owned())
 }
 
 /// Reads until the first event, so that a stream that starts with an error, or has nothing, can still go elsewhere.

@@ -210,7 +210,7 @@ fn answered<P: Ports>(
             let reply = headers(ticket, Reply::json(200, String::new()));
             let drains = channel.on_client_gone == crate::catalog::OnClientGone::Drain;
             let flow = Flow::new(ticket.take_over(), body, meter, served, out, first_byte_ms, channel.idle_timeout_ms, drains);
-            let names = ["content-type", "cache-control"];
+            let names = ["content-type", "cache-control", "x-content-type-options"];
             let mut stream = Reply::stream(&content_type, flow.into_stream());
             stream.headers.extend(reply.headers.into_iter().filter(|(name, _)| !names.contains(name)));
             stream

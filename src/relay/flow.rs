@@ -10,6 +10,7 @@ use futures_util::stream::{Stream, StreamExt, unfold};
 
 use super::ticket::{Ending, LEFT, Ticket, client_left};
 use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
+use crate::catalog::CutPolicy;
 use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
@@ -92,7 +93,10 @@ impl<P: Ports> Flow<P> {
                 }
                 Progress::Broken(error) => {
                     // Its words may name the provider's hosts and our account there; its code does not.
-                    let message = format!("The provider broke off the answer with an error{}.", error.shown_code());
+                    let message = match open.meter.is_over_limit() {
+                        true => "An event of the answer is longer than the 16 MiB that the gateway passes on.".to_owned(),
+                        false => format!("The provider broke off the answer with an error{}.", error.shown_code()),
+                    };
                     let code = error.code.clone();
                     self.truncate(&message, code, &mut out);
                     return Some(out);
@@ -178,7 +182,11 @@ impl<P: Ports> Flow<P> {
     fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
             self.is_cut = !open.meter.broken(&error.code, &error.message, out);
-            let outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
+            let mut outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
+            // What the gateway itself does not pass on was made, and is paid.
+            if open.meter.is_over_limit() {
+                outcome.upstream_cut = CutPolicy::Usage;
+            }
             open.ticket.settle(outcome, None);
         }
     }
@@ -199,7 +207,8 @@ impl<P: Ports> Open<P> {
 impl<P: Ports> Drop for Flow<P> {
     fn drop(&mut self) {
         let Some(mut open) = self.open.take() else { return };
-        if !open.drains {
+        // Once the model has stopped, reading on costs nothing more and tells the usage.
+        if !open.drains && open.meter.finish_reason().is_none() {
             let outcome = open.left();
             return open.ticket.settle(outcome, None);
         }

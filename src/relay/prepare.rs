@@ -281,7 +281,8 @@ fn maker_of(
     let (response, proof) = id.rsplit_once(SEAL).ok_or_else(unknown)?;
     for channel in channels {
         for secret in &channel.secrets {
-            let expected = seal(secret, &sealed(account, &channel.id, response)).unwrap_or_default();
+            // A credential that is not set proves nothing.
+            let Some(expected) = seal(secret, &sealed(account, &channel.id, response)) else { continue };
             if bool::from(expected.as_bytes().ct_eq(proof.as_bytes())) {
                 return Ok((response.to_owned(), channel.id.clone(), secret.clone()));
             }
@@ -342,13 +343,20 @@ fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
         (ModelKind::Chat, true) => model.context_length,
         (ModelKind::Chat, false) => request.bytes.min(model.context_length),
         // Of other kinds one request has many inputs, each with the context for itself.
-        (_, has_media) => request.bytes.max(if has_media { model.context_length } else { 0 }),
+        (_, has_media) => {
+            let bytes = request.bytes.saturating_add(envelope.read_again);
+            bytes.max(if has_media { model.context_length } else { 0 })
+        }
     };
-    // What a provider's own searches find goes in again, with the whole conversation, once for each.
-    let is_read_again = model.kind == ModelKind::Chat && envelope.searches > 0;
-    let input = if is_read_again { model.context_length.saturating_mul(envelope.searches.saturating_add(1)) } else { input };
+    // What the provider's own tools find goes in again, with the whole conversation.
+    let input = if envelope.rounds > 0 { model.context_length.saturating_mul(envelope.rounds.saturating_add(1)) } else { input };
     let output_limit = envelope.output_limit.or(envelope.default_output);
     let output_limit = output_limit.unwrap_or_else(|| default_output_limit(model, input));
+    let is_transcription = matches!(request.endpoint, Endpoint::Transcriptions | Endpoint::AudioTranslations);
+    if is_transcription && envelope.is_bytes && planned.price.basis().is_none() {
+        let message = "This model is charged by tokens, which only `json` tells.";
+        return Err(Refusal::invalid("response_format", message));
+    }
     let most = Most {
         input,
         output: output_limit.saturating_mul(envelope.choices),

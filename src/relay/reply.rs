@@ -38,7 +38,11 @@ impl Reply {
 
     /// All at once.
     pub fn full(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        let headers = vec![("content-type", content_type.to_owned()), ("cache-control", "no-store".to_owned())];
+        let headers = vec![
+            ("content-type", content_type.to_owned()),
+            ("cache-control", "no-store".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ];
         Self { status, headers, body: ReplyBody::Full(body), replay_of: None }
     }
 
@@ -47,6 +51,7 @@ impl Reply {
         let headers = vec![
             ("content-type", content_type.to_owned()),
             ("cache-control", "no-store, no-transform".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
             // Tells proxies in between not to hold the stream back.
             ("x-accel-buffering", "no".to_owned()),
         ];

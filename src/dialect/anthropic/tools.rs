@@ -10,6 +10,9 @@ use crate::usage::Class;
 const MOST_SEARCHES: u64 = 1_000;
 /// Tools that the client runs; their types end in a date.
 const CLIENT_TOOLS: [&str; 5] = ["bash_", "text_editor_", "computer_", "memory_", "browser_"];
+/// So many times a provider reads the conversation again for its own tools before it gives the turn back
+/// (<https://docs.claude.com/en/api/handling-stop-reasons>, `pause_turn`).
+const MOST_ROUNDS: u64 = 10;
 /// Tools that the provider runs for nothing but the tokens.
 const FREE_TOOLS: [&str; 2] = ["web_fetch_", "tool_search_tool_"];
 
@@ -24,6 +27,10 @@ pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal
     let wrong = || Refusal::invalid("tools", "`tools` must be a list of tools.");
     for (at, json) in wire::list(json).ok_or_else(wrong)?.into_iter().enumerate() {
         let tool = Object::parse(json).ok_or_else(wrong)?;
+        if let Some(name) = tool.unclear(&["type", "max_uses"]) {
+            let param = format!("tools[{at}].{name}");
+            return Err(Refusal::invalid(&param, format!("`{param}` must stand there once, in lower case.")));
+        }
         let kind = wire::member(&tool, "type");
         let kind = kind.as_deref();
         let starts = |prefixes: &[&str]| kind.is_some_and(|kind| prefixes.iter().any(|prefix| kind.starts_with(prefix)));
@@ -32,6 +39,7 @@ pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal
         }
         // What comes back goes in again, beside what the client sent.
         envelope.has_media = true;
+        envelope.rounds = MOST_ROUNDS;
         if starts(&["web_search_"]) {
             let param = format!("tools[{at}].max_uses");
             let uses = Fields(&tool).count("max_uses", MOST_SEARCHES).map_err(|refusal| refusal.param(&param))?;

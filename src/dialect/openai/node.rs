@@ -43,6 +43,14 @@ impl<'a> Node<'a> {
         Refusal::invalid(&path, format!("`{path}` {what}."))
     }
 
+    /// Refuses a `type` or a limit that upstream may read otherwise.
+    pub fn clear(self) -> Result<Self, Refusal> {
+        match self.object.unclear(&["type", "environment", "max_uses"]) {
+            None => Ok(self),
+            Some(name) => Err(self.wrong(name, "must stand there once, in lower case")),
+        }
+    }
+
     /// A member as JSON.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
         self.object.get(name).filter(|json| *json != "null")

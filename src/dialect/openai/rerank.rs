@@ -43,6 +43,8 @@ impl Format for Rerank {
         let room = CHUNK_TOKENS.saturating_sub(query).max(LEAST_OF_DOCUMENT);
         let chunks: u64 = documents.iter().map(|document| size(document.get()).div_ceil(room)).sum();
         let count = u64::try_from(documents.len()).unwrap_or(u64::MAX);
+        // Jina, Voyage and others count the query with each document.
+        envelope.read_again = query.saturating_mul(count.saturating_sub(1));
         envelope.searches = chunks.div_ceil(DOCUMENTS_PER_SEARCH);
         envelope.unreported.searches = count.div_ceil(DOCUMENTS_PER_SEARCH);
         envelope.has_media = ["image", "image_url", "url"].iter().any(|name| body.mentions(name));

@@ -39,7 +39,9 @@ impl Format for Transcriptions {
 
     fn form_envelope(&self, form: &Form<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         read_form_extras(form, envelope)?;
-        if let Some(name) = ADDRESSES.into_iter().find(|name| form.text(name).is_some_and(|text| !text.is_empty())) {
+        if let Some(name) =
+            ADDRESSES.into_iter().find(|name| form.has_file(name) || form.texts(name).any(|text| !text.is_empty()))
+        {
             return Err(Refusal::invalid(name, format!("`{name}` names a file of unknown length; send it as `file`.")));
         }
         if !form.has_file("file") {

@@ -68,9 +68,13 @@ impl Format for Chat {
         fields.only("web_search_options", &[])?;
         fields.only("plugins", &["[]"])?;
         fields.only("search_parameters", &[])?;
+        // Alibaba's.
+        fields.only("enable_search", &["false"])?;
         check_tools(object)?;
-        envelope.has_media =
-            has_audio || ["image_url", "file", "video_url", "file_id", "url"].iter().any(|name| body.mentions(name));
+        envelope.has_media = has_audio
+            || ["image_url", "image", "file", "video_url", "video", "audio_url", "document_url", "file_id", "url"]
+                .iter()
+                .any(|name| body.mentions(name));
         Ok(())
     }
 
@@ -169,6 +173,7 @@ impl Translation for Chat {
 /// Tools that run at the provider have costs of their own.
 fn check_tools(object: &Object<'_>) -> Result<(), Refusal> {
     for tool in Node::root(object).nodes("tools")? {
+        let tool = tool.clear()?;
         let kind = tool.text("type")?;
         if kind.as_deref().is_some_and(|kind| !matches!(kind, "function" | "custom")) {
             return Err(tool.wrong("type", "has costs beyond tokens and no price here; it may be `function` or `custom`"));

@@ -55,6 +55,7 @@ impl Format for Responses {
         envelope.has_media = envelope.previous_response.is_some()
             || has_audio
             || body.has_text("item_reference")
+            || refers(input.unwrap_or_default())
             || ["image_url", "file_id", "file_data", "file_url"].iter().any(|name| body.mentions(name));
         read_tools(&body.object, &fields, envelope)
     }
@@ -122,18 +123,35 @@ impl Translation for Responses {
     }
 }
 
+/// Whether an item of the input has an id and nothing beside that says what it is: the provider puts in what it kept.
+fn refers(input: &str) -> bool {
+    const SAYING: [&str; 8] = ["content", "encrypted_content", "arguments", "output", "result", "input", "action", "tools"];
+    super::node::items(input).unwrap_or_default().into_iter().filter_map(Object::parse).any(|item| {
+        let is_given = |name: &str| item.get(name).is_some_and(|json| json != "null");
+        is_given("id") && !SAYING.into_iter().any(is_given)
+    })
+}
+
 /// Reads which tools there are. What costs tokens alone, or runs at the client, passes; searches are counted; the rest has
 /// costs that have no price.
 fn read_tools(object: &Object<'_>, fields: &Fields<'_, '_>, envelope: &mut Envelope) -> Result<(), Refusal> {
     let most = fields.count("max_tool_calls", MOST_TOOL_CALLS)?;
     for tool in Node::root(object).nodes("tools")? {
+        let tool = tool.clear()?;
         let kind = tool.required("type")?;
         match kind.as_ref() {
             "function" | "custom" | "local_shell" | "apply_patch" | "computer" | "computer_use_preview" => {}
-            // What it lists and answers goes in as tokens.
-            "mcp" => envelope.has_media = true,
+            // What it lists and answers goes in as tokens, with the whole conversation, once for each call.
+            "mcp" => {
+                let Some(most) = most else {
+                    let why = "`max_tool_calls` is required with `mcp`, since each call reads the conversation again.";
+                    return Err(Refusal::invalid("max_tool_calls", why));
+                };
+                (envelope.rounds, envelope.has_media) = (most, true);
+            }
             "shell" => {
-                let place = tool.object("environment")?.map(|environment| environment.words("type"));
+                let place =
+                    tool.object("environment")?.map(Node::clear).transpose()?.map(|environment| environment.words("type"));
                 if place.is_some_and(|place| place != "local") {
                     return Err(tool.wrong("environment", "asks for a container, which has no price here"));
                 }
@@ -143,9 +161,8 @@ fn read_tools(object: &Object<'_>, fields: &Fields<'_, '_>, envelope: &mut Envel
                     let why = "`max_tool_calls` is required with web search, since each search has a price of its own.";
                     return Err(Refusal::invalid("max_tool_calls", why));
                 };
-                envelope.searches = most;
+                (envelope.searches, envelope.rounds, envelope.has_media) = (most, most, true);
                 envelope.need(Class::Searches);
-                envelope.has_media = true;
             }
             kind => return Err(tool.wrong("type", &format!("is `{kind}`, which has costs beyond tokens and no price here"))),
         }

@@ -68,7 +68,7 @@ fn the_envelope_is_read() {
         r#"{"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://x"}]}]}"#,
         r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]}"#,
         r#"{"input":[{"type":"item_reference","id":"rs_1"}]}"#,
-        r#"{"input":"x","tools":[{"type":"mcp","server_url":"https://x"}]}"#,
+        r#"{"input":"x","max_tool_calls":3,"tools":[{"type":"mcp","server_url":"https://x"}]}"#,
     ] {
         assert!(envelope(body).unwrap().has_media, "{body}");
     }
@@ -90,6 +90,7 @@ fn what_has_no_price_is_refused() {
         (r#""tools":[{"type":"whatever_comes_next"}]"#, "tools[0].type"),
         (r#""tools":[{"type":"shell","environment":{"type":"container_auto"}}]"#, "tools[0].environment"),
         (r#""tools":[{"type":"web_search"}]"#, "max_tool_calls"),
+        (r#""tools":[{"type":"mcp","server_url":"https://x"}]"#, "max_tool_calls"),
         (r#""tools":5"#, "tools"),
         (r#""max_output_tokens":0"#, "max_output_tokens"),
     ] {
