@@ -137,7 +137,7 @@ function chatEvents(answer, { body }, { usage: wish }) {
 function composeCompletions(body, model) {
   const prompts = promptsOf(body.prompt);
   const answers = prompts.map((prompt) =>
-    compose({ model, turns: [{ role: 'user', text: prompt }], n: body.n ?? 1, limit: body.max_tokens ?? undefined, stop: [body.stop ?? []].flat(), promptTokens: countWords(prompt) }),
+    compose({ model, turns: [{ role: 'user', text: prompt }], n: body.n ?? 1, limit: body.max_tokens ?? 16, stop: [body.stop ?? []].flat(), promptTokens: countWords(prompt) }),
   );
   const sum = (key) => answers.reduce((total, { usage }) => total + usage[key], 0);
   const choices = answers.flatMap((answer) => answer.choices).map((choice, index) => ({ ...choice, index }));

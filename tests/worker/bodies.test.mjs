@@ -94,7 +94,7 @@ test('only headers of an allow-list go up and come down', async () => {
   assert.deepEqual(Object.keys(up.headers).filter((name) => !allowed.includes(name)), []);
   assert.equal(up.headers.authorization, 'Bearer upstream-secret');
   for (const name of response.headers.keys()) {
-    assert.match(name, /^(x-tf-|x-ratelimit-)|^(x-request-id|x-generation-id|request-id|content-type|content-length|cache-control|transfer-encoding)$/);
+    assert.match(name, /^(x-tf-|x-ratelimit-)|^(x-request-id|x-generation-id|request-id|content-type|content-length|cache-control|transfer-encoding|x-content-type-options)$/);
   }
   const messages = await post('/v1/messages', JSON.stringify({ model: 'claude-sim', max_tokens: 9, messages: [{ role: 'user', content: 'hi' }] }), {
     'anthropic-version': '2029-01-01', 'anthropic-beta': 'some-2026', 'openai-beta': 'x=v1',

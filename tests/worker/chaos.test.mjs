@@ -422,7 +422,11 @@ const usageOf = ({ prompt_tokens, completion_tokens, prompt_tokens_details: { ca
   input: prompt_tokens - cached_tokens, cached_input: cached_tokens, cache_write: 0, audio_input: 0,
   output: completion_tokens - reasoning_tokens, reasoning: reasoning_tokens, audio_output: 0,
 });
-const tokens = (bytes) => Math.ceil(bytes / 4);
+/** The fewest and the most tokens that an estimate makes of so many bytes of what this upstream says. */
+const fewest = (bytes) => Math.floor(bytes / 6);
+const most = (bytes) => Math.ceil(bytes / 1.5) + 1;
+/** Whether an estimate can be of a body: more than half of it is one letter over and over, of which a token takes many. */
+const isOfBody = (tokens) => tokens >= bodyBytes / 10 && tokens <= bodyBytes / 2;
 const isSame = (one, other) => classes.every((name) => one[name] === other[name]);
 const brief = ({ id, key, status, created_at, closed_at, requested_model, stream, channel, bucket, hold, charge, charge_policy, usage, usage_source, error, attempts, no_charge_reason, correction }) =>
   ({ id, key, status, created_at, closed_at, requested_model, stream, channel, bucket, hold, charge, charge_policy, usage, usage_source, error: error?.code, no_charge_reason, correction, attempts: attempts.map(({ channel, status, error, started_at, latency_ms }) => `${channel} ${status} ${error ?? ''} ${started_at} ${latency_ms} ms`) });
@@ -431,8 +435,8 @@ const brief = ({ id, key, status, created_at, closed_at, requested_model, stream
 function isPlausible(usage, row) {
   const reports = row.usages.map(usageOf);
   if (reports.some((report) => isSame(report, usage))) return true;
-  const isInput = (usage.input === tokens(bodyBytes) && usage.cached_input === 0) || reports.some((report) => report.input === usage.input && report.cached_input === usage.cached_input);
-  return isInput && usage.reasoning === 0 && usage.output <= tokens(row.said);
+  const isInput = (isOfBody(usage.input) && usage.cached_input === 0) || reports.some((report) => report.input === usage.input && report.cached_input === usage.cached_input);
+  return isInput && usage.reasoning === 0 && usage.output <= most(row.said);
 }
 
 function checkReceipt(receipt, { wish, seen, rows, correction }, found) {
@@ -453,7 +457,7 @@ function checkReceipt(receipt, { wish, seen, rows, correction }, found) {
   if (charge > 0n && rows.length === 0) {
     // Decision 0008: what was sent is charged. A call that is cancelled at once may never be read by its upstream.
     const [call] = receipt.attempts.filter(({ dispatched }) => dispatched);
-    const isCancelled = receipt.error?.code === 'client_left' && call?.status === 'abandoned' && call.latency_ms < 500 && isSame(usage, { ...zero, input: tokens(bodyBytes) });
+    const isCancelled = receipt.error?.code === 'client_left' && call?.status === 'abandoned' && call.latency_ms < 500 && isOfBody(usage.input) && isSame(usage, { ...zero, input: usage.input });
     if (isCancelled && wish.tries.some(({ left, end }) => left && end - 5 <= Date.parse(call.started_at) + call.latency_ms)) past.unread = (past.unread ?? 0) + 1;
     else wrong('charged for what the upstream never saw');
   }
@@ -473,7 +477,8 @@ function checkReceipt(receipt, { wish, seen, rows, correction }, found) {
   } else if (status === 'completed') {
     if (!last?.complete) return wrong('completed without an answer');
     const isReported = last.usage !== undefined;
-    const expected = isReported ? usageOf(last.usage) : { ...zero, input: tokens(bodyBytes), output: tokens(last.said) };
+    const expected = isReported ? usageOf(last.usage) : { ...zero, input: usage.input, output: usage.output };
+    if (!isReported && !(isOfBody(usage.input) && usage.output >= fewest(last.said) && usage.output <= most(last.said))) wrong('an estimate that cannot be');
     if (!isSame(expected, usage) || source !== (isReported ? 'upstream' : 'estimated')) wrong('other usage than the upstream reported', expected);
     costs(costOf(receipt.bucket, expected), 'by the usage that the upstream reported');
   } else if (status === 'truncated') {
@@ -501,7 +506,7 @@ function checkReceipt(receipt, { wish, seen, rows, correction }, found) {
     costs((correction ?? receipt).channel === null ? 0n : cost, 'by what was relayed');
     if (last && (correction ?? receipt).channel !== null) {
       if (source === 'upstream' ? !last.usages.some((report) => isSame(usageOf(report), usage)) : !isPlausible(usage, last)) wrong('usage that cannot be');
-      if (seen?.text && usage.output + usage.reasoning < tokens(seen.text.length) && source === 'estimated') wrong('less than the client has');
+      if (seen?.text && usage.output + usage.reasoning < fewest(seen.text.length) && source === 'estimated') wrong('less than the client has');
     }
   }
   if (correction && !isStopped && !gateway.logs.some(({ message }) => /^settle:/.test(message))) wrong('a late settlement, though nothing kept it');

@@ -3,8 +3,7 @@
 // request may cost and what it does cost are the same amount, worked out by hand.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { startGateway, until } from './support/gateway.mjs';
+import { earlyInTheMinute, startGateway, until } from './support/gateway.mjs';
 
 let gateway;
 before(async () => (gateway = await startGateway({ catalog })));
@@ -308,12 +307,6 @@ function assertSeconds(text, pattern) {
 
 function assertSameMoment(actual, expected) {
   assert.equal(actual === null ? null : Date.parse(actual), expected === null ? null : Date.parse(expected));
-}
-
-/** Rates are counted by the minute of the clock; what belongs to one minute must not fall into two. */
-async function earlyInTheMinute() {
-  const into = Date.now() % 60_000;
-  if (into > 45_000) await sleep(60_100 - into);
 }
 
 async function holds(secret) {

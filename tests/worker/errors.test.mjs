@@ -6,7 +6,7 @@ import { request as httpRequest } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { testCatalog } from './support/catalog.mjs';
 import { checkCharged, checkHeaders, checkRefusal, checkUncharged } from './support/expect.mjs';
-import { adminToken, startGateway } from './support/gateway.mjs';
+import { adminToken, earlyInTheMinute, startGateway } from './support/gateway.mjs';
 
 let gateway;
 let account;
@@ -62,7 +62,7 @@ describe('a key', () => {
     'that is too short': { 'x-api-key': 'sk-tf-0123456789abcdef' },
     'with other characters': { authorization: `Bearer sk-tf-${'g'.repeat(48)}` },
     'that is very long': { authorization: `Bearer sk-tf-${'a'.repeat(4000)}` },
-    'that looks like SQL': { 'x-goog-api-key': 'sk-tf-\' OR 1=1 --' },
+    'that looks like SQL': { 'x-api-key': 'sk-tf-\' OR 1=1 --' },
     'that nobody knows': { authorization: `Bearer sk-tf-${'0'.repeat(48)}` },
     'that is the operator\'s': { authorization: `Bearer ${adminToken}` },
   };
@@ -270,6 +270,7 @@ describe('a body', () => {
 
 describe('a limit of the key', () => {
   test('on requests a minute is answered 429 and says when to come back', async () => {
+    await earlyInTheMinute();
     const limited = await gateway.newKey(account, { rpm: 1 });
     const first = await gateway.call(limited, 'demo-large');
     assert.equal(first.status, 200);

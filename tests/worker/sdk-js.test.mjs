@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import OpenAI from 'openai';
 import { testCatalog } from './support/catalog.mjs';
 import { checkCharged, checkUncharged, plainAnswer, startScripted } from './support/expect.mjs';
-import { startGateway, until } from './support/gateway.mjs';
+import { earlyInTheMinute, startGateway, until } from './support/gateway.mjs';
 
 let gateway;
 let scripted;
@@ -161,6 +161,7 @@ describe('the JavaScript SDK throws', () => {
   }
 
   test('RateLimitError when the key\'s limit is reached, which says when to come back', async () => {
+    await earlyInTheMinute();
     const limited = client({ apiKey: await gateway.newKey(account, { rpm: 1 }) });
     await limited.chat.completions.create({ model: 'demo-large', messages });
     await assert.rejects(limited.chat.completions.create({ model: 'demo-large', messages }), (error) => {

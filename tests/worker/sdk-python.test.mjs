@@ -29,7 +29,7 @@ before(async () => {
     rich: key,
     revoked: revoked.secret,
     narrow: await gateway.newKey(account, { models: ['demo-small'] }),
-    limited: await gateway.newKey(account, { rpm: 1 }),
+    limited: await gateway.newKey(account, { rpm: 0 }),
     poor: await gateway.newKey(await gateway.newAccount({ credit: '0.000001' })),
   };
   found = await runPython({ base_url: gateway.baseUrl, keys });

@@ -129,7 +129,6 @@ def models():
 @case
 def errors():
     call = lambda key="rich", **body: lambda: client(key).chat.completions.create(**{"model": "demo-large", "messages": HELLO, **body})
-    client("limited").chat.completions.create(model="demo-large", messages=HELLO)
     return {
         "unknown key": thrown(call("sk-tf-" + "0" * 48)),
         "revoked key": thrown(call("revoked")),

@@ -190,6 +190,16 @@ export function openai(stage, check) {
     assert.equal(second.previous_response_id, first.id);
   });
 
+  check('parameters', 'that the channel\'s dialect does not have are named', async () => {
+    const dropped = { 'gpt-sim': [], 'claude-sim': ['seed'], 'gemini-sim': ['user'] };
+    for (const [model, names] of Object.entries(dropped)) {
+      const { data, response } = await chat().create({ model, messages: user('hello'), seed: 7, user: 'bob' }).withResponse();
+      assert.equal(data.choices[0].message.content, greeting(model));
+      assert.equal(response.headers.get('x-tf-dropped-parameters'), names.join() || null);
+      assert.deepEqual((await stage.receipt(response)).dropped_parameters ?? [], names);
+    }
+  });
+
   check('typed errors', 'key, model, limit, upstream', async () => {
     const cases = [
       [OpenAI.AuthenticationError, 401, 'invalid_api_key', client({ apiKey: `sk-tf-${'0'.repeat(48)}` }), 'gpt-sim'],
@@ -255,7 +265,7 @@ export function openai(stage, check) {
 
     const flat = await client().images.generate({ model: 'image-flat-sim', prompt: 'a white dot', n: 2 }).withResponse();
     assert.equal(flat.data.data.length, 2);
-    assert.equal((await stage.receipt(flat.response)).charge, '0.08');
+    await stage.charged(flat.response, '0.08', { images: 2 }, 'counted');
 
     const image = await toFile(Buffer.from(pixel, 'base64'), 'dot.png', { type: 'image/png' });
     const edited = await client().images.edit({ model: 'image-sim', image, prompt: 'now black', quality: 'low' }).withResponse();
@@ -275,7 +285,7 @@ export function openai(stage, check) {
     assert.equal(spoken.headers.get('content-type'), 'audio/mpeg');
     assert.equal((await spoken.arrayBuffer()).byteLength, 2000);
     // 8 characters at 15 a million.
-    assert.equal((await stage.receipt(spoken.headers)).charge, '0.00012');
+    await stage.charged(spoken, '0.00012', { characters: 8 }, 'counted');
   });
 
   check('audio', 'transcribed, as JSON, as text and streamed; translated', async () => {

@@ -58,19 +58,17 @@ export class Stage {
     return catalog;
   }
 
-  /** A key that may make one request a minute, and has made it. */
-  async exhaustedKey() {
-    const key = await this.gateway.newKey(this.account, { rpm: 1 });
-    await (await this.gateway.call(key, 'gpt-sim')).text();
-    return key;
+  /** A key that has no request a minute, at any time. */
+  exhaustedKey() {
+    return this.gateway.newKey(this.account, { rpm: 0 });
   }
 
-  /** Checks what a request came to, by upstream's own count. */
-  async charged(answer, charge, usage) {
+  /** Checks what a request came to, by upstream's own count or by that of `source`. */
+  async charged(answer, charge, usage, source = 'upstream') {
     const receipt = await this.receipt(answer);
     assert.deepEqual([receipt.status, receipt.charge], ['completed', charge], JSON.stringify(receipt.usage));
     if (usage) assert.deepEqual(usageOf(receipt), usage);
-    assert.equal(receipt.usage_source, 'upstream');
+    assert.equal(receipt.usage_source, source);
     return receipt;
   }
 

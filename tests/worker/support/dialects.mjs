@@ -8,6 +8,9 @@ export const chatPrice = {
   output: '2', reasoning: '3', audio_output: '8', image_output: '6',
 };
 
+/** The most tokens that a model answers with: the limit that goes up where the client names none. */
+export const mostOutput = 4096;
+
 /** Which channel serves the models of which family. */
 export const families = { gpt: 'openai', open: 'compat', claude: 'anthropic', gemini: 'gemini' };
 
@@ -86,5 +89,5 @@ const talker = (channel, upstreamModel) => model('chat', channel, upstreamModel,
 
 function model(kind, channel, upstream_model, price) {
   const routes = { official: { bucket: 'credit', price, candidates: [{ channel, upstream_model, tier: 0 }] } };
-  return { name: `A ${kind} model`, family: 'test', kind, context_length: 128000, max_output_tokens: 4096, routes };
+  return { name: `A ${kind} model`, family: 'test', kind, context_length: 128000, max_output_tokens: mostOutput, routes };
 }

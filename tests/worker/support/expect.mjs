@@ -17,6 +17,12 @@ export const attemptsOf = (receipt) =>
 /** The token classes of a receipt that are not 0. */
 export const usageOf = (receipt) => Object.fromEntries(Object.entries(receipt.usage).filter(([, tokens]) => tokens !== 0));
 
+/** Checks that an estimate of tokens can be of this text, English or JSON: not fewer than its words, not more than a token for two letters. */
+export function checkEstimate(tokens, text) {
+  const words = text.trim().split(/\s+/).length;
+  assert.ok(tokens >= words && tokens <= Math.ceil(text.length / 2), `${tokens} tokens of ${words} words, ${text.length} characters`);
+}
+
 /**
  * Checks the receipt of a request that was paid for.
  * `charge` is the charge worked out by hand; the rest has the values of a good official call.
@@ -70,7 +76,7 @@ export function checkUncharged(receipt, { status, attempts, policy, reason }) {
 export function checkHeaders({ headers }) {
   assert.match(headers.get('cache-control') ?? 'none', /\bno-store\b/);
   assert.match(headers.get('x-request-id') ?? 'none', /^gen-[0-9a-z]{26}$/);
-  assert.equal(headers.get('x-generation-id'), headers.get('x-request-id'));
+  for (const name of ['request-id', 'x-generation-id']) assert.equal(headers.get(name), headers.get('x-request-id'), name);
   return headers.get('x-request-id');
 }
 

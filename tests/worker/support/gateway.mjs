@@ -169,3 +169,9 @@ export async function until(look, what = 'the condition', timeout_ms = 10_000) {
     await sleep(25);
   }
 }
+
+/** Rates are counted by the minute of the clock; what belongs to one minute must not fall into two. */
+export async function earlyInTheMinute() {
+  const into = Date.now() % 60_000;
+  if (into > 45_000) await sleep(60_100 - into);
+}
