@@ -4,6 +4,7 @@
 // This is Miniflare, which `wrangler dev` and wrangler's test harness drive too, without the
 // two things that they add and that would hide faults: a proxy before the Worker, and Node's
 // fetch in place of workerd's behind it.
+import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -109,19 +110,33 @@ async function workerdPid(ownPort) {
 /** Throws a Failure unless the port can be listened on. */
 export async function checkPort(port) {
   try {
-    await freePort(port);
+    await tryPort(port);
   } catch (error) {
     throw new Failure(`Port ${port} cannot be used (${error.code}). Choose another: PORT=9000 npm start`);
   }
 }
 
-function freePort(port = 0) {
+/**
+ * A port that can be listened on, below those that systems give to outgoing connections: none of
+ * them takes it before it is used, or while a runtime that was killed starts again.
+ */
+async function freePort() {
+  for (;;) {
+    const port = randomInt(12_000, 32_000);
+    try {
+      await tryPort(port);
+      return port;
+    } catch (error) {
+      if (error.code !== 'EADDRINUSE') throw error;
+    }
+  }
+}
+
+/** Listens on a port for a moment; rejects where that cannot be done. */
+function tryPort(port) {
   const server = createServer();
   return new Promise((resolve, reject) => {
     server.on('error', reject);
-    server.listen(port, '127.0.0.1', () => {
-      const chosen = server.address().port;
-      server.close(() => resolve(chosen));
-    });
+    server.listen(port, '127.0.0.1', () => server.close(resolve));
   });
 }
