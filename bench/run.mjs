@@ -13,7 +13,9 @@ import { medians, roundMetrics } from './lib/table.mjs';
 import { Server, killAll, stopAll } from './lib/workerd.mjs';
 import { chatTargets, floors } from './lib/workers.mjs';
 
-const NAMES = ['floor', 'money', 'full', 'plan', 'pairs'];
+const NAMES = ['floor', 'money', 'full', 'plan', 'translated', 'pairs'];
+/** The columns that `translated` stands for. */
+const TRANSLATED = ['anthropic', 'gemini'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values: options } = parseArgs({
   options: {
@@ -22,7 +24,7 @@ const { values: options } = parseArgs({
     product: { type: 'string', default: root },
   },
 });
-const wanted = options.only.split(',');
+const wanted = options.only.split(',').flatMap((name) => (name === 'translated' ? [name, ...TRANSLATED] : [name]));
 const size = options.quick
   ? {
       rounds: 1,
@@ -105,7 +107,8 @@ async function startUp(worker, upstream, folder) {
   worker.files(folder);
   const server = await Server.start(folder, worker.config(upstream));
   try {
-    const { url, body, headers } = worker.targets(server.urls.http).plain;
+    const targets = worker.targets(server.urls.http);
+    const { url, body, headers } = targets.plain ?? targets.warm;
     const response = await fetch(url, { method: 'POST', body: JSON.stringify(body), headers });
     await response.text();
     const took = performance.now() - server.began;
@@ -137,7 +140,7 @@ async function startAll(workers, upstream) {
     worker.files(folder);
     const server = await Server.start(folder, worker.config(upstream));
     const targets = worker.targets(server.urls.http);
-    const warm = await run(targets.plain, { connections: 4, requests: 300, seconds: 3 });
+    const warm = await run(targets.plain ?? targets.warm, { connections: 4, requests: 300, seconds: 3 });
     note(worker, warm);
     if (targets.burst) note(worker, await run(targets.burst, { requests: 10, seconds: 3, stream: 1 }));
     asked.push({ worker, server, targets, served: warm.requests });
@@ -148,7 +151,7 @@ async function startAll(workers, upstream) {
 async function measureMemory(asked, results) {
   for (const { worker, server, targets, served } of asked.slice(1)) {
     const rest = size.memory - served;
-    if (rest > 0) note(worker, await run(targets.plain, { connections: 16, requests: rest, seconds: 30 }));
+    if (rest > 0) note(worker, await run(targets.plain ?? targets.warm, { connections: 16, requests: rest, seconds: 30 }));
     results[worker.name].memory = server.memory();
     await server.stop();
   }
@@ -209,7 +212,7 @@ async function pairRounds(workers, upstream) {
 }
 
 async function measureAll(upstream) {
-  const product = wanted.some((name) => ['full', 'plan', 'pairs'].includes(name)) ? await prepareProduct(upstream) : undefined;
+  const product = wanted.some((name) => ['full', 'plan', 'translated', 'pairs'].includes(name)) ? await prepareProduct(upstream) : undefined;
   const workers = [...floors, ...(product?.columns ?? [])];
   const columns = workers.filter((worker) => wanted.includes(worker.name));
   const none = { columns: [], results: {}, rows: {}, rounds: [] };
@@ -220,7 +223,7 @@ async function measureAll(upstream) {
 }
 
 async function main() {
-  for (const name of wanted) if (!NAMES.includes(name)) throw new Error(`--only knows ${NAMES.join(', ')}`);
+  for (const name of wanted) if (![...NAMES, ...TRANSLATED].includes(name)) throw new Error(`--only knows ${NAMES.join(', ')}`);
   say('building the load generator (a minute the first time)');
   build();
   const upstream = await startUpstream();

@@ -6,7 +6,7 @@ import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { embed } from './capnp.mjs';
 import { Server } from './workerd.mjs';
-import { around, benchFile, chatTargets, jsWorker, object, plainCases, socket, text } from './workers.mjs';
+import { around, benchFile, chatTargets, jsWorker, object, plainCases, socket, text, translatedTargets } from './workers.mjs';
 
 const ADMIN_TOKEN = 'bench-admin-token';
 const SECRETS = { ADMIN_TOKEN, UPSTREAM_KEY: 'bench-upstream-key', ALLOW_PRIVATE_UPSTREAMS: 'true' };
@@ -103,7 +103,7 @@ async function call(url, method, body, token = ADMIN_TOKEN) {
   return JSON.parse(answer);
 }
 
-const model = (upstream_model) => ({
+const model = (upstream_model, channel = 'bench') => ({
   name: upstream_model,
   family: 'bench',
   kind: 'chat',
@@ -113,10 +113,14 @@ const model = (upstream_model) => ({
     official: {
       bucket: 'credit',
       price: { input: '1.25', cached_input: '0.125', output: '10' },
-      candidates: [{ channel: 'bench', upstream_model, tier: 0 }],
+      candidates: [{ channel, upstream_model, tier: 0 }],
     },
   },
 });
+
+/** A channel and its models for streams that are translated. */
+const foreign = ['anthropic', 'gemini'];
+const channel = (dialect, base_url) => ({ dialect, base_url, secrets: ['UPSTREAM_KEY'], first_byte_timeout_ms: 30000 });
 
 const catalog = (upstream) => ({
   version: 1,
@@ -125,9 +129,14 @@ const catalog = (upstream) => ({
     wallet: { label: 'Routed wallet', currency: 'CNY' },
   },
   channels: {
-    bench: { dialect: 'openai', base_url: `${upstream}/v1`, secrets: ['UPSTREAM_KEY'], first_byte_timeout_ms: 30000 },
+    bench: channel('openai', `${upstream}/v1`),
+    ...Object.fromEntries(foreign.map((dialect) => [dialect, channel(dialect, `${upstream}/${dialect}/v1`)])),
   },
-  models: { bench: model('bench'), 'bench-paced': model('bench-paced') },
+  models: {
+    bench: model('bench'),
+    'bench-paced': model('bench-paced'),
+    ...Object.fromEntries(foreign.flatMap((dialect) => ['', '-paced'].map((end) => [`bench-${dialect}${end}`, model(`bench${end}`, dialect)]))),
+  },
   charge_policy: { upstream_cut: 'free' },
 });
 
@@ -193,7 +202,7 @@ function rowCases(url, secrets) {
   ];
 }
 
-/** The product twice: the full path, and the part of it that moves no money and calls no upstream. */
+/** The product: the full path, the part of it that moves no money and calls no upstream, and streams that it translates. */
 export function productWorkers(product, seeded, secrets) {
   const headers = { authorization: `Bearer ${secrets.plain}` };
   const full = {
@@ -215,5 +224,11 @@ export function productWorkers(product, seeded, secrets) {
       return { plain: { ...plain, url: `${url}/v1/route` } };
     },
   };
-  return [full, plan];
+  const translated = foreign.map((dialect) => ({
+    ...full,
+    name: dialect,
+    label: `${dialect} to chat`,
+    targets: (url) => translatedTargets(dialect, url, headers),
+  }));
+  return [full, plan, ...translated];
 }

@@ -16,7 +16,8 @@ export function report({ columns, size, results, rows, sizes, faults, rounds, pa
   if (sizes) {
     parts.push(
       'Full path: key, catalogue, plan, hold, relay, settle, outbox. Plan only: `POST /v1/route`, the explained plan, which ' +
-        "holds nothing and calls no upstream. KV and D1 are the bench's stand-ins inside the same process, so their CPU and " +
+        'holds nothing and calls no upstream. Anthropic and Gemini to chat: streams that are translated, with ratios to those ' +
+        "of the full path. KV and D1 are the bench's stand-ins inside the same process, so their CPU and " +
         'memory count for the product.',
       `Wasm gzipped ${kb(sizes.wasm_gzipped)}, the whole Worker ${kb(sizes.worker_gzipped)}.`,
     );

@@ -3,6 +3,9 @@
 const digits = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 const ms = (microseconds) => microseconds / 1000;
 
+/** Chunks in a stream of the load generator's upstream. */
+const CHUNKS = 200;
+
 export const METRICS = [
   { key: 'p50', name: 'p50 at 1 connection, ms' },
   { key: 'p99', name: 'p99 at 1 connection, ms' },
@@ -11,6 +14,7 @@ export const METRICS = [
   { key: 'first_chunk', name: '200-chunk burst at 1: first chunk, ms' },
   { key: 'stream', name: '200-chunk burst at 1: whole stream, ms' },
   { key: 'cpu_per_stream', name: '200-chunk burst at 16: CPU ms per stream' },
+  { key: 'cpu_per_chunks', name: '… CPU ms per 1,000 chunks' },
   { key: 'cpu_per_paced', name: '200 chunks, one per 5 ms, at 16: CPU ms per stream' },
   { key: 'late_p50', name: '… lateness of a chunk, p50, ms' },
   { key: 'late_p99', name: '… lateness of a chunk, p99, ms' },
@@ -46,6 +50,7 @@ export function roundMetrics({ one, many, burst, bursts, paced }) {
     first_chunk: burst && ms(burst.run.first_us.p50),
     stream: burst && ms(burst.run.total_us.p50),
     cpu_per_stream: cpu(bursts),
+    cpu_per_chunks: cpu(bursts) * (1000 / CHUNKS),
     cpu_per_paced: cpu(paced),
     late_p50: paced && ms(paced.run.late_us.p50),
     late_p99: paced && ms(paced.run.late_us.p99),
@@ -60,7 +65,7 @@ function ratio(key, name, base, results, rounds) {
   return each.length > 0 ? median(each) : results[name]?.[key] / results[base]?.[key];
 }
 
-const BASES = { floor: [], money: ['floor'], full: ['floor', 'money'], plan: ['floor', 'money'], upstream: [] };
+const BASES = { floor: [], money: ['floor'], full: ['floor', 'money'], plan: ['floor', 'money'], anthropic: ['full'], gemini: ['full'], upstream: [] };
 
 function cell(key, name, results, rounds) {
   const value = results[name]?.[key];

@@ -57,6 +57,13 @@ export const chatTargets = (url, headers = {}) => ({
   paced: chat(url, headers, 'bench-paced', { stream: true }),
 });
 
+/** The streams of a Worker's chat clients from a provider of another dialect; `warm` is not measured. */
+export const translatedTargets = (dialect, url, headers = {}) => ({
+  warm: chat(url, headers, 'bench', {}),
+  burst: chat(url, headers, `bench-${dialect}`, { stream: true }),
+  paced: chat(url, headers, `bench-${dialect}-paced`, { stream: true }),
+});
+
 /** A request without anything: the case whose rows are counted of every Worker. */
 export const plainCases = (target) => [
   { name: '1', label: 'plain at 1', connections: 1, target },

@@ -1,6 +1,7 @@
-//! A provider that answers at once, in OpenAI's shapes. What it does is chosen by the request that reaches it, because a
-//! gateway stands between it and the load: `stream` as in OpenAI's API; a model whose name contains `paced` gets one
-//! chunk every 5 ms, any other gets all of them in a burst. Every chunk carries its send time, for lateness.
+//! A provider that answers at once. What it does is chosen by the request that reaches it, because a gateway stands between
+//! it and the load: `stream` as in OpenAI's API; a model whose name contains `paced` gets one chunk every 5 ms, any other gets
+//! all of them in a burst. Under `/anthropic` and `/gemini` streams have those shapes. Every chunk carries its send time, for
+//! lateness.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -51,10 +52,11 @@ pub async fn serve() -> Result<(), Fault> {
 type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<AnyBody>, hyper::Error> {
+    let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await?.to_bytes();
     let asked: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let (kind, body) = if asked["stream"] == true {
-        ("text/event-stream", Chunks::new(&asked).boxed_unsync())
+    let (kind, body) = if asked["stream"] == true || path.ends_with(":streamGenerateContent") {
+        ("text/event-stream", Chunks::new(&path, &asked).boxed_unsync())
     } else {
         ("application/json", Full::new(Bytes::from_static(ANSWER.as_bytes())).boxed_unsync())
     };
@@ -63,7 +65,15 @@ async fn answer(request: Request<Incoming>) -> Result<Response<AnyBody>, hyper::
     Ok(response)
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    Openai,
+    Anthropic,
+    Gemini,
+}
+
 struct Chunks {
+    shape: Shape,
     sent: u32,
     usage: bool,
     pace: Option<Interval>,
@@ -71,19 +81,29 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn new(asked: &Value) -> Self {
-        let paced = asked["model"].as_str().is_some_and(|model| model.contains("paced"));
+    fn new(path: &str, asked: &Value) -> Self {
+        let shape = match path {
+            path if path.starts_with("/anthropic/") => Shape::Anthropic,
+            path if path.starts_with("/gemini/") => Shape::Gemini,
+            _ => Shape::Openai,
+        };
+        let paced = path.contains("paced") || asked["model"].as_str().is_some_and(|model| model.contains("paced"));
         let pace = paced.then(|| {
             let mut ticks = interval(PACE);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        Self { sent: 0, usage: asked["stream_options"]["include_usage"] == true, pace, flushed: true }
+        Self { shape, sent: 0, usage: asked["stream_options"]["include_usage"] == true, pace, flushed: true }
     }
 
     fn next(&mut self) -> Option<Bytes> {
         let number = self.sent;
         self.sent += 1;
+        match self.shape {
+            Shape::Openai => {}
+            Shape::Anthropic => return (number < CHUNKS).then(|| anthropic(number).into()),
+            Shape::Gemini => return (number < CHUNKS).then(|| gemini(number).into()),
+        }
         // The last event, the usage and the end marker leave together, as they do at real providers.
         let end =
             if number + 1 == CHUNKS { format!("{}data: [DONE]\n\n", if self.usage { USAGE } else { "" }) } else { String::new() };
@@ -96,6 +116,36 @@ impl Chunks {
             .into()
         })
     }
+}
+
+fn anthropic(number: u32) -> String {
+    let start = if number > 0 {
+        ""
+    } else {
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench-upstream\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":19,\"output_tokens\":1}}}\n\nevent: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n"
+    };
+    let end = if number + 1 < CHUNKS {
+        ""
+    } else {
+        "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":200}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"
+    };
+    format!(
+        "{start}event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\" t={:016} \"}}}}\n\n{end}",
+        wall_us()
+    )
+}
+
+fn gemini(number: u32) -> String {
+    let end = if number + 1 < CHUNKS {
+        ""
+    } else {
+        ",\"usageMetadata\":{\"promptTokenCount\":19,\"candidatesTokenCount\":200,\"totalTokenCount\":219}"
+    };
+    let finish = if end.is_empty() { "" } else { ",\"finishReason\":\"STOP\"" };
+    format!(
+        "data: {{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\" t={:016} \"}}],\"role\":\"model\"}}{finish},\"index\":0}}]{end},\"modelVersion\":\"bench-upstream\",\"responseId\":\"bench\"}}\r\n\r\n",
+        wall_us()
+    )
 }
 
 impl Body for Chunks {
