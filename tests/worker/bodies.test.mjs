@@ -97,11 +97,11 @@ test('only headers of an allow-list go up and come down', async () => {
     assert.match(name, /^(x-tf-|x-ratelimit-)|^(x-request-id|x-generation-id|request-id|content-type|content-length|cache-control|transfer-encoding|x-content-type-options)$/);
   }
   const messages = await post('/v1/messages', JSON.stringify({ model: 'claude-sim', max_tokens: 9, messages: [{ role: 'user', content: 'hi' }] }), {
-    'anthropic-version': '2029-01-01', 'anthropic-beta': 'some-2026', 'openai-beta': 'x=v1',
+    'anthropic-version': '2026-10-21', 'anthropic-beta': 'some-2026', 'openai-beta': 'x=v1',
   });
   assert.equal(messages.status, 200, await messages.clone().text());
   const [anthropic] = gateway.upstream.requests.slice(-1);
-  assert.equal(anthropic.headers['anthropic-version'], '2029-01-01');
+  assert.equal(anthropic.headers['anthropic-version'], '2026-10-21');
   assert.equal(anthropic.headers['anthropic-beta'], 'some-2026');
   assert.equal(anthropic.headers['x-api-key'], 'upstream-secret');
   assert.equal(anthropic.headers['openai-beta'], undefined);
