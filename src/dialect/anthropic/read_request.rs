@@ -81,7 +81,10 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     conversation.sampling.top_p = number("top_p");
     conversation.sampling.top_k = number("top_k");
     let stops = members_of(request, "stop_sequences")?;
-    conversation.stop = stops.into_iter().filter_map(|json| wire::text(json).map(Into::into)).collect();
+    for json in stops {
+        let stop = wire::text(json).ok_or_else(|| refused("stop_sequences", "must be a list of strings"))?;
+        conversation.stop.push(stop.into());
+    }
     conversation.user = super::user_id(request)?;
     Ok(Read { conversation, dropped })
 }
