@@ -8,16 +8,12 @@ use std::future::ready;
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use support::memory::Memory;
-use support::outside::{Script, Simulation};
-use tokens_forge::account::{AccountRecord, Adjustment, Command, Receipt};
+use support::outside::{Script, Simulation, secret};
+use tokens_forge::account::Receipt;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::dialect::Called;
-use tokens_forge::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
-use tokens_forge::key::{KeyRecord, Policy};
 use tokens_forge::money::Money;
 use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
-use tokens_forge::time::Timestamp;
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -57,37 +53,12 @@ fn catalog() -> Catalog {
 }
 
 fn simulation() -> Simulation {
-    let now = Timestamp::from_millis(1_800_000_000_000);
-    let account = AccountId::parse("acct").unwrap();
-    let mut memory = Memory::default();
-    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
-    let adjustment = Adjustment {
-        id: "adj".to_owned(),
-        bucket: BucketId::parse("credit").unwrap(),
-        amount: Money::parse("1").unwrap(),
-        reason: "r".into(),
-        author: "t".into(),
-    };
-    memory.command(Command::Adjust(adjustment), now);
-    let policy: Policy = serde_json::from_value(json!({})).unwrap();
-    let key = KeyRecord {
-        id: KeyId::parse("key").unwrap(),
-        hash: KeySecret::new([1; 24]).hash(),
-        account,
-        project: ProjectId::first(),
-        label: "k".into(),
-        version: 1,
-        created_at: now,
-        revoked_at: None,
-        policy,
-    };
-    memory.command(Command::PutKey(Box::new(key.clone())), now);
-    Simulation::new(catalog(), memory, key)
+    Simulation::ready(catalog(), &["credit"], json!({}))
 }
 
 /// Asks, reads the answer to its end, and lets what runs behind it end.
 fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> (u16, String) {
-    let head = Head { credential: Some(KeySecret::new([1; 24]).reveal()), ..Head::default() };
+    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
     let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
     let future = serve(simulation.outside(), incoming);
     let answer = simulation.run(async move {
@@ -255,7 +226,7 @@ fn only_the_headers_of_its_own_dialect_go_up() {
         simulation.script("openai.example.com", Script::Status(200, CHAT_ANSWER));
         simulation.script("anthropic.example.com", Script::Status(200, MESSAGES_ANSWER));
         let head = Head {
-            credential: Some(KeySecret::new([1; 24]).reveal()),
+            credential: Some(secret().reveal()),
             passed: vec![("anthropic-beta", "some-2026".to_owned())],
             ..Head::default()
         };
@@ -289,7 +260,7 @@ fn sound_that_is_cut_ends_in_a_broken_connection_and_costs_nothing() {
     ] {
         let mut simulation = simulation();
         simulation.script("openai.example.com", script.clone());
-        let head = Head { credential: Some(KeySecret::new([1; 24]).reveal()), ..Head::default() };
+        let head = Head { credential: Some(secret().reveal()), ..Head::default() };
         let body = json!({"model": "voice", "input": "hello", "voice": "alloy"}).to_string();
         let called = Called::at("/v1/audio/speech").unwrap();
         let future = serve(simulation.outside(), Incoming { called, head, body: ready(Ok(body.into_bytes())) });

@@ -11,13 +11,11 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use support::memory::Memory;
-use support::outside::{Outside, Script, Simulation};
-use tokens_forge::account::{AccountRecord, Adjustment, AttemptStatus, Command, Receipt, Status};
+use support::outside::{Outside, Script, Simulation, secret};
+use tokens_forge::account::{AttemptStatus, Command, Receipt, Status};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::dialect::Called;
-use tokens_forge::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
-use tokens_forge::key::{KeyRecord, Policy};
+use tokens_forge::id::KeyId;
 use tokens_forge::money::Money;
 use tokens_forge::relay::{Head, Incoming, Reply, ReplyBody, serve};
 use tokens_forge::time::Timestamp;
@@ -49,39 +47,8 @@ fn catalog() -> Catalog {
     Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
 }
 
-fn secret() -> KeySecret {
-    KeySecret::new([1; 24])
-}
-
 fn simulation(policy: Value) -> Simulation {
-    let now = Timestamp::from_millis(1_800_000_000_000);
-    let account = AccountId::parse("acct").unwrap();
-    let mut memory = Memory::default();
-    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
-    for bucket in ["credit", "wallet"] {
-        let adjustment = Adjustment {
-            id: format!("adj-{bucket}"),
-            bucket: BucketId::parse(bucket).unwrap(),
-            amount: Money::parse("1").unwrap(),
-            reason: "r".into(),
-            author: "t".into(),
-        };
-        memory.command(Command::Adjust(adjustment), now);
-    }
-    let policy: Policy = serde_json::from_value(policy).unwrap();
-    let key = KeyRecord {
-        id: KeyId::parse("key").unwrap(),
-        hash: secret().hash(),
-        account,
-        project: ProjectId::first(),
-        label: "k".into(),
-        version: 1,
-        created_at: now,
-        revoked_at: None,
-        policy,
-    };
-    memory.command(Command::PutKey(Box::new(key.clone())), now);
-    Simulation::new(catalog(), memory, key)
+    Simulation::ready(catalog(), &["credit", "wallet"], policy)
 }
 
 fn request(ports: &Outside, body: &str) -> impl Future<Output = Reply> + use<> {

@@ -2,7 +2,7 @@
 
 use super::anthropic;
 use super::cohere;
-use super::format::Format;
+use super::format::{Format, Translation};
 use super::gemini;
 use super::openai::{audio, chat, completions, embeddings, images, moderations, rerank, responses};
 use crate::catalog::{Channel, Dialect, ModelKind};
@@ -176,6 +176,14 @@ pub struct Way {
     pub format: &'static dyn Format,
     /// Whether that is another than the client's.
     pub is_translated: bool,
+}
+
+impl Way {
+    /// The client's side of a translation and upstream's; none where nothing is translated.
+    pub fn translation(self, endpoint: Endpoint) -> Option<(&'static dyn Translation, &'static dyn Translation)> {
+        let sides = || Some((endpoint.format().translation()?, self.format.translation()?));
+        self.is_translated.then(sides).flatten()
+    }
 }
 
 #[cfg(test)]

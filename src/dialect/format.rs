@@ -10,7 +10,6 @@ use super::sse::Data;
 use super::talk::{Answer, Conversation, Delta};
 use super::tally::Tally;
 use crate::catalog::OutputLimitField;
-use crate::id::RequestId;
 use crate::refusal::{Code, Refusal};
 use crate::usage::Usage;
 
@@ -113,10 +112,6 @@ pub trait Format {
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit>;
     /// Follows a stream that stays in this format.
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line>;
-    /// Reads the body of an error; what is not this dialect's envelope gets words of ours.
-    fn read_error(&self, body: &str) -> UpstreamError;
-    /// A refusal in this dialect's envelope.
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String;
     /// An answer that only counts the tokens of a request, for formats of that; where no provider can be asked, the gateway
     /// answers it.
     fn write_count(&self, _tokens: u64) -> Option<String> {

@@ -29,6 +29,7 @@ pub use json::{Edit, Object, quoted};
 pub use request::{Request, Sent};
 
 use crate::catalog::Dialect;
+use crate::dialect::format::UpstreamError;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 
@@ -40,12 +41,22 @@ pub const fn required_header(dialect: Dialect) -> Option<(&'static str, &'static
     }
 }
 
-/// A refusal in the envelope of a dialect. `receipt` is the request's id, where it has a receipt.
+/// Reads the body of an error of a dialect's server; what is not its envelope gets words of ours.
+pub fn read_error(dialect: Dialect, body: &str) -> UpstreamError {
+    match dialect {
+        Dialect::Openai => openai::read_error(body),
+        Dialect::Anthropic => anthropic::read_error(body),
+        Dialect::Gemini => gemini::read_error(body),
+        Dialect::Cohere => cohere::read_error(body),
+    }
+}
+
+/// A refusal in the envelope that a dialect's clients know. `receipt` is the request's id, where it has a receipt.
 pub fn write_error(dialect: Dialect, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-    let endpoint = match dialect {
-        Dialect::Openai | Dialect::Cohere => Endpoint::Chat,
-        Dialect::Anthropic => Endpoint::Messages,
-        Dialect::Gemini => Endpoint::Generate,
-    };
-    endpoint.format().write_error(refusal, receipt)
+    match dialect {
+        // Cohere's clients are OpenAI's here.
+        Dialect::Openai | Dialect::Cohere => openai::error_body(refusal, receipt),
+        Dialect::Anthropic => anthropic::error_body(refusal, receipt),
+        Dialect::Gemini => gemini::write_error(refusal, receipt),
+    }
 }

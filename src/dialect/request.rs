@@ -181,8 +181,7 @@ impl<'a> Request<'a> {
     fn translated(&self, way: Way, upstream: &Upstream<'_>) -> Result<(String, Vec<String>), Refusal> {
         let cannot = || Refusal::invalid("model", "No provider of this model can be asked at this endpoint.");
         let Content::Json(body) = &self.content else { return Err(cannot()) };
-        let (from, to) = (self.endpoint.format().translation(), way.format.translation());
-        let (Some(from), Some(to)) = (from, to) else { return Err(cannot()) };
+        let Some((from, to)) = way.translation(self.endpoint) else { return Err(cannot()) };
         let Read { mut conversation, dropped } = from.read_request(&body.object)?;
         conversation.choices = self.envelope.choices;
         let written = to.write_request(&conversation, upstream)?;

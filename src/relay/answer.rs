@@ -9,12 +9,12 @@ use super::prepare::{Prepared, Quoted, SEAL, sealed};
 use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
-use crate::dialect::format::{Cost, Counting, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::meter::{self, Meter};
 use crate::dialect::openai::responses::id_edits;
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
-use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, required_header};
+use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
 use crate::id::SecretName;
 use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
@@ -142,7 +142,7 @@ pub async fn call<P: Ports>(
             plain(&reading, &bytes).map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))?
         }
         Verdict::Client => {
-            let error = way.format.read_error(&error_text(ticket, body).await);
+            let error = read_error(channel.dialect, &error_text(ticket, body).await);
             if error.is_about_our_account() {
                 let kind = FailureKind::Credential;
                 return Err(Failure::new(kind, explained(kind, status, &error)).status(status).into());
@@ -150,7 +150,7 @@ pub async fn call<P: Ports>(
             return Err(No::Rejected(status, error));
         }
         Verdict::Next(kind) => {
-            let error = way.format.read_error(&error_text(ticket, body).await);
+            let error = read_error(channel.dialect, &error_text(ticket, body).await);
             let mut failure = Failure::new(kind, explained(kind, status, &error)).status(status);
             failure.retry_after_s = retry_after_s.max(error.retry_after_s);
             return Err(failure.into());
@@ -241,8 +241,9 @@ impl Reading<'_> {
         Counter::new(&self.quoted.planned.model.family)
     }
 
-    fn client_format(&self) -> &'static dyn crate::dialect::format::Format {
-        self.prepared.request.endpoint.format()
+    /// The client's side of a translation and upstream's.
+    fn translation(&self) -> Option<(&'static dyn Translation, &'static dyn Translation)> {
+        self.way.translation(self.prepared.request.endpoint)
     }
 }
 
@@ -262,14 +263,10 @@ impl Charging {
 
 fn meter_of(reading: &Reading<'_>) -> Meter {
     let (wish, counting) = (reading.wish.clone(), reading.counting());
-    let translated = reading.way.is_translated.then(|| {
-        let (up, down) = (reading.way.format.translation()?, reading.client_format().translation()?);
-        Some(meter::Way::Translated(up.reader(counting), down.writer(wish.clone())))
-    });
-    let way = if reading.prepared.request.envelope.is_bytes {
-        meter::Way::Bytes
-    } else {
-        translated.flatten().unwrap_or_else(|| meter::Way::Same(reading.way.format.line(wish, counting)))
+    let way = match reading.translation() {
+        _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
+        Some((down, up)) => meter::Way::Translated(up.reader(counting), down.writer(wish)),
+        None => meter::Way::Same(reading.way.format.line(wish, counting)),
     };
     let charging = reading.charging.clone();
     let pricing = Box::new(move |usage: &Usage, source, bytes| charging.cost(usage, source, bytes));
@@ -335,12 +332,9 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let (usage, source) = reading.fallback.metered(said.usage, output, said.images);
     let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let cost = reading.charging.cost(&usage, source, bytes);
-    let translations = (reading.way.format.translation(), reading.client_format().translation());
-    let body = match translations {
-        (Some(up), Some(down)) if reading.way.is_translated => {
-            down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish)
-        }
-        _ => {
+    let body = match reading.translation() {
+        Some((down, up)) => down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish),
+        None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {
                 edits.extend(id_edits(&object, seal.as_ref()));

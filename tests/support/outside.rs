@@ -12,10 +12,14 @@ use futures_executor::{LocalPool, LocalSpawner};
 use futures_util::future::LocalFutureObj;
 use futures_util::stream::Stream;
 use futures_util::task::LocalSpawn;
-use tokens_forge::account::{Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement};
+use serde_json::Value;
+use tokens_forge::account::{
+    AccountRecord, Adjustment, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement,
+};
 use tokens_forge::catalog::Catalog;
-use tokens_forge::id::{AccountId, KeyHash, SecretName, sha256_hex};
+use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, SecretName, sha256_hex};
 use tokens_forge::key::KeyRecord;
+use tokens_forge::money::Money;
 use tokens_forge::ports::{Call, Ports, SendError, Unavailable, UpstreamResponse};
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
@@ -83,6 +87,11 @@ pub struct Simulation {
     pub world: Rc<World>,
 }
 
+/// What the holder of the key presents.
+pub fn secret() -> KeySecret {
+    KeySecret::new([1; 24])
+}
+
 impl Simulation {
     pub fn new(catalog: Catalog, memory: Memory, key: KeyRecord) -> Self {
         let pool = LocalPool::new();
@@ -103,6 +112,37 @@ impl Simulation {
             spawner: pool.spawner(),
         };
         Self { pool, world: Rc::new(world) }
+    }
+
+    /// One account with 1 in each of these buckets, and a key with this policy, presented as `secret()`.
+    pub fn ready(catalog: Catalog, buckets: &[&str], policy: Value) -> Self {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let account = AccountId::parse("acct").unwrap();
+        let mut memory = Memory::default();
+        memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
+        for bucket in buckets {
+            let adjustment = Adjustment {
+                id: format!("adj-{bucket}"),
+                bucket: BucketId::parse(bucket).unwrap(),
+                amount: Money::parse("1").unwrap(),
+                reason: "r".into(),
+                author: "t".into(),
+            };
+            memory.command(Command::Adjust(adjustment), now);
+        }
+        let key = KeyRecord {
+            id: KeyId::parse("key").unwrap(),
+            hash: secret().hash(),
+            account,
+            project: ProjectId::first(),
+            label: "k".into(),
+            version: 1,
+            created_at: now,
+            revoked_at: None,
+            policy: serde_json::from_value(policy).unwrap(),
+        };
+        memory.command(Command::PutKey(Box::new(key.clone())), now);
+        Self::new(catalog, memory, key)
     }
 
     pub fn outside(&self) -> Outside {

@@ -13,14 +13,13 @@ mod write_media;
 mod write_request;
 mod writer;
 
+pub use error::{error_body, read_error};
+
 use super::body::Body;
 use super::envelope::{Envelope, Fields, MOST_TOKENS};
-use super::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, UpstreamError, Writer, Written,
-};
+use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object, quoted};
 use super::talk::{Answer, Conversation};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -91,14 +90,6 @@ impl Format for Messages {
         Box::new(line::MessagesLine::default())
     }
 
-    fn read_error(&self, body: &str) -> UpstreamError {
-        error::read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error::error_body(refusal, receipt)
-    }
-
     fn translation(&self) -> Option<&dyn Translation> {
         Some(self)
     }
@@ -166,14 +157,6 @@ impl Format for CountTokens {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Messages.line(wish, counting)
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        error::read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error::error_body(refusal, receipt)
     }
 }
 

@@ -8,9 +8,8 @@ use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::openai::read_error_object;
 use crate::dialect::openai::rerank::Rerank as Ranking;
-use crate::dialect::openai::{error_body, read_error_object};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -41,17 +40,12 @@ impl Format for Rerank {
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Ranking.line(wish, counting)
     }
+}
 
-    /// Cohere's errors are their members: `{"message": "..."}`, with an `id` or without.
-    fn read_error(&self, body: &str) -> UpstreamError {
-        let is_object = Object::parse(body).is_some();
-        read_error_object(if is_object { body } else { "{}" })
-    }
-
-    /// The client is one of OpenAI's.
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
-    }
+/// Reads the body of an error. Cohere's are their members: `{"message": "..."}`, with an `id` or without.
+pub fn read_error(body: &str) -> UpstreamError {
+    let is_object = Object::parse(body).is_some();
+    read_error_object(if is_object { body } else { "{}" })
 }
 
 #[cfg(test)]
@@ -83,10 +77,10 @@ mod tests {
 
     #[test]
     fn errors_are_read_in_coheres_form() {
-        let error = Rerank.read_error(r#"{"id":"a1","message":"invalid request: list of documents must not be empty"}"#);
+        let error = read_error(r#"{"id":"a1","message":"invalid request: list of documents must not be empty"}"#);
         assert_eq!((error.message.as_str(), error.code), ("invalid request: list of documents must not be empty", None));
-        let unknown = Rerank.read_error("<html>");
-        assert_eq!(unknown, Rerank.read_error("{}"));
+        let unknown = read_error("<html>");
+        assert_eq!(unknown, read_error("{}"));
         assert!(!unknown.message.contains("html") && !unknown.message.is_empty());
         assert!(said(&Rerank, r#"{"message":"our secret"}"#).unwrap_err().contains("without results"));
     }

@@ -1,15 +1,13 @@
 //! Counting the tokens of a request. Nothing is generated, and nothing is charged.
 
-use super::error::{read_error, write_error};
 use super::line::GenerateLine;
 use super::wire::Members;
 use super::{path, spelled};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::misplaced_error;
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -60,14 +58,6 @@ impl Format for CountTokens {
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         // It has no streams; what comes all the same is followed like an answer's.
         Box::new(GenerateLine::new(&wish, counting))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        write_error(refusal, receipt)
     }
 }
 

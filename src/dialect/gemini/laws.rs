@@ -274,7 +274,7 @@ proptest! {
                 prop_assert!(serde_json::from_str::<Value>(&written).is_ok(), "{}", written);
             }
         }
-        prop_assert!(!Generate.read_error(&json).message.is_empty());
+        prop_assert!(!super::read_error(&json).message.is_empty());
     }
 
     #[test]

@@ -24,16 +24,14 @@ mod writer;
 
 use super::body::Body;
 use super::envelope::Envelope;
-use super::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, UpstreamError, Writer, Written,
-};
+use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object};
 use super::talk::{Answer, Conversation};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
 pub use count::CountTokens;
+pub use error::{read_error, write_error};
 
 /// The format of `:generateContent` and `:streamGenerateContent`, which differ in their path alone. The model and whether the
 /// answer is streamed are in the client's path, too, and stand in the envelope before it is read.
@@ -65,14 +63,6 @@ impl Format for Generate {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Box::new(line::GenerateLine::new(&wish, counting))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        error::read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error::write_error(refusal, receipt)
     }
 
     fn translation(&self) -> Option<&dyn Translation> {

@@ -5,12 +5,11 @@ use serde_json::value::RawValue;
 
 use super::chat::{ChatLine, SERVICE_TIERS, Shape, ask_for_usage, include_usage, read_session, unquoted};
 use super::node::items;
-use super::{error_body, misplaced_error, read_error, read_usage, usage_with_cost};
+use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, quoted};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -70,14 +69,6 @@ impl Format for Completions {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Box::new(ChatLine::new(Shape::Text, wish, counting))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 }
 

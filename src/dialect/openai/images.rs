@@ -5,13 +5,11 @@ use serde_json::json;
 
 use super::beside::{MediaUsage, form_choices, form_flag, list_of, read_form_extras, read_session, set_model, with_cost};
 use super::events::{EventLine, Events};
-use super::{error_body, read_error};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES};
 use crate::dialect::form::Form;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -59,14 +57,6 @@ impl Format for Generations {
     fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
         Box::new(EventLine::new(EVENTS))
     }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
-    }
 }
 
 impl Format for Edits {
@@ -101,14 +91,6 @@ impl Format for Edits {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Generations.line(wish, counting)
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 }
 

@@ -3,12 +3,10 @@
 use super::beside::{list_of, read_input_usage, set_model, without_output};
 use super::embeddings::{NO_STREAM, usage_with_cost};
 use super::events::EventLine;
-use super::{error_body, read_error};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -44,14 +42,6 @@ impl Format for Moderations {
 
     fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
         Box::new(EventLine::new(NO_STREAM))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 }
 

@@ -7,12 +7,10 @@ use serde_json::value::RawValue;
 use super::beside::{list_of, read_input_usage, rounded_up, set_model, with_cost, without_output};
 use super::embeddings::NO_STREAM;
 use super::events::EventLine;
-use super::{error_body, read_error};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -75,14 +73,6 @@ impl Format for Rerank {
 
     fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
         Box::new(EventLine::new(NO_STREAM))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 }
 

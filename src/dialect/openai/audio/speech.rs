@@ -4,12 +4,11 @@ use serde_json::json;
 
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::beside::{MediaUsage, read_session, set_model, with_cost};
 use crate::dialect::openai::events::{EventLine, Events};
-use crate::dialect::openai::{error_body, misplaced_error, read_error};
-use crate::id::RequestId;
+use crate::dialect::openai::misplaced_error;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -50,14 +49,6 @@ impl Format for Speech {
 
     fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
         Box::new(EventLine::new(EVENTS))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 }
 

@@ -6,12 +6,11 @@ use serde_json::json;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::form::Form;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::beside::{MediaUsage, form_flag, read_form_extras, rounded_up, set_model, with_cost};
 use crate::dialect::openai::events::{EventLine, Events};
-use crate::dialect::openai::{error_body, misplaced_error, read_error};
-use crate::id::RequestId;
+use crate::dialect::openai::misplaced_error;
 use crate::refusal::{Code, Refusal};
 use crate::usage::{Class, Usage};
 
@@ -86,14 +85,6 @@ impl Format for Transcriptions {
     fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
         Box::new(EventLine::new(EVENTS))
     }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
-    }
 }
 
 impl Format for Translations {
@@ -123,14 +114,6 @@ impl Format for Translations {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Transcriptions.line(wish, counting)
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 }
 

@@ -17,16 +17,15 @@ pub use write_request::{arguments, effort};
 
 use super::node::Node;
 use super::parts::read_cache_needs;
-use super::{error_body, misplaced_error, read_error, read_usage, usage_with_cost};
+use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, UpstreamError, Writer, Written,
+    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::talk::{Answer, Conversation};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -129,14 +128,6 @@ impl Format for Chat {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Box::new(ChatLine::new(Shape::Chat, wish, counting))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 
     fn translation(&self) -> Option<&dyn Translation> {

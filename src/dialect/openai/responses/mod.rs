@@ -10,15 +10,14 @@ mod writer;
 use super::chat::{SERVICE_TIERS, read_session};
 use super::node::Node;
 use super::parts::read_cache_needs;
-use super::{error_body, misplaced_error, read_error, read_response_usage, response_usage_with_cost};
+use super::{misplaced_error, read_response_usage, response_usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
 use crate::dialect::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, UpstreamError, Writer, Written,
+    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::talk::{Answer, Conversation};
-use crate::id::RequestId;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -82,14 +81,6 @@ impl Format for Responses {
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Box::new(line::ResponsesLine::new(wish, counting))
-    }
-
-    fn read_error(&self, body: &str) -> UpstreamError {
-        read_error(body)
-    }
-
-    fn write_error(&self, refusal: &Refusal, receipt: Option<&RequestId>) -> String {
-        error_body(refusal, receipt)
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
