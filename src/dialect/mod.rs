@@ -18,6 +18,7 @@ mod hostile;
 mod json;
 pub mod meter;
 pub mod openai;
+pub mod recipe;
 mod request;
 mod sse;
 mod talk;
