@@ -16,6 +16,7 @@ pub mod gemini;
 #[cfg(test)]
 mod hostile;
 mod json;
+pub mod listing;
 pub mod meter;
 pub mod openai;
 pub mod recipe;
