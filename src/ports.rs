@@ -1,6 +1,7 @@
 //! What the flow asks of the outside. The Worker answers with the platform, tests with a table in memory.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -16,7 +17,7 @@ use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::payment::Checkout;
 use crate::probe::ProbeResult;
-use crate::routing::health::{CandidateId, HealthView, Observation};
+use crate::routing::health::{Board, CandidateId, Change, Counts, HealthView, Observation, Recent, Span};
 use crate::time::Timestamp;
 
 /// Something outside did not answer; the text is for the log.
@@ -52,7 +53,7 @@ pub trait Ports: Clone + 'static {
     /// The catalogue; a copy that may be a minute old.
     async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable>;
     /// What is known of the candidates. Knowing nothing is no failure.
-    async fn health(&self) -> HealthView;
+    async fn health(&self) -> Rc<HealthView>;
     /// Notes what was seen of a candidate.
     fn observe(&self, candidate: &CandidateId, seen: Observation);
 
@@ -79,9 +80,43 @@ pub trait Ports: Clone + 'static {
     async fn read_all(&self, body: Self::Body) -> Result<Vec<u8>, String>;
 }
 
+/// Where what is known of the candidates is kept.
+#[allow(async_fn_in_trait)]
+pub trait HealthStore: Ports {
+    /// What the last round came to; a copy that may be a minute old. Knowing nothing is no failure.
+    async fn board(&self) -> Rc<Board>;
+    /// Takes the round until a time, if nobody else has it, and answers what the last one ended with. None if somebody has it.
+    async fn begin_round(&self, lease: &str, until: Timestamp) -> Result<Option<HealthView>, Unavailable>;
+    /// Keeps and publishes what a round found, if it is still ours.
+    async fn end_round(&self, lease: &str, ended: &Ended) -> Result<(), Unavailable>;
+    /// What requests saw of these since then, in all isolates.
+    async fn recent(&self, of: &[CandidateId], since: Timestamp) -> Result<Vec<(CandidateId, Recent)>, Unavailable>;
+    /// What attempts on these came to, by spans of this length that began since then, oldest first.
+    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Result<Vec<Counts>, Unavailable>;
+    /// The same since then in one sum for each.
+    async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Result<Vec<Counts>, Unavailable>;
+    /// How the status of these changed since then, with the change before, by `channel/upstream_model`.
+    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Result<BTreeMap<String, Vec<Change>>, Unavailable>;
+    /// Moves old counts on to longer spans, and forgets what is older than is shown.
+    async fn tidy(&self) -> Result<(), Unavailable>;
+}
+
+/// What a probe round ended with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// What is known now.
+    pub health: HealthView,
+    /// What that and the counts come to.
+    pub board: Board,
+    /// Whose status changed, and how.
+    pub changes: Vec<(CandidateId, Change)>,
+    /// What was probed.
+    pub probes: Vec<ProbeResult>,
+}
+
 /// The outside as the account's owner and the operator see it.
 #[allow(async_fn_in_trait)]
-pub trait Records: Ports {
+pub trait Records: HealthStore {
     /// Says something to an account.
     async fn command(&self, account: &AccountId, command: Command) -> Result<Answer, Unavailable>;
     /// Accounts by id, from the searchable copy.
@@ -94,10 +129,6 @@ pub trait Records: Ports {
     async fn newest_catalog_version(&self) -> u64;
     /// Publishes a checked catalogue.
     async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable>;
-    /// What every isolate knows of the candidates, as of now.
-    async fn shared_health(&self) -> HealthView;
-    /// Publishes what probes found, and keeps it.
-    async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable>;
     /// Where channels may be.
     fn hosts(&self) -> UpstreamHosts;
     /// A secret or setting of the operator's; none if it is not set, or empty.

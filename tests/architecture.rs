@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("dialect", &["catalog", "id", "refusal", "usage"]),
     ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time"]),
     ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "usage"]),
-    ("probe", &["catalog", "dialect", "ports", "routing", "time"]),
+    ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time"]),
     (
         "api",
         &[

@@ -72,6 +72,8 @@ pub enum Query {
     Key(KeyId),
     /// A key as it is now.
     Record(KeyId),
+    /// What holds of so much would be refused with, if a request of the key asked for one now.
+    Preview(KeyId, Vec<(BucketId, Money)>),
     /// All keys.
     Keys,
     /// All projects.
@@ -148,6 +150,8 @@ pub enum Answer {
     Overview(Box<Overview>),
     /// To [`Query::Audit`].
     Audit(Box<Audit>),
+    /// To [`Query::Preview`]: none where the hold would be granted.
+    Previewed(Vec<Option<Refusal>>),
     /// Rows with their numbers, as JSON.
     Rows(Vec<(u64, Value)>),
 }
@@ -162,6 +166,7 @@ impl Answer {
             Self::Key(_) => "key",
             Self::Order(_) => "order",
             Self::Audit(_) => "audit",
+            Self::Previewed(_) => "previewed",
             Self::Overview(_) => "overview",
             Self::Rows(_) => "rows",
         }

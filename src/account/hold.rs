@@ -234,14 +234,7 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     if is_first {
         over_limits(&books, key, now)?;
     }
-    over_budgets(&books, &request.bucket, request.amount, now)?;
-    let (balance, available) = (books.balance(&request.bucket), books.available(&request.bucket));
-    if request.amount.is_negative() || request.amount > balance {
-        return Err(insufficient(request, balance, books.debt(&request.bucket)).into());
-    }
-    if request.amount > available {
-        return Err(balance_in_flight(request, balance, available).into());
-    }
+    covers(&books, &request.bucket, request.amount, now)?;
     let (answer, mut events) = grant(&books, key.clone(), (request, is_first), now);
     if let Some(replaced) = replaced {
         // What it sets free may be owed; what this one sets aside is not.
@@ -257,6 +250,29 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
         events.extend(books.collect(&replaced.bucket, now));
     }
     Ok((answer, events))
+}
+
+/// Whether budgets and balance cover an amount.
+fn covers(books: &Books, bucket: &BucketId, amount: Money, now: Timestamp) -> Result<(), Refusal> {
+    over_budgets(books, bucket, amount, now)?;
+    let (balance, available) = (books.balance(bucket), books.available(bucket));
+    if amount.is_negative() || amount > balance {
+        return Err(insufficient((bucket, amount), balance, books.debt(bucket)));
+    }
+    if amount > available {
+        return Err(balance_in_flight((bucket, amount), balance, available));
+    }
+    Ok(())
+}
+
+/// What a hold of so much would be refused with, if a request of the key asked for it now; none if it would be granted.
+/// Nothing is set aside.
+pub fn preview(books: &Books, bucket: &BucketId, amount: Money, now: Timestamp) -> Option<Refusal> {
+    let now = books.time(now);
+    let Some(key) = books.key.as_ref().filter(|key| key.record.revoked_at.is_none() && !key.record.policy.is_expired(now)) else {
+        return Some(invalid_key());
+    };
+    over_limits(books, key, now).and_then(|()| covers(books, bucket, amount, now)).err()
 }
 
 /// What came of an earlier request with the same idempotency key, if there was one.
@@ -359,30 +375,28 @@ fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refus
     policy.tpm.filter(|limit| taken >= *limit).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
 }
 
-fn insufficient(request: &HoldRequest, balance: Money, debt: Money) -> Refusal {
+fn insufficient((bucket, amount): (&BucketId, Money), balance: Money, debt: Money) -> Refusal {
     let owed =
         if debt.is_positive() { format!(" {debt} is owed from a refund; what comes in pays that first.") } else { String::new() };
     let message = format!(
-        "The balance `{}` is {balance}, and this request may cost up to {}. Nothing was sent upstream.{owed}",
-        request.bucket, request.amount
+        "The balance `{bucket}` is {balance}, and this request may cost up to {amount}. Nothing was sent upstream.{owed}"
     );
-    let next_step = format!("Add balance to `{}`, or lower `max_tokens`.", request.bucket);
-    balance_facts(Refusal::new(Code::InsufficientBalance, message, next_step), request, balance)
+    let next_step = format!("Add balance to `{bucket}`, or lower `max_tokens`.");
+    balance_facts(Refusal::new(Code::InsufficientBalance, message, next_step), (bucket, amount), balance)
 }
 
-fn balance_in_flight(request: &HoldRequest, balance: Money, available: Money) -> Refusal {
+fn balance_in_flight((bucket, amount): (&BucketId, Money), balance: Money, available: Money) -> Refusal {
     let message = format!(
-        "The balance `{}` is {balance}, but requests in flight set aside all but {available}, and this one may cost up to {}.",
-        request.bucket, request.amount
+        "The balance `{bucket}` is {balance}, but requests in flight set aside all but {available}, and this one may cost up to {amount}."
     );
     let next_step = "Send it again when the others are finished, add balance, or lower `max_tokens`.";
     let refusal = Refusal::new(Code::BalanceInFlight, message, next_step).retry_after(2).fact("available", available.to_string());
-    balance_facts(refusal, request, balance)
+    balance_facts(refusal, (bucket, amount), balance)
 }
 
-fn balance_facts(refusal: Refusal, request: &HoldRequest, balance: Money) -> Refusal {
-    let refusal = refusal.limit("account").fact("bucket", request.bucket.as_str()).fact("balance", balance.to_string());
-    refusal.fact("quote", request.amount.to_string())
+fn balance_facts(refusal: Refusal, (bucket, amount): (&BucketId, Money), balance: Money) -> Refusal {
+    let refusal = refusal.limit("account").fact("bucket", bucket.as_str()).fact("balance", balance.to_string());
+    refusal.fact("quote", amount.to_string())
 }
 
 fn invalid_key() -> Refusal {

@@ -35,7 +35,7 @@ pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, Pr
 pub use budget::{Alert, ScopeKind};
 pub use command::{Answer, Audit, BalanceView, Command, ComparedRow, Filter, Listed, OpenHold, Overview, Page, Query};
 pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order};
-pub use hold::{CLAIM_MS, Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay};
+pub use hold::{CLAIM_MS, Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay, preview};
 pub use late::{Correction, Expired};
 pub use manage::{AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord};
 pub use order::{Delivery, Dispute, Opened, Order, OrderRefund, OrderState, PaymentChange, PaymentEvent, Provider, Verdict};

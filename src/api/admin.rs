@@ -143,11 +143,13 @@ struct NewAccount {
 
 async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
+    if id.as_str() == probe::HOUSE {
+        return Err(Refusal::invalid("id", format!("`{id}` is the account that pays for probes; choose another id.")));
+    }
     let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
     command(ports, &id, Command::Open(record)).await?;
     flush(ports, &id).await;
-    let Reply { headers, body, replay_of, .. } = show_account(ports, &id).await?;
-    Ok(Reply { status: 201, headers, body, replay_of })
+    Ok(Reply { status: 201, ..show_account(ports, &id).await? })
 }
 
 async fn show_account<P: Records>(ports: &P, id: &AccountId) -> Result<Reply, Refusal> {
@@ -389,9 +391,12 @@ async fn health<P: Records>(ports: &P) -> Result<Reply, Refusal> {
 }
 
 /// Runs one probe round and publishes what it found. The cron does the same.
-pub async fn probe_now<P: Records>(ports: &P) -> Result<Reply, Refusal> {
-    let catalog = ports.catalog().await.map_err(unavailable)?;
-    let (health, probes) = probe::round(ports, &catalog, ports.shared_health().await).await;
-    ports.publish_health(&health, &probes).await.map_err(unavailable)?;
-    ok(&json!({"data": probes, "next": null}))
+async fn probe_now<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    match probe::round(ports).await.map_err(unavailable)? {
+        Some(probes) => ok(&json!({"data": probes, "next": null})),
+        None => {
+            let message = "A probe round is running now.";
+            Err(Refusal::new(Code::Conflict, message, "Ask again in half a minute; it ends by itself.").retry_after(30))
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use futures_util::future::join;
 use serde_json::{Value, json};
 
+use super::availability::{self, Reason};
 use super::{Request, ok, owner};
 use crate::account::Overview;
 use crate::dialect::Called;
@@ -31,8 +32,9 @@ pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     };
     let body = request.body.await?;
     let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
-    let overview = owner::overview(ports, &key.account).await?;
-    ok(&explained(&prepared, &overview))
+    let holds: Vec<_> = prepared.legs.iter().map(|leg| (leg.bucket.clone(), leg.quote)).collect();
+    let (overview, refused) = join(owner::overview(ports, &key.account), availability::preview(ports, &key, &holds)).await;
+    ok(&explained(&prepared, &overview?, &refused?))
 }
 
 /// The endpoint that the body is meant for, given as its path; chat completions by default.
@@ -42,19 +44,21 @@ fn called(path: Option<&str>) -> Result<Called, Refusal> {
     })
 }
 
-fn explained(prepared: &Prepared<'_>, overview: &Overview) -> Value {
+fn explained(prepared: &Prepared<'_>, overview: &Overview, refused: &[Option<Refusal>]) -> Value {
     let attempts: Vec<Value> = prepared.legs.iter().flat_map(|leg| &leg.attempts).enumerate().map(|(index, quoted)| {
         let planned = &quoted.planned;
         json!({
             "order": index.saturating_add(1),
             "model": planned.model.id, "route": planned.route, "bucket": planned.bucket,
             "channel": planned.candidate.channel, "tier": planned.candidate.tier, "upstream_model": planned.candidate.upstream_model,
-            "status": planned.health, "reason": planned.reason,
+            "status": planned.health, "expected_to_answer": planned.is_expected, "reason": planned.reason,
             "price": planned.price, "quote": quoted.quote,
             "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
         })
     }).collect();
-    let quotes: Vec<Value> = prepared.legs.iter().map(|leg| quote(prepared, leg, overview)).collect();
+    let refused = refused.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+    let quotes: Vec<Value> =
+        prepared.legs.iter().zip(refused).map(|(leg, refusal)| quote(prepared, leg, (overview, refusal))).collect();
     let first = prepared.legs.first();
     json!({
         "object": "route_plan",
@@ -70,7 +74,7 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview) -> Value {
     })
 }
 
-fn quote(prepared: &Prepared<'_>, leg: &Leg, overview: &Overview) -> Value {
+fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, refusal): (&Overview, Option<&Refusal>)) -> Value {
     let view = overview.balances.iter().find(|view| view.bucket == leg.bucket);
     let (balance, available) = view.map_or((Money::ZERO, Money::ZERO), |view| (view.balance, view.available));
     let after = available.checked_sub(leg.quote).filter(|after| !after.is_negative());
@@ -78,8 +82,9 @@ fn quote(prepared: &Prepared<'_>, leg: &Leg, overview: &Overview) -> Value {
         "bucket": leg.bucket,
         "currency": prepared.catalog.buckets.get(&leg.bucket).map(|bucket| &bucket.currency),
         "amount": leg.quote, "balance": balance, "available": available,
-        "covered": after.is_some(), "available_after_hold": after,
-        "balance_after_at_worst": balance.checked_sub(leg.quote).filter(|_| after.is_some()),
+        "covered": refusal.is_none(), "refusal": refusal.map(|refusal| Reason::of(refusal).json()),
+        "available_after_hold": after.filter(|_| refusal.is_none()),
+        "balance_after_at_worst": balance.checked_sub(leg.quote).filter(|_| refusal.is_none()),
         "affordable_max_tokens": leg.affordable_output(available),
     })
 }

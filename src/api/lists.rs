@@ -83,6 +83,7 @@ async fn whole(format: Format, name: &str, after: Option<String>, load: Load) ->
         ],
         body: ReplyBody::Stream(Box::pin(stream)),
         replay_of: None,
+        failure: None,
     })
 }
 

@@ -5,14 +5,17 @@
 //! request, only by its key.
 
 pub mod admin;
+mod availability;
 mod billing;
 mod explain;
+mod history;
 mod lists;
 mod model_shapes;
 mod models;
 pub mod oversight;
 mod owner;
 mod runs;
+mod session;
 mod spend;
 pub mod topups;
 
@@ -157,8 +160,9 @@ const GETS: [&str; 10] = [
 ];
 
 fn unknown_path(method: &str, path: &str) -> Refusal {
-    let is_under =
-        ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/", "/v1beta/models/"].iter().any(|name| path.starts_with(name));
+    let is_under = ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/", "/v1/health/", "/v1beta/models/"]
+        .iter()
+        .any(|name| path.starts_with(name));
     let allowed = if POSTS.contains(&path) {
         "POST"
     } else if BOTH.contains(&path) {

@@ -1,66 +1,106 @@
-//! The models that a key can call now, in OpenAI's list shape with OpenRouter's fields; what the planner says, and nothing else.
+//! The models that a key can call now, in OpenAI's list shape with OpenRouter's fields, and the route tree of one of them; what
+//! the planner, the account and the health of the candidates say, and nothing else.
 
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::{model_shapes, ok, owner};
-use crate::account::Overview;
-use crate::catalog::{Catalog, Dialect, Model, ModelKind, Route};
+use super::availability::{self, Availability, Reason, Snapshot, Viewer};
+use super::{model_shapes, ok};
+use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
 use crate::key::KeyRecord;
 use crate::money::{Money, Price};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, unavailable};
-use crate::routing::health::{CandidateId, HealthView};
-use crate::routing::{Ask, PlanInput, plan};
-use crate::time::Timestamp;
+use crate::relay::{Head, Reply};
+use crate::routing::health::{Board, CandidateId, Status};
 use crate::usage::Class;
 
 /// All that a model's entry depends on.
 struct View<'a> {
-    catalog: &'a Rc<Catalog>,
-    health: HealthView,
+    snapshot: &'a Snapshot,
     key: &'a KeyRecord,
-    overview: Overview,
-    now: Timestamp,
 }
 
 /// Answers `GET /v1/models`.
-pub async fn list<P: Records>(ports: &P, key: &KeyRecord, include_unavailable: bool, dialect: Dialect) -> Result<Reply, Refusal> {
-    let catalog = ports.catalog().await.map_err(unavailable)?;
-    let view = view(ports, key, &catalog).await?;
-    let entries = catalog.models.values().map(|model| view.entry(model));
-    let data: Vec<Value> =
-        entries.filter(|(is_callable, _)| *is_callable || include_unavailable).map(|(_, entry)| entry).collect();
+pub async fn list<P: Records>(
+    ports: &P,
+    caller: Caller<'_>,
+    include_unavailable: bool,
+    dialect: Dialect,
+) -> Result<Reply, Refusal> {
+    let snapshot = Snapshot::take(ports).await?;
+    let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
+    let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
+    let view = View { snapshot: &snapshot, key: caller.key };
+    let shown = asked.iter().zip(&told).filter(|(_, told)| told.callable || include_unavailable);
+    let data: Vec<Value> = shown.map(|((model, _), told)| view.entry(model, told)).collect();
     ok(&model_shapes::list(dialect, data))
 }
 
 /// Answers `GET /v1/models/{id}`, whether the key can call it or not: the entry says so.
-pub async fn one<P: Records>(ports: &P, key: &KeyRecord, name: &str, dialect: Dialect) -> Result<Reply, Refusal> {
-    let catalog = ports.catalog().await.map_err(unavailable)?;
-    let Some(model) = catalog.model(name) else {
-        let near = catalog.near_names(name);
-        let refusal = Refusal::new(Code::ModelNotFound, "There is no such model.", "Choose a name from GET /v1/models.");
-        return Err(refusal.param("model").fact("near", near));
-    };
-    ok(&model_shapes::one(dialect, view(ports, key, &catalog).await?.entry(model).1))
+pub async fn one<P: Records>(ports: &P, caller: Caller<'_>, name: &str, dialect: Dialect) -> Result<Reply, Refusal> {
+    let snapshot = Snapshot::take(ports).await?;
+    let asked = [(Rc::clone(found(&snapshot.catalog, name)?), None)];
+    let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
+    let view = View { snapshot: &snapshot, key: caller.key };
+    let entry = asked.iter().zip(&told).map(|((model, _), told)| view.entry(model, told)).next();
+    ok(&model_shapes::one(dialect, entry.unwrap_or_default()))
 }
 
-async fn view<'a, P: Records>(ports: &P, key: &'a KeyRecord, catalog: &'a Rc<Catalog>) -> Result<View<'a>, Refusal> {
-    let overview = owner::overview(ports, &key.account).await?;
-    Ok(View { catalog, health: ports.health().await, key, overview, now: ports.now() })
+/// Answers `GET /v1/models/{id}/endpoints`: every candidate of every route, in OpenRouter's shape.
+pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) -> Result<Reply, Refusal> {
+    let snapshot = Snapshot::take(ports).await?;
+    let board = ports.board().await;
+    let model = found(&snapshot.catalog, name)?;
+    let asked: Vec<_> = model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))).collect();
+    let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
+    let view = View { snapshot: &snapshot, key: caller.key };
+    let mut endpoints = Vec::new();
+    for (route, told) in model.routes.iter().zip(&told) {
+        endpoints.extend(route.candidates.iter().map(|candidate| view.endpoint(model, (route, told), candidate, &board)));
+    }
+    let price = model.routes.first().and_then(|route| route.price.as_ref());
+    ok(&json!({"data": {
+        "id": model.id, "name": model.name, "created": 0, "description": "", "architecture": architecture(model.kind, price),
+        "endpoints": endpoints, "tf": {"health_at": board.at, "catalog_version": snapshot.catalog.version},
+    }}))
+}
+
+/// The holder of a key, and where the call came from.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// The key.
+    pub key: &'a KeyRecord,
+    /// The head of the call.
+    pub head: &'a Head,
+}
+
+impl<'a> Caller<'a> {
+    fn viewer(self) -> Viewer<'a> {
+        Viewer::Key(self.key, Head { address: self.head.address, ..Head::default() })
+    }
+}
+
+/// The model of this name or alias.
+pub fn found<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Rc<Model>, Refusal> {
+    catalog.model(name).ok_or_else(|| {
+        let near = catalog.near_names(name);
+        let refusal = Refusal::new(Code::ModelNotFound, "There is no such model.", "Choose a name from GET /v1/models.");
+        refusal.param("model").fact("near", near)
+    })
 }
 
 impl View<'_> {
-    /// Whether the model can be called, and its entry.
-    fn entry(&self, model: &Rc<Model>) -> (bool, Value) {
-        let (is_callable, reason) = self.callable(model);
-        let first = self.key.policy.routes.iter().find_map(|kind| model.route(*kind)).or(model.routes.first());
-        let price = first.and_then(|route| route.price.as_ref());
+    fn entry(&self, model: &Rc<Model>, told: &Availability) -> Value {
+        let first = told.served_by.as_ref().map(|served| served.route);
+        let first = first.into_iter().chain(self.key.policy.routes.iter().copied()).find_map(|kind| model.route(kind));
+        let price = first.or(model.routes.first()).and_then(|route| route.price.as_ref());
         let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route, model.kind)).collect();
         let most_output = Some(model.max_output_tokens).filter(|most| *most > 0);
-        let entry = json!({
+        let reasons: Vec<Value> = told.reasons.iter().map(Reason::json).collect();
+        let reason = told.reasons.first().filter(|_| !told.callable).map(|reason| reason.message.as_str());
+        json!({
             "id": model.id,
             "object": "model",
             "created": 0,
@@ -70,55 +110,75 @@ impl View<'_> {
             "architecture": architecture(model.kind, price),
             "pricing": price.map(|price| pricing(price, model.kind)),
             "top_provider": {"context_length": model.context_length, "max_completion_tokens": most_output},
-            "tf": {"callable": is_callable, "reason": reason, "kind": model.kind, "aliases": model.aliases, "price": price, "routes": routes},
-        });
-        (is_callable, entry)
-    }
-
-    /// The planner's word, and a balance above nothing in a bucket that it names.
-    fn callable(&self, model: &Model) -> (bool, Option<String>) {
-        let ask = Ask { models: vec![model.id.to_string()], ..Ask::default() };
-        let input = PlanInput {
-            catalog: self.catalog,
-            policy: &self.key.policy,
-            ask: &ask,
-            health: &self.health,
-            now: self.now,
-            seed: self.key.id.as_str(),
-        };
-        let plan = match plan(input) {
-            Ok(plan) => plan,
-            Err(refusal) => return (false, Some(refusal.message)),
-        };
-        let is_covered = plan.attempts.iter().any(|planned| {
-            let balance = self.overview.balances.iter().find(|view| view.bucket == planned.bucket);
-            balance.is_some_and(|view| view.available.is_positive())
-        });
-        let buckets: Vec<&str> = plan.attempts.iter().map(|planned| planned.bucket.as_str()).take(1).collect();
-        let reason = (!is_covered).then(|| format!("The balance that pays, `{}`, has nothing available.", buckets.join("`, `")));
-        (is_covered, reason)
+            "tf": {
+                "callable": told.callable, "reason": reason, "reasons": reasons, "kind": model.kind, "aliases": model.aliases,
+                "price": price, "served_by": told.served_by.as_ref().map(availability::ServedBy::json), "routes": routes,
+                "catalog_version": self.snapshot.catalog.version,
+            },
+        })
     }
 
     fn route(&self, route: &Route, kind: ModelKind) -> Value {
-        let currency = self.catalog.buckets.get(&route.bucket).map(|bucket| bucket.currency.as_str());
-        let candidates: Vec<Value> = route
-            .candidates
-            .iter()
-            .map(|candidate| {
-                let health = self.health.of(&CandidateId::of(candidate));
-                // Only what kind of failure it was: its words come from somebody's request.
-                let failure = health.last_failure.as_ref().map(|failure| json!({"at": failure.at, "kind": failure.kind}));
-                json!({
-                    "channel": candidate.channel, "upstream_model": candidate.upstream_model, "tier": candidate.tier,
-                    "status": health.status, "last_probe": health.last_probe, "last_failure": failure,
-                })
-            })
-            .collect();
+        let currency = self.snapshot.catalog.buckets.get(&route.bucket).map(|bucket| bucket.currency.as_str());
+        let candidates: Vec<Value> = route.candidates.iter().map(|candidate| self.candidate(candidate)).collect();
         json!({
             "route": route.kind, "bucket": route.bucket, "currency": currency,
             "pricing": route.price.as_ref().map(|price| pricing(price, kind)), "price": route.price,
             "allowed": self.key.policy.routes.contains(&route.kind), "candidates": candidates,
         })
+    }
+
+    fn candidate(&self, candidate: &Candidate) -> Value {
+        let health = self.snapshot.health.of(&CandidateId::of(candidate));
+        json!({
+            "channel": candidate.channel, "upstream_model": candidate.upstream_model, "tier": candidate.tier, "weight": candidate.weight,
+            "status": health.status, "since": since(&health), "last_probe": health.last_probe, "last_failure": health.last_failure,
+            "last_success_at": health.last_success_at, "listing": health.listing,
+            "expected_to_answer": health.is_expected_to_answer(self.snapshot.now), "summary": health.sentence(self.snapshot.now),
+        })
+    }
+
+    fn endpoint(&self, model: &Model, (route, told): (&Route, &Availability), candidate: &Candidate, board: &Board) -> Value {
+        let id = CandidateId::of(candidate);
+        let (status, stats) = (self.snapshot.health.of(&id).status, board.of(&id));
+        let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+        let mut facts = self.candidate(candidate);
+        let more = json!({
+            "route": route.kind, "bucket": route.bucket,
+            "currency": self.snapshot.catalog.buckets.get(&route.bucket).map(|bucket| &bucket.currency),
+            "price": route.price, "route_callable": told.callable, "reasons": told.reasons.iter().map(Reason::json).collect::<Vec<_>>(),
+            "uptime_last_30d": percent(stats.uptime.month), "total_latency_last_30m": stats.latency,
+            "requests_last_30m": stats.requests, "failures_last_30m": stats.failures, "latency_by_probes": stats.is_by_probes,
+        });
+        if let (Some(facts), Value::Object(more)) = (facts.as_object_mut(), more) {
+            facts.extend(more);
+        }
+        json!({
+            "name": format!("{} | {}", candidate.channel, candidate.upstream_model),
+            "tag": format!("{}/{}", route.kind.as_str(), candidate.channel),
+            "model_id": model.id, "model_name": model.name, "provider_name": candidate.channel, "quantization": null,
+            "context_length": model.context_length, "max_completion_tokens": Some(model.max_output_tokens).filter(|most| *most > 0),
+            "max_prompt_tokens": null, "supported_parameters": [],
+            "pricing": route.price.as_ref().map(|price| pricing(price, model.kind)),
+            "status": code(status),
+            "uptime_last_5m": percent(stats.uptime.five_minutes), "uptime_last_30m": percent(stats.uptime.half_hour),
+            "uptime_last_1d": percent(stats.uptime.day), "latency_last_30m": stats.first_byte, "throughput_last_30m": null,
+            "tf": facts,
+        })
+    }
+}
+
+/// Since when a status holds; nothing of one that is unknown.
+pub fn since(health: &crate::routing::health::Health) -> Option<crate::time::Timestamp> {
+    Some(health.since).filter(|_| health.status != Status::Unknown)
+}
+
+/// OpenRouter's number for a status: 0 is fine, the lower the worse.
+const fn code(status: Status) -> i8 {
+    match status {
+        Status::Up | Status::Unknown => 0,
+        Status::Degraded => -5,
+        Status::Down => -10,
     }
 }
 

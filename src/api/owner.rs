@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Request, lists, models, ok, runs, spend, topups};
+use super::{Request, history, lists, models, ok, runs, spend, topups};
 use crate::account::{Answer, BalanceView, Command, Listed, Overview, Page, Query};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, RequestId};
@@ -44,6 +44,7 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
         "/v1/runs" => runs::list(ports, caller, request).await,
         "/v1/topups" => topups::list(ports, &caller.account, request, false).await,
         "/v1/models" | "/v1beta/models" => {
+            let caller = models::Caller { key: caller, head: &request.head };
             models::list(ports, caller, request.param("include") == Some("unavailable"), request.dialect()).await
         }
         _ => {
@@ -56,8 +57,15 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
             if let Some(id) = path.strip_prefix("/v1/topups/") {
                 return topups::one(ports, caller, id).await;
             }
+            if let Some(id) = path.strip_prefix("/v1/health/") {
+                return history::of_model(ports, id, request.param("window")).await;
+            }
+            let of_caller = models::Caller { key: caller, head: &request.head };
+            if let Some(id) = path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix("/endpoints")) {
+                return models::endpoints(ports, of_caller, id).await;
+            }
             if let Some(id) = path.strip_prefix("/v1/models/").or_else(|| path.strip_prefix("/v1beta/models/")) {
-                return models::one(ports, caller, id, request.dialect()).await;
+                return models::one(ports, of_caller, id, request.dialect()).await;
             }
             Err(super::unknown_path("GET", path))
         }
@@ -111,7 +119,8 @@ pub async fn rows<P: Records>(ports: &P, account: &AccountId, query: Query) -> R
     }
 }
 
-fn unexpected(answer: &Answer) -> Refusal {
+/// An account answered something else than was asked.
+pub fn unexpected(answer: &Answer) -> Refusal {
     Refusal::unavailable(format!("an account answered with {}", answer.kind()))
 }
 

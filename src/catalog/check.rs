@@ -11,6 +11,7 @@ use url::{Host, Url};
 use super::raw::{self, Field, Optional, Table, Unknown};
 use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
+use crate::money::Money;
 
 const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
@@ -18,6 +19,7 @@ const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_HOLD_TIMEOUT_MS: u32 = 900_000;
 /// Time-outs and weights beyond these are typing errors.
 const MAX_TIMEOUT_MS: u32 = 3_600_000;
+const DEFAULT_PROBE_CAP: &str = "0.05";
 const MAX_WEIGHT: u32 = 10_000;
 const MAX_TOKENS: u64 = 100_000_000;
 const MAX_CANDIDATES: usize = 16;
@@ -133,6 +135,7 @@ impl Checker {
             self.no_unknown(&path, raw.unknown);
             let label = self.required(&path, "label", raw.label);
             let currency = self.required(&path, "currency", raw.currency);
+            let usd = self.optional(&path, "usd", raw.usd).and_then(|text| self.amount(&join(&path, "usd"), &text));
             let id = BucketId::parse(&name);
             if id.is_none() {
                 self.fault(&path, "is not a valid bucket name");
@@ -141,7 +144,7 @@ impl Checker {
                 self.fault(join(&path, "currency"), "must be a currency code of three capitals, such as USD");
             }
             if let (Some(id), Some(label), Some(currency)) = (id, label, currency) {
-                buckets.insert(id, Bucket { label, currency });
+                buckets.insert(id, Bucket { label, currency, usd });
             }
         }
         buckets
@@ -178,6 +181,8 @@ impl Checker {
             self.fault(join(path, "responses"), "is for channels of the openai dialect only");
         }
         let reasoning_tokens = self.optional(path, "reasoning_tokens", raw.reasoning_tokens);
+        let cap = self.optional(path, "probe_daily_cap", raw.probe_daily_cap);
+        let cap = self.amount(&join(path, "probe_daily_cap"), cap.as_deref().unwrap_or(DEFAULT_PROBE_CAP));
         let (base_url, dialect) = (base_url?, dialect?);
         let is_openais_own = base_url.host_str() == Some("api.openai.com");
         // OpenAI's own newer models refuse `max_tokens`; of others it is not known that they know its successor.
@@ -194,7 +199,16 @@ impl Checker {
             stream_usage: stream_usage.unwrap_or(true),
             responses: responses.unwrap_or(is_openais_own && dialect == Dialect::Openai),
             reasoning_tokens,
+            probe_daily_cap: cap?,
         })
+    }
+
+    fn amount(&mut self, path: &str, text: &str) -> Option<Money> {
+        let amount = Money::parse(text).ok().filter(|amount| !amount.is_negative());
+        if amount.is_none() {
+            self.fault(path, "must be a decimal amount in a string, not below zero, such as \"0.05\"");
+        }
+        amount
     }
 
     fn secrets(&mut self, path: &str, secrets: Option<&[SecretName]>) {

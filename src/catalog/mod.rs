@@ -18,7 +18,7 @@ use url::Url;
 pub use check::Fault;
 
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
-use crate::money::Price;
+use crate::money::{Money, Price};
 
 /// One checked version of the catalogue.
 #[derive(Debug)]
@@ -91,6 +91,10 @@ pub struct Bucket {
     pub label: String,
     /// ISO 4217.
     pub currency: String,
+    /// About how much a unit of it is worth in US dollars. Prices are compared by it where people look at them, and nothing is
+    /// ever charged by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<Money>,
 }
 
 /// One upstream that can be called.
@@ -119,6 +123,8 @@ pub struct Channel {
     pub stream_usage: bool,
     /// Where its reasoning tokens are; none is as the totals of its usage tell.
     pub reasoning_tokens: Option<ReasoningTokens>,
+    /// What probes of its candidates may cost in a day, in the currency of each bucket; nothing is no calls.
+    pub probe_daily_cap: Money,
 }
 
 /// A wire format.

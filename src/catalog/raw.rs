@@ -52,6 +52,7 @@ pub struct Catalog {
 pub struct Bucket {
     pub label: Optional<String>,
     pub currency: Optional<String>,
+    pub usd: Optional<String>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }
@@ -68,6 +69,7 @@ pub struct Channel {
     pub responses: Optional<bool>,
     pub stream_usage: Optional<bool>,
     pub reasoning_tokens: Optional<super::ReasoningTokens>,
+    pub probe_daily_cap: Optional<String>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }

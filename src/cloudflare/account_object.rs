@@ -187,6 +187,11 @@ impl AccountObject {
                 Some(book) => Answer::Key(Box::new(book.record)),
                 None => Answer::Rows(Vec::new()),
             },
+            Query::Preview(key, holds) => {
+                let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
+                let now = clock::now();
+                Answer::Previewed(holds.iter().map(|(bucket, amount)| account::preview(&books, bucket, *amount, now)).collect())
+            }
             Query::Keys => Answer::Rows(store.keys()?),
             Query::Projects => Answer::Rows(store.projects()?),
             Query::Run(run) => Answer::Rows(store.run_view(run)?),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::catalog::Catalog;
 use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
-use crate::routing::health::{CandidateId, HealthView, Observation};
+use crate::routing::health::{Board, CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
 /// A copy is as good as new for this long, in milliseconds.
@@ -23,7 +23,8 @@ thread_local! {
     static CATALOG: RefCell<Option<Copied<Published>>> = const { RefCell::new(None) };
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
     static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
-    static HEALTH: RefCell<Copied<HealthView>> = RefCell::new(Copied { value: HealthView::default(), at: Timestamp::from_millis(0) });
+    static BOARD: RefCell<Copied<Rc<Board>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
+    static HEALTH: RefCell<Copied<Rc<HealthView>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
 }
 
 /// A catalogue with the document that it was read from.
@@ -107,22 +108,42 @@ pub fn cool_down(secret: &SecretName, until: Timestamp) {
 }
 
 /// What is known of the candidates, and whether it is to be renewed.
-pub fn health(now: Timestamp) -> (HealthView, bool) {
+pub fn health(now: Timestamp) -> (Rc<HealthView>, bool) {
     HEALTH.with_borrow_mut(|copy| {
         let is_stale = now.since(copy.at) >= FRESH_MS;
         if is_stale {
             copy.at = now;
         }
-        (copy.value.clone(), is_stale)
+        (Rc::clone(&copy.value), is_stale)
+    })
+}
+
+/// What the last round came to, and whether it is to be read again.
+pub fn board(now: Timestamp) -> (Rc<Board>, bool) {
+    BOARD.with_borrow(|copy| (Rc::clone(&copy.value), now.since(copy.at) >= FRESH_MS))
+}
+
+/// Shows this board from now on, unless a later one is known.
+pub fn put_board(board: Rc<Board>, now: Timestamp) -> Rc<Board> {
+    BOARD.with_borrow_mut(|copy| {
+        copy.at = now;
+        if board.at >= copy.value.at {
+            copy.value = board;
+        }
+        Rc::clone(&copy.value)
     })
 }
 
 /// Takes over what others saw later.
 pub fn merge_health(other: &HealthView) {
-    HEALTH.with_borrow_mut(|copy| copy.value.merge(other));
+    HEALTH.with_borrow_mut(|copy| Rc::make_mut(&mut copy.value).merge(other));
 }
 
-/// Notes what this isolate saw.
+/// Notes what this isolate saw. Requests that plan by the view share it: it is copied when there is news, and only then.
 pub fn observe(candidate: &CandidateId, seen: Observation, now: Timestamp) {
-    HEALTH.with_borrow_mut(|copy| copy.value.observe(candidate, seen, now));
+    HEALTH.with_borrow_mut(|copy| {
+        if copy.value.is_news(candidate, &seen, now) {
+            Rc::make_mut(&mut copy.value).observe(candidate, seen, now);
+        }
+    });
 }

@@ -73,6 +73,7 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         content_type: get("content-type"),
         passed: passed.collect(),
         is_list: false,
+        probed: None,
     };
     let url = request.url()?;
     let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");

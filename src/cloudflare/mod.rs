@@ -7,6 +7,7 @@ mod account_object;
 mod alerts;
 mod cache;
 mod clock;
+mod health;
 mod http;
 mod lists;
 mod outbox;
@@ -21,7 +22,11 @@ use futures_util::future::{Either, select};
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 use crate::api;
+use crate::ports::HealthStore;
 use outside::Outside;
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// Answers a request, unless its client leaves first: a handler that waits for a client that is gone would never be freed.
 #[event(fetch)]
@@ -41,12 +46,18 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     })
 }
 
-/// Each minute: one probe round, codes that were taken and not credited, and some accounts reconciled.
+/// Each minute: one probe round, codes that were taken and not credited, and some accounts reconciled. Once an hour, what is old
+/// of the health history moves on.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     let outside = Outside::scheduled(env, context);
-    if let Err(refusal) = api::admin::probe_now(&outside).await {
-        worker::console_error!("probe round: {} {}", refusal.message, refusal.detail.unwrap_or_default());
+    if let Err(error) = crate::probe::round(&outside).await {
+        worker::console_error!("probe round: {}", error.0);
+    }
+    if clock::now().millis().rem_euclid(HOUR_MS) < MINUTE_MS
+        && let Err(error) = outside.tidy().await
+    {
+        worker::console_error!("health history: {}", error.0);
     }
     if let Err(refusal) = api::topups::credit_taken_codes(&outside).await {
         worker::console_error!("codes: {} {}", refusal.message, refusal.detail.unwrap_or_default());

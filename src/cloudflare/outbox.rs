@@ -7,6 +7,7 @@ use wasm_bindgen::JsValue;
 use worker::{D1Database, Env, Result};
 
 use super::clock::sleep;
+use super::health;
 use super::store::Store;
 use crate::id::AccountId;
 
@@ -93,7 +94,8 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
         let owner = JsValue::from_str(account.as_str());
         let both = [rows.clone(), owner];
         let mut statements = Vec::new();
-        for statement in [USAGE, BATCH, JOURNAL] {
+        // What counts rows comes before the rows themselves.
+        for statement in [health::counting().as_str(), USAGE, BATCH, JOURNAL] {
             statements.push(database.prepare(statement).bind(&both)?);
         }
         if batch.has_records {

@@ -21,13 +21,12 @@ use crate::payment::Checkout;
 use crate::ports::{
     Call, CodeTaken, Cursor, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
 };
-use crate::probe::ProbeResult;
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
 const CONFIG: &str = "CONFIG";
 const CATALOG_KEY: &str = "catalog";
-const HEALTH_KEY: &str = "health";
+pub(super) const HEALTH_KEY: &str = "health";
 /// How long a location may keep what it read from KV, in seconds.
 const KV_CACHE_S: u64 = 60;
 
@@ -61,12 +60,12 @@ impl Outside {
         Self { env, lifetime: Lifetime::Schedule(Rc::new(context)) }
     }
 
-    async fn kv_text(&self, name: &str) -> Result<Option<String>, Unavailable> {
+    pub(super) async fn kv_text(&self, name: &str) -> Result<Option<String>, Unavailable> {
         let store = self.env.kv(CONFIG).map_err(failed)?;
         store.get(name).cache_ttl(KV_CACHE_S).text().await.map_err(failed)
     }
 
-    async fn kv_put(&self, name: &str, text: &str) -> Result<(), Unavailable> {
+    pub(super) async fn kv_put(&self, name: &str, text: &str) -> Result<(), Unavailable> {
         let store = self.env.kv(CONFIG).map_err(failed)?;
         store.put(name, text).map_err(failed)?.execute().await.map_err(failed)
     }
@@ -76,6 +75,19 @@ impl Outside {
         let statement = self.env.d1("DB").map_err(failed)?.prepare(statement).bind(values).map_err(failed)?;
         let rows: Vec<Doc> = statement.all().await.and_then(|result| result.results()).map_err(failed)?;
         Ok(rows.into_iter().map(|row| row.doc).collect())
+    }
+
+    /// Runs statements in one transaction.
+    pub(super) async fn together(&self, statements: &[(&str, &[JsValue])]) -> Result<(), Unavailable> {
+        let database = self.env.d1("DB").map_err(failed)?;
+        let bound = statements.iter().map(|(statement, values)| database.prepare(*statement).bind(values));
+        let bound = bound.collect::<worker::Result<Vec<_>>>().map_err(failed)?;
+        for result in database.batch(bound).await.map_err(failed)? {
+            if !result.success() {
+                return Err(Unavailable(result.error().unwrap_or_default()));
+            }
+        }
+        Ok(())
     }
 
     /// The rows of a statement with one column, `doc`, of JSON.
@@ -229,7 +241,7 @@ impl Ports for Outside {
         }
     }
 
-    async fn health(&self) -> HealthView {
+    async fn health(&self) -> Rc<HealthView> {
         let (view, is_stale) = cache::health(clock::now());
         if is_stale {
             let outside = self.clone();
@@ -340,24 +352,6 @@ impl Records for Outside {
         }
         cache::put_catalog(catalog, document, clock::now());
         Ok(())
-    }
-
-    async fn shared_health(&self) -> HealthView {
-        self.renew_health().await;
-        cache::health(clock::now()).0
-    }
-
-    async fn publish_health(&self, health: &HealthView, probes: &[ProbeResult]) -> Result<(), Unavailable> {
-        cache::merge_health(health);
-        let text = serde_json::to_string(health).map_err(failed)?;
-        self.kv_put(HEALTH_KEY, &text).await?;
-        let statement = "INSERT OR IGNORE INTO probes (channel, at, ok, latency_ms, failure) \
-            SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1)";
-        let row = |probe: &ProbeResult| {
-            serde_json::json!([probe.channel, probe.at.millis(), probe.ok, probe.latency_ms, probe.failure])
-        };
-        let rows = Value::from(probes.iter().map(row).collect::<Vec<_>>()).to_string();
-        self.texts(statement, &[rows.as_str().into()]).await.map(|_| ())
     }
 
     fn hosts(&self) -> UpstreamHosts {

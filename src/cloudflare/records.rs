@@ -12,6 +12,7 @@ use crate::account::{ComparedRow, Filter, Listed};
 use crate::id::{AccountId, BucketId, OrderId};
 use crate::money::Money;
 use crate::ports::{CodeTaken, Cursor, NewCode, Reconciled, Sums, Unavailable};
+use crate::probe::HOUSE;
 use crate::time::Timestamp;
 
 type Found<T> = Result<T, Unavailable>;
@@ -43,7 +44,7 @@ pub async fn journal(
            'bucket', j.bucket, 'amount', j.amount, 'balances', json(j.balances), 'debts', json(j.debts), 'doc', json(j.doc))) AS doc
          FROM batches b JOIN journal j ON j.account = b.account AND j.seq BETWEEN b.first_seq AND b.last_seq
          WHERE {listed} AND b.at <= CAST(?2 AS INTEGER) AND (b.at, b.account, j.seq) < (CAST(?2 AS INTEGER), ?3, CAST(?4 AS INTEGER))
-           AND (?5 IS NULL OR b.account = ?5) AND (?6 IS NULL OR j.key = ?6) AND (?7 IS NULL OR j.doc->>'project' = ?7)
+           AND (b.account = ?5 OR ?5 IS NULL AND b.account <> '{HOUSE}') AND (?6 IS NULL OR j.key = ?6) AND (?7 IS NULL OR j.doc->>'project' = ?7)
            AND (?8 IS NULL OR j.doc->>'model' = ?8 OR j.doc->>'requested_model' = ?8) AND (?9 IS NULL OR j.doc->>'route' = ?9)
            AND (?10 IS NULL OR COALESCE(j.bucket, j.doc->>'bucket') = ?10) AND (?11 IS NULL OR j.doc->>'status' = ?11)
            AND (?12 IS NULL OR j.doc->>'run' = ?12) AND (?13 IS NULL OR j.kind = ?13)
@@ -91,6 +92,10 @@ pub async fn sums(outside: &Outside, sums: &Sums) -> Found<Vec<Value>> {
     for (index, (name, value)) in sums.filters.iter().enumerate() {
         let _ = write!(conditions, " AND {name} = ?{}", index.saturating_add(2));
         values.push(value.as_str().into());
+    }
+    // Probes are nobody's use, unless somebody asks for those of the house.
+    if !sums.filters.iter().any(|(name, _)| *name == "account") {
+        let _ = write!(conditions, " AND account <> '{HOUSE}'");
     }
     let by = sums.by.join(", ");
     // Listed days are looked up one by one; without a list it is all that there is.

@@ -102,14 +102,20 @@ async fn attempt_with<P: Ports>(
     let label = Some(secret.to_string());
     let template = Attempt { credential: label, ..described(planned, AttemptStatus::Abandoned, ports.now()) };
     let served = ticket.dispatch(prepared, quoted, template.clone());
-    ports.observe(&candidate, Observation::Tried);
+    // What a probe sees is for the probe to tell.
+    let observe = |seen: Observation| {
+        if prepared.head.probed.is_none() {
+            ports.observe(&candidate, seen);
+        }
+    };
+    observe(Observation::Tried);
     let called = answer::call(ticket, prepared, quoted, &served, secret).await;
     let template = Attempt { latency_ms: ports.now().since(template.started_at), ..template };
     match called {
         Ok(answer) => {
             let (dispatched, provider_status) = (answer.status.is_some(), answer.status);
             if dispatched {
-                ports.observe(&candidate, Observation::Answered);
+                observe(Observation::Answered);
             }
             let message = (!dispatched).then(|| "the gateway estimated it: this channel does not count tokens".to_owned());
             ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, ..template });
@@ -139,7 +145,7 @@ async fn attempt_with<P: Ports>(
             let is_final = is_last || !failure.is_of_the_credential();
             if is_final {
                 let (kind, message, retry_after_s) = (failure.kind, failure.message.clone(), failure.retry_after_s);
-                ports.observe(&candidate, Observation::Failed { kind, message, retry_after_s });
+                observe(Observation::Failed { kind, message, retry_after_s });
             }
             let is_skipped = failure.kind == FailureKind::NotConfigured;
             if is_final || !is_skipped {

@@ -14,6 +14,8 @@ use crate::catalog::CutPolicy;
 use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
+use crate::routing::attempt::FailureKind;
+use crate::routing::health::{CandidateId, Observation};
 use crate::time::Timestamp;
 
 /// How long a channel is read on after the client left, in milliseconds; the platform grants 30 seconds.
@@ -174,6 +176,11 @@ impl<P: Ports> Flow<P> {
 
     /// Ends a stream that upstream cut.
     fn truncate(&mut self, message: &str, provider_code: Option<String>, out: &mut Vec<u8>) {
+        if let Some(open) = self.open.as_ref().filter(|open| !open.meter.is_over_limit()) {
+            let message = "it broke off in the middle of an answer".to_owned();
+            let seen = Observation::Failed { kind: FailureKind::Cut, message, retry_after_s: None };
+            open.ticket.ports.observe(&open.candidate(), seen);
+        }
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
         self.break_off((Status::Truncated, Some("Send the request again.".to_owned())), error, out);
     }
@@ -193,6 +200,10 @@ impl<P: Ports> Flow<P> {
 }
 
 impl<P: Ports> Open<P> {
+    fn candidate(&self) -> CandidateId {
+        CandidateId { channel: self.served.channel.clone(), upstream_model: self.served.upstream_model.clone() }
+    }
+
     fn outcome(&self, status: Status) -> Outcome {
         let outcome =
             self.ticket.outcome(status, self.served.clone(), self.meter.usage(), Some(self.first_byte_ms), self.meter.bytes());

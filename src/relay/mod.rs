@@ -120,7 +120,7 @@ fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal, dialect: Dialect
 }
 
 /// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
-async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
+pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
     let dialect = preparing.called.endpoint.dialect();
     let seal = |secret: &SecretName, text: &str| ports.seal(secret, text);
     for _ in 0..3 {
@@ -243,7 +243,8 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         }
         (Some(mut ticket), refused) => {
             let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
-            ticket.fail(prepared, &refusal).into()
+            let failure = failures.pop().map(|failure| (failure.kind, failure.message));
+            Reply { failure, ..ticket.fail(prepared, &refusal) }.into()
         }
     }
 }

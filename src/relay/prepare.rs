@@ -12,7 +12,7 @@ use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::money::{Money, affordable_output, worst_cost};
 use crate::refusal::{Code, Refusal};
-use crate::routing::health::HealthView;
+use crate::routing::health::{CandidateId, HealthView};
 use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
 use crate::usage::{Class, Most, Usage};
@@ -45,6 +45,8 @@ pub struct Head {
     pub passed: Vec<(&'static str, String)>,
     /// Whether a Gemini client left out `alt=sse`, and so wants a list.
     pub is_list: bool,
+    /// The only candidate to ask, where the gateway itself probes it.
+    pub probed: Option<CandidateId>,
 }
 
 /// A request before its body is looked at.
@@ -60,7 +62,7 @@ pub struct Preparing {
     /// What is sold.
     pub catalog: Rc<Catalog>,
     /// What is known of the candidates.
-    pub health: HealthView,
+    pub health: Rc<HealthView>,
 }
 
 /// Makes and proves seals: see [`crate::ports::Ports::seal`].
@@ -234,6 +236,7 @@ fn ask(
         needs: envelope.needs.clone(),
         unable: channels.iter().filter_map(unable).collect(),
         pinned: previous.map(|(_, channel, secret)| (channel.clone(), secret.clone())),
+        probed: preparing.head.probed.clone(),
     })
 }
 

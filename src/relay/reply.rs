@@ -9,6 +9,7 @@ use crate::catalog::Dialect;
 use crate::dialect::write_error;
 use crate::id::{AccountId, RequestId};
 use crate::refusal::Refusal;
+use crate::routing::attempt::FailureKind;
 
 /// The body of an answer.
 pub enum ReplyBody {
@@ -28,6 +29,8 @@ pub struct Reply {
     pub body: ReplyBody,
     /// The account and the request that this answers once more; its receipt is the answer.
     pub replay_of: Option<(AccountId, RequestId)>,
+    /// Why the last candidate did not answer, where none did.
+    pub failure: Option<(FailureKind, String)>,
 }
 
 impl Reply {
@@ -43,7 +46,7 @@ impl Reply {
             ("cache-control", "no-store".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
         ];
-        Self { status, headers, body: ReplyBody::Full(body), replay_of: None }
+        Self { status, headers, body: ReplyBody::Full(body), replay_of: None, failure: None }
     }
 
     /// As it arrives.
@@ -55,7 +58,7 @@ impl Reply {
             // Tells proxies in between not to hold the stream back.
             ("x-accel-buffering", "no".to_owned()),
         ];
-        Self { status: 200, headers, body: ReplyBody::Stream(Box::pin(stream)), replay_of: None }
+        Self { status: 200, headers, body: ReplyBody::Stream(Box::pin(stream)), replay_of: None, failure: None }
     }
 
     /// Adds a header.

@@ -22,12 +22,38 @@ pub enum FailureKind {
     Unreadable,
     /// We have no credential for this channel.
     NotConfigured,
+    /// The provider's own list of models does not have the id any more.
+    Vanished,
+    /// It broke off in the middle of an answer.
+    Cut,
 }
 
 impl FailureKind {
     /// Whether one is enough to know.
     pub const fn is_certain(self) -> bool {
-        matches!(self, Self::Credential | Self::NotFound | Self::NotConfigured)
+        matches!(self, Self::Credential | Self::NotFound | Self::NotConfigured | Self::Vanished)
+    }
+
+    /// Whether it may have taken long to find out.
+    pub const fn is_slow(self) -> bool {
+        matches!(self, Self::Connect | Self::Timeout)
+    }
+
+    /// Reads what `as_str` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let kinds = [
+            Self::Connect,
+            Self::Timeout,
+            Self::Load,
+            Self::Server,
+            Self::Credential,
+            Self::NotFound,
+            Self::Unreadable,
+            Self::NotConfigured,
+            Self::Vanished,
+            Self::Cut,
+        ];
+        kinds.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// As in receipts and error metadata.
@@ -41,6 +67,8 @@ impl FailureKind {
             Self::NotFound => "not_found",
             Self::Unreadable => "unreadable",
             Self::NotConfigured => "not_configured",
+            Self::Vanished => "vanished",
+            Self::Cut => "cut",
         }
     }
 }

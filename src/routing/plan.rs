@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::FailureKind;
 use super::credentials::hash;
-use super::health::{CandidateId, HealthView, Status};
+use super::health::{CandidateId, Health, HealthView, Status};
 use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Route, RouteKind};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::key::Policy;
@@ -33,6 +34,8 @@ pub struct Ask {
     pub unable: Vec<(ChannelId, Refusal)>,
     /// The only channel that can serve it, by the credential that made what the request refers to.
     pub pinned: Option<(ChannelId, SecretName)>,
+    /// The only candidate that a probe is about.
+    pub probed: Option<CandidateId>,
 }
 
 /// The `provider` object of a request, as OpenRouter has it; names are those of channels.
@@ -116,6 +119,8 @@ pub struct Planned {
     pub health: Status,
     /// Whether it is tried last because of that.
     pub is_resting: bool,
+    /// Whether it is expected to answer.
+    pub is_expected: bool,
     /// Why it stands here.
     pub reason: String,
 }
@@ -140,6 +145,9 @@ pub struct LeftOut {
     pub reason: String,
     /// The refusal's code, where it is left out by a rule and not by a wish of the request.
     pub code: Option<&'static str>,
+    /// What would change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
 }
 
 /// Decides who serves a request, in which order.
@@ -179,7 +187,8 @@ impl<'a> Planner<'a> {
     fn leave_out(&mut self, model: &str, route: Option<RouteKind>, refusal: Refusal) {
         let reason = refusal.message.clone();
         let code = Some(refusal.code.row().code);
-        self.left_out.push(LeftOut { model: model.to_owned(), route, channel: None, reason, code });
+        let next_step = Some(refusal.next_step.clone());
+        self.left_out.push(LeftOut { model: model.to_owned(), route, channel: None, reason, code, next_step });
         self.refusal.get_or_insert(refusal);
     }
 
@@ -266,11 +275,13 @@ impl<'a> Planner<'a> {
         let mut taken: Vec<Planned> = Vec::new();
         for candidate in &route.candidates {
             let Some(channel) = self.input.catalog.channel(&candidate.channel) else { continue };
-            if let Some(excluded) = self.excluded(channel) {
-                let (reason, code) = match excluded {
-                    Excluded::Unwanted(reason) => (reason.to_owned(), None),
+            let is_probed_elsewhere = self.input.ask.probed.as_ref().is_some_and(|probed| *probed != CandidateId::of(candidate));
+            let elsewhere = is_probed_elsewhere.then_some(Excluded::Unwanted("the probe is about another candidate"));
+            if let Some(excluded) = elsewhere.or_else(|| self.excluded(channel)) {
+                let (reason, code, next_step) = match excluded {
+                    Excluded::Unwanted(reason) => (reason.to_owned(), None, None),
                     Excluded::Refused(no) => {
-                        let why = (no.message.clone(), Some(no.code.row().code));
+                        let why = (no.message.clone(), Some(no.code.row().code), Some(no.next_step.clone()));
                         self.unable.get_or_insert(no);
                         why
                     }
@@ -281,6 +292,7 @@ impl<'a> Planner<'a> {
                     channel: Some(channel.id.to_string()),
                     reason,
                     code,
+                    next_step,
                 });
                 continue;
             }
@@ -295,7 +307,8 @@ impl<'a> Planner<'a> {
                 channel: Rc::clone(channel),
                 health: health.status,
                 is_resting: resting,
-                reason: reason(candidate, resting, health.status),
+                is_expected: health.is_expected_to_answer(self.input.now),
+                reason: reason(candidate, &health, resting),
             });
         }
         if taken.is_empty() {
@@ -375,14 +388,16 @@ fn dearest(price: &Price, class: Class) -> Money {
     sizes.filter_map(|size| price.rate(class, size)).max().unwrap_or_default()
 }
 
-fn reason(candidate: &Candidate, resting: bool, status: Status) -> String {
+fn reason(candidate: &Candidate, health: &Health, resting: bool) -> String {
     let role = match candidate.tier {
         0 => "primary channel".to_owned(),
         tier => format!("backup channel of tier {tier}"),
     };
-    match (resting, status) {
+    let is_load = health.last_failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Load);
+    match (resting, health.status) {
         (true, Status::Down) => format!("{role}, tried last because it is down"),
-        (true, _) => format!("{role}, tried last because it asked for fewer requests"),
+        (true, _) if is_load => format!("{role}, tried last because it asked for fewer requests"),
+        (true, _) => format!("{role}, tried last for a minute because it failed"),
         (false, Status::Down) => format!("{role}, due to be tried again after it was down"),
         (false, _) => role,
     }
@@ -479,7 +494,6 @@ fn shorten(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::catalog::UpstreamHosts;
-    use crate::routing::attempt::FailureKind;
     use crate::routing::health::Observation;
     use serde_json::json;
 

@@ -334,8 +334,8 @@ impl Ports for Outside {
         Ok(Rc::clone(&self.0.catalog))
     }
 
-    async fn health(&self) -> HealthView {
-        self.0.health.borrow().clone()
+    async fn health(&self) -> Rc<HealthView> {
+        Rc::new(self.0.health.borrow().clone())
     }
 
     fn observe(&self, candidate: &CandidateId, seen: Observation) {

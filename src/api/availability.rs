@@ -1,0 +1,274 @@
+//! Whether a key can call a model now, and why: the planner's word on the smallest useful request of the model's kind, the
+//! account's word on the holds that it needs, and the health of those who would be asked.
+//!
+//! What always holds: nothing is decided here. The plan is the one that the relay would run, and the account answers with the
+//! refusal that a request would get.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use super::owner::unexpected;
+use crate::account::{Answer, Command, Query};
+use crate::catalog::{Catalog, Model, RouteKind};
+use crate::dialect::recipe::{Recipe, recipe};
+use crate::id::{AccountId, BucketId, KeyHash, KeyId, ProjectId, RequestId};
+use crate::key::{KeyRecord, Policy};
+use crate::money::{Money, Price};
+use crate::ports::Records;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Head, Leg, Preparing, prepare, unavailable};
+use crate::routing::LeftOut;
+use crate::routing::health::{CandidateId, HealthView};
+use crate::time::Timestamp;
+
+/// What an answer depends on; the same for everything that one page or list shows.
+pub struct Snapshot {
+    /// What is sold.
+    pub catalog: Rc<Catalog>,
+    /// What is known of the candidates.
+    pub health: Rc<HealthView>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Who asks.
+pub enum Viewer<'a> {
+    /// The holder of a key, from this address.
+    Key(&'a KeyRecord, Head),
+    /// Nobody in particular: told is what a key with every route and enough balance could do.
+    Anyone,
+}
+
+/// What can be told of one model.
+pub struct Availability {
+    /// Whether a request would be served.
+    pub callable: bool,
+    /// Why not, and what would change it; also what keeps a route of a callable model from being used.
+    pub reasons: Vec<Reason>,
+    /// Who would serve it.
+    pub served_by: Option<ServedBy>,
+}
+
+/// Why something cannot be used.
+#[derive(Debug, Clone)]
+pub struct Reason {
+    /// As in an error's `code`.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What would change it.
+    pub next_step: String,
+    /// More of it.
+    pub facts: Map<String, Value>,
+}
+
+/// Who would serve the smallest request, and who would pay.
+pub struct ServedBy {
+    /// Over this route.
+    pub route: RouteKind,
+    /// Paid by this balance.
+    pub bucket: BucketId,
+    /// At this price.
+    pub price: Rc<Price>,
+    /// By one of these, which share the first tier that is expected to answer.
+    pub candidates: Vec<CandidateId>,
+    /// What would be set aside for it.
+    pub quote: Money,
+}
+
+impl Reason {
+    /// Of a refusal.
+    pub fn of(refusal: &Refusal) -> Self {
+        let (message, next_step) = (refusal.message.clone(), refusal.next_step.clone());
+        Self { code: refusal.code.row().code, message, next_step, facts: refusal.facts.clone() }
+    }
+
+    fn left_out(left_out: &LeftOut) -> Option<Self> {
+        let next_step = left_out.next_step.clone().unwrap_or_default();
+        Some(Self { code: left_out.code?, message: left_out.reason.clone(), next_step, facts: Map::new() })
+    }
+
+    /// As in lists.
+    pub fn json(&self) -> Value {
+        let mut fields = self.facts.clone();
+        fields.insert("code".to_owned(), self.code.into());
+        fields.insert("message".to_owned(), self.message.as_str().into());
+        fields.insert("next_step".to_owned(), self.next_step.as_str().into());
+        fields.into()
+    }
+}
+
+impl ServedBy {
+    /// As in lists.
+    pub fn json(&self) -> Value {
+        let candidates: Vec<Value> =
+            self.candidates.iter().map(|id| json!({"channel": id.channel, "upstream_model": id.upstream_model})).collect();
+        json!({"route": self.route, "bucket": self.bucket, "price": self.price, "candidates": candidates, "smallest_quote": self.quote})
+    }
+}
+
+impl Snapshot {
+    /// As of now.
+    pub async fn take<P: Records>(ports: &P) -> Result<Self, Refusal> {
+        let (catalog, health) = futures_util::future::join(ports.catalog(), ports.health()).await;
+        Ok(Self { catalog: catalog.map_err(unavailable)?, health, now: ports.now() })
+    }
+}
+
+/// A leg of the smallest request, without the request.
+struct Wanted {
+    bucket: BucketId,
+    quote: Money,
+    served_by: Option<ServedBy>,
+    route: RouteKind,
+    candidates: Vec<CandidateId>,
+}
+
+/// The legs of a request, and what was left out of them.
+type Planned = Result<(Vec<Wanted>, Vec<LeftOut>), Refusal>;
+
+/// Tells of models, each over any route or one.
+pub async fn of<P: Records>(
+    ports: &P,
+    viewer: &Viewer<'_>,
+    snapshot: &Snapshot,
+    asked: &[(Rc<Model>, Option<RouteKind>)],
+) -> Result<Vec<Availability>, Refusal> {
+    let anyone = anyone();
+    let (key, head) = match viewer {
+        Viewer::Key(key, head) => (*key, head.clone()),
+        Viewer::Anyone => (anyone.as_ref().ok_or_else(|| Refusal::unavailable("a name that is none"))?, Head::default()),
+    };
+    let planned: Vec<Planned> = asked.iter().map(|(model, route)| plan(snapshot, (key, &head), model, *route)).collect();
+    let mut holds: Vec<(BucketId, Money)> =
+        planned.iter().flatten().flat_map(|(legs, _)| legs).map(|leg| (leg.bucket.clone(), leg.quote)).collect();
+    holds.sort();
+    holds.dedup();
+    let refused = match viewer {
+        Viewer::Anyone => vec![None; holds.len()],
+        Viewer::Key(..) => preview(ports, key, &holds).await?,
+    };
+    let refusal_of = |leg: &Wanted| {
+        let place = holds.iter().position(|(bucket, quote)| *bucket == leg.bucket && *quote == leg.quote);
+        place.and_then(|place| refused.get(place)).cloned().flatten()
+    };
+    Ok(planned.into_iter().map(|planned| judge(planned, refusal_of, snapshot)).collect())
+}
+
+/// The legs of the smallest request, as the relay would run them.
+fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>, route: Option<RouteKind>) -> Planned {
+    let name = route.map_or_else(|| model.id.to_string(), |route| format!("{}:{}", model.id, route.as_str()));
+    let Recipe { called, content_type, body } = recipe(model, &name);
+    let request = RequestId::parse("smallest").ok_or_else(|| Refusal::unavailable("a name that is none"))?;
+    let preparing = Preparing {
+        request,
+        arrived: snapshot.now,
+        called,
+        head: Head { content_type: content_type.map(ToOwned::to_owned), ..head.clone() },
+        catalog: Rc::clone(&snapshot.catalog),
+        health: Rc::clone(&snapshot.health),
+    };
+    let prepared = prepare(&preparing, key, &body, snapshot.now, &|_, _| None)?;
+    Ok((prepared.legs.iter().filter_map(wanted).collect(), prepared.left_out))
+}
+
+fn wanted(leg: &Leg) -> Option<Wanted> {
+    let first = leg.attempts.iter().find(|quoted| quoted.planned.is_expected);
+    let served_by = first.map(|quoted| {
+        let planned = &quoted.planned;
+        let peers = leg
+            .attempts
+            .iter()
+            .map(|quoted| &quoted.planned)
+            .filter(|peer| peer.is_expected && peer.route == planned.route && peer.candidate.tier == planned.candidate.tier);
+        ServedBy {
+            route: planned.route,
+            bucket: planned.bucket.clone(),
+            price: Rc::clone(&planned.price),
+            candidates: peers.map(|peer| peer.candidate_id()).collect(),
+            quote: leg.quote,
+        }
+    });
+    let route = leg.attempts.first()?.planned.route;
+    let candidates = leg.attempts.iter().map(|quoted| quoted.planned.candidate_id()).collect();
+    Some(Wanted { bucket: leg.bucket.clone(), quote: leg.quote, served_by, route, candidates })
+}
+
+/// The relay tries leg after leg: one that is not covered is passed over, where the no is about its balance alone.
+fn judge(planned: Planned, refusal_of: impl Fn(&Wanted) -> Option<Refusal>, snapshot: &Snapshot) -> Availability {
+    let (legs, left_out) = match planned {
+        Ok(planned) => planned,
+        Err(refusal) => return Availability { callable: false, reasons: vec![Reason::of(&refusal)], served_by: None },
+    };
+    let mut reasons = Vec::new();
+    let mut served_by = None;
+    for leg in legs {
+        if let Some(refusal) = refusal_of(&leg) {
+            reasons.push(Reason::of(&refusal));
+            if !refusal.code.is_about_one_bucket() {
+                break;
+            }
+            continue;
+        }
+        match leg.served_by {
+            Some(found) if served_by.is_none() => served_by = Some(found),
+            Some(_) => {}
+            None => reasons.push(Reason::of(&out_of_order(&leg, snapshot))),
+        }
+    }
+    reasons.extend(left_out.iter().filter_map(Reason::left_out));
+    Availability { callable: served_by.is_some(), reasons, served_by }
+}
+
+/// Nobody on a route is expected to answer.
+fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
+    let known: Vec<_> = leg.candidates.iter().map(|id| (id, snapshot.health.of(id))).collect();
+    let loaded = known.iter().filter(|(_, health)| health.status != crate::routing::health::Status::Down);
+    let next_step =
+        "It is tried and probed every few minutes and comes back by itself. Name fallback models in `models` meanwhile.";
+    if let Some(until) = loaded.filter_map(|(_, health)| health.rest_until).min() {
+        let message =
+            format!("Every channel of the {} route that is up asked for fewer requests until {until}.", leg.route.as_str());
+        let wait = until.since(snapshot.now).div_ceil(1000).max(1);
+        return Refusal::new(Code::NoRouteForNow, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
+    }
+    let since = known.iter().map(|(_, health)| health.since).max().unwrap_or_default();
+    let causes: Vec<String> = known
+        .iter()
+        .filter_map(|(id, health)| health.last_failure.as_ref().map(|failure| format!("{}: {}", id.channel, failure.message)))
+        .collect();
+    let message = format!("Every channel of the {} route is down since {since} ({}).", leg.route.as_str(), causes.join("; "));
+    Refusal::new(Code::NoRouteAvailable, message, next_step).fact("down_since", since.to_string())
+}
+
+/// What the account would refuse each of these holds with; none where it would be granted.
+pub async fn preview<P: Records>(
+    ports: &P,
+    key: &KeyRecord,
+    holds: &[(BucketId, Money)],
+) -> Result<Vec<Option<Refusal>>, Refusal> {
+    if holds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = Query::Preview(key.id.clone(), holds.to_vec());
+    match ports.command(&key.account, Command::Read(query)).await.map_err(unavailable)? {
+        Answer::Previewed(refused) => Ok(refused),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A key that may do everything, of nobody.
+fn anyone() -> Option<KeyRecord> {
+    Some(KeyRecord {
+        id: KeyId::parse("anyone")?,
+        hash: KeyHash::parse("anyone")?,
+        account: AccountId::parse("anyone")?,
+        project: ProjectId::first(),
+        label: String::new(),
+        version: 0,
+        created_at: Timestamp::default(),
+        revoked_at: None,
+        policy: Policy { cross_routes: true, ..Policy::default() },
+    })
+}

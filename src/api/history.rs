@@ -1,0 +1,156 @@
+//! `GET /v1/health/{model}`: how a model's candidates fared, as points for a chart, changes of status and incidents.
+
+use serde_json::{Value, json};
+
+use super::{models, ok};
+use crate::catalog::Model;
+use crate::ports::Records;
+use crate::refusal::Refusal;
+use crate::relay::{Reply, unavailable};
+use crate::routing::health::{CandidateId, Change, Counts, HealthView, Incident, Span, incidents, of_route, uptime, window};
+use crate::time::Timestamp;
+
+/// What is known of a model over a time.
+pub struct History {
+    /// How long a point is.
+    pub span: Span,
+    /// From when on.
+    pub since: Timestamp,
+    /// Until when.
+    pub now: Timestamp,
+    /// Of each candidate.
+    pub counts: Vec<Counts>,
+    /// Of each candidate, by `channel/upstream_model`.
+    pub changes: std::collections::BTreeMap<String, Vec<Change>>,
+}
+
+/// A point of a chart. Times are those of requests, and only without any those of probes.
+pub struct Point {
+    /// When it begins.
+    pub start: Timestamp,
+    /// What requests came to.
+    pub real: Option<Counts>,
+    /// What probes came to.
+    pub probes: Option<Counts>,
+    /// The share of it in which the candidate was not down.
+    pub uptime: Option<f64>,
+}
+
+/// The candidates of a model, each once.
+pub fn candidates(model: &Model) -> Vec<CandidateId> {
+    let mut ids: Vec<CandidateId> = model.routes.iter().flat_map(|route| &route.candidates).map(CandidateId::of).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+impl History {
+    /// Reads what is known of candidates over a time.
+    pub async fn read<P: Records>(ports: &P, of: &[CandidateId], (span, since): (Span, Timestamp)) -> Result<Self, Refusal> {
+        let (counts, changes) = futures_util::future::join(ports.counts(of, span, since), ports.changes(of, since)).await;
+        Ok(Self { span, since, now: ports.now(), counts: counts.map_err(unavailable)?, changes: changes.map_err(unavailable)? })
+    }
+
+    /// How a candidate's status changed.
+    pub fn changes_of(&self, id: &CandidateId) -> &[Change] {
+        self.changes.get(&id.to_string()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The points of a candidate, oldest first, without a gap.
+    pub fn points(&self, id: &CandidateId) -> Vec<Point> {
+        let mut points = Vec::new();
+        let mut start = self.span.start(self.since);
+        while start <= self.now {
+            let end = start.plus(self.span.millis());
+            let of = |is_probe: bool| {
+                let mut own = self.counts.iter();
+                own.find(|counts| counts.candidate == *id && counts.is_probe == is_probe && counts.start == start).cloned()
+            };
+            let uptime = uptime(self.changes_of(id), start, end.min(self.now));
+            points.push(Point { start, real: of(false), probes: of(true), uptime });
+            start = end;
+        }
+        points
+    }
+
+    /// How the status of each route changed, by the changes of its candidates.
+    pub fn of_route(&self, route: &crate::catalog::Route) -> Vec<Change> {
+        let named: Vec<(u8, String, &[Change])> = route
+            .candidates
+            .iter()
+            .map(|candidate| {
+                (candidate.tier, CandidateId::of(candidate).to_string(), self.changes_of(&CandidateId::of(candidate)))
+            })
+            .collect();
+        of_route(&named.iter().map(|(tier, name, changes)| (*tier, name.as_str(), *changes)).collect::<Vec<_>>())
+    }
+}
+
+/// Answers `GET /v1/health/{model}?window=1h|1d|30d|90d`.
+pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) -> Result<Reply, Refusal> {
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let model = models::found(&catalog, name)?;
+    let asked = asked.unwrap_or("1d");
+    let Some(wanted) = window(asked, ports.now()) else {
+        return Err(Refusal::invalid("window", "`window` must be 1h, 1d, 30d or 90d."));
+    };
+    let ids = candidates(model);
+    let history = History::read(ports, &ids, wanted).await?;
+    let view = ports.health().await;
+    let candidates: Vec<Value> = ids.iter().map(|id| candidate(&history, id, &view)).collect();
+    let routes: Vec<Value> = model
+        .routes
+        .iter()
+        .map(|route| {
+            let changes = history.of_route(route);
+            json!({
+                "route": route.kind, "uptime": percent(uptime(&changes, history.since, history.now)),
+                "changes": changes, "incidents": incidents(&changes, history.now).iter().map(incident).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    ok(&json!({
+        "object": "health", "model": model.id, "window": asked, "since": history.since, "until": history.now,
+        "seconds_per_point": history.span.millis().div_euclid(1000), "routes": routes, "candidates": candidates,
+    }))
+}
+
+fn candidate(history: &History, id: &CandidateId, view: &HealthView) -> Value {
+    let health = view.of(id);
+    let changes = history.changes_of(id);
+    json!({
+        "channel": id.channel, "upstream_model": id.upstream_model, "status": health.status, "since": models::since(&health),
+        "uptime": percent(uptime(changes, history.since, history.now)), "last_probe": health.last_probe,
+        "last_failure": health.last_failure, "changes": changes,
+        "incidents": incidents(changes, history.now).iter().map(incident).collect::<Vec<_>>(),
+        "points": history.points(id).iter().map(Point::json).collect::<Vec<_>>(),
+    })
+}
+
+impl Point {
+    /// The counts that times are taken from.
+    pub fn times(&self) -> Option<&Counts> {
+        self.real.as_ref().filter(|counts| counts.first_byte.total() > 0).or(self.probes.as_ref())
+    }
+
+    fn json(&self) -> Value {
+        let of = |count: fn(&Counts) -> u64| self.real.as_ref().map_or(0, count);
+        json!({
+            "start": self.start, "uptime": percent(self.uptime),
+            "requests": of(|counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
+            "failures": of(|counts| counts.failed), "load": of(|counts| counts.load),
+            "probes": self.probes.as_ref().map_or(0, |counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
+            "first_byte": self.times().and_then(|counts| counts.first_byte.percentiles()),
+            "latency": self.times().and_then(|counts| counts.latency.percentiles()),
+            "by_probes": self.times().is_some_and(|counts| counts.is_probe),
+        })
+    }
+}
+
+fn incident(incident: &Incident) -> Value {
+    json!({"status": incident.status, "started_at": incident.started_at, "ended_at": incident.ended_at, "cause": incident.cause})
+}
+
+fn percent(share: Option<f64>) -> Option<f64> {
+    share.map(|share| share * 100.0)
+}

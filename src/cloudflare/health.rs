@@ -1,0 +1,314 @@
+//! What is known of the candidates, in D1: counts of attempts, changes of status, and the row that says who runs the probe round.
+//!
+//! What always holds: an attempt is counted in exactly one row, because its receipt arrives once and rows are moved in one
+//! transaction; a round that lost its lease changes nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wasm_bindgen::JsValue;
+
+use super::outside::{HEALTH_KEY, Outside, failed};
+use super::{cache, clock};
+use crate::ports::{Ended, HealthStore, Ports, Unavailable};
+use crate::probe::HOUSE;
+use crate::routing::attempt::FailureKind;
+use crate::routing::health::{BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Recent, Span, Status};
+use crate::time::Timestamp;
+
+const BOARD_KEY: &str = "health:board";
+const RANGES: usize = BOUNDS_MS.len() + 1;
+/// How long counts stay in each span, in milliseconds, before they go on to the next; and changes.
+const MINUTES_MS: i64 = 3 * 3_600_000;
+const HOURS_MS: i64 = 32 * 86_400_000;
+const DAYS_MS: i64 = 400 * 86_400_000;
+const CHANGES_MS: i64 = 100 * 86_400_000;
+const PROBES_MS: i64 = 2 * 86_400_000;
+
+type Found<T> = Result<T, Unavailable>;
+
+/// Numbers go as text and are cast: a bound number is of 32 bits, or not an integer.
+fn number(value: impl ToString) -> JsValue {
+    JsValue::from_str(&value.to_string())
+}
+
+/// For each range of both histograms, its column put into a pattern.
+fn columns(pattern: &str) -> String {
+    let mut text = String::new();
+    for name in ["f", "l"] {
+        for range in 0..RANGES {
+            let _ = write!(text, ", {}", pattern.replace('#', &format!("{name}{range}")));
+        }
+    }
+    text
+}
+
+/// What a row that is there becomes when another of the same candidate and span is added.
+fn added() -> String {
+    format!(
+        "ON CONFLICT DO UPDATE SET ok = ok + excluded.ok, failed = failed + excluded.failed, load = load + excluded.load,
+           in_row = CASE WHEN excluded.ok > 0 THEN excluded.in_row ELSE in_row + excluded.in_row END,
+           ok_at = NULLIF(MAX(COALESCE(ok_at, 0), COALESCE(excluded.ok_at, 0)), 0),
+           failure = NULLIF(MAX(COALESCE(failure, ''), COALESCE(excluded.failure, '')), ''){}",
+        columns("# = # + excluded.#")
+    )
+}
+
+/// Counts the attempts of receipts that D1 does not have yet: in the outbox's transaction, before the rows themselves. Bound:
+/// the rows as JSON, the account.
+pub fn counting() -> String {
+    let mut ranges = String::new();
+    for (name, of) in [("f", "ok"), ("l", "done")] {
+        for range in 0..RANGES {
+            let _ = write!(ranges, ", SUM({of} AND {name} = {range})");
+        }
+    }
+    let range = |of: &str| BOUNDS_MS.iter().map(|bound| format!("({of} > {bound})")).collect::<Vec<_>>().join(" + ");
+    format!(
+        "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure{})
+         SELECT channel, model, ?2 = '{HOUSE}', 60000, start, SUM(ok), SUM(failed), SUM(load), SUM(failed AND at > last_ok),
+           MAX(CASE WHEN ok THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END){ranges}
+         FROM (SELECT *, COALESCE(MAX(CASE WHEN ok THEN at END) OVER (PARTITION BY channel, model, start), 0) AS last_ok
+           FROM (SELECT channel, model, at, at - at % 60000 AS start, is_answer AND NOT is_cut AS ok, is_answer AND is_done AS done,
+               is_answer AND is_cut OR status = 'failed' AND kind <> 'load' AS failed, status = 'failed' AND kind = 'load' AS load,
+               CASE WHEN is_cut THEN 'cut' ELSE kind END AS kind,
+               CASE WHEN is_cut THEN 'it broke off in the middle of an answer' ELSE words END AS words, {} AS f, {} AS l
+             FROM (SELECT a.value->>'channel' AS channel, a.value->>'upstream_model' AS model, a.value->>'status' AS status,
+                 COALESCE(a.value->>'error', '') AS kind, COALESCE(a.value->>'message', '') AS words, a.value->>'latency_ms' AS first,
+                 CAST(unixepoch(a.value->>'started_at', 'subsec') * 1000 AS INTEGER) + (a.value->>'latency_ms') AS at,
+                 a.value->>'status' = 'answered' AND a.value->>'dispatched' AS is_answer,
+                 (r.value->>'doc')->>'status' = 'truncated' AS is_cut, (r.value->>'doc')->>'status' = 'completed' AS is_done,
+                 ((r.value->>'doc')->>'latency_ms') - CAST((unixepoch(a.value->>'started_at', 'subsec')
+                   - unixepoch((r.value->>'doc')->>'created_at', 'subsec')) * 1000 AS INTEGER) AS whole
+               FROM json_each(?1) r, json_each((r.value->>'doc')->'attempts') a
+               WHERE r.value->>'kind' = 'receipt' AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2)))
+           WHERE ok OR failed OR load)
+         GROUP BY channel, model, start {}",
+        columns("#"),
+        range("first"),
+        range("whole"),
+        added()
+    )
+}
+
+/// The candidates as JSON, to be joined with.
+fn listed(of: &[CandidateId]) -> JsValue {
+    let pairs: Vec<Value> = of.iter().map(|id| json!([id.channel, id.upstream_model])).collect();
+    JsValue::from_str(&Value::from(pairs).to_string())
+}
+
+const OF_LISTED: &str = "FROM json_each(?1) c JOIN health_counts h ON h.channel = c.value->>0 AND h.upstream_model = c.value->>1";
+
+fn counts_doc(of: &str, start: &str) -> String {
+    let list = |name: &str| (0..RANGES).map(|range| of.replace('#', &format!("h.{name}{range}"))).collect::<Vec<_>>().join(", ");
+    let one = |name: &str| of.replace('#', &format!("h.{name}"));
+    format!(
+        "json_object('channel', h.channel, 'upstream_model', h.upstream_model, 'is_probe', json(CASE WHEN h.is_probe THEN 'true' ELSE 'false' END),
+           'start', strftime('%Y-%m-%dT%H:%M:%SZ', {start} / 1000, 'unixepoch'), 'ok', {}, 'failed', {}, 'load', {},
+           'first_byte', json_array({}), 'latency', json_array({})) AS doc",
+        one("ok"),
+        one("failed"),
+        one("load"),
+        list("f"),
+        list("l")
+    )
+}
+
+/// What attempts came to by span. What has not moved on to that span yet is summed up from shorter ones.
+pub async fn counts(outside: &Outside, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
+    let start = format!("(h.start - h.start % {})", span.millis());
+    let statement = format!(
+        "SELECT {} {OF_LISTED} AND h.span <= CAST(?2 AS INTEGER) AND h.start >= CAST(?3 AS INTEGER)
+         GROUP BY h.channel, h.upstream_model, h.is_probe, {start} ORDER BY {start}",
+        counts_doc("SUM(#)", &start)
+    );
+    outside.d1(&statement, &[listed(of), number(span.millis()), number(span.start(since).millis())]).await
+}
+
+/// What attempts came to since then, in one sum for each candidate.
+pub async fn counted(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<Vec<Counts>> {
+    let statement = format!(
+        "SELECT {} {OF_LISTED} AND h.span = 60000 AND h.start >= CAST(?2 AS INTEGER) GROUP BY h.channel, h.upstream_model, h.is_probe",
+        counts_doc("SUM(#)", "MIN(h.start)")
+    );
+    outside.d1(&statement, &[listed(of), number(since.millis())]).await
+}
+
+#[derive(Deserialize)]
+struct Minute {
+    #[serde(flatten)]
+    candidate: CandidateId,
+    ok: u64,
+    failed: u64,
+    in_row: u32,
+    ok_at: Option<i64>,
+    failure: Option<String>,
+}
+
+/// What requests saw since then, those of probes apart.
+pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<Vec<(CandidateId, Recent)>> {
+    let statement = format!(
+        "SELECT json_object('channel', h.channel, 'upstream_model', h.upstream_model, 'ok', h.ok, 'failed', h.failed, 'in_row', h.in_row,
+           'ok_at', h.ok_at, 'failure', h.failure) AS doc
+         {OF_LISTED} AND h.span = 60000 AND h.start >= CAST(?2 AS INTEGER) AND h.is_probe = 0 ORDER BY h.start"
+    );
+    let minutes: Vec<Minute> = outside.d1(&statement, &[listed(of), number(since.millis())]).await?;
+    let mut together: BTreeMap<CandidateId, Recent> = BTreeMap::new();
+    for minute in minutes {
+        let sum = together.entry(minute.candidate).or_default();
+        sum.in_row = if minute.ok > 0 { minute.in_row } else { sum.in_row.saturating_add(minute.in_row) };
+        sum.ok = sum.ok.saturating_add(minute.ok);
+        sum.failed = sum.failed.saturating_add(minute.failed);
+        sum.ok_at = sum.ok_at.max(minute.ok_at.map(Timestamp::from_millis));
+        if let Some(failure) =
+            minute.failure.as_deref().and_then(failure).filter(|new| sum.failure.as_ref().is_none_or(|old| old.at <= new.at))
+        {
+            sum.failure = Some(failure);
+        }
+    }
+    Ok(together.into_iter().collect())
+}
+
+/// Reads what `counting` wrote.
+fn failure(text: &str) -> Option<Failure> {
+    let (at, rest) = text.split_once(' ')?;
+    let (kind, message) = rest.split_once(' ')?;
+    Some(Failure { at: Timestamp::from_millis(at.parse().ok()?), kind: FailureKind::parse(kind)?, message: message.to_owned() })
+}
+
+#[derive(Deserialize)]
+struct ChangeRow {
+    candidate: String,
+    at: i64,
+    status: Status,
+    cause: String,
+}
+
+/// How the status changed since then, with the change before.
+pub async fn changes(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+    let statement = "SELECT json_object('candidate', h.channel || '/' || h.upstream_model, 'at', h.at, 'status', h.status, 'cause', h.cause) AS doc
+         FROM json_each(?1) c JOIN health_changes h ON h.channel = c.value->>0 AND h.upstream_model = c.value->>1
+         WHERE h.at >= (SELECT COALESCE(MAX(b.at), 0) FROM health_changes b
+           WHERE b.channel = h.channel AND b.upstream_model = h.upstream_model AND b.at <= CAST(?2 AS INTEGER)) ORDER BY h.at";
+    let rows: Vec<ChangeRow> = outside.d1(statement, &[listed(of), number(since.millis())]).await?;
+    let mut by_candidate: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+    for ChangeRow { candidate, at, status, cause } in rows {
+        by_candidate.entry(candidate).or_default().push(Change { at: Timestamp::from_millis(at), status, cause });
+    }
+    Ok(by_candidate)
+}
+
+/// Takes the round.
+pub async fn begin_round(outside: &Outside, lease: &str, until: Timestamp) -> Found<Option<HealthView>> {
+    let statement = "UPDATE health_round SET lease = ?1, lease_until = CAST(?2 AS INTEGER) WHERE id = 1 AND lease_until <= CAST(?3 AS INTEGER) RETURNING doc";
+    let docs = outside.texts(statement, &[lease.into(), number(until.millis()), number(clock::now().millis())]).await?;
+    docs.first().map(|doc| serde_json::from_str(doc).map_err(failed)).transpose()
+}
+
+/// Keeps what a round found; false if it is not ours any more. Changes come first: a round that dies in between repeats them.
+pub async fn end_round(outside: &Outside, lease: &str, ended: &Ended) -> Found<bool> {
+    let row = |(id, change): &(CandidateId, Change)| {
+        json!([id.channel, id.upstream_model, change.at.millis(), change.status, change.cause])
+    };
+    let rows = Value::from(ended.changes.iter().map(row).collect::<Vec<_>>()).to_string();
+    let statement = "INSERT OR IGNORE INTO health_changes (channel, upstream_model, at, status, cause)
+         SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM health_round WHERE lease = ?2)";
+    if !ended.changes.is_empty() {
+        outside.texts(statement, &[rows.as_str().into(), lease.into()]).await?;
+    }
+    let doc = serde_json::to_string(&ended.health).map_err(failed)?;
+    let statement =
+        "UPDATE health_round SET doc = ?1, lease = '', lease_until = 0 WHERE id = 1 AND lease = ?2 RETURNING '' AS doc";
+    let is_ours = !outside.texts(statement, &[doc.as_str().into(), lease.into()]).await?.is_empty();
+    let statement = "INSERT OR IGNORE INTO probes (channel, at, ok, latency_ms, failure) \
+        SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1)";
+    let row =
+        |probe: &crate::probe::ProbeResult| json!([probe.name(), probe.at.millis(), probe.ok, probe.latency_ms, probe.failure]);
+    let rows = Value::from(ended.probes.iter().map(row).collect::<Vec<_>>()).to_string();
+    outside.texts(statement, &[rows.as_str().into()]).await?;
+    Ok(is_ours)
+}
+
+/// Moves old counts on, in one transaction each, and forgets what is older than is shown.
+pub async fn tidy(outside: &Outside) -> Found<()> {
+    let now = clock::now();
+    for (from, to, keep_ms) in [(Span::Minute, Span::Hour, MINUTES_MS), (Span::Hour, Span::Day, HOURS_MS)] {
+        let (from, length) = (from.millis(), to.millis());
+        let moving = format!(
+            "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure{})
+             SELECT channel, upstream_model, is_probe, {length}, start - start % {length}, SUM(ok), SUM(failed), SUM(load), 0, MAX(ok_at), MAX(failure){}
+             FROM health_counts WHERE span = {from} AND start < CAST(?1 AS INTEGER) GROUP BY 1, 2, 3, 5 {}",
+            columns("#"),
+            columns("SUM(#)"),
+            added()
+        );
+        let moved = format!("DELETE FROM health_counts WHERE span = {from} AND start < CAST(?1 AS INTEGER)");
+        let before = to.start(now.plus(-keep_ms));
+        outside.together(&[(&moving, &[number(before.millis())]), (&moved, &[number(before.millis())])]).await?;
+    }
+    let forget = |ms: i64| [number(now.plus(-ms).millis())];
+    let days = format!("DELETE FROM health_counts WHERE span = {} AND start < CAST(?1 AS INTEGER)", Span::Day.millis());
+    let changes = "DELETE FROM health_changes AS a WHERE at < CAST(?1 AS INTEGER) AND EXISTS (SELECT 1 FROM health_changes b
+        WHERE b.channel = a.channel AND b.upstream_model = a.upstream_model AND b.at > a.at AND b.at <= CAST(?1 AS INTEGER))";
+    let probes = "DELETE FROM probes WHERE at < CAST(?1 AS INTEGER)";
+    outside.together(&[(&days, &forget(DAYS_MS)), (changes, &forget(CHANGES_MS)), (probes, &forget(PROBES_MS))]).await
+}
+
+impl HealthStore for Outside {
+    async fn board(&self) -> Rc<Board> {
+        let (board, is_stale) = cache::board(clock::now());
+        if !is_stale {
+            return board;
+        }
+        match self.kv_text(BOARD_KEY).await {
+            Ok(text) => {
+                let read = text.and_then(|text| serde_json::from_str::<Board>(&text).ok());
+                cache::put_board(Rc::new(read.unwrap_or_default()), clock::now())
+            }
+            Err(error) => {
+                self.log(&format!("board: {}", error.0));
+                board
+            }
+        }
+    }
+
+    async fn begin_round(&self, lease: &str, until: Timestamp) -> Found<Option<HealthView>> {
+        begin_round(self, lease, until).await
+    }
+
+    async fn end_round(&self, lease: &str, ended: &Ended) -> Found<()> {
+        match end_round(self, lease, ended).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Unavailable("the probe round took too long, and another one has begun".to_owned())),
+            // The copy for requests does not wait for the history.
+            Err(error) => self.log(&format!("health history: {}", error.0)),
+        }
+        cache::merge_health(&ended.health);
+        let board = cache::put_board(Rc::new(ended.board.clone()), clock::now());
+        self.kv_put(HEALTH_KEY, &serde_json::to_string(&ended.health).map_err(failed)?).await?;
+        self.kv_put(BOARD_KEY, &serde_json::to_string(&*board).map_err(failed)?).await
+    }
+
+    async fn recent(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<(CandidateId, Recent)>> {
+        recent(self, of, since).await
+    }
+
+    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
+        counts(self, of, span, since).await
+    }
+
+    async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<Counts>> {
+        counted(self, of, since).await
+    }
+
+    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+        changes(self, of, since).await
+    }
+
+    async fn tidy(&self) -> Found<()> {
+        tidy(self).await
+    }
+}

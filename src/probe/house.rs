@@ -1,0 +1,180 @@
+//! Level 2: a small real call through the relay, paid by the house: an account of the gateway's own, with receipts of its own,
+//! whose keys have each channel's daily cap as their budget.
+
+use std::rc::Rc;
+
+use futures_util::future::{Either, select};
+
+use super::schedule::Target;
+use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Query};
+use crate::catalog::{Catalog, Channel, ModelKind};
+use crate::dialect::recipe::{Recipe, recipe};
+use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId, RequestId};
+use crate::key::{Budget, KeyRecord, Policy};
+use crate::money::Money;
+use crate::ports::{Records, Unavailable};
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Head, Preparing, attend, prepare};
+use crate::routing::attempt::FailureKind;
+use crate::routing::health::CandidateId;
+use crate::time::{Period, Timestamp};
+
+/// The account that pays for probes.
+pub const HOUSE: &str = "tf-house";
+/// How long a call may take, in milliseconds; images take longer.
+const TIMEOUT_MS: u32 = 12_000;
+const IMAGE_TIMEOUT_MS: u32 = 15_000;
+
+/// The account that pays for probes. Its rows are out of everyone's statistics.
+pub fn house() -> Option<AccountId> {
+    AccountId::parse(HOUSE)
+}
+
+/// A call that was made.
+pub struct Called {
+    pub candidate: CandidateId,
+    pub at: Timestamp,
+    pub latency_ms: u64,
+    pub found: Found,
+    pub receipt: String,
+}
+
+/// What a call found.
+pub enum Found {
+    Answered,
+    Failed(FailureKind, String),
+    /// The call itself was not right for this model: nothing is known.
+    Inconclusive(String),
+}
+
+/// Calls one candidate; none if the house does not pay for it today, or cannot.
+pub async fn call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> Option<Called> {
+    match try_call(ports, catalog, target).await {
+        Ok(called) => called,
+        Err(error) => {
+            ports.log(&format!("probe of {}: {}", target.candidate, error.0));
+            None
+        }
+    }
+}
+
+async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> Result<Option<Called>, Unavailable> {
+    let Some(channel) = catalog.channel(&target.candidate.channel) else { return Ok(None) };
+    let key = key_of(ports, catalog, channel).await?;
+    let at = ports.now();
+    let Recipe { called, content_type, body } = recipe(&target.model, &format!("{}:{}", target.model.id, target.route.as_str()));
+    let head =
+        Head { content_type: content_type.map(ToOwned::to_owned), probed: Some(target.candidate.clone()), ..Head::default() };
+    let request = RequestId::new(at, ports.random());
+    let preparing = Preparing {
+        request: request.clone(),
+        arrived: at,
+        called,
+        head,
+        catalog: Rc::clone(catalog),
+        health: ports.health().await,
+    };
+    let quote = match prepare(&preparing, &key, &body, at, &|_, _| None) {
+        Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),
+        Err(refusal) => return Err(Unavailable(format!("the recipe was refused: {}", refusal.message))),
+    };
+    let Some((bucket, quote)) = quote else { return Ok(None) };
+    if !is_covered(ports, catalog, &key, (&bucket, quote)).await? {
+        return Ok(None);
+    }
+    let is_image = target.model.kind == ModelKind::Image;
+    let timeout_ms = channel.first_byte_timeout_ms.min(if is_image { IMAGE_TIMEOUT_MS } else { TIMEOUT_MS });
+    let answer = Box::pin(attend(ports.clone(), preparing, key, &body));
+    let found = match select(answer, Box::pin(ports.sleep(timeout_ms))).await {
+        Either::Right(_) => Found::Failed(FailureKind::Timeout, format!("no answer within {timeout_ms} ms")),
+        Either::Left((reply, _)) => match reply.failure {
+            Some((kind, message)) => Found::Failed(kind, message),
+            None if reply.status < 300 => Found::Answered,
+            None => Found::Inconclusive(format!("the probe itself was refused with status {}", reply.status)),
+        },
+    };
+    let latency_ms = ports.now().since(at);
+    Ok(Some(Called { candidate: target.candidate.clone(), at, latency_ms, found, receipt: request.to_string() }))
+}
+
+/// Whether the house pays so much for a channel today. What it lacks it is given, up to the caps of all channels.
+async fn is_covered<P: Records>(
+    ports: &P,
+    catalog: &Catalog,
+    key: &KeyRecord,
+    (bucket, quote): (&BucketId, Money),
+) -> Result<bool, Unavailable> {
+    let refused = preview(ports, key, (bucket, quote)).await?;
+    if refused.as_ref().is_none_or(|refusal| refusal.code != Code::InsufficientBalance) {
+        return Ok(refused.is_none());
+    }
+    let caps = catalog.channels.values().try_fold(quote, |sum, channel| sum.checked_add(channel.probe_daily_cap));
+    let today = Period::Day.start(ports.now()).to_string();
+    let given = Adjustment {
+        id: format!("probes-{bucket}-{}", today.get(..10).unwrap_or_default()),
+        bucket: bucket.clone(),
+        amount: caps.unwrap_or(quote),
+        reason: "What probes may cost today".to_owned(),
+        author: "gateway".to_owned(),
+    };
+    // Once a day; when that is used up, there are no calls until tomorrow.
+    ports.command(&key.account, Command::Adjust(given)).await?;
+    Ok(preview(ports, key, (bucket, quote)).await?.is_none())
+}
+
+async fn preview<P: Records>(
+    ports: &P,
+    key: &KeyRecord,
+    (bucket, quote): (&BucketId, Money),
+) -> Result<Option<Refusal>, Unavailable> {
+    match ports.command(&key.account, Command::Read(Query::Preview(key.id.clone(), vec![(bucket.clone(), quote)]))).await? {
+        Answer::Previewed(mut refused) => Ok(refused.pop().flatten()),
+        other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
+    }
+}
+
+/// The house's key for a channel, with the channel's cap as its budget. Nobody knows its secret.
+async fn key_of<P: Records>(ports: &P, catalog: &Catalog, channel: &Channel) -> Result<KeyRecord, Unavailable> {
+    let no_name = || Unavailable("the house has no name".to_owned());
+    let account = house().ok_or_else(no_name)?;
+    let short = crate::id::sha256_hex(&[channel.id.as_str().as_bytes()]);
+    let id = KeyId::parse(&format!("probe-{}", short.get(..16).unwrap_or_default())).ok_or_else(no_name)?;
+    let budget = |bucket: &BucketId| Budget { bucket: bucket.clone(), period: Period::Day, limit: channel.probe_daily_cap };
+    let policy = Policy { budgets: catalog.buckets.keys().map(budget).collect(), ..Policy::default() };
+    let known = match ports.command(&account, Command::Read(Query::Record(id.clone()))).await? {
+        Answer::Key(known) if known.policy == policy => return Ok(*known),
+        Answer::Key(known) => Some(known),
+        _ => None,
+    };
+    let now = ports.now();
+    if let Some(known) = known {
+        let budgets = serde_json::to_value(&policy.budgets).map_err(|error| Unavailable(error.to_string()))?;
+        let fields = [("budgets".to_owned(), budgets)].into_iter().collect();
+        let change = KeyChange { policy: fields, label: None, revoke: false };
+        return match ports.command(&account, Command::ChangeKey(known.id.clone(), change)).await? {
+            Answer::Key(changed) => Ok(*changed),
+            other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
+        };
+    }
+    let record = AccountRecord { id: account.clone(), name: "Probes of the gateway".to_owned(), created_at: now };
+    // Refused where it is open already.
+    ports.command(&account, Command::Open(record)).await?;
+    let mut random = [0_u8; 24];
+    let bits = [ports.random().to_le_bytes(), ports.random().to_le_bytes()].concat();
+    random.iter_mut().zip(bits).for_each(|(to, from)| *to = from);
+    let key = KeyRecord {
+        id,
+        hash: KeySecret::new(random).hash(),
+        account: account.clone(),
+        project: ProjectId::first(),
+        label: format!("probes of {}", channel.id),
+        version: 1,
+        created_at: now,
+        revoked_at: None,
+        policy,
+    };
+    match ports.command(&account, Command::PutKey(Box::new(key.clone()))).await? {
+        Answer::Done => Ok(key),
+        other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
+    }
+}

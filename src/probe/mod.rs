@@ -1,0 +1,205 @@
+//! One probe round: what real requests saw, then what the providers' lists of models say, which is free, then small real calls
+//! where nothing else tells enough. The cron runs it each minute.
+//!
+//! What always holds: a round ends, whoever hangs; of two at the same time one does nothing; what it spends is within each
+//! channel's daily cap, because the house's keys have it as their budget.
+//!
+//! Deliberately absent: any influence on who is asked beyond the health that it leaves behind.
+
+mod house;
+mod lists;
+mod schedule;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use serde::Serialize;
+
+pub use house::{HOUSE, house};
+
+use crate::catalog::Catalog;
+use crate::ports::{Ended, Records, Unavailable};
+use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, Status};
+use crate::time::Timestamp;
+
+/// The platform opens six connections at once; some stay free for our own records.
+const LISTS_AT_ONCE: usize = 4;
+const CALLS_AT_ONCE: usize = 3;
+/// How long the lists and the calls may take together, in milliseconds each.
+const LISTS_MS: u32 = 10_000;
+const CALLS_MS: u32 = 16_000;
+/// For how long nobody else begins a round, in milliseconds.
+const LEASE_MS: i64 = 45_000;
+/// What requests saw within this time is looked at, in milliseconds.
+const RECENT_MS: i64 = 300_000;
+const MONTH_MS: i64 = 30 * 86_400_000;
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProbeResult {
+    /// The channel.
+    pub channel: String,
+    /// The model's id there, where it was one candidate that was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_model: Option<String>,
+    /// 1 for the list of models, 2 for a small real call.
+    pub level: u8,
+    /// When.
+    pub at: Timestamp,
+    /// Whether it answered well.
+    pub ok: bool,
+    /// How long it took.
+    pub latency_ms: u64,
+    /// What went wrong, or what can be told of it.
+    pub failure: Option<String>,
+    /// The receipt of the call, in the house account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+impl ProbeResult {
+    /// What was probed: a channel, or a candidate.
+    pub fn name(&self) -> String {
+        match &self.upstream_model {
+            Some(model) => format!("{}/{model}", self.channel),
+            None => self.channel.clone(),
+        }
+    }
+}
+
+/// Runs a round; none if somebody else is at it.
+pub async fn round<P: Records>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Unavailable> {
+    let catalog = ports.catalog().await?;
+    let lease = format!("{:032x}", ports.random());
+    let before = match ports.begin_round(&lease, ports.now().plus(LEASE_MS)).await {
+        Ok(Some(before)) => before,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            // Without its history a round still tells requests what it finds.
+            ports.log(&format!("health history: {}", error.0));
+            HealthView::default()
+        }
+    };
+    let ids = candidates(&catalog);
+    let mut view = known(ports, &ids, &before).await;
+    let mut probes = lists::round(ports, &catalog, &mut view).await;
+    probes.extend(calls(ports, &catalog, &mut view).await);
+    let changes = changed(&ids, &before, &view);
+    let board = board(ports, &ids, &changes).await;
+    ports.end_round(&lease, &Ended { health: view, board, changes, probes: probes.clone() }).await?;
+    Ok(Some(probes))
+}
+
+/// Every candidate that is sold, once.
+pub fn candidates(catalog: &Catalog) -> Vec<CandidateId> {
+    let routes = catalog.models.values().flat_map(|model| &model.routes);
+    let mut ids: Vec<CandidateId> = routes.flat_map(|route| &route.candidates).map(CandidateId::of).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+/// What the last round, this isolate and the requests of all isolates know, of the candidates that are sold.
+async fn known<P: Records>(ports: &P, ids: &[CandidateId], before: &HealthView) -> HealthView {
+    let recent = ports.recent(ids, ports.now().plus(-RECENT_MS)).await.unwrap_or_else(|error| {
+        ports.log(&format!("health history: {}", error.0));
+        Vec::new()
+    });
+    let recent: BTreeMap<String, _> = recent.into_iter().map(|(id, recent)| (id.to_string(), recent)).collect();
+    let mut merged = before.clone();
+    merged.merge(&*ports.health().await);
+    let learn = |id: &CandidateId| {
+        let name = id.to_string();
+        let health = merged.of(id).learn(&recent.get(&name).cloned().unwrap_or_default());
+        (name, health)
+    };
+    HealthView { candidates: ids.iter().map(learn).collect() }
+}
+
+/// Calls the candidates that are due, a few at a time, and notes what came of it.
+async fn calls<P: Records>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthView) -> Vec<ProbeResult> {
+    let due = schedule::due(catalog, view, ports.now());
+    let calls = due.iter().map(|target| house::call(ports, catalog, target));
+    let calls = iter(calls).buffer_unordered(CALLS_AT_ONCE).take_until(ports.sleep(CALLS_MS));
+    let called: Vec<house::Called> = calls.filter_map(std::future::ready).collect().await;
+    let mut probes = Vec::new();
+    for house::Called { candidate, at, latency_ms, found, receipt } in called {
+        let (ok, failure) = match &found {
+            house::Found::Answered => (true, None),
+            house::Found::Failed(_, message) | house::Found::Inconclusive(message) => (false, Some(message.clone())),
+        };
+        let seen = match found {
+            house::Found::Answered => Observation::Called { failure: None, latency_ms },
+            house::Found::Failed(kind, message) => Observation::Called { failure: Some((kind, message)), latency_ms },
+            house::Found::Inconclusive(message) => Observation::Inconclusive { message, latency_ms },
+        };
+        view.observe(&candidate, seen, at.plus(i64::try_from(latency_ms).unwrap_or(0)));
+        probes.push(ProbeResult {
+            channel: candidate.channel.to_string(),
+            upstream_model: Some(candidate.upstream_model),
+            level: 2,
+            at,
+            ok,
+            latency_ms,
+            failure,
+            receipt: Some(receipt),
+        });
+    }
+    probes
+}
+
+/// Whose status is another than at the end of the last round, and since when.
+fn changed(ids: &[CandidateId], before: &HealthView, after: &HealthView) -> Vec<(CandidateId, Change)> {
+    let change = |id: &CandidateId| {
+        let (old, new): (Health, Health) = (before.of(id), after.of(id));
+        let cause = match new.status {
+            Status::Degraded | Status::Down => new.last_failure.map(|failure| failure.message).unwrap_or_default(),
+            Status::Up | Status::Unknown => String::new(),
+        };
+        (old.status != new.status).then(|| (id.clone(), Change { at: new.since, status: new.status, cause }))
+    };
+    ids.iter().filter_map(change).collect()
+}
+
+/// What is shown of all candidates until the next round.
+async fn board<P: Records>(ports: &P, ids: &[CandidateId], new: &[(CandidateId, Change)]) -> Board {
+    let now = ports.now();
+    let lost = |error: Unavailable| ports.log(&format!("health history: {}", error.0));
+    let mut changes = ports.changes(ids, now.plus(-MONTH_MS)).await.map_err(lost).unwrap_or_default();
+    for (id, change) in new {
+        let known = changes.entry(id.to_string()).or_default();
+        known.push(change.clone());
+        known.sort_by_key(|change| change.at);
+    }
+    let counts = ports.counted(ids, now.plus(-1_800_000)).await.map_err(lost).unwrap_or_default();
+    Board::new(ids, &changes, &counts, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ChannelId;
+    use crate::routing::attempt::FailureKind;
+
+    #[test]
+    fn only_what_changed_is_told_with_its_cause_and_when_it_began() {
+        let id = |channel: &str| CandidateId { channel: ChannelId::parse(channel).unwrap(), upstream_model: "m".to_owned() };
+        let at = Timestamp::from_millis;
+        let mut before = HealthView::default();
+        before.observe(&id("a"), Observation::Answered, at(1));
+        before.observe(&id("b"), Observation::Answered, at(1));
+        let mut after = before.clone();
+        let failed = Observation::Failed { kind: FailureKind::Credential, message: "no".to_owned(), retry_after_s: None };
+        after.observe(&id("b"), failed, at(7));
+        after.observe(&id("c"), Observation::Called { failure: None, latency_ms: 1 }, at(8));
+        let told = changed(&[id("a"), id("b"), id("c"), id("d")], &before, &after);
+        let expected = [
+            (id("b"), Change { at: at(7), status: Status::Down, cause: "no".to_owned() }),
+            (id("c"), Change { at: at(8), status: Status::Up, cause: String::new() }),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(changed(&[id("b")], &after, &after), []);
+    }
+}

@@ -1,0 +1,155 @@
+//! Which candidates are due for a small real call: those about which nothing else tells enough, the worst first.
+//!
+//! The rules: what answers real requests is not called; what is up is called every half hour; what is not is called every
+//! minute for ten minutes, then every five; what nobody has ever called is called at once. A few in each round, spread by the
+//! candidate's name, so that a catalogue of any size comes to a steady trickle.
+
+use sha2::{Digest, Sha256};
+
+use crate::catalog::{Catalog, Model, RouteKind};
+use crate::routing::health::{CandidateId, Health, HealthView, Status};
+use crate::time::Timestamp;
+use std::rc::Rc;
+
+/// Calls in one round.
+const MOST: usize = 12;
+const MINUTE_MS: u64 = 60_000;
+/// Rounds do not come to the millisecond.
+const SLACK_MS: u64 = 15_000;
+
+/// A candidate that is to be called, as which model over which route.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The candidate.
+    pub candidate: CandidateId,
+    /// The model that is sold over it.
+    pub model: Rc<Model>,
+    /// The route, which has a price.
+    pub route: RouteKind,
+}
+
+/// The candidates to call now, the most urgent first.
+pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> {
+    let mut due: Vec<(u64, Target)> = Vec::new();
+    for model in catalog.models.values() {
+        for route in model.routes.iter().filter(|route| route.price.is_some()) {
+            for candidate in &route.candidates {
+                let id = CandidateId::of(candidate);
+                let is_capped = catalog.channel(&id.channel).is_none_or(|channel| !channel.probe_daily_cap.is_positive());
+                if is_capped || due.iter().any(|(_, target)| target.candidate == id) {
+                    continue;
+                }
+                if let Some(urgency) = urgency(&view.of(&id), &id, now) {
+                    due.push((urgency, Target { candidate: id, model: Rc::clone(model), route: route.kind }));
+                }
+            }
+        }
+    }
+    due.sort_by_key(|(urgency, _)| std::cmp::Reverse(*urgency));
+    due.into_iter().take(MOST).map(|(_, target)| target).collect()
+}
+
+/// How far beyond its time a candidate is; none if its time has not come.
+fn urgency(health: &Health, id: &CandidateId, now: Timestamp) -> Option<u64> {
+    let is_settled = health.status == Status::Up;
+    let interval_ms = match health.status {
+        Status::Up => 30_u64.saturating_add(spread(id, 10)).saturating_mul(MINUTE_MS),
+        Status::Unknown => MINUTE_MS.saturating_mul(5),
+        Status::Degraded | Status::Down if now.since(health.since) <= 10 * MINUTE_MS => MINUTE_MS,
+        Status::Degraded | Status::Down => MINUTE_MS.saturating_mul(5),
+    };
+    let told_by_requests = health.last_success_at.filter(|_| is_settled);
+    let Some(last) = health.called_at.max(told_by_requests) else { return Some(u64::MAX) };
+    now.since(last).saturating_add(SLACK_MS).checked_sub(interval_ms)
+}
+
+/// A number below `of` that goes with the candidate.
+fn spread(id: &CandidateId, of: u64) -> u64 {
+    let digest = Sha256::digest(id.to_string().as_bytes());
+    digest.iter().take(4).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte)).checked_rem(of).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::UpstreamHosts;
+    use crate::id::ChannelId;
+    use crate::routing::attempt::FailureKind;
+    use crate::routing::health::Observation;
+    use serde_json::{Value, json};
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + minutes * 60_000)
+    }
+
+    fn id(model: &str) -> CandidateId {
+        CandidateId { channel: ChannelId::parse("a").unwrap(), upstream_model: model.to_owned() }
+    }
+
+    fn catalog(count: usize, cap: &str) -> Catalog {
+        let model = |i: usize| {
+            let route = json!({"bucket": "b", "price": {"input": "1", "output": "1"}, "candidates": [{"channel": "a", "upstream_model": format!("m{i}"), "tier": 0}]});
+            json!({"name": "M", "family": "f", "kind": "chat", "context_length": 1000, "max_output_tokens": 100, "routes": {"official": route, "routed": route}})
+        };
+        let models: serde_json::Map<String, Value> = (0..count).map(|i| (format!("m{i}"), model(i))).collect();
+        let document = json!({"version": 1, "buckets": {"b": {"label": "B", "currency": "USD"}}, "models": models,
+            "channels": {"a": {"dialect": "openai", "base_url": "https://a.example.com", "secrets": ["K"], "probe_daily_cap": cap}}});
+        Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
+    }
+
+    fn called(failure: Option<FailureKind>) -> Observation {
+        Observation::Called { failure: failure.map(|kind| (kind, String::new())), latency_ms: 1 }
+    }
+
+    /// The minutes within two hours in which one candidate is called, if each call finds the same.
+    fn calls(found: Option<FailureKind>, request_every: Option<i64>) -> Vec<i64> {
+        let (catalog, mut view) = (catalog(1, "1"), HealthView::default());
+        let mut calls = Vec::new();
+        for minute in 0..120 {
+            if request_every.is_some_and(|every| minute % every == 0) {
+                view.observe(&id("m0"), Observation::Answered, at(minute));
+            }
+            if !due(&catalog, &view, at(minute)).is_empty() {
+                calls.push(minute);
+                view.observe(&id("m0"), called(found), at(minute));
+            }
+        }
+        calls
+    }
+
+    #[test]
+    fn what_is_up_is_called_now_and_then_and_not_at_all_while_requests_tell() {
+        let quiet = calls(None, None);
+        assert!(quiet[0] == 0 && (3..=4).contains(&quiet.len()), "{quiet:?}");
+        assert!(calls(None, Some(20)).is_empty());
+    }
+
+    #[test]
+    fn what_is_down_is_called_every_minute_and_later_every_five() {
+        let down = calls(Some(FailureKind::Credential), None);
+        assert_eq!(down[..11], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(down[12..].windows(2).all(|pair| pair[1] - pair[0] == 5), "{down:?}");
+    }
+
+    #[test]
+    fn a_large_catalogue_is_called_in_parts_the_worst_first() {
+        let (catalog, mut view) = (catalog(100, "1"), HealthView::default());
+        let first = due(&catalog, &view, at(0));
+        assert_eq!(first.len(), MOST);
+        for minute in 0..9 {
+            for target in due(&catalog, &view, at(minute)) {
+                view.observe(&target.candidate, called(None), at(minute));
+            }
+        }
+        assert!((0..100).all(|i| view.of(&id(&format!("m{i}"))).status == Status::Up), "all within nine rounds");
+        view.observe(&id("m50"), called(Some(FailureKind::Credential)), at(9));
+        let due: Vec<String> =
+            due(&catalog, &view, at(10)).iter().map(|target| target.candidate.upstream_model.clone()).collect();
+        assert_eq!(due, ["m50"]);
+    }
+
+    #[test]
+    fn a_cap_of_nothing_is_no_calls() {
+        assert!(due(&catalog(3, "0"), &HealthView::default(), at(0)).is_empty());
+    }
+}

@@ -1,0 +1,411 @@
+//! From one observation to the next belief.
+//!
+//! What always holds: an isolate that sees a request fail and the shared fold that hears of it go by the same rules; hearing
+//! of the same failure twice changes nothing.
+
+use super::{Failure, Health, Listing, Probe, Share, Status};
+use crate::routing::attempt::FailureKind;
+use crate::time::Timestamp;
+
+/// How long a candidate rests after it went down or failed slowly, in milliseconds; doubled with every further failure.
+const FIRST_REST_MS: i64 = 60_000;
+const LONGEST_REST_MS: i64 = 300_000;
+/// How long a loaded candidate rests when upstream names no time, and at most.
+const LOAD_REST_MS: i64 = 5_000;
+const LONGEST_LOAD_REST_MS: i64 = 60_000;
+/// Failures in a row that make an outage.
+const OUTAGE: u32 = 2;
+/// A probe does not outweigh what real requests saw within this time, in milliseconds.
+const REAL_MS: i64 = 300_000;
+/// A list that fails says nothing while real requests were answered within this time, in milliseconds.
+const ANSWERED_MS: i64 = 120_000;
+/// One more answer within this time is no news, in milliseconds.
+const NEWS_MS: u64 = 5_000;
+
+/// Something that was seen of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// A request is about to be sent.
+    Tried,
+    /// It answered.
+    Answered,
+    /// It did not.
+    Failed {
+        /// What kind of failure.
+        kind: FailureKind,
+        /// In words.
+        message: String,
+        /// When upstream asked to be called again, in seconds.
+        retry_after_s: Option<u64>,
+    },
+    /// The provider's list of models was asked for.
+    Listed {
+        /// Whether it has the id, with near names where it has not. None if nothing can be told from it.
+        found: Result<Option<Found>, (FailureKind, String)>,
+        /// How long it took, in milliseconds.
+        latency_ms: u64,
+    },
+    /// A probe made a small real call.
+    Called {
+        /// What went wrong, if anything.
+        failure: Option<(FailureKind, String)>,
+        /// How long it took, in milliseconds.
+        latency_ms: u64,
+    },
+    /// A probe made a call that says nothing of the candidate.
+    Inconclusive {
+        /// Why, in words.
+        message: String,
+        /// How long it took, in milliseconds.
+        latency_ms: u64,
+    },
+}
+
+/// Whether a list has an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It has.
+    There,
+    /// It has not; these are near.
+    Missing(Vec<String>),
+}
+
+/// What real requests saw of a candidate in the last minutes, in all isolates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recent {
+    /// So many were answered.
+    pub ok: u64,
+    /// So many failed, load apart.
+    pub failed: u64,
+    /// Failures since the last answer, load apart.
+    pub in_row: u32,
+    /// When one was last answered.
+    pub ok_at: Option<Timestamp>,
+    /// The last failure, load among them.
+    pub failure: Option<Failure>,
+}
+
+impl Health {
+    /// Whether an observation changes anything worth noting.
+    pub fn is_news(&self, seen: &Observation, now: Timestamp) -> bool {
+        let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
+        match seen {
+            Observation::Tried => self.status == Status::Down,
+            Observation::Answered => !is_settled || self.last_success_at.is_none_or(|at| now.since(at) >= NEWS_MS),
+            _ => true,
+        }
+    }
+
+    /// The health after an observation.
+    pub fn observe(mut self, seen: Observation, now: Timestamp) -> Self {
+        match seen {
+            // While it is down, one request at a time finds out whether it is back.
+            Observation::Tried if self.status == Status::Down => self.rest_until = Some(now.plus(FIRST_REST_MS)),
+            Observation::Tried => return self,
+            Observation::Answered => self.answered(now),
+            Observation::Failed { kind, message, retry_after_s } => {
+                self.is_real_failure = true;
+                self.fail(Failure { at: now, kind, message }, retry_after_s);
+            }
+            Observation::Listed { found, latency_ms } => self.listed(found, latency_ms, now),
+            Observation::Called { failure, latency_ms } => self.called(failure, latency_ms, now),
+            Observation::Inconclusive { message, latency_ms } => {
+                self.last_probe = Some(Probe { at: now, level: 2, ok: false, latency_ms, message: Some(message) });
+                self.called_at = Some(now);
+            }
+        }
+        self.observed_at = self.observed_at.max(now);
+        self
+    }
+
+    /// The health after what all isolates saw. The same once more changes nothing.
+    pub fn learn(mut self, recent: &Recent) -> Self {
+        self.share =
+            Some(Share { failed: recent.failed, of: recent.ok.saturating_add(recent.failed) }).filter(|share| share.of > 0);
+        if let Some(at) = recent.ok_at.filter(|at| self.last_success_at.is_none_or(|known| known < *at)) {
+            let is_last = self.last_failure.as_ref().is_none_or(|failure| failure.at <= at);
+            if is_last {
+                self.answered(at)
+            } else {
+                self.last_success_at = Some(at)
+            }
+            self.observed_at = self.observed_at.max(at);
+        }
+        let is_later = |failure: &&Failure| {
+            self.last_success_at.is_none_or(|at| at < failure.at)
+                && self.last_failure.as_ref().is_none_or(|known| known.at < failure.at)
+        };
+        if let Some(failure) = recent.failure.as_ref().filter(is_later) {
+            self.failures = self.failures.max(recent.in_row.saturating_sub(1));
+            self.is_real_failure = true;
+            self.observed_at = self.observed_at.max(failure.at);
+            self.fail(failure.clone(), None);
+        }
+        if self.status == Status::Up && self.share.is_some_and(Share::is_bad) {
+            self.become_status(Status::Degraded, self.observed_at);
+        }
+        self
+    }
+
+    fn answered(&mut self, now: Timestamp) {
+        self.failures = 0;
+        self.rest_until = None;
+        self.last_success_at = Some(now);
+        self.forget_gone();
+        let is_bad = self.share.is_some_and(Share::is_bad);
+        self.become_status(if is_bad { Status::Degraded } else { Status::Up }, now);
+    }
+
+    fn listed(&mut self, found: Result<Option<Found>, (FailureKind, String)>, latency_ms: u64, now: Timestamp) {
+        let message = match &found {
+            Ok(Some(Found::There)) => "its provider lists it".to_owned(),
+            Ok(Some(Found::Missing(_))) => "its provider's list does not have it".to_owned(),
+            Ok(None) => "its provider is reachable".to_owned(),
+            Err((_, message)) => message.clone(),
+        };
+        self.last_probe = Some(Probe { at: now, level: 1, ok: found.is_ok(), latency_ms, message: Some(message) });
+        let was_there = self.listing.as_ref().map(|listing| listing.is_there);
+        match found {
+            Err((kind, message)) => {
+                let is_answering = self.last_success_at.is_some_and(|at| now < at.plus(ANSWERED_MS));
+                if !is_answering {
+                    self.is_real_failure = false;
+                    self.fail(Failure { at: now, kind, message }, None);
+                }
+            }
+            Ok(Some(Found::There)) if was_there == Some(true) => {}
+            Ok(Some(Found::There)) => {
+                self.listing = Some(Listing { is_there: true, since: now, near: Vec::new() });
+                // It is back in the list; whether it answers, the next call finds out.
+                self.rest_until = self.rest_until.filter(|_| was_there.is_none());
+            }
+            Ok(Some(Found::Missing(near))) if was_there == Some(true) => {
+                let hint = if near.is_empty() { String::new() } else { format!("; it has {}", near.join(", ")) };
+                let message = format!("the provider's list of models does not have this id any more{hint}");
+                self.listing = Some(Listing { is_there: false, since: now, near });
+                self.is_real_failure = false;
+                self.fail(Failure { at: now, kind: FailureKind::Vanished, message }, None);
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn called(&mut self, failure: Option<(FailureKind, String)>, latency_ms: u64, now: Timestamp) {
+        let message = failure.as_ref().map_or_else(|| "it answered a small call".to_owned(), |(_, message)| message.clone());
+        self.last_probe = Some(Probe { at: now, level: 2, ok: failure.is_none(), latency_ms, message: Some(message) });
+        self.called_at = Some(now);
+        if let Some((kind, message)) = failure {
+            self.is_real_failure = false;
+            return self.fail(Failure { at: now, kind, message }, None);
+        }
+        self.forget_gone();
+        let failed_at =
+            self.last_failure.as_ref().filter(|_| self.is_real_failure && self.failures > 0).map(|failure| failure.at);
+        let is_failing = failed_at.is_some_and(|at| now < at.plus(REAL_MS)) || self.share.is_some_and(Share::is_bad);
+        self.rest_until = None;
+        if is_failing {
+            // Real requests have the last word: the next one is let through.
+            return self.become_status(Status::Degraded, now);
+        }
+        self.failures = 0;
+        self.become_status(Status::Up, now);
+    }
+
+    /// What answers is there, whatever the list says.
+    fn forget_gone(&mut self) {
+        if self.listing.as_ref().is_some_and(|listing| !listing.is_there) {
+            self.listing = None;
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, retry_after_s: Option<u64>) {
+        let (kind, at) = (failure.kind, failure.at);
+        self.last_failure = Some(failure);
+        if kind == FailureKind::Load {
+            let asked = retry_after_s.and_then(|seconds| i64::try_from(seconds.saturating_mul(1000)).ok());
+            self.rest_until = Some(at.plus(asked.unwrap_or(LOAD_REST_MS).min(LONGEST_LOAD_REST_MS)));
+            return self.become_status(Status::Degraded, at);
+        }
+        self.failures = self.failures.saturating_add(if kind.is_certain() { OUTAGE } else { 1 });
+        let doublings = self.failures.saturating_sub(OUTAGE).min(8);
+        let rest_ms = FIRST_REST_MS.saturating_mul(1 << doublings).min(LONGEST_REST_MS);
+        if self.failures >= OUTAGE || kind.is_slow() {
+            self.rest_until = Some(at.plus(rest_ms));
+        }
+        self.become_status(if self.failures >= OUTAGE { Status::Down } else { Status::Degraded }, at);
+    }
+
+    fn become_status(&mut self, status: Status, now: Timestamp) {
+        if self.status != status {
+            self.status = status;
+            self.since = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + seconds * 1000)
+    }
+
+    fn failed(kind: FailureKind) -> Observation {
+        Observation::Failed { kind, message: "no".to_owned(), retry_after_s: None }
+    }
+
+    fn call(failure: Option<FailureKind>) -> Observation {
+        Observation::Called { failure: failure.map(|kind| (kind, "no".to_owned())), latency_ms: 5 }
+    }
+
+    fn list(found: Option<Found>) -> Observation {
+        Observation::Listed { found: Ok(found), latency_ms: 5 }
+    }
+
+    fn after(seen: impl IntoIterator<Item = (i64, Observation)>) -> Health {
+        seen.into_iter().fold(Health::default(), |health, (second, seen)| health.observe(seen, at(second)))
+    }
+
+    #[test]
+    fn one_failure_is_not_an_outage_and_two_are() {
+        let once = after([(0, failed(FailureKind::Server))]);
+        assert_eq!((once.status, once.is_ready(at(0))), (Status::Degraded, true));
+        let twice = once.observe(failed(FailureKind::Timeout), at(1));
+        assert_eq!((twice.status, twice.is_ready(at(1))), (Status::Down, false));
+    }
+
+    #[test]
+    fn a_slow_failure_is_tried_last_for_a_minute_though_it_is_no_outage() {
+        for kind in [FailureKind::Timeout, FailureKind::Connect] {
+            let once = after([(0, failed(kind))]);
+            assert_eq!((once.status, once.is_ready(at(59)), once.is_ready(at(60))), (Status::Degraded, false, true));
+            assert!(once.is_expected_to_answer(at(1)));
+        }
+    }
+
+    #[test]
+    fn load_is_not_death() {
+        let health = after((0..10).map(|second| (second, failed(FailureKind::Load))));
+        assert_eq!((health.status, health.failures), (Status::Degraded, 0));
+        assert!(!health.is_expected_to_answer(at(10)) && health.is_ready(at(15)) && health.is_expected_to_answer(at(15)));
+        let asked = Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: Some(86_400) };
+        assert!(health.observe(asked, at(20)).is_ready(at(80)), "a long retry-after does not rest it for a day");
+    }
+
+    #[test]
+    fn a_refused_credential_is_an_outage_at_once() {
+        assert_eq!(after([(0, failed(FailureKind::Credential))]).status, Status::Down);
+    }
+
+    #[test]
+    fn recovery_is_automatic_and_half_open() {
+        let down = after([(0, failed(FailureKind::Credential))]);
+        assert!(!down.is_ready(at(59)) && down.is_ready(at(60)), "its time has come");
+        let tried = down.observe(Observation::Tried, at(61));
+        assert!(!tried.is_ready(at(61)), "one request at a time");
+        let back = tried.observe(Observation::Answered, at(62));
+        assert_eq!((back.status, back.is_ready(at(62)), back.failures), (Status::Up, true, 0));
+    }
+
+    #[test]
+    fn it_rests_longer_with_every_failure_but_no_longer_than_five_minutes() {
+        let mut health = Health::default();
+        let mut rests = Vec::new();
+        for second in 0..8 {
+            health = health.observe(failed(FailureKind::Server), at(second));
+            rests.push(health.rest_until.map(|until| until.since(at(second)) / 1000));
+        }
+        assert_eq!(rests[..5], [None, Some(60), Some(120), Some(240), Some(300)]);
+        assert_eq!(rests[7], Some(300));
+    }
+
+    #[test]
+    fn a_good_probe_does_not_outweigh_failing_requests() {
+        let down = after([(0, failed(FailureKind::Server)), (1, failed(FailureKind::Server))]);
+        for seen in [list(None), list(Some(Found::There))] {
+            assert_eq!(down.clone().observe(seen, at(2)).status, Status::Down);
+        }
+        let probed = down.observe(call(None), at(2));
+        assert_eq!((probed.status, probed.is_ready(at(2))), (Status::Degraded, true), "a real request may try");
+        assert_eq!(probed.clone().observe(failed(FailureKind::Server), at(3)).status, Status::Down);
+        assert_eq!(probed.clone().observe(call(None), at(60)).status, Status::Degraded);
+        assert_eq!(probed.observe(call(None), at(302)).status, Status::Up, "after five minutes without one it may");
+    }
+
+    #[test]
+    fn what_only_probes_know_is_told_by_probes() {
+        assert_eq!(after([(0, list(Some(Found::There)))]).status, Status::Unknown, "to be listed is not to answer");
+        assert_eq!(after([(0, call(None))]).status, Status::Up);
+        assert_eq!(after([(0, call(Some(FailureKind::Server)))]).status, Status::Degraded);
+        let down = after([(0, call(Some(FailureKind::Server))), (60, call(Some(FailureKind::Server)))]);
+        assert_eq!(down.status, Status::Down);
+        assert_eq!(down.observe(call(None), at(120)).status, Status::Up);
+    }
+
+    #[test]
+    fn a_failing_list_says_nothing_while_requests_are_answered() {
+        let broken = || Observation::Listed { found: Err((FailureKind::Credential, "no".to_owned())), latency_ms: 5 };
+        assert_eq!(after([(0, Observation::Answered), (60, broken())]).status, Status::Up);
+        assert_eq!(after([(0, Observation::Answered), (120, broken())]).status, Status::Down);
+        assert_eq!(after([(0, broken())]).status, Status::Down);
+    }
+
+    #[test]
+    fn an_id_that_vanished_from_its_list_is_down_as_exactly_that() {
+        let near = || Found::Missing(vec!["m-2".to_owned()]);
+        let never = after([(0, call(None)), (1, list(Some(near())))]);
+        assert_eq!((never.status, never.listing), (Status::Up, None), "many lists are not complete");
+        let gone = after([(0, list(Some(Found::There))), (1, call(None)), (60, list(Some(near())))]);
+        assert_eq!((gone.status, gone.since), (Status::Down, at(60)));
+        let failure = gone.last_failure.clone().unwrap();
+        assert_eq!(failure.kind, FailureKind::Vanished);
+        assert!(failure.message.ends_with("any more; it has m-2"), "{}", failure.message);
+        let still = gone.clone().observe(list(Some(near())), at(120));
+        assert_eq!((still.since, still.failures), (at(60), gone.failures), "it vanishes once");
+        let listed = still.clone().observe(list(Some(Found::There)), at(180));
+        assert!(listed.status == Status::Down && listed.is_ready(at(180)), "whether it answers, a call finds out");
+        let answered = still.observe(Observation::Answered, at(180)).observe(list(Some(near())), at(240));
+        assert_eq!((answered.status, answered.listing), (Status::Up, None), "what answers is there, whatever the list says");
+    }
+
+    #[test]
+    fn hearing_of_a_failure_is_like_seeing_it_and_hearing_twice_like_once() {
+        let failure = |second| Some(Failure { at: at(second), kind: FailureKind::Server, message: "no".to_owned() });
+        for (recent, status) in [
+            (Recent { ok: 1, ok_at: Some(at(5)), ..Recent::default() }, Status::Up),
+            (Recent { failed: 1, in_row: 1, failure: failure(5), ..Recent::default() }, Status::Degraded),
+            (Recent { failed: 2, in_row: 2, failure: failure(5), ..Recent::default() }, Status::Down),
+            (Recent { ok: 1, failed: 2, in_row: 0, ok_at: Some(at(6)), failure: failure(5) }, Status::Up),
+            (Recent { ok: 1, failed: 2, in_row: 2, ok_at: Some(at(4)), failure: failure(5) }, Status::Down),
+            (Recent { ok: 9, failed: 1, in_row: 0, ok_at: Some(at(6)), failure: failure(5) }, Status::Degraded),
+        ] {
+            let heard = Health::default().learn(&recent);
+            assert_eq!(heard.status, status, "{recent:?}");
+            assert_eq!(heard.clone().learn(&recent), heard);
+        }
+        let seen = after([(4, failed(FailureKind::Server)), (5, failed(FailureKind::Server))]);
+        let heard = seen.clone().learn(&Recent { failed: 2, in_row: 2, failure: failure(5), ..Recent::default() });
+        assert_eq!((heard.status, heard.failures, heard.rest_until), (seen.status, seen.failures, seen.rest_until));
+    }
+
+    #[test]
+    fn what_fails_often_is_degraded_though_it_answers_in_between() {
+        let often = Recent { ok: 80, failed: 20, in_row: 0, ok_at: Some(at(6)), failure: None };
+        let health = Health::default().learn(&often);
+        assert_eq!(health.status, Status::Degraded);
+        assert!(health.is_ready(at(6)));
+        assert_eq!(health.clone().observe(Observation::Answered, at(20)).status, Status::Degraded);
+        let better = health.learn(&Recent { ok: 100, failed: 1, in_row: 0, ok_at: Some(at(300)), failure: None });
+        assert_eq!(better.status, Status::Up);
+    }
+
+    #[test]
+    fn one_more_answer_is_no_news() {
+        let up = after([(0, Observation::Answered)]);
+        assert!(!up.is_news(&Observation::Answered, at(4)) && up.is_news(&Observation::Answered, at(5)));
+        assert!(!up.is_news(&Observation::Tried, at(4)));
+        let down = after([(0, failed(FailureKind::Credential))]);
+        assert!(down.is_news(&Observation::Tried, at(1)) && down.is_news(&Observation::Answered, at(1)));
+    }
+}

@@ -1,0 +1,101 @@
+//! What is known of every candidate at one place.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CandidateId, Health, Observation};
+use crate::time::Timestamp;
+
+/// The snapshot that all isolates share, and what this one saw since.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthView {
+    /// By `channel/upstream_model`.
+    pub candidates: BTreeMap<String, Health>,
+}
+
+impl HealthView {
+    /// The health of a candidate; unknown is a fine answer.
+    pub fn of(&self, id: &CandidateId) -> Health {
+        self.candidates.get(&id.to_string()).cloned().unwrap_or_default()
+    }
+
+    /// Whether an observation changes anything worth noting.
+    pub fn is_news(&self, id: &CandidateId, seen: &Observation, now: Timestamp) -> bool {
+        self.candidates.get(&id.to_string()).is_none_or(|health| health.is_news(seen, now))
+    }
+
+    /// Notes an observation.
+    pub fn observe(&mut self, id: &CandidateId, seen: Observation, now: Timestamp) {
+        let entry = self.candidates.entry(id.to_string()).or_default();
+        *entry = std::mem::take(entry).observe(seen, now);
+    }
+
+    /// Takes over from `other` what was observed later.
+    pub fn merge(&mut self, other: &Self) {
+        for (id, theirs) in &other.candidates {
+            let ours = self.candidates.entry(id.clone()).or_default();
+            // What rests here because of real requests goes on resting, unless somebody was answered since.
+            let is_resting = !ours.is_ready(theirs.observed_at) && ours.is_real_failure;
+            let is_answered = theirs.last_success_at > ours.last_failure.as_ref().map(|failure| failure.at);
+            if theirs.observed_at > ours.observed_at && (!is_resting || is_answered) {
+                *ours = theirs.clone();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ChannelId;
+    use crate::routing::attempt::FailureKind;
+    use crate::routing::health::Status;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + seconds * 1000)
+    }
+
+    fn failed() -> Observation {
+        Observation::Failed { kind: FailureKind::Credential, message: "no".to_owned(), retry_after_s: None }
+    }
+
+    fn id() -> CandidateId {
+        CandidateId { channel: ChannelId::parse("a").unwrap(), upstream_model: "m".to_owned() }
+    }
+
+    #[test]
+    fn a_probe_of_another_isolate_does_not_outweigh_failing_requests() {
+        let (mut ours, mut theirs) = (HealthView::default(), HealthView::default());
+        ours.observe(&id(), failed(), at(0));
+        theirs.observe(&id(), Observation::Called { failure: None, latency_ms: 5 }, at(1));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id()).status, Status::Down);
+        theirs.observe(&id(), Observation::Answered, at(2));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id()).status, Status::Up);
+    }
+
+    #[test]
+    fn what_a_probe_found_another_probe_can_take_back() {
+        let (mut ours, mut theirs) = (HealthView::default(), HealthView::default());
+        ours.observe(
+            &id(),
+            Observation::Called { failure: Some((FailureKind::Credential, "no".to_owned())), latency_ms: 5 },
+            at(0),
+        );
+        theirs.observe(&id(), Observation::Called { failure: None, latency_ms: 5 }, at(1));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id()).status, Status::Up);
+    }
+
+    #[test]
+    fn the_later_observation_wins() {
+        let (mut ours, mut theirs) = (HealthView::default(), HealthView::default());
+        theirs.observe(&id(), failed(), at(0));
+        ours.observe(&id(), Observation::Answered, at(1));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id()).status, Status::Up);
+    }
+}
