@@ -32,12 +32,19 @@ export async function startGateway({ catalog = testCatalog, vars = {} } = {}) {
   });
   const gateway = new Gateway({ state, upstream, worker, logs });
   try {
-    await gateway.admin('PUT', '/admin/v1/catalog', catalog(upstream.url));
+    const document = catalog(upstream.url);
+    upstream.add(...upstreamModels(document));
+    await gateway.admin('PUT', '/admin/v1/catalog', document);
   } catch (error) {
     await gateway.close();
     throw error;
   }
   return gateway;
+}
+
+/** The ids that a catalogue's models have upstream: there is nothing wrong with any of them until a test says so. */
+function upstreamModels({ models }) {
+  return Object.values(models).flatMap(({ routes }) => Object.values(routes).flatMap(({ candidates }) => candidates.map((candidate) => candidate.upstream_model)));
 }
 
 class Gateway {
