@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod billing;
+mod catalog;
 mod explain;
 mod lists;
 mod model_shapes;

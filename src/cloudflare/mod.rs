@@ -6,6 +6,7 @@ mod account_client;
 mod account_object;
 mod alerts;
 mod cache;
+mod catalog;
 mod clock;
 mod http;
 mod lists;
@@ -21,6 +22,7 @@ use futures_util::future::{Either, select};
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 use crate::api;
+use crate::ports::Records;
 use outside::Outside;
 
 /// Answers a request, unless its client leaves first: a handler that waits for a client that is gone would never be freed.
@@ -41,10 +43,13 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     })
 }
 
-/// Each minute: one probe round, codes that were taken and not credited, and some accounts reconciled.
+/// Each minute: an announced catalogue that is due is published; one probe round, codes that were taken and not credited, and some accounts reconciled.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     let outside = Outside::scheduled(env, context);
+    if let Err(error) = outside.move_announced().await {
+        worker::console_error!("announced catalogue: {}", error.0);
+    }
     if let Err(refusal) = api::admin::probe_now(&outside).await {
         worker::console_error!("probe round: {} {}", refusal.message, refusal.detail.unwrap_or_default());
     }
