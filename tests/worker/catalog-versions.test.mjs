@@ -92,7 +92,7 @@ describe('a publication', () => {
 
 describe('an announced catalogue', () => {
   test('prices requests from its time on, and is published by the cron', async () => {
-    const effective_at = inMs(1500);
+    const effective_at = inMs(5000);
     const next = dearer(running, '200');
     const answer = await publish(next, { effective_at, reason: 'Announced' });
     assert.equal(Date.parse(answer.effective_at), Date.parse(effective_at));
@@ -125,7 +125,7 @@ describe('an announced catalogue', () => {
   });
 
   test('is known to an isolate that starts between the announcement and its time', async () => {
-    const effective_at = inMs(3000);
+    const effective_at = inMs(8000);
     const answer = await publish(dearer(running, '9'), { effective_at });
     await gateway.kill();
     assert.equal((await receipt()).catalog_version, running.version);
@@ -135,7 +135,7 @@ describe('an announced catalogue', () => {
   });
 
   test('stays announced above what is published before its time, and says then what it changes', async () => {
-    const effective_at = inMs(3000);
+    const effective_at = inMs(5000);
     const announced = await publish(dearer(running, '10'), { effective_at, author: 'kim', reason: 'Later' });
     const now = await publish(dearer(running, '11'), {});
     assert.equal(now.version, announced.version + 1);
@@ -153,7 +153,7 @@ describe('an announced catalogue', () => {
   });
 
   test('is replaced by another, and that one withdrawn', async () => {
-    const effective_at = inMs(2000);
+    const effective_at = inMs(4000);
     const first = await publish(dearer(running, '12'), { effective_at });
     const second = await publish(dearer(running, '13'), { effective_at });
     assert.equal(second.version, first.version + 1);
