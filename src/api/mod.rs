@@ -7,6 +7,7 @@
 pub mod admin;
 mod availability;
 mod billing;
+mod catalog;
 mod explain;
 mod history;
 mod lists;
