@@ -39,7 +39,7 @@ const help = `npm run admin -- <command>
   catalog put <file> [--author <name>] [--reason <text>] [--effective-at <time>] [--dry-run]
   catalog announced                                        the catalogue that is to take effect, with what it changes
   catalog withdraw                                         takes that back
-  catalog versions                                         what was published when, by whom, why, and what it changed
+  catalog versions [--model <name>]                        what was published when, by whom, why, and what it changed
   catalog version <version>                                one of them, with its document
   health
   probe
@@ -163,7 +163,7 @@ const commands = {
   'catalog put': [['file'], ({ file }, flags) => ['PUT', `/catalog${publication(flags)}`, json(file)]],
   'catalog announced': [[], () => ['GET', '/catalog/announced']],
   'catalog withdraw': [[], () => ['DELETE', '/catalog/announced']],
-  'catalog versions': [[], (_, flags) => list('/catalog/versions', flags, page)],
+  'catalog versions': [[], (_, flags) => list('/catalog/versions', flags, ['model', ...page])],
   'catalog version': [['version'], ({ version }) => ['GET', `/catalog/versions/${version}`]],
   health: [[], () => ['GET', '/health']],
   probe: [[], () => ['POST', '/probe']],

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Request, admin, lists, ok};
 use crate::catalog::{Announcement, Catalog, Change, changes};
 use crate::dialect::{Edit, Object};
+use crate::id::ModelName;
 use crate::ports::{Publication, Records, VersionRow};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, unavailable};
@@ -195,7 +196,9 @@ async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result
     let (limit, after) = lists::page(request)?;
     let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
     let after = after.map(|text| text.parse().map_err(|_| wrong())).transpose()?;
-    let rows = ports.catalog_versions(None, after, limit).await.map_err(unavailable)?;
+    let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
+    let model = request.param("model").map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
+    let rows = ports.catalog_versions(model.as_ref(), after, limit).await.map_err(unavailable)?;
     let next = lists::next(&rows, limit, |row| row.version.to_string());
     ok(&json!({"data": rows.iter().map(view).collect::<Vec<_>>(), "next": next}))
 }

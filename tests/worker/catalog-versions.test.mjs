@@ -88,6 +88,22 @@ describe('a publication', () => {
     });
     await DB.prepare('DELETE FROM catalog_versions WHERE version = 0').run();
   });
+
+  test('is found by the model that it changed, unless it was withdrawn', async () => {
+    const next = dearer(running, '8');
+    next.models['demo-small'].name = 'Small';
+    const { version } = await publish(next);
+    const { data: [small, ...first] } = await versions({ model: 'demo-small' });
+    assert.deepEqual([small.version, small.changes.map(({ kind }) => kind)], [version, ['other']]);
+    assert.deepEqual(first.map(({ version }) => version), [1]);
+    const announced = await publish(dearer(running, '9'), { effective_at: inMs(60_000) });
+    const newest = async () => (await versions({ model: 'demo-large', limit: 1 })).data[0].version;
+    assert.equal(await newest(), announced.version);
+    await gateway.admin('DELETE', '/admin/v1/catalog/announced');
+    assert.equal(await newest(), version);
+    assert.deepEqual((await versions({ model: 'never-sold' })).data, []);
+    await assert.rejects(versions({ model: 'no model' }), { status: 400 });
+  });
 });
 
 describe('an announced catalogue', () => {
