@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from './build.mjs';
 import { checkLicences } from './licences.mjs';
-import { pythonWithPackages } from './setup.mjs';
+import { chromium, pythonWithPackages } from './setup.mjs';
 import { Failure, main, must, root } from './shell.mjs';
 
 const manifests = ['Cargo.toml', 'bench/load/Cargo.toml'].filter((path) => existsSync(join(root, path)));
@@ -80,7 +80,7 @@ function checkSize() {
 }
 
 async function workerTests() {
-  const env = { ...process.env, TF_PYTHON: await pythonWithPackages() };
+  const env = { ...process.env, TF_PYTHON: await pythonWithPackages(), TF_CHROMIUM: await chromium() };
   // A test that hangs, or leaves a Worker running, is a failure and not a run without end.
   const flags = ['--test', '--test-concurrency=1', '--test-timeout=180000', '--test-force-exit'];
   await must(process.execPath, [...flags, 'tests/worker/*.test.mjs', 'tests/worker/clients/*.test.mjs'], { env });

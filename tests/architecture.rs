@@ -25,8 +25,8 @@ const ARROWS: [(&str, &[&str]); 21] = [
     (
         "api",
         &[
-            "account", "catalog", "dialect", "export", "id", "key", "money", "pages", "payment", "ports", "probe", "refusal", "relay",
-            "routing", "spend", "time", "usage",
+            "account", "catalog", "dialect", "export", "id", "key", "money", "pages", "payment", "ports", "probe", "refusal",
+            "relay", "routing", "spend", "time", "usage",
         ],
     ),
     (

@@ -17,6 +17,7 @@ pub mod oversight;
 mod owner;
 mod runs;
 mod session;
+mod site;
 mod spend;
 pub mod topups;
 
@@ -44,6 +45,10 @@ pub struct Request<B> {
     pub head: Head,
     /// `Accept`.
     pub accept: Option<String>,
+    /// `Cookie`.
+    pub cookies: Option<String>,
+    /// `Origin`: the site of the page that sent it.
+    pub from: Option<String>,
     /// `Stripe-Signature`.
     pub signature: Option<String>,
     /// The scheme and host that were called.
@@ -83,6 +88,10 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
         let refusal = wrong_method(&path, &method, "POST");
         let id = RequestId::new(ports.now(), ports.random());
         return refusal_reply(&refusal, &id, false, called.endpoint.dialect()).header("allow", "POST");
+    }
+    if site::is_here(&path) {
+        let id = RequestId::new(ports.now(), ports.random());
+        return site::answer(&ports, request, &path).await.ids(&id);
     }
     let answered = match (method.as_str(), path.as_str()) {
         ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
