@@ -240,7 +240,7 @@ function pageCatalog(upstream) {
       broken: model('Broken', { official: route('credit', price, ['main', 'fail-503-always']) }),
       unpriced: model('Without a price', { official: { ...route('credit', price, ['main', 'demo-large']), price: null } }),
       'no-money': model('Paid by the wallet', { routed: route('wallet', { input: '7', output: '14' }, ['backup', 'demo-large']) }),
-      hostile: model(hostile, { official: route('credit', price, ['unset', hostile.replaceAll(/[^ -~]/g, '')]) }, { family: hostile.replaceAll('\u202E', '') }),
+      hostile: model(hostile, { official: route('credit', price, ['unset', hostile.replaceAll(/[^!-~]/g, '')]) }, { family: hostile.replaceAll('\u202E', '') }),
       [long]: model('M'.repeat(180), { official: route('credit', price, ['main', 'demo-large']) }),
       embedding: model('Embeds', { official: route('credit', { input: '0.02' }, ['main', 'demo-embedding']) }, { kind: 'embedding', max_output_tokens: undefined }),
       picture: model('Paints', { official: route('credit', { images: '0.04' }, ['main', 'demo-image']) }, { kind: 'image', context_length: undefined, max_output_tokens: undefined }),

@@ -78,14 +78,14 @@ export function inlined(tab) {
 export async function photograph(tab, name) {
   if (!album) return;
   mkdirSync(album, { recursive: true });
-  await tab.screenshot({ path: join(album, `${name}.png`), fullPage: true });
+  await tab.screenshot({ path: join(album, `${name}.png`), fullPage: true, caret: 'initial' });
 }
 
 /** Everything that holds for every page. */
 export async function checkPage({ tab, faults }, name) {
-  await photograph(tab, name);
   assert.deepEqual(await inlined(tab), [], `${name}: something is inline`);
   assert.ok((await sidewaysPixels(tab)) <= 0, `${name} is wider than its window by ${await sidewaysPixels(tab)} px`);
   assert.deepEqual(await accessibilityFaults(tab), [], `${name}: not accessible`);
   assert.deepEqual(faults, [], `${name}: something happened that should not`);
+  await photograph(tab, name);
 }
