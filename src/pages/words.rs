@@ -200,6 +200,14 @@ pub fn tier(tier: u8) -> String {
     }
 }
 
+/// How many of these candidates are more than the one that is needed.
+pub fn backups(candidates: usize) -> String {
+    match candidates {
+        0 | 1 => "no backup".to_owned(),
+        more => counted(more.saturating_sub(1), "backup", "backups"),
+    }
+}
+
 /// What a route saves against the official one.
 pub fn saving(percent: Option<i32>) -> Option<String> {
     match percent? {
@@ -293,5 +301,6 @@ mod tests {
         }
         assert_eq!(counted(1, "model", "models"), "1 model");
         assert_eq!(counted(1200, "model", "models"), "1,200 models");
+        assert_eq!([0, 1, 2, 4].map(backups), ["no backup", "no backup", "1 backup", "3 backups"]);
     }
 }

@@ -5,7 +5,7 @@ use askama::Template;
 use crate::catalog::RouteKind;
 use crate::pages::filter::{self, KINDS, Sort};
 use crate::pages::frame::{self, Frame, Section, model_path};
-use crate::pages::view::{ModelsPage, Site};
+use crate::pages::view::{ModelsPage, Route, Site};
 use crate::pages::{chart, words};
 
 /// The routes and the orders, as the form offers them.
@@ -28,4 +28,11 @@ pub fn models(site: &Site, page: &ModelsPage) -> String {
         section: Section::Models,
     };
     frame::rendered(&Models { frame, page })
+}
+
+/// The unit of all prices that a card shows, if it is one.
+fn shared_unit(route: &Route) -> Option<&str> {
+    let mut units = route.prices.iter().filter(|row| row.is_headline).map(|row| row.unit.as_str());
+    let first = units.next()?;
+    units.all(|unit| unit == first).then_some(first)
 }
