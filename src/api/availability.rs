@@ -262,8 +262,11 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
     let next_step =
         "It is tried and probed every few minutes and comes back by itself. Name fallback models in `models` meanwhile.";
     if let Some(until) = loaded.filter_map(|(_, health)| health.rest_until).min() {
-        let message =
-            format!("Every channel of the {} route that is up asked for fewer requests until {until}.", leg.route.as_str());
+        let message = format!(
+            "Every channel of the {} route that is up asked for fewer requests until {}.",
+            leg.route.as_str(),
+            until.to_second()
+        );
         let wait = until.since(snapshot.now).div_ceil(1000).max(1);
         return Refusal::new(Code::NoRouteForNow, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
     }
@@ -272,7 +275,8 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
         .iter()
         .filter_map(|(id, health)| health.last_failure.as_ref().map(|failure| format!("{}: {}", id.channel, failure.message)))
         .collect();
-    let message = format!("Every channel of the {} route is down since {since} ({}).", leg.route.as_str(), causes.join("; "));
+    let message =
+        format!("Every channel of the {} route is down since {} ({}).", leg.route.as_str(), since.to_second(), causes.join("; "));
     Refusal::new(Code::NoRouteAvailable, message, next_step).fact("down_since", since.to_string())
 }
 
