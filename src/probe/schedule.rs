@@ -1,16 +1,20 @@
 //! Which candidates are due for a small real call: those about which nothing else tells enough, the worst first.
 //!
-//! The rules: what answers real requests is not called; what is up is called every half hour; what is not is called every
-//! minute for ten minutes, then every five; what vanished from its provider's list as seldom as what is up; what nobody has ever
+//! The rules: what answers real requests is not called; what is up is called every half hour, and at once when something else on
+//! its channel has just failed; what is not is called every minute for ten minutes, then every five; what vanished from its provider's list as seldom as what is up; what nobody has ever
 //! called is called at once. A few in each round, spread by the
 //! candidate's name, so that a catalogue of any size comes to a steady trickle.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
 use crate::catalog::{Catalog, Model, RouteKind};
+use crate::id::ChannelId;
+use crate::routing::attempt::FailureKind;
 use crate::routing::health::{CandidateId, Health, HealthView, Status};
 use crate::time::Timestamp;
-use std::rc::Rc;
 
 /// Calls in one round.
 const MOST: usize = 12;
@@ -31,6 +35,7 @@ pub struct Target {
 
 /// The candidates to call now, the most urgent first.
 pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> {
+    let troubles = troubles(catalog, view);
     let mut due: Vec<(u64, Target)> = Vec::new();
     for model in catalog.models.values() {
         for route in model.routes.iter().filter(|route| route.price.is_some()) {
@@ -40,7 +45,8 @@ pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> 
                 if is_capped || due.iter().any(|(_, target)| target.candidate == id) {
                     continue;
                 }
-                if let Some(urgency) = urgency(&view.of(&id), &id, now) {
+                let trouble_at = troubles.get(&id.channel).copied();
+                if let Some(urgency) = urgency(&view.of(&id), &id, trouble_at, now) {
                     due.push((urgency, Target { candidate: id, model: Rc::clone(model), route: route.kind }));
                 }
             }
@@ -50,8 +56,23 @@ pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> 
     due.into_iter().take(MOST).map(|(_, target)| target).collect()
 }
 
+/// When something on a channel last failed that may be the channel's fault. Load and a lost id are no such thing.
+fn troubles(catalog: &Catalog, view: &HealthView) -> BTreeMap<ChannelId, Timestamp> {
+    let mut troubles: BTreeMap<ChannelId, Timestamp> = BTreeMap::new();
+    for id in super::candidates(catalog) {
+        let health = view.of(&id);
+        let failure = health.last_failure.filter(|_| matches!(health.status, Status::Degraded | Status::Down));
+        let is_own = |kind| matches!(kind, FailureKind::Load | FailureKind::NotFound | FailureKind::Vanished);
+        if failure.is_some_and(|failure| !is_own(failure.kind)) {
+            let latest = troubles.entry(id.channel).or_default();
+            *latest = health.since.max(*latest);
+        }
+    }
+    troubles
+}
+
 /// How far beyond its time a candidate is; none if its time has not come.
-fn urgency(health: &Health, id: &CandidateId, now: Timestamp) -> Option<u64> {
+fn urgency(health: &Health, id: &CandidateId, trouble_at: Option<Timestamp>, now: Timestamp) -> Option<u64> {
     let is_settled = health.status == Status::Up;
     // What the provider does not list any more costs nothing to know.
     let gone = health.listing.as_ref().filter(|listing| !listing.is_there).map(|listing| listing.since);
@@ -65,6 +86,9 @@ fn urgency(health: &Health, id: &CandidateId, now: Timestamp) -> Option<u64> {
     };
     let told_by_requests = health.last_success_at.filter(|_| is_settled);
     let Some(last) = health.called_at.max(told_by_requests).max(gone) else { return Some(u64::MAX) };
+    if is_settled && trouble_at.is_some_and(|at| last < at) {
+        return Some(0);
+    }
     now.since(last).saturating_add(SLACK_MS).checked_sub(interval_ms)
 }
 
@@ -78,8 +102,6 @@ fn spread(id: &CandidateId, of: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::catalog::UpstreamHosts;
-    use crate::id::ChannelId;
-    use crate::routing::attempt::FailureKind;
     use crate::routing::health::{Found, Observation};
     use serde_json::{Value, json};
 
@@ -137,6 +159,29 @@ mod tests {
     }
 
     #[test]
+    fn trouble_on_its_channel_is_a_reason_to_call_once() {
+        let (catalog, mut view) = (catalog(2, "1"), HealthView::default());
+        for model in ["m0", "m1"] {
+            view.observe(&id(model), called(None), at(0));
+        }
+        assert!(due(&catalog, &view, at(5)).is_empty());
+        view.observe(
+            &id("m0"),
+            Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: None },
+            at(5),
+        );
+        assert!(due(&catalog, &view, at(5)).iter().all(|target| target.candidate == id("m0")), "load is nobody else's");
+        view.observe(
+            &id("m0"),
+            Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None },
+            at(6),
+        );
+        assert!(due(&catalog, &view, at(6)).iter().any(|target| target.candidate == id("m1")));
+        view.observe(&id("m1"), called(None), at(6));
+        assert!(due(&catalog, &view, at(9)).iter().all(|target| target.candidate == id("m0")), "it is well");
+    }
+
+    #[test]
     fn what_vanished_from_its_list_is_not_called_to_find_that_out() {
         let (catalog, mut view) = (catalog(1, "1"), HealthView::default());
         let list = |found| Observation::Listed { found: Ok(Some(found)), latency_ms: 1 };
@@ -163,7 +208,7 @@ mod tests {
         view.observe(&id("m50"), called(Some(FailureKind::Credential)), at(9));
         let due: Vec<String> =
             due(&catalog, &view, at(10)).iter().map(|target| target.candidate.upstream_model.clone()).collect();
-        assert_eq!(due, ["m50"]);
+        assert_eq!(due[0], "m50");
     }
 
     #[test]
