@@ -15,6 +15,8 @@ const cases = Number(process.env.TRUTH_CASES ?? 24);
 const keysOfCase = 12;
 /** How many keys are tried at once. */
 const lanes = 4;
+/** After so many it is clear that there is a fault. */
+const mostDisagreements = 20;
 
 let gateway;
 let operator;
@@ -28,21 +30,27 @@ after(() => gateway?.close());
 const idOf = ({ channel, upstream_model }) => `${channel}/${upstream_model}`;
 
 /** Probes until the gateway knows of every candidate that is sold what there is to know. */
-async function settle({ candidates }) {
+async function settle(made, pairs) {
+  const { candidates } = made;
   const sold = candidates.filter(({ isSold }) => isSold);
   const statuses = async () => new Map((await gateway.admin('GET', '/admin/v1/health')).data.map((row) => [idOf(row), row.health.status]));
   const isGood = ({ behaviour, channel, isRemoved }) => ['good', 'hang-mid', 'removed'].includes(behaviour) && channel !== 'unset' && !isRemoved;
+  const isQuiet = ({ channel }) => channel === 'quiet';
+  for (const candidate of sold.filter((it) => isQuiet(it) && !isGood(it) && it.behaviour !== 'removed')) {
+    // What is not probed is found out by requests: one failure is not an outage.
+    for (let n = 0; n < 2; n += 1) await pairs.only(made.models.find(({ id }) => id === candidate.model), candidate);
+  }
   for (let round = 0; round < 12; round += 1) {
     await gateway.admin('POST', '/admin/v1/probe');
     const known = await statuses();
     const of = (candidate) => known.get(idOf(candidate));
-    if (sold.some((candidate) => of(candidate) === 'unknown')) continue;
+    if (sold.some((candidate) => of(candidate) === 'unknown' && !isQuiet(candidate))) continue;
     const vanishing = sold.filter(({ behaviour, isRemoved, channel }) => behaviour === 'removed' && !isRemoved && channel !== 'unset');
     for (const candidate of vanishing) {
       gateway.upstream.remove(candidate.upstream_model);
       candidate.isRemoved = true;
     }
-    const unsettled = sold.filter((candidate) => (isGood(candidate) ? of(candidate) !== 'up' : candidate.behaviour !== 'fail-429' && of(candidate) !== 'down'));
+    const unsettled = sold.filter((candidate) => (isGood(candidate) ? of(candidate) !== (isQuiet(candidate) ? 'unknown' : 'up') : candidate.behaviour !== 'fail-429' && of(candidate) !== 'down'));
     if (unsettled.length === 0) return;
     // One failure is not an outage, and what failed is not called again at once.
     await gateway.advance(61_000);
@@ -118,8 +126,10 @@ async function runCase(tally, number) {
     if (isListed) gateway.upstream.add(candidate.upstream_model);
   }
   await gateway.admin('PUT', '/admin/v1/catalog', made.document);
-  await settle(made);
   const pairs = new Pairs({ gateway, tally, seed: name, operator, ...made });
+  const started = performance.now();
+  await settle(made, pairs);
+  tally.settling_ms += performance.now() - started;
   tally.counts.cases += 1;
   let next = 0;
   const lane = async () => {
@@ -143,7 +153,7 @@ async function tryKey(pairs, random) {
     await pairs.pair(key, model, random);
   }
   key.leave?.();
-  assert.ok(tally.disagreements.length < 20, report(tally));
+  assert.ok(tally.disagreements.length < mostDisagreements, report(tally));
 }
 
 /** The plain list has what the whole list says is callable, and nothing else. */
@@ -174,6 +184,6 @@ test('a model is listed as callable if and only if a request is then served, as 
   const only = process.env.TRUTH_CASE;
   for (let number = Number(only ?? 0); number < (only ? Number(only) + 1 : cases); number += 1) await runCase(tally, number);
   const { counts } = tally;
-  console.log(`${((performance.now() - started) / 1000).toFixed(1)} s, ${JSON.stringify(counts, null, 1)}`);
+  console.log(`${((performance.now() - started) / 1000).toFixed(1)} s, ${(tally.settling_ms / 1000).toFixed(1)} s of it until health was known; ${JSON.stringify(counts)}`);
   assert.equal(tally.disagreements.length, 0, report(tally));
 });

@@ -16,6 +16,8 @@ export function channels(upstreamUrl) {
     pool: openai('POOL_1', 'POOL_2'),
     // The first of its credentials is refused; the other one works.
     'half-pool': openai('POOL_BAD', 'POOL_3'),
+    // Nothing is known of it but its list and what requests find.
+    quiet: { ...openai('POOL_BAD', 'POOL_3'), probe_daily_cap: '0' },
     unset: openai('NOT_SET'),
     anthropic: other('anthropic', '/anthropic/v1'),
     gemini: other('gemini', '/gemini/v1beta'),
@@ -31,8 +33,8 @@ const behaviours = [
 
 /** By kind of model: how often, its channels, and its prices for so much a unit. */
 const kinds = {
-  chat: [8, ['main', 'main', 'pool', 'half-pool', 'unset', 'anthropic', 'gemini'], (n) => ({ input: dollars(n), output: dollars(n * 4) })],
-  embedding: [2, ['main', 'pool', 'half-pool'], (n) => ({ input: dollars(n) })],
+  chat: [8, ['main', 'main', 'pool', 'half-pool', 'quiet', 'unset', 'anthropic', 'gemini'], (n) => ({ input: dollars(n), output: dollars(n * 4) })],
+  embedding: [2, ['main', 'pool', 'half-pool', 'quiet'], (n) => ({ input: dollars(n) })],
   moderation: [1, ['main', 'pool'], (n) => ({ input: n % 2 ? '0' : dollars(n) })],
   image: [2, ['main', 'pool'], (n) => ({ images: dollars(n / 100) })],
   speech: [1, ['main', 'half-pool'], (n) => ({ characters: dollars(n) })],
@@ -87,7 +89,7 @@ function modelOf({ random, name, group, candidates, isBusy = false }) {
   // Some models serve both routes over one candidate.
   if (routes.official && routes.routed && random() < 0.15) routes.routed.candidates.push({ ...routes.official.candidates[0], tier: 2 });
   const aliases = random() < 0.4 ? [`${name}-latest`] : [];
-  return { id: name, kind, aliases, routes, group, most: kind === 'chat' || kind === 'transcription' ? pick(random, [[4, 4000], [1, 16], [1, 7]]) : 0 };
+  return { id: name, kind, aliases, routes, group, isBusy, most: kind === 'chat' || kind === 'transcription' ? pick(random, [[4, 4000], [1, 16], [1, 7]]) : 0 };
 }
 
 /** A key's policy, and what else is odd about it; budgets and balances go by quotes, so they come later. */
