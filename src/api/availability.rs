@@ -193,14 +193,18 @@ pub async fn of<P: Records>(
 
 /// The legs of the smallest request, as the relay would run them.
 fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>, route: Option<RouteKind>) -> Planned {
-    let name = route.map_or_else(|| model.id.to_string(), |route| format!("{}:{}", model.id, route.as_str()));
-    let Recipe { called, content_type, body } = recipe(model, &name);
+    let Recipe { called, content_type, body } = recipe(model, model.id.as_str());
     let request = RequestId::parse("smallest").ok_or_else(|| Refusal::unavailable("a name that is none"))?;
     let preparing = Preparing {
         request,
         arrived: snapshot.now,
         called,
-        head: Head { content_type: content_type.map(ToOwned::to_owned), ..head.clone() },
+        // Not by the model's name: a longer body has a higher quote, and would need more balance than the model by itself.
+        head: Head {
+            content_type: content_type.map(ToOwned::to_owned),
+            route: route.map(|route| route.as_str().to_owned()),
+            ..head.clone()
+        },
         catalog: Rc::clone(&snapshot.catalog),
         health: Rc::clone(&snapshot.health),
     };
@@ -279,6 +283,14 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
     let message =
         format!("Every channel of the {} route is down since {} ({}).", leg.route.as_str(), since.to_second(), causes.join("; "));
     Refusal::new(Code::NoRouteAvailable, message, next_step).fact("down_since", since.to_string())
+}
+
+/// The legs whose holds would be granted, of those that a request has: the relay passes over one whose no is about its balance
+/// alone, and any other no ends the request.
+pub fn granted<'a>(legs: &'a [Leg], refused: &[Option<Refusal>]) -> Vec<&'a Leg> {
+    let is_final = |refusal: &Option<Refusal>| refusal.as_ref().is_some_and(|refusal| !refusal.code.is_about_one_bucket());
+    let tried = legs.iter().zip(refused).take_while(|(_, refusal)| !is_final(refusal));
+    tried.filter(|(_, refusal)| refusal.is_none()).map(|(leg, _)| leg).collect()
 }
 
 /// What the account would refuse each of these holds with; none where it would be granted.

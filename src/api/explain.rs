@@ -1,4 +1,7 @@
 //! `POST /v1/route`: the plan for a real request, with its quotes, and nothing spent.
+//!
+//! What always holds: what it says of who answers, who pays and who is next is about the attempts whose holds would be granted,
+//! because the relay tries no others.
 
 use std::future::Future;
 
@@ -14,6 +17,9 @@ use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::{Leg, Prepared, Preparing, Reply, prepare, unavailable};
+use crate::routing::Planned;
+
+const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
 
 /// Explains what would happen; a refusal is the one that the request itself would get.
 pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
@@ -56,10 +62,12 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, refused: &[Option<Ref
             "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
         })
     }).collect();
-    let refused = refused.iter().map(Option::as_ref).chain(std::iter::repeat(None));
     let quotes: Vec<Value> =
-        prepared.legs.iter().zip(refused).map(|(leg, refusal)| quote(prepared, leg, (overview, refusal))).collect();
-    let first = prepared.legs.first();
+        prepared.legs.iter().zip(refused).map(|(leg, refusal)| quote(prepared, leg, (overview, refusal.as_ref()))).collect();
+    let granted = availability::granted(&prepared.legs, refused);
+    let serving = granted.iter().copied().find(|leg| leg.attempts.iter().any(|quoted| quoted.planned.is_expected));
+    // Where nobody serves, what is wanted of the first balance is told.
+    let first = serving.or(prepared.legs.first());
     json!({
         "object": "route_plan",
         "requested_model": prepared.facts.requested_model,
@@ -69,8 +77,8 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, refused: &[Option<Ref
         "bucket": first.map(|leg| &leg.bucket),
         "quote": first.map(|leg| leg.quote),
         "quotes": quotes,
-        "callable": quotes.iter().any(|quote| quote.get("covered") == Some(&Value::Bool(true))),
-        "if_the_first_fails": if_the_first_fails(prepared),
+        "callable": serving.is_some(),
+        "if_the_first_fails": if_the_first_fails(&granted),
     })
 }
 
@@ -89,16 +97,19 @@ fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, refusal): (&Overview, Op
     })
 }
 
-fn if_the_first_fails(prepared: &Prepared<'_>) -> String {
-    let mut attempts = prepared.legs.iter().flat_map(|leg| &leg.attempts);
-    let (Some(first), Some(second)) = (attempts.next(), attempts.next()) else {
-        return "No other candidate is tried; the request fails and nothing is charged.".to_owned();
-    };
-    let (first, second) = (&first.planned, &second.planned);
+/// Who is next after the one that is expected to answer: the next that is expected to, or else the next that is tried.
+fn if_the_first_fails(granted: &[&Leg]) -> String {
+    let attempts: Vec<&Planned> = granted.iter().flat_map(|leg| &leg.attempts).map(|quoted| &quoted.planned).collect();
+    let place = attempts.iter().position(|planned| planned.is_expected).unwrap_or(0);
+    let mut rest = attempts.iter().skip(place);
+    let Some(first) = rest.next() else { return NOBODY_ELSE.to_owned() };
+    let others: Vec<_> = rest.filter(|other| other.candidate_id() != first.candidate_id()).collect();
+    let Some(second) = others.iter().find(|other| other.is_expected).or(others.first()) else { return NOBODY_ELSE.to_owned() };
+    let doubt = if second.is_expected { "" } else { ", though it is not expected to answer now" };
     let crossing = if first.bucket == second.bucket {
         format!("`{}` still pays", second.bucket)
     } else {
         format!("`{}` pays instead, with a hold of its own", second.bucket)
     };
-    format!("`{}` is tried as `{}`; {crossing}.", second.candidate.channel, second.candidate.upstream_model)
+    format!("`{}` is tried as `{}`{doubt}; {crossing}.", second.candidate.channel, second.candidate.upstream_model)
 }

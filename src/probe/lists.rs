@@ -79,7 +79,7 @@ async fn ask<P: Ports>(ports: &P, channel: &Rc<Channel>) -> (Rc<Channel>, Timest
     (Rc::clone(channel), at, ports.now().since(at), listed)
 }
 
-/// Reads all pages, with the first of the channel's credentials that is set.
+/// Reads all pages, each with the first of the channel's credentials that is accepted.
 async fn pages<P: Ports>(ports: &P, channel: &Channel) -> Listed {
     let mut next = Some(listing::first_page(channel));
     let mut ids = Vec::new();
@@ -97,7 +97,9 @@ async fn pages<P: Ports>(ports: &P, channel: &Channel) -> Listed {
     if next.is_some() { Listed::NoList } else { Listed::Ids(ids) }
 }
 
+/// One credential that is refused or has asked for too much says nothing of a channel that has others: requests use those.
 async fn page<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<listing::Page, Listed> {
+    let mut failed = Listed::Failed(FailureKind::NotConfigured, "the channel has no credential set".to_owned());
     for secret in &channel.secrets {
         let headers = required_header(channel.dialect).map(|(name, value)| (name, value.to_owned()));
         let headers = headers.into_iter().collect();
@@ -115,8 +117,15 @@ async fn page<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<listi
                 listing::read_page(channel.dialect, &body, url).map_err(|_| Listed::NoList)
             }
             Verdict::Client | Verdict::Next(FailureKind::NotFound) => Err(Listed::NoList),
-            Verdict::Next(kind) => Err(Listed::Failed(kind, format!("its list of models answered status {status}"))),
+            Verdict::Next(kind) => {
+                let no = Listed::Failed(kind, format!("its list of models answered status {status}"));
+                if matches!(kind, FailureKind::Credential | FailureKind::Load) {
+                    failed = no;
+                    continue;
+                }
+                Err(no)
+            }
         };
     }
-    Err(Listed::Failed(FailureKind::NotConfigured, "the channel has no credential set".to_owned()))
+    Err(failed)
 }
