@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, billing, lists, ok, oversight, owner, spend, topups, with_status};
+use super::{Request, billing, lists, ok, oversight, owner, spend, table, topups, with_status};
 use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
 use crate::catalog::Catalog;
 use crate::dialect::{Edit, Object};
@@ -30,6 +30,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Result<Reply, Refusal> {
     authorize(ports, request.head.credential.as_deref())?;
+    table::check(&request.method, path)?;
     check_idempotency_key(request.head.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();
@@ -74,14 +75,14 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("PUT", ["catalog"]) => publish_catalog(ports, request.body.await?).await,
         ("GET", ["health"]) => health(ports).await,
         ("POST", ["probe"]) => probe_now(ports).await,
-        _ => Err(super::nothing_here()),
+        _ => Err(table::nothing_here()),
     }
 }
 
 /// Without a token of the operator's there is no administration, and nothing tells that there could be.
 fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
     let Some(token) = ports.setting("ADMIN_TOKEN") else {
-        return Err(super::nothing_here());
+        return Err(table::nothing_here());
     };
     // Hashes are of equal length, so that the comparison tells nothing, not even a length.
     let (theirs, ours) = (Sha256::digest(credential.unwrap_or_default().as_bytes()), Sha256::digest(token.as_bytes()));
