@@ -36,7 +36,11 @@ const help = `npm run admin -- <command>
         [--model <name>] [--route <route>] [--bucket <bucket>] [--cause <cause>]
   reconcile [--account <account>] [--from <row>]
   catalog get
-  catalog put <file>
+  catalog put <file> [--author <name>] [--reason <text>] [--effective-at <time>] [--dry-run]
+  catalog announced                                        the catalogue that is to take effect, with what it changes
+  catalog withdraw                                         takes that back
+  catalog versions [--model <name>]                        what was published when, by whom, why, and what it changed
+  catalog version <version>                                one of them, with its document
   health
   probe
 
@@ -62,6 +66,8 @@ const options = {
   reason: { type: 'string' },
   author: { type: 'string' },
   amount: { type: 'string' },
+  'effective-at': { type: 'string' },
+  'dry-run': { type: 'boolean' },
   'if-used': { type: 'string' },
   'idempotency-key': { type: 'string' },
   count: { type: 'string' },
@@ -154,7 +160,11 @@ const commands = {
   spend: [[], (_, flags) => list('/spend', flags, sums)],
   reconcile: [[], (_, flags) => list('/reconcile', flags, ['account', 'from', ...page])],
   'catalog get': [[], () => ['GET', '/catalog']],
-  'catalog put': [['file'], ({ file }) => ['PUT', '/catalog', json(file)]],
+  'catalog put': [['file'], ({ file }, flags) => ['PUT', `/catalog${publication(flags)}`, json(file)]],
+  'catalog announced': [[], () => ['GET', '/catalog/announced']],
+  'catalog withdraw': [[], () => ['DELETE', '/catalog/announced']],
+  'catalog versions': [[], (_, flags) => list('/catalog/versions', flags, ['model', ...page])],
+  'catalog version': [['version'], ({ version }) => ['GET', `/catalog/versions/${version}`]],
   health: [[], () => ['GET', '/health']],
   probe: [[], () => ['POST', '/probe']],
 };
@@ -187,11 +197,24 @@ async function write(pieces) {
 
 /** A list of what the flags ask for. A flag that the list does not know is refused: it would not leave anything out. */
 function list(path, flags, known) {
+  const query = new URLSearchParams(onlyKnown(flags, known)).toString();
+  return ['GET', query ? `${path}?${query}` : path];
+}
+
+/** The flags that are given; one that does nothing here is refused, since it was meant to do something. */
+function onlyKnown(flags, known) {
   const given = Object.entries(flags).filter(([, value]) => value !== undefined);
   const unknown = given.find(([name]) => !known.includes(name));
   if (unknown) throw new Failure(`--${unknown[0]} does nothing here. What does: ${known.map((name) => `--${name}`).join(' ')}`);
-  const query = new URLSearchParams(given).toString();
-  return ['GET', query ? `${path}?${query}` : path];
+  return given;
+}
+
+/** By whom, why and when a catalogue is published. */
+function publication(flags) {
+  onlyKnown(flags, ['author', 'reason', 'effective-at', 'dry-run']);
+  const { author, reason, 'effective-at': effective_at, 'dry-run': dry_run } = flags;
+  const given = Object.entries({ author, reason, effective_at, dry_run }).filter(([, value]) => value !== undefined);
+  return given.length > 0 ? `?${new URLSearchParams(given)}` : '';
 }
 
 /** Why something is done, and by whom. */

@@ -20,15 +20,16 @@ const cron = '* * * * *';
  * @param {string} options.state folder that holds KV, D1 and Durable Objects between starts
  * @param {Record<string, string>} options.vars variables and secrets, all that the Worker gets
  * @param {number} [options.port] 0 chooses a free one
+ * @param {boolean} [options.clock] the Worker runs under a clock that can be put forward, for tests
  * @param {(entry: {level: string, message: string}) => void} [options.onLog]
  */
-export async function startWorker({ state, vars, port = 0, onLog = () => {} }) {
+export async function startWorker({ state, vars, port = 0, clock = false, onLog = () => {} }) {
   let restarted = () => {};
   port = port || (await freePort());
   const ownPort = await freePort();
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
-      ...workerOptions(),
+      ...workerOptions(clock),
       bindings: vars,
       resourcePersistencePath: state,
       // Requests go straight to the Worker; Miniflare's own socket, which would wrap it, is not used.
@@ -45,8 +46,19 @@ export async function startWorker({ state, vars, port = 0, onLog = () => {} }) {
   );
   await miniflare.ready;
   await applyMigrations(await miniflare.getD1Database('DB'));
+  const url = `http://127.0.0.1:${port}`;
+  let ahead_ms = 0;
+  const setClock = async () => (await (await fetch(`${url}/__clock?ms=${ahead_ms}`)).json()).time;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url,
+    /** Puts the Worker's clock forward, see tests/worker/support/clock.mjs; answers the time after it. */
+    advance(ms) {
+      if (!clock) throw new Error('this Worker runs by real time; start it with `clock: true`');
+      ahead_ms += ms;
+      return setClock();
+    },
+    /** The time by the Worker's clock, in milliseconds. */
+    time: () => Date.now() + ahead_ms,
     /** The KV and D1 bindings as the Worker sees them; to be asked for again after a restart. */
     bindings: () => miniflare.getBindings(),
     /** One tick of the cron trigger, which workerd does not do by itself. */
@@ -58,20 +70,24 @@ export async function startWorker({ state, vars, port = 0, onLog = () => {} }) {
       const again = new Promise((resolve) => (restarted = resolve));
       process.kill(await workerdPid(ownPort), 'SIGKILL');
       await again;
+      // A new isolate begins with real time.
+      if (ahead_ms !== 0) await setClock();
     },
     close: () => miniflare.dispose(),
   };
 }
 
-function workerOptions() {
+function workerOptions(clock) {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(root, 'wrangler.toml'));
   // Rules find modules by globs; ours are named.
   delete workerOptions.modulesRules;
   return {
     ...workerOptions,
     name: 'tokens-forge',
-    modulesRoot: join(root, 'build'),
+    modulesRoot: root,
+    // The first is the one that runs.
     modules: [
+      ...(clock ? [{ type: 'ESModule', path: join(root, 'tests/worker/support/clock.mjs') }] : []),
       { type: 'ESModule', path: join(root, 'build/index.js') },
       { type: 'CompiledWasm', path: join(root, 'build/index_bg.wasm') },
     ],

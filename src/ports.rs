@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::account::{
     AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Settlement,
 };
-use crate::catalog::{Catalog, Dialect, UpstreamHosts};
-use crate::id::{AccountId, BucketId, CodeId, KeyHash, OrderId, SecretName};
+use crate::catalog::{self, Announcement, Catalog, Dialect, UpstreamHosts};
+use crate::id::{AccountId, BucketId, CodeId, KeyHash, ModelName, OrderId, SecretName};
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::payment::Checkout;
@@ -123,12 +123,30 @@ pub trait Records: HealthStore {
     async fn accounts(&self, after: Option<&str>, limit: u32) -> Result<Vec<AccountRecord>, Unavailable>;
     /// Puts a key's record where requests look it up.
     async fn publish_key(&self, record: &KeyRecord) -> Result<(), Unavailable>;
-    /// The catalogue's document as it is published now.
+    /// The catalogue's document that runs now, as far as KV or the history know it.
     async fn catalog_document(&self) -> Result<Option<String>, Unavailable>;
-    /// The newest version that was ever published, as far as it is known.
+    /// The newest version that was ever published or announced, as far as it is known.
     async fn newest_catalog_version(&self) -> u64;
-    /// Publishes a checked catalogue.
-    async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable>;
+    /// Publishes a checked catalogue now, or announces it, in the place of what was announced before.
+    async fn publish_catalog(&self, publication: Publication) -> Result<(), Unavailable>;
+    /// The catalogue that is announced, for pages: a copy that may be some minutes old. None once it is in use.
+    async fn announced(&self) -> Option<Announced>;
+    /// The announcement that stands, due or not, as the history and KV know it now.
+    async fn announcement(&self) -> Result<Option<Announcement>, Unavailable>;
+    /// Withdraws every announcement whose time has not come; their versions.
+    async fn withdraw_announced(&self) -> Result<Vec<u64>, Unavailable>;
+    /// Makes the announcement that is due the published catalogue. Again, or at the same time as another, is the same.
+    async fn move_announced(&self) -> Result<(), Unavailable>;
+    /// Versions of the catalogue, newest first, below `after`. With a model only those that changed it, with these changes, and
+    /// without those that were withdrawn.
+    async fn catalog_versions(
+        &self,
+        model: Option<&ModelName>,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<VersionRow>, Unavailable>;
+    /// One version with its document.
+    async fn catalog_version(&self, version: u64) -> Result<Option<(VersionRow, String)>, Unavailable>;
     /// Where channels may be.
     fn hosts(&self) -> UpstreamHosts;
     /// A secret or setting of the operator's; none if it is not set, or empty.
@@ -171,6 +189,60 @@ pub trait Records: HealthStore {
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
     /// Ends a code that nobody has taken; false if there is none.
     async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable>;
+}
+
+/// A catalogue on its way to become the running one.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// Checked, under its version.
+    pub catalog: Rc<Catalog>,
+    /// The text that it was read from, with that version.
+    pub document: String,
+    /// From when it is to run; none is now.
+    pub effective_at: Option<Timestamp>,
+    /// Who publishes it.
+    pub author: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// From the one that ran before.
+    pub changes: Vec<catalog::Change>,
+}
+
+/// A catalogue that is not in use yet.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    /// From when it is in use.
+    pub effective_at: Timestamp,
+    /// Its version.
+    pub version: u64,
+    /// What it says.
+    pub catalog: Rc<Catalog>,
+}
+
+/// A version of the catalogue in the history. Rows of the first versions of this program know neither author nor changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// The version.
+    pub version: u64,
+    /// When it was published or announced.
+    pub published_at: Timestamp,
+    /// From when it was to run, if it was announced.
+    pub effective_at: Option<Timestamp>,
+    /// When it was withdrawn or replaced, before it ran.
+    pub withdrawn_at: Option<Timestamp>,
+    /// Who published it.
+    pub author: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// From the one that ran before.
+    pub changes: Option<Vec<catalog::Change>>,
+}
+
+impl VersionRow {
+    /// From when it ran, or is to run.
+    pub fn runs_from(&self) -> Timestamp {
+        self.effective_at.unwrap_or(self.published_at)
+    }
 }
 
 /// Where a page of all accounts' rows ended: time of the batch, account, number of the row.

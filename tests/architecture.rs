@@ -13,7 +13,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("id", &["time"]),
     ("refusal", &[]),
     ("key", &["catalog", "id", "money", "time"]),
-    ("catalog", &["id", "money", "usage"]),
+    ("catalog", &["id", "money", "time", "usage"]),
     ("account", &["catalog", "id", "key", "money", "refusal", "time", "usage"]),
     ("payment", &["account", "id", "money", "refusal", "time", "webhook"]),
     ("routing", &["catalog", "id", "key", "money", "refusal", "time", "usage"]),

@@ -32,14 +32,6 @@ export const countTokens = {
   plain: ({ usage }) => json({ input_tokens: usage?.input }),
 };
 
-/** The list of models; and one of them. */
-export function models(ids, id) {
-  const model = (it) => ({ type: 'model', id: it, display_name: it, created_at: '2025-10-09T08:53:20Z', max_input_tokens: 200000, max_tokens: 64000 });
-  if (id === undefined) return { data: ids.map(model), has_more: false, first_id: ids[0], last_id: ids.at(-1) };
-  if (!ids.includes(id)) throw new Refused(404, { message: `model: ${id}` });
-  return model(id);
-}
-
 const versions = ['2023-06-01', '2026-10-21'];
 
 /** What the newer version does not take any more. */

@@ -19,9 +19,9 @@ import { fail, failures, serverFault } from './errors.mjs';
 
 const eventStream = 'text/event-stream; charset=utf-8';
 
-/** Answers a request to an API the way its model id says. */
-export function behave(api, exchange) {
-  const behaviour = exchange.isElsewhere ? good : behaviourOf(exchange.model);
+/** Answers a request to an API the way its model id says, or the given behaviour in its place. */
+export function behave(api, exchange, name = nameOf(exchange.model)) {
+  const behaviour = exchange.isElsewhere ? good : (behaviours[name] ?? good);
   return behaviour({ api, exchange });
 }
 
@@ -30,11 +30,10 @@ export function json(value) {
   return { type: 'application/json', data: JSON.stringify(value) };
 }
 
-/** The behaviour of a model id: the longest name that fits. */
-function behaviourOf(model) {
+/** The name of a model id's behaviour: the longest that fits; none for the good one. */
+function nameOf(model) {
   const fits = (name) => model === name || model.startsWith(`${name}-`);
-  const [name] = Object.keys(behaviours).filter(fits).sort((a, b) => b.length - a.length);
-  return behaviours[name] ?? good;
+  return behaviourNames.filter(fits).sort((a, b) => b.length - a.length)[0];
 }
 
 /** Faults that come before an answer or in its place, for plain and streamed requests alike. */
@@ -49,6 +48,8 @@ const faults = {
     await call.exchange.sleep(3000);
     return good(call);
   },
+  // Never answers: the caller gives up.
+  'hang-headers': ({ exchange }) => exchange.sleep(2 ** 31 - 1),
   gzip: (call) => {
     const { api, exchange } = call;
     if (api.streams(exchange)) return good(call);
@@ -113,6 +114,9 @@ const behaviours = {
   ...faults,
   ...Object.fromEntries(Object.entries(streams).map(([name, play]) => [name, (call) => streamed(call, play)])),
 };
+
+/** Each is the id of a model. */
+export const behaviourNames = Object.keys(behaviours);
 
 /** The good answer; `usage` changes what it reports, to null for an upstream that reports none. */
 async function good(call, usage = (own) => own) {

@@ -13,6 +13,8 @@ export class Exchange {
     /** The path within the API, without the version; `query` are its URLSearchParams. */
     this.path = '';
     this.query = new URLSearchParams();
+    /** What this API has, as control.mjs keeps it: {models, removed, switched, list, longestPage}. */
+    this.has = undefined;
     /** What was sent: JSON, or the text fields of a form, whose files are in `files`: [{name, filename, type, data}]. */
     this.body = undefined;
     this.files = [];

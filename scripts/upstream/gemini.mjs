@@ -1,4 +1,4 @@
-// POST /gemini/v1beta/models/{m}:generateContent, :streamGenerateContent and :countTokens, GET /models.
+// POST /gemini/v1beta/models/{m}:generateContent, :streamGenerateContent and :countTokens.
 // Ids of its own: `blocked...` blocks the prompt; an id with `image` in it draws, as do requests
 // for the modality. Thoughts are shown by ids that start with `reasoning` or `thinking`, and to
 // requests that include them. Ids that start with `strict` refuse unknown fields, as the provider
@@ -29,17 +29,6 @@ export const countTokens = {
   compose: ({ body, model }) => ({ usage: inputUsage(askOf(body.generateContentRequest ?? body, model)) }),
   plain: ({ usage }) => json({ totalTokens: usage?.input, promptTokensDetails: usage && inputDetails(usage) }),
 };
-
-/** The list of models; and one of them. */
-export function models(ids, id) {
-  const model = (it) => ({
-    name: `models/${it}`, version: '001', displayName: it, inputTokenLimit: 1048576, outputTokenLimit: 65536,
-    supportedGenerationMethods: ['generateContent', 'countTokens'],
-  });
-  if (id === undefined) return { models: ids.map(model) };
-  if (!ids.includes(id)) throw new Refused(404, { message: `models/${id} is not found for API version v1beta.` });
-  return model(id);
-}
 
 const fields = {
   request: ['contents', 'systemInstruction', 'tools', 'toolConfig', 'safetySettings', 'generationConfig', 'cachedContent', 'labels', 'serviceTier', 'store', 'model'],

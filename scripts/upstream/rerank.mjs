@@ -20,14 +20,6 @@ export const cohereRerank = rerankApi(({ number }, results, usage) => ({
   meta: { api_version: { version: '2' }, ...(usage && { billed_units: { search_units: usage.units } }) },
 }));
 
-/** Cohere's list of models, and one of them. */
-export function cohereModels(ids, id) {
-  const model = (name) => ({ name, endpoints: ['rerank'], finetuned: false, context_length: 4096 });
-  if (id === undefined) return { models: ids.map(model) };
-  if (!ids.includes(id)) throw new Refused(404, { message: `model '${id}' not found` });
-  return model(id);
-}
-
 function rerankApi(shape) {
   return {
     streams: () => false,

@@ -6,17 +6,18 @@ import { embeddings, moderations } from './embeddings.mjs';
 import { fail, refuse, Refused } from './errors.mjs';
 import * as gemini from './gemini.mjs';
 import { edits, generations } from './images.mjs';
+import { models } from './models.mjs';
 import { chat, completions } from './openai-text.mjs';
-import { cohereModels, cohereRerank, rerank } from './rerank.mjs';
+import { cohereRerank, rerank } from './rerank.mjs';
 import { remove, responses, retrieve } from './responses.mjs';
-
-const modelIds = ['demo-large', 'demo-small', 'demo-official'];
 
 const bearer = ({ headers }) => /^Bearer (\S+)/.exec(headers.authorization ?? '')?.[1];
 
+const cohere = { dialect: 'cohere', credential: bearer, unauthorized: [401, { message: 'no api key supplied' }] };
+
 /**
  * The dialects by their prefix: where the credential is, what a request without one is told,
- * the APIs by path, and the models.
+ * the APIs by path, and whether the models are listed there.
  */
 const dialects = {
   '/v1': {
@@ -36,7 +37,6 @@ const dialects = {
       '/audio/translations': translations,
       '/rerank': rerank,
     },
-    models: openaiModels,
   },
   '/anthropic/v1': {
     dialect: 'anthropic',
@@ -44,22 +44,16 @@ const dialects = {
     credential: (record) => record.headers['x-api-key'] ?? bearer(record),
     unauthorized: [401, { message: 'x-api-key header is required' }],
     apis: { '/messages': anthropic.messages, '/messages/count_tokens': anthropic.countTokens },
-    models: anthropic.models,
   },
   '/gemini/v1beta': {
     dialect: 'gemini',
     credential: ({ headers }, query) => headers['x-goog-api-key'] ?? query.get('key') ?? undefined,
     unauthorized: [403, { message: 'Method doesn\'t allow unregistered callers (callers without established identity).' }],
     apis: {},
-    models: gemini.models,
   },
-  '/cohere/v2': {
-    dialect: 'cohere',
-    credential: bearer,
-    unauthorized: [401, { message: 'no api key supplied' }],
-    apis: { '/rerank': cohereRerank },
-    models: cohereModels,
-  },
+  // Its newer version has no list of models: that is in the first one only.
+  '/cohere/v2': { ...cohere, apis: { '/rerank': cohereRerank }, hasNoList: true },
+  '/cohere/v1': { ...cohere, apis: {} },
 };
 
 /** The models of requests that need not name one. */
@@ -67,17 +61,19 @@ const defaultModels = { '/moderations': 'omni-moderation-latest', '/images/gener
 
 const geminiMethods = { generateContent: gemini.generate, streamGenerateContent: gemini.generate, countTokens: gemini.countTokens };
 
-/** Answers a request whose body has been read. */
-export async function route(exchange) {
+/** Answers a request whose body has been read, as a test's changes want it. */
+export async function route(exchange, control) {
   const { method, url, headers } = exchange.record;
   const { pathname, searchParams } = new URL(url, 'http://upstream.invalid');
   // Behind `elsewhere` waits what a caller gets that follows the `redirect` behaviour.
   exchange.isElsewhere = pathname.startsWith('/elsewhere/');
   const path = exchange.isElsewhere ? pathname.slice('/elsewhere'.length) : pathname;
   const prefix = Object.keys(dialects).find((it) => path.startsWith(`${it}/`)) ?? '/v1';
-  const { dialect, credential, unauthorized, apis, models } = dialects[prefix];
+  const { dialect, credential, unauthorized, apis, hasNoList = false } = dialects[prefix];
   const inside = path.startsWith(`${prefix}/`) ? decodeURIComponent(path.slice(prefix.length)) : '';
   exchange.dialect = dialect;
+  exchange.query = searchParams;
+  exchange.has = control.apis[dialect];
   const [, model, action] = (dialect === 'gemini' && /^\/models\/(.+):(\w+)$/.exec(inside)) || [];
   exchange.method = action;
   exchange.isList = action === 'streamGenerateContent' && searchParams.get('alt') !== 'sse';
@@ -88,8 +84,11 @@ export async function route(exchange) {
   if (exchange.record.credential.includes('-401')) return fail(exchange, 'fail-401');
   if (dialect === 'anthropic' && !headers['anthropic-version']) throw new Refused(400, { message: 'anthropic-version: header is required' });
 
-  const [, isModels, id] = /^(\/models)(?:\/(.+))?$/.exec(inside) ?? [];
-  if (method === 'GET' && isModels) return exchange.json(200, models(modelIds, id));
+  const [, isModels, id] = (!hasNoList && /^(\/models)(?:\/(.+))?$/.exec(inside)) || [];
+  if (method === 'GET' && isModels) {
+    exchange.model = id;
+    return behave(models, exchange, exchange.has.list ?? 'good');
+  }
   const [, responseId] = (dialect === 'openai' && /^\/responses\/([^/]+)$/.exec(inside)) || [];
   if (responseId && method === 'GET') return exchange.json(200, retrieve(responseId, exchange.record.credential));
   if (responseId && method === 'DELETE') return exchange.json(200, remove(responseId, exchange.record.credential));
@@ -97,7 +96,8 @@ export async function route(exchange) {
   if (method !== 'POST' || !api) return refuse(exchange, 404, { message: `Invalid URL (${method} ${path})`, type: 'invalid_request_error' });
   exchange.model = model ?? exchange.body?.model ?? defaultModels[inside];
   checkBody(exchange);
-  return behave(api, exchange);
+  if (exchange.has.removed.has(exchange.model)) return fail(exchange, 'fail-404');
+  return behave(api, exchange, exchange.has.switched.get(exchange.model));
 }
 
 /** A body has to be an object, and a request that names no model has to be to an API that has a usual one. */
@@ -105,12 +105,4 @@ function checkBody({ body, model, dialect }) {
   if (typeof body === 'object' && body !== null && typeof model === 'string') return;
   const messages = { openai: 'you must provide a model parameter', anthropic: 'model: Field required', gemini: 'Invalid JSON payload received.', cohere: 'invalid request: model is required' };
   throw new Refused(400, { message: messages[dialect], type: 'invalid_request_error' });
-}
-
-/** OpenAI's list of models, and one of them. */
-function openaiModels(ids, id) {
-  const model = (it) => ({ id: it, object: 'model', created: 1760000000, owned_by: 'simulator' });
-  if (id === undefined) return { object: 'list', data: ids.map(model) };
-  if (!ids.includes(id)) throw new Refused(404, { message: `The model '${id}' does not exist`, type: 'invalid_request_error', param: 'model', code: 'model_not_found' });
-  return model(id);
 }

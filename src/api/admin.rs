@@ -1,7 +1,6 @@
-//! Administration: accounts, projects, keys, adjustments, the catalogue, health. For the bearer of the operator's token.
+//! Administration: accounts, projects, keys, adjustments, health. For the bearer of the operator's token.
 
 use std::future::Future;
-use std::rc::Rc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,10 +8,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, billing, lists, ok, oversight, owner, spend, table, topups, with_status};
+use super::{Request, billing, catalog, lists, ok, oversight, owner, spend, topups, with_status};
 use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
 use crate::catalog::Catalog;
-use crate::dialect::{Edit, Object};
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
@@ -30,7 +28,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Result<Reply, Refusal> {
     authorize(ports, request.head.credential.as_deref())?;
-    table::check(&request.method, path)?;
+    super::table::check(&request.method, path)?;
     check_idempotency_key(request.head.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();
@@ -71,18 +69,17 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("GET", ["audit"]) => oversight::list(ports, &request, Listed::Records).await,
         ("GET", ["spend"]) => spend::spend(ports, &request).await,
         ("GET", ["reconcile"]) => oversight::report(ports, &request).await,
-        ("GET", ["catalog"]) => show_catalog(ports).await,
-        ("PUT", ["catalog"]) => publish_catalog(ports, request.body.await?).await,
+        (_, ["catalog", rest @ ..]) => catalog::handle(ports, request, rest).await,
         ("GET", ["health"]) => health(ports).await,
         ("POST", ["probe"]) => probe_now(ports).await,
-        _ => Err(table::nothing_here()),
+        _ => Err(super::nothing_here()),
     }
 }
 
 /// Without a token of the operator's there is no administration, and nothing tells that there could be.
 fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
     let Some(token) = ports.setting("ADMIN_TOKEN") else {
-        return Err(table::nothing_here());
+        return Err(super::nothing_here());
     };
     // Hashes are of equal length, so that the comparison tells nothing, not even a length.
     let (theirs, ours) = (Sha256::digest(credential.unwrap_or_default().as_bytes()), Sha256::digest(token.as_bytes()));
@@ -334,43 +331,6 @@ pub async fn check_buckets<P: Records>(ports: &P, buckets: impl Iterator<Item = 
         }
     }
     Ok(())
-}
-
-async fn show_catalog<P: Records>(ports: &P) -> Result<Reply, Refusal> {
-    match ports.catalog_document().await.map_err(unavailable)? {
-        Some(document) => Ok(Reply::json(200, document)),
-        None => Err(Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.")),
-    }
-}
-
-/// Checks a catalogue as a whole and publishes it. The running one stays when there is a fault. Every publication has a
-/// version of its own: one that is not above the running version is raised to the next.
-async fn publish_catalog<P: Records>(ports: &P, body: Vec<u8>) -> Result<Reply, Refusal> {
-    let text =
-        String::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
-    let catalog = Catalog::parse(&text, ports.hosts()).map_err(|faults| {
-        let message = format!(
-            "The catalogue has {} fault(s), so the running one stays. The first: {}.",
-            faults.len(),
-            faults.first().map(ToString::to_string).unwrap_or_default()
-        );
-        Refusal::new(Code::InvalidCatalog, message, "Correct every fault in `metadata.faults` and publish again.")
-            .fact("faults", json!(faults))
-    })?;
-    let running = ports.catalog_document().await.map_err(unavailable)?;
-    if running.as_deref() == Some(text.as_str()) {
-        return ok(
-            &json!({"version": catalog.version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": false}),
-        );
-    }
-    let running = running.and_then(|document| Catalog::parse(&document, ports.hosts()).ok()).map_or(0, |catalog| catalog.version);
-    // A copy of the running one may be a minute old; the history knows better.
-    let newest = running.max(ports.newest_catalog_version().await);
-    let version = catalog.version.max(newest.saturating_add(1));
-    let document = Object::parse(&text).map(|object| object.edited(&[Edit::Set("version", version.to_string())])).unwrap_or(text);
-    let catalog = Rc::new(catalog.with_version(version));
-    ports.publish_catalog(Rc::clone(&catalog), document).await.map_err(unavailable)?;
-    ok(&json!({"version": version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": true}))
 }
 
 async fn health<P: Records>(ports: &P) -> Result<Reply, Refusal> {

@@ -7,6 +7,7 @@
 pub mod admin;
 mod availability;
 mod billing;
+mod catalog;
 mod explain;
 mod history;
 mod lists;
@@ -32,6 +33,7 @@ use crate::key::KeyRecord;
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::{self, Head, Incoming, Reply, check_idempotency_key, refusal_reply};
+use table::nothing_here;
 
 /// A request with its headers read, and its body still on the way.
 pub struct Request<B> {
@@ -120,7 +122,7 @@ async fn dispatch<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             let caller = owner::caller(ports, &request).await?;
             owner::read(ports, &caller, &request, path).await
         }
-        _ => Err(table::nothing_here()),
+        _ => Err(nothing_here()),
     }
 }
 

@@ -250,7 +250,7 @@ pub async fn stripe<P: Records>(
     body: impl Future<Output = Result<Vec<u8>, Refusal>>,
 ) -> Result<Reply, Refusal> {
     let Some(secret) = ports.setting("STRIPE_WEBHOOK_SECRET") else {
-        return Err(super::table::nothing_here());
+        return Err(super::nothing_here());
     };
     super::table::check(method, "/webhooks/stripe")?;
     let body = body.await?;

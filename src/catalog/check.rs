@@ -16,7 +16,7 @@ use crate::money::Money;
 const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
 /// Long enough for the slowest plain answer; a living stream renews its hold.
-const DEFAULT_HOLD_TIMEOUT_MS: u32 = 900_000;
+pub(super) const DEFAULT_HOLD_TIMEOUT_MS: u32 = 900_000;
 /// Time-outs and weights beyond these are typing errors.
 const MAX_TIMEOUT_MS: u32 = 3_600_000;
 const DEFAULT_PROBE_CAP: &str = "0.05";

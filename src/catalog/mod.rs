@@ -5,7 +5,9 @@
 //!
 //! Deliberately absent: balances, health, and any way to change a catalogue in place. A new version replaces it.
 
+mod announced;
 mod check;
+mod diff;
 mod price;
 mod raw;
 
@@ -15,7 +17,9 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use announced::{Announcement, Published, Standing};
 pub use check::Fault;
+pub use diff::{Change, ChangeKind, changes};
 
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::money::{Money, Price};

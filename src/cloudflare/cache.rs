@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Published, Standing};
 use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
 use crate::routing::health::{Board, CandidateId, HealthView, Observation};
@@ -20,15 +20,12 @@ const USABLE_MS: u64 = 60_000;
 const MOST_KEYS: usize = 2_000;
 
 thread_local! {
-    static CATALOG: RefCell<Option<Copied<Published>>> = const { RefCell::new(None) };
+    static CATALOG: RefCell<Option<Copied<Standing>>> = const { RefCell::new(None) };
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
     static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
     static BOARD: RefCell<Copied<Rc<Board>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
     static HEALTH: RefCell<Copied<Rc<HealthView>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
 }
-
-/// A catalogue with the document that it was read from.
-type Published = (Rc<Catalog>, String);
 
 struct Copied<T> {
     value: T,
@@ -47,27 +44,53 @@ pub enum Age<T> {
     Missing,
 }
 
-/// The catalogue. It is renewed behind the requests, however old it is.
+/// The catalogue that is in use. It is renewed behind the requests, however old the copy is; one that was announced is in use from
+/// its time on, without being renewed.
 pub fn catalog(now: Timestamp) -> Age<Rc<Catalog>> {
     CATALOG.with_borrow_mut(|copy| match copy {
         None => Age::Missing,
-        Some(copy) if now.since(copy.at) < FRESH_MS => Age::Fresh(Rc::clone(&copy.value.0)),
+        Some(copy) if now.since(copy.at) < FRESH_MS => Age::Fresh(Rc::clone(copy.value.at(now))),
         Some(copy) => {
             // The one that is told it is stale renews it; the others go on.
             copy.at = now;
-            Age::Stale(Rc::clone(&copy.value.0))
+            Age::Stale(Rc::clone(copy.value.at(now)))
         }
     })
 }
 
-/// Whether this document is the one that is in use.
-pub fn is_current(document: &str) -> bool {
-    CATALOG.with_borrow(|copy| copy.as_ref().is_some_and(|copy| copy.value.1 == document))
+/// The catalogue that is announced, and from when.
+pub fn announced(now: Timestamp) -> Option<(Timestamp, Rc<Catalog>)> {
+    CATALOG.with_borrow_mut(|copy| copy.as_mut()?.value.next(now).map(|(from, next)| (from, Rc::clone(next))))
 }
 
-/// Uses this catalogue from now on.
-pub fn put_catalog(catalog: Rc<Catalog>, document: String, now: Timestamp) {
-    CATALOG.with_borrow_mut(|copy| *copy = Some(Copied { value: (catalog, document), at: now }));
+/// What is known already of this document.
+pub fn read_from(document: &str) -> Option<Published> {
+    CATALOG.with_borrow(|copy| copy.as_ref()?.value.read_from(document).cloned())
+}
+
+/// Uses these catalogues from now on.
+pub fn put_standing(standing: Standing, now: Timestamp) {
+    CATALOG.with_borrow_mut(|copy| *copy = Some(Copied { value: standing, at: now }));
+}
+
+/// Uses this catalogue from now on. What is announced stays so.
+pub fn put_catalog(published: Published, now: Timestamp) {
+    CATALOG.with_borrow_mut(|copy| match copy {
+        Some(copy) => {
+            copy.value.publish(published);
+            copy.at = now;
+        }
+        None => *copy = Some(Copied { value: Standing::new(published, None), at: now }),
+    });
+}
+
+/// Notes what is announced, or that nothing is. An isolate that has no catalogue yet reads both when it needs one.
+pub fn put_announced(next: Option<(Timestamp, Published)>) {
+    CATALOG.with_borrow_mut(|copy| {
+        if let Some(copy) = copy {
+            copy.value.announce(next);
+        }
+    });
 }
 
 /// The key of this hash.

@@ -6,6 +6,7 @@ mod account_client;
 mod account_object;
 mod alerts;
 mod cache;
+mod catalog;
 mod clock;
 mod health;
 mod http;
@@ -22,7 +23,7 @@ use futures_util::future::{Either, select};
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 use crate::api;
-use crate::ports::HealthStore;
+use crate::ports::{HealthStore, Records};
 use outside::Outside;
 
 const MINUTE_MS: i64 = 60_000;
@@ -46,11 +47,14 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     })
 }
 
-/// Each minute: one probe round, codes that were taken and not credited, and some accounts reconciled. Once an hour, what is old
-/// of the health history moves on.
+/// Each minute: an announced catalogue that is due is published; one probe round, codes that were taken and not credited, and
+/// some accounts reconciled. Once an hour, what is old of the health history moves on.
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     let outside = Outside::scheduled(env, context);
+    if let Err(error) = outside.move_announced().await {
+        worker::console_error!("announced catalogue: {}", error.0);
+    }
     if let Err(error) = crate::probe::round(&outside).await {
         worker::console_error!("probe round: {}", error.0);
     }

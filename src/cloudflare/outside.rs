@@ -10,22 +10,22 @@ use worker::{Context, Env, ScheduleContext};
 
 use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
-use super::{account_client, clock, post, records};
+use super::{account_client, catalog, clock, post, records};
 use crate::account::{
     AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Query, Settlement,
 };
-use crate::catalog::{Catalog, UpstreamHosts};
-use crate::id::{AccountId, KeyHash, OrderId, SecretName};
+use crate::catalog::{Announcement, Catalog, UpstreamHosts};
+use crate::id::{AccountId, KeyHash, ModelName, OrderId, SecretName};
 use crate::key::KeyRecord;
 use crate::payment::Checkout;
 use crate::ports::{
-    Call, CodeTaken, Cursor, NewCode, Ports, Reconciled, Records, SendError, Sums, Unavailable, UpstreamResponse,
+    Announced, Call, CodeTaken, Cursor, NewCode, Ports, Publication, Reconciled, Records, SendError, Sums, Unavailable,
+    UpstreamResponse, VersionRow,
 };
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
 const CONFIG: &str = "CONFIG";
-const CATALOG_KEY: &str = "catalog";
 pub(super) const HEALTH_KEY: &str = "health";
 /// How long a location may keep what it read from KV, in seconds.
 const KV_CACHE_S: u64 = 60;
@@ -70,6 +70,10 @@ impl Outside {
         store.put(name, text).map_err(failed)?.execute().await.map_err(failed)
     }
 
+    pub(super) async fn kv_delete(&self, name: &str) -> Result<(), Unavailable> {
+        self.env.kv(CONFIG).map_err(failed)?.delete(name).await.map_err(failed)
+    }
+
     /// The texts of a statement with one column, `doc`.
     pub(super) async fn texts(&self, statement: &str, values: &[JsValue]) -> Result<Vec<String>, Unavailable> {
         let statement = self.env.d1("DB").map_err(failed)?.prepare(statement).bind(values).map_err(failed)?;
@@ -96,35 +100,6 @@ impl Outside {
         texts.iter().map(|text| serde_json::from_str(text).map_err(failed)).collect()
     }
 
-    /// Reads the catalogue that is published now, and keeps it if it is another.
-    async fn renew_catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
-        match self.read_catalog(self.catalog_document().await?) {
-            Err(error) if error.0 != Unavailable::NO_CATALOG => {
-                // What stands in KV cannot be read: the history has the last one that could.
-                self.log(&error.0);
-                self.read_catalog(self.newest_document().await?)
-            }
-            read => read,
-        }
-    }
-
-    /// Reads and keeps a document, unless it is the one in use.
-    fn read_catalog(&self, document: Option<String>) -> Result<Rc<Catalog>, Unavailable> {
-        let document = document.ok_or_else(|| Unavailable(Unavailable::NO_CATALOG.to_owned()))?;
-        if let (true, Age::Fresh(catalog) | Age::Stale(catalog)) = (cache::is_current(&document), cache::catalog(clock::now())) {
-            return Ok(catalog);
-        }
-        let catalog = Catalog::parse(&document, self.hosts()).map_err(|faults| {
-            Unavailable(format!(
-                "the published catalogue is faulty: {}",
-                faults.first().map(ToString::to_string).unwrap_or_default()
-            ))
-        })?;
-        let catalog = Rc::new(catalog);
-        cache::put_catalog(Rc::clone(&catalog), document, clock::now());
-        Ok(catalog)
-    }
-
     /// Reads a key from KV, or if that fails from the searchable copy.
     async fn renew_key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
         let text = match self.kv_text(&format!("key:{hash}")).await {
@@ -140,12 +115,6 @@ impl Outside {
             None => cache::forget_key(hash),
         }
         Ok(record)
-    }
-
-    /// The newest document of the history.
-    async fn newest_document(&self) -> Result<Option<String>, Unavailable> {
-        let statement = "SELECT document AS doc FROM catalog_versions ORDER BY version DESC LIMIT 1";
-        Ok(self.texts(statement, &[]).await?.into_iter().next())
     }
 
     /// Takes over what other isolates saw.
@@ -231,13 +200,13 @@ impl Ports for Outside {
             Age::Stale(catalog) | Age::Old(catalog) => {
                 let outside = self.clone();
                 self.spawn(async move {
-                    if let Err(error) = outside.renew_catalog().await {
+                    if let Err(error) = catalog::renew(&outside).await {
                         outside.log(&format!("catalogue: {}", error.0));
                     }
                 });
                 Ok(catalog)
             }
-            Age::Missing => self.renew_catalog().await,
+            Age::Missing => catalog::renew(self).await,
         }
     }
 
@@ -315,43 +284,46 @@ impl Records for Outside {
     }
 
     async fn catalog_document(&self) -> Result<Option<String>, Unavailable> {
-        match self.kv_text(CATALOG_KEY).await {
-            Ok(Some(document)) => Ok(Some(document)),
-            not_there => {
-                if let Err(error) = &not_there {
-                    self.log(&format!("kv: {}", error.0));
-                }
-                match (self.newest_document().await, not_there) {
-                    (Ok(document), _) => Ok(document),
-                    // A new deployment has neither: no catalogue is an answer while KV gives one.
-                    (Err(_), Ok(none)) => Ok(none),
-                    (Err(_), Err(error)) => Err(error),
-                }
-            }
-        }
+        catalog::document(self).await
     }
 
     async fn newest_catalog_version(&self) -> u64 {
-        let statement = "SELECT CAST(COALESCE(MAX(version), 0) AS TEXT) AS doc FROM catalog_versions";
-        let newest = self.d1::<u64>(statement, &[]).await;
-        newest
-            .inspect_err(|error| self.log(&format!("catalogue history: {}", error.0)))
-            .ok()
-            .and_then(|rows| rows.first().copied())
-            .unwrap_or(0)
+        catalog::newest_version(self).await
     }
 
-    async fn publish_catalog(&self, catalog: Rc<Catalog>, document: String) -> Result<(), Unavailable> {
-        self.kv_put(CATALOG_KEY, &document).await?;
-        let at = clock::now().millis().to_string();
-        let version = catalog.version.to_string();
-        let statement = "INSERT OR REPLACE INTO catalog_versions (version, published_at, document) VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3)";
-        // The history may lag behind; what is published is in KV.
-        if let Err(error) = self.texts(statement, &[version.into(), at.into(), document.as_str().into()]).await {
-            self.log(&format!("catalogue history: {}", error.0));
-        }
-        cache::put_catalog(catalog, document, clock::now());
-        Ok(())
+    async fn publish_catalog(&self, publication: Publication) -> Result<(), Unavailable> {
+        catalog::publish(self, publication).await
+    }
+
+    async fn announced(&self) -> Option<Announced> {
+        self.catalog().await.ok()?;
+        let (effective_at, catalog) = cache::announced(clock::now())?;
+        Some(Announced { effective_at, version: catalog.version, catalog })
+    }
+
+    async fn announcement(&self) -> Result<Option<Announcement>, Unavailable> {
+        catalog::announcement(self).await
+    }
+
+    async fn withdraw_announced(&self) -> Result<Vec<u64>, Unavailable> {
+        catalog::withdraw(self).await
+    }
+
+    async fn move_announced(&self) -> Result<(), Unavailable> {
+        catalog::take_over(self).await
+    }
+
+    async fn catalog_versions(
+        &self,
+        model: Option<&ModelName>,
+        after: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<VersionRow>, Unavailable> {
+        catalog::versions(self, model, after, limit).await
+    }
+
+    async fn catalog_version(&self, version: u64) -> Result<Option<(VersionRow, String)>, Unavailable> {
+        catalog::version(self, version).await
     }
 
     fn hosts(&self) -> UpstreamHosts {

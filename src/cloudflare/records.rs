@@ -17,12 +17,12 @@ use crate::time::Timestamp;
 
 type Found<T> = Result<T, Unavailable>;
 
-fn text(value: Option<&str>) -> JsValue {
+pub(super) fn text(value: Option<&str>) -> JsValue {
     value.map_or(JsValue::NULL, JsValue::from_str)
 }
 
 /// Numbers go as text and are cast: a bound number is of 32 bits, or not an integer.
-fn number(value: impl ToString) -> JsValue {
+pub(super) fn number(value: impl ToString) -> JsValue {
     JsValue::from_str(&value.to_string())
 }
 

@@ -177,6 +177,9 @@ test('the searchable copy of the first version is found by the operator and coun
   assert.deepEqual(tf.buckets.map(({ bucket, total_credits, total_usage }) => [bucket, total_credits, total_usage]), [['credit', '10', '0.00008'], ['wallet', '20', '0.00028']]);
   const { ok, data: [report] } = await gateway.admin('GET', '/admin/v1/reconcile');
   assert.ok(ok, JSON.stringify(report.differences));
+  const { data: versions } = await gateway.admin('GET', '/admin/v1/catalog/versions');
+  assert.deepEqual(versions.map(({ version, author, changes }) => [version, author, changes]), [[1, null, null]]);
+  assert.equal((await gateway.admin('GET', '/admin/v1/catalog/versions/1')).document.version, 1);
 });
 
 /** A gateway in whose storage the old account is, as of so long ago. */
@@ -231,6 +234,7 @@ async function asFirstVersion(gateway, old) {
   const { DB } = await gateway.bindings();
   for (const table of ['batches', 'usage_days', 'orders', 'codes', 'reconciled']) await DB.prepare(`DROP TABLE ${table}`).run();
   await DB.prepare('ALTER TABLE journal DROP COLUMN debts').run();
+  for (const column of ['author', 'reason', 'effective_at', 'withdrawn_at', 'changes']) await DB.prepare(`ALTER TABLE catalog_versions DROP COLUMN ${column}`).run();
   await DB.prepare("DELETE FROM d1_migrations WHERE name <> '0001_journal.sql'").run();
   const row = DB.prepare('INSERT INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
   await DB.batch(old.rows.map(({ seq, at, kind, subject, key, bucket, amount, balances, doc }) => row.bind(old.account, seq, at, kind, subject, key, bucket, amount, balances, doc)));

@@ -20,24 +20,33 @@ export const adminToken = 'test-admin-token';
  * @param {object} [options]
  * @param {(upstreamUrl: string) => object} [options.catalog] another catalogue
  * @param {Record<string, string>} [options.vars] more variables, or others
+ * @param {boolean} [options.clock] its clock can be put forward
  */
-export async function startGateway({ catalog = testCatalog, vars = {} } = {}) {
+export async function startGateway({ catalog = testCatalog, vars = {}, clock = false } = {}) {
   const state = mkdtempSync(join(tmpdir(), 'tokens-forge-'));
   const logs = [];
   const upstream = await startUpstream();
   const worker = await startWorker({
     state,
+    clock,
     vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
     onLog: (entry) => logs.push(entry),
   });
   const gateway = new Gateway({ state, upstream, worker, logs });
   try {
-    await gateway.admin('PUT', '/admin/v1/catalog', catalog(upstream.url));
+    const document = catalog(upstream.url);
+    upstream.add(...upstreamModels(document));
+    await gateway.admin('PUT', '/admin/v1/catalog', document);
   } catch (error) {
     await gateway.close();
     throw error;
   }
   return gateway;
+}
+
+/** The ids that a catalogue's models have upstream: there is nothing wrong with any of them until a test says so. */
+function upstreamModels({ models }) {
+  return Object.values(models).flatMap(({ routes }) => Object.values(routes).flatMap(({ candidates }) => candidates.map((candidate) => candidate.upstream_model)));
 }
 
 class Gateway {
@@ -63,6 +72,11 @@ class Gateway {
   /** One run of the cron trigger. */
   scheduled() {
     return this.worker.scheduled();
+  }
+
+  /** Puts the gateway's clock forward, if it was started with `clock: true`; answers its time after it, in milliseconds. */
+  advance(ms) {
+    return this.worker.advance(ms);
   }
 
   /** kill -9 of the runtime; resolves when a new one serves the same storage at the same URL. */

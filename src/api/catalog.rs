@@ -1,0 +1,214 @@
+//! Administration of the catalogue: publishing it now or at a time, and the history of its versions.
+//!
+//! What always holds: the running catalogue stays when there is a fault; every publication has a version of its own, above all
+//! that were ever published or announced, and the one that is announced has the highest.
+//!
+//! Deliberately absent: merging. A document is published as a whole, and what is announced undoes what it does not have.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::{Request, admin, lists, ok};
+use crate::catalog::{Announcement, Catalog, Change, changes};
+use crate::dialect::{Edit, Object};
+use crate::id::ModelName;
+use crate::ports::{Publication, Records, VersionRow};
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Reply, unavailable};
+use crate::time::Timestamp;
+
+/// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
+pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    request: Request<B>,
+    rest: &[&str],
+) -> Result<Reply, Refusal> {
+    let method = request.method.clone();
+    match (method.as_str(), rest) {
+        ("GET", []) => show(ports).await,
+        ("PUT", []) => {
+            let wish = Wish::read(&request, ports.now())?;
+            publish(ports, wish, request.body.await?).await
+        }
+        ("GET", ["announced"]) => match ports.announcement().await.map_err(unavailable)? {
+            Some(announced) => show_version(ports, announced.version).await,
+            None => Err(nothing_announced()),
+        },
+        ("DELETE", ["announced"]) => withdraw(ports).await,
+        ("GET", ["versions"]) => list_versions(ports, &request).await,
+        ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
+        _ => Err(super::nothing_here()),
+    }
+}
+
+async fn show<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    match ports.catalog_document().await.map_err(unavailable)? {
+        Some(document) => Ok(Reply::json(200, document)),
+        None => Err(Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.")),
+    }
+}
+
+/// How a catalogue is to be published.
+struct Wish {
+    author: String,
+    reason: Option<String>,
+    effective_at: Option<Timestamp>,
+    is_dry_run: bool,
+}
+
+impl Wish {
+    /// Reads the query. A parameter that is none is refused: who misspells the time does not want it now.
+    fn read<B>(request: &Request<B>, now: Timestamp) -> Result<Self, Refusal> {
+        const KNOWN: [&str; 4] = ["author", "reason", "effective_at", "dry_run"];
+        if let Some((name, _)) = request.query.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+            let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
+            return Err(Refusal::invalid(name, message));
+        }
+        let text = |name: &str| request.param(name).map(ToOwned::to_owned);
+        let effective_at = request.param("effective_at").map(|text| {
+            let wrong =
+                || Refusal::invalid("effective_at", "`effective_at` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z.");
+            let past = || Refusal::invalid("effective_at", "`effective_at` is past; without it the catalogue takes effect now.");
+            let at = Timestamp::parse(text).ok_or_else(wrong)?;
+            if at > now { Ok(at) } else { Err(past()) }
+        });
+        let is_dry_run = match request.param("dry_run") {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
+        };
+        Ok(Self {
+            author: admin::author(text("author"))?,
+            reason: text("reason").map(|reason| admin::name("reason", reason)).transpose()?,
+            effective_at: effective_at.transpose()?,
+            is_dry_run,
+        })
+    }
+}
+
+fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
+    Catalog::parse(text, ports.hosts()).map_err(|faults| {
+        let message = format!(
+            "The catalogue has {} fault(s), so the running one stays. The first: {}.",
+            faults.len(),
+            faults.first().map(ToString::to_string).unwrap_or_default()
+        );
+        Refusal::new(Code::InvalidCatalog, message, "Correct every fault in `metadata.faults` and publish again.")
+            .fact("faults", json!(faults))
+    })
+}
+
+/// The catalogue under another version, with its text.
+fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String) {
+    let edited = Object::parse(text).map(|object| object.edited(&[Edit::Set("version", version.to_string())]));
+    (Rc::new(catalog.with_version(version)), edited.unwrap_or_else(|| text.to_owned()))
+}
+
+/// Checks a catalogue as a whole and publishes or announces it.
+async fn publish<P: Records>(ports: &P, wish: Wish, body: Vec<u8>) -> Result<Reply, Refusal> {
+    let text =
+        String::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
+    let catalog = parse(ports, &text)?;
+    let document = ports.catalog_document().await.map_err(unavailable)?;
+    let announced = ports.announcement().await.map_err(unavailable)?;
+    let running = document.as_deref().and_then(|document| Catalog::parse(document, ports.hosts()).ok());
+    let is_changed = document.as_deref() != Some(text.as_str());
+    // A copy of the running one may be a minute old; the history knows better.
+    let newest = running.as_ref().map_or(0, |running| running.version).max(ports.newest_catalog_version().await);
+    let version = if is_changed { catalog.version.max(newest.saturating_add(1)) } else { catalog.version };
+    let (catalog, document) = versioned(catalog, &text, version);
+    let changes = changes(running.as_ref(), &catalog);
+    let effective_at = wish.effective_at.unwrap_or_else(|| ports.now());
+    let mut answer = json!({
+        "version": version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": is_changed,
+        "changes": texts(&changes), "effective_at": is_changed.then_some(effective_at), "dry_run": wish.is_dry_run,
+    });
+    // One that is announced is replaced by another, and stays beside what is published now.
+    let beside = announced.filter(|_| wish.effective_at.is_none());
+    let mut beside = beside.map(|beside| (beside.version, beside));
+    if is_changed && !wish.is_dry_run {
+        if let Some((raised, announced)) = &mut beside {
+            *raised = raise(ports, announced, &catalog).await?;
+        }
+        let Wish { author, reason, effective_at, .. } = wish;
+        let publication = Publication { catalog, document, effective_at, author, reason, changes };
+        ports.publish_catalog(publication).await.map_err(unavailable)?;
+    }
+    if let (Some((version, announced)), Some(fields)) = (beside, answer.as_object_mut()) {
+        fields.insert("announced".to_owned(), json!({"version": version, "effective_at": announced.effective_at}));
+    }
+    ok(&answer)
+}
+
+/// Puts what is announced above a catalogue that is published before its time, with what it will change then. First of all:
+/// should the publication fail, the announcement is none the worse.
+async fn raise<P: Records>(ports: &P, announced: &Announcement, before: &Catalog) -> Result<u64, Refusal> {
+    let text = announced.document.get();
+    let Ok(catalog) = Catalog::parse(text, ports.hosts()) else {
+        // It would not take effect; its time will tell.
+        return Ok(announced.version);
+    };
+    let version = before.version.saturating_add(1);
+    let (catalog, document) = versioned(catalog, text, version);
+    let publication = Publication {
+        changes: changes(Some(before), &catalog),
+        catalog,
+        document,
+        effective_at: Some(announced.effective_at),
+        author: announced.author.clone().unwrap_or_else(|| "admin".to_owned()),
+        reason: announced.reason.clone(),
+    };
+    ports.publish_catalog(publication).await.map_err(unavailable)?;
+    Ok(version)
+}
+
+fn texts(changes: &[Change]) -> Vec<&str> {
+    changes.iter().map(|change| change.text.as_str()).collect()
+}
+
+fn nothing_announced() -> Refusal {
+    let next_step = "Announce one with PUT /admin/v1/catalog?effective_at=...";
+    Refusal::new(Code::NotFound, "No catalogue is announced.", next_step)
+}
+
+async fn withdraw<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    let versions = ports.withdraw_announced().await.map_err(unavailable)?;
+    match versions.iter().max() {
+        Some(version) => ok(&json!({"version": version, "withdrawn": true})),
+        None => Err(nothing_announced()),
+    }
+}
+
+fn no_version() -> Refusal {
+    Refusal::new(Code::NotFound, "There is no such version of the catalogue.", "List them with GET /admin/v1/catalog/versions.")
+}
+
+fn view(row: &VersionRow) -> Value {
+    json!({
+        "version": row.version, "published_at": row.published_at, "effective_at": row.runs_from(),
+        "withdrawn_at": row.withdrawn_at, "author": row.author, "reason": row.reason, "changes": row.changes,
+    })
+}
+
+async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
+    let (limit, after) = lists::page(request)?;
+    let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
+    let after = after.map(|text| text.parse().map_err(|_| wrong())).transpose()?;
+    let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
+    let model = request.param("model").map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
+    let rows = ports.catalog_versions(model.as_ref(), after, limit).await.map_err(unavailable)?;
+    let next = lists::next(&rows, limit, |row| row.version.to_string());
+    ok(&json!({"data": rows.iter().map(view).collect::<Vec<_>>(), "next": next}))
+}
+
+async fn show_version<P: Records>(ports: &P, version: u64) -> Result<Reply, Refusal> {
+    let (row, document) = ports.catalog_version(version).await.map_err(unavailable)?.ok_or_else(no_version)?;
+    let document: Value = serde_json::from_str(&document).map_err(|error| Refusal::unavailable(error.to_string()))?;
+    let mut view = view(&row);
+    if let Some(fields) = view.as_object_mut() {
+        fields.insert("document".to_owned(), document);
+    }
+    ok(&view)
+}

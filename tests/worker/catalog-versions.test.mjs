@@ -1,0 +1,237 @@
+// The history of the catalogue, and catalogues that are announced for a time.
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startGateway } from './support/gateway.mjs';
+
+let gateway;
+let secret;
+/** What runs when a test begins. */
+let running;
+before(async () => {
+  gateway = await startGateway();
+  secret = await gateway.richKey();
+});
+after(() => gateway?.close());
+beforeEach(async () => {
+  await gateway.admin('DELETE', '/admin/v1/catalog/announced').catch(() => {});
+  running = await gateway.admin('GET', '/admin/v1/catalog');
+});
+
+describe('a publication', () => {
+  test('says what changes, and keeps author and reason', async () => {
+    const next = dearer(running, '3');
+    const answer = await publish(next, { author: 'kim', reason: 'New list of November' });
+    const [text, ...rest] = answer.changes;
+    assert.match(text, /^demo-large, official: output \S+ -> 3 USD per million tokens \(.+ %\)$/);
+    assert.deepEqual([answer.version, answer.changed, answer.dry_run, rest], [running.version + 1, true, false, []]);
+    assert.ok(Math.abs(Date.parse(answer.effective_at) - Date.now()) < 60_000);
+
+    const { data } = await versions();
+    const [newest, first] = [data[0], data.at(-1)];
+    assert.deepEqual(
+      [newest.version, newest.author, newest.reason, newest.withdrawn_at, newest.changes],
+      [answer.version, 'kim', 'New list of November', null, [{ model: 'demo-large', kind: 'price', text }]],
+    );
+    assert.equal(newest.effective_at, newest.published_at);
+    assert.deepEqual([first.version, first.author, first.reason], [1, 'admin', null]);
+    assert.ok(first.changes.some((change) => change.text.startsWith('model demo-large added')));
+
+    const whole = await gateway.admin('GET', `/admin/v1/catalog/versions/${answer.version}`);
+    assert.deepEqual(whole, { ...newest, document: { ...next, version: answer.version } });
+    for (const version of ['4711', 'x', '-1']) {
+      await assert.rejects(gateway.admin('GET', `/admin/v1/catalog/versions/${version}`), { status: 404 });
+    }
+  });
+
+  test('that is a dry run changes nothing', async () => {
+    const before = await versions();
+    for (const when of [{}, { effective_at: inMs(60_000) }]) {
+      const answer = await publish(dearer(running, '4'), { dry_run: true, ...when });
+      assert.deepEqual([answer.version, answer.dry_run, answer.changes.length], [running.version + 1, true, 1]);
+    }
+    assert.deepEqual(await gateway.admin('GET', '/admin/v1/catalog'), running);
+    assert.deepEqual(await versions(), before);
+    await assert.rejects(gateway.admin('GET', '/admin/v1/catalog/announced'), { status: 404 });
+    await assert.rejects(publish({ ...running, models: 7 }, { dry_run: true }), { status: 400 });
+  });
+
+  test('with a parameter that is wrong or none is refused as a whole', async () => {
+    const wrong = {
+      effective_at: ['tomorrow', '', '2020-01-01T00:00:00Z'], dry_run: ['yes', ''], author: ['', 'x'.repeat(201), 'a\nb'], reason: ['', '\u0000'], efective_at: [inMs(60_000)],
+    };
+    for (const [name, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        const { body } = await publish(dearer(running, '5'), { [name]: value }).catch((error) => error);
+        assert.equal(body.error.param, name, `${name}=${value}`);
+      }
+    }
+    assert.deepEqual(await gateway.admin('GET', '/admin/v1/catalog'), running);
+  });
+
+  test('is found by pages, newest first, and rows of before are shown as they are', async () => {
+    const { DB } = await gateway.bindings();
+    await DB.prepare('INSERT INTO catalog_versions (version, published_at, document) VALUES (0, 1000, ?)').bind('{"version": 0}').run();
+    await publish(dearer(running, '6'));
+    await publish(dearer(running, '7'));
+    const { data } = await versions();
+    const pages = [];
+    for (let after; ; ) {
+      const page = await versions({ limit: 2, ...(after && { after }) });
+      pages.push(...page.data);
+      if (!(after = page.next)) break;
+    }
+    assert.deepEqual(pages, data);
+    assert.deepEqual(data.map(({ version }) => version), data.map(({ version }) => version).toSorted((a, b) => b - a));
+    assert.deepEqual(data.at(-1), {
+      version: 0, published_at: '1970-01-01T00:00:01Z', effective_at: '1970-01-01T00:00:01Z', withdrawn_at: null, author: null, reason: null, changes: null,
+    });
+    await DB.prepare('DELETE FROM catalog_versions WHERE version = 0').run();
+  });
+
+  test('is found by the model that it changed, unless it was withdrawn', async () => {
+    const next = dearer(running, '8');
+    next.models['demo-small'].name = 'Small';
+    const { version } = await publish(next);
+    const { data: [small, ...first] } = await versions({ model: 'demo-small' });
+    assert.deepEqual([small.version, small.changes.map(({ kind }) => kind)], [version, ['other']]);
+    assert.deepEqual(first.map(({ version }) => version), [1]);
+    const announced = await publish(dearer(running, '9'), { effective_at: inMs(60_000) });
+    const newest = async () => (await versions({ model: 'demo-large', limit: 1 })).data[0].version;
+    assert.equal(await newest(), announced.version);
+    await gateway.admin('DELETE', '/admin/v1/catalog/announced');
+    assert.equal(await newest(), version);
+    assert.deepEqual((await versions({ model: 'never-sold' })).data, []);
+    await assert.rejects(versions({ model: 'no model' }), { status: 400 });
+  });
+});
+
+describe('an announced catalogue', () => {
+  test('prices requests from its time on, and is published by the cron', async () => {
+    const effective_at = inMs(5000);
+    const next = dearer(running, '200');
+    const answer = await publish(next, { effective_at, reason: 'Announced' });
+    assert.equal(Date.parse(answer.effective_at), Date.parse(effective_at));
+    const before = await receipt();
+    assert.deepEqual([before.catalog_version, before.price.output], [running.version, running.models['demo-large'].routes.official.price.output]);
+    const document = { ...next, version: answer.version };
+    const shown = await gateway.admin('GET', '/admin/v1/catalog/announced');
+    assert.deepEqual([shown.document, shown.reason, shown.effective_at], [document, 'Announced', answer.effective_at]);
+    const { CONFIG } = await gateway.bindings();
+    const stored = JSON.parse(await CONFIG.get('catalog:next'));
+    assert.deepEqual([stored.effective_at, stored.version, stored.document], [answer.effective_at, answer.version, document]);
+    await gateway.scheduled();
+    assert.equal(JSON.parse(await CONFIG.get('catalog')).version, running.version, 'not before its time');
+
+    await until(effective_at);
+    const later = await receipt();
+    assert.deepEqual([later.catalog_version, later.price.output], [answer.version, '200']);
+    assert.deepEqual(await gateway.admin('GET', '/admin/v1/catalog'), document);
+    await assert.rejects(gateway.admin('GET', '/admin/v1/catalog/announced'), { status: 404 });
+    await Promise.all([gateway.scheduled(), gateway.scheduled()]);
+    assert.deepEqual(JSON.parse(await CONFIG.get('catalog')), document);
+    assert.equal((await receipt()).catalog_version, answer.version);
+
+    // It stays beside it for some minutes, for locations that still see the catalogue of before.
+    assert.equal(JSON.parse(await CONFIG.get('catalog:next')).version, answer.version);
+    await CONFIG.put('catalog:next', JSON.stringify({ ...stored, effective_at: inMs(-300_000) }));
+    await Promise.all([gateway.scheduled(), gateway.scheduled()]);
+    assert.equal(await CONFIG.get('catalog:next'), null);
+    assert.deepEqual(JSON.parse(await CONFIG.get('catalog')), document);
+  });
+
+  test('is known to an isolate that starts between the announcement and its time', async () => {
+    const effective_at = inMs(8000);
+    const answer = await publish(dearer(running, '9'), { effective_at });
+    await gateway.kill();
+    assert.equal((await receipt()).catalog_version, running.version);
+    await until(effective_at);
+    assert.equal((await receipt()).catalog_version, answer.version);
+    await gateway.scheduled();
+  });
+
+  test('stays announced above what is published before its time, and says then what it changes', async () => {
+    const effective_at = inMs(5000);
+    const announced = await publish(dearer(running, '10'), { effective_at, author: 'kim', reason: 'Later' });
+    const now = await publish(dearer(running, '11'), {});
+    assert.equal(now.version, announced.version + 1);
+    assert.deepEqual(now.announced, { version: now.version + 1, effective_at: announced.effective_at });
+    assert.equal((await receipt()).catalog_version, now.version);
+    const { data } = await versions({ limit: 3 });
+    assert.deepEqual(data.map(({ version, author, reason, withdrawn_at }) => [version, author, reason, withdrawn_at !== null]), [
+      [now.version + 1, 'kim', 'Later', false], [now.version, 'admin', null, false], [announced.version, 'kim', 'Later', true],
+    ]);
+    assert.deepEqual(data[0].changes.map(({ text }) => text), ['demo-large, official: output 11 -> 10 USD per million tokens (-9 %)']);
+    await until(effective_at);
+    assert.equal((await receipt()).catalog_version, now.version + 1);
+    await gateway.scheduled();
+    assert.equal((await gateway.admin('GET', '/admin/v1/catalog')).version, now.version + 1);
+  });
+
+  test('is replaced by another, and that one withdrawn', async () => {
+    const effective_at = inMs(4000);
+    const first = await publish(dearer(running, '12'), { effective_at });
+    const second = await publish(dearer(running, '13'), { effective_at });
+    assert.equal(second.version, first.version + 1);
+    assert.equal((await gateway.admin('GET', '/admin/v1/catalog/announced')).version, second.version);
+    assert.deepEqual(await gateway.admin('DELETE', '/admin/v1/catalog/announced'), { version: second.version, withdrawn: true });
+    await assert.rejects(gateway.admin('DELETE', '/admin/v1/catalog/announced'), { status: 404 });
+    const { data } = await versions({ limit: 2 });
+    assert.deepEqual(data.map(({ version, withdrawn_at }) => [version, withdrawn_at !== null]), [[second.version, true], [first.version, true]]);
+    await until(effective_at);
+    await gateway.scheduled();
+    assert.equal((await receipt()).catalog_version, running.version);
+    assert.deepEqual(await gateway.admin('GET', '/admin/v1/catalog'), running);
+    assert.equal((await publish(dearer(running, '14'))).version, second.version + 1, 'a withdrawn version is not used again');
+  });
+
+  test('that was withdrawn is not published by a cron that still sees it', async () => {
+    const answer = await publish(dearer(running, '15'), { effective_at: inMs(60_000) });
+    const { CONFIG } = await gateway.bindings();
+    const stored = JSON.parse(await CONFIG.get('catalog:next'));
+    await gateway.admin('DELETE', '/admin/v1/catalog/announced');
+    await CONFIG.put('catalog:next', JSON.stringify({ ...stored, effective_at: inMs(-1000) }));
+    await gateway.scheduled();
+    assert.equal(await CONFIG.get('catalog:next'), null);
+    assert.equal(JSON.parse(await CONFIG.get('catalog')).version, running.version);
+    assert.equal((await versions({ limit: 1 })).data[0].version, answer.version);
+  });
+
+  test('that has become faulty leaves the running one, and the log says so', async () => {
+    const { CONFIG } = await gateway.bindings();
+    const version = running.version + 50;
+    const faulty = dearer({ ...running, version }, '-1');
+    await CONFIG.put('catalog:next', JSON.stringify({ effective_at: inMs(-1000), version, document: faulty }));
+    await gateway.kill();
+    assert.equal((await receipt()).catalog_version, running.version);
+    await gateway.scheduled();
+    assert.ok(gateway.logs.some(({ message }) => message.includes(`version ${version} was announced and is not used: `)));
+    const bindings = await gateway.bindings();
+    assert.equal(await bindings.CONFIG.get('catalog:next'), null);
+    assert.deepEqual(await gateway.admin('GET', '/admin/v1/catalog'), running);
+  });
+});
+
+/** The same catalogue with another price of output for demo-large. */
+function dearer(catalog, output) {
+  const next = structuredClone(catalog);
+  next.models['demo-large'].routes.official.price.output = output;
+  return next;
+}
+
+function publish(document, query = {}) {
+  return gateway.admin('PUT', `/admin/v1/catalog?${new URLSearchParams(query)}`, document);
+}
+
+function versions(query = {}) {
+  return gateway.admin('GET', `/admin/v1/catalog/versions?${new URLSearchParams({ limit: 100, ...query })}`);
+}
+
+async function receipt() {
+  const answer = await gateway.call(secret, { model: 'demo-large', max_tokens: 5 });
+  assert.equal(answer.status, 200, await answer.text());
+  return gateway.receipt(secret, answer);
+}
+
+const inMs = (ms) => new Date(Date.now() + ms).toISOString();
+const until = (time) => sleep(Math.max(0, Date.parse(time) - Date.now()) + 50);
