@@ -145,6 +145,7 @@ impl Text {
         self.answer(row);
         let envelope = match row.about {
             About::Anthropic => "AnthropicError",
+            _ if row.path.starts_with("/v1beta/") => "GeminiError",
             About::Gemini => "GeminiError",
             _ => "Error",
         };
