@@ -8,8 +8,8 @@ import { Failure, main, must, output, root } from './shell.mjs';
 import { say } from './setup.mjs';
 
 const wrangler = join(root, 'node_modules/.bin/wrangler');
-/** What works without; docs/operating.md says what each is for. */
-const optional = ['STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET', 'TOPUP_RETURN_URL', 'ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET'];
+/** What works without; README.md says what each is for. */
+const optional = ['STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET', 'TOPUP_RETURN_URL', 'ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET', 'SESSION_SECRET'];
 
 await main(async () => {
   const { values } = parseArgs({ options: { catalog: { type: 'string' }, 'dry-run': { type: 'boolean' } } });
@@ -26,7 +26,7 @@ await main(async () => {
     await must(wrangler, ['secret', 'put', name]);
   }
   const absent = optional.filter((name) => !present.includes(name));
-  if (absent.length > 0) say(`Not set, and optional (docs/operating.md): ${absent.join(', ')}`);
+  if (absent.length > 0) say(`Not set, and optional (README.md): ${absent.join(', ')}`);
   const file = values.catalog ?? '<catalogue file>';
   console.log(`\nDeployed. Publish a catalogue next:\n  TF_URL=<the URL above> TF_ADMIN_TOKEN=<the token> npm run admin -- catalog put ${file}`);
 });

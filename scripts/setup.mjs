@@ -112,6 +112,23 @@ export async function pythonWithPackages() {
   return python;
 }
 
+/** The path of a Chromium, as Debian has it or one that is there already; it is not downloaded from anywhere else. */
+export async function chromium() {
+  const names = [process.env.TF_CHROMIUM, 'chromium', 'chromium-browser', 'google-chrome'].filter(Boolean);
+  for (let attempt = 0; ; attempt += 1) {
+    for (const name of names) {
+      const path = (await output('sh', ['-c', 'command -v "$1"', 'sh', name]))?.trim();
+      if (path) return path;
+    }
+    const canInstall = attempt === 0 && process.getuid?.() === 0 && (await output('apt-get', ['--version'])) !== undefined;
+    if (!canInstall) throw new Failure('The pages are tested in Chromium: install it (Debian: apt-get install chromium), or name it in TF_CHROMIUM.');
+    say('Installing Chromium for the tests of the pages (once per machine) ...');
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    await must('apt-get', ['update', '-qq'], { env });
+    await must('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], { env });
+  }
+}
+
 export function say(text) {
   console.log(`==> ${text}`);
 }

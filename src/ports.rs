@@ -97,6 +97,9 @@ pub trait HealthStore: Ports {
     async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Result<Vec<Counts>, Unavailable>;
     /// How the status of these changed since then, with the change before, by `channel/upstream_model`.
     async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Result<BTreeMap<String, Vec<Change>>, Unavailable>;
+    /// How the status of all these changed in as many days as are shown; a copy that may be some seconds old. Knowing nothing is
+    /// no failure.
+    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>>;
     /// Moves old counts on to longer spans, and forgets what is older than is shown.
     async fn tidy(&self) -> Result<(), Unavailable>;
 }

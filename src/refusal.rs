@@ -19,6 +19,7 @@ pub enum Code {
     ModelNotAllowed,
     RouteNotAllowed,
     IpNotAllowed,
+    Forbidden,
     BudgetExceeded,
     ModelNotFound,
     NotFound,
@@ -52,13 +53,14 @@ pub struct Row {
 
 impl Code {
     /// Every case.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidApiKey,
         Self::InvalidAdminToken,
         Self::InsufficientBalance,
         Self::ModelNotAllowed,
         Self::RouteNotAllowed,
         Self::IpNotAllowed,
+        Self::Forbidden,
         Self::BudgetExceeded,
         Self::ModelNotFound,
         Self::NotFound,
@@ -88,6 +90,7 @@ impl Code {
             Self::ModelNotAllowed => (403, "model_not_allowed", "permission_error"),
             Self::RouteNotAllowed => (403, "route_not_allowed", "permission_error"),
             Self::IpNotAllowed => (403, "ip_not_allowed", "permission_error"),
+            Self::Forbidden => (403, "forbidden", "permission_error"),
             Self::BudgetExceeded => (403, "budget_exceeded", "insufficient_quota"),
             Self::ModelNotFound => (404, "model_not_found", "invalid_request_error"),
             Self::NotFound => (404, "not_found", "invalid_request_error"),

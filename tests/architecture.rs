@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
@@ -20,12 +20,13 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("dialect", &["catalog", "id", "refusal", "usage"]),
     ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time"]),
     ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "usage"]),
+    ("pages", &["catalog", "money", "routing", "time"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time"]),
     (
         "api",
         &[
-            "account", "catalog", "dialect", "export", "id", "key", "money", "payment", "ports", "probe", "refusal", "relay",
-            "routing", "spend", "time", "usage",
+            "account", "catalog", "dialect", "export", "id", "key", "money", "pages", "payment", "ports", "probe", "refusal",
+            "relay", "routing", "spend", "time", "usage",
         ],
     ),
     (

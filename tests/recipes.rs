@@ -73,7 +73,7 @@ fn every_recipe_is_planned_and_quoted_at_its_least() {
             called: recipe.called,
             head: Head { content_type: recipe.content_type.map(ToOwned::to_owned), ..Head::default() },
             catalog: Rc::clone(&catalog),
-            health: HealthView::default(),
+            health: HealthView::default().into(),
         };
         let prepared = prepare(&preparing, &key, &recipe.body, now, &|_, _| None).unwrap();
         let [leg] = prepared.legs.as_slice() else { panic!("{name}: one leg") };

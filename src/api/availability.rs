@@ -6,16 +6,17 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join3;
 use serde_json::{Map, Value, json};
 
 use super::owner::unexpected;
 use crate::account::{Answer, Command, Query};
-use crate::catalog::{Catalog, Model, RouteKind};
+use crate::catalog::{Catalog, Change, Model, RouteKind, changes};
 use crate::dialect::recipe::{Recipe, recipe};
-use crate::id::{AccountId, BucketId, KeyHash, KeyId, ProjectId, RequestId};
+use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
-use crate::ports::Records;
+use crate::ports::{Announced, Records};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Head, Leg, Preparing, prepare, unavailable};
 use crate::routing::LeftOut;
@@ -30,6 +31,25 @@ pub struct Snapshot {
     pub health: Rc<HealthView>,
     /// The time.
     pub now: Timestamp,
+    /// What is announced, and what that will change.
+    announced: Option<(Announced, Vec<Change>)>,
+}
+
+/// What an announced version of the catalogue will change of one model.
+pub struct Coming<'a> {
+    /// That version.
+    pub version: u64,
+    /// From when on.
+    pub effective_at: Timestamp,
+    /// In words.
+    pub changes: Vec<&'a str>,
+}
+
+impl Coming<'_> {
+    /// As in lists.
+    pub fn json(&self) -> Value {
+        json!({"catalog_version": self.version, "effective_at": self.effective_at, "changes": self.changes})
+    }
 }
 
 /// Who asks.
@@ -111,8 +131,22 @@ impl ServedBy {
 impl Snapshot {
     /// As of now.
     pub async fn take<P: Records>(ports: &P) -> Result<Self, Refusal> {
-        let (catalog, health) = futures_util::future::join(ports.catalog(), ports.health()).await;
-        Ok(Self { catalog: catalog.map_err(unavailable)?, health, now: ports.now() })
+        let (catalog, health, announced) = join3(ports.catalog(), ports.health(), ports.announced()).await;
+        let catalog = catalog.map_err(unavailable)?;
+        let announced = announced.map(|announced| {
+            let changes = changes(Some(&catalog), &announced.catalog);
+            (announced, changes)
+        });
+        Ok(Self { catalog, health, now: ports.now(), announced })
+    }
+
+    /// What is announced for a model, if anything.
+    pub fn coming(&self, model: &ModelName) -> Option<Coming<'_>> {
+        let (announced, changes) = self.announced.as_ref()?;
+        let own = changes.iter().filter(|change| change.model.as_ref() == Some(model));
+        let changes: Vec<&str> = own.map(|change| change.text.as_str()).collect();
+        let Announced { version, effective_at, .. } = announced;
+        (!changes.is_empty()).then_some(Coming { version: *version, effective_at: *effective_at, changes })
     }
 }
 
@@ -228,8 +262,11 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
     let next_step =
         "It is tried and probed every few minutes and comes back by itself. Name fallback models in `models` meanwhile.";
     if let Some(until) = loaded.filter_map(|(_, health)| health.rest_until).min() {
-        let message =
-            format!("Every channel of the {} route that is up asked for fewer requests until {until}.", leg.route.as_str());
+        let message = format!(
+            "Every channel of the {} route that is up asked for fewer requests until {}.",
+            leg.route.as_str(),
+            until.to_second()
+        );
         let wait = until.since(snapshot.now).div_ceil(1000).max(1);
         return Refusal::new(Code::NoRouteForNow, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
     }
@@ -238,7 +275,8 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
         .iter()
         .filter_map(|(id, health)| health.last_failure.as_ref().map(|failure| format!("{}: {}", id.channel, failure.message)))
         .collect();
-    let message = format!("Every channel of the {} route is down since {since} ({}).", leg.route.as_str(), causes.join("; "));
+    let message =
+        format!("Every channel of the {} route is down since {} ({}).", leg.route.as_str(), since.to_second(), causes.join("; "));
     Refusal::new(Code::NoRouteAvailable, message, next_step).fact("down_since", since.to_string())
 }
 

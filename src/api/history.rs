@@ -1,9 +1,11 @@
 //! `GET /v1/health/{model}`: how a model's candidates fared, as points for a chart, changes of status and incidents.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{models, ok};
-use crate::catalog::Model;
+use crate::catalog::{Model, Route};
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::{Reply, unavailable};
@@ -21,7 +23,7 @@ pub struct History {
     /// Of each candidate.
     pub counts: Vec<Counts>,
     /// Of each candidate, by `channel/upstream_model`.
-    pub changes: std::collections::BTreeMap<String, Vec<Change>>,
+    pub changes: BTreeMap<String, Vec<Change>>,
 }
 
 /// A point of a chart. Times are those of requests, and only without any those of probes.
@@ -72,18 +74,14 @@ impl History {
         }
         points
     }
+}
 
-    /// How the status of each route changed, by the changes of its candidates.
-    pub fn of_route(&self, route: &crate::catalog::Route) -> Vec<Change> {
-        let named: Vec<(u8, String, &[Change])> = route
-            .candidates
-            .iter()
-            .map(|candidate| {
-                (candidate.tier, CandidateId::of(candidate).to_string(), self.changes_of(&CandidateId::of(candidate)))
-            })
-            .collect();
-        of_route(&named.iter().map(|(tier, name, changes)| (*tier, name.as_str(), *changes)).collect::<Vec<_>>())
-    }
+/// How the status of a route changed, by the changes of its candidates.
+pub fn changes_of(route: &Route, changes: &BTreeMap<String, Vec<Change>>) -> Vec<Change> {
+    let named: Vec<(u8, String)> =
+        route.candidates.iter().map(|candidate| (candidate.tier, CandidateId::of(candidate).to_string())).collect();
+    let of = |name: &str| changes.get(name).map_or(&[][..], Vec::as_slice);
+    of_route(&named.iter().map(|(tier, name)| (*tier, name.as_str(), of(name))).collect::<Vec<_>>())
 }
 
 /// Answers `GET /v1/health/{model}?window=1h|1d|30d|90d`.
@@ -102,7 +100,7 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
         .routes
         .iter()
         .map(|route| {
-            let changes = history.of_route(route);
+            let changes = changes_of(route, &history.changes);
             json!({
                 "route": route.kind, "uptime": percent(uptime(&changes, history.since, history.now)),
                 "changes": changes, "incidents": incidents(&changes, history.now).iter().map(incident).collect::<Vec<_>>(),

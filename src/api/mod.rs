@@ -18,6 +18,7 @@ pub mod oversight;
 mod owner;
 mod runs;
 mod session;
+mod site;
 mod spend;
 pub mod table;
 pub mod topups;
@@ -47,6 +48,10 @@ pub struct Request<B> {
     pub head: Head,
     /// `Accept`.
     pub accept: Option<String>,
+    /// `Cookie`.
+    pub cookies: Option<String>,
+    /// `Origin`: the site of the page that sent it.
+    pub from: Option<String>,
     /// `Stripe-Signature`.
     pub signature: Option<String>,
     /// The scheme and host that were called.
@@ -84,6 +89,10 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
         let Err(refusal) = known else { return ask(ports, called, request).await };
         let id = RequestId::new(ports.now(), ports.random());
         return with_allow(refusal_reply(&refusal, &id, false, called.endpoint.dialect()), &refusal);
+    }
+    if site::is_here(&path) {
+        let id = RequestId::new(ports.now(), ports.random());
+        return site::answer(&ports, request, &path).await.ids(&id);
     }
     let answered = match known {
         Err(refusal) if !table::is_guarded(&path) => Err(refusal),

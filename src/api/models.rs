@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::availability::{self, Availability, Reason, Snapshot, Viewer};
 use super::{model_shapes, ok};
 use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
-use crate::key::KeyRecord;
+use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
@@ -19,7 +19,16 @@ use crate::usage::Class;
 /// All that a model's entry depends on.
 struct View<'a> {
     snapshot: &'a Snapshot,
-    key: &'a KeyRecord,
+    policy: Policy,
+}
+
+/// A model as lists have it.
+pub fn entry(snapshot: &Snapshot, viewer: &Viewer<'_>, model: &Rc<Model>, told: &Availability) -> Value {
+    let policy = match viewer {
+        Viewer::Key(key, _) => key.policy.clone(),
+        Viewer::Anyone => Policy::default(),
+    };
+    View { snapshot, policy }.entry(model, told)
 }
 
 /// Answers `GET /v1/models`.
@@ -32,7 +41,7 @@ pub async fn list<P: Records>(
     let snapshot = Snapshot::take(ports).await?;
     let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, key: caller.key };
+    let view = View { snapshot: &snapshot, policy: caller.key.policy.clone() };
     let shown = asked.iter().zip(&told).filter(|(_, told)| told.callable || include_unavailable);
     let data: Vec<Value> = shown.map(|((model, _), told)| view.entry(model, told)).collect();
     ok(&model_shapes::list(dialect, data))
@@ -43,7 +52,7 @@ pub async fn one<P: Records>(ports: &P, caller: Caller<'_>, name: &str, dialect:
     let snapshot = Snapshot::take(ports).await?;
     let asked = [(Rc::clone(found(&snapshot.catalog, name)?), None)];
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, key: caller.key };
+    let view = View { snapshot: &snapshot, policy: caller.key.policy.clone() };
     let entry = asked.iter().zip(&told).map(|((model, _), told)| view.entry(model, told)).next();
     ok(&model_shapes::one(dialect, entry.unwrap_or_default()))
 }
@@ -55,7 +64,7 @@ pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) ->
     let model = found(&snapshot.catalog, name)?;
     let asked: Vec<_> = model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, key: caller.key };
+    let view = View { snapshot: &snapshot, policy: caller.key.policy.clone() };
     let mut endpoints = Vec::new();
     for (route, told) in model.routes.iter().zip(&told) {
         endpoints.extend(route.candidates.iter().map(|candidate| view.endpoint(model, (route, told), candidate, &board)));
@@ -94,7 +103,7 @@ pub fn found<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Rc<Model>, Refu
 impl View<'_> {
     fn entry(&self, model: &Rc<Model>, told: &Availability) -> Value {
         let first = told.served_by.as_ref().map(|served| served.route);
-        let first = first.into_iter().chain(self.key.policy.routes.iter().copied()).find_map(|kind| model.route(kind));
+        let first = first.into_iter().chain(self.policy.routes.iter().copied()).find_map(|kind| model.route(kind));
         let price = first.or(model.routes.first()).and_then(|route| route.price.as_ref());
         let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route, model.kind)).collect();
         let most_output = Some(model.max_output_tokens).filter(|most| *most > 0);
@@ -114,6 +123,7 @@ impl View<'_> {
                 "callable": told.callable, "reason": reason, "reasons": reasons, "kind": model.kind, "aliases": model.aliases,
                 "price": price, "served_by": told.served_by.as_ref().map(availability::ServedBy::json), "routes": routes,
                 "catalog_version": self.snapshot.catalog.version,
+                "announced": self.snapshot.coming(&model.id).map(|coming| coming.json()),
             },
         })
     }
@@ -124,7 +134,7 @@ impl View<'_> {
         json!({
             "route": route.kind, "bucket": route.bucket, "currency": currency,
             "pricing": route.price.as_ref().map(|price| pricing(price, kind)), "price": route.price,
-            "allowed": self.key.policy.routes.contains(&route.kind), "candidates": candidates,
+            "allowed": self.policy.routes.contains(&route.kind), "candidates": candidates,
         })
     }
 

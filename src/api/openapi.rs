@@ -18,7 +18,9 @@ const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells
     `x-request-id`, which is also that of the receipt. A method that a path does not have is answered 405 with `allow`.";
 
 /// The schemas of errors; answers with one are named after it and their status.
-const ENVELOPES: [&str; 3] = ["Error", "AnthropicError", "GeminiError"];
+const ENVELOPES: [&str; 4] = ["Error", "AnthropicError", "GeminiError", PAGE];
+/// The name of errors that are pages and have no schema.
+const PAGE: &str = "Page";
 
 /// Answers `GET /openapi.json`.
 pub fn answer(origin: &str) -> Reply {
@@ -54,7 +56,7 @@ pub fn document(origin: &str) -> String {
     text.0
 }
 
-const ABOUT: [About; 8] = [
+const ABOUT: [About; 9] = [
     About::Openai,
     About::Anthropic,
     About::Gemini,
@@ -62,6 +64,7 @@ const ABOUT: [About; 8] = [
     About::Receipts,
     About::Money,
     About::Administration,
+    About::Gateway,
     About::Pages,
 ];
 
@@ -82,6 +85,9 @@ fn errors(row: &Row) -> Vec<u16> {
         .into_iter()
         .filter(|status| match (row.who, *status) {
             (Who::Anyone, 404) => has_hole,
+            (Who::Anyone, 401) => has_body,
+            (Who::Anyone, 403) => is_changing,
+            (Who::Anyone, 503) => row.about == About::Pages,
             (Who::Anyone, _) | (_, 405) => false,
             (Who::Signature, _) => [400, 404, 413, 503].contains(status),
             // A dry run meets every refusal but those of upstreams.
@@ -144,6 +150,8 @@ impl Text {
         self.push(&[r#""responses":{"#]);
         self.answer(row);
         let envelope = match row.about {
+            // People are told in a page.
+            About::Pages => PAGE,
             About::Anthropic => "AnthropicError",
             _ if row.path.starts_with("/v1beta/") => "GeminiError",
             About::Gemini => "GeminiError",
@@ -217,6 +225,9 @@ impl Text {
             self.push(&[r#","headers":{"retry-after":"#]);
             self.reference("headers", "retry-after");
             self.push(&["}"]);
+        }
+        if envelope == PAGE {
+            return self.push(&[r#","content":{"text/html":{}}}"#]);
         }
         self.push(&[r#","content":{"application/json":{"schema":"#]);
         self.reference("schemas", envelope);

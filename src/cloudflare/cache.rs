@@ -3,19 +3,21 @@
 //! What always holds: nothing about money depends on how old a copy is; the account object has the last word.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::catalog::{Catalog, Published, Standing};
 use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
-use crate::routing::health::{Board, CandidateId, HealthView, Observation};
+use crate::routing::health::{Board, CandidateId, Change, HealthView, Observation};
 use crate::time::Timestamp;
 
 /// A copy is as good as new for this long, in milliseconds.
 const FRESH_MS: u64 = 30_000;
 /// A key's copy is used while it is renewed for this long.
 const USABLE_MS: u64 = 60_000;
+/// What pages show of the history may be so old, in milliseconds.
+const SHOWN_MS: u64 = 5_000;
 /// More keys than this are forgotten all at once.
 const MOST_KEYS: usize = 2_000;
 
@@ -24,8 +26,12 @@ thread_local! {
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
     static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
     static BOARD: RefCell<Copied<Rc<Board>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
+    static CHANGES: RefCell<Option<Copied<Rc<Changes>>>> = const { RefCell::new(None) };
     static HEALTH: RefCell<Copied<Rc<HealthView>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
 }
+
+/// By `channel/upstream_model`.
+type Changes = BTreeMap<String, Vec<Change>>;
 
 struct Copied<T> {
     value: T,
@@ -155,6 +161,17 @@ pub fn put_board(board: Rc<Board>, now: Timestamp) -> Rc<Board> {
         }
         Rc::clone(&copy.value)
     })
+}
+
+/// How the status of candidates changed, as it was read some seconds ago.
+pub fn changes(now: Timestamp) -> Option<Rc<Changes>> {
+    CHANGES.with_borrow(|copy| copy.as_ref().filter(|copy| now.since(copy.at) < SHOWN_MS).map(|copy| Rc::clone(&copy.value)))
+}
+
+/// Remembers how they changed.
+pub fn put_changes(changes: Rc<Changes>, now: Timestamp) -> Rc<Changes> {
+    CHANGES.with_borrow_mut(|copy| *copy = Some(Copied { value: Rc::clone(&changes), at: now }));
+    changes
 }
 
 /// Takes over what others saw later.

@@ -26,6 +26,8 @@ const MINUTES_MS: i64 = 3 * 3_600_000;
 const HOURS_MS: i64 = 32 * 86_400_000;
 const DAYS_MS: i64 = 400 * 86_400_000;
 const CHANGES_MS: i64 = 100 * 86_400_000;
+/// How far back the status page shows, in milliseconds.
+const SHOWN_MS: i64 = 91 * 86_400_000;
 const PROBES_MS: i64 = 2 * 86_400_000;
 
 type Found<T> = Result<T, Unavailable>;
@@ -306,6 +308,20 @@ impl HealthStore for Outside {
 
     async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
         changes(self, of, since).await
+    }
+
+    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {
+        let now = clock::now();
+        if let Some(known) = cache::changes(now) {
+            return known;
+        }
+        match changes(self, of, now.plus(-SHOWN_MS)).await {
+            Ok(read) => cache::put_changes(Rc::new(read), now),
+            Err(error) => {
+                self.log(&format!("health history: {}", error.0));
+                Rc::default()
+            }
+        }
     }
 
     async fn tidy(&self) -> Found<()> {

@@ -80,9 +80,21 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
     let query = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
     let (accept, signature) = (get("accept"), get("stripe-signature"));
+    let (cookies, from) = (get("cookie"), get("origin"));
     let origin = url.origin().ascii_serialization();
     let method = request.method().to_string();
-    Ok(api::Request { method, path, query, head, accept, signature, origin, body: Box::pin(body(request, declared)) })
+    Ok(api::Request {
+        method,
+        path,
+        query,
+        head,
+        accept,
+        cookies,
+        from,
+        signature,
+        origin,
+        body: Box::pin(body(request, declared)),
+    })
 }
 
 fn decoded(part: &str) -> String {

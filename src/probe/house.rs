@@ -7,14 +7,15 @@ use futures_util::future::{Either, select};
 
 use super::schedule::Target;
 use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Query};
-use crate::catalog::{Catalog, Channel, ModelKind};
-use crate::dialect::recipe::{Recipe, recipe};
+use crate::catalog::{Catalog, Channel, Dialect, ModelKind};
+use crate::dialect::read_error;
+use crate::dialect::recipe::{Recipe, ran_into_its_limit, recipe};
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId, RequestId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
 use crate::ports::{Records, Unavailable};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Preparing, attend, prepare};
+use crate::relay::{Head, Preparing, Reply, ReplyBody, attend, prepare};
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::CandidateId;
 use crate::time::{Period, Timestamp};
@@ -89,12 +90,17 @@ async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target)
         Either::Right(_) => Found::Failed(FailureKind::Timeout, format!("no answer within {timeout_ms} ms")),
         Either::Left((reply, _)) => match reply.failure {
             Some((kind, message)) => Found::Failed(kind, message),
-            None if reply.status < 300 => Found::Answered,
+            None if reply.status < 300 || ran_out(&reply) => Found::Answered,
             None => Found::Inconclusive(format!("the probe itself was refused with status {}", reply.status)),
         },
     };
     let latency_ms = ports.now().since(at);
     Ok(Some(Called { candidate: target.candidate.clone(), at, latency_ms, found, receipt: request.to_string() }))
+}
+
+/// Whether a model that reasons used up the few tokens of the recipe: it works.
+fn ran_out(reply: &Reply) -> bool {
+    matches!(&reply.body, ReplyBody::Full(body) if ran_into_its_limit(&read_error(Dialect::Openai, &String::from_utf8_lossy(body))))
 }
 
 /// Whether the house pays so much for a channel today. What it lacks it is given, up to the caps of all channels.

@@ -10,10 +10,7 @@ import { adminToken, startGateway } from './support/gateway.mjs';
 import { event, signature, webhookSecret } from './support/stripe.mjs';
 
 /** Endpoints of the document that are not answered yet. */
-const notWired = [
-  '/', '/models', '/models/{model}', '/models.json', '/models/{model}.json', '/status', '/status.atom', '/status.json', '/login', '/logout',
-  '/sitemap.xml', '/llms.txt', '/robots.txt', '/favicon.svg', '/assets/style.css', '/assets/script.js',
-];
+const notWired = [];
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const hello = [{ role: 'user', content: 'hello' }];
 
@@ -158,7 +155,11 @@ async function live() {
     await admin(`GET /admin/v1/${path}`, { query: query ? `?${query}` : '' });
   }
   await announce();
-  for (const name of ['GET /healthz', 'GET /openapi.json']) await ask(name, { as: null });
+  for (const name of ['GET /healthz', 'GET /openapi.json', 'GET /models.json', 'GET /status.json']) await ask(name, { as: null });
+  for (const model of ['maker/both', 'none']) {
+    for (const name of ['GET /models/{model}.json', 'GET /models/{model}']) await ask(name, { as: null, model });
+  }
+  for (const operation of operations.filter(({ tags, method, path }) => tags[0] === 'Pages' && method === 'GET' && !path.includes('{'))) await ask(operation.name, { as: null });
 }
 
 /** Every clear no, one of each kind. */

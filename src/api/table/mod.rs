@@ -67,7 +67,9 @@ pub enum About {
     Money,
     /// Administration.
     Administration,
-    /// Pages for people, and what describes the gateway.
+    /// The gateway itself.
+    Gateway,
+    /// Pages for people, and what they show for programs.
     Pages,
 }
 
@@ -82,6 +84,7 @@ impl About {
             Self::Receipts => "Receipts and runs",
             Self::Money => "Balances and top-ups",
             Self::Administration => "Administration",
+            Self::Gateway => "The gateway",
             Self::Pages => "Pages",
         }
     }
@@ -188,7 +191,7 @@ pub fn check(method: &str, path: &str) -> Result<(), Refusal> {
     if allowed.is_empty() {
         return Err(nothing_here());
     }
-    let message = format!("`{path}` does not answer {method}.");
+    let message = format!("`{}` does not answer {method}.", if path.is_empty() { "/" } else { path });
     Err(Refusal::new(Code::MethodNotAllowed, message, format!("Use {allowed}.")).fact("allow", allowed))
 }
 

@@ -1,6 +1,6 @@
 //! The rows of the table. Where two templates fit a path, the one that stands first is meant.
 
-use super::About::{Administration, Anthropic, Gemini, Models, Money, Openai, Pages, Receipts};
+use super::About::{Administration, Anthropic, Gateway, Gemini, Models, Money, Openai, Pages, Receipts};
 use super::Who::{Anyone, Key, Operator, Signature};
 use super::{About, Body, Row};
 
@@ -149,12 +149,12 @@ pub const TABLE: &[Row] = &[
     admin("GET", "/admin/v1/catalog/versions/{version}", "One version with its document.").gives("CatalogVersionWhole"),
     admin("GET", "/admin/v1/health", "The health of every candidate.").gives("CandidateHealthPage"),
     admin("POST", "/admin/v1/probe", "Runs one probe round now.").gives("ProbePage"),
-    // Pages, and what describes the gateway.
-    Row::new("GET", "/healthz", (Anyone, Pages), "Whether the Worker answers.").gives("Ok"),
-    Row::new("GET", "/openapi.json", (Anyone, Pages), "This document.").gives("OpenApi"),
-    Row::new("GET", "/models.json", (Anyone, Pages), "The models, as their page shows them.").gives("PageData"),
-    Row::new("GET", "/models/{model}.json", (Anyone, Pages), "One model, as its page shows it.").gives("PageData"),
-    Row::new("GET", "/status.json", (Anyone, Pages), "How every route fares.").gives("PageData"),
+    // The gateway itself, and its pages.
+    Row::new("GET", "/healthz", (Anyone, Gateway), "Whether the Worker answers.").gives("Ok"),
+    Row::new("GET", "/openapi.json", (Anyone, Gateway), "This document.").gives("OpenApi"),
+    Row::new("GET", "/models.json", (Anyone, Pages), "The models, callable or not, as anyone sees them.").gives("PageModelList"),
+    Row::new("GET", "/models/{model}.json", (Anyone, Pages), "One model, as anyone sees it.").gives("Model"),
+    Row::new("GET", "/status.json", (Anyone, Pages), "How every route fares.").gives("StatusReport"),
     page("/", "The start."),
     page("/models", "The models that are sold."),
     page("/models/{model}", "One model."),
@@ -167,6 +167,6 @@ pub const TABLE: &[Row] = &[
     page("/llms.txt", "The gateway in Markdown, for models.").types("text/plain"),
     page("/robots.txt", "What robots may read.").types("text/plain"),
     page("/favicon.svg", "The picture of the pages.").types("image/svg+xml"),
-    page("/assets/style.css", "The style of the pages.").types("text/css"),
-    page("/assets/script.js", "The script of the pages.").types("text/javascript"),
+    page("/style.css", "The style of the pages.").types("text/css"),
+    page("/script.js", "The script of the pages.").types("text/javascript"),
 ];

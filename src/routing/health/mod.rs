@@ -205,15 +205,15 @@ impl Health {
         let why = self.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
         match self.status {
             Status::Unknown => "Nothing is known of it yet.".to_owned(),
-            Status::Up => format!("It answers, since {}.", self.since),
+            Status::Up => format!("It answers, since {}.", self.since.to_second()),
             Status::Degraded if !self.is_ready(now) && !self.is_expected_to_answer(now) => {
-                format!("It asked for fewer requests and is tried last until {}.", self.rest_until.unwrap_or(now))
+                format!("It asked for fewer requests and is tried last until {}.", self.rest_until.unwrap_or(now).to_second())
             }
             Status::Degraded => match self.share.filter(|share| share.is_bad()) {
                 Some(share) => format!("{} of its last {} requests failed; the last time: {why}.", share.failed, share.of),
-                None => format!("It failed since {}: {why}.", self.since),
+                None => format!("It failed since {}: {why}.", self.since.to_second()),
             },
-            Status::Down => format!("It is down since {}: {why}.", self.since),
+            Status::Down => format!("It is down since {}: {why}.", self.since.to_second()),
         }
     }
 }

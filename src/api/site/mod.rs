@@ -1,0 +1,268 @@
+//! The pages, and what machines read beside them: who is signed in, which page a path is, and the headers that pages have.
+//!
+//! What always holds: a page shows what the planner, the account, the health and the catalogue say, by way of the same
+//! functions as the API; nothing is changed but by a POST from this site's own pages.
+
+mod machine;
+mod prices;
+mod status;
+mod tell;
+
+use std::future::Future;
+
+use super::Request;
+use super::availability::{Snapshot, Viewer};
+use super::session;
+use crate::id::{KeyHash, KeySecret};
+use crate::key::KeyRecord;
+use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
+use crate::pages::{Filter, feed, frame, llms, site, sitemap};
+use crate::ports::Records;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Head, Reply, valid_key};
+use tell::{Teller, home};
+
+/// A form with a key is no longer than this.
+const LONGEST_FORM: usize = 4_096;
+
+/// What is at a path.
+enum Place<'a> {
+    Home,
+    Models,
+    Model(&'a str),
+    ModelJson(&'a str),
+    ModelsJson,
+    Status,
+    StatusJson,
+    Feed,
+    Login,
+    Logout,
+    Sitemap,
+    Llms,
+    Robots,
+    Asset(&'static frame::Asset),
+}
+
+fn place(path: &str) -> Option<Place<'_>> {
+    Some(match path {
+        "" => Place::Home,
+        "/models" => Place::Models,
+        "/models.json" => Place::ModelsJson,
+        "/status" => Place::Status,
+        "/status.json" => Place::StatusJson,
+        frame::FEED_PATH => Place::Feed,
+        "/login" => Place::Login,
+        "/logout" => Place::Logout,
+        "/sitemap.xml" => Place::Sitemap,
+        "/llms.txt" => Place::Llms,
+        "/robots.txt" => Place::Robots,
+        _ => match path.strip_prefix("/models/") {
+            Some(id) => id.strip_suffix(".json").map_or(Place::Model(id), Place::ModelJson),
+            None => Place::Asset(frame::asset(path)?),
+        },
+    })
+}
+
+/// Whether there is a page, or something beside one, at a path; it ends in no slash.
+pub fn is_here(path: &str) -> bool {
+    place(path).is_some()
+}
+
+/// Answers a request of the site.
+pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    request: Request<B>,
+    path: &str,
+) -> Reply {
+    let visitor = Visitor::of(ports, &request, path).await;
+    let answered = match (request.method.as_str(), place(path)) {
+        ("GET", Some(place)) => read(ports, &visitor, place, &request).await,
+        ("POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
+        ("POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
+        (method, _) => Err(super::table::check(method, path).err().unwrap_or_else(super::nothing_here)),
+    };
+    answered.unwrap_or_else(|refusal| {
+        if let Some(detail) = &refusal.detail {
+            ports.log(&format!("page: {detail}"));
+        }
+        let page = ErrorPage { status: refusal.status(), message: Some(refusal.message.clone()), request_id: None };
+        let reply = html(&visitor, refusal.status(), site::error::error(&visitor.site, &page));
+        match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
+            Some(allow) => reply.header("allow", allow),
+            None => reply,
+        }
+    })
+}
+
+/// Who looks at a page.
+struct Visitor {
+    site: Site,
+    key: Option<KeyRecord>,
+    head: Head,
+}
+
+impl Visitor {
+    async fn of<P: Records, B>(ports: &P, request: &Request<B>, path: &str) -> Self {
+        let secret = session::secret(ports);
+        let hash = secret.as_deref().zip(request.cookies.as_deref());
+        let hash = hash.and_then(|(secret, cookies)| session::key_hash(secret, cookies, &request.origin, ports.now()));
+        let head = Head { address: request.head.address, ..Head::default() };
+        let key = match hash {
+            Some(hash) => current(ports, &hash, &head).await,
+            None => None,
+        };
+        let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
+        let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
+        let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
+        Self { site, key, head }
+    }
+
+    fn viewer(&self) -> Viewer<'_> {
+        self.key.as_ref().map_or(Viewer::Anyone, |key| Viewer::Key(key, self.head.clone()))
+    }
+}
+
+/// The key of this hash, if it still works and may be used from here.
+async fn current<P: Records>(ports: &P, hash: &KeyHash, head: &Head) -> Option<KeyRecord> {
+    let copy = ports.key(hash).await.ok().flatten()?;
+    let key = valid_key(ports.current_key(&copy).await.ok().flatten(), ports.now()).ok()?;
+    Some(key).filter(|key| key.policy.allows_address(head.address))
+}
+
+async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
+    let site = &visitor.site;
+    Ok(match place {
+        Place::Asset(asset) => kept(asset.content_type, asset.body.to_owned(), 86_400),
+        Place::Robots => {
+            kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
+        }
+        Place::Login => html(visitor, 200, site::login::login(site, &login_page(None))),
+        Place::Home => {
+            let teller = Teller::new(ports, visitor.viewer()).await?;
+            html(visitor, 200, site::home::home(site, &home(&teller)))
+        }
+        Place::Models => {
+            let teller = Teller::new(ports, visitor.viewer()).await?;
+            let all: Vec<_> = teller.models();
+            let filter = Filter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let mut families: Vec<String> = all.iter().map(|model| model.family.clone()).collect();
+            families.sort();
+            families.dedup();
+            let (total, models) = (all.len(), filter.apply(all));
+            html(visitor, 200, site::models::models(site, &ModelsPage { filter, families, total, models }))
+        }
+        Place::Model(id) => {
+            let teller = Teller::new(ports, visitor.viewer()).await?;
+            let (model, versions) = teller.whole(ports, id).await?;
+            html(visitor, 200, site::model::model(site, &ModelPage { model, versions }))
+        }
+        Place::Status => {
+            let snapshot = Snapshot::take(ports).await?;
+            html(visitor, 200, site::status::status(site, &status::page(ports, &snapshot).await))
+        }
+        Place::Feed => {
+            let snapshot = Snapshot::take(ports).await?;
+            let page = status::page(ports, &snapshot).await;
+            let incidents: Vec<_> = page.current.iter().chain(&page.past).collect();
+            kept("application/atom+xml; charset=utf-8", feed::incidents(site, &incidents), 30)
+        }
+        Place::Sitemap => {
+            let snapshot = Snapshot::take(ports).await?;
+            let ids: Vec<String> = snapshot.catalog.models.keys().map(ToString::to_string).collect();
+            kept("application/xml; charset=utf-8", sitemap::sitemap(site, &ids), 300)
+        }
+        Place::Llms => {
+            let teller = Teller::new(ports, Viewer::Anyone).await?;
+            kept("text/plain; charset=utf-8", llms::llms(site, &teller.models()), 30)
+        }
+        Place::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
+        Place::ModelJson(id) => machine::model(ports, &visitor.viewer(), id).await?,
+        Place::StatusJson => machine::status(ports).await?,
+        Place::Logout => return Err(super::nothing_here()),
+    })
+}
+
+/// A page. What everybody gets may be kept for a moment; what is about a key may not.
+fn html(visitor: &Visitor, status: u16, text: String) -> Reply {
+    let mut reply = Reply::full(status, "text/html; charset=utf-8", text.into_bytes());
+    if visitor.key.is_none() && status == 200 && visitor.site.path != "/login" {
+        keep(&mut reply, "public, max-age=10");
+        reply = reply.header("vary", "cookie");
+    }
+    reply
+        .header("content-security-policy", frame::CSP)
+        .header("referrer-policy", "same-origin")
+        .header("x-frame-options", "DENY")
+        .header("cross-origin-opener-policy", "same-origin")
+}
+
+/// Something that is the same for everybody, for so many seconds.
+fn kept(content_type: &str, text: String, seconds: u32) -> Reply {
+    let mut reply = Reply::full(200, content_type, text.into_bytes());
+    keep(&mut reply, &format!("public, max-age={seconds}"));
+    reply
+}
+
+fn keep(reply: &mut Reply, how: &str) {
+    for (name, value) in &mut reply.headers {
+        if *name == "cache-control" {
+            how.clone_into(value);
+        }
+    }
+}
+
+fn redirect(to: &'static str, cookie: Option<String>) -> Reply {
+    let reply = Reply::full(303, "text/plain; charset=utf-8", Vec::new()).header("location", to);
+    match cookie {
+        Some(cookie) => reply.header("set-cookie", cookie),
+        None => reply,
+    }
+}
+
+fn login_page(error: Option<String>) -> LoginPage {
+    LoginPage {
+        error,
+        cookie_holds: "The cookie holds a hash of the key, signed, and not the key itself: nobody can call a model with it."
+            .to_owned(),
+        cookie_ends: format!(
+            "It ends after {} hours, when you sign out, or when the key is revoked.",
+            session::LIFETIME_S / 3600
+        ),
+    }
+}
+
+/// Whether a form was sent from one of our own pages.
+fn own<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.from.as_deref() == Some(request.origin.as_str()) {
+        return Ok(());
+    }
+    let message = "This form was not sent from this site.";
+    Err(Refusal::new(Code::Forbidden, message, "Open the page of this site and send the form from there."))
+}
+
+/// Starts a session for a key that works.
+async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    visitor: &Visitor,
+    request: Request<B>,
+) -> Result<Reply, Refusal> {
+    own(&request)?;
+    let Some(secret) = session::secret(ports) else {
+        return Ok(html(visitor, 403, site::login::login(&visitor.site, &login_page(None))));
+    };
+    let body = request.body.await?;
+    let pasted = url::form_urlencoded::parse(body.get(..LONGEST_FORM).unwrap_or(&body)).find(|(name, _)| name == "key");
+    let pasted = pasted.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
+    let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
+    let key = match &hash {
+        Some(hash) => current(ports, hash, &visitor.head).await,
+        None => None,
+    };
+    match key.zip(hash) {
+        Some((_, hash)) => Ok(redirect("/models", Some(session::cookie(&secret, &hash, &request.origin, ports.now())))),
+        None => {
+            let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";
+            Ok(html(visitor, 401, site::login::login(&visitor.site, &login_page(Some(error.to_owned())))))
+        }
+    }
+}
