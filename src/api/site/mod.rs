@@ -75,11 +75,12 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Reply {
     let visitor = Visitor::of(ports, &request, path).await;
-    let answered = match (request.method.as_str(), place(path)) {
-        ("GET", Some(place)) => read(ports, &visitor, place, &request).await,
-        ("POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
-        ("POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
-        (method, _) => Err(super::table::check(method, path).err().unwrap_or_else(super::nothing_here)),
+    let answered = match (super::table::check(&request.method, path), request.method.as_str(), place(path)) {
+        (Err(refusal), ..) => Err(refusal),
+        (_, "GET", Some(place)) => read(ports, &visitor, place, &request).await,
+        (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
+        (_, "POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
+        _ => Err(super::nothing_here()),
     };
     answered.unwrap_or_else(|refusal| {
         if let Some(detail) = &refusal.detail {

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn every_row_can_be_reached_and_none_is_there_twice() {
         for (index, row) in TABLE.iter().enumerate() {
-            let path = row.path.replace('{', "").replace('}', "");
+            let path = row.path.replace(['{', '}'], "");
             assert_eq!(at(&path).next().map(|found| found.path), Some(row.path), "a template before it has this path");
             let same = |other: &Row| (other.method, other.path) == (row.method, row.path);
             assert_eq!(TABLE.iter().position(same), Some(index), "{} {}", row.method, row.path);
