@@ -4,6 +4,7 @@
 //! What always holds: nothing is decided here. The plan is the one that the relay would run, and the account answers with the
 //! refusal that a request would get.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use futures_util::future::join3;
@@ -55,7 +56,7 @@ impl Coming<'_> {
 /// Who asks.
 pub enum Viewer<'a> {
     /// The holder of a key, from this address.
-    Key(&'a KeyRecord, Head),
+    Key(&'a KeyRecord, Option<IpAddr>),
     /// Nobody in particular: told is what a key with every route and enough balance could do.
     Anyone,
 }
@@ -171,7 +172,7 @@ pub async fn of<P: Records>(
 ) -> Result<Vec<Availability>, Refusal> {
     let anyone = anyone();
     let (key, head) = match viewer {
-        Viewer::Key(key, head) => (*key, head.clone()),
+        Viewer::Key(key, address) => (*key, Head { address: *address, ..Head::default() }),
         Viewer::Anyone => (anyone.as_ref().ok_or_else(|| Refusal::unavailable("a name that is none"))?, Head::default()),
     };
     let planned: Vec<Planned> = asked.iter().map(|(model, route)| plan(snapshot, (key, &head), model, *route)).collect();

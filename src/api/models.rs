@@ -1,6 +1,7 @@
 //! The models that a key can call now, in OpenAI's list shape with OpenRouter's fields, and the route tree of one of them; what
 //! the planner, the account and the health of the candidates say, and nothing else.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
@@ -12,7 +13,7 @@ use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Reply};
+use crate::relay::Reply;
 use crate::routing::health::{Board, CandidateId, Status};
 use crate::usage::Class;
 
@@ -76,18 +77,18 @@ pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) ->
     }}))
 }
 
-/// The holder of a key, and where the call came from.
+/// The holder of a key.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     /// The key.
     pub key: &'a KeyRecord,
-    /// The head of the call.
-    pub head: &'a Head,
+    /// Where the call came from.
+    pub address: Option<IpAddr>,
 }
 
 impl<'a> Caller<'a> {
     fn viewer(self) -> Viewer<'a> {
-        Viewer::Key(self.key, Head { address: self.head.address, ..Head::default() })
+        Viewer::Key(self.key, self.address)
     }
 }
 

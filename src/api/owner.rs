@@ -44,7 +44,7 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
         "/v1/runs" => runs::list(ports, caller, request).await,
         "/v1/topups" => topups::list(ports, &caller.account, request, false).await,
         "/v1/models" | "/v1beta/models" => {
-            let caller = models::Caller { key: caller, head: &request.head };
+            let caller = models::Caller { key: caller, address: request.head.address };
             models::list(ports, caller, request.param("include") == Some("unavailable"), request.dialect()).await
         }
         _ => {
@@ -60,7 +60,7 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
             if let Some(id) = path.strip_prefix("/v1/health/") {
                 return history::of_model(ports, id, request.param("window")).await;
             }
-            let of_caller = models::Caller { key: caller, head: &request.head };
+            let of_caller = models::Caller { key: caller, address: request.head.address };
             if let Some(id) = path.strip_prefix("/v1/models/").and_then(|rest| rest.strip_suffix("/endpoints")) {
                 return models::endpoints(ports, of_caller, id).await;
             }

@@ -212,6 +212,11 @@ impl Ports for Outside {
 
     async fn health(&self) -> Rc<HealthView> {
         let (view, is_stale) = cache::health(clock::now());
+        // An isolate that knows nothing waits, as it waits for the catalogue: others may know what not to try.
+        if is_stale && view.candidates.is_empty() {
+            self.renew_health().await;
+            return cache::health(clock::now()).0;
+        }
         if is_stale {
             let outside = self.clone();
             self.spawn(async move { outside.renew_health().await });

@@ -1,7 +1,8 @@
 //! Which candidates are due for a small real call: those about which nothing else tells enough, the worst first.
 //!
 //! The rules: what answers real requests is not called; what is up is called every half hour; what is not is called every
-//! minute for ten minutes, then every five; what nobody has ever called is called at once. A few in each round, spread by the
+//! minute for ten minutes, then every five; what vanished from its provider's list as seldom as what is up; what nobody has ever
+//! called is called at once. A few in each round, spread by the
 //! candidate's name, so that a catalogue of any size comes to a steady trickle.
 
 use sha2::{Digest, Sha256};
@@ -52,14 +53,18 @@ pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> 
 /// How far beyond its time a candidate is; none if its time has not come.
 fn urgency(health: &Health, id: &CandidateId, now: Timestamp) -> Option<u64> {
     let is_settled = health.status == Status::Up;
+    // What the provider does not list any more costs nothing to know.
+    let gone = health.listing.as_ref().filter(|listing| !listing.is_there).map(|listing| listing.since);
     let interval_ms = match health.status {
-        Status::Up => 30_u64.saturating_add(spread(id, 10)).saturating_mul(MINUTE_MS),
+        Status::Up | Status::Down if is_settled || gone.is_some() => {
+            30_u64.saturating_add(spread(id, 10)).saturating_mul(MINUTE_MS)
+        }
         Status::Unknown => MINUTE_MS.saturating_mul(5),
-        Status::Degraded | Status::Down if now.since(health.since) <= 10 * MINUTE_MS => MINUTE_MS,
-        Status::Degraded | Status::Down => MINUTE_MS.saturating_mul(5),
+        _ if now.since(health.since) <= 10 * MINUTE_MS => MINUTE_MS,
+        _ => MINUTE_MS.saturating_mul(5),
     };
     let told_by_requests = health.last_success_at.filter(|_| is_settled);
-    let Some(last) = health.called_at.max(told_by_requests) else { return Some(u64::MAX) };
+    let Some(last) = health.called_at.max(told_by_requests).max(gone) else { return Some(u64::MAX) };
     now.since(last).saturating_add(SLACK_MS).checked_sub(interval_ms)
 }
 
@@ -75,7 +80,7 @@ mod tests {
     use crate::catalog::UpstreamHosts;
     use crate::id::ChannelId;
     use crate::routing::attempt::FailureKind;
-    use crate::routing::health::Observation;
+    use crate::routing::health::{Found, Observation};
     use serde_json::{Value, json};
 
     fn at(minutes: i64) -> Timestamp {
@@ -129,6 +134,19 @@ mod tests {
         let down = calls(Some(FailureKind::Credential), None);
         assert_eq!(down[..11], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert!(down[12..].windows(2).all(|pair| pair[1] - pair[0] == 5), "{down:?}");
+    }
+
+    #[test]
+    fn what_vanished_from_its_list_is_not_called_to_find_that_out() {
+        let (catalog, mut view) = (catalog(1, "1"), HealthView::default());
+        let list = |found| Observation::Listed { found: Ok(Some(found)), latency_ms: 1 };
+        view.observe(&id("m0"), called(None), at(0));
+        view.observe(&id("m0"), list(Found::There), at(1));
+        view.observe(&id("m0"), list(Found::Missing(Vec::new())), at(2));
+        let calls: Vec<i64> = (2..60).filter(|minute| !due(&catalog, &view, at(*minute)).is_empty()).collect();
+        assert!(calls.first().is_some_and(|minute| *minute >= 31), "{calls:?}");
+        view.observe(&id("m0"), list(Found::There), at(20));
+        assert_eq!(due(&catalog, &view, at(20)).len(), 1, "it is back in the list");
     }
 
     #[test]

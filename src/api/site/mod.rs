@@ -9,6 +9,7 @@ mod status;
 mod tell;
 
 use std::future::Future;
+use std::net::IpAddr;
 
 use super::Request;
 use super::availability::{Snapshot, Viewer};
@@ -19,7 +20,7 @@ use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, S
 use crate::pages::{Filter, feed, frame, llms, site, sitemap};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Reply, valid_key};
+use crate::relay::{Reply, valid_key};
 use tell::{Teller, home};
 
 /// A form with a key is no longer than this.
@@ -99,7 +100,7 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
 struct Visitor {
     site: Site,
     key: Option<KeyRecord>,
-    head: Head,
+    address: Option<IpAddr>,
 }
 
 impl Visitor {
@@ -107,27 +108,27 @@ impl Visitor {
         let secret = session::secret(ports);
         let hash = secret.as_deref().zip(request.cookies.as_deref());
         let hash = hash.and_then(|(secret, cookies)| session::key_hash(secret, cookies, &request.origin, ports.now()));
-        let head = Head { address: request.head.address, ..Head::default() };
+        let address = request.head.address;
         let key = match hash {
-            Some(hash) => current(ports, &hash, &head).await,
+            Some(hash) => current(ports, &hash, address).await,
             None => None,
         };
         let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
-        Self { site, key, head }
+        Self { site, key, address }
     }
 
     fn viewer(&self) -> Viewer<'_> {
-        self.key.as_ref().map_or(Viewer::Anyone, |key| Viewer::Key(key, self.head.clone()))
+        self.key.as_ref().map_or(Viewer::Anyone, |key| Viewer::Key(key, self.address))
     }
 }
 
 /// The key of this hash, if it still works and may be used from here.
-async fn current<P: Records>(ports: &P, hash: &KeyHash, head: &Head) -> Option<KeyRecord> {
+async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>) -> Option<KeyRecord> {
     let copy = ports.key(hash).await.ok().flatten()?;
     let key = valid_key(ports.current_key(&copy).await.ok().flatten(), ports.now()).ok()?;
-    Some(key).filter(|key| key.policy.allows_address(head.address))
+    Some(key).filter(|key| key.policy.allows_address(address))
 }
 
 async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
@@ -256,7 +257,7 @@ async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     let pasted = pasted.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
     let key = match &hash {
-        Some(hash) => current(ports, hash, &visitor.head).await,
+        Some(hash) => current(ports, hash, visitor.address).await,
         None => None,
     };
     match key.zip(hash) {
