@@ -52,6 +52,35 @@ pub struct Row {
 }
 
 impl Code {
+    /// Every case.
+    pub const ALL: [Self; 25] = [
+        Self::InvalidApiKey,
+        Self::InvalidAdminToken,
+        Self::InsufficientBalance,
+        Self::ModelNotAllowed,
+        Self::RouteNotAllowed,
+        Self::IpNotAllowed,
+        Self::Forbidden,
+        Self::BudgetExceeded,
+        Self::ModelNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::IdempotencyMismatch,
+        Self::IdempotencyInFlight,
+        Self::Conflict,
+        Self::BodyTooLarge,
+        Self::InvalidJson,
+        Self::InvalidRequest,
+        Self::InvalidCatalog,
+        Self::RateLimitExceeded,
+        Self::BalanceInFlight,
+        Self::UpstreamRejected,
+        Self::NoRouteAvailable,
+        Self::NoRouteForNow,
+        Self::ModelUnpriced,
+        Self::Unavailable,
+    ];
+
     /// The table.
     pub const fn row(self) -> Row {
         let (status, code, kind) = match self {
@@ -204,6 +233,15 @@ mod tests {
         ] {
             assert_eq!(code.row().status, status);
         }
+    }
+
+    #[test]
+    fn the_list_of_cases_has_them_all() {
+        for (place, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, place);
+        }
+        let cases = include_str!("refusal.rs").split("pub enum Code {").nth(1).unwrap().split('}').next().unwrap();
+        assert_eq!(cases.lines().filter(|line| line.ends_with(',')).count(), Code::ALL.len());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Result<Reply, Refusal> {
     authorize(ports, request.head.credential.as_deref())?;
+    super::table::check(&request.method, path)?;
     check_idempotency_key(request.head.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();

@@ -1,8 +1,8 @@
 //! The endpoints: which path does what, for callers, account owners and the operator. Generic over the ports, so that tests
 //! call exactly what the Worker calls.
 //!
-//! What always holds: what needs a key or the operator's token checks it first; an account is never named by a caller's
-//! request, only by its key.
+//! What always holds: what is not in the [`table`] of endpoints is not answered; what needs a key or the operator's token checks
+//! it first; an account is never named by a caller's request, only by its key.
 
 pub mod admin;
 mod availability;
@@ -13,12 +13,14 @@ mod history;
 mod lists;
 mod model_shapes;
 mod models;
+mod openapi;
 pub mod oversight;
 mod owner;
 mod runs;
 mod session;
 mod site;
 mod spend;
+pub mod table;
 pub mod topups;
 
 use std::future::Future;
@@ -30,8 +32,9 @@ use crate::dialect::{Called, write_error};
 use crate::id::RequestId;
 use crate::key::KeyRecord;
 use crate::ports::Records;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::relay::{self, Head, Incoming, Reply, check_idempotency_key, refusal_reply};
+use table::nothing_here;
 
 /// A request with its headers read, and its body still on the way.
 pub struct Request<B> {
@@ -81,34 +84,19 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
     let path = request.path.trim_end_matches('/').to_owned();
     let method = request.method.clone();
     let dialect = request.dialect();
+    let known = table::check(&method, &path);
     if let Some(called) = Called::at(&path) {
-        if method == "POST" {
-            return ask(ports, called, request).await;
-        }
-        let refusal = wrong_method(&path, &method, "POST");
+        let Err(refusal) = known else { return ask(ports, called, request).await };
         let id = RequestId::new(ports.now(), ports.random());
-        return refusal_reply(&refusal, &id, false, called.endpoint.dialect()).header("allow", "POST");
+        return with_allow(refusal_reply(&refusal, &id, false, called.endpoint.dialect()), &refusal);
     }
     if site::is_here(&path) {
         let id = RequestId::new(ports.now(), ports.random());
         return site::answer(&ports, request, &path).await.ids(&id);
     }
-    let answered = match (method.as_str(), path.as_str()) {
-        ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
-        (_, path) if path.starts_with("/admin/v1/") => admin::handle(&ports, request, path).await,
-        ("POST", "/v1/route") => explain::route(&ports, request).await,
-        (_, "/webhooks/stripe") => topups::stripe(&ports, (&method, request.signature.as_deref()), request.body).await,
-        ("POST", path) if OWNER_POSTS.contains(&path) => match owner::caller(&ports, &request).await {
-            Ok(caller) => post(&ports, &caller, request, path).await,
-            Err(refusal) => Err(refusal),
-        },
-        ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => {
-            match owner::caller(&ports, &request).await {
-                Ok(caller) => owner::read(&ports, &caller, &request, path).await,
-                Err(refusal) => Err(refusal),
-            }
-        }
-        (_, path) => Err(unknown_path(&method, path)),
+    let answered = match known {
+        Err(refusal) if !table::is_guarded(&path) => Err(refusal),
+        _ => dispatch(&ports, request, &path).await,
     };
     let id = RequestId::new(ports.now(), ports.random());
     match answered {
@@ -117,12 +105,41 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(po
             if let Some(detail) = &refusal.detail {
                 ports.log(&format!("{id}: {detail}"));
             }
-            let reply = refusal_reply(&refusal, &id, false, dialect);
-            match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
-                Some(allow) => reply.header("allow", allow),
-                None => reply,
-            }
+            with_allow(refusal_reply(&refusal, &id, false, dialect), &refusal)
         }
+    }
+}
+
+/// Calls what answers an endpoint of the table.
+async fn dispatch<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    request: Request<B>,
+    path: &str,
+) -> Result<Reply, Refusal> {
+    let method = request.method.clone();
+    match (method.as_str(), path) {
+        ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
+        ("GET", "/openapi.json") => Ok(openapi::answer(&request.origin)),
+        (_, path) if path.starts_with("/admin/v1/") => admin::handle(ports, request, path).await,
+        ("POST", "/v1/route") => explain::route(ports, request).await,
+        (_, "/webhooks/stripe") => topups::stripe(ports, (&method, request.signature.as_deref()), request.body).await,
+        ("POST", "/v1/runs" | "/v1/redeem" | "/v1/topups") => {
+            let caller = owner::caller(ports, &request).await?;
+            post(ports, &caller, request, path).await
+        }
+        ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => {
+            let caller = owner::caller(ports, &request).await?;
+            owner::read(ports, &caller, &request, path).await
+        }
+        _ => Err(nothing_here()),
+    }
+}
+
+/// Tells which methods a path has, where that is the refusal.
+fn with_allow(reply: Reply, refusal: &Refusal) -> Reply {
+    match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
+        Some(allow) => reply.header("allow", allow),
+        None => reply,
     }
 }
 
@@ -150,48 +167,6 @@ async fn post<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         "/v1/redeem" => topups::redeem(ports, caller, request.body).await,
         _ => topups::order(ports, caller, (request.head.idempotency_key.as_deref(), &request.origin), request.body).await,
     }
-}
-
-/// Paths that answer these methods only.
-const OWNER_POSTS: [&str; 3] = ["/v1/runs", "/v1/topups", "/v1/redeem"];
-const POSTS: [&str; 2] = ["/v1/route", "/v1/redeem"];
-const BOTH: [&str; 2] = ["/v1/runs", "/v1/topups"];
-const GETS: [&str; 10] = [
-    "/healthz",
-    "/v1/activity",
-    "/v1/balances",
-    "/v1/credits",
-    "/v1/generation",
-    "/v1/key",
-    "/v1/ledger",
-    "/v1/models",
-    "/v1/receipts",
-    "/v1beta/models",
-];
-
-fn unknown_path(method: &str, path: &str) -> Refusal {
-    let is_under = ["/v1/receipts/", "/v1/models/", "/v1/runs/", "/v1/topups/", "/v1/health/", "/v1beta/models/"]
-        .iter()
-        .any(|name| path.starts_with(name));
-    let allowed = if POSTS.contains(&path) {
-        "POST"
-    } else if BOTH.contains(&path) {
-        "GET, POST"
-    } else if GETS.contains(&path) || is_under {
-        "GET"
-    } else {
-        return nothing_here();
-    };
-    wrong_method(path, method, allowed)
-}
-
-fn nothing_here() -> Refusal {
-    Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.")
-}
-
-fn wrong_method(path: &str, method: &str, allowed: &str) -> Refusal {
-    let message = format!("`{path}` does not answer {method}.");
-    Refusal::new(Code::MethodNotAllowed, message, format!("Use {allowed}.")).fact("allow", allowed)
 }
 
 fn ok(value: &impl Serialize) -> Result<Reply, Refusal> {

@@ -67,7 +67,7 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
             if let Some(id) = path.strip_prefix("/v1/models/").or_else(|| path.strip_prefix("/v1beta/models/")) {
                 return models::one(ports, of_caller, id, request.dialect()).await;
             }
-            Err(super::unknown_path("GET", path))
+            Err(super::nothing_here())
         }
     }
 }

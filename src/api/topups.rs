@@ -252,9 +252,7 @@ pub async fn stripe<P: Records>(
     let Some(secret) = ports.setting("STRIPE_WEBHOOK_SECRET") else {
         return Err(super::nothing_here());
     };
-    if method != "POST" {
-        return Err(super::wrong_method("/webhooks/stripe", method, "POST"));
-    }
+    super::table::check(method, "/webhooks/stripe")?;
     let body = body.await?;
     let found = match Stripe.message(Some(&secret), signature, &body, ports.now())? {
         Message::About { account, event } => Some((account, event)),

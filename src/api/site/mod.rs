@@ -69,15 +69,6 @@ pub fn is_here(path: &str) -> bool {
     place(path).is_some()
 }
 
-/// The methods that a path of the site answers.
-pub fn methods(path: &str) -> &'static str {
-    match place(path) {
-        Some(Place::Login) => "GET, POST",
-        Some(Place::Logout) => "POST",
-        _ => "GET",
-    }
-}
-
 /// Answers a request of the site.
 pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     ports: &P,
@@ -85,11 +76,12 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Reply {
     let visitor = Visitor::of(ports, &request, path).await;
-    let answered = match (request.method.as_str(), place(path)) {
-        ("GET", Some(place)) => read(ports, &visitor, place, &request).await,
-        ("POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
-        ("POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
-        (method, _) => Err(super::wrong_method(path, method, methods(path))),
+    let answered = match (super::table::check(&request.method, path), request.method.as_str(), place(path)) {
+        (Err(refusal), ..) => Err(refusal),
+        (_, "GET", Some(place)) => read(ports, &visitor, place, &request).await,
+        (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
+        (_, "POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
+        _ => Err(super::nothing_here()),
     };
     answered.unwrap_or_else(|refusal| {
         if let Some(detail) = &refusal.detail {
@@ -188,7 +180,7 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
         Place::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
         Place::ModelJson(id) => machine::model(ports, &visitor.viewer(), id).await?,
         Place::StatusJson => machine::status(ports).await?,
-        Place::Logout => return Err(super::wrong_method("/logout", "GET", "POST")),
+        Place::Logout => return Err(super::nothing_here()),
     })
 }
 

@@ -1,0 +1,108 @@
+//! What dispatch calls is in the table of endpoints: paths are looked for in the sources, since a `match` cannot be asked.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::fs;
+use std::path::Path;
+
+use tokens_forge::api::table::{Row, TABLE, at};
+use tokens_forge::dialect::{Called, Endpoint};
+
+/// The code of a source without comments and without its tests.
+fn code(name: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The sources that dispatch, which are all of `api` but those that write the table and the document.
+fn dispatching() -> Vec<String> {
+    fn under(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("table") {
+                under(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("openapi.rs") {
+                let name = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+                found.push(name.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = vec!["dialect/endpoint.rs".to_owned()];
+    under(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api"), &mut found);
+    found
+}
+
+/// The texts in quotes that look like paths, or the beginnings of paths. Places in JSON are not meant.
+fn paths(code: &str) -> Vec<String> {
+    let pieces: Vec<&str> = code.split('"').collect();
+    let is_place = |before: &str| ["pointer(", "pointer(&format!(", " of("].iter().any(|call| before.ends_with(call));
+    let texts = pieces.chunks_exact(2).filter(|pair| !is_place(pair[0])).map(|pair| pair[1]);
+    let is_path = |text: &&str| {
+        text.len() > 1
+            && text.starts_with('/')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_.{}:-".contains(&byte))
+    };
+    texts.filter(is_path).map(ToOwned::to_owned).collect()
+}
+
+/// What slices of parts in a `match` mean, below a folder: `("GET", ["accounts", account])`.
+fn patterns(code: &str, folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for line in code.lines() {
+        let Some((method, rest)) = line.trim_start().strip_prefix("(\"").and_then(|rest| rest.split_once("\", [")) else {
+            continue;
+        };
+        let Some((parts, _)) = rest.split_once("]) =>") else { continue };
+        let part = |part: &str| part.trim().strip_prefix('"').map_or("some", |text| text.trim_end_matches('"')).to_owned();
+        let parts: Vec<String> = parts.split(',').filter(|part| !part.is_empty()).map(part).collect();
+        found.push((method.to_owned(), [&[folder.to_owned()], parts.as_slice()].concat().join("/")));
+    }
+    found
+}
+
+#[test]
+fn every_path_that_the_sources_name_is_in_the_table() {
+    let mut count = 0;
+    for name in dispatching() {
+        for path in paths(&code(&name)) {
+            count += 1;
+            // A whole path, the folder of one, or what follows a name in it.
+            let is_part = |row: &Row| {
+                let rest = row.path.strip_prefix(path.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path.ends_with('/'))
+                    || row.path.ends_with(&format!("}}{path}"))
+            };
+            assert!(TABLE.iter().any(is_part), "{name} names {path}, which is not in the table of endpoints");
+        }
+    }
+    assert!(count > 40, "only {count} paths were found: the sources are written in another way");
+}
+
+#[test]
+fn every_pattern_of_the_administration_is_in_the_table_and_the_other_way_round() {
+    let mut found = patterns(&code("api/admin.rs"), "/admin/v1");
+    found.extend(patterns(&code("api/catalog.rs"), "/admin/v1/catalog"));
+    let mut dispatched = Vec::new();
+    for (method, path) in found {
+        let row = at(&path).find(|row| row.method == method);
+        let row = row.unwrap_or_else(|| panic!("{method} {path} is not in the table of endpoints"));
+        dispatched.push((row.method, row.path));
+    }
+    for row in TABLE.iter().filter(|row| row.path.starts_with("/admin/v1/")) {
+        assert!(dispatched.contains(&(row.method, row.path)), "nothing answers {} {}", row.method, row.path);
+    }
+}
+
+#[test]
+fn what_asks_a_model_is_what_the_dialects_say() {
+    for row in TABLE {
+        let path = row.path.replace("{model}", "a/b");
+        let called = Called::at(&path);
+        assert_eq!(called.is_some(), row.about.is_asking(), "{}", row.path);
+        let Some(Called { endpoint, .. }) = called else { continue };
+        assert_eq!(row.method, "POST");
+        if !matches!(endpoint, Endpoint::Generate | Endpoint::GenerateCount) {
+            assert_eq!(endpoint.name(), row.path);
+        }
+    }
+}
