@@ -36,10 +36,12 @@ impl HealthView {
     pub fn merge(&mut self, other: &Self) {
         for (id, theirs) in &other.candidates {
             let ours = self.candidates.entry(id.clone()).or_default();
-            // What rests here because of real requests goes on resting, unless somebody was answered since.
+            // What rests here because of real requests goes on resting, unless they know of that, or somebody was answered since.
             let is_resting = !ours.is_ready(theirs.observed_at) && ours.is_real_failure;
-            let is_answered = theirs.last_success_at > ours.last_failure.as_ref().map(|failure| failure.at);
-            if theirs.observed_at > ours.observed_at && (!is_resting || is_answered) {
+            let failed_at = ours.last_failure.as_ref().map(|failure| failure.at);
+            let is_known = theirs.last_failure.as_ref().map(|failure| failure.at) >= failed_at;
+            let is_answered = theirs.last_success_at > failed_at;
+            if theirs.observed_at > ours.observed_at && (!is_resting || is_known || is_answered) {
                 *ours = theirs.clone();
             }
         }
@@ -75,6 +77,16 @@ mod tests {
         theirs.observe(&id(), Observation::Answered, at(2));
         ours.merge(&theirs);
         assert_eq!(ours.of(&id()).status, Status::Up);
+    }
+
+    #[test]
+    fn who_knows_of_our_failure_and_of_more_is_believed() {
+        let mut ours = HealthView::default();
+        ours.observe(&id(), failed(), at(0));
+        let mut theirs = ours.clone();
+        theirs.observe(&id(), Observation::Called { failure: None, latency_ms: 5 }, at(1));
+        ours.merge(&theirs);
+        assert_eq!(ours.of(&id()).status, Status::Degraded);
     }
 
     #[test]
