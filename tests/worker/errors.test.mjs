@@ -326,7 +326,7 @@ describe('a path', () => {
     const answers = [
       gateway.fetch(key, '/v1/models'), gateway.fetch(key, '/v1/models/demo-large'), gateway.fetch(key, '/v1/models/none'), gateway.fetch(key, '/v1/receipts'), gateway.fetch(key, '/v1/receipts/none'),
       gateway.fetch(key, '/v1/balances'), gateway.fetch(key, '/v1/ledger'), gateway.fetch(key, '/v1/key'), gateway.fetch(key, '/v1/generation'), gateway.fetch(key, '/nothing'),
-      fetch(`${gateway.url}/healthz`), fetch(`${gateway.url}/`), fetch(`${gateway.url}/admin/v1/accounts`), fetch(`${gateway.url}/admin/v1/nothing`), gateway.fetch(adminToken, '/admin/v1/catalog'),
+      fetch(`${gateway.url}/healthz`), fetch(`${gateway.url}/admin/v1/accounts`), fetch(`${gateway.url}/admin/v1/nothing`), gateway.fetch(adminToken, '/admin/v1/catalog'),
       gateway.call(key, 'demo-large'), gateway.call(key, { model: 'demo-large', stream: true }), gateway.call(key, 'fail-500'), gateway.call(key, 'fail-400'), gateway.call(key, 'none'),
     ];
     const ids = [];
