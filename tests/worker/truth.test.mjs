@@ -50,7 +50,7 @@ async function settle(made, pairs) {
       gateway.upstream.remove(candidate.upstream_model);
       candidate.isRemoved = true;
     }
-    const unsettled = sold.filter((candidate) => (isGood(candidate) ? of(candidate) !== (isQuiet(candidate) ? 'unknown' : 'up') : candidate.behaviour !== 'fail-429' && of(candidate) !== 'down'));
+    const unsettled = sold.filter((candidate) => (isGood(candidate) ? of(candidate) !== 'up' && !isQuiet(candidate) : candidate.behaviour !== 'fail-429' && of(candidate) !== 'down'));
     if (unsettled.length === 0) return;
     // One failure is not an outage, and what failed is not called again at once.
     await gateway.advance(61_000);
