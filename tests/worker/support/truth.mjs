@@ -58,6 +58,8 @@ export function catalogOf(random, name, upstreamUrl) {
   if (first.kind === second.kind && random() < 0.5) {
     second.routes = structuredClone(first.routes);
     second.group = first.group;
+    const isGone = ({ model }) => model === second.id;
+    candidates.splice(0, candidates.length, ...candidates.filter((candidate) => !isGone(candidate)));
   }
   models.push(modelOf({ random, name: `${name}-busy`, group: models.length, candidates, isBusy: true }));
   const isOneBucket = random() < 0.25;
