@@ -75,7 +75,25 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
             }
         }
     }
+    if let Some(Failure { kind, message, retry_after_s, .. }) = telling(&failures).cloned() {
+        observe(ticket, prepared, quoted, Observation::Failed { kind, message, retry_after_s });
+    }
     Tried::Failed(failures)
+}
+
+/// What the failures of one attempt say of its candidate: the last one tells. But where it was the credentials, and one of them
+/// is only loaded, the channel is not out of order, whatever became of the others.
+pub fn telling(failures: &[Failure]) -> Option<&Failure> {
+    let last = failures.last()?;
+    let loaded = failures.iter().find(|failure| failure.kind == FailureKind::Load);
+    Some(loaded.filter(|_| last.is_of_the_credential()).unwrap_or(last))
+}
+
+/// Notes what was seen of a candidate; what a probe sees is for the probe to tell.
+fn observe<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, seen: Observation) {
+    if prepared.head.probed.is_none() {
+        ticket.ports.observe(&quoted.planned.candidate_id(), seen);
+    }
 }
 
 /// The credentials to try, in order. What goes on from an earlier response needs the one that made it.
@@ -98,24 +116,17 @@ async fn attempt_with<P: Ports>(
 ) -> Result<Tried, Failure> {
     let ports = ticket.ports.clone();
     let planned = &quoted.planned;
-    let candidate = planned.candidate_id();
     let label = Some(secret.to_string());
     let template = Attempt { credential: label, ..described(planned, AttemptStatus::Abandoned, ports.now()) };
     let served = ticket.dispatch(prepared, quoted, template.clone());
-    // What a probe sees is for the probe to tell.
-    let observe = |seen: Observation| {
-        if prepared.head.probed.is_none() {
-            ports.observe(&candidate, seen);
-        }
-    };
-    observe(Observation::Tried);
+    observe(ticket, prepared, quoted, Observation::Tried);
     let called = answer::call(ticket, prepared, quoted, &served, secret).await;
     let template = Attempt { latency_ms: ports.now().since(template.started_at), ..template };
     match called {
         Ok(answer) => {
             let (dispatched, provider_status) = (answer.status.is_some(), answer.status);
             if dispatched {
-                observe(Observation::Answered);
+                observe(ticket, prepared, quoted, Observation::Answered);
             }
             let message = (!dispatched).then(|| "the gateway estimated it: this channel does not count tokens".to_owned());
             ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, ..template });
@@ -141,12 +152,7 @@ async fn attempt_with<P: Ports>(
             if let Some(ms) = credentials::cool_down(failure.kind, failure.retry_after_s) {
                 ports.cool_down(secret, ports.now().plus(ms));
             }
-            // With further credentials the channel is not out of order yet.
             let is_final = is_last || !failure.is_of_the_credential();
-            if is_final {
-                let (kind, message, retry_after_s) = (failure.kind, failure.message.clone(), failure.retry_after_s);
-                observe(Observation::Failed { kind, message, retry_after_s });
-            }
             let is_skipped = failure.kind == FailureKind::NotConfigured;
             if is_final || !is_skipped {
                 ticket.note(Attempt {
@@ -264,4 +270,26 @@ pub fn nobody_answered<P: Ports>(failures: &[Failure], refused: Option<&Refusal>
         .collect();
     let refusal = Refusal { retry_after_s: wait, ..Refusal::new(code, message, next_step) };
     refusal.limit("upstream").fact("attempts", attempts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_only_loaded_while_one_of_its_credentials_is() {
+        use FailureKind::{Credential, Load, NotConfigured, Server};
+        for (kinds, told) in [
+            (&[Load, Credential][..], Some(Load)),
+            (&[Credential, Load], Some(Load)),
+            (&[Load, NotConfigured], Some(Load)),
+            (&[Credential, Credential], Some(Credential)),
+            // The server's own fault is everybody's.
+            (&[Load, Server], Some(Server)),
+            (&[], None),
+        ] {
+            let failures: Vec<Failure> = kinds.iter().map(|kind| Failure::new(*kind, "no")).collect();
+            assert_eq!(telling(&failures).map(|failure| failure.kind), told, "{kinds:?}");
+        }
+    }
 }

@@ -243,7 +243,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         }
         (Some(mut ticket), refused) => {
             let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
-            let failure = failures.pop().map(|failure| (failure.kind, failure.message));
+            let failure = attempt::telling(&failures).map(|failure| (failure.kind, failure.message.clone()));
             Reply { failure, ..ticket.fail(prepared, &refusal) }.into()
         }
     }

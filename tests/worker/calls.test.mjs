@@ -651,7 +651,7 @@ describe('the reading endpoints', () => {
     const reasons = Object.fromEntries(rest.data.map(({ id, tf }) => [id, tf.reason]));
     assert.equal(rest.data.length, Object.keys(catalog('http://127.0.0.1:1').models).length);
     assert.match(reasons['demo-small'], /may not call/);
-    assert.match(reasons['demo-large'], /`credit`, has nothing available/);
+    assert.match(reasons['demo-large'], /`credit` is 0, and this request may cost up to/);
     assert.match(reasons.unpriced, /no price/);
     assert.equal(reasons['routed-only'], null);
   });

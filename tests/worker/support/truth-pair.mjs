@@ -60,7 +60,8 @@ export class Pairs {
     const response = await this.gateway.fetch(secret, path, { method: 'POST', headers: { ...headers, ...more }, body, signal: AbortSignal.timeout(patience_ms) });
     const text = await response.text();
     const answer = { status: response.status, headers: response.headers, error: response.ok ? undefined : JSON.parse(text).error };
-    const hasReceipt = response.ok || answer.error.metadata?.receipt;
+    // Who may not call from here may not read receipts from here.
+    const hasReceipt = response.ok || (answer.error.metadata?.receipt && answer.error.code !== 'ip_not_allowed');
     return { ...answer, receipt: hasReceipt ? await this.receipt(secret, response) : undefined };
   }
 
@@ -109,7 +110,7 @@ export class Pairs {
         await this.refreshLoad(model);
         const served = await this.smallestRequest(key, model, context);
         if (served === undefined) return;
-        if (random() < 0.5) await this.variant(key, model, random, context);
+        if (random() < 0.45) await this.variant(key, model, random, context);
         if (served && random() < 0.4) await this.fallback(key, model, context);
       } catch (error) {
         if (!(error instanceof assert.AssertionError)) throw new Error(`${error.message}: ${JSON.stringify({ ...context, key: { ...context.key, leave: undefined } })}`, { cause: error });
@@ -155,11 +156,12 @@ export class Pairs {
   }
 
   checkReasons(reasons, { status, error }) {
-    const reason = reasons.find(({ code }) => code === error.code);
-    assert.ok(reason, `refused with ${error.code}, announced was ${reasons.map(({ code }) => code)}`);
-    if (reasons[0].code !== error.code) this.tally.counts['reason was not the first'] += 1;
+    assert.ok(reasons.some(({ code }) => code === error.code), `refused with ${error.code}, announced was ${reasons.map(({ code }) => code)}`);
     assert.ok(statuses[error.code]?.includes(status), `${error.code} came with ${status}`);
-    if (error.code !== 'no_route_available') assert.equal(error.message, reason.message, 'another message than announced');
+    if (reasons[0].code !== error.code) this.tally.counts['reason was not the first'] += 1;
+    // What became of the attempts only the request can tell.
+    if (error.code === 'no_route_available') return;
+    assert.ok(reasons.some(({ code, message }) => code === error.code && message === error.message), `another message than announced: ${error.message}`);
   }
 
   /** `POST /v1/route` against the request: whether, who, for how much. */

@@ -58,6 +58,8 @@ export function catalogOf(random, name, upstreamUrl) {
   if (first.kind === second.kind && random() < 0.5) {
     second.routes = structuredClone(first.routes);
     second.group = first.group;
+    const isGone = ({ model }) => model === second.id;
+    candidates.splice(0, candidates.length, ...candidates.filter((candidate) => !isGone(candidate)));
   }
   models.push(modelOf({ random, name: `${name}-busy`, group: models.length, candidates, isBusy: true }));
   const isOneBucket = random() < 0.25;
@@ -76,9 +78,12 @@ function modelOf({ random, name, group, candidates, isBusy = false }) {
   for (const route of kindsOfRoute) {
     const isSold = isBusy || random() < 0.88;
     const listed = [];
-    for (let n = isBusy ? 1 : between(random, 1, 3); n > 0; n -= 1) {
+    // On a route each channel has one candidate, so that a request can ask for one and no other.
+    const free = isBusy ? ['main'] : [...on];
+    for (let n = isBusy ? 1 : between(random, 1, 3); n > 0 && free.length > 0; n -= 1) {
       const behaviour = isBusy ? 'hang-mid' : pick(random, behaviours.filter(([, it]) => kind === 'chat' || it !== 'fail-429'));
-      const channel = isBusy ? 'main' : on[between(random, 0, on.length - 1)];
+      const channel = free[between(random, 0, free.length - 1)];
+      free.splice(0, free.length, ...free.filter((it) => it !== channel));
       const upstream_model = `${behaviour}-${name}-${candidates.length}`;
       candidates.push({ channel, upstream_model, behaviour, isSold, model: name, route });
       listed.push({ channel, upstream_model, tier: between(random, 0, 2), weight: between(random, 1, 4) });
@@ -87,7 +92,8 @@ function modelOf({ random, name, group, candidates, isBusy = false }) {
     routes[route] = { bucket: route === 'routed' ? 'wallet' : 'credit', candidates: listed, price: isSold ? price : null };
   }
   // Some models serve both routes over one candidate.
-  if (routes.official && routes.routed && random() < 0.15) routes.routed.candidates.push({ ...routes.official.candidates[0], tier: 2 });
+  const shared = routes.official?.candidates[0];
+  if (routes.routed?.candidates.every(({ channel }) => channel !== shared?.channel) && shared && random() < 0.25) routes.routed.candidates.push({ ...shared, tier: 2 });
   const aliases = random() < 0.4 ? [`${name}-latest`] : [];
   return { id: name, kind, aliases, routes, group, isBusy, most: kind === 'chat' || kind === 'transcription' ? pick(random, [[4, 4000], [1, 16], [1, 7]]) : 0 };
 }
