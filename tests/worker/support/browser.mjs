@@ -30,7 +30,9 @@ export async function openTab(browser, { theme = 'light', width = 'desktop', scr
     dialog.dismiss().catch(() => {});
   });
   tab.on('request', (request) => request.url().startsWith(url) || request.url().startsWith('data:') || faults.push(`asked elsewhere: ${request.url()}`));
-  tab.on('requestfailed', (request) => faults.push(`failed: ${request.url()}`));
+  // What is still on its way when the next page is opened is given up by the browser itself.
+  const isGivenUp = (request) => request.failure()?.errorText === 'net::ERR_ABORTED';
+  tab.on('requestfailed', (request) => isGivenUp(request) || faults.push(`failed: ${request.url()}`));
   return { tab, faults, context, close: () => context.close() };
 }
 
