@@ -37,11 +37,13 @@ export class Pairs {
     this.seenLoad = new Map();
   }
 
-  /** Runs with the models of one group to itself: what a request learns of their health must not come between word and deed. */
-  async locked({ group }, work) {
-    const before = this.locks.get(group);
-    const now = (before ?? Promise.resolve()).then(work);
-    this.locks.set(group, now.catch(() => {}));
+  /** Runs with these groups of models to itself: what a request learns of their health must not come between word and deed. */
+  async locked(groups, work) {
+    const [first, ...others] = groups;
+    if (first === undefined) return work();
+    const before = this.locks.get(first) ?? Promise.resolve();
+    const now = before.then(() => this.locked(others, work));
+    this.locks.set(first, now.catch(() => {}));
     return now;
   }
 
@@ -104,13 +106,17 @@ export class Pairs {
 
   /** Tries one key on one model, in all ways. */
   pair(key, model, random) {
-    return this.locked(model, async () => {
+    const others = this.models.filter(({ kind, id }) => kind === model.kind && id !== model.id);
+    const fallback = random() < 0.1 ? others[between(random, 0, others.length - 1)] : undefined;
+    // Always in one order, so that nobody waits for each other.
+    const groups = [...new Set([model.group, ...(fallback ? [fallback.group] : [])])].sort((a, b) => a - b);
+    return this.locked(groups, async () => {
       const context = { seed: this.seed, key: { ...key, secret: undefined }, model };
       try {
         await this.refreshLoad(model);
         const served = await this.smallestRequest(key, model, context);
         if (served === undefined) return;
-        if (random() < 0.45) await this.variant(key, model, random, context);
+        if (fallback || random() < 0.4) await this.variant(key, { model, fallback }, random, context);
         if (served && random() < 0.4) await this.fallback(key, model, context);
       } catch (error) {
         if (!(error instanceof assert.AssertionError)) throw new Error(`${error.message}: ${JSON.stringify({ ...context, key: { ...context.key, leave: undefined } })}`, { cause: error });
@@ -188,28 +194,27 @@ export class Pairs {
   }
 
   /** The same with an alias, a route, a list of models, preferences, another dialect, a stream. */
-  async variant(key, model, random, context) {
-    const others = this.models.filter(({ kind, id }) => kind === model.kind && id !== model.id);
+  async variant(key, { model, fallback }, random, context) {
+    if (fallback) await this.refreshLoad(fallback);
     const kinds = Object.keys(model.routes);
     const kind = kinds[between(random, 0, kinds.length - 1)];
     const channels = [...new Set(Object.values(model.routes).flatMap(({ candidates }) => candidates.map(({ channel }) => channel)))];
     const channel = channels[between(random, 0, channels.length - 1)];
     const isChat = model.kind === 'chat';
     const providers = [{ order: [channel] }, { only: [channel] }, { ignore: [channel] }, { allow_fallbacks: false }, { sort: 'price' }, { max_price: { prompt: '20', completion: '80' } }];
-    const name = pick(random, [
+    const name = fallback ? 'models' : pick(random, [
       [2, 'suffix'], [2, 'header'], [2, 'provider'], [2, 'session'], ...(model.aliases.length ? [[2, 'alias']] : []),
-      ...(others.length ? [[2, 'models']] : []), ...(isChat && !model.isBusy ? [[1, 'stream']] : []), ...(isChat ? [[1, 'messages'], [1, 'responses'], [1, 'gemini']] : []),
+      ...(isChat && !model.isBusy ? [[1, 'stream']] : []), ...(isChat ? [[1, 'messages'], [1, 'responses'], [1, 'gemini']] : []),
     ]);
-    const other = others[between(random, 0, others.length - 1)];
     const talk = { messages: [{ role: 'user', content: 'Reply with OK.' }], max_tokens: Math.min(model.most, 16) };
     const headers = { 'content-type': 'application/json' };
     const make = {
       suffix: () => smallest(model, `${model.id}:${kind}`),
       header: () => smallest(model, model.id),
-      provider: () => smallest(model, model.id, { provider: providers[between(random, 0, providers.length - 1)] }),
+      provider: () => smallest(model, model.id, { session_id: 'steady', provider: providers[between(random, 0, providers.length - 1)] }),
       session: () => smallest(model, model.id, { session_id: `s-${between(random, 0, 99)}` }),
       alias: () => smallest(model, model.aliases[0]),
-      models: () => smallest(model, random() < 0.3 ? 'no-such-model' : model.id, { models: [other.id, model.id] }),
+      models: () => smallest(model, random() < 0.3 ? 'no-such-model' : model.id, { models: [fallback.id, model.id] }),
       stream: () => smallest(model, model.id, { stream: true }),
       messages: () => ({ path: '/v1/messages', headers, body: JSON.stringify({ model: model.id, ...talk }) }),
       responses: () => ({ path: '/v1/responses', headers, body: JSON.stringify({ model: model.id, input: 'Reply with OK.', max_output_tokens: Math.min(model.most, 16) }) }),
@@ -224,7 +229,7 @@ export class Pairs {
     this.tally.counts.variants[name] = (this.tally.counts.variants[name] ?? 0) + 1;
     Object.assign(context, { what: `the variant ${name}`, request: { ...request, body: String(request.body).slice(0, 400), more }, said: { plan }, answer: told(answer) });
     // Each dialect has its own words for codes and types.
-    if (!request.path.startsWith('/v1/messages') && !request.path.startsWith('/v1beta')) this.checkRoute(plan, answer, { isSession: name === 'session' });
+    if (!request.path.startsWith('/v1/messages') && !request.path.startsWith('/v1beta')) this.checkRoute(plan, answer, { isSession: name === 'session' || name === 'provider' });
     else if (plan.status === 200) assert.equal(plan.body.callable, answer.status === 200, `the plan says callable is ${plan.body.callable}, the request answers ${answer.status}`);
     else assert.equal(plan.status, answer.status);
     if (name !== 'header') return;
