@@ -125,7 +125,7 @@ function stopOnSignals(stop) {
 function welcome({ url, key, admin_token }, model) {
   const fallback = 'In this demo its primary upstream is down: the call falls back, and the receipt says so.';
   return `
-The gateway runs at   ${url}
+The gateway runs at   ${url}   (open it in a browser: models, prices, health)
 API key               ${key}
 Admin token           ${admin_token}
 These are in .wrangler/demo.json too. Ctrl-C stops everything; balances stay.

@@ -100,8 +100,20 @@ pub trait HealthStore: Ports {
     /// How the status of all these changed in as many days as are shown; a copy that may be some seconds old. Knowing nothing is
     /// no failure.
     async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>>;
+    /// A page that everybody gets alike, if it was made some seconds ago.
+    fn kept_page(&self, address: &str) -> Option<Kept>;
+    /// Keeps such a page for some seconds.
+    fn keep_page(&self, address: String, page: Kept);
     /// Moves old counts on to longer spans, and forgets what is older than is shown.
     async fn tidy(&self) -> Result<(), Unavailable>;
+}
+
+/// A page that everybody gets alike: its headers and its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Kept {
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
 }
 
 /// What a probe round ended with.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::catalog::{Catalog, Published, Standing};
 use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
+use crate::ports::Kept;
 use crate::routing::health::{Board, CandidateId, Change, HealthView, Observation};
 use crate::time::Timestamp;
 
@@ -18,6 +19,8 @@ const FRESH_MS: u64 = 30_000;
 const USABLE_MS: u64 = 60_000;
 /// What pages show of the history may be so old, in milliseconds.
 const SHOWN_MS: u64 = 5_000;
+/// Pages of more bytes together than this are forgotten all at once.
+const MOST_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// More keys than this are forgotten all at once.
 const MOST_KEYS: usize = 2_000;
 
@@ -26,6 +29,7 @@ thread_local! {
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
     static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
     static BOARD: RefCell<Copied<Rc<Board>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
+    static PAGES: RefCell<HashMap<String, Copied<Kept>>> = RefCell::new(HashMap::new());
     static CHANGES: RefCell<Option<Copied<Rc<Changes>>>> = const { RefCell::new(None) };
     static HEALTH: RefCell<Copied<Rc<HealthView>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
 }
@@ -172,6 +176,22 @@ pub fn changes(now: Timestamp) -> Option<Rc<Changes>> {
 pub fn put_changes(changes: Rc<Changes>, now: Timestamp) -> Rc<Changes> {
     CHANGES.with_borrow_mut(|copy| *copy = Some(Copied { value: Rc::clone(&changes), at: now }));
     changes
+}
+
+/// A page that was made some seconds ago.
+pub fn page(address: &str, now: Timestamp) -> Option<Kept> {
+    PAGES.with_borrow(|pages| pages.get(address).filter(|copy| now.since(copy.at) < SHOWN_MS).map(|copy| copy.value.clone()))
+}
+
+/// Remembers a page.
+pub fn put_page(address: String, value: Kept, now: Timestamp) {
+    PAGES.with_borrow_mut(|pages| {
+        let bytes = pages.values().fold(value.body.len(), |sum, copy| sum.saturating_add(copy.value.body.len()));
+        if bytes > MOST_PAGE_BYTES {
+            pages.clear();
+        }
+        pages.insert(address, Copied { value, at: now });
+    });
 }
 
 /// Takes over what others saw later.

@@ -13,7 +13,7 @@ use wasm_bindgen::JsValue;
 
 use super::outside::{HEALTH_KEY, Outside, failed};
 use super::{cache, clock};
-use crate::ports::{Ended, HealthStore, Ports, Unavailable};
+use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
 use crate::probe::HOUSE;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Recent, Span, Status};
@@ -322,6 +322,14 @@ impl HealthStore for Outside {
                 Rc::default()
             }
         }
+    }
+
+    fn kept_page(&self, address: &str) -> Option<Kept> {
+        cache::page(address, clock::now())
+    }
+
+    fn keep_page(&self, address: String, page: Kept) {
+        cache::put_page(address, page, clock::now());
     }
 
     async fn tidy(&self) -> Found<()> {

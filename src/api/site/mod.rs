@@ -18,9 +18,9 @@ use crate::id::{KeyHash, KeySecret};
 use crate::key::KeyRecord;
 use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
 use crate::pages::{Filter, feed, frame, llms, site, sitemap};
-use crate::ports::Records;
+use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, valid_key};
+use crate::relay::{Reply, ReplyBody, valid_key};
 use tell::{Teller, home};
 
 /// A form with a key is no longer than this.
@@ -78,7 +78,10 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     let visitor = Visitor::of(ports, &request, path).await;
     let answered = match (super::table::check(&request.method, path), request.method.as_str(), place(path)) {
         (Err(refusal), ..) => Err(refusal),
-        (_, "GET", Some(place)) => read(ports, &visitor, place, &request).await,
+        (_, "GET", Some(place)) => match address(&visitor, &place, &request) {
+            Some(address) => shared(ports, &visitor, place, &request, address).await,
+            None => read(ports, &visitor, place, &request).await,
+        },
         (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
         (_, "POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
         _ => Err(super::nothing_here()),
@@ -94,6 +97,35 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             None => reply,
         }
     })
+}
+
+/// What a page is kept under that everybody gets alike and that is work to make: whoever asks for it again and again costs little.
+fn address<B>(visitor: &Visitor, place: &Place<'_>, request: &Request<B>) -> Option<String> {
+    let is_cheap = matches!(place, Place::Asset(_) | Place::Robots | Place::Login | Place::Logout | Place::Sitemap);
+    if visitor.key.is_some() || is_cheap {
+        return None;
+    }
+    let query: Vec<String> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let can_sign_in = visitor.site.can_sign_in;
+    Some(format!("{} {} {can_sign_in} {}", visitor.site.origin, visitor.site.path, query.join("&")))
+}
+
+/// Such a page, as it was made some seconds ago or anew.
+async fn shared<P: Records, B>(
+    ports: &P,
+    visitor: &Visitor,
+    place: Place<'_>,
+    request: &Request<B>,
+    address: String,
+) -> Result<Reply, Refusal> {
+    if let Some(Kept { headers, body }) = ports.kept_page(&address) {
+        return Ok(Reply { headers, ..Reply::full(200, "", body) });
+    }
+    let reply = read(ports, visitor, place, request).await?;
+    if let (200, ReplyBody::Full(body)) = (reply.status, &reply.body) {
+        ports.keep_page(address, Kept { headers: reply.headers.clone(), body: body.clone() });
+    }
+    Ok(reply)
 }
 
 /// Who looks at a page.
