@@ -1,4 +1,4 @@
-//! Charts as SVG: a line of the last day, bars of uptime, and plots of latency and uptime with their axes beside them.
+//! Charts as SVG: bars of health by the hour and the day, and plots of latency and uptime with their axes beside them.
 //!
 //! What always holds: a chart is drawn with attributes and classes, never with style; it has a title that says in words what
 //! it shows; what is not known is a gap. Drawing is total: for no points, one point, and any numbers. Coordinates are integers
@@ -99,49 +99,31 @@ fn svg(class: &str, size: (u64, u64), title: &str, inside: &str) -> Markup {
     ))
 }
 
-/// The first byte over the last day, with a mark under every hour that had failures.
+/// One bar an hour of the last day, by the worst status in it.
 pub fn sparkline(points: &[Point]) -> Markup {
-    const TALL: u64 = 60;
-    let values: Vec<Option<u64>> = points.iter().map(|point| point.first_byte.p50).collect();
-    let most = values.iter().flatten().max().copied().unwrap_or(0);
-    let heights: Vec<Option<u64>> = values.iter().map(|value| value.map(|value| 12 + scaled(value, most, TALL - 16))).collect();
-    let mut inside =
-        format!("<path class=\"line p50\" vector-effect=\"non-scaling-stroke\" d=\"{}\"/>", path(points, &heights, TALL));
-    for (point, x) in points.iter().zip(places(points)) {
-        if point.failures > 0 {
-            let _ = write!(inside, "<rect class=\"mark\" x=\"{}\" y=\"54\" width=\"24\" height=\"6\"/>", x.saturating_sub(12));
-        }
-    }
-    svg("sparkline", (WIDTH, TALL), &sparkline_title(points, &values), &inside)
+    let title = format!("Health of the last day: {}.", tally(points.iter().map(|point| point.worst), ("hour", "hours")));
+    strip("bars", points.iter().map(|point| (point.worst, label(point))), &title)
 }
 
-fn sparkline_title(points: &[Point], values: &[Option<u64>]) -> String {
-    let mut known: Vec<u64> = values.iter().flatten().copied().collect();
-    known.sort_unstable();
-    let (Some(least), Some(most)) = (known.first(), known.last()) else {
-        return "First byte over the last day: no data.".to_owned();
-    };
-    let middle = known.get(known.len() / 2).copied();
-    let troubled = points.iter().filter(|point| point.failures > 0).count();
-    let failures = if troubled == 0 {
-        "no hour with failures".to_owned()
-    } else {
-        format!("{} with failures", words::counted(troubled, "hour", "hours"))
-    };
+/// How many bars there are of each status.
+fn tally(statuses: impl Iterator<Item = Status> + Clone, (one, many): (&str, &str)) -> String {
+    let count = |status: Status| statuses.clone().filter(|of| *of == status).count();
     format!(
-        "First byte over the last day: {} in the middle, from {} to {} by the hour; {failures}.",
-        words::millis(middle),
-        words::millis(Some(*least)),
-        words::millis(Some(*most)),
+        "{} up, {} degraded, {} down, {} unknown",
+        words::counted(count(Status::Up), one, many),
+        count(Status::Degraded),
+        count(Status::Down),
+        count(Status::Unknown),
     )
 }
 
-/// One bar a day. The worst status of the day is its height as well as its colour.
-pub fn uptime_bars(days: &[Day]) -> Markup {
+/// Bars side by side. The worst status is a bar's height as well as its colour.
+fn strip(class: &str, bars: impl ExactSizeIterator<Item = (Status, String)>, title: &str) -> Markup {
     const TALL: u64 = 40;
+    let width = u64::try_from(bars.len()).unwrap_or(0).saturating_mul(10).saturating_sub(3).max(1);
     let mut inside = String::new();
-    for (x, day) in (0_u64..).step_by(10).zip(days) {
-        let height = match day.worst {
+    for (x, (worst, words)) in (0_u64..).step_by(10).zip(bars) {
+        let height = match worst {
             Status::Up => TALL,
             Status::Degraded => 28,
             Status::Down => 18,
@@ -149,14 +131,17 @@ pub fn uptime_bars(days: &[Day]) -> Markup {
         };
         let _ = write!(
             inside,
-            "<rect class=\"{}\" x=\"{x}\" y=\"{}\" width=\"7\" height=\"{height}\"><title>{}</title></rect>",
-            day.worst.as_str(),
+            "<rect class=\"{}\" x=\"{x}\" y=\"{}\" width=\"7\" height=\"{height}\"><title>{words}</title></rect>",
+            worst.as_str(),
             TALL.saturating_sub(height),
-            day_words(day),
         );
     }
-    let width = u64::try_from(days.len()).unwrap_or(0).saturating_mul(10).saturating_sub(3).max(1);
-    svg("bars", (width, TALL), &bars_title(days), &inside)
+    svg(class, (width, TALL), title, &inside)
+}
+
+/// One bar a day, by the worst status in it.
+pub fn uptime_bars(days: &[Day]) -> Markup {
+    strip("bars", days.iter().map(|day| (day.worst, day_words(day))), &bars_title(days))
 }
 
 fn day_words(day: &Day) -> String {
@@ -168,19 +153,11 @@ fn day_words(day: &Day) -> String {
 }
 
 fn bars_title(days: &[Day]) -> String {
-    let count = |status: Status| days.iter().filter(|day| day.worst == status).count();
     let (Some(first), Some(last)) = (days.first(), days.last()) else {
         return "Uptime by the day: no data.".to_owned();
     };
-    format!(
-        "Uptime by the day, {} to {}: {} up, {} degraded, {} down, {} unknown.",
-        words::date(first.date),
-        words::date(last.date),
-        words::counted(count(Status::Up), "day", "days"),
-        count(Status::Degraded),
-        count(Status::Down),
-        count(Status::Unknown),
-    )
+    let tally = tally(days.iter().map(|day| day.worst), ("day", "days"));
+    format!("Uptime by the day, {} to {}: {tally}.", words::date(first.date), words::date(last.date))
 }
 
 /// The first byte: median, 90 and 99 of 100.
@@ -272,6 +249,11 @@ mod tests {
             requests: 10,
             failures: u64::from(uptime.is_some_and(|uptime| uptime < 1.0)),
             uptime,
+            worst: match uptime {
+                None => Status::Unknown,
+                Some(share) if share < 1.0 => Status::Down,
+                Some(_) => Status::Up,
+            },
             first_byte: Percentiles { p50: first_byte, p90: first_byte.map(|ms| ms.saturating_mul(2)), p99: None },
         }
     }
@@ -336,9 +318,8 @@ mod tests {
     #[test]
     fn a_chart_says_in_words_what_it_shows() {
         let points = [point(0, Some(200), Some(1.0)), point(1, Some(400), Some(0.5)), point(2, Some(300), Some(1.0))];
-        let words =
-            "First byte over the last day: 300 ms in the middle, from 200 ms to 400 ms by the hour; 1 hour with failures.";
-        assert!(sparkline(&points).as_str().contains(words));
+        let words = "Health of the last day: 2 hours up, 0 degraded, 1 down, 0 unknown.";
+        assert!(sparkline(&points).as_str().contains(words), "{}", sparkline(&points).as_str());
         let days = [Day { date: Timestamp::from_millis(0), uptime: Some(0.99), worst: Status::Down, down_minutes: 14 }];
         assert!(uptime_bars(&days).as_str().contains("1 Jan 1970: 99 %, down, down for 14 min"));
     }

@@ -55,6 +55,13 @@ fn points(count: i64, seconds: u32, base: u64) -> Vec<Point> {
                 requests: if is_gap { 0 } else { 1180 + u64::try_from(at).unwrap() * 7 },
                 failures,
                 uptime: (!is_gap).then_some(if is_bad { 0.9712 } else { 1.0 }),
+                worst: if is_gap {
+                    Status::Unknown
+                } else if is_bad {
+                    Status::Down
+                } else {
+                    Status::Up
+                },
                 first_byte: Percentiles { p50: known, p90: known.map(|ms| ms * 19 / 10), p99: known.map(|ms| ms * 4) },
             }
         })

@@ -46,7 +46,7 @@ pub struct HomePage {
     pub routes_up: u64,
     /// Routes in the catalogue.
     pub routes: u64,
-    /// The median time to the first byte over the last day.
+    /// The median time to the first byte over the last half hour.
     pub first_byte_ms: Option<u64>,
     /// The model of the first call's example: id and kind, one that can be called now.
     pub example: Option<(String, ModelKind)>,
@@ -201,13 +201,13 @@ pub struct Candidate {
     pub last_probe: Option<Probe>,
     /// What went wrong last.
     pub last_failure: Option<Failure>,
-    /// Time to the first byte over the last day.
+    /// Time to the first byte over the last half hour.
     pub first_byte: Percentiles,
-    /// Time to the whole answer over the last day.
+    /// Time to the whole answer over the last half hour.
     pub latency: Percentiles,
-    /// Share of attempts that went well.
+    /// Share of time in which it was not down.
     pub uptime: Uptimes,
-    /// Attempts of the last day.
+    /// Attempts of the last half hour.
     pub requests: u64,
     /// How many of them failed.
     pub failures: u64,
@@ -261,7 +261,7 @@ pub struct Percentiles {
     pub p99: Option<u64>,
 }
 
-/// Shares of attempts that went well, 0 to 1.
+/// Shares of time in which something was not down, 0 to 1.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Uptimes {
     /// Over five minutes.
@@ -285,8 +285,10 @@ pub struct Point {
     pub requests: u64,
     /// How many of them failed.
     pub failures: u64,
-    /// The share that went well, 0 to 1.
+    /// The share of the time in which it was not down, 0 to 1.
     pub uptime: Option<f64>,
+    /// The worst status in it.
+    pub worst: Status,
     /// Time to the first byte.
     pub first_byte: Percentiles,
 }

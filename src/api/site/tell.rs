@@ -16,7 +16,7 @@ use crate::ports::{Records, VersionRow};
 use crate::probe;
 use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{Board, CandidateId, Change, Counts, Percentiles, Span, Status, status_at, uptime};
+use crate::routing::health::{Board, CandidateId, Change, Counts, Percentiles, Span, Status, bars, uptime};
 use crate::time::Timestamp;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -291,6 +291,11 @@ fn percentiles(times: Option<Percentiles>) -> view::Percentiles {
     view::Percentiles { p50: times.map(|times| times.p50), p90: times.map(|times| times.p90), p99: times.map(|times| times.p99) }
 }
 
+/// The worst status between two moments.
+fn worst(changes: &[Change], from: Timestamp, to: Timestamp) -> Status {
+    bars(changes, (from, to), 1).first().copied().unwrap_or_default()
+}
+
 /// An hour of which only the status is shown.
 fn bare_point(changes: &[Change], start: Timestamp, now: Timestamp) -> view::Point {
     let start = start.plus(-HOUR_MS);
@@ -300,7 +305,8 @@ fn bare_point(changes: &[Change], start: Timestamp, now: Timestamp) -> view::Poi
         seconds: 3_600,
         requests: 0,
         failures: 0,
-        uptime: uptime(changes, start, end).or((status_at(changes, end) != Status::Unknown).then_some(1.0)),
+        uptime: uptime(changes, start, end),
+        worst: worst(changes, start, end),
         first_byte: view::Percentiles::default(),
     }
 }
@@ -329,6 +335,7 @@ fn points(history: &History, route: &Route) -> Vec<view::Point> {
             requests: real.as_ref().map_or(0, |counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
             failures: real.as_ref().map_or(0, |counts| counts.failed),
             uptime: uptime(&changes, start, end.min(history.now)),
+            worst: worst(&changes, start, end.min(history.now)),
             first_byte: percentiles(times.and_then(|counts| counts.first_byte.percentiles())),
         });
         start = end;

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CandidateId, Change, Histogram, Percentiles, Span, Status, bars, uptime};
+use super::{CandidateId, Change, Histogram, Percentiles, Span, uptime};
 use crate::time::Timestamp;
 
-/// In how many parts the last day is shown.
-const PARTS: u32 = 48;
 const DAY_MS: i64 = 86_400_000;
 
 /// What attempts on a candidate came to within a span of time.
@@ -81,8 +79,6 @@ pub struct Stats {
     pub requests: u64,
     /// Of these, failed.
     pub failures: u64,
-    /// The worst status in each part of the last day, oldest first.
-    pub day: Vec<Status>,
 }
 
 /// Stats of all candidates at one moment.
@@ -116,7 +112,6 @@ impl Board {
                 is_by_probes: times.is_some_and(|counts| counts.is_probe),
                 requests: real.as_ref().map_or(0, |counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
                 failures: real.as_ref().map_or(0, |counts| counts.failed),
-                day: bars(changes, (now.plus(-DAY_MS), now), PARTS),
             };
             candidates.insert(name, stats);
         }
