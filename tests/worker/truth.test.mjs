@@ -182,7 +182,10 @@ test('a model is listed as callable if and only if a request is then served, as 
   const tally = new Tally();
   const started = performance.now();
   const only = process.env.TRUTH_CASE;
-  for (let number = Number(only ?? 0); number < (only ? Number(only) + 1 : cases); number += 1) await runCase(tally, number);
+  for (let number = Number(only ?? 0); number < (only ? Number(only) + 1 : cases); number += 1) {
+    await runCase(tally, number);
+    if (number % 10 === 9) console.log(`${number + 1} cases, ${tally.counts.pairs} pairs, ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  }
   const { counts } = tally;
   console.log(`${((performance.now() - started) / 1000).toFixed(1)} s, ${(tally.settling_ms / 1000).toFixed(1)} s of it until health was known; ${JSON.stringify(counts)}`);
   assert.equal(tally.disagreements.length, 0, report(tally));
