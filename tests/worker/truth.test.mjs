@@ -11,7 +11,7 @@ import { Pairs, Tally } from './support/truth-pair.mjs';
 import { amountOf, around, catalogOf, keyOf, nanosOf, smallest, truthVars } from './support/truth.mjs';
 
 const seed = process.env.TRUTH_SEED ?? String(randomInt(1_000_000));
-const cases = Number(process.env.TRUTH_CASES ?? 22);
+const cases = Number(process.env.TRUTH_CASES ?? 20);
 const keysOfCase = 14;
 /** How many keys are tried at once. */
 const lanes = 10;
