@@ -2,6 +2,7 @@
 // price and from which balance it says; what it does not list is refused for the reason that it gives.
 // Catalogues, keys, balances and the health of upstreams are made up by a seed.
 //   TRUTH_SEED=... TRUTH_CASES=... node --test tests/worker/truth.test.mjs
+// TRUTH_CASE=... runs one case of a seed: the number behind the seed of a disagreement.
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { after, before, test } from 'node:test';
