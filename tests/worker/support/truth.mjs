@@ -93,7 +93,12 @@ function modelOf({ random, name, group, candidates, isBusy = false }) {
   }
   // Some models serve both routes over one candidate.
   const shared = routes.official?.candidates[0];
-  if (routes.routed?.candidates.every(({ channel }) => channel !== shared?.channel) && shared && random() < 0.25) routes.routed.candidates.push({ ...shared, tier: 2 });
+  if (shared && routes.routed?.candidates.every(({ channel }) => channel !== shared.channel) && random() < 0.25) {
+    routes.routed.candidates.push({ ...shared, tier: 2 });
+    // Where only the second route has a price, it is sold there.
+    const known = candidates.find(({ upstream_model }) => upstream_model === shared.upstream_model);
+    if (!known.isSold && routes.routed.price) Object.assign(known, { isSold: true, route: 'routed' });
+  }
   const aliases = random() < 0.4 ? [`${name}-latest`] : [];
   return { id: name, kind, aliases, routes, group, isBusy, most: kind === 'chat' || kind === 'transcription' ? pick(random, [[4, 4000], [1, 16], [1, 7]]) : 0 };
 }
