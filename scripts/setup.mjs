@@ -125,7 +125,7 @@ export async function chromium() {
     say('Installing Chromium for the tests of the pages (once per machine) ...');
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
     await must('apt-get', ['update', '-qq'], { env });
-    await must('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], { env });
+    await must('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium', 'fonts-liberation'], { env });
   }
 }
 
