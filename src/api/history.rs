@@ -135,9 +135,9 @@ impl Point {
         let of = |count: fn(&Counts) -> u64| self.real.as_ref().map_or(0, count);
         json!({
             "start": self.start, "uptime": percent(self.uptime),
-            "requests": of(|counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
+            "requests": of(Counts::total),
             "failures": of(|counts| counts.failed), "load": of(|counts| counts.load),
-            "probes": self.probes.as_ref().map_or(0, |counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
+            "probes": self.probes.as_ref().map_or(0, Counts::total),
             "first_byte": self.times().and_then(|counts| counts.first_byte.percentiles()),
             "latency": self.times().and_then(|counts| counts.latency.percentiles()),
             "by_probes": self.times().is_some_and(|counts| counts.is_probe),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
 use super::outside::{HEALTH_KEY, Outside, failed};
+use super::records::number;
 use super::{cache, clock};
 use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
 use crate::probe::HOUSE;
@@ -31,11 +32,6 @@ const SHOWN_MS: i64 = 91 * 86_400_000;
 const PROBES_MS: i64 = 2 * 86_400_000;
 
 type Found<T> = Result<T, Unavailable>;
-
-/// Numbers go as text and are cast: a bound number is of 32 bits, or not an integer.
-fn number(value: impl ToString) -> JsValue {
-    JsValue::from_str(&value.to_string())
-}
 
 /// For each range of both histograms, its column put into a pattern.
 fn columns(pattern: &str) -> String {

@@ -332,7 +332,7 @@ fn points(history: &History, route: &Route) -> Vec<view::Point> {
         points.push(view::Point {
             start,
             seconds,
-            requests: real.as_ref().map_or(0, |counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
+            requests: real.as_ref().map_or(0, Counts::total),
             failures: real.as_ref().map_or(0, |counts| counts.failed),
             uptime: uptime(&changes, start, end.min(history.now)),
             worst: worst(&changes, start, end.min(history.now)),

@@ -110,7 +110,7 @@ impl Board {
                 first_byte: times.and_then(|counts| counts.first_byte.percentiles()),
                 latency: times.and_then(|counts| counts.latency.percentiles()),
                 is_by_probes: times.is_some_and(|counts| counts.is_probe),
-                requests: real.as_ref().map_or(0, |counts| counts.ok.saturating_add(counts.failed).saturating_add(counts.load)),
+                requests: real.as_ref().map_or(0, Counts::total),
                 failures: real.as_ref().map_or(0, |counts| counts.failed),
             };
             candidates.insert(name, stats);
@@ -125,6 +125,11 @@ impl Board {
 }
 
 impl Counts {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.ok.saturating_add(self.failed).saturating_add(self.load)
+    }
+
     /// Both together, from the earlier start on.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
