@@ -2,9 +2,11 @@
 
 mod answer;
 mod error;
+mod foreign;
 mod line;
 mod model;
 mod read_request;
+mod read_tools;
 mod reader;
 mod tools;
 mod usage;
@@ -17,8 +19,10 @@ pub use error::{error_body, read_error};
 
 use super::body::Body;
 use super::envelope::{Envelope, Fields, MOST_TOKENS};
+use super::fit::Rules;
 use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object, quoted};
+use super::maker::{Maker, Marks};
 use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -74,6 +78,8 @@ impl Format for Messages {
         if asked.is_none_or(|asked| asked > upstream.output_limit) {
             edits.push(Edit::Set("max_tokens", upstream.output_limit.to_string()));
         }
+        edits.extend(tools::edit(request, upstream.leaves_out_hosted));
+        edits.extend(foreign::edit(request, upstream.thoughts));
         edits
     }
 
@@ -96,6 +102,26 @@ impl Format for Messages {
 }
 
 impl Translation for Messages {
+    fn rules(&self) -> Rules {
+        // Anthropic refuses other letters in ids.
+        Rules {
+            longest_name: 128,
+            more_letters: "",
+            begins_with_letter: false,
+            longest_id: 64,
+            plain_ids: true,
+            checks_strict: false,
+        }
+    }
+
+    fn maker(&self, _: &str) -> Maker {
+        Maker::Anthropic
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::InProof
+    }
+
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
         read_request::read(request)
     }
@@ -315,7 +341,7 @@ mod tests {
     }
 
     pub fn up<'a>(model: &'a str, output_limit: u64) -> Upstream<'a> {
-        Upstream { model, output_limit, limit_field: None, stream: false }
+        Upstream { model, output_limit, limit_field: None, stream: false, ..Upstream::NOBODY }
     }
 
     fn read(body: &str) -> Result<Envelope, Refusal> {

@@ -15,7 +15,7 @@ use crate::dialect::tally::{Fallback, Progress, Tally};
 use crate::dialect::tokens::Counter;
 use crate::usage::Usage;
 
-const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false };
+const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false, ..Upstream::NOBODY };
 const OPENROUTER: &str = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
 
 fn cost() -> Cost {
@@ -86,11 +86,12 @@ fn a_whole_request_is_read() {
     assert_eq!(media(&user.parts[2]).1, Source::Url("https://example.com/a.png".into()));
     assert_eq!(media(&user.parts[3]), (MediaKind::File, base64("application/pdf", "REVG"), Some("a.pdf".to_owned()), None));
     assert_eq!(media(&user.parts[4]), (MediaKind::Audio, base64("audio/mpeg", "R0hJ"), None, None));
-    let thought = Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None };
+    let thought =
+        Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None, ..Thinking::default() };
     let hidden = Thinking { redacted: Some("hidden".to_owned()), ..Thinking::default() };
     let call = |id: &str, arguments: &str, signature: Option<&str>| {
         let (id, arguments, signature) = (id.to_owned(), arguments.to_owned(), signature.map(ToOwned::to_owned));
-        Part::Call(Call { id, name: "look".to_owned(), arguments, signature })
+        Part::Call(Call { id, name: "look".to_owned(), arguments, signature, ..Call::default() })
     };
     let expected =
         [Part::Thinking(thought), Part::Thinking(hidden), call("call_1", "{\"at\": 1.0}", Some("g1")), call("call_2", "", None)];

@@ -17,7 +17,8 @@ use crate::refusal::Refusal;
 use crate::usage::{Class, Usage, UsageSource};
 
 pub const STREAM: &str = include_str!("../../../../tests/golden/openai/responses_stream.sse");
-pub const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: true };
+pub const UPSTREAM: Upstream<'_> =
+    Upstream { model: "up", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 
 pub fn cost() -> Cost {
     Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }

@@ -45,8 +45,9 @@ fn a_whole_request_is_read() {
         (MediaKind::File, base64("application/pdf", "REVG"), Some("b.pdf"), None),
     ];
     assert_eq!(sources.collect::<Vec<_>>(), expected);
-    let call = Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None };
-    let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None };
+    let call =
+        Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None, ..Call::default() };
+    let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None, ..Thinking::default() };
     assert_eq!(assistant.parts, [Part::Thinking(thought), text("I look."), Part::Call(call)]);
     assert!(matches!(&result.parts[..], [Part::Result(CallResult { id, parts, .. })] if id == "call_1" && parts.len() == 2));
     assert_eq!((conversation.tools[0].strict, conversation.tool_choice), (None, Some(ToolChoice::Named("look".to_owned()))));
