@@ -367,7 +367,6 @@ mod tests {
             (r#""context_management":{"edits":[{"type":"compact_20260112"}]}"#, "context_management"),
             (r#""tools":[{"name":"a"},{"type":"code_execution_20250825","name":"b"}]"#, "tools[1].type"),
             (r#""tools":[{"type":"advisor_20260301","name":"b"}]"#, "tools[0].type"),
-            (r#""tools":[{"type":"web_search_20250305","name":"web_search"}]"#, "tools[0].max_uses"),
             (r#""tools":[{"type":"web_search_20250305","max_uses":0}]"#, "tools[0].max_uses"),
             (r#""tools":{}"#, "tools"),
             (r#""tools":[1]"#, "tools"),
@@ -415,8 +414,13 @@ mod tests {
         ))
         .unwrap();
         assert_eq!((envelope.searches, envelope.needs.as_slice()), (7, [Class::Searches].as_slice()));
-        assert!(envelope.has_media);
-        assert!(!read(&with(r#""tools":[{"type":"text_editor_20250728"},{"name":"x"}]"#)).unwrap().has_media);
+        assert!(envelope.rounds > 0 && !envelope.is_hosted_offered, "a fetch is offered, too");
+        let own = read(&with(r#""tools":[{"type":"text_editor_20250728"},{"name":"x"}]"#)).unwrap();
+        assert_eq!((own.rounds, own.has_media), (0, false));
+        let unbounded = read(&with(r#""tools":[{"type":"web_search_20250305","name":"web_search"},{"name":"x"}]"#)).unwrap();
+        assert_eq!((unbounded.searches, unbounded.is_hosted_offered), (4, true));
+        let unknown = read(&with(r#""tools":[{"type":"brand_new_20270101","name":"x"}]"#)).unwrap();
+        assert_eq!(unknown.unknown_tool.as_deref(), Some("tools[0].type"));
     }
 
     #[test]

@@ -456,7 +456,8 @@ mod tests {
     fn what_has_no_counterpart_is_refused_by_its_path() {
         for (members, param) in [
             (r#""max_tokens":0"#, "max_tokens"),
-            (r#""tools":[{"name":"a"},{"type":"web_search_20250305","name":"b"}]"#, "tools[1].type"),
+            (r#""tools":[{"type":"web_search_20250305","name":"b"}]"#, "tools[0].type"),
+            (r#""tools":[{"name":"a"},{"type":"code_execution_20250825","name":"b"}]"#, "tools[1].type"),
             (r#""tools":[{}]"#, "tools[0].name"),
             (r#""tool_choice":{"type":"odd"}"#, "tool_choice.type"),
             (r#""messages":[{"role":"tool","content":"x"}]"#, "messages[0].role"),
@@ -465,11 +466,11 @@ mod tests {
                 r#""messages":[{"role":"user","content":"x"},{"role":"user","content":[{"type":"odd"}]}]"#,
                 "messages[1].content[0].type",
             ),
-            (r#""messages":[{"role":"user","content":[{"type":"search_result"}]}]"#, "messages[0].content[0].type"),
+            (r#""messages":[{"role":"user","content":[{"type":"container_upload"}]}]"#, "messages[0].content[0].type"),
             (r#""messages":[{"role":"user","content":[{"type":"text"}]}]"#, "messages[0].content[0].text"),
             (r#""messages":[{"role":"user","content":[{"type":"image"}]}]"#, "messages[0].content[0].source"),
             (
-                r#""messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"tool_reference"}]}]}]"#,
+                r#""messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"odd"}]}]}]"#,
                 "messages[0].content[0].content[0].type",
             ),
             (
@@ -485,6 +486,18 @@ mod tests {
             let text = format!("{{{members}}}");
             assert_eq!(parsed(&text).unwrap_err().param.as_deref(), Some(param), "{members}");
         }
+    }
+
+    #[test]
+    fn what_a_tool_of_the_provider_found_stays_in_the_conversation() {
+        let text = with(
+            r#""messages":[{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"Oslo","url":"https://x","encrypted_content":"E"}]},{"type":"text","text":"It rains."}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"tool_reference","tool_name":"WebFetch"}]},{"type":"search_result","source":"a.md","title":"A","content":[{"type":"text","text":"one"}]}]}]"#,
+        );
+        let Read { conversation, dropped } = parsed(&text.replace("\"messages\":[],", "")).unwrap();
+        let said: Vec<String> = conversation.messages.iter().map(|message| format!("{:?}", message.parts)).collect();
+        assert!(said[0].contains("Oslo https://x") && said[0].contains("It rains.") && !said[0].contains("\"E\""), "{said:?}");
+        assert!(said[1].contains("The tool `WebFetch` can be called now.") && said[1].contains("A (a.md)"), "{said:?}");
+        assert_eq!(dropped, ["messages[].server_tool_use"]);
     }
 
     #[test]

@@ -177,16 +177,16 @@ fn joined(messages: Vec<Message<'_>>) -> Vec<Message<'_>> {
 /// Makes of a turn what a format can say of it.
 type Normal = fn(Message<'_>) -> Message<'_>;
 
-/// A turn as chat completions can say it: results, then the rest; one text, one refusal, then calls; no thoughts.
+/// A turn as chat completions can say it: results, then the rest; the words of thoughts, one text, one refusal, then calls.
 fn as_chat(message: Message<'_>) -> Message<'_> {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
-    let (mut text, mut refusal) = (String::new(), String::new());
+    let (mut thought, mut text, mut refusal) = (String::new(), String::new(), String::new());
     for part in message.parts {
         match part {
             Part::Result(_) => first.push(part),
             Part::Text { text: more, .. } if message.role == Role::Assistant => text.push_str(&more),
             Part::Refusal(more) => refusal.push_str(&more),
-            Part::Thinking(_) => {}
+            Part::Thinking(thinking) => thought.push_str(&thinking.text),
             _ => rest.push(part),
         }
     }
@@ -197,6 +197,9 @@ fn as_chat(message: Message<'_>) -> Message<'_> {
         first.push(Part::Refusal(refusal.into()));
     }
     first.append(&mut rest);
+    if !thought.is_empty() && !first.is_empty() {
+        first.insert(0, Part::Thinking(Thinking { text: thought, ..Thinking::default() }));
+    }
     Message { role: message.role, parts: first }
 }
 

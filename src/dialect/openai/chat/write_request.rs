@@ -217,6 +217,7 @@ fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<Strin
             Part::Text { text, .. } => texts.push(text),
             Part::Refusal(text) => refusals.push(text),
             Part::Call(call) => calls.push(call),
+            Part::Thinking(thinking) if thinking.text.is_empty() => {}
             Part::Thinking(thinking) => thoughts.push(&thinking.text),
             Part::Media { .. } => return Err(no_counterpart("messages", "media in what the model said")),
             Part::Result(_) => return Err(no_counterpart("messages", "results in what the model said")),
