@@ -9,6 +9,8 @@ pub mod anthropic;
 mod body;
 pub mod bridge;
 pub mod cohere;
+#[cfg(test)]
+mod crossing_laws;
 mod endpoint;
 mod envelope;
 pub mod fit;
