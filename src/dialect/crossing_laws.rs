@@ -422,10 +422,7 @@ fn session(endpoint: Endpoint, plans: &[Plan]) {
             Maker::Anthropic if *thinks && (endpoint != Endpoint::Generate || has_calls) => {
                 proofs.push((maker.clone(), format!("a-PROOF{turn}a")));
             }
-            // The proof of a call has no place with clients of messages, and Gemini's documented word stands for it.
-            Maker::Gemini if has_calls && endpoint != Endpoint::Messages => {
-                proofs.push((maker.clone(), format!("g-PROOF{turn}a")))
-            }
+            Maker::Gemini if has_calls => proofs.push((maker.clone(), format!("g-PROOF{turn}a"))),
             Maker::Chat(place) if *thinks && is_translated && (endpoint != Endpoint::Generate || has_calls) => {
                 proofs.push((maker.clone(), format!("THOUGHT{turn}-c{place}")));
             }
