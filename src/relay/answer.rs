@@ -10,6 +10,7 @@ use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
+use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
 use crate::dialect::openai::responses::id_edits;
 use crate::dialect::tally::{Fallback, Progress};
@@ -219,6 +220,8 @@ fn reading<'a, P: Ports>(
             is_list: prepared.head.is_list && envelope.stream,
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
+            model: quoted.planned.model.id.to_string(),
+            begun: prepared.early.begun(),
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
         },
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
@@ -265,7 +268,7 @@ fn meter_of(reading: &Reading<'_>) -> Meter {
     let (wish, counting) = (reading.wish.clone(), reading.counting());
     let way = match reading.translation() {
         _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
-        Some((down, up)) => meter::Way::Translated(up.reader(counting), down.writer(wish)),
+        Some((down, up)) => meter::Way::translated(up.reader(counting), down.writer(wish), &reading.wish),
         None => meter::Way::Same(reading.way.format.line(wish, counting)),
     };
     let charging = reading.charging.clone();
@@ -295,6 +298,7 @@ async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + U
         let next = body.next().await;
         // What kept the connection alive before the first event is of no use to anybody.
         out.clear();
+        meter.take_note();
         match &next {
             Some(Ok(bytes)) => meter.push(bytes, &mut out),
             Some(Err(_)) => return Err(Failure::new(FailureKind::Connect, "the connection broke before the first event")),
@@ -333,7 +337,11 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let cost = reading.charging.cost(&usage, source, bytes);
     let body = match reading.translation() {
-        Some((down, up)) => down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish),
+        Some((down, up)) => {
+            let mut answer = up.read_answer(&object, counting)?;
+            mend_answer(&mut answer, &reading.wish)?;
+            down.write_answer(&answer, &usage, &cost, &reading.wish)
+        }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {

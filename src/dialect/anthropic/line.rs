@@ -78,6 +78,10 @@ impl Line for MessagesLine {
         self.release(out);
         write_broken(code, message, out);
     }
+
+    fn refused(&mut self, envelope: &str, out: &mut Vec<u8>) {
+        Data::write(Some("error"), envelope, out);
+    }
 }
 
 /// What an event is.
@@ -236,7 +240,12 @@ mod tests {
     fn pings_and_unknown_events_pass() {
         let events = "event: ping\ndata: {\"type\": \"ping\"}\n\nevent: new_thing\ndata: {\"type\":\"new_thing\",\"x\":1.0}\n\n";
         assert_eq!(run(&mut same(), &[events.as_bytes()]), events);
-        assert_eq!(run(&mut same(), &[b": hello\n\n"]), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+        let mut meter = same();
+        // When a comment becomes a sign of life is for the flow to say.
+        assert_eq!((run(&mut meter, &[b": hello\n\n"]).as_str(), meter.take_note(), meter.take_note()), ("", true, false));
+        let mut out = Vec::new();
+        meter.ping(&mut out);
+        assert_eq!(out, b"event: ping\ndata: {\"type\":\"ping\"}\n\n");
         let mut meter = same();
         run(&mut meter, &[b"event: ping\ndata: {\"type\":\"ping\"}\n\n"]);
         assert!(!meter.has_chunks());

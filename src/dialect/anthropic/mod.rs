@@ -105,7 +105,7 @@ impl Translation for Messages {
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::MessagesWriter::new(wish.id))
+        Box::new(writer::MessagesWriter::new(wish))
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {

@@ -1,0 +1,193 @@
+//! What providers leave out of an answer is put in before a client of another dialect gets it, and what is not an answer is told.
+//!
+//! What always holds: an answer has an id and a model; each of its calls has an id, which no other call of it has and, where the
+//! gateway makes it, no call of any other answer; half a call ends well only where the answer was cut for a reason that the client
+//! is told; an answer that its provider could not finish does not end well.
+
+use std::collections::HashSet;
+
+use super::format::{Reader, StreamWish, UpstreamError};
+use super::scan::Scan;
+use super::sse::Data;
+use super::talk::{Answer, Delta, Finish, Part};
+use super::tally::Tally;
+
+/// No answer has more calls than this.
+const MOST_CALLS: usize = 4_096;
+
+/// Words for an end that is none: the provider broke off. OpenRouter's and vLLM's, vLLM's once more, DeepSeek's.
+const BROKEN: [&str; 3] = ["error", "abort", "insufficient_system_resource"];
+/// Gemini's words for an answer that could not be made. They stand within other words at its endpoint for clients of OpenAI.
+const UNMADE: [&str; 5] =
+    ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE", "MALFORMED_RESPONSE"];
+
+/// Whether a word says that no answer could be made. It is no end of its own where the client got nothing else.
+pub fn is_unmade(word: &str) -> bool {
+    let word = word.to_ascii_uppercase();
+    UNMADE.into_iter().any(|unmade| word.contains(unmade))
+}
+
+/// Why an answer does not end well.
+struct Fault {
+    code: String,
+    message: &'static str,
+}
+
+/// What is known of one answer.
+struct Mend {
+    id: String,
+    model: String,
+    /// The ids of its calls.
+    ids: HashSet<String>,
+    calls: Vec<OpenCall>,
+    /// Which choices said something that is not a thought.
+    said: u128,
+}
+
+/// A call, and how far its arguments are.
+struct OpenCall {
+    choice: u32,
+    number: u32,
+    scan: Scan,
+}
+
+impl Mend {
+    fn new(wish: &StreamWish) -> Self {
+        let (id, model) = (wish.id.clone(), wish.model.clone());
+        Self { id, model, ids: HashSet::new(), calls: Vec::new(), said: 0 }
+    }
+
+    fn head(&self, id: &mut String, model: &mut String) {
+        for (told, own) in [(id, &self.id), (model, &self.model)] {
+            if told.is_empty() {
+                told.clone_from(own);
+            }
+        }
+    }
+
+    /// Gives a call an id where it has none, or one that another call of the answer has. Conversations name calls by nothing
+    /// else, so the gateway's own is of the request and not of the provider's id of the answer, which some repeat.
+    fn call(&mut self, id: &mut String) -> Result<(), Fault> {
+        if self.ids.len() >= MOST_CALLS {
+            return Err(Fault {
+                code: "too_many_tool_calls".to_owned(),
+                message: "an answer has more calls than can be followed",
+            });
+        }
+        if id.is_empty() || self.ids.contains(id.as_str()) {
+            let letter = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+            let own: String = self.id.chars().filter(letter).take(48).collect();
+            *id = format!("call_{own}_{}", self.ids.len());
+        }
+        self.ids.insert(id.clone());
+        Ok(())
+    }
+
+    fn said(&mut self, choice: u32) {
+        self.said |= 1u128.checked_shl(choice).unwrap_or_default();
+    }
+
+    fn has_said(&self, choice: u32) -> bool {
+        self.said & 1u128.checked_shl(choice).unwrap_or_default() != 0
+    }
+
+    /// Whether a choice can end like this.
+    fn finish(&self, choice: u32, finish: &Finish) -> Result<(), Fault> {
+        if let Finish::Other(word) = finish
+            && (BROKEN.contains(&word.as_str()) || is_unmade(word) && !self.has_said(choice))
+        {
+            return Err(Fault { code: word.clone(), message: "the provider could not finish the answer" });
+        }
+        let is_cut = matches!(finish, Finish::Length | Finish::Filtered(_));
+        if !is_cut && self.calls.iter().any(|call| call.choice == choice && call.scan.is_half()) {
+            let message = "an answer ended in the middle of a call's arguments";
+            return Err(Fault { code: "unfinished_tool_call".to_owned(), message });
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, delta: &mut Delta) -> Result<(), Fault> {
+        match delta {
+            Delta::Start { id, model } => self.head(id, model),
+            Delta::Text { choice, text } | Delta::Refusal { choice, text } if !text.is_empty() => self.said(*choice),
+            Delta::Image { choice, .. } => self.said(*choice),
+            Delta::Call { choice, call, id, .. } => {
+                self.call(id)?;
+                self.said(*choice);
+                self.calls.push(OpenCall { choice: *choice, number: *call, scan: Scan::default() });
+            }
+            Delta::Arguments { choice, call, json } => {
+                let is_it = |open: &&mut OpenCall| (open.choice, open.number) == (*choice, *call);
+                if let Some(open) = self.calls.iter_mut().rev().find(is_it) {
+                    open.scan.push(json);
+                }
+            }
+            Delta::Finish { choice, finish } => self.finish(*choice, finish)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A reader whose answer is mended on its way.
+pub struct Mended {
+    reader: Box<dyn Reader>,
+    mend: Mend,
+}
+
+impl Mended {
+    /// A reader for a client that wishes this.
+    pub fn new(reader: Box<dyn Reader>, wish: &StreamWish) -> Self {
+        Self { reader, mend: Mend::new(wish) }
+    }
+
+    fn mend(&mut self, from: usize, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        let mut whole = from;
+        for delta in deltas.iter_mut().skip(from) {
+            if let Err(Fault { code, message }) = self.mend.delta(delta) {
+                tally.fail(&code, message);
+                return deltas.truncate(whole);
+            }
+            whole = whole.saturating_add(1);
+        }
+    }
+}
+
+impl Reader for Mended {
+    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        let from = deltas.len();
+        self.reader.event(event, tally, deltas);
+        self.mend(from, tally, deltas);
+    }
+
+    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        let from = deltas.len();
+        self.reader.end(tally, deltas);
+        self.mend(from, tally, deltas);
+    }
+}
+
+/// Mends a plain answer; an error says why it is none.
+pub fn mend_answer(answer: &mut Answer, wish: &StreamWish) -> Result<(), String> {
+    let told = |Fault { code, message }: Fault| {
+        let error = UpstreamError { code: Some(code), ..UpstreamError::default() };
+        format!("{message}{}", error.shown_code())
+    };
+    let mut mend = Mend::new(wish);
+    mend.head(&mut answer.id, &mut answer.model);
+    for (index, choice) in (0u32..).zip(&mut answer.choices) {
+        for part in &mut choice.parts {
+            match part {
+                Part::Call(call) => {
+                    mend.call(&mut call.id).map_err(told)?;
+                    mend.said(index);
+                }
+                Part::Text { text, .. } | Part::Refusal(text) if text.is_empty() => {}
+                Part::Text { .. } | Part::Refusal(_) | Part::Media { .. } => mend.said(index),
+                Part::Thinking(_) | Part::Result(_) => {}
+            }
+        }
+        mend.finish(index, &choice.finish).map_err(told)?;
+    }
+    Ok(())
+}
