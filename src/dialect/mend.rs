@@ -191,3 +191,104 @@ pub fn mend_answer(answer: &mut Answer, wish: &StreamWish) -> Result<(), String>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::format::{Cost, Counting, Translation};
+    use crate::dialect::json::Object;
+    use crate::dialect::openai::chat::Chat;
+    use crate::dialect::sse;
+    use crate::dialect::tally::{Fallback, Progress};
+    use crate::dialect::tokens::Counter;
+
+    fn wish(id: &str) -> StreamWish {
+        StreamWish { id: id.to_owned(), model: "public".to_owned(), ..StreamWish::default() }
+    }
+
+    /// What chunks with these choices say, as mended for a request.
+    fn told(id: &str, choices: &[&str]) -> (Vec<Delta>, Progress) {
+        let pricing = Box::new(|_: &_, _, _| Cost { amount: "0".to_owned(), details: "{}".to_owned() });
+        let mut tally = Tally::new(Fallback::default(), Counter::new("gpt"), pricing);
+        let mut reader = Mended::new(Chat.reader(Counting::default()), &wish(id));
+        let mut deltas = Vec::new();
+        let chunks = choices.iter().map(|choice| format!("{{\"choices\":[{choice}]}}"));
+        for data in chunks.chain(["[DONE]".to_owned()]) {
+            if tally.is_open() {
+                reader.event(&sse::Data { name: None, data }, &mut tally, &mut deltas);
+            }
+        }
+        (deltas, tally.progress)
+    }
+
+    fn answer(id: &str, choice: &str) -> Result<Answer, String> {
+        let body = format!("{{\"choices\":[{choice}]}}");
+        let mut answer = Chat.read_answer(&Object::parse(&body).unwrap(), Counting::default()).unwrap();
+        mend_answer(&mut answer, &wish(id)).map(|()| answer)
+    }
+
+    fn ids(deltas: &[Delta]) -> Vec<&str> {
+        let id = |delta| if let &Delta::Call { ref id, .. } = delta { Some(id.as_str()) } else { None };
+        deltas.iter().filter_map(id).collect()
+    }
+
+    const CALL: &str = r#"{"function":{"name":"f","arguments":"{}"}}"#;
+
+    #[test]
+    fn an_answer_without_an_id_and_a_model_gets_the_requests_own() {
+        let (deltas, _) = told("gen-1", &[r#"{"delta":{"content":"x"}}"#]);
+        assert_eq!(deltas[0], Delta::Start { id: "gen-1".to_owned(), model: "public".to_owned() });
+        let answer = answer("gen-1", r#"{"message":{"content":"x"}}"#).unwrap();
+        assert_eq!((answer.id.as_str(), answer.model.as_str()), ("gen-1", "public"));
+    }
+
+    #[test]
+    fn no_two_calls_have_the_same_id_not_even_of_two_answers() {
+        let delta = format!(r#"{{"delta":{{"tool_calls":[{CALL},{CALL}]}}}}"#);
+        let (first, _) = told("gen-1", &[&delta]);
+        let (second, _) = told("gen-2", &[&delta]);
+        assert_eq!(ids(&first), ["call_gen-1_0", "call_gen-1_1"]);
+        assert_eq!(ids(&second), ["call_gen-2_0", "call_gen-2_1"]);
+        // Of two choices, and where a provider repeats its own.
+        let named = r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}"#;
+        let of = |index: u32, call: &str| format!(r#"{{"index":{index},"delta":{{"tool_calls":[{call}]}}}}"#);
+        let (both, _) = told("gen-1", &[&of(0, CALL), &of(1, CALL), &of(2, named), &of(3, named)]);
+        assert_eq!(ids(&both), ["call_gen-1_0", "call_gen-1_1", "a", "call_gen-1_3"]);
+        let of = |id: &str| {
+            let answer = answer(id, &format!(r#"{{"message":{{"tool_calls":[{CALL},{CALL},{named},{named}]}}}}"#)).unwrap();
+            let parts = answer.choices[0].parts.iter();
+            parts.map(|part| if let Part::Call(call) = part { call.id.clone() } else { String::new() }).collect::<Vec<_>>()
+        };
+        assert_eq!(of("gen-3"), ["call_gen-3_0", "call_gen-3_1", "a", "call_gen-3_3"]);
+    }
+
+    #[test]
+    fn what_a_provider_could_not_finish_does_not_end_well() {
+        const UNMADE: &str = "function_call_filter: MALFORMED_FUNCTION_CALL";
+        for (said, reason, is_well) in [
+            (r#""content":"x""#, "stop", true),
+            (r#""content":"x""#, "odd", true),
+            (r#""content":"x""#, UNMADE, true),
+            (r#""content":"""#, UNMADE, false),
+            (r#""reasoning_content":"hm""#, UNMADE, false),
+            (r#""content":"x""#, "error", false),
+            (r#""content":"x""#, "insufficient_system_resource", false),
+            (r#""refusal":"no""#, "UNEXPECTED_TOOL_CALL", true),
+        ] {
+            let (deltas, progress) = told("w", &[&format!(r#"{{"delta":{{{said}}},"finish_reason":"{reason}"}}"#)]);
+            let has_end = deltas.iter().any(|delta| matches!(delta, Delta::Finish { .. }));
+            assert_eq!((progress == Progress::Done, has_end), (is_well, is_well), "{said} {reason}");
+            let code = |error: &UpstreamError| error.code.as_deref() == Some(reason);
+            assert!(is_well || matches!(progress, Progress::Broken(error) if code(&error)), "{reason}");
+            let answer = answer("w", &format!(r#"{{"message":{{{said}}},"finish_reason":"{reason}"}}"#));
+            assert_eq!(answer.is_ok(), is_well, "{said} {reason}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_no_more_calls_than_can_be_followed() {
+        let mut mend = Mend::new(&wish("w"));
+        assert!((0..MOST_CALLS).all(|_| mend.call(&mut String::new()).is_ok()));
+        assert!(mend.call(&mut String::new()).is_err());
+    }
+}

@@ -16,6 +16,8 @@ pub mod gemini;
 #[cfg(test)]
 mod hostile;
 mod json;
+#[cfg(test)]
+mod laws;
 pub mod listing;
 pub mod mend;
 pub mod meter;
