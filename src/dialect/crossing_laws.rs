@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::bridge::{Bridge, Bridged};
+use super::bridge::Bridge;
 use super::endpoint::{Called, Endpoint, Way};
 use super::format::{Cost, Counting, Format, StreamWish, Translation, Upstream};
 use super::json::Object;
 use super::maker::{CODED_MARK, MARK, Maker};
+use super::mend::mend_answer;
 use super::meter::{self, Meter};
 use super::request::Request;
 use super::talk::{Answer, Call, Choice, Delta, Finish, Part, Thinking};
@@ -237,17 +238,18 @@ fn cost() -> Cost {
 /// What the client gets of an answer: as a whole, or put together again from a stream.
 fn down(client: &Client, channel: Channel, bridge: Bridge, told: &Answer, streamed: bool) -> Value {
     let (from, to) = (channel.translation(), client.endpoint.format().translation().unwrap());
-    let wish = StreamWish { id: "gen-1".to_owned(), maker: Some(channel.maker()), include_usage: true, ..StreamWish::default() };
+    let wish =
+        StreamWish { id: format!("gen-{}", told.id), maker: Some(channel.maker()), include_usage: true, ..StreamWish::default() };
     if !streamed {
         let sent = from.write_answer(told, &Usage::default(), &cost(), &StreamWish::default());
-        let read = from.read_answer(&Object::parse(&sent).unwrap(), Counting::default()).unwrap();
+        let mut read = from.read_answer(&Object::parse(&sent).unwrap(), Counting::default()).unwrap();
+        mend_answer(&mut read, &wish).unwrap();
         return serde_json::from_str(&to.write_answer(&bridge.answer(read), &Usage::default(), &cost(), &wish)).unwrap();
     }
     let (mut writer, mut sent) = (from.writer(StreamWish::default()), Vec::new());
     deltas(told).iter().for_each(|delta| writer.delta(delta, &mut sent));
     writer.finish(&Usage::default(), &cost(), &mut sent);
-    let reader = Box::new(Bridged::new(from.reader(Counting::default()), bridge));
-    let way = meter::Way::Translated(reader, to.writer(wish));
+    let way = meter::Way::translated(from.reader(Counting::default()), to.writer(wish.clone()), &wish, Some(bridge));
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
     let mut out = Vec::new();
     meter.push(&sent, &mut out);

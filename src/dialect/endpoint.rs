@@ -128,6 +128,15 @@ impl Endpoint {
         matches!(self, Self::MessagesCount | Self::GenerateCount)
     }
 
+    /// Whether clients of its streams can be told that somebody is there before there is an answer. Some models of transcription
+    /// answer without a stream.
+    pub const fn has_signs(self) -> bool {
+        matches!(
+            self,
+            Self::Chat | Self::Completions | Self::Responses | Self::Messages | Self::ImageGenerations | Self::ImageEdits
+        )
+    }
+
     /// The format that its clients speak.
     pub fn format(self) -> &'static dyn Format {
         match self {

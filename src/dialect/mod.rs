@@ -20,13 +20,17 @@ pub mod gemini;
 #[cfg(test)]
 mod hostile;
 mod json;
+#[cfg(test)]
+mod laws;
 pub mod listing;
 pub mod maker;
+pub mod mend;
 pub mod meter;
 pub mod openai;
 mod proof;
 pub mod recipe;
 mod request;
+mod scan;
 mod sse;
 mod strict;
 mod talk;

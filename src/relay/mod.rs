@@ -8,6 +8,7 @@
 
 mod answer;
 mod attempt;
+mod early;
 mod flow;
 mod prepare;
 mod reply;
@@ -17,6 +18,7 @@ use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use early::Early;
 pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
@@ -42,7 +44,13 @@ pub struct Incoming<B> {
 }
 
 /// Serves a request to a model.
-pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>) -> Reply {
+pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>> + 'static>) -> Reply {
+    let early = Early::default();
+    let answer = Box::pin(answer(ports.clone(), incoming, early.clone()));
+    early.watch(ports, answer).await
+}
+
+async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>, early: Early) -> Reply {
     let arrived = ports.now();
     let request = RequestId::new(arrived, ports.random());
     let dialect = incoming.called.endpoint.dialect();
@@ -61,7 +69,7 @@ pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = R
             return refusal_reply(&refusal, &request, false, dialect);
         }
     };
-    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health };
+    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health, early };
     match body {
         Ok(body) => attend(ports, preparing, key, &body).await,
         Err(refusal) => refuse(&ports, preparing.facts(&key, None), &refusal, dialect),
@@ -222,6 +230,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             }
         }
         let Some(ticket) = ticket.as_mut() else { break };
+        prepared.early.open(prepared, ticket.rates);
         for quoted in &leg.attempts {
             match attempt::attempt(ticket, prepared, quoted).await {
                 Tried::Answered(reply) => return Ran::Reply(reply),

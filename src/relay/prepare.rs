@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
+use super::early::Early;
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
 use crate::dialect::{Called, Endpoint, Request};
@@ -63,6 +64,8 @@ pub struct Preparing {
     pub catalog: Rc<Catalog>,
     /// What is known of the candidates.
     pub health: Rc<HealthView>,
+    /// What its client can be told while nobody answers.
+    pub early: Early,
 }
 
 /// Makes and proves seals: see [`crate::ports::Ports::seal`].
@@ -88,6 +91,8 @@ pub struct Prepared<'a> {
     pub seed: String,
     /// The response that it goes on from, by the provider's own id, and the credential that made it.
     pub previous: Option<(String, SecretName)>,
+    /// What its client can be told while nobody answers.
+    pub early: Early,
 }
 
 /// Attempts in a row that one bucket pays: one hold covers them.
@@ -193,7 +198,8 @@ pub fn prepare<'a>(
     let legs = legs(attempts, &request, estimated_input)?;
     let previous = previous.map(|(id, _, secret)| (id, secret));
     let catalog = Rc::clone(catalog);
-    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous })
+    let early = preparing.early.clone();
+    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous, early })
 }
 
 /// What the planner is asked.

@@ -92,8 +92,8 @@ impl Format for Messages {
         vec![Edit::Set("usage", usage::usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(line::MessagesLine::default())
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(line::MessagesLine::new(wish.model))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
@@ -131,7 +131,7 @@ impl Translation for Messages {
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::MessagesWriter::new(wish.id))
+        Box::new(writer::MessagesWriter::new(wish))
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {

@@ -273,7 +273,7 @@ fn a_plain_answer_goes_both_ways() {
     let function = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
     let calls = json!([
         {"id": "call_1", "type": "function", "function": function("f", "{\"a\":1.0}")},
-        {"id": "call_c1_1", "type": "function", "function": function("g", "{\"b\":2}")},
+        {"id": "", "type": "function", "function": function("g", "{\"b\":2}")},
     ]);
     assert_eq!(message["tool_calls"], calls);
     assert_eq!(value["choices"][0]["finish_reason"], "tool_calls");
@@ -334,12 +334,50 @@ fn calls_are_told_apart_however_a_provider_numbers_them() {
                 one("", r#""function":{"arguments":"}"}"#),
                 one("", r#""function":{"name":"g","arguments":{"y":1.0}}"#),
             ],
+            vec![call(0, "", "f"), arguments(0, "{"), arguments(0, "}"), call(1, "", "g"), arguments(1, "{\"y\":1.0}")],
+        ),
+        (
+            "a new id for each fragment",
             vec![
-                call(0, "call_c_0", "f"),
+                one("\"index\":0,", r#""id":"a","function":{"name":"f","arguments":""}"#),
+                one("\"index\":0,", r#""id":"b","function":{"arguments":"{\"x\""}"#),
+                one("", r#""id":"c","function":{"arguments":":1}"}"#),
+            ],
+            vec![call(0, "a", "f"), arguments(0, "{\"x\""), arguments(0, ":1}")],
+        ),
+        (
+            "the name in every fragment, and nothing else",
+            vec![
+                one("", r#""function":{"name":"f","arguments":"{\"x\""}"#),
+                one("", r#""function":{"name":"f","arguments":":1}"}"#),
+                one("", r#""function":{"name":"f","arguments":"{}"}"#),
+            ],
+            vec![call(0, "", "f"), arguments(0, "{\"x\""), arguments(0, ":1}"), call(1, "", "f"), arguments(1, "{}")],
+        ),
+        (
+            "whole, all of them 0 and without ids",
+            vec![
+                one("\"index\":0,", r#""function":{"name":"f","arguments":"{}"}"#),
+                one("\"index\":0,", r#""function":{"name":"f","arguments":{"x":1}}"#),
+                one("\"index\":0,", r#""function":{"name":"g","arguments":""}"#),
+            ],
+            vec![call(0, "", "f"), arguments(0, "{}"), call(1, "", "f"), arguments(1, "{\"x\":1}"), call(2, "", "g")],
+        ),
+        (
+            "the number 0 left out, and mixed",
+            vec![
+                one("", r#""id":"a","function":{"name":"f","arguments":"{"}"#),
+                one("\"index\":1,", r#""id":"b","function":{"name":"g","arguments":"{"}"#),
+                one("", r#""function":{"arguments":"}"}"#),
+                one("\"index\":1,", r#""function":{"arguments":"}"}"#),
+            ],
+            vec![
+                call(0, "a", "f"),
                 arguments(0, "{"),
+                call(1, "b", "g"),
+                arguments(1, "{"),
                 arguments(0, "}"),
-                call(1, "call_c_1", "g"),
-                arguments(1, "{\"y\":1.0}"),
+                arguments(1, "}"),
             ],
         ),
         (
@@ -355,6 +393,19 @@ fn calls_are_told_apart_however_a_provider_numbers_them() {
         let (told, _) = told(&chunks(&deltas));
         assert_eq!(told[1..told.len() - 1], expected, "{name}");
         assert_eq!(told.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Calls }), "{name}");
+    }
+}
+
+#[test]
+fn a_reason_of_calls_without_a_call_is_an_end() {
+    for reason in ["tool_calls", "function_call"] {
+        let stream = format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"x\",\"tool_calls\":[]}},\"finish_reason\":\"{reason}\"}}]}}\n\ndata: [DONE]\n\n"
+        );
+        assert_eq!(told(&stream).0.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Stop }));
+        let body = format!(r#"{{"choices":[{{"message":{{"content":"x","tool_calls":[]}},"finish_reason":"{reason}"}}]}}"#);
+        let answer = Chat.read_answer(&Object::parse(&body).unwrap(), Counting::default()).unwrap();
+        assert_eq!(answer.choices[0].finish, Finish::Stop);
     }
 }
 
