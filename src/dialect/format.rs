@@ -139,6 +139,8 @@ pub struct StreamWish {
     pub id: String,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
+    /// Whether a later request may refer to the answer (OpenAI's responses).
+    pub keeps: bool,
 }
 
 /// A format whose requests and answers have a meaning that others share.
@@ -208,4 +210,8 @@ pub trait Writer {
     fn ping(&mut self, out: &mut Vec<u8>);
     /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+    /// What was written, as a list of JSON, where a later request may refer to it.
+    fn kept(&self) -> Option<String> {
+        None
+    }
 }

@@ -219,6 +219,7 @@ fn reading<'a, P: Ports>(
             is_list: prepared.head.is_list && envelope.stream,
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
+            keeps: envelope.keeps && way.is_translated,
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
         },
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },

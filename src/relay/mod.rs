@@ -9,6 +9,7 @@
 mod answer;
 mod attempt;
 mod flow;
+mod kept;
 mod prepare;
 mod reply;
 mod ticket;
@@ -17,6 +18,7 @@ use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use kept::resolved;
 pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
@@ -63,7 +65,10 @@ pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = R
     };
     let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health };
     match body {
-        Ok(body) => attend(ports, preparing, key, &body).await,
+        Ok(body) => match resolved(&ports, (&preparing.called, &preparing.head), &key, &body).await {
+            Ok(body) => attend(ports, preparing, key, &body).await,
+            Err(refusal) => refuse(&ports, preparing.facts(&key, Some(&body)), &refusal, dialect),
+        },
         Err(refusal) => refuse(&ports, preparing.facts(&key, None), &refusal, dialect),
     }
 }
@@ -185,6 +190,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
         keeps_body: idempotency.is_some(),
+        keeper: prepared.head.credential.as_deref().filter(|_| prepared.request.envelope.keeps).and_then(kept::Keeper::new),
         resting: attempt::resting(prepared, ports.now()),
         dialect,
     };

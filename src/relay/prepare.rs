@@ -277,8 +277,16 @@ fn maker_of(
     seal: Seal<'_>,
 ) -> Result<(String, ChannelId, SecretName), Refusal> {
     let unknown = || {
-        let message = "The response that `previous_response_id` names was not made by this account over a channel that serves this model now.";
-        let next_step = "Send the whole conversation in `input` instead.";
+        // Whoever goes on from a translated answer can do so by its items.
+        let message = match id.starts_with("resp_gen-") {
+            true => {
+                "The response that `previous_response_id` names was translated, and no provider keeps it. Send the whole conversation in `input`: its items, or references to them (`item_reference`)."
+            }
+            false => {
+                "The response that `previous_response_id` names was not made by this account over a channel that serves this model now. Send the whole conversation in `input` instead."
+            }
+        };
+        let next_step = "Send the whole conversation in `input`, without `previous_response_id`.";
         Refusal::new(Code::InvalidRequest, message, next_step).param("previous_response_id")
     };
     let (response, proof) = id.rsplit_once(SEAL).ok_or_else(unknown)?;

@@ -7,16 +7,18 @@
 //! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
 //! with those above it.
 //!
-//! Dropped and named: `text.verbosity`, `metadata`, `store`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
+//! Read by the gateway itself: `store`, and items that are references to what it wrote.
+//!
+//! Dropped and named: `text.verbosity`, `metadata`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
 //! `safety_identifier`, what else `include` asks for but encrypted thoughts, and whatever is not listed here.
 //!
-//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference`, because
-//! only the provider that keeps them knows what they say; tools that are not functions, and the items of their calls; allowed
+//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference` to what a
+//! provider wrote, because only the provider that keeps them knows what they say; tools that are not functions, and the items of their calls; allowed
 //! tools that are only some of those there are; unknown roles and unknown types of parts.
 
 use std::borrow::Cow;
 
-use super::Responses;
+use super::{Responses, kept_elsewhere};
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
 use crate::dialect::openai::chat::call_signature;
@@ -30,7 +32,7 @@ use crate::dialect::talk::{
 use crate::refusal::Refusal;
 
 /// What is read here, or by the gateway itself.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "model",
     "models",
     "provider",
@@ -58,6 +60,7 @@ const KNOWN: [&str; 27] = [
     "conversation",
     "prompt",
     "background",
+    "store",
 ];
 
 /// Before what a provider encrypted as a whole, to tell it from the proof of a thought.
@@ -169,6 +172,7 @@ fn read_item<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>) -> Result
                 push(conversation, Role::Assistant, Part::Thinking(thought), |_| true);
             }
         }
+        Some("item_reference") => return Err(kept_elsewhere(&item.at("id"))),
         Some(_) => return Err(item.wrong("type", UNKNOWN)),
     }
     Ok(())

@@ -54,7 +54,7 @@ fn a_whole_request_is_read() {
     let reasoning = Reasoning { effort: Some(Effort::Minimal), budget: None, is_shown: Some(true) };
     assert_eq!(conversation.reasoning, Some(reasoning));
     assert!(matches!(conversation.output, OutputFormat::Schema { name: Some(name), .. } if name == "out"));
-    assert_eq!(dropped, ["store", "truncation", "metadata", "text.verbosity"]);
+    assert_eq!(dropped, ["truncation", "metadata", "text.verbosity"]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_cannot_be_translated_is_refused_with_its_path() {
         (with(r#""tool_choice":{"type":"file_search"}"#), "tool_choice.type"),
         (with(r#""text":{"format":{"type":"grammar"}}"#), "text.format.type"),
         (with(r#""reasoning":{"effort":"enormous"}"#), "reasoning.effort"),
-        (item(r#"{"type":"item_reference","id":"x"}"#), "input[1].type"),
+        (item(r#"{"type":"item_reference","id":"x"}"#), "input[1].id"),
         (item(r#"{"type":"custom_tool_call","call_id":"a","name":"b","input":"c"}"#), "input[1].type"),
         (item(r#"{"role":"robot","content":"x"}"#), "input[1].role"),
         (item(r#"{"role":"user","content":[{"type":"input_hologram"}]}"#), "input[1].content[0].type"),

@@ -320,4 +320,8 @@ impl Writer for ResponsesWriter {
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         write_error(self.next, code, message, out);
     }
+
+    fn kept(&self) -> Option<String> {
+        self.wish.keeps.then(|| format!("[{}]", self.items.join(",")))
+    }
 }
