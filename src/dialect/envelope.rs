@@ -30,6 +30,8 @@ pub struct Envelope {
     pub choices: u64,
     /// Requests of one session keep their channel and credential.
     pub session: Option<String>,
+    /// Where the client names no session: what its conversation begins with, hashed.
+    pub prefix: Option<String>,
     /// The `provider` member, as JSON.
     pub provider: Option<String>,
     /// Classes beyond plain text that the request may use; each needs a price.

@@ -106,6 +106,10 @@ pub trait Format {
     fn path(&self, upstream: &Upstream<'_>) -> String;
     /// What must change in the client's own request.
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit>;
+    /// Members and parts of the client's own request that do not go up.
+    fn left_out(&self, _request: &Object<'_>) -> Vec<String> {
+        Vec::new()
+    }
     /// Reads a plain answer; an error says in our words what it is instead (never upstream's text: it may name hosts).
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String>;
     /// What must change in a plain answer so that it tells its cost.

@@ -19,6 +19,7 @@ mod json;
 pub mod listing;
 pub mod meter;
 pub mod openai;
+mod prefix;
 pub mod recipe;
 mod request;
 mod sse;

@@ -214,7 +214,7 @@ fn a_plain_answer_goes_both_ways() {
     let answer = Responses.read_answer(&response, Counting::default()).unwrap();
     assert_eq!((answer.choices[0].finish.clone(), answer.choices[0].parts.len()), (Finish::Calls, 3));
     let value: Value = serde_json::from_str(&Responses.write_answer(&answer, &answer.usage.unwrap(), &cost(), &wish())).unwrap();
-    assert_eq!((&value["id"], &value["object"], &value["error"]), (&json!("resp_abc"), &json!("response"), &Value::Null));
+    assert_eq!((&value["id"], &value["object"], &value["error"]), (&json!("resp_gen-1"), &json!("response"), &Value::Null));
     let types: Vec<&str> = value["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["reasoning", "message", "function_call"]);
     assert_eq!(value["output"][0]["encrypted_content"], "proof");
