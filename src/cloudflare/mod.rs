@@ -10,6 +10,7 @@ mod catalog;
 mod clock;
 mod health;
 mod http;
+mod kept;
 mod lists;
 mod outbox;
 mod outside;

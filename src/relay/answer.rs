@@ -234,6 +234,7 @@ fn reading<'a, P: Ports>(
             id: ticket.request.to_string(),
             model: told_model(prepared, quoted),
             begun: prepared.early.begun(),
+            keeps: envelope.keeps && way.is_translated,
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
         },
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::kept_elsewhere;
 use super::read_request::read_thought;
 use crate::dialect::openai::chat::call_signature;
 use crate::dialect::openai::node::{Node, drop_named};
@@ -64,6 +65,7 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
             }
         }
         Some("additional_tools") => {}
+        Some("item_reference") => return Err(kept_elsewhere(&item.at("id"))),
         Some(kind) if DONE_ELSEWHERE.contains(&kind) => drop_named(dropped, &format!("input[].{kind}")),
         Some(_) => return Err(item.wrong("type", UNKNOWN)),
     }

@@ -3,12 +3,15 @@
 mod answer;
 mod foreign;
 mod items;
+mod kept;
 mod line;
 mod read_request;
 mod reader;
 mod tools;
 mod write_request;
 mod writer;
+
+pub use kept::{Reference, kept_elsewhere, not_kept, own_output, references, resolved};
 
 use super::chat::{SERVICE_TIERS, read_session};
 use super::node::Node;
@@ -42,6 +45,7 @@ impl Format for Responses {
         envelope.output_limit = fields.count("max_output_tokens", MOST_TOKENS)?;
         envelope.choices = 1;
         envelope.previous_response = fields.read("previous_response_id", "a string")?;
+        envelope.keeps = body.object.get("store") != Some("false");
         // What a provider keeps under these names may ask for anything, and only the channel that made it knows it.
         fields.only("conversation", &[])?;
         fields.only("prompt", &[])?;

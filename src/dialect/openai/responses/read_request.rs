@@ -9,12 +9,15 @@
 //! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
 //! with those above it.
 //!
-//! Dropped and named: `text.verbosity`, `metadata`, `store`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
+//! Read by the gateway itself: `store`, and items that are references to what it wrote.
+//!
+//! Dropped and named: `text.verbosity`, `metadata`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
 //! `safety_identifier`, what else `include` asks for but encrypted thoughts, a web search that is offered beside other tools,
 //! what tools of a provider did in earlier turns, and whatever is not listed here.
 //!
-//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference`, because
-//! only the provider that keeps them knows what they say; other tools that a provider runs, and tools that nobody knows; allowed
+//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference` to what a
+//! provider wrote, because only the provider that keeps them knows what they say; other tools that a provider runs, and tools
+//! that nobody knows; allowed
 //! tools that are only some of those there are; unknown roles and unknown types of parts.
 
 use std::borrow::Cow;
@@ -29,7 +32,7 @@ use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Re
 use crate::refusal::Refusal;
 
 /// What is read here, or by the gateway itself.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "model",
     "models",
     "provider",
@@ -57,6 +60,7 @@ const KNOWN: [&str; 27] = [
     "conversation",
     "prompt",
     "background",
+    "store",
 ];
 
 /// Stands between the id of a thought and the word for its maker.

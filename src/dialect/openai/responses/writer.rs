@@ -356,4 +356,8 @@ impl Writer for ResponsesWriter {
         let response = self.head.response(Status::InProgress, &[], None);
         write_failed(self.next.saturating_add(1), &response, (code, message), out);
     }
+
+    fn kept(&self) -> Option<String> {
+        self.wish.keeps.then(|| format!("[{}]", self.items.join(",")))
+    }
 }
