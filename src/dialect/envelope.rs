@@ -50,6 +50,8 @@ pub struct Envelope {
     pub is_bytes: bool,
     /// The response that this one goes on from (`previous_response_id`).
     pub previous_response: Option<String>,
+    /// Whether the answer is to be a compaction of the conversation.
+    pub compacts: bool,
 }
 
 impl Envelope {

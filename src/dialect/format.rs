@@ -139,6 +139,8 @@ pub struct StreamWish {
     pub id: String,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
+    /// Whether the answer is a summary, to be handed out as a compaction.
+    pub compacts: bool,
 }
 
 /// A format whose requests and answers have a meaning that others share.

@@ -11,7 +11,7 @@ use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::meter::{self, Meter};
-use crate::dialect::openai::responses::id_edits;
+use crate::dialect::openai::responses::{compact, id_edits};
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
@@ -220,6 +220,7 @@ fn reading<'a, P: Ports>(
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
+            compacts: envelope.compacts,
         },
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
         charging: Charging {
@@ -333,7 +334,13 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let cost = reading.charging.cost(&usage, source, bytes);
     let body = match reading.translation() {
-        Some((down, up)) => down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish),
+        Some((down, up)) => {
+            let answer = up.read_answer(&object, counting)?;
+            if reading.wish.compacts {
+                compact::check(&answer)?;
+            }
+            down.write_answer(&answer, &usage, &cost, &reading.wish)
+        }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {

@@ -11,6 +11,7 @@ mod attempt;
 mod flow;
 mod prepare;
 mod reply;
+pub mod socket;
 mod ticket;
 
 use std::future::Future;

@@ -1,9 +1,11 @@
 //! Responses.
 
 mod answer;
+pub mod compact;
 mod line;
 mod read_request;
 mod reader;
+pub mod socket;
 mod write_request;
 mod writer;
 
@@ -33,7 +35,11 @@ impl Format for Responses {
         envelope.stream = fields.flag("stream")?;
         envelope.include_usage = true;
         let input = body.object.get("input").filter(|input| input.starts_with(['"', '[']));
-        if input.is_none() {
+        envelope.compacts = input.is_some_and(compact::is_asked);
+        // What is kept by the provider may be all that there is to make short.
+        let is_short =
+            body.object.get("input").is_none_or(|input| input == "null") && body.object.get("previous_response_id").is_some();
+        if input.is_none() && !is_short {
             return Err(Refusal::invalid("input", "`input` is required and must be a string or a list of items."));
         }
         read_session(&fields, envelope)?;
@@ -63,8 +69,11 @@ impl Format for Responses {
         "/responses".to_owned()
     }
 
-    fn pass_request(&self, _: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
-        vec![Edit::Set("model", quoted(upstream.model)), Edit::Set("max_output_tokens", upstream.output_limit.to_string())]
+    fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
+        let mut edits =
+            vec![Edit::Set("model", quoted(upstream.model)), Edit::Set("max_output_tokens", upstream.output_limit.to_string())];
+        edits.extend(compact::own_as_messages(request));
+        edits
     }
 
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
@@ -94,11 +103,11 @@ impl Translation for Responses {
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        Self::written(answer, usage, cost, wish)
+        if wish.compacts { compact::written(answer, usage, cost, wish) } else { Self::written(answer, usage, cost, wish) }
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::ResponsesWriter::new(wish))
+        if wish.compacts { Box::new(compact::CompactWriter::new(wish)) } else { Box::new(writer::ResponsesWriter::new(wish)) }
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {

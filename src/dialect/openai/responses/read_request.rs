@@ -4,11 +4,12 @@
 //! `output_text`, `refusal`, `input_image`, `input_file` and `input_audio`; `function_call` and `function_call_output`;
 //! `reasoning` with its `encrypted_content`; `instructions`; functions as `tools`; `tool_choice`; `parallel_tool_calls`;
 //! `text.format`; `reasoning.effort` and whether a `summary` is wanted; `max_output_tokens`; `temperature`, `top_p`;
+//! compactions that the gateway made, and the item `compaction_trigger`, which asks for one;
 //! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
 //! with those above it.
 //!
 //! Dropped and named: `text.verbosity`, `metadata`, `store`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
-//! `safety_identifier`, what else `include` asks for but encrypted thoughts, and whatever is not listed here.
+//! `safety_identifier`, what else `include` asks for but encrypted thoughts, compactions of other makers, and whatever is not listed here.
 //!
 //! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference`, because
 //! only the provider that keeps them knows what they say; tools that are not functions, and the items of their calls; allowed
@@ -16,7 +17,7 @@
 
 use std::borrow::Cow;
 
-use super::Responses;
+use super::{Responses, compact};
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
 use crate::dialect::openai::chat::call_signature;
@@ -92,6 +93,7 @@ impl Responses {
                 }
             }
         }
+        compact::name_foreign(&root, &mut dropped)?;
         for tool in root.nodes("tools")? {
             if tool.required("type")? != "function" {
                 return Err(tool.wrong("type", UNKNOWN));
@@ -105,6 +107,9 @@ impl Responses {
         conversation.reasoning = read_reasoning(&root, &mut dropped)?;
         conversation.logprobs = read_logprobs(&root, &mut dropped)?;
         conversation.user = root.owned("user")?;
+        if root.raw("input").is_some_and(compact::is_asked) {
+            compact::ask(&mut conversation);
+        }
         Ok(Read { conversation, dropped })
     }
 }
@@ -169,6 +174,9 @@ fn read_item<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>) -> Result
                 push(conversation, Role::Assistant, Part::Thinking(thought), |_| true);
             }
         }
+        Some(kind) if compact::is_compaction(kind) => compact::read_item(item, conversation),
+        // What it asks for is asked at the end; in the middle it was answered.
+        Some("compaction_trigger") => {}
         Some(_) => return Err(item.wrong("type", UNKNOWN)),
     }
     Ok(())
