@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 /// So many bytes all connections of an isolate remember together. Who gets no room sends everything.
 const MOST_REMEMBERED: usize = 32 * 1024 * 1024;
 /// Headers of answers that a frame tells.
-const TOLD: [&str; 3] = ["x-", "retry-after", "request-id"];
+const TOLD: [&str; 6] = ["retry-after", "request-id", "x-generation-id", "x-ratelimit-", "x-request-id", "x-tf-"];
 /// Why a connection is closed, by the standard's numbers.
 const GOING_AWAY: u16 = 1001;
 const TOO_BIG: u16 = 1009;
@@ -141,7 +141,7 @@ async fn answer<P: Ports, W: Wire>(ports: &P, head: &Head, session: &mut Session
     let called = Called { endpoint: Endpoint::Responses, model: None, stream: false };
     let incoming = Incoming { called, head: head.clone(), body: std::future::ready(Ok(body)) };
     let Reply { status, headers, body, .. } = serve(ports.clone(), incoming).await;
-    let is_told = |name: &str| TOLD.iter().any(|told| name.starts_with(told)) && !name.starts_with("x-accel");
+    let is_told = |name: &str| TOLD.iter().any(|told| name.starts_with(told));
     let told = headers.iter().map(|(name, value)| (*name, value.as_str())).filter(|(name, _)| is_told(name));
     let mut stream = match body {
         ReplyBody::Full(bytes) => return wire.send(&session.refused(status, told, &bytes)),

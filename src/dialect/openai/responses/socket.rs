@@ -20,8 +20,9 @@ use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::sse;
 use crate::usage::Usage;
 
-/// The longest frame of a client, in UTF-16 units, which the platform counts in: 16 Mi. It is smaller than the limit of a body
-/// over HTTP, because what is remembered, the frame and the whole request stand in memory beside each other.
+/// The longest frame of a client, and the longest request that one becomes, in bytes; the platform counts UTF-16 units first.
+/// It is smaller than the limit of a body over HTTP, because what is remembered, the frame and the whole request stand in memory
+/// beside each other.
 pub const LONGEST_FRAME: usize = 16 * 1024 * 1024;
 /// So many bytes of conversations one connection remembers.
 pub const MOST_KEPT: usize = 8 * 1024 * 1024;
@@ -154,6 +155,9 @@ impl Session {
         if is_old || self.frames > MOST_FRAMES || self.bytes > MOST_BYTES {
             return Act::End(Self::at_its_end());
         }
+        if text.len() > LONGEST_FRAME {
+            return Act::Send(vec![too_large().frame(400, None)]);
+        }
         let Some(frame) = Object::parse(text).filter(|frame| frame.repeated().is_none()) else {
             let message = "A frame must be one JSON object, with each member once.";
             return Act::Send(vec![Fault::new("invalid_json", message, None).frame(400, None)]);
@@ -236,8 +240,7 @@ impl Session {
             };
         let whole = joined(before.unwrap_or_default(), new.as_deref().unwrap_or_default());
         if whole.len() > LONGEST_FRAME {
-            let message = "The conversation is longer than this connection takes. Send it over HTTP, or make it shorter.";
-            return Err(Fault::new("request_too_large", message, Some("input")));
+            return Err(too_large());
         }
         let is_known = before.is_some() || node.raw("previous_response_id").is_none();
         let is_kept = is_known && whole.len() <= MOST_KEPT;
@@ -392,6 +395,11 @@ impl Turn {
 
 /// The code by which clients know that they have to send everything.
 const NOT_FOUND: &str = "previous_response_not_found";
+
+fn too_large() -> Fault {
+    let message = "The conversation is longer than the 16 MiB that a connection takes. Send it over HTTP, or make it shorter.";
+    Fault::new("request_too_large", message, Some("input"))
+}
 
 fn not_found(id: &str) -> Fault {
     let message = format!("Previous response with id '{}' not found.", shown(id));

@@ -294,6 +294,19 @@ fn no_more_is_remembered_than_the_bound() {
 }
 
 #[test]
+fn a_request_is_no_longer_with_what_is_remembered_than_without() {
+    let mut session = Session::new(0);
+    body(&mut session, &create(&json!([user(&"x".repeat(MOST_KEPT - 1_000))]), json!({})));
+    answer(&mut session, "resp_1", &[]);
+    let rest = user(&"x".repeat(LONGEST_FRAME - MOST_KEPT + 1_000));
+    let error = told(&mut session, &create(&json!([rest]), json!({"previous_response_id": "resp_1"})));
+    assert_eq!((code(&error), &error["status"]), ("request_too_large", &json!(400)));
+    let wide = "\u{4e00}".repeat(LONGEST_FRAME / 3 + 1);
+    assert_eq!(code(&told(&mut session, &create(&json!([user(&wide)]), json!({})))), "request_too_large");
+    body(&mut session, &create(&json!([user("short")]), json!({"previous_response_id": "resp_1"})));
+}
+
+#[test]
 fn events_are_cut_out_of_bytes_wherever_these_are_split() {
     let bytes = b": ping\n\nevent: a\ndata: {\"x\":1}\n\ndata: {\"y\":2}\n\n";
     for at in 0..bytes.len() {
