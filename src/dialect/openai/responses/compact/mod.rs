@@ -269,5 +269,4 @@ impl Translation for Compact {
 }
 
 #[cfg(test)]
-#[path = "compact_tests.rs"]
 mod tests;

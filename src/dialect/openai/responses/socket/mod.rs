@@ -10,6 +10,11 @@
 //!
 //! Deliberately absent: money, keys and channels. What is asked for here is served like any other request.
 
+mod frames;
+mod kept;
+#[cfg(test)]
+mod tests;
+
 use super::answer::{Head, Status};
 use super::compact::is_compaction;
 use crate::dialect::format::{Cost, StreamWish};
@@ -17,8 +22,10 @@ use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::node::{Node, items, text_of};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
-use crate::dialect::sse;
 use crate::usage::Usage;
+use frames::{Fault, NOT_FOUND, error_frame, header_object, not_found, shown, too_large};
+pub use kept::Cutter;
+use kept::{can_return, joined, kind_of, new_items};
 
 /// The longest frame of a client, and the longest request that one becomes, in bytes; the platform counts UTF-16 units first.
 /// It is smaller than the limit of a body over HTTP, because what is remembered, the frame and the whole request stand in memory
@@ -83,47 +90,6 @@ struct Turn {
     headers: Option<String>,
     /// Whether its last event has come.
     is_done: bool,
-}
-
-/// Why a frame is no request.
-struct Fault {
-    code: &'static str,
-    message: String,
-    param: Option<&'static str>,
-}
-
-impl Fault {
-    fn new(code: &'static str, message: impl Into<String>, param: Option<&'static str>) -> Self {
-        Self { code, message: message.into(), param }
-    }
-
-    fn frame(&self, status: u16, lane: Option<&str>) -> String {
-        let mut error = Out::object();
-        error.text("type", if status < 500 { "invalid_request_error" } else { "server_error" }).text("code", self.code);
-        error.text("message", &self.message);
-        match self.param {
-            Some(param) => _ = error.text("param", param),
-            None => _ = error.member("param", "null"),
-        }
-        error_frame(status, &error.done(), None, lane)
-    }
-}
-
-/// An error as clients of WebSockets know it.
-fn error_frame(status: u16, error: &str, headers: Option<&str>, lane: Option<&str>) -> String {
-    let mut frame = Out::object();
-    frame.text("type", "error").member("status", &status.to_string()).member("error", error);
-    frame.maybe("headers", headers).maybe_text("stream_id", lane);
-    frame.done()
-}
-
-/// Headers as an object.
-fn header_object<'h>(headers: impl Iterator<Item = (&'h str, &'h str)>) -> String {
-    let mut out = Out::object();
-    for (name, value) in headers {
-        out.text(name, value);
-    }
-    out.done()
 }
 
 impl Session {
@@ -392,73 +358,3 @@ impl Turn {
         self.out.insert(at, (place, item.to_owned()));
     }
 }
-
-/// The code by which clients know that they have to send everything.
-const NOT_FOUND: &str = "previous_response_not_found";
-
-fn too_large() -> Fault {
-    let message = "The conversation is longer than the 16 MiB that a connection takes. Send it over HTTP, or make it shorter.";
-    Fault::new("request_too_large", message, Some("input"))
-}
-
-fn not_found(id: &str) -> Fault {
-    let message = format!("Previous response with id '{}' not found.", shown(id));
-    Fault::new(NOT_FOUND, message, Some("previous_response_id"))
-}
-
-/// A text of a client, as it may stand in a message.
-fn shown(text: &str) -> String {
-    text.chars().filter(char::is_ascii_graphic).take(128).collect()
-}
-
-fn kind_of(item: &str) -> Option<String> {
-    Object::parse(item).and_then(|item| item.get("type")).and_then(text_of).map(std::borrow::Cow::into_owned)
-}
-
-/// Whether a provider that keeps nothing can be sent an item of its own again. A thought that it has neither kept nor encrypted
-/// it does not know; the gateway's own thoughts have ids made of the response's.
-fn can_return(item: &str, response: &str) -> bool {
-    let Some(item) = Object::parse(item) else { return false };
-    let node = Node::root(&item);
-    let is_own = !response.is_empty() && node.words("id").contains(response);
-    node.words("type") != "reasoning" || is_own || !node.words("encrypted_content").is_empty()
-}
-
-/// The items of an input, with commas between them.
-fn new_items(json: &str) -> Option<String> {
-    if json.starts_with('"') {
-        let mut message = Out::object();
-        message.text("type", "message").text("role", "user").list_at("content");
-        message.open().text("type", "input_text").member("text", json).close().end_list();
-        return Some(message.done());
-    }
-    items(json)?;
-    json.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).map(|inner| inner.trim().to_owned())
-}
-
-fn joined(before: &str, after: &str) -> String {
-    let comma = if before.is_empty() || after.is_empty() { "" } else { "," };
-    format!("{before}{comma}{after}")
-}
-
-/// Cuts an answer's bytes into the data of its events.
-#[derive(Debug, Default)]
-pub struct Cutter(sse::Reader);
-
-impl Cutter {
-    /// The events that are whole with these bytes. An event that cannot be read ends them.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
-        self.0.push(bytes);
-        let mut found = Vec::new();
-        while let Ok(Some(event)) = self.0.next_event() {
-            if let sse::Event::Data(data) = event {
-                found.push(data.data);
-            }
-        }
-        found
-    }
-}
-
-#[cfg(test)]
-#[path = "socket_tests.rs"]
-mod tests;
