@@ -58,6 +58,8 @@ pub struct Envelope {
     pub previous_response: Option<String>,
     /// Whether a later request may refer to the answer.
     pub keeps: bool,
+    /// Whether the answer is to be a compaction of the conversation.
+    pub compacts: bool,
 }
 
 impl Envelope {

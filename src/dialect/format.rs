@@ -174,6 +174,8 @@ pub struct StreamWish {
     pub maker: Option<Maker>,
     /// Whether a later request may refer to the answer (OpenAI's responses).
     pub keeps: bool,
+    /// Whether the answer is a summary, to be handed out as a compaction.
+    pub compacts: bool,
 }
 
 /// A format whose requests and answers have a meaning that others share.

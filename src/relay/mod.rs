@@ -13,6 +13,7 @@ mod flow;
 mod kept;
 mod prepare;
 mod reply;
+pub mod socket;
 mod ticket;
 
 use std::future::Future;

@@ -1,12 +1,14 @@
 //! Responses.
 
 mod answer;
+pub mod compact;
 mod foreign;
 mod items;
 mod kept;
 mod line;
 mod read_request;
 mod reader;
+pub mod socket;
 mod tools;
 mod write_request;
 mod writer;
@@ -38,7 +40,11 @@ impl Format for Responses {
         envelope.stream = fields.flag("stream")?;
         envelope.include_usage = true;
         let input = body.object.get("input").filter(|input| input.starts_with(['"', '[']));
-        if input.is_none() {
+        envelope.compacts = input.is_some_and(compact::is_asked);
+        // What is kept by the provider may be all that there is to make short.
+        let is_short =
+            body.object.get("input").is_none_or(|input| input == "null") && body.object.get("previous_response_id").is_some();
+        if input.is_none() && !is_short {
             return Err(Refusal::invalid("input", "`input` is required and must be a string or a list of items."));
         }
         read_session(&fields, envelope)?;
@@ -124,11 +130,11 @@ impl Translation for Responses {
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        Self::written(answer, usage, cost, wish)
+        if wish.compacts { compact::written(answer, usage, cost, wish) } else { Self::written(answer, usage, cost, wish) }
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::ResponsesWriter::new(wish))
+        if wish.compacts { Box::new(compact::CompactWriter::new(wish)) } else { Box::new(writer::ResponsesWriter::new(wish)) }
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {

@@ -6,6 +6,7 @@
 //! `reasoning` with its `encrypted_content`; `instructions`; as `tools` what the client runs: functions, free text, groups of
 //! them, its search for tools, its shell; `tool_choice`; `parallel_tool_calls`;
 //! `text.format`; `reasoning.effort` and whether a `summary` is wanted; `max_output_tokens`; `temperature`, `top_p`;
+//! compactions that the gateway made, and the item `compaction_trigger`, which asks for one;
 //! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
 //! with those above it.
 //!
@@ -22,7 +23,7 @@
 
 use std::borrow::Cow;
 
-use super::{Responses, items, tools};
+use super::{Responses, compact, items, tools};
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
 use crate::dialect::maker::Maker;
@@ -99,6 +100,7 @@ impl Responses {
             }
         }
         conversation.tools = tools::read(request, &mut dropped)?;
+        compact::name_foreign(&root, &mut dropped)?;
         conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
         conversation.parallel_calls = root.flag("parallel_tool_calls")?;
         conversation.sampling = read_sampling(&root)?;
@@ -106,6 +108,9 @@ impl Responses {
         conversation.reasoning = read_reasoning(&root, &mut dropped)?;
         conversation.logprobs = read_logprobs(&root, &mut dropped)?;
         conversation.user = root.owned("user")?;
+        if root.raw("input").is_some_and(compact::is_asked) {
+            compact::ask(&mut conversation);
+        }
         Ok(Read { conversation, dropped })
     }
 }
