@@ -8,6 +8,7 @@
 pub mod anthropic;
 mod body;
 pub mod cohere;
+pub mod condition;
 mod endpoint;
 mod envelope;
 mod form;
@@ -50,6 +51,14 @@ pub fn read_error(dialect: Dialect, body: &str) -> UpstreamError {
         Dialect::Anthropic => anthropic::read_error(body),
         Dialect::Gemini => gemini::read_error(body),
         Dialect::Cohere => cohere::read_error(body),
+    }
+}
+
+/// The HTTP status of a refusal for a dialect's clients.
+pub fn error_status(dialect: Dialect, refusal: &Refusal) -> u16 {
+    match dialect {
+        Dialect::Anthropic => anthropic::error_status(refusal),
+        _ => refusal.status(),
     }
 }
 

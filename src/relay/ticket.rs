@@ -61,7 +61,8 @@ pub struct Ticket<P: Ports> {
     pub limits: Option<Limits>,
     /// Members of the client's request that the current attempt leaves out.
     pub dropped: Vec<String>,
-    dialect: Dialect,
+    /// The dialect that the client speaks.
+    pub dialect: Dialect,
     in_flight: Option<InFlight>,
     /// When the account was last told that the request is alive.
     noted_at: Cell<Timestamp>,
