@@ -9,6 +9,7 @@ pub mod anthropic;
 mod body;
 pub mod bridge;
 pub mod cohere;
+pub mod condition;
 #[cfg(test)]
 mod crossing_laws;
 mod endpoint;
@@ -62,6 +63,14 @@ pub fn read_error(dialect: Dialect, body: &str) -> UpstreamError {
         Dialect::Anthropic => anthropic::read_error(body),
         Dialect::Gemini => gemini::read_error(body),
         Dialect::Cohere => cohere::read_error(body),
+    }
+}
+
+/// The HTTP status of a refusal for a dialect's clients.
+pub fn error_status(dialect: Dialect, refusal: &Refusal) -> u16 {
+    match dialect {
+        Dialect::Anthropic => anthropic::error_status(refusal),
+        _ => refusal.status(),
     }
 }
 
