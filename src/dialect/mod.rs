@@ -29,7 +29,7 @@ pub mod mend;
 pub mod meter;
 pub mod openai;
 mod prefix;
-mod proof;
+pub mod proof;
 pub mod recipe;
 mod request;
 mod scan;

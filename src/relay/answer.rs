@@ -9,7 +9,7 @@ use super::prepare::{Prepared, Quoted, SEAL, sealed};
 use super::ticket::{Limits, Ticket};
 use super::verdict::{Asked, Rejection};
 use crate::account::Served;
-use crate::catalog::{Channel, Dialect, ReasoningTokens};
+use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
 use crate::dialect::bridge::Bridge;
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::maker::place;
@@ -97,14 +97,24 @@ struct Charging {
     details: serde_json::Value,
 }
 
+/// With what a channel is called.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    /// One of its credentials.
+    pub secret: &'a SecretName,
+    /// Which thoughts of earlier turns go up.
+    pub thoughts: Thoughts,
+}
+
 /// Calls a channel and reads its answer, of a stream the first event.
 pub async fn call<P: Ports>(
     ticket: &mut Ticket<P>,
     prepared: &Prepared<'_>,
     quoted: &Quoted,
     served: &Served,
-    secret: &SecretName,
+    with: With<'_>,
 ) -> Result<Answer<P::Body>, No> {
+    let With { secret, thoughts } = with;
     let channel = &quoted.planned.channel;
     let endpoint = prepared.request.endpoint;
     let Some(way) = endpoint.asked_of(channel) else {
@@ -112,7 +122,7 @@ pub async fn call<P: Ports>(
         return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
     let asked = Asked { prepared, quoted, way };
-    let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
+    let sent = sent(prepared, quoted, way, thoughts).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
     let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
     let ports = ticket.ports.clone();
@@ -185,14 +195,14 @@ fn misplaced(asked: Asked<'_>, status: u16, text: &str, what: String) -> No {
 }
 
 /// What goes up.
-fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sent<'a>, Refusal> {
+fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way, thoughts: Thoughts) -> Result<Sent<'a>, Refusal> {
     let upstream = Upstream {
         model: &quoted.planned.candidate.upstream_model,
         output_limit: quoted.output_limit,
         limit_field: quoted.planned.channel.output_limit_field,
         stream: prepared.request.envelope.stream,
         place: &place(quoted.planned.channel.id.as_str()),
-        thoughts: quoted.planned.channel.thoughts,
+        thoughts,
         leaves_out_hosted: quoted.leaves_out_hosted,
     };
     let previous = prepared.previous.as_ref();

@@ -1,12 +1,13 @@
 //! One attempt: a call on one candidate, until its answer is the client's or it is known that there is none. A channel with
 //! several credentials is called with another one when it did not like the first.
 
-use super::answer::{self, Answer, Content, No, estimated};
+use super::answer::{self, Answer, Content, No, With, estimated};
 use super::flow::Flow;
 use super::prepare::{Prepared, Quoted};
 use super::reply::Reply;
 use super::ticket::Ticket;
-use crate::account::{Attempt, AttemptStatus, Status};
+use crate::account::{Attempt, AttemptStatus, Served, Status};
+use crate::dialect::proof::wanted_instead;
 use crate::id::SecretName;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
@@ -159,7 +160,8 @@ async fn attempt_with<P: Ports>(
     let served = ticket.dispatch(prepared, quoted, template.clone());
     observe(ticket, prepared, quoted, Observation::Tried);
     let counts_only = prepared.request.endpoint.is_free();
-    let called = match answer::call(ticket, prepared, quoted, &served, secret).await {
+    let with = With { secret, thoughts: planned.channel.thoughts };
+    let called = match asked(ticket, (prepared, quoted, &served), with, &template).await {
         // A provider that does not count says so in many ways.
         Err(No::Rejected(rejection)) if counts_only && !rejection.is_plain() => {
             let message = format!("the provider refused to count, status {}", rejection.status);
@@ -213,6 +215,31 @@ async fn attempt_with<P: Ports>(
             Err(failure)
         }
     }
+}
+
+/// Calls a channel. Where it refuses the thoughts of earlier turns, or that they are missing, it is called once more in the way
+/// that it wants: the client can mend neither.
+async fn asked<P: Ports>(
+    ticket: &mut Ticket<P>,
+    (prepared, quoted, served): (&Prepared<'_>, &Quoted, &Served),
+    with: With<'_>,
+    template: &Attempt,
+) -> Result<Answer<P::Body>, No> {
+    let called = answer::call(ticket, prepared, quoted, served, with).await;
+    let Err(No::Rejected(rejection)) = &called else { return called };
+    let Some(thoughts) = wanted_instead(&rejection.error, with.thoughts) else { return called };
+    let message = "it refused the thoughts of earlier turns as they were sent; it was asked again in the way that it wants";
+    ticket.note(Attempt {
+        status: AttemptStatus::Rejected,
+        provider_status: Some(rejection.status),
+        error: Some("thoughts".to_owned()),
+        message: Some(message.to_owned()),
+        latency_ms: ticket.ports.now().since(template.started_at),
+        ..template.clone()
+    });
+    let again = Attempt { started_at: ticket.ports.now(), ..template.clone() };
+    ticket.dispatch(prepared, quoted, again);
+    answer::call(ticket, prepared, quoted, served, With { thoughts, ..with }).await
 }
 
 /// An attempt as it is planned.
