@@ -240,6 +240,8 @@ pub fn unquoted(json: &str) -> &str {
 }
 
 #[cfg(test)]
+mod call_tests;
+#[cfg(test)]
 mod translation_tests;
 
 #[cfg(test)]
