@@ -57,11 +57,13 @@ impl Mend {
         Self { id, model, ids: HashSet::new(), calls: Vec::new(), said: 0 }
     }
 
+    /// The provider's id, or the gateway's own; the model as the client calls it.
     fn head(&self, id: &mut String, model: &mut String) {
-        for (told, own) in [(id, &self.id), (model, &self.model)] {
-            if told.is_empty() {
-                told.clone_from(own);
-            }
+        if id.is_empty() {
+            id.clone_from(&self.id);
+        }
+        if !self.model.is_empty() {
+            model.clone_from(&self.model);
         }
     }
 

@@ -3,6 +3,7 @@
 //! What always holds: a stream is complete only when its terminal event was seen; every byte that comes out belongs to a whole
 //! event.
 
+use super::bridge::{Bridge, Bridged};
 use super::format::{Line, Reader, StreamWish, Writer};
 use super::mend::Mended;
 use super::sse::{self, Broken, Event};
@@ -22,9 +23,14 @@ pub enum Way {
 }
 
 impl Way {
-    /// A translation; what upstream leaves out is put in as the client may expect it.
-    pub fn translated(reader: Box<dyn Reader>, writer: Box<dyn Writer>, wish: &StreamWish) -> Self {
-        Self::Translated(Box::new(Mended::new(reader, wish)), writer)
+    /// A translation: what upstream leaves out is put in as the client may expect it, then what the client calls otherwise gets
+    /// its names and marks.
+    pub fn translated(reader: Box<dyn Reader>, writer: Box<dyn Writer>, wish: &StreamWish, bridge: Option<Bridge>) -> Self {
+        let mended = Box::new(Mended::new(reader, wish));
+        match bridge {
+            Some(bridge) => Self::Translated(Box::new(Bridged::new(mended, bridge)), writer),
+            None => Self::Translated(mended, writer),
+        }
     }
 }
 

@@ -7,9 +7,13 @@
 
 pub mod anthropic;
 mod body;
+pub mod bridge;
 pub mod cohere;
+#[cfg(test)]
+mod crossing_laws;
 mod endpoint;
 mod envelope;
+pub mod fit;
 mod form;
 pub mod format;
 pub mod gemini;
@@ -19,13 +23,16 @@ mod json;
 #[cfg(test)]
 mod laws;
 pub mod listing;
+pub mod maker;
 pub mod mend;
 pub mod meter;
 pub mod openai;
+mod proof;
 pub mod recipe;
 mod request;
 mod scan;
 mod sse;
+mod strict;
 mod talk;
 pub mod tally;
 pub mod tokens;

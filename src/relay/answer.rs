@@ -9,7 +9,9 @@ use super::prepare::{Prepared, Quoted, SEAL, sealed};
 use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
+use crate::dialect::bridge::Bridge;
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
+use crate::dialect::maker::place;
 use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
 use crate::dialect::openai::responses::id_edits;
@@ -20,6 +22,7 @@ use crate::id::SecretName;
 use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::Refusal;
+use crate::routing::asked_model;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::usage::{Usage, UsageSource};
 
@@ -71,6 +74,8 @@ struct Reading<'a> {
     prepared: &'a Prepared<'a>,
     quoted: &'a Quoted,
     way: Way,
+    /// Between upstream's format and the client's, where those differ.
+    bridge: Option<Bridge>,
     wish: StreamWish,
     fallback: Fallback,
     charging: Charging,
@@ -103,6 +108,7 @@ pub async fn call<P: Ports>(
     };
     let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
+    let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
     let ports = ticket.ports.clone();
     let mut headers = passed_headers(prepared, channel.dialect, quoted.planned.model.context_length);
     headers.push(("content-type", sent.content_type));
@@ -127,7 +133,7 @@ pub async fn call<P: Ports>(
             if is_json && endpoint == Endpoint::Speech {
                 return Err(Failure::new(FailureKind::Unreadable, "JSON in place of sound").status(status).into());
             }
-            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             let content_type = shown_type(&reading, content_type);
             let meter = Box::new(meter_of(&reading));
             let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
@@ -139,7 +145,7 @@ pub async fn call<P: Ports>(
             let bytes = read.map_err(|_| {
                 Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
             })?;
-            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             plain(&reading, &bytes).map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))?
         }
         Verdict::Client => {
@@ -167,6 +173,9 @@ fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sen
         output_limit: quoted.output_limit,
         limit_field: quoted.planned.channel.output_limit_field,
         stream: prepared.request.envelope.stream,
+        place: &place(quoted.planned.channel.id.as_str()),
+        thoughts: quoted.planned.channel.thoughts,
+        leaves_out_hosted: quoted.leaves_out_hosted,
     };
     let previous = prepared.previous.as_ref();
     let previous = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
@@ -211,16 +220,19 @@ fn reading<'a, P: Ports>(
         format!("{response}{SEAL}{proof}")
     };
     let envelope = &prepared.request.envelope;
+    let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
         prepared,
         quoted,
         way,
+        bridge: None,
         wish: StreamWish {
+            maker,
             include_usage: envelope.include_usage,
             is_list: prepared.head.is_list && envelope.stream,
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
-            model: quoted.planned.model.id.to_string(),
+            model: told_model(prepared, quoted),
             begun: prepared.early.begun(),
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
         },
@@ -232,6 +244,13 @@ fn reading<'a, P: Ports>(
             details: cost_details(prepared, served),
         },
     }
+}
+
+/// What the client calls the model that serves: as it asked for it, or by its public name where that is a fallback.
+fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
+    let model = &quoted.planned.model.id;
+    let is_it = |asked: &&String| asked_model(&prepared.catalog, asked).is_some_and(|asked| asked.id == *model);
+    prepared.request.envelope.models.first().filter(is_it).cloned().unwrap_or_else(|| model.to_string())
 }
 
 impl Reading<'_> {
@@ -268,7 +287,10 @@ fn meter_of(reading: &Reading<'_>) -> Meter {
     let (wish, counting) = (reading.wish.clone(), reading.counting());
     let way = match reading.translation() {
         _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
-        Some((down, up)) => meter::Way::translated(up.reader(counting), down.writer(wish), &reading.wish),
+        Some((down, up)) => {
+            let bridge = reading.bridge.clone();
+            meter::Way::translated(up.reader(counting), down.writer(wish), &reading.wish, bridge)
+        }
         None => meter::Way::Same(reading.way.format.line(wish, counting)),
     };
     let charging = reading.charging.clone();
@@ -340,12 +362,20 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
         Some((down, up)) => {
             let mut answer = up.read_answer(&object, counting)?;
             mend_answer(&mut answer, &reading.wish)?;
+            let answer = match reading.bridge.clone() {
+                Some(bridge) => bridge.answer(answer),
+                None => answer,
+            };
             down.write_answer(&answer, &usage, &cost, &reading.wish)
         }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {
                 edits.extend(id_edits(&object, seal.as_ref()));
+            }
+            // Programs that speak this dialect forget the thoughts of a model by another name than they asked for.
+            if reading.prepared.request.endpoint == Endpoint::Messages && object.get("model").is_some() {
+                edits.push(Edit::Set("model", json_text(&reading.wish.model)));
             }
             object.edited(&edits)
         }

@@ -1,13 +1,14 @@
 //! A stream of messages on its way to a client that reads the same.
 //!
-//! What always holds: events pass byte for byte with their names; the last `message_delta` alone gets the cost, once it is known
+//! What always holds: events pass byte for byte with their names, but for the model in the first, which is named as the client
+//! named it: its programs forget the thoughts of a model by another name; the last `message_delta` alone gets the cost, once it is known
 //! to be the last.
 
 use super::error::{error_event, read_error_object};
 use super::usage::{Report, usage_with_cost};
 use super::wire;
 use crate::dialect::format::Line;
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
 
@@ -17,9 +18,24 @@ pub struct MessagesLine {
     report: Option<Report>,
     /// A `message_delta` that is kept until it is known what follows.
     held: Option<Data>,
+    /// What the client calls the model; nothing where it may stay as it is.
+    model: String,
 }
 
 impl MessagesLine {
+    /// Follows a stream for a client that calls the model so.
+    pub fn new(model: String) -> Self {
+        Self { model, ..Self::default() }
+    }
+
+    /// The first event with the client's name of the model.
+    fn named(&self, object: &Object<'_>) -> Option<String> {
+        let message = object.get("message").and_then(Object::parse).filter(|_| !self.model.is_empty())?;
+        message.get("model")?;
+        let message = message.edited(&[Edit::Set("model", quoted(&self.model))]);
+        Some(object.edited(&[Edit::Set("message", message)]))
+    }
+
     /// What is held goes out as it came.
     fn release(&mut self, out: &mut Vec<u8>) {
         if let Some(event) = self.held.take() {
@@ -59,10 +75,13 @@ impl Line for MessagesLine {
             kind => note(kind, &object, &mut self.report, tally),
         }
         self.release(out);
-        if Kind::of(event, &object) == Kind::Delta {
-            self.held = Some(event.clone());
-        } else {
-            Data::write(event.name.as_deref(), &event.data, out);
+        match Kind::of(event, &object) {
+            Kind::Delta => self.held = Some(event.clone()),
+            Kind::Start => {
+                let named = self.named(&object);
+                Data::write(event.name.as_deref(), named.as_deref().unwrap_or(&event.data), out);
+            }
+            _ => Data::write(event.name.as_deref(), &event.data, out),
         }
     }
 

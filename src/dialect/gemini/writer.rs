@@ -151,6 +151,7 @@ const fn choice_of(delta: &Delta) -> u32 {
         | Delta::Thinking { choice, .. }
         | Delta::Signature { choice, .. }
         | Delta::Redacted { choice, .. }
+        | Delta::Form { choice, .. }
         | Delta::Call { choice, .. }
         | Delta::Arguments { choice, .. }
         | Delta::Image { choice, .. }
@@ -178,7 +179,7 @@ impl Writer for GenerateWriter {
             // An empty thought: with the words before it, it is the whole.
             Delta::Signature { signature, .. } => self.part(choice, text_part("", true, Some(signature)), None, out),
             // What a provider hides as a whole has no place here.
-            Delta::Redacted { .. } => {}
+            Delta::Redacted { .. } | Delta::Form { .. } => {}
             Delta::Image { media_type, data, .. } => self.part(choice, image_part(media_type, data), None, out),
             Delta::Logprobs { json, .. } => {
                 if let Some(logprobs) = logprobs::from_openai(json) {
