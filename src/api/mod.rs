@@ -19,6 +19,7 @@ mod owner;
 mod runs;
 mod session;
 mod site;
+pub mod socket;
 mod spend;
 pub mod table;
 pub mod topups;

@@ -129,6 +129,10 @@ pub trait Format {
     fn path(&self, upstream: &Upstream<'_>) -> String;
     /// What must change in the client's own request.
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit>;
+    /// Members and parts of the client's own request that do not go up.
+    fn left_out(&self, _request: &Object<'_>) -> Vec<String> {
+        Vec::new()
+    }
     /// Reads a plain answer; an error says in our words what it is instead (never upstream's text: it may name hosts).
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String>;
     /// What must change in a plain answer so that it tells its cost.
@@ -168,6 +172,10 @@ pub struct StreamWish {
     pub seal: Option<Seal>,
     /// Whose thoughts they are, where the client's format says so beside them.
     pub maker: Option<Maker>,
+    /// Whether a later request may refer to the answer (OpenAI's responses).
+    pub keeps: bool,
+    /// Whether the answer is a summary, to be handed out as a compaction.
+    pub compacts: bool,
 }
 
 /// A format whose requests and answers have a meaning that others share.
@@ -256,4 +264,8 @@ pub trait Writer {
     }
     /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+    /// What was written, as a list of JSON, where a later request may refer to it.
+    fn kept(&self) -> Option<String> {
+        None
+    }
 }

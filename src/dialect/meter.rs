@@ -80,6 +80,14 @@ impl Meter {
         self.tally.is_over_limit
     }
 
+    /// What was written, where a later request may refer to it.
+    pub fn kept(&self) -> Option<String> {
+        match &self.way {
+            Way::Translated(_, writer) => writer.kept(),
+            Way::Same(_) | Way::Bytes => None,
+        }
+    }
+
     /// How many bytes came.
     pub const fn bytes(&self) -> u64 {
         self.tally.bytes()

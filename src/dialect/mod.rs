@@ -27,6 +27,7 @@ pub mod maker;
 pub mod mend;
 pub mod meter;
 pub mod openai;
+mod prefix;
 mod proof;
 pub mod recipe;
 mod request;

@@ -201,6 +201,7 @@ impl<P: Ports> Flow<P> {
 
     fn complete(&mut self) {
         if let Some(mut open) = self.open.take() {
+            open.ticket.keep(open.meter.kept());
             let outcome = open.outcome(Status::Completed);
             open.ticket.settle(outcome, None);
         }
@@ -292,6 +293,6 @@ impl<P: Ports> Drain<P> {
             }
             open.ticket.keep_alive(&open.served, open.meter.usage().0);
         }
-        Settlement { request: self.0.ticket.request.clone(), outcome: self.0.left(), body: None }
+        Settlement { request: self.0.ticket.request.clone(), outcome: self.0.left(), body: None, kept: None }
     }
 }

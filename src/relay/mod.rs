@@ -10,8 +10,10 @@ mod answer;
 mod attempt;
 mod early;
 mod flow;
+mod kept;
 mod prepare;
 mod reply;
+pub mod socket;
 mod ticket;
 
 use std::future::Future;
@@ -19,6 +21,7 @@ use std::future::Future;
 use futures_util::future::join4;
 
 pub use early::Early;
+pub use kept::resolved;
 pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
@@ -71,7 +74,10 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Resu
     };
     let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health, early };
     match body {
-        Ok(body) => attend(ports, preparing, key, &body).await,
+        Ok(body) => match resolved(&ports, (&preparing.called, &preparing.head), &key, &body).await {
+            Ok(body) => attend(ports, preparing, key, &body).await,
+            Err(refusal) => refuse(&ports, preparing.facts(&key, Some(&body)), &refusal, dialect),
+        },
         Err(refusal) => refuse(&ports, preparing.facts(&key, None), &refusal, dialect),
     }
 }
@@ -193,6 +199,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
         keeps_body: idempotency.is_some(),
+        keeper: prepared.head.credential.as_deref().filter(|_| prepared.request.envelope.keeps).and_then(kept::Keeper::new),
         resting: attempt::resting(prepared, ports.now()),
         dialect,
     };

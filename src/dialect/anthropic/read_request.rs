@@ -15,6 +15,7 @@
 //! only fills Anthropic's own cache.
 
 use super::answer::read_thinking;
+use super::billing::leave_out;
 use super::read_tools;
 use super::wire::{self, given, member, owned};
 use crate::dialect::format::Read;
@@ -63,6 +64,7 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     let mut conversation = Conversation { choices: 1, ..Conversation::default() };
     if let Some(json) = given(request, "system") {
         conversation.system = instructions(json, "system", &mut dropped)?;
+        leave_out(&mut conversation.system, &mut dropped);
     }
     messages(request, &mut conversation, &mut dropped)?;
     if let Some(cache) = cache(request) {

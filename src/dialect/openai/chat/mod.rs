@@ -294,7 +294,7 @@ pub fn unquoted(json: &str) -> &str {
 }
 
 #[cfg(test)]
-mod call_tests;
+mod stream_tests;
 #[cfg(test)]
 mod translation_tests;
 

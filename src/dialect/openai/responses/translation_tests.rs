@@ -55,7 +55,7 @@ fn a_whole_request_is_read() {
     let reasoning = Reasoning { effort: Some(Effort::Minimal), budget: None, is_shown: Some(true) };
     assert_eq!(conversation.reasoning, Some(reasoning));
     assert!(matches!(conversation.output, OutputFormat::Schema { name: Some(name), .. } if name == "out"));
-    assert_eq!(dropped, ["store", "truncation", "metadata", "text.verbosity"]);
+    assert_eq!(dropped, ["truncation", "metadata", "text.verbosity"]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_cannot_be_translated_is_refused_with_its_path() {
         (with(r#""tool_choice":{"type":"file_search"}"#), "tool_choice.type"),
         (with(r#""text":{"format":{"type":"grammar"}}"#), "text.format.type"),
         (with(r#""reasoning":{"effort":"enormous"}"#), "reasoning.effort"),
-        (item(r#"{"type":"item_reference","id":"x"}"#), "input[1].type"),
+        (item(r#"{"type":"item_reference","id":"x"}"#), "input[1].id"),
         (item(r#"{"type":"apply_patch_call","call_id":"a","operation":{}}"#), "input[1].type"),
         (item(r#"{"role":"robot","content":"x"}"#), "input[1].role"),
         (item(r#"{"role":"user","content":[{"type":"input_hologram"}]}"#), "input[1].content[0].type"),
@@ -333,7 +333,7 @@ fn a_plain_answer_goes_both_ways() {
     let answer = Responses.read_answer(&response, Counting::default()).unwrap();
     assert_eq!((answer.choices[0].finish.clone(), answer.choices[0].parts.len()), (Finish::Calls, 3));
     let value: Value = serde_json::from_str(&Responses.write_answer(&answer, &answer.usage.unwrap(), &cost(), &wish())).unwrap();
-    assert_eq!((&value["id"], &value["object"], &value["error"]), (&json!("resp_abc"), &json!("response"), &Value::Null));
+    assert_eq!((&value["id"], &value["object"], &value["error"]), (&json!("resp_gen-1"), &json!("response"), &Value::Null));
     let types: Vec<&str> = value["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["reasoning", "message", "function_call"]);
     assert_eq!(value["output"][0]["encrypted_content"], "proof");

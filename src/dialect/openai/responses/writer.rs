@@ -104,6 +104,14 @@ impl ResponsesWriter {
         }
     }
 
+    /// Adds an item that is whole.
+    pub(super) fn whole(&mut self, kind: &str, item: &dyn Fn(&str) -> String, out: &mut Vec<u8>) {
+        self.close(Status::Completed, out);
+        let index = self.add(kind, item, out);
+        let item = item(&self.head.item(kind, index));
+        self.done(index, item, out);
+    }
+
     /// Adds an item and answers its place; `item` makes it of its id.
     fn add(&mut self, kind: &str, item: &dyn Fn(&str) -> String, out: &mut Vec<u8>) -> usize {
         self.start(out);
@@ -360,5 +368,9 @@ impl Writer for ResponsesWriter {
         write_error(self.next, code, message, out);
         let response = self.head.response(Status::InProgress, &[], None);
         write_failed(self.next.saturating_add(1), &response, (code, message), out);
+    }
+
+    fn kept(&self) -> Option<String> {
+        self.wish.keeps.then(|| format!("[{}]", self.items.join(",")))
     }
 }
