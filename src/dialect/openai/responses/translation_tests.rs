@@ -196,6 +196,12 @@ fn what_comes_by_its_last_event_alone_is_told_once() {
             vec![added, r#"{"type":"response.function_call_arguments.done","output_index":0,"arguments":"{}"}"#],
             vec![call(0, "c"), json(0, "{}")],
         ),
+        (
+            vec![
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":{"a":1.0}}}"#,
+            ],
+            vec![call(0, "c"), json(0, "{\"a\":1.0}")],
+        ),
         // Its fragments come before anybody knows whose they are.
         (
             vec![
