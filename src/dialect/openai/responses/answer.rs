@@ -5,7 +5,7 @@ use super::{Responses, finish_reason, read_usage, whole};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::chat::{arguments, unquoted, write_call_signature};
+use crate::dialect::openai::chat::{arguments, read_arguments, unquoted, write_call_signature};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
@@ -257,7 +257,7 @@ impl Responses {
                 "function_call" => choice.parts.push(Part::Call(Call {
                     id: item.words("call_id"),
                     name: item.words("name"),
-                    arguments: item.words("arguments"),
+                    arguments: read_arguments(&item),
                     signature: None,
                     form: Form::default(),
                 })),
