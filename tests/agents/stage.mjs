@@ -9,24 +9,21 @@ import { forms, startProviders } from './upstream/provider.mjs';
 const price = { input: '1', cached_input: '0.1', cache_write: '1.25', cache_write_1h: '2', audio_input: '4', image_input: '0.5', output: '2', reasoning: '2', audio_output: '8', image_output: '6', searches: '0.01' };
 
 /** The first part of the models' names: what Codex knows gets other tools from it than what it does not. */
-export const families = ['sim', 'gpt-5.5'];
+export const families = ['sim', 'gpt-5.5', 'gpt-5.6-sol'];
 
 export class Stage {
+  /** Where the programs are: {modules, aider}, as the step `agents` of `npm test` says. */
+  install = { modules: process.env.TF_AGENTS, aider: process.env.TF_AIDER };
+
   async open() {
     this.folder = mkdtempSync(join(tmpdir(), 'tokens-forge-agents-'));
     this.providers = await startProviders();
     this.gateway = await startGateway({ catalog: () => catalog(this.providers.url) });
-    this.account = await this.gateway.newAccount({ credit: '1000' });
     return this;
   }
 
   get url() {
     return this.gateway.url;
-  }
-
-  /** A key of its own for each run, so that its receipts are told from others'. */
-  key() {
-    return this.gateway.newKey(this.account);
   }
 
   async close() {

@@ -3,7 +3,6 @@ export const aider = {
   name: 'aider',
   hasTools: false,
   binary: ({ aider: path }) => path,
-  versionArgs: ['--version'],
   call({ install, url, key, model, prompt }) {
     const args = ['--model', `openai/${model}`, '--message', prompt, '--yes', '--no-git', '--no-check-update', '--analytics-disable', '--no-show-model-warnings', '--no-pretty'];
     return { command: this.binary(install), args, env: { OPENAI_API_BASE: `${url}/v1`, OPENAI_API_KEY: key } };

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 export const claude = {
   name: 'Claude Code',
   binary: ({ modules }) => join(modules, `@anthropic-ai/claude-code-${process.platform}-${process.arch}/claude`),
-  versionArgs: ['--version'],
   call({ install, url, key, model, prompt, resumes }) {
     const env = {
       ANTHROPIC_BASE_URL: url,

@@ -12,8 +12,6 @@ const settings = {
 export const gemini = {
   name: 'Gemini CLI',
   binary: ({ modules }) => join(modules, '@google/gemini-cli/bundle/gemini.js'),
-  isScript: true,
-  versionArgs: ['--version'],
   call({ install, url, key, model, prompt, resumes, folder }) {
     mkdirSync(join(folder, 'home/.gemini'), { recursive: true });
     writeFileSync(join(folder, 'home/.gemini/settings.json'), JSON.stringify(settings));

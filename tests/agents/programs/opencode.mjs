@@ -6,9 +6,9 @@ import { jsonLines } from './spawn.mjs';
 const bases = { '@ai-sdk/openai-compatible': '/v1', '@ai-sdk/openai': '/v1', '@ai-sdk/anthropic': '/v1', '@ai-sdk/google': '/v1beta' };
 
 export const opencode = (npm) => ({
-  name: `opencode, ${npm}`,
+  name: 'opencode',
+  label: npm,
   binary: ({ modules }) => join(modules, `opencode-${process.platform}-${process.arch}/bin/opencode`),
-  versionArgs: ['--version'],
   call({ install, url, key, model, prompt, resumes, folder }) {
     mkdirSync(join(folder, 'work'), { recursive: true });
     const config = { $schema: 'https://opencode.ai/config.json', provider: { tf: { npm, name: 'tf', options: { baseURL: url + bases[npm], apiKey: key }, models: { [model]: { name: model } } } } };

@@ -24,7 +24,7 @@ export function readChat(body, { thinks }) {
   return {
     streams: body.stream === true,
     schema: body.response_format?.json_schema?.schema ?? (body.response_format?.type === 'json_object' ? {} : undefined),
-    tools: (body.tools ?? []).map(({ type, [type]: it }) => ({ name: it.name, kind: type, schema: it.parameters })),
+    tools: (body.tools ?? []).map(({ type, [type]: it }) => ({ name: it.name, kind: type, schema: it.parameters, description: it.description })),
     turns,
   };
 }

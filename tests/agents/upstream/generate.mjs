@@ -56,7 +56,7 @@ function toolsOf(tool, at) {
     checkName(it.name, `tools[${at}].function_declarations[${index}].name`);
     if (it.parameters) checkSchema(it.parameters, `tools[${at}].function_declarations[${index}].parameters`);
     if (it.parameters && it.parametersJsonSchema) throw invalid('only one of parameters and parameters_json_schema may be set');
-    return { name: it.name, kind: 'function', schema: it.parametersJsonSchema ?? it.parameters };
+    return { name: it.name, kind: 'function', schema: it.parametersJsonSchema ?? it.parameters, description: it.description };
   });
 }
 

@@ -40,7 +40,7 @@ export function readMessages(body, { counts = false } = {}) {
   return {
     streams: body.stream === true,
     schema: (body.output_config?.format ?? body.output_format)?.schema,
-    tools: (body.tools ?? []).flatMap((tool) => (tool.input_schema ? [{ name: tool.name, kind: 'function', schema: tool.input_schema }] : [])),
+    tools: (body.tools ?? []).flatMap((tool) => (tool.input_schema ? [{ name: tool.name, kind: 'function', schema: tool.input_schema, description: tool.description }] : [])),
     turns: [{ role: 'system', text: typeof body.system === 'string' ? body.system : system.map(({ text }) => text).join('\n') }, ...turns],
   };
 }

@@ -60,6 +60,7 @@ async function serve({ request, response, requests, tasks }) {
   } catch (error) {
     if (response.destroyed) return;
     record.error = error.message;
+    record.task ??= tasks.named(record.raw ?? JSON.stringify(exchange.body ?? ''))?.id;
     if (response.headersSent) response.destroy();
     else if (error instanceof Refused) refuse(exchange, error.status, error.error);
     else {

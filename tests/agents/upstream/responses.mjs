@@ -29,6 +29,8 @@ const items = {
   context_compaction: ['cmp', ['encrypted_content']],
   item_reference: ['', []],
 };
+/** What Codex adds to every item when it believes that it speaks to OpenAI. */
+const passed = 'internal_chat_message_metadata_passthrough';
 const toolTypes = ['function', 'custom', 'web_search', 'web_search_preview', 'file_search', 'computer_use_preview', 'code_interpreter', 'image_generation', 'local_shell', 'shell', 'apply_patch', 'mcp', 'namespace', 'tool_search'];
 
 const invalid = (message, param = null, code = null) => new Refused(400, { message, type: 'invalid_request_error', param, code });
@@ -58,7 +60,7 @@ function toolOf(tool, param, namespace) {
   if (['function', 'custom'].includes(tool.type)) {
     if (!/^[a-zA-Z0-9_-]{1,64}$/.test(tool.name ?? '')) throw invalid(`Invalid '${param}.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.`, `${param}.name`, 'invalid_value');
     if (tool.parameters && tool.parameters.type !== 'object') throw invalid(`Invalid schema for function '${tool.name}': schema must be a JSON Schema of 'type: "object"'.`, `${param}.parameters`, 'invalid_function_parameters');
-    return [{ name: tool.name, kind: tool.type, schema: tool.parameters, namespace }];
+    return [{ name: tool.name, kind: tool.type, schema: tool.parameters, description: tool.description, namespace }];
   }
   return [{ name: tool.type, kind: tool.type }];
 }
@@ -73,7 +75,7 @@ function checkItem(sent, at, body) {
   const known = items[item.type];
   if (!known) throw invalid(`Invalid value: '${item.type}'. Supported values are: ${Object.keys(items).map((it) => `'${it}'`).join(', ')}.`, param, 'invalid_value');
   const [prefix, members] = known;
-  const extra = Object.keys(item).find((name) => !['type', 'id', ...members].includes(name));
+  const extra = Object.keys(item).find((name) => !['type', 'id', passed, ...members].includes(name));
   if (extra) throw invalid(`Unknown parameter: '${param}.${extra}'.`, `${param}.${extra}`, 'unknown_parameter');
   if (item.id != null && !item.id.startsWith(prefix)) throw invalid(`Invalid '${param}.id': '${item.id}'. Expected an ID that begins with '${prefix}'.`, `${param}.id`, 'invalid_value');
   if (item.id?.length > 64 || item.call_id?.length > 64) throw invalid(`Invalid '${param}.id': string too long. Expected a string with maximum length 64.`, `${param}.id`, 'string_above_max_length');
@@ -152,12 +154,14 @@ function turnsOf(list) {
       }
       case 'function_call':
       case 'custom_tool_call':
+      case 'tool_search_call':
         turn('assistant').calls.push({ id: item.call_id, name: item.name });
         break;
       case 'function_call_output':
-      case 'custom_tool_call_output': {
+      case 'custom_tool_call_output':
+      case 'tool_search_output': {
         const it = turn('tool');
-        (it.results ??= []).push({ id: item.call_id, text: textOf(item.output) });
+        (it.results ??= []).push({ id: item.call_id, text: item.tools ? JSON.stringify(item.tools) : textOf(item.output) });
         break;
       }
       default:
@@ -176,6 +180,7 @@ export function writeResponses({ model, thought, text, calls, usage }, { body, c
     ...calls.map(({ name, input }) => {
       const { kind, namespace } = kinds.get(name) ?? {};
       const common = { status: 'completed', call_id: `call_${letters(24)}`, name, ...(namespace && { namespace }) };
+      if (kind === 'tool_search') return { id: `tsc_${letters(40)}`, type: 'tool_search_call', execution: 'client', status: 'completed', call_id: common.call_id, arguments: input };
       if (kind === 'custom') return { id: `ctc_${letters(40)}`, type: 'custom_tool_call', ...common, input };
       return { id: `fc_${letters(40)}`, type: 'function_call', ...common, arguments: JSON.stringify(input) };
     }),
@@ -232,6 +237,7 @@ const itemEvents = {
     for (const delta of pieces(input)) push('response.function_call_arguments.delta', { delta });
     push('response.function_call_arguments.done', { arguments: input });
   },
+  tool_search_call() {},
   custom_tool_call(push, { input }) {
     for (const delta of pieces(input)) push('response.custom_tool_call_input.delta', { delta });
     push('response.custom_tool_call_input.done', { input });

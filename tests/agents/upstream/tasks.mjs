@@ -67,10 +67,16 @@ export class Tasks {
   /** The task that was named last, in what a user said. */
   find({ turns }) {
     for (const { text } of turns.toReversed()) {
-      const ids = [...(text ?? '').matchAll(named)].map(([, id]) => id).filter((id) => this.#byId.has(id));
-      if (ids.length) return this.#byId.get(ids.at(-1));
+      const task = this.named(text ?? '');
+      if (task) return task;
     }
     return undefined;
+  }
+
+  /** The task that a text names last. */
+  named(text) {
+    const ids = [...text.matchAll(named)].map(([, id]) => id).filter((id) => this.#byId.has(id));
+    return this.#byId.get(ids.at(-1));
   }
 
   /** The answer to a request: {thought, text, calls} or {refuse}. */
