@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use super::body::Body;
 use super::envelope::Envelope;
+use super::fit::Rules;
 use super::form::Form;
 use super::json::{Edit, Object};
+use super::maker::{Maker, Marks};
 use super::sse::Data;
 use super::talk::{Answer, Conversation, Delta};
 use super::tally::Tally;
-use crate::catalog::OutputLimitField;
+use crate::catalog::{OutputLimitField, Thoughts};
 use crate::refusal::{Code, Refusal};
 use crate::usage::Usage;
 
@@ -24,6 +26,25 @@ pub struct Upstream<'a> {
     pub limit_field: Option<OutputLimitField>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
+    /// A short name for where it is, so that its thoughts are known again.
+    pub place: &'a str,
+    /// Which thoughts of earlier turns it gets back.
+    pub thoughts: Thoughts,
+    /// Whether tools that the provider runs itself are left out, because they have no price there.
+    pub leaves_out_hosted: bool,
+}
+
+impl Upstream<'_> {
+    /// A channel without a name: nothing but its format is asked of it.
+    pub const NOBODY: Self = Self {
+        model: "",
+        output_limit: 1,
+        limit_field: None,
+        stream: false,
+        place: "",
+        thoughts: Thoughts::Own,
+        leaves_out_hosted: false,
+    };
 }
 
 /// What a request cost, as it stands in `usage`.
@@ -139,10 +160,19 @@ pub struct StreamWish {
     pub id: String,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
+    /// Whose thoughts they are, where the client's format says so beside them.
+    pub maker: Option<Maker>,
 }
 
 /// A format whose requests and answers have a meaning that others share.
 pub trait Translation {
+    /// What names and ids a channel takes that is asked in it.
+    fn rules(&self) -> Rules;
+    /// Who makes the answers of a channel that is asked in it.
+    fn maker(&self, place: &str) -> Maker;
+    /// How its clients are told whose thoughts they get.
+    fn marks(&self) -> Marks;
+
     /// The client's request, and what of it is left out because no other dialect has it; a refusal names what cannot be left
     /// out.
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal>;

@@ -7,9 +7,11 @@
 
 pub mod anthropic;
 mod body;
+pub mod bridge;
 pub mod cohere;
 mod endpoint;
 mod envelope;
+pub mod fit;
 mod form;
 pub mod format;
 pub mod gemini;
@@ -17,11 +19,14 @@ pub mod gemini;
 mod hostile;
 mod json;
 pub mod listing;
+pub mod maker;
 pub mod meter;
 pub mod openai;
+mod proof;
 pub mod recipe;
 mod request;
 mod sse;
+mod strict;
 mod talk;
 pub mod tally;
 pub mod tokens;

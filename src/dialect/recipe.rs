@@ -186,7 +186,7 @@ mod tests {
             assert_eq!(way.is_some(), channel.dialect.serves(kind), "{kind:?} at {:?}", channel.dialect);
             let Some(way) = way else { continue };
             assert_eq!(request.check(way), Ok(()));
-            let upstream = Upstream { model: "up", output_limit: 16, limit_field: None, stream: false };
+            let upstream = Upstream { model: "up", output_limit: 16, limit_field: None, stream: false, ..Upstream::NOBODY };
             let sent = request.sent(way, &upstream, Vec::new()).unwrap();
             assert_eq!(sent.dropped, Vec::<String>::new(), "{kind:?} at {:?}", channel.dialect);
             let body = sent.body.concat();

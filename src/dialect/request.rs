@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use super::body::Body;
 use super::endpoint::{Called, Endpoint, Way};
 use super::envelope::Envelope;
+use super::fit::{Names, Target, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
+use super::proof::tell_makers;
 use super::tokens;
 use crate::catalog::Dialect;
 use crate::refusal::Refusal;
@@ -100,6 +102,15 @@ pub struct Sent<'a> {
     pub body: Vec<Cow<'a, [u8]>>,
     /// Members of the client's request that were left out.
     pub dropped: Vec<String>,
+    /// What the client calls its tools, where they have other names upstream.
+    pub names: Names,
+}
+
+/// A body in another format.
+struct Translated {
+    body: String,
+    dropped: Vec<String>,
+    names: Names,
 }
 
 impl<'a> Request<'a> {
@@ -149,7 +160,7 @@ impl<'a> Request<'a> {
     /// Whether it can be asked in this way; the refusal says why not.
     pub fn check(&self, way: Way) -> Result<(), Refusal> {
         if way.is_translated {
-            let upstream = Upstream { model: "", output_limit: 1, limit_field: None, stream: self.envelope.stream };
+            let upstream = Upstream { stream: self.envelope.stream, ..Upstream::NOBODY };
             self.translated(way, &upstream).map(|_| ())?;
         }
         Ok(())
@@ -159,10 +170,10 @@ impl<'a> Request<'a> {
     pub fn sent(&self, way: Way, upstream: &Upstream<'_>, more: Vec<Edit>) -> Result<Sent<'_>, Refusal> {
         let path = way.format.path(upstream);
         if way.is_translated {
-            let (body, dropped) = self.translated(way, upstream)?;
+            let Translated { body, dropped, names } = self.translated(way, upstream)?;
             let body = if more.is_empty() { body } else { Object::parse(&body).map_or(body.clone(), |body| body.edited(&more)) };
             let body = vec![Cow::Owned(body.into_bytes())];
-            return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped });
+            return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped, names });
         }
         let (content_type, body) = match &self.content {
             Content::Json(body) => {
@@ -174,16 +185,19 @@ impl<'a> Request<'a> {
             }
             Content::Form(form, content_type) => (content_type.clone(), form.edited(&[("model", upstream.model)], &EXTRAS)),
         };
-        Ok(Sent { path, content_type, body, dropped: Vec::new() })
+        Ok(Sent { path, content_type, body, dropped: Vec::new(), names: Names::default() })
     }
 
     /// The body in another format, and what it leaves out.
-    fn translated(&self, way: Way, upstream: &Upstream<'_>) -> Result<(String, Vec<String>), Refusal> {
+    fn translated(&self, way: Way, upstream: &Upstream<'_>) -> Result<Translated, Refusal> {
         let cannot = || Refusal::invalid("model", "No provider of this model can be asked at this endpoint.");
         let Content::Json(body) = &self.content else { return Err(cannot()) };
         let Some((from, to)) = way.translation(self.endpoint) else { return Err(cannot()) };
-        let Read { mut conversation, dropped } = from.read_request(&body.object)?;
+        let Read { mut conversation, mut dropped } = from.read_request(&body.object)?;
         conversation.choices = self.envelope.choices;
+        tell_makers(&mut conversation, self.endpoint.dialect());
+        let target = Target { rules: to.rules(), maker: to.maker(upstream.place), thoughts: upstream.thoughts };
+        let fitted = fit(&mut conversation, &target, &mut dropped);
         let written = to.write_request(&conversation, upstream)?;
         let mut names: Vec<String> = Vec::new();
         for name in dropped.into_iter().chain(written.dropped).map(|name| shown(&name)) {
@@ -191,6 +205,6 @@ impl<'a> Request<'a> {
                 names.push(name);
             }
         }
-        Ok((written.body, names))
+        Ok(Translated { body: written.body, dropped: names, names: fitted })
     }
 }

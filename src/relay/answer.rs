@@ -9,7 +9,9 @@ use super::prepare::{Prepared, Quoted, SEAL, sealed};
 use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
+use crate::dialect::bridge::{Bridge, Bridged};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
+use crate::dialect::maker::place;
 use crate::dialect::meter::{self, Meter};
 use crate::dialect::openai::responses::id_edits;
 use crate::dialect::tally::{Fallback, Progress};
@@ -70,6 +72,8 @@ struct Reading<'a> {
     prepared: &'a Prepared<'a>,
     quoted: &'a Quoted,
     way: Way,
+    /// Between upstream's format and the client's, where those differ.
+    bridge: Option<Bridge>,
     wish: StreamWish,
     fallback: Fallback,
     charging: Charging,
@@ -102,6 +106,7 @@ pub async fn call<P: Ports>(
     };
     let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
+    let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
     let ports = ticket.ports.clone();
     let mut headers = passed_headers(prepared, channel.dialect, quoted.planned.model.context_length);
     headers.push(("content-type", sent.content_type));
@@ -126,7 +131,7 @@ pub async fn call<P: Ports>(
             if is_json && endpoint == Endpoint::Speech {
                 return Err(Failure::new(FailureKind::Unreadable, "JSON in place of sound").status(status).into());
             }
-            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             let content_type = shown_type(&reading, content_type);
             let meter = Box::new(meter_of(&reading));
             let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
@@ -138,7 +143,7 @@ pub async fn call<P: Ports>(
             let bytes = read.map_err(|_| {
                 Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
             })?;
-            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             plain(&reading, &bytes).map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))?
         }
         Verdict::Client => {
@@ -166,6 +171,9 @@ fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sen
         output_limit: quoted.output_limit,
         limit_field: quoted.planned.channel.output_limit_field,
         stream: prepared.request.envelope.stream,
+        place: &place(quoted.planned.channel.id.as_str()),
+        thoughts: quoted.planned.channel.thoughts,
+        leaves_out_hosted: quoted.leaves_out_hosted,
     };
     let previous = prepared.previous.as_ref();
     let previous = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
@@ -210,11 +218,14 @@ fn reading<'a, P: Ports>(
         format!("{response}{SEAL}{proof}")
     };
     let envelope = &prepared.request.envelope;
+    let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
         prepared,
         quoted,
         way,
+        bridge: None,
         wish: StreamWish {
+            maker,
             include_usage: envelope.include_usage,
             is_list: prepared.head.is_list && envelope.stream,
             created: ticket.ports.now().millis() / 1000,
@@ -265,7 +276,14 @@ fn meter_of(reading: &Reading<'_>) -> Meter {
     let (wish, counting) = (reading.wish.clone(), reading.counting());
     let way = match reading.translation() {
         _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
-        Some((down, up)) => meter::Way::Translated(up.reader(counting), down.writer(wish)),
+        Some((down, up)) => {
+            let reader = up.reader(counting);
+            let reader = match reading.bridge.clone() {
+                Some(bridge) => Box::new(Bridged::new(reader, bridge)),
+                None => reader,
+            };
+            meter::Way::Translated(reader, down.writer(wish))
+        }
         None => meter::Way::Same(reading.way.format.line(wish, counting)),
     };
     let charging = reading.charging.clone();
@@ -333,7 +351,11 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let cost = reading.charging.cost(&usage, source, bytes);
     let body = match reading.translation() {
-        Some((down, up)) => down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish),
+        Some((down, up)) => {
+            let answer = up.read_answer(&object, counting)?;
+            let answer = reading.bridge.as_ref().map_or(answer.clone(), |bridge| bridge.answer(answer));
+            down.write_answer(&answer, &usage, &cost, &reading.wish)
+        }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {

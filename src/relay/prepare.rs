@@ -116,6 +116,8 @@ pub struct Quoted {
     pub output_limit: u64,
     /// The cost of the most.
     pub quote: Money,
+    /// Whether tools that the provider runs are left out of the request: they are only offered, and have no price here.
+    pub leaves_out_hosted: bool,
 }
 
 impl Leg {
@@ -224,7 +226,11 @@ fn ask(
         if way.is_none() && endpoint.is_free() {
             return None;
         }
-        let checked = way.ok_or_else(not_here).and_then(|way| request.check(way));
+        let known = match &envelope.unknown_tool {
+            Some(path) if !channel.unknown_tools => Err(unknown_tool(path)),
+            _ => Ok(()),
+        };
+        let checked = known.and(way.ok_or_else(not_here)).and_then(|way| request.check(way));
         checked.err().map(|refusal| (channel.id.clone(), refusal))
     };
     Ok(Ask {
@@ -233,11 +239,23 @@ fn ask(
         route: route.transpose()?,
         provider: provider.transpose()?.unwrap_or_default(),
         output_limit: envelope.output_limit,
-        needs: envelope.needs.clone(),
+        needs: envelope
+            .needs
+            .iter()
+            .copied()
+            .filter(|class| !(envelope.is_hosted_offered && *class == Class::Searches))
+            .collect(),
         unable: channels.iter().filter_map(unable).collect(),
         pinned: previous.map(|(_, channel, secret)| (channel.clone(), secret.clone())),
         probed: preparing.head.probed.clone(),
     })
+}
+
+/// Nobody can say what it costs.
+fn unknown_tool(path: &str) -> Refusal {
+    let message = format!("`{path}` is a tool that is not known here, so nobody can say what it costs.");
+    let next_step = "Leave it out, or ask the operator whether a channel of this model takes it.";
+    Refusal { next_step: next_step.to_owned(), ..Refusal::invalid(path, message) }
 }
 
 /// The first model of the endpoint's kind that the key may call, for requests that name none.
@@ -341,6 +359,9 @@ fn legs(attempts: Vec<Planned>, request: &Request<'_>, estimated_input: u64) -> 
 
 fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
     let (model, envelope) = (&planned.model, &request.envelope);
+    let is_translated = request.endpoint.asked_of(&planned.channel).is_some_and(|way| way.is_translated);
+    let leaves_out_hosted = envelope.is_hosted_offered && (is_translated || !planned.price.covers(Class::Searches));
+    let (searches, rounds) = if leaves_out_hosted { (0, 0) } else { (envelope.searches, envelope.rounds) };
     // A token of text is at least a byte; what is referred to rather than sent is bounded by the context alone.
     let input = match (model.kind, envelope.has_media) {
         (ModelKind::Chat, true) => model.context_length,
@@ -352,7 +373,7 @@ fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
         }
     };
     // What the provider's own tools find goes in again, with the whole conversation.
-    let input = if envelope.rounds > 0 { model.context_length.saturating_mul(envelope.rounds.saturating_add(1)) } else { input };
+    let input = if rounds > 0 { model.context_length.saturating_mul(rounds.saturating_add(1)) } else { input };
     let output_limit = envelope.output_limit.or(envelope.default_output);
     let output_limit = output_limit.unwrap_or_else(|| default_output_limit(model, input));
     let is_transcription = matches!(request.endpoint, Endpoint::Transcriptions | Endpoint::AudioTranslations);
@@ -366,12 +387,12 @@ fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
         images: envelope.choices,
         seconds: envelope.seconds,
         characters: envelope.unreported.characters,
-        searches: envelope.searches,
+        searches,
     };
     let most = if request.endpoint.is_free() { Most::default() } else { most };
     let quote = worst_cost(&planned.price, &most)
         .map_err(|_| Refusal::invalid("max_tokens", "The request could cost more than can be counted."))?;
-    Ok(Quoted { planned, most, output_limit, quote })
+    Ok(Quoted { planned, most, output_limit, quote, leaves_out_hosted })
 }
 
 /// The limit that upstream is told where the client names none: what the model can write and its context still holds.

@@ -59,7 +59,7 @@ fn read_block(block: &Object<'_>) -> Option<Part<'static>> {
             id: wire::owned(block, "id"),
             name: wire::owned(block, "name"),
             arguments: block.get("input").unwrap_or("{}").to_owned(),
-            signature: None,
+            ..Call::default()
         }),
         kind => Part::Thinking(read_thinking(kind, block)?),
     })
@@ -71,7 +71,7 @@ pub fn read_thinking(kind: &str, block: &Object<'_>) -> Option<Thinking> {
         "thinking" => Some(Thinking {
             text: wire::owned(block, "thinking"),
             signature: Some(wire::owned(block, "signature")).filter(|signature| !signature.is_empty()),
-            redacted: None,
+            ..Thinking::default()
         }),
         "redacted_thinking" => Some(Thinking { redacted: Some(wire::owned(block, "data")), ..Thinking::default() }),
         _ => None,
@@ -242,7 +242,13 @@ mod tests {
 
     #[test]
     fn blocks_are_what_clients_know() {
-        let call = Call { id: "c".to_owned(), name: "f".to_owned(), arguments: "{broken".to_owned(), signature: None };
+        let call = Call {
+            id: "c".to_owned(),
+            name: "f".to_owned(),
+            arguments: "{broken".to_owned(),
+            signature: None,
+            ..Call::default()
+        };
         let source = Source::Base64 { media_type: "image/png".to_owned(), data: "QUJD".into() };
         let image = Media { kind: crate::dialect::talk::MediaKind::Image, source, name: None, detail: None };
         let thinking = Thinking { text: "hm".to_owned(), ..Thinking::default() };

@@ -87,6 +87,7 @@ pub fn piece_parts(piece: &Piece<'_>, ids: &mut CallIds) -> Vec<Part<'static>> {
             name: call.name.clone().unwrap_or_default(),
             arguments: call.args.map_or("{}", |args| args.get()).to_owned(),
             signature: piece.thought_signature.clone(),
+            ..Call::default()
         }));
     }
     if let Some(blob) = &piece.inline_data {
@@ -231,6 +232,7 @@ mod tests {
                 name: "weather".to_owned(),
                 arguments: arguments.to_owned(),
                 signature: signature.map(ToOwned::to_owned),
+                ..Call::default()
             })
         };
         let expected = [

@@ -8,6 +8,7 @@ use super::media::{kind, mime_type, standard_base64};
 use super::read_request::{RequestReader, no_counterpart};
 use super::wire::{Content, Members, join, text, wrong};
 use super::write_request::{NO_SIGNATURE, wrapped};
+use crate::dialect::proof::{is_carried, read_carried};
 use crate::dialect::talk::{Call, CallResult, Media, Message, Part, Role, Source, Text, Thinking};
 use crate::refusal::Refusal;
 
@@ -55,6 +56,25 @@ pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> R
     Ok(messages)
 }
 
+/// Takes out of the calls of a turn the thoughts that the gateway gave along with them; they replace the words alone.
+fn unpack(parts: &mut Vec<Part<'_>>) {
+    let mut at = 0;
+    while let Some(part) = parts.get_mut(at) {
+        let carried = match part {
+            Part::Call(call) => call.signature.take_if(|signature| is_carried(signature)),
+            _ => None,
+        };
+        if let Some(carried) = carried {
+            let mut before: Vec<Part<'_>> = parts.drain(..at).filter(|part| !matches!(part, Part::Thinking(_))).collect();
+            let thoughts = read_carried(&carried).unwrap_or_default();
+            before.extend(thoughts.into_iter().map(Part::Thinking));
+            at = before.len();
+            parts.splice(..0, before);
+        }
+        at = at.saturating_add(1);
+    }
+}
+
 /// A call that has no result yet.
 struct Open {
     id: String,
@@ -83,6 +103,7 @@ impl Turns<'_> {
                 (_, Some(part)) => parts.push(part),
             }
         }
+        unpack(&mut parts);
         Ok(parts)
     }
 
@@ -108,7 +129,7 @@ impl Turns<'_> {
         }
         let text = part.text("text", path)?.unwrap_or_default();
         if part.read::<bool>("thought", path, "a boolean")?.unwrap_or(false) {
-            return Ok(Some(Part::Thinking(Thinking { text: text.into_owned(), signature, redacted: None })));
+            return Ok(Some(Part::Thinking(Thinking { text: text.into_owned(), signature, ..Thinking::default() })));
         }
         if signature.is_some() {
             self.reader.drop("thoughtSignature");
@@ -126,7 +147,7 @@ impl Turns<'_> {
             return Err(wrong(&join(&path, "args"), "an object"));
         }
         self.open.push(Open { id: id.clone(), name: name.clone() });
-        Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature }))
+        Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature, ..Call::default() }))
     }
 
     fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Part<'a>, Refusal> {

@@ -59,6 +59,7 @@ const fn choice_of(delta: &Delta) -> u32 {
         | Delta::Thinking { choice, .. }
         | Delta::Signature { choice, .. }
         | Delta::Redacted { choice, .. }
+        | Delta::Form { choice, .. }
         | Delta::Call { choice, .. }
         | Delta::Arguments { choice, .. }
         | Delta::Image { choice, .. }
@@ -85,7 +86,7 @@ impl Writer for GenerateWriter {
             // An empty thought: with the words before it, it is the whole.
             Delta::Signature { signature, .. } => self.part(choice, text_part("", true, Some(signature)), None, out),
             // What a provider hides as a whole has no place here.
-            Delta::Redacted { .. } => {}
+            Delta::Redacted { .. } | Delta::Form { .. } => {}
             Delta::Image { media_type, data, .. } => self.part(choice, image_part(media_type, data), None, out),
             Delta::Logprobs { json, .. } => {
                 if let Some(logprobs) = logprobs::from_openai(json) {
@@ -93,7 +94,13 @@ impl Writer for GenerateWriter {
                 }
             }
             Delta::Call { call, id, name, signature, .. } => {
-                let own = Call { id: id.clone(), name: name.clone(), arguments: String::new(), signature: signature.clone() };
+                let own = Call {
+                    id: id.clone(),
+                    name: name.clone(),
+                    arguments: String::new(),
+                    signature: signature.clone(),
+                    ..Call::default()
+                };
                 self.candidates.entry(choice).or_default().calls.push((*call, own));
             }
             Delta::Arguments { call, json, .. } => {

@@ -5,11 +5,12 @@ use super::read_request::{call_signature, said_in, thoughts};
 use super::write_request::arguments;
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::Object;
+use crate::dialect::maker::{Maker, token};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::read_url;
 use crate::dialect::openai::{misplaced_error, read_usage, usage_with_cost};
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, MediaKind, Part, Source, Thinking};
+use crate::dialect::talk::{Answer, Call, Choice, Finish, Kind, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
 impl Chat {
@@ -20,7 +21,7 @@ impl Chat {
         out.member("created", &wish.created.to_string()).text("model", &answer.model).list_at("choices");
         for (index, choice) in answer.choices.iter().enumerate() {
             out.open().member("index", &index.to_string()).open_at("message").text("role", "assistant");
-            write_message(&mut out, &choice.parts);
+            write_message(&mut out, &choice.parts, wish.maker.as_ref());
             out.close().member("logprobs", choice.logprobs.as_deref().unwrap_or("null"));
             out.text("finish_reason", finish_reason(&choice.finish)).close();
         }
@@ -74,12 +75,17 @@ pub fn call_id(answer: &str, number: usize) -> String {
 }
 
 /// A thought as an entry of `reasoning_details`.
-pub fn write_detail(out: &mut Out, index: usize, thought: &Thinking) {
+///
+/// `maker` is whose it is: its form by OpenRouter's word, and as an id the gateway's own mark.
+pub fn write_detail(out: &mut Out, index: usize, thought: &Thinking, maker: Option<&Maker>) {
     out.open();
     match &thought.redacted {
         Some(data) => out.text("type", "reasoning.encrypted").text("data", data),
         None => out.text("type", "reasoning.text").text("text", &thought.text),
     };
+    if let Some(maker) = maker {
+        out.text("id", &token(maker, "")).text("format", maker.format());
+    }
     out.maybe_text("signature", thought.signature.as_deref()).member("index", &index.to_string()).close();
 }
 
@@ -97,7 +103,13 @@ pub fn write_image(out: &mut Out, index: usize, media_type: &str, data: &str) {
     out.close().member("index", &index.to_string()).close();
 }
 
-fn write_message(out: &mut Out, parts: &[Part<'static>]) {
+/// Begins a call, up to what it is made with.
+pub fn open_call(out: &mut Out, id: &str, name: &str, kind: Kind) {
+    let word = if kind == Kind::Custom { "custom" } else { "function" };
+    out.text("id", id).text("type", word).open_at(word).text("name", name);
+}
+
+fn write_message(out: &mut Out, parts: &[Part<'static>], maker: Option<&Maker>) {
     let mut texts: Vec<&str> = Vec::new();
     let mut refusals: Vec<&str> = Vec::new();
     let mut thoughts: Vec<&Thinking> = Vec::new();
@@ -128,7 +140,7 @@ fn write_message(out: &mut Out, parts: &[Part<'static>]) {
     if !thoughts.is_empty() {
         let words: Vec<&str> = thoughts.iter().map(|thought| thought.text.as_str()).collect();
         out.name("reasoning_content").string(&words).list_at("reasoning_details");
-        thoughts.iter().enumerate().for_each(|(index, thought)| write_detail(out, index, thought));
+        thoughts.iter().enumerate().for_each(|(index, thought)| write_detail(out, index, thought, maker));
         out.end_list();
     }
     if !images.is_empty() {
@@ -139,8 +151,13 @@ fn write_message(out: &mut Out, parts: &[Part<'static>]) {
     if !calls.is_empty() {
         out.list_at("tool_calls");
         for call in calls {
-            out.open().text("id", &call.id).text("type", "function").open_at("function").text("name", &call.name);
-            out.text("arguments", arguments(&call.arguments)).close();
+            out.open();
+            open_call(out, &call.id, &call.name, call.form.kind);
+            match call.form.kind {
+                Kind::Custom => out.text("input", &call.arguments),
+                _ => out.text("arguments", arguments(&call.arguments)),
+            };
+            out.close();
             write_call_signature(out, call.signature.as_deref());
             out.close();
         }
@@ -169,6 +186,7 @@ fn read_choice(choice: &Node<'_>, id: &str) -> Choice {
                 name: function.words("name"),
                 arguments: read_arguments(&function),
                 signature: call_signature(call),
+                ..Call::default()
             }));
         }
     }

@@ -15,7 +15,7 @@ use crate::dialect::tally::{Fallback, Progress, Tally};
 use crate::dialect::tokens::Counter;
 use crate::usage::Usage;
 
-const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false };
+const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false, ..Upstream::NOBODY };
 const OPENROUTER: &str = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
 
 fn cost() -> Cost {
@@ -86,11 +86,12 @@ fn a_whole_request_is_read() {
     assert_eq!(media(&user.parts[2]).1, Source::Url("https://example.com/a.png".into()));
     assert_eq!(media(&user.parts[3]), (MediaKind::File, base64("application/pdf", "REVG"), Some("a.pdf".to_owned()), None));
     assert_eq!(media(&user.parts[4]), (MediaKind::Audio, base64("audio/mpeg", "R0hJ"), None, None));
-    let thought = Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None };
+    let thought =
+        Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None, ..Thinking::default() };
     let hidden = Thinking { redacted: Some("hidden".to_owned()), ..Thinking::default() };
     let call = |id: &str, arguments: &str, signature: Option<&str>| {
         let (id, arguments, signature) = (id.to_owned(), arguments.to_owned(), signature.map(ToOwned::to_owned));
-        Part::Call(Call { id, name: "look".to_owned(), arguments, signature })
+        Part::Call(Call { id, name: "look".to_owned(), arguments, signature, ..Call::default() })
     };
     let expected =
         [Part::Thinking(thought), Part::Thinking(hidden), call("call_1", "{\"at\": 1.0}", Some("g1")), call("call_2", "", None)];
@@ -128,11 +129,8 @@ fn what_cannot_be_left_out_is_refused_with_its_path() {
         (with(r#""audio":{"voice":"alloy"}"#), "audio"),
         (with(r#""functions":[]"#), "functions"),
         (with(r#""function_call":"auto""#), "function_call"),
-        (
-            with(r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"custom","custom":{"name":"b"}}]"#),
-            "tools[1].type",
-        ),
-        (with(r#""tool_choice":{"type":"custom","custom":{"name":"b"}}"#), "tool_choice.type"),
+        (with(r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"odd","odd":{"name":"b"}}]"#), "tools[1].type"),
+        (with(r#""tool_choice":{"type":"odd","odd":{"name":"b"}}"#), "tool_choice.type"),
         (with(r#""tool_choice":"sometimes""#), "tool_choice"),
         (
             with(
@@ -151,10 +149,7 @@ fn what_cannot_be_left_out_is_refused_with_its_path() {
         (message(r#"{"role":"tool","content":"x"}"#), "messages[1].tool_call_id"),
         (message(r#"{"role":"assistant","audio":{"id":"a"}}"#), "messages[1].audio"),
         (message(r#"{"role":"assistant","function_call":{"name":"a","arguments":""}}"#), "messages[1].function_call"),
-        (
-            message(r#"{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{}}]}"#),
-            "messages[1].tool_calls[0].type",
-        ),
+        (message(r#"{"role":"assistant","tool_calls":[{"id":"a","type":"odd","odd":{}}]}"#), "messages[1].tool_calls[0].type"),
         (message(r#"{"role":"user","content":[{"type":"video_url","video_url":{"url":"x"}}]}"#), "messages[1].content[0].type"),
         (
             message(r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc"}}]}"#),
@@ -177,14 +172,19 @@ fn an_allowed_tool_that_must_be_called_is_a_named_one() {
     assert_eq!(read(body).unwrap().0.tool_choice, Some(ToolChoice::Named("a".to_owned())));
 }
 
+fn messages_of(body: &Value) -> &Vec<Value> {
+    body["messages"].as_array().unwrap()
+}
+
 #[test]
 fn a_request_is_written_and_what_is_left_out_is_named() {
     let (mut conversation, _) = read(include_str!("../../../../tests/golden/openai/chat_request.json")).unwrap();
     let Part::Result(result) = &mut conversation.messages[2].parts[0] else { panic!() };
     result.is_error = true;
     let (body, dropped) = written(&conversation).unwrap();
-    assert_eq!(dropped, ["cache_control", "reasoning_content", "thought_signature", "is_error", "top_k", "reasoning.exclude"]);
-    let messages = body["messages"].as_array().unwrap();
+    assert_eq!(messages_of(&body)[2]["reasoning_content"], "Two calls.");
+    assert_eq!(dropped, ["cache_control", "thought_signature", "is_error", "top_k", "reasoning.exclude"]);
+    let messages = messages_of(&body);
     let system = json!([{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Answer in French."}]);
     assert_eq!(messages[0], json!({"role": "system", "content": system}));
     assert_eq!(messages[1]["content"][1]["image_url"], json!({"url": "data:image/png;base64,QUJD", "detail": "low"}));

@@ -17,7 +17,8 @@ use crate::refusal::Refusal;
 use crate::usage::{Class, Usage, UsageSource};
 
 pub const STREAM: &str = include_str!("../../../../tests/golden/openai/responses_stream.sse");
-pub const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: true };
+pub const UPSTREAM: Upstream<'_> =
+    Upstream { model: "up", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 
 pub fn cost() -> Cost {
     Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
@@ -68,7 +69,6 @@ fn the_envelope_is_read() {
         r#"{"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://x"}]}]}"#,
         r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]}"#,
         r#"{"input":[{"type":"item_reference","id":"rs_1"}]}"#,
-        r#"{"input":"x","max_tool_calls":3,"tools":[{"type":"mcp","server_url":"https://x"}]}"#,
     ] {
         assert!(envelope(body).unwrap().has_media, "{body}");
     }
@@ -87,10 +87,8 @@ fn what_has_no_price_is_refused() {
         (r#""tools":[{"type":"function","name":"f"},{"type":"file_search"}]"#, "tools[1].type"),
         (r#""tools":[{"type":"code_interpreter","container":{"type":"auto"}}]"#, "tools[0].type"),
         (r#""tools":[{"type":"image_generation"}]"#, "tools[0].type"),
-        (r#""tools":[{"type":"whatever_comes_next"}]"#, "tools[0].type"),
         (r#""tools":[{"type":"shell","environment":{"type":"container_auto"}}]"#, "tools[0].environment"),
-        (r#""tools":[{"type":"web_search"}]"#, "max_tool_calls"),
-        (r#""tools":[{"type":"mcp","server_url":"https://x"}]"#, "max_tool_calls"),
+        (r#""tools":[{"type":"web_search"}],"max_tool_calls":0"#, "max_tool_calls"),
         (r#""tools":5"#, "tools"),
         (r#""max_output_tokens":0"#, "max_output_tokens"),
     ] {
@@ -101,6 +99,8 @@ fn what_has_no_price_is_refused() {
     }
     let read = envelope(&with(r#""background":false,"tools":[{"type":"web_search_preview"}],"max_tool_calls":3"#)).unwrap();
     assert_eq!((read.searches, read.needs.as_slice()), (3, [Class::Searches].as_slice()));
+    let read = envelope(&with(r#""max_tool_calls":3,"tools":[{"type":"mcp","server_url":"https://x"}]"#)).unwrap();
+    assert_eq!(read.rounds, 3);
     let own = r#""tools":[{"type":"custom","name":"c"},{"type":"local_shell"},{"type":"shell","environment":{"type":"local"}},{"type":"apply_patch"},{"type":"computer_use_preview"}]"#;
     assert!(envelope(&with(own)).is_ok());
 }

@@ -45,8 +45,9 @@ fn a_whole_request_is_read() {
         (MediaKind::File, base64("application/pdf", "REVG"), Some("b.pdf"), None),
     ];
     assert_eq!(sources.collect::<Vec<_>>(), expected);
-    let call = Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None };
-    let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None };
+    let call =
+        Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None, ..Call::default() };
+    let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None, ..Thinking::default() };
     assert_eq!(assistant.parts, [Part::Thinking(thought), text("I look."), Part::Call(call)]);
     assert!(matches!(&result.parts[..], [Part::Result(CallResult { id, parts, .. })] if id == "call_1" && parts.len() == 2));
     assert_eq!((conversation.tools[0].strict, conversation.tool_choice), (None, Some(ToolChoice::Named("look".to_owned()))));
@@ -65,12 +66,12 @@ fn what_cannot_be_translated_is_refused_with_its_path() {
         (with(r#""previous_response_id":"resp_1""#), "previous_response_id"),
         (with(r#""conversation":"c""#), "conversation"),
         (with(r#""background":true"#), "background"),
-        (with(r#""tools":[{"type":"custom","name":"c"}]"#), "tools[0].type"),
+        (with(r#""tools":[{"type":"apply_patch"}]"#), "tools[0].type"),
         (with(r#""tool_choice":{"type":"file_search"}"#), "tool_choice.type"),
         (with(r#""text":{"format":{"type":"grammar"}}"#), "text.format.type"),
         (with(r#""reasoning":{"effort":"enormous"}"#), "reasoning.effort"),
         (item(r#"{"type":"item_reference","id":"x"}"#), "input[1].type"),
-        (item(r#"{"type":"custom_tool_call","call_id":"a","name":"b","input":"c"}"#), "input[1].type"),
+        (item(r#"{"type":"apply_patch_call","call_id":"a","operation":{}}"#), "input[1].type"),
         (item(r#"{"role":"robot","content":"x"}"#), "input[1].role"),
         (item(r#"{"role":"user","content":[{"type":"input_hologram"}]}"#), "input[1].content[0].type"),
         (item(r#"{"type":"function_call","name":"f"}"#), "input[1].call_id"),

@@ -1,0 +1,73 @@
+//! What of a passing request is not for Gemini: signatures in which the gateway keeps the thoughts of another provider.
+//!
+//! What always holds: a part that is kept is kept as it was written; a request without such signatures passes untouched.
+
+use super::write_request::NO_SIGNATURE;
+use crate::dialect::json::{Change, Edit, Object, changed_list, quoted};
+use crate::dialect::maker::CODED_MARK;
+
+/// Both spellings of the member.
+const NAMES: [&str; 2] = ["thoughtSignature", "thought_signature"];
+
+/// Takes those signatures out; a call gets Google's documented word in its place, because newer models want one.
+pub fn edit(request: &Object<'_>) -> Option<Edit> {
+    let mark = format!("\"{CODED_MARK}");
+    let contents = request.get("contents").filter(|json| json.contains(&mark))?;
+    let of_content = |json: &str| {
+        let content = Object::parse(json).filter(|_| json.contains(&mark));
+        let Some(content) = content else { return Change::Keep };
+        let parts = content.get("parts").unwrap_or_default();
+        let parts = match parts.starts_with('{') {
+            true => Some(of_part(parts, &mark)).and_then(|change| match change {
+                Change::Replace(part) => Some(part),
+                _ => None,
+            }),
+            false => changed_list(parts, |json| of_part(json, &mark)),
+        };
+        parts.map_or(Change::Keep, |parts| Change::Replace(content.edited(&[Edit::Set("parts", parts)])))
+    };
+    let changed = match contents.starts_with('{') {
+        true => match of_content(contents) {
+            Change::Replace(content) => Some(content),
+            _ => None,
+        },
+        false => changed_list(contents, of_content),
+    };
+    changed.map(|json| Edit::Set("contents", json))
+}
+
+fn of_part(json: &str, mark: &str) -> Change {
+    let Some(part) = Object::parse(json) else { return Change::Keep };
+    let Some(name) = NAMES.into_iter().find(|name| part.get(name).is_some_and(|text| text.starts_with(mark))) else {
+        return Change::Keep;
+    };
+    let is_call = part.names().any(|name| matches!(name, "functionCall" | "function_call"));
+    let edit = if is_call { Edit::Set(name, quoted(NO_SIGNATURE)) } else { Edit::Remove(name) };
+    Change::Replace(part.edited(&[edit]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_gateways_own_signatures_are_taken_out() {
+        let edited = |contents: &str| {
+            let text = format!("{{\"contents\": {contents} ,\"n\":1.0}}");
+            let object = Object::parse(&text).unwrap();
+            object.edited(&edit(&object).into_iter().collect::<Vec<_>>())
+        };
+        let own = r#"{"functionCall":{"name":"f"}, "thoughtSignature":"CpwBAb4="}"#;
+        let foreign = r#"{"functionCall":{"name":"f"},"thoughtSignature":"dGYxLmEue30="}"#;
+        let thought = r#"{"text":"dGYxL","thought":true,"thought_signature":"dGYxLmEue30="}"#;
+        let out = edited(&format!(r#"[{{"role":"model","parts":[{thought},{own}, {foreign}]}}]"#));
+        let call = foreign.replace("dGYxLmEue30=", NO_SIGNATURE);
+        assert_eq!(
+            out,
+            format!(r#"{{"contents": [{{"role":"model","parts":[{{"text":"dGYxL","thought":true}},{own},{call}]}}] ,"n":1.0}}"#)
+        );
+        assert!(edited(&format!(r#"{{"parts":{foreign}}}"#)).contains(NO_SIGNATURE));
+        let plain = format!(r#"[{{"role":"model", "parts":[{own}]}}]"#);
+        assert_eq!(edited(&plain), format!("{{\"contents\": {plain} ,\"n\":1.0}}"));
+    }
+}
