@@ -4,6 +4,8 @@
 import { after, before, describe, it } from 'node:test';
 import { checkEffect, checkRun, newUser, perform, shellTask } from './cells.mjs';
 import { programs, versionOf } from './programs/index.mjs';
+import { hasTenTurns, runFull, runNearlyFull, runOverfull, runResumed, runTenTurns } from './scenarios.mjs';
+import { runSdk, sdks, sdkTitle } from './sdk.mjs';
 import { Stage } from './stage.mjs';
 import { Table } from './table.mjs';
 import { forms } from './upstream/provider.mjs';
@@ -38,5 +40,37 @@ describe('a task with tools', { concurrency }, () => {
           checkEffect(run);
         }));
     }
+  }
+  for (const name of sdks) {
+    for (const form of Object.keys(forms)) it(`AI SDK ${name}, ${form}`, () => table.cell(sdkTitle(stage.install, name), form, () => runSdk(stage, name, form)));
+  }
+});
+
+describe('ten turns with tools of every kind', { concurrency }, () => {
+  for (const [name, program] of Object.entries(programs).filter(([name]) => hasTenTurns(name))) {
+    for (const form of Object.keys(forms)) {
+      it(`${program.name} ${program.label ?? ''}, ${form}`, () => table.cell(`ten turns: ${titles.get(program)}`, form, () => runTenTurns(stage, name, program, form)));
+    }
+  }
+});
+
+describe('a context that is full', { concurrency }, () => {
+  const { claude, codexKnown, codexSocket, codexUnknown } = programs;
+  for (const form of Object.keys(forms)) {
+    it(`Claude Code compacts, ${form}`, () => table.cell(`compacts when refused: ${titles.get(claude)}`, form, () => runFull(stage, claude, form)));
+    for (const program of [codexUnknown, codexSocket]) {
+      it(`Codex ${program.label} compacts, ${form}`, () => table.cell(`compacts when nearly full: ${titles.get(program)}`, form, () => runNearlyFull(stage, program, form)));
+    }
+    it(`Codex says so, ${form}`, () => table.cell(`says that it is full: ${titles.get(codexKnown)}`, form, () => runOverfull(stage, codexKnown, form, /ran out of room in the model's context window/)));
+  }
+});
+
+describe('a session that goes on with other models', { concurrency }, () => {
+  const { claude, codexKnown, codexNew, gemini, opencodeCompatible, opencodeAnthropic } = programs;
+  for (const program of [claude, codexKnown, codexNew, gemini, opencodeCompatible, opencodeAnthropic]) {
+    it(`${program.name} ${program.label ?? ''}`, () => {
+      const row = `one session: ${titles.get(program)}`;
+      return table.cell(row, Object.keys(forms)[0], () => runResumed(stage, program, (form) => table.note(row, form, 'ok')));
+    });
   }
 });

@@ -61,7 +61,7 @@ export async function checkRun(stage, { out, said, task, user, requests }, { abo
 }
 
 /** Every request that upstream saw has a receipt that is complete, and there are no others. */
-async function checkReceipts(stage, { user, requests, refused, aborted, told }) {
+export async function checkReceipts(stage, { user, requests, refused = 0, aborted = 0, told = '' }) {
   const asked = requests.filter(({ path }) => !/count_?tokens/i.test(path)).length;
   let receipts = [];
   const enough = async () => {

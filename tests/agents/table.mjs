@@ -21,8 +21,9 @@ export class Table {
       const said = await check();
       this.note(row, column, said ?? 'ok');
     } catch (error) {
-      this.#faults.push(`${row}, ${column}: ${error.message.split('\n').slice(0, 6).join(' ').slice(0, 400)}`);
-      this.note(row, column, `FAILED [${this.#faults.length}]`);
+      const fault = error.message.split('\n').slice(0, 6).join(' ').slice(0, 400);
+      if (!this.#faults.includes(fault)) this.#faults.push(fault);
+      this.note(row, column, `FAILED [${this.#faults.indexOf(fault) + 1}]`);
       throw error;
     }
   }

@@ -26,6 +26,16 @@ export const call = (name, input) => (tools) => {
   return { name: tool.name, input };
 };
 
+/** A step of which a channel may have no tool: then it is the other one. */
+export const either = (first, second) => (tools) => {
+  try {
+    return first(tools);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return second(tools);
+  }
+};
+
 function named(tools, name) {
   const ends = new RegExp(`(^|[^A-Za-z0-9])${name}$`);
   return tools.find((tool) => tool.name === name) ?? tools.find((tool) => ends.test(tool.name));

@@ -106,7 +106,7 @@ async function answer({ exchange, form, path, tasks }) {
     const [status, error] = said.refuse;
     return exchange.json(status, error);
   }
-  const usage = { input, output: Math.ceil(JSON.stringify(said.calls).length / 4) + 20 };
+  const usage = { input: said.usage ?? input, output: Math.ceil(JSON.stringify(said.calls).length / 4) + 20 };
   const { json, events } = api.write({ model, thought: said.thought ?? '', text: said.text, calls: said.calls, usage }, { body, conversation });
   if (json) return exchange.json(200, json);
   exchange.head(200, { 'content-type': 'text/event-stream' });

@@ -4,6 +4,7 @@ import { pieces } from './chat.mjs';
 import { letters, Proofs } from './proofs.mjs';
 
 const proofs = new Proofs('gAAAAAB');
+const summaries = new Proofs('gAAAAAC');
 
 const fields = [
   'background', 'client_metadata', 'context_management', 'conversation', 'include', 'input', 'instructions', 'max_output_tokens', 'max_tool_calls', 'metadata', 'model', 'parallel_tool_calls',
@@ -48,6 +49,7 @@ export function readResponses(body) {
   const tools = [...(body.tools ?? []), ...list.flatMap(({ type, tools: more }) => (['additional_tools', 'tool_search_output'].includes(type) ? more : []))];
   return {
     streams: body.stream === true,
+    isCompaction: list.some(({ type }) => type === 'compaction_trigger'),
     schema: body.text?.format?.schema,
     tools: tools.flatMap((tool, at) => toolOf(tool, `tools[${at}]`)),
     turns: turnsOf([...(body.instructions ? [{ type: 'message', role: 'system', content: body.instructions }] : []), ...list]),
@@ -84,7 +86,8 @@ function checkItem(sent, at, body) {
   if (item.type === 'function_call' && typeof item.arguments !== 'string') throw invalid(`Invalid type for '${param}.arguments': expected a string.`, param, 'invalid_type');
   if (item.type === 'custom_tool_call' && typeof item.input !== 'string') throw invalid(`Invalid type for '${param}.input': expected a string.`, param, 'invalid_type');
   if (['function_call', 'custom_tool_call'].includes(item.type) && !/^[a-zA-Z0-9_-]{1,64}$/.test(item.name ?? '')) throw invalid(`Invalid '${param}.name': string does not match pattern '^[a-zA-Z0-9_-]+$'.`, `${param}.name`, 'invalid_value');
-  if (item.type === 'reasoning') checkReasoning(item, param, body);
+  if (item.type === 'reasoning') checkReasoning(item, param);
+  if (item.type.endsWith('compaction') && summaries.textOf(item.encrypted_content) === undefined) throw unverified(item.encrypted_content);
   return item;
 }
 
@@ -97,16 +100,17 @@ function checkContent({ role, content }, param) {
   if (typeof content !== 'string' && !Array.isArray(content)) throw invalid(`Invalid type for '${param}.content'.`, `${param}.content`, 'invalid_type');
 }
 
-function checkReasoning({ id, summary, encrypted_content }, param, body) {
+function checkReasoning({ id, summary, encrypted_content }, param) {
   if (!Array.isArray(summary)) throw invalid(`Missing required parameter: '${param}.summary'.`, `${param}.summary`, 'missing_required_parameter');
   if (encrypted_content == null) {
     if (kept.has(id)) return;
     throw new Refused(404, { message: `Item with id '${id}' not found. Items are not persisted when \`store\` is set to false. Try again with \`store\` set to true, or remove this item from your input.`, type: 'invalid_request_error', param: 'input', code: null });
   }
-  if (proofs.textOf(encrypted_content) === undefined) {
-    throw invalid(`The encrypted content ${encrypted_content.slice(0, 4)}...${encrypted_content.slice(-4)} could not be verified. Reason: Encrypted content could not be decrypted or parsed.`, null, 'invalid_encrypted_content');
-  }
+  if (proofs.textOf(encrypted_content) === undefined) throw unverified(encrypted_content);
 }
+
+const unverified = (content = '') =>
+  invalid(`The encrypted content ${content.slice(0, 4)}...${content.slice(-4)} could not be verified. Reason: Encrypted content could not be decrypted or parsed.`, null, 'invalid_encrypted_content');
 
 const outputs = { function_call: 'function_call_output', custom_tool_call: 'custom_tool_call_output', local_shell_call: 'local_shell_call_output' };
 const words = { function_call: 'function call', custom_tool_call: 'custom tool call', local_shell_call: 'local shell call' };
@@ -152,6 +156,9 @@ function turnsOf(list) {
         turn(role).text += textOf(item.content);
         break;
       }
+      case 'compaction':
+        turn('user').text += summaries.textOf(item.encrypted_content);
+        break;
       case 'function_call':
       case 'custom_tool_call':
       case 'tool_search_call':
@@ -174,7 +181,7 @@ export function writeResponses({ model, thought, text, calls, usage }, { body, c
   const encrypted = body.include?.includes('reasoning.encrypted_content');
   const kinds = new Map(conversation.tools.map((tool) => [tool.name, tool]));
   const summary = body.reasoning?.summary ? [{ type: 'summary_text', text: thought }] : [];
-  const output = [
+  const output = conversation.isCompaction ? [{ id: `cmp_${letters(40)}`, type: 'compaction', encrypted_content: summaries.of(text) }] : [
     ...(thought ? [{ id: `rs_${letters(40)}`, type: 'reasoning', summary, ...(encrypted && { encrypted_content: proofs.of(thought) }) }] : []),
     ...(text ? [{ id: `msg_${letters(40)}`, type: 'message', status: 'completed', role: 'assistant', content: [{ type: 'output_text', annotations: [], logprobs: [], text }] }] : []),
     ...calls.map(({ name, input }) => {
@@ -238,6 +245,7 @@ const itemEvents = {
     push('response.function_call_arguments.done', { arguments: input });
   },
   tool_search_call() {},
+  compaction() {},
   custom_tool_call(push, { input }) {
     for (const delta of pieces(input)) push('response.custom_tool_call_input.delta', { delta });
     push('response.custom_tool_call_input.done', { input });

@@ -4,6 +4,8 @@
 import { toolInput } from '../../../scripts/upstream/schema.mjs';
 
 const named = /tf-task-([a-z0-9]+)/g;
+/** What programs say when they want their conversation told in short, tools or no tools. */
+const summarizes = /Respond with TEXT ONLY|CONTEXT CHECKPOINT COMPACTION|<state_snapshot>|summary of (?:our|the) conversation/;
 
 /** Text of a model that thinks before it acts. */
 const thought = 'The user wants something done. I do it step by step and say what came of it.';
@@ -12,7 +14,8 @@ export class Task {
   /**
    * @param {string} id letters and digits
    * @param {object[]} steps each {use: tool => input} of a tool, or several of them as {uses: [...]};
-   *   {say}: text, which ends it; {refuse: form => [status, body]} until the conversation was made shorter
+   *   {say}: text, which ends it; {refuse: form => [status, body]} until the conversation was made shorter;
+   *   `usage` with any of them: the tokens that went in, as upstream counts
    * @param {{hasTools?: boolean}} [options] `hasTools: false`: of a program that offers the model no tools
    */
   constructor(id, steps, { hasTools = true } = {}) {
@@ -33,10 +36,22 @@ export class Task {
     return `tf-task-${this.id}`;
   }
 
-  /** The step of a request. */
-  stepOf({ turns }) {
+  /** How many groups of calls the conversation has since the task was given. */
+  groupsOf({ turns }) {
     const began = turns.findLastIndex(({ role, text, results }) => role === 'user' && !results?.length && text?.includes(this.name));
-    const groups = turns.slice(began + 1).filter(({ calls }) => calls?.length).length;
+    return turns.slice(began + 1).filter(({ calls }) => calls?.length).length;
+  }
+
+  /** A request that is no step: a title, a summary. */
+  seenAside(conversation) {
+    this.aside += 1;
+    this.groups = Math.max(this.groups, this.groupsOf(conversation));
+  }
+
+  /** The step of a request. */
+  stepOf(conversation) {
+    const { turns } = conversation;
+    const groups = this.groupsOf(conversation);
     // Fewer calls than before: the program has made its conversation shorter.
     if (groups < this.groups) {
       this.shift += this.groups - groups;
@@ -82,9 +97,9 @@ export class Tasks {
   /** The answer to a request: {thought, text, calls} or {refuse}. */
   answer(conversation, form) {
     const task = this.find(conversation);
-    const isMain = task && (conversation.tools.length > 0 || !task.hasTools);
+    const isMain = task && (conversation.tools.length > 0 || !task.hasTools) && !conversation.isCompaction && !summarizes.test(conversation.turns.at(-1).text ?? '');
     if (!isMain) {
-      if (task) task.aside += 1;
+      task?.seenAside(conversation);
       return { task, text: conversation.schema ? JSON.stringify(toolInput(conversation.schema, 'aside')) : `Said aside${task ? ` of ${task.name}` : ''}.`, calls: [] };
     }
     const step = task.stepOf(conversation);
@@ -96,6 +111,6 @@ export class Tasks {
     const calls = uses.map((use) => use(conversation.tools));
     task.served.push({ form, calls: calls.map(({ name }) => name) });
     if (!calls.length) task.isDone = true;
-    return { task, thought: step.silent ? '' : thought, text: step.say ?? (step.silent ? '' : 'I will use a tool.'), calls };
+    return { task, usage: step.usage, thought: step.silent ? '' : thought, text: step.say ?? (step.silent ? '' : 'I will use a tool.'), calls };
   }
 }
