@@ -102,12 +102,14 @@ const unanswered = (open) =>
 /** A message with calls has thoughts; where they are of the provider's own calls, they are its own. */
 function checkThoughts(messages, thoughts) {
   for (const [at, { role, tool_calls, reasoning_content }] of messages.entries()) {
+    if (role === 'developer') throw invalid('Failed to deserialize the JSON body into the target type: messages[0].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool`');
     if (role !== 'assistant' || !tool_calls?.length) continue;
-    if (typeof reasoning_content !== 'string') {
+    const own = thoughts.get(tool_calls[0].id);
+    // It does not miss thoughts where it had none.
+    if (own !== '' && typeof reasoning_content !== 'string') {
       throw invalid(`thinking is enabled but reasoning_content is missing in assistant tool call message at index ${at}`);
     }
-    const own = thoughts.get(tool_calls[0].id);
-    if (own !== undefined && own !== reasoning_content) throw invalid(`The reasoning_content in the assistant message at index ${at} is not what the model thought.`);
+    if (own && own !== reasoning_content) throw invalid(`The reasoning_content in the assistant message at index ${at} is not what the model thought.`);
   }
 }
 

@@ -16,7 +16,7 @@ const items = {
   message: ['msg', ['role', 'content', 'status', 'phase']],
   reasoning: ['rs', ['summary', 'content', 'encrypted_content', 'status']],
   function_call: ['fc', ['call_id', 'name', 'arguments', 'status', 'namespace']],
-  function_call_output: ['fc', ['call_id', 'output', 'status']],
+  function_call_output: ['fc', ['call_id', 'output', 'status', 'name', 'namespace']],
   custom_tool_call: ['ctc', ['call_id', 'name', 'input', 'status', 'namespace']],
   custom_tool_call_output: ['ctc', ['call_id', 'output', 'status']],
   local_shell_call: ['lsh', ['call_id', 'action', 'status']],
@@ -81,7 +81,9 @@ function checkItem(sent, at, body) {
   if (extra) throw invalid(`Unknown parameter: '${param}.${extra}'.`, `${param}.${extra}`, 'unknown_parameter');
   if (item.id != null && !item.id.startsWith(prefix)) throw invalid(`Invalid '${param}.id': '${item.id}'. Expected an ID that begins with '${prefix}'.`, `${param}.id`, 'invalid_value');
   if (item.id?.length > 64 || item.call_id?.length > 64) throw invalid(`Invalid '${param}.id': string too long. Expected a string with maximum length 64.`, `${param}.id`, 'string_above_max_length');
-  if (members.includes('call_id') && !item.type.startsWith('tool_search') && !item.call_id) throw invalid(`Missing required parameter: '${param}.call_id'.`, `${param}.call_id`, 'missing_required_parameter');
+  // An output that names its source is of no call: Codex tells the model of its goals so.
+  const isOfCall = members.includes('call_id') && !item.type.startsWith('tool_search') && !(item.name && item.type.endsWith('output'));
+  if (isOfCall && !item.call_id) throw invalid(`Missing required parameter: '${param}.call_id'.`, `${param}.call_id`, 'missing_required_parameter');
   if (item.type === 'message') checkContent(item, param);
   if (item.type === 'function_call' && typeof item.arguments !== 'string') throw invalid(`Invalid type for '${param}.arguments': expected a string.`, param, 'invalid_type');
   if (item.type === 'custom_tool_call' && typeof item.input !== 'string') throw invalid(`Invalid type for '${param}.input': expected a string.`, param, 'invalid_type');
@@ -124,7 +126,7 @@ function checkPairs(list) {
   }
   for (const [call, output] of Object.entries(outputs)) {
     const asked = list.filter(({ type }) => type === call).map(({ call_id }) => call_id);
-    const answered = list.filter(({ type }) => type === output).map(({ call_id }) => call_id);
+    const answered = list.filter(({ type, call_id }) => type === output && call_id).map(({ call_id }) => call_id);
     const twice = asked.find((id, at) => asked.indexOf(id) !== at);
     if (twice) throw invalid(`The call_id ${twice} is that of two calls.`, 'input');
     const open = asked.find((id) => !answered.includes(id));
@@ -167,6 +169,7 @@ function turnsOf(list) {
       case 'function_call_output':
       case 'custom_tool_call_output':
       case 'tool_search_output': {
+        if (!item.call_id) break;
         const it = turn('tool');
         (it.results ??= []).push({ id: item.call_id, text: item.tools ? JSON.stringify(item.tools) : textOf(item.output) });
         break;
