@@ -77,6 +77,13 @@ impl RequestId {
     pub fn new(now: Timestamp, random: u128) -> Self {
         Self(format!("gen-{}", sortable(now, random)))
     }
+
+    /// Reads an id that was made here; none of any other.
+    pub fn own(text: &str) -> Option<Self> {
+        let ulid = text.strip_prefix("gen-")?;
+        let is_ulid = ulid.len() == 26 && ulid.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+        Self::parse(text).filter(|_| is_ulid)
+    }
 }
 
 impl AccountId {

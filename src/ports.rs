@@ -9,10 +9,11 @@ use futures_util::Stream;
 use serde_json::Value;
 
 use crate::account::{
-    AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Settlement,
+    AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, KeptItems, Outcome,
+    Settlement,
 };
 use crate::catalog::{self, Announcement, Catalog, Dialect, UpstreamHosts};
-use crate::id::{AccountId, BucketId, CodeId, KeyHash, ModelName, OrderId, SecretName};
+use crate::id::{AccountId, BucketId, CodeId, KeyHash, ModelName, OrderId, RequestId, SecretName};
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::payment::Checkout;
@@ -65,6 +66,8 @@ pub trait Ports: Clone + 'static {
     async fn checkpoint(&self, account: &AccountId, extension: Extension) -> Result<(), Unavailable>;
     /// Writes the receipt of a request that was refused before any hold; again is the same.
     async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable>;
+    /// What is kept of the answers to these requests; those of which nothing is are left out.
+    async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable>;
 
     /// Until when a credential rests, if it does.
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp>;

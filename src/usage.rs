@@ -190,6 +190,13 @@ impl Usage {
         self.on(Side::Input)
     }
 
+    /// How many of the tokens that went in came from the provider's cache: a share of one with two decimals, rounded down, so
+    /// that only what came from it whole is `1.00`. None where nothing went in.
+    pub fn cache_share(&self) -> Option<String> {
+        let hundredths = self.cached_input.saturating_mul(100).checked_div(self.input_side())?.min(100);
+        Some(format!("{}.{:02}", hundredths.checked_div(100)?, hundredths.checked_rem(100)?))
+    }
+
     /// All tokens that came out.
     pub fn output_side(&self) -> u64 {
         self.on(Side::Output)
@@ -297,6 +304,19 @@ mod tests {
         let absurd = Usage { input: u64::MAX, output: u64::MAX, reasoning: u64::MAX, ..Usage::default() };
         let least = absurd.bounded(&bounds);
         assert_eq!((least.input_side(), least.output_side()), (100, 50));
+    }
+
+    #[test]
+    fn the_share_of_the_cache_is_of_all_that_went_in() {
+        let share = |cached_input, cache_write, input| {
+            Usage { input, cached_input, cache_write, output: 9, ..Usage::default() }.cache_share()
+        };
+        assert_eq!(share(0, 0, 0), None);
+        assert_eq!(share(0, 10, 90).as_deref(), Some("0.00"));
+        assert_eq!(share(870, 30, 100).as_deref(), Some("0.87"));
+        assert_eq!(share(9_999, 0, 1).as_deref(), Some("0.99"));
+        assert_eq!(share(7, 0, 0).as_deref(), Some("1.00"));
+        assert_eq!(share(u64::MAX, 0, u64::MAX).as_deref(), Some("0.01"));
     }
 
     #[test]

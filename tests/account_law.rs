@@ -122,7 +122,7 @@ fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64
         dropped_parameters: Vec::new(),
         latency_ms: 1,
     };
-    Settlement { request: RequestId::parse(request).unwrap(), outcome, body: Some("{}".to_owned()) }
+    Settlement { request: RequestId::parse(request).unwrap(), outcome, body: Some("{}".to_owned()), kept: None }
 }
 
 fn adjust(memory: &mut Memory, id: &str, bucket: &str, amount: &str) -> Answer {
@@ -544,6 +544,10 @@ impl Shelf for Confused<'_> {
 
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error> {
         self.memory.order(id)
+    }
+
+    fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>, Self::Error> {
+        self.memory.stale(until, most_bytes)
     }
 
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {

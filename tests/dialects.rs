@@ -282,3 +282,82 @@ fn sound_that_is_cut_ends_in_a_broken_connection_and_costs_nothing() {
         assert_eq!((receipt.status.as_str(), receipt.charge.to_string().as_str()), (status, charge), "{script:?}");
     }
 }
+
+/// Which credential of the pool each of these was called with.
+fn credentials(bodies: &[Value]) -> Vec<String> {
+    let mut simulation = simulation();
+    for body in bodies {
+        simulation.script("pool.example.com", Script::Status(200, CHAT_ANSWER));
+        assert_eq!(ask(&mut simulation, CHAT, body).0, 200);
+    }
+    simulation.world.calls.borrow().iter().map(|call| call.secret.clone()).collect()
+}
+
+#[test]
+fn a_conversation_without_a_name_stays_with_its_credential() {
+    let turn = |first: &str, turns: usize| {
+        let mut messages = vec![json!({"role": "system", "content": "Be brief."}), json!({"role": "user", "content": first})];
+        for _ in 0..turns {
+            messages.push(json!({"role": "assistant", "content": "hi"}));
+            messages.push(json!({"role": "user", "content": "and?"}));
+        }
+        json!({"model": "pooled", "messages": messages})
+    };
+    let used = credentials(&(0..6).map(|turns| turn("hello", turns)).collect::<Vec<_>>());
+    assert!(used.iter().all(|secret| *secret == used[0]), "{used:?}");
+    let mut used = credentials(&(0..30).map(|n| turn(&format!("hello {n}"), 0)).collect::<Vec<_>>());
+    used.sort();
+    used.dedup();
+    assert_eq!(used, ["K1", "K2", "K3"], "others spread");
+}
+
+#[test]
+fn a_session_in_a_header_is_one_unless_the_body_names_another() {
+    let serve_with = |simulation: &mut Simulation, session: &str, body: Value| {
+        simulation.script("pool.example.com", Script::Status(200, CHAT_ANSWER));
+        let head = Head { credential: Some(secret().reveal()), session: Some(session.to_owned()), ..Head::default() };
+        let incoming = Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
+        let future = serve(simulation.outside(), incoming);
+        assert_eq!(simulation.run(async move { future.await.status }), 200);
+        simulation.settle_down();
+        simulation.world.calls.borrow().last().unwrap().secret.clone()
+    };
+    let mut simulation = simulation();
+    let said = |n: u32| json!({"model": "pooled", "messages": [{"role": "user", "content": format!("hello {n}")}]});
+    let of_header: Vec<_> = (0..10).map(|n| serve_with(&mut simulation, "s", said(n))).collect();
+    assert!(of_header.iter().all(|secret| *secret == of_header[0]), "{of_header:?}");
+    let named = |n: u32| json!({"model": "pooled", "session_id": "t", "messages": [{"role": "user", "content": n.to_string()}]});
+    let of_body: Vec<_> = (0..10).map(|n| serve_with(&mut simulation, &format!("s{n}"), named(n))).collect();
+    assert!(of_body.iter().all(|secret| *secret == of_body[0]), "{of_body:?}");
+}
+
+#[test]
+fn the_billing_line_goes_to_nobody_and_is_named() {
+    let line = "x-anthropic-billing-header: cc_version=2.1.197; cc_entrypoint=cli; cch=abc12;";
+    for (model, answer) in [("claude", MESSAGES_ANSWER), ("gpt", CHAT_ANSWER), ("gemini", GEMINI_ANSWER)] {
+        let mut simulation = simulation();
+        let mut sent = Vec::new();
+        for cch in ["abc12", "def34"] {
+            for host in ["openai", "anthropic", "gemini"] {
+                simulation.script(&format!("{host}.example.com"), Script::Status(200, answer));
+            }
+            let body = json!({"model": model, "max_tokens": 50,
+                "system": [{"type": "text", "text": line.replace("abc12", cch)}, {"type": "text", "text": "Be brief."}],
+                "messages": [{"role": "user", "content": "hello"}]});
+            let (status, answer) = ask(&mut simulation, MESSAGES, &body);
+            assert_eq!(status, 200, "{answer}");
+            sent.push(simulation.world.calls.borrow().last().unwrap().body.clone());
+        }
+        assert_eq!(sent[0], sent[1], "both turns begin alike");
+        assert!(!sent[0].contains("billing") && sent[0].contains("Be brief."), "{}", sent[0]);
+        for receipt in receipts(&simulation) {
+            assert_eq!(receipt.dropped_parameters, ["x-anthropic-billing-header"], "{model}");
+        }
+    }
+    let mut simulation = simulation();
+    simulation.script("anthropic.example.com", Script::Status(200, r#"{"input_tokens":5}"#));
+    let body = json!({"model": "claude", "system": format!("{line}\nBe brief."), "messages": [{"role": "user", "content": "x"}]});
+    assert_eq!(ask(&mut simulation, "/v1/messages/count_tokens", &body).0, 200);
+    let calls = simulation.world.calls.borrow();
+    assert_eq!(json_of(&calls[0].body)["system"], "Be brief.");
+}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::Alert;
 use super::hold::{Checkpoint, Claim, Hold};
+use super::kept::KeptAnswer;
 use super::late::{Correction, Expired};
 use super::manage::{AccountRecord, AdjustmentRecord, ProjectRecord};
 use super::order::Order;
@@ -382,4 +383,8 @@ pub enum Event {
     Claimed(Claim),
     /// An idempotency key is free again.
     Unclaimed(String),
+    /// An answer is kept, so that it can be referred to.
+    Kept(Box<KeptAnswer>),
+    /// Answers up to this journal row are no longer kept.
+    Forgotten(u64),
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::hold::{HoldAnswer, HoldRequest};
+use super::kept::KeptItems;
 use super::manage::{AccountRecord, Adjustment, KeyChange, ProjectRecord};
 use super::order::{Opened, Order, PaymentEvent, Verdict};
 use super::receipt::{Facts, Outcome};
@@ -82,6 +83,8 @@ pub enum Query {
     Run(RunId),
     /// Runs, in rising order of their ids.
     Runs(Option<String>, u32),
+    /// What is kept of the answers to these requests.
+    Kept(Vec<RequestId>),
     /// One order.
     Order(OrderId),
     /// Orders, newest first; after this one.
@@ -152,6 +155,8 @@ pub enum Answer {
     Audit(Box<Audit>),
     /// To [`Query::Preview`]: none where the hold would be granted.
     Previewed(Vec<Option<Refusal>>),
+    /// To [`Query::Kept`]: without those of which nothing is kept.
+    Kept(Vec<(RequestId, KeptItems)>),
     /// Rows with their numbers, as JSON.
     Rows(Vec<(u64, Value)>),
 }
@@ -168,6 +173,7 @@ impl Answer {
             Self::Audit(_) => "audit",
             Self::Previewed(_) => "previewed",
             Self::Overview(_) => "overview",
+            Self::Kept(_) => "kept",
             Self::Rows(_) => "rows",
         }
     }

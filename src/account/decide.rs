@@ -47,6 +47,8 @@ pub trait Shelf {
     fn order(&self, id: &OrderId) -> Result<Option<Order>, Self::Error>;
     /// The idempotency claim that a request has, or had until another took it over.
     fn claim_of(&self, request: &RequestId) -> Result<Option<Claim>, Self::Error>;
+    /// The last journal row whose answer was settled by this time, or is beyond the newest that make so many bytes in all.
+    fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>, Self::Error>;
     /// How a request ended whose hold expired, if nothing corrected that since.
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error>;
 }

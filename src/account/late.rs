@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::books::{Books, Event, Journaled};
 use super::budget::{self, Corrected, Counted};
 use super::hold::Claim;
+use super::kept::keep;
 use super::receipt::Status;
 use super::settle::{Charge, Settlement, charge_of, kept};
 use crate::catalog::RouteKind;
@@ -141,6 +142,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     // What cannot be counted exactly is not given back, and nothing is counted for it.
     let Ok(row) = books.append(now, Journaled::Correction(Box::new(correction)), moved) else { return Vec::new() };
     let mut events = vec![row];
+    events.extend(keep(&events, outcome.status, settlement.kept));
     if let Some(claim) = claim.filter(|_| !is_taken && after.is_positive()) {
         let (status, body) = (Some(outcome.status), kept(settlement.body));
         events.push(Event::Claimed(Claim { request, is_closed: true, is_released: false, status, body, ..claim }));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::books::{Books, Event, Journaled};
 use super::budget::{Counted, count};
 use super::hold::{Checkpoint, Claim, Hold};
+use super::kept::keep;
 use super::late::correct;
 use super::receipt::{Facts, Outcome, Receipt, ReceiptError, Status, entry_id};
 use crate::catalog::CutPolicy;
@@ -25,6 +26,9 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// The plain answer, if the request had an idempotency key.
     pub body: Option<String>,
+    /// The answer as it is kept for requests that refer to it, sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 /// A long stream is alive.
@@ -52,10 +56,12 @@ pub fn settle(mut books: Books, mut settlement: Settlement, now: Timestamp) -> V
     }
     let claim = books.claim.take().filter(|claim| hold.claim.as_ref() == Some(&claim.id) && claim.request == hold.request);
     let charge = charge_of(&settlement.outcome, &hold.bucket, hold.amount);
+    let status = settlement.outcome.status;
     let mut events = close(&mut books, hold, settlement.outcome, charge, now);
     if let Some(claim) = claim {
         events.push(answer_claim(claim, &events, settlement.body));
     }
+    events.extend(keep(&events, status, settlement.kept));
     events
 }
 

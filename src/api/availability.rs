@@ -19,7 +19,7 @@ use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::{Announced, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Leg, Preparing, prepare, unavailable};
+use crate::relay::{Early, Head, Leg, Preparing, prepare, unavailable};
 use crate::routing::LeftOut;
 use crate::routing::health::{CandidateId, HealthView};
 use crate::time::Timestamp;
@@ -207,6 +207,7 @@ fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>
         },
         catalog: Rc::clone(&snapshot.catalog),
         health: Rc::clone(&snapshot.health),
+        early: Early::default(),
     };
     let prepared = prepare(&preparing, key, &body, snapshot.now, &|_, _| None)?;
     Ok((prepared.legs.iter().filter_map(wanted).collect(), prepared.left_out))

@@ -16,7 +16,7 @@ use crate::id::RequestId;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::Refusal;
-use crate::relay::{Leg, Prepared, Preparing, Reply, prepare, unavailable};
+use crate::relay::{Early, Leg, Prepared, Preparing, Reply, prepare, resolved, unavailable};
 use crate::routing::Planned;
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
@@ -35,8 +35,10 @@ pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         head: std::mem::take(&mut request.head),
         catalog: catalog.map_err(unavailable)?,
         health,
+        early: Early::default(),
     };
     let body = request.body.await?;
+    let body = resolved(ports, (&preparing.called, &preparing.head), &key, &body).await?;
     let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
     let holds: Vec<_> = prepared.legs.iter().map(|leg| (leg.bucket.clone(), leg.quote)).collect();
     let (overview, refused) = join(owner::overview(ports, &key.account), availability::preview(ports, &key, &holds)).await;

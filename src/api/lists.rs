@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use futures_util::stream::unfold;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Request, ok};
@@ -13,6 +14,7 @@ use crate::money::Money;
 use crate::refusal::Refusal;
 use crate::relay::{Reply, ReplyBody};
 use crate::time::Timestamp;
+use crate::usage::Usage;
 
 const DEFAULT_LIMIT: u32 = 20;
 const MOST_ROWS: u32 = 100;
@@ -134,9 +136,22 @@ fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refu
     request.param(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
 }
 
-/// The receipt in a journal row.
+/// The receipt in a journal row, with what its usage says of the provider's cache.
 pub fn receipt(mut row: Value) -> Value {
-    row.get_mut("doc").map(Value::take).unwrap_or_default()
+    let mut receipt = row.get_mut("doc").map(Value::take).unwrap_or_default();
+    let usage = receipt.get("usage").and_then(|usage| Usage::deserialize(usage).ok());
+    if let (Some(fields), Some(usage)) = (receipt.as_object_mut(), usage) {
+        fields.insert("cache".to_owned(), cache(&usage));
+    }
+    receipt
+}
+
+/// How much of what went in came from the provider's cache, and how much went into it.
+pub fn cache(usage: &Usage) -> Value {
+    json!({
+        "input_tokens": usage.input_side(), "read_tokens": usage.cached_input,
+        "write_tokens": usage.cache_write.saturating_add(usage.cache_write_1h), "share": usage.cache_share(),
+    })
 }
 
 /// A journal row as a record of what somebody did, with all that is known of it.

@@ -3,7 +3,7 @@
 //!
 //! Deliberately absent: fields of requests to models that only a provider reads. They pass, and are the provider's to describe.
 
-use super::table::{About, Answer, Body, Row, TABLE, Who};
+use super::table::{About, Answer, Body, Row, SWITCHING, TABLE, Who};
 use crate::refusal::Code;
 use crate::relay::Reply;
 
@@ -91,7 +91,7 @@ fn errors(row: &Row) -> Vec<u16> {
             (Who::Anyone, _) | (_, 405) => false,
             (Who::Signature, _) => [400, 404, 413, 503].contains(status),
             // A dry run meets every refusal but those of upstreams.
-            (Who::Key, 402 | 502) => row.about.is_asking(),
+            (Who::Key, 402 | 502) => row.about.is_asking() && has_body,
             (Who::Key, 401 | 403 | 503) | (Who::Operator, 401 | 404 | 503) => true,
             (_, 400) => has_body || has_hole || !row.query.is_empty(),
             (Who::Key, 404) => has_body || has_hole || !row.query.is_empty(),
@@ -139,6 +139,7 @@ impl Text {
         let in_path = row.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| ("path_", name));
         let in_query = row.query.split_whitespace().map(|name| ("", name));
         let headers: &[&str] = match () {
+            () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route"],
             () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route"],
             () if row.body != Body::Nothing && matches!(row.who, Who::Key | Who::Operator) => &["Idempotency-Key"],
             () => &[],
@@ -185,12 +186,13 @@ impl Text {
     fn answer(&mut self, row: &Row) {
         let Answer { status, schema, types } = row.answer;
         let description = match status {
+            SWITCHING => "The connection goes on as a WebSocket.",
             201 => "It is made.",
             303 => "On to the next page.",
             _ => "The answer.",
         };
         self.push(&["\"", &status.to_string(), r#"":{"description":""#, description, "\""]);
-        if row.about.is_asking() {
+        if row.about.is_asking() && status != SWITCHING {
             self.push(&[r#","headers":{"#]);
             let names = ["x-request-id", "x-tf-upstream-model", "x-tf-route", "x-tf-channel", "x-tf-bucket", "x-tf-attempts"];
             self.list(names.iter(), |text, name| {

@@ -164,6 +164,6 @@ fn totals(lines: &[RunLine]) -> Value {
     }
     json!({
         "requests": sum(|line| line.requests), "retries": sum(|line| line.retries), "fallbacks": sum(|line| line.fallbacks),
-        "tokens": usage, "charges": charges,
+        "tokens": usage, "cache": lists::cache(&usage), "charges": charges,
     })
 }

@@ -141,6 +141,7 @@ impl AccountObject {
                 account::end_order(&store, &due, now)?.iter().try_for_each(|event| store.apply(event))
             })?;
         }
+        Store::atomically(storage.as_raw(), || account::forget(&store, now)?.iter().try_for_each(|event| store.apply(event)))?;
         if now.since(self.cleaned_at.get()) >= CLEAN_EVERY_MS {
             store.drop_claims(now.plus(-account::CLAIM_MS))?;
             self.cleaned_at.set(now);
@@ -160,7 +161,7 @@ impl AccountObject {
         if let Some(record) = store.account()? {
             alerts::send(&store, &self.env, &record.id).await?;
         }
-        let next = [retry_at, store.next_deadline()?].into_iter().flatten().min();
+        let next = [retry_at, store.next_deadline()?, store.kept_until()?].into_iter().flatten().min();
         match next {
             Some(at) => self.wake_at(at).await,
             None => Ok(()),
@@ -196,6 +197,7 @@ impl AccountObject {
             Query::Projects => Answer::Rows(store.projects()?),
             Query::Run(run) => Answer::Rows(store.run_view(run)?),
             Query::Runs(after, limit) => Answer::Rows(store.runs(after.as_deref(), *limit)?),
+            Query::Kept(requests) => Answer::Kept(store.kept(requests, clock::now().plus(-account::KEPT_MS))?),
             Query::Order(id) => Answer::Rows(store.order_view(id)?),
             Query::Orders(after, limit) => Answer::Rows(store.orders(after.as_deref(), *limit)?),
             Query::Audit { after, limit } => Answer::Audit(Box::new(store.audit(*after, *limit)?)),

@@ -20,6 +20,10 @@ const SMALL_BODY: usize = 64 * 1024;
 /// Headers of clients that go up as they came.
 const PASSED: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 
+/// Headers in which clients name the session of a request: OpenRouter's, Claude Code's, Codex' of now and before, opencode's.
+const SESSION: [&str; 6] =
+    ["x-session-id", "x-claude-code-session-id", "session-id", "session_id", "x-session-affinity", "x-opencode-session"];
+
 /// Resolves when the client closes the connection, and never otherwise.
 pub fn client_gone(request: &Request) -> impl Future<Output = ()> + Unpin + use<> {
     let signal = request.inner().signal();
@@ -70,6 +74,7 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         route: get("x-tf-route"),
         run: get("x-tf-run"),
         idempotency_key: get("idempotency-key"),
+        session: SESSION.into_iter().find_map(|name| get(name).filter(|value| !value.is_empty())),
         content_type: get("content-type"),
         passed: passed.collect(),
         is_list: false,

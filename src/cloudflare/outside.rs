@@ -12,10 +12,11 @@ use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
 use super::{account_client, catalog, clock, post, records};
 use crate::account::{
-    AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, Outcome, Query, Settlement,
+    AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, KeptItems, Outcome, Query,
+    Settlement,
 };
 use crate::catalog::{Announcement, Catalog, UpstreamHosts};
-use crate::id::{AccountId, KeyHash, ModelName, OrderId, SecretName};
+use crate::id::{AccountId, KeyHash, ModelName, OrderId, RequestId, SecretName};
 use crate::key::KeyRecord;
 use crate::payment::Checkout;
 use crate::ports::{
@@ -245,6 +246,13 @@ impl Ports for Outside {
 
     async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
         self.done(account, Command::RecordRefused(Box::new((facts, outcome)))).await
+    }
+
+    async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
+        match self.command(account, Command::Read(Query::Kept(requests))).await? {
+            Answer::Kept(kept) => Ok(kept),
+            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
+        }
     }
 
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {

@@ -19,7 +19,7 @@ use crate::time::{Period, Timestamp};
 
 /// Each is what the version of its number, counted from 1, adds to the one before. None is ever changed: accounts have been
 /// stored by each of them.
-const VERSIONS: [&str; 2] = [
+const VERSIONS: [&str; 3] = [
     "
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
@@ -53,6 +53,10 @@ UPDATE runs SET lines = (
     FROM journal WHERE kind = 'receipt' AND doc->>'run' = runs.id GROUP BY 1, 2, 3, 4));
 CREATE TABLE orders (id TEXT PRIMARY KEY, request_key TEXT UNIQUE, due INTEGER, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE alerts (seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due INTEGER NOT NULL);
+",
+    // `upto` is how long this and all before it are, so that nothing is summed to find out how much there is.
+    "
+CREATE TABLE kept (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, bytes INTEGER NOT NULL, upto INTEGER NOT NULL, sealed TEXT NOT NULL);
 ",
 ];
 
@@ -174,6 +178,8 @@ impl Store {
             ),
             Event::Claimed(claim) => self.put_claim(claim),
             Event::Unclaimed(claim) => self.run("DELETE FROM claims WHERE id = ?1", vec![claim.as_str().into()]),
+            Event::Kept(answer) => self.put_kept(answer),
+            Event::Forgotten(last) => self.drop_kept(*last),
         }
     }
 
@@ -430,6 +436,10 @@ impl Shelf for Store {
         let statement = "SELECT doc AS value FROM claims WHERE doc->>'request' = ?1
             OR EXISTS (SELECT 1 FROM json_each(doc, '$.replaces') WHERE value = ?1) LIMIT 1";
         Ok(self.rows(statement, vec![request.as_str().into()])?.into_iter().next())
+    }
+
+    fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>> {
+        self.stale_kept(until, most_bytes)
     }
 
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>> {

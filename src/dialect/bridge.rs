@@ -52,9 +52,39 @@ impl Bridge {
         matches!((self.marks, &self.maker), (Marks::InProof, Maker::Anthropic) | (Marks::WithCalls, Maker::Gemini))
     }
 
+    /// Whether the proof of a call goes to the client as that of the thought before it: its dialect has no place for it at the
+    /// call, or its programs forget it there.
+    const fn proves_by_thought(&self) -> bool {
+        matches!(self.marks, Marks::InProof | Marks::Beside)
+    }
+
+    /// Moves the proofs of calls to the thoughts before them.
+    fn prove_by_thought(parts: &mut Vec<Part<'static>>) {
+        let mut at = 0;
+        while let Some(part) = parts.get_mut(at) {
+            let proof = match part {
+                Part::Call(call) => call.signature.take(),
+                _ => None,
+            };
+            let before = at.checked_sub(1).and_then(|before| parts.get_mut(before));
+            match (proof, before) {
+                (None, _) => {}
+                (proof, Some(Part::Thinking(thinking))) if !thinking.is_proven() => thinking.signature = proof,
+                (proof, _) => {
+                    parts.insert(at, Part::Thinking(Thinking { signature: proof, ..Thinking::default() }));
+                    at = at.saturating_add(1);
+                }
+            }
+            at = at.saturating_add(1);
+        }
+    }
+
     /// A whole answer.
     pub fn answer(&self, mut answer: Answer) -> Answer {
         for choice in &mut answer.choices {
+            if self.proves_by_thought() {
+                Self::prove_by_thought(&mut choice.parts);
+            }
             let mut thoughts = Vec::new();
             for part in &mut choice.parts {
                 match part {
@@ -119,7 +149,10 @@ impl Bridge {
             }
             Delta::Signature { signature, .. } => self.proof(choice, &mut state, signature, false, out),
             Delta::Redacted { data, .. } => self.proof(choice, &mut state, data, true, out),
-            Delta::Call { call, id, name, signature, .. } => {
+            Delta::Call { call, id, name, mut signature, .. } => {
+                if let Some(proof) = signature.take_if(|_| self.proves_by_thought()) {
+                    self.proof(choice, &mut state, proof, false, out);
+                }
                 self.thought_ends(choice, &mut state, out);
                 let signature = match self.marks == Marks::WithCalls && !self.is_at_home() {
                     true => carried(&self.maker, &std::mem::take(&mut state.thoughts)),

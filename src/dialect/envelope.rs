@@ -30,6 +30,8 @@ pub struct Envelope {
     pub choices: u64,
     /// Requests of one session keep their channel and credential.
     pub session: Option<String>,
+    /// Where the client names no session: what its conversation begins with, hashed.
+    pub prefix: Option<String>,
     /// The `provider` member, as JSON.
     pub provider: Option<String>,
     /// Classes beyond plain text that the request may use; each needs a price.
@@ -54,6 +56,10 @@ pub struct Envelope {
     pub is_bytes: bool,
     /// The response that this one goes on from (`previous_response_id`).
     pub previous_response: Option<String>,
+    /// Whether a later request may refer to the answer.
+    pub keeps: bool,
+    /// Whether the answer is to be a compaction of the conversation.
+    pub compacts: bool,
 }
 
 impl Envelope {

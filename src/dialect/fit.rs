@@ -267,6 +267,9 @@ fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec
         }
     };
     for message in &mut conversation.messages {
+        if target.maker == Maker::Gemini {
+            sign_calls(message);
+        }
         message.parts.retain_mut(|part| {
             let Part::Thinking(thinking) = part else { return true };
             let is_own = thinking.maker.as_ref().is_none_or(|maker| *maker == target.maker);
@@ -286,6 +289,19 @@ fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec
         });
         if is_chat && target.thoughts == Thoughts::All {
             fill(message);
+        }
+    }
+}
+
+/// Gives Gemini's proofs back to the calls that they are of: clients whose dialect has no place for them there keep them as
+/// those of the thought before.
+fn sign_calls(message: &mut Message<'_>) {
+    let mut proof: Option<String> = None;
+    for part in &mut message.parts {
+        match part {
+            Part::Thinking(thinking) if thinking.maker == Some(Maker::Gemini) => proof = thinking.signature.take().or(proof),
+            Part::Call(call) if call.signature.is_none() => call.signature = proof.take(),
+            _ => {}
         }
     }
 }

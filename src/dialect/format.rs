@@ -1,5 +1,6 @@
 //! What a format has to be able to do. A dialect is a folder that says so for each of its formats; `mod.rs` lists them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::body::Body;
@@ -8,6 +9,7 @@ use super::fit::Rules;
 use super::form::Form;
 use super::json::{Edit, Object};
 use super::maker::{Maker, Marks};
+use super::openai::read_error;
 use super::sse::Data;
 use super::talk::{Answer, Conversation, Delta};
 use super::tally::Tally;
@@ -127,6 +129,10 @@ pub trait Format {
     fn path(&self, upstream: &Upstream<'_>) -> String;
     /// What must change in the client's own request.
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit>;
+    /// Members and parts of the client's own request that do not go up.
+    fn left_out(&self, _request: &Object<'_>) -> Vec<String> {
+        Vec::new()
+    }
     /// Reads a plain answer; an error says in our words what it is instead (never upstream's text: it may name hosts).
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String>;
     /// What must change in a plain answer so that it tells its cost.
@@ -156,12 +162,20 @@ pub struct StreamWish {
     pub is_list: bool,
     /// The time of the answer, in seconds, for those who are not told by upstream.
     pub created: i64,
-    /// An id for the answer where upstream gives none.
+    /// An id for the answer where upstream gives none; no other answer has it.
     pub id: String,
+    /// What the client calls the model; upstream's own name stays where this is empty.
+    pub model: String,
+    /// How many events the client was told before anybody answered: see [`Line::ping`].
+    pub begun: Rc<Cell<u64>>,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
     /// Whose thoughts they are, where the client's format says so beside them.
     pub maker: Option<Maker>,
+    /// Whether a later request may refer to the answer (OpenAI's responses).
+    pub keeps: bool,
+    /// Whether the answer is a summary, to be handed out as a compaction.
+    pub compacts: bool,
 }
 
 /// A format whose requests and answers have a meaning that others share.
@@ -212,12 +226,20 @@ pub struct Written {
 pub trait Line {
     /// Takes an event of upstream and appends to `out` what the client gets of it. Sets `tally.progress`.
     fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>);
-    /// A comment that keeps the connection alive.
+    /// A sign of life, in the form that resets the timer of the dialect's own clients; nothing of the answer changes by it.
+    /// It may come before any event, too.
     fn ping(&mut self, out: &mut Vec<u8>);
     /// Upstream has no more bytes. Formats without a terminal event decide here whether the stream is complete.
     fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>);
-    /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
+    /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event. Nothing where upstream
+    /// has told its end itself.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+    /// Nobody answered after the client had signs of life: what would have been its answer, an error in this dialect's
+    /// envelope, is told as the end of the stream.
+    fn refused(&mut self, envelope: &str, out: &mut Vec<u8>) {
+        let error = read_error(envelope);
+        self.broken(error.code.as_deref().unwrap_or("error"), &error.message, out);
+    }
 }
 
 /// Reads a stream of upstream for a client of another dialect.
@@ -234,8 +256,16 @@ pub trait Writer {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>);
     /// The complete end: whatever the dialect closes with, its usage with the cost, and its terminal event if it has one.
     fn finish(&mut self, usage: &Usage, cost: &Cost, out: &mut Vec<u8>);
-    /// Keeps the connection alive.
+    /// A sign of life, as [`Line::ping`] is.
     fn ping(&mut self, out: &mut Vec<u8>);
+    /// Why what was written is not all that was said, if it is not. Such a stream is broken off, and never complete.
+    fn fault(&self) -> Option<&'static str> {
+        None
+    }
     /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+    /// What was written, as a list of JSON, where a later request may refer to it.
+    fn kept(&self) -> Option<String> {
+        None
+    }
 }

@@ -9,6 +9,8 @@ pub mod anthropic;
 mod body;
 pub mod bridge;
 pub mod cohere;
+#[cfg(test)]
+mod crossing_laws;
 mod endpoint;
 mod envelope;
 pub mod fit;
@@ -18,13 +20,18 @@ pub mod gemini;
 #[cfg(test)]
 mod hostile;
 mod json;
+#[cfg(test)]
+mod laws;
 pub mod listing;
 pub mod maker;
+pub mod mend;
 pub mod meter;
 pub mod openai;
+mod prefix;
 mod proof;
 pub mod recipe;
 mod request;
+mod scan;
 mod sse;
 mod strict;
 mod talk;

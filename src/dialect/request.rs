@@ -10,7 +10,7 @@ use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
 use super::proof::tell_makers;
-use super::tokens;
+use super::{prefix, tokens};
 use crate::catalog::Dialect;
 use crate::refusal::Refusal;
 
@@ -139,6 +139,9 @@ impl<'a> Request<'a> {
                 }
                 envelope.read_extras(&body.object)?;
                 format.envelope(&body, &mut envelope)?;
+                if envelope.session.is_none() && format.translation().is_some() {
+                    envelope.prefix = prefix::of(&body.object);
+                }
                 Content::Json(body)
             }
         };
@@ -175,8 +178,10 @@ impl<'a> Request<'a> {
             let body = vec![Cow::Owned(body.into_bytes())];
             return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped, names });
         }
+        let mut dropped = Vec::new();
         let (content_type, body) = match &self.content {
             Content::Json(body) => {
+                dropped = way.format.left_out(&body.object);
                 let mut edits = way.format.pass_request(&body.object, upstream);
                 edits.extend(EXTRAS.map(Edit::Remove));
                 edits.retain(|edit| !more.iter().any(|other| other.name() == edit.name()));
@@ -185,7 +190,7 @@ impl<'a> Request<'a> {
             }
             Content::Form(form, content_type) => (content_type.clone(), form.edited(&[("model", upstream.model)], &EXTRAS)),
         };
-        Ok(Sent { path, content_type, body, dropped: Vec::new(), names: Names::default() })
+        Ok(Sent { path, content_type, body, dropped, names: Names::default() })
     }
 
     /// The body in another format, and what it leaves out.

@@ -9,11 +9,12 @@ use super::prepare::{Prepared, Quoted, SEAL, sealed};
 use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens};
-use crate::dialect::bridge::{Bridge, Bridged};
+use crate::dialect::bridge::Bridge;
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::maker::place;
+use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
-use crate::dialect::openai::responses::id_edits;
+use crate::dialect::openai::responses::{compact, id_edits};
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
@@ -21,6 +22,7 @@ use crate::id::SecretName;
 use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::Refusal;
+use crate::routing::asked_model;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::usage::{Usage, UsageSource};
 
@@ -230,7 +232,11 @@ fn reading<'a, P: Ports>(
             is_list: prepared.head.is_list && envelope.stream,
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
+            model: told_model(prepared, quoted),
+            begun: prepared.early.begun(),
+            keeps: envelope.keeps && way.is_translated,
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
+            compacts: envelope.compacts,
         },
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
         charging: Charging {
@@ -240,6 +246,13 @@ fn reading<'a, P: Ports>(
             details: cost_details(prepared, served),
         },
     }
+}
+
+/// What the client calls the model that serves: as it asked for it, or by its public name where that is a fallback.
+fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
+    let model = &quoted.planned.model.id;
+    let is_it = |asked: &&String| asked_model(&prepared.catalog, asked).is_some_and(|asked| asked.id == *model);
+    prepared.request.envelope.models.first().filter(is_it).cloned().unwrap_or_else(|| model.to_string())
 }
 
 impl Reading<'_> {
@@ -277,12 +290,8 @@ fn meter_of(reading: &Reading<'_>) -> Meter {
     let way = match reading.translation() {
         _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
         Some((down, up)) => {
-            let reader = up.reader(counting);
-            let reader = match reading.bridge.clone() {
-                Some(bridge) => Box::new(Bridged::new(reader, bridge)),
-                None => reader,
-            };
-            meter::Way::Translated(reader, down.writer(wish))
+            let bridge = reading.bridge.clone();
+            meter::Way::translated(up.reader(counting), down.writer(wish), &reading.wish, bridge)
         }
         None => meter::Way::Same(reading.way.format.line(wish, counting)),
     };
@@ -313,6 +322,7 @@ async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + U
         let next = body.next().await;
         // What kept the connection alive before the first event is of no use to anybody.
         out.clear();
+        meter.take_note();
         match &next {
             Some(Ok(bytes)) => meter.push(bytes, &mut out),
             Some(Err(_)) => return Err(Failure::new(FailureKind::Connect, "the connection broke before the first event")),
@@ -352,14 +362,25 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let cost = reading.charging.cost(&usage, source, bytes);
     let body = match reading.translation() {
         Some((down, up)) => {
-            let answer = up.read_answer(&object, counting)?;
-            let answer = reading.bridge.as_ref().map_or(answer.clone(), |bridge| bridge.answer(answer));
+            let mut answer = up.read_answer(&object, counting)?;
+            if reading.wish.compacts {
+                compact::check(&answer)?;
+            }
+            mend_answer(&mut answer, &reading.wish)?;
+            let answer = match reading.bridge.clone() {
+                Some(bridge) => bridge.answer(answer),
+                None => answer,
+            };
             down.write_answer(&answer, &usage, &cost, &reading.wish)
         }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {
                 edits.extend(id_edits(&object, seal.as_ref()));
+            }
+            // Programs that speak this dialect forget the thoughts of a model by another name than they asked for.
+            if reading.prepared.request.endpoint == Endpoint::Messages && object.get("model").is_some() {
+                edits.push(Edit::Set("model", json_text(&reading.wish.model)));
             }
             object.edited(&edits)
         }

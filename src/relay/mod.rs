@@ -8,15 +8,20 @@
 
 mod answer;
 mod attempt;
+mod early;
 mod flow;
+mod kept;
 mod prepare;
 mod reply;
+pub mod socket;
 mod ticket;
 
 use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use early::Early;
+pub use kept::resolved;
 pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
@@ -42,7 +47,13 @@ pub struct Incoming<B> {
 }
 
 /// Serves a request to a model.
-pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>) -> Reply {
+pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>> + 'static>) -> Reply {
+    let early = Early::default();
+    let answer = Box::pin(answer(ports.clone(), incoming, early.clone()));
+    early.watch(ports, answer).await
+}
+
+async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>, early: Early) -> Reply {
     let arrived = ports.now();
     let request = RequestId::new(arrived, ports.random());
     let dialect = incoming.called.endpoint.dialect();
@@ -61,9 +72,12 @@ pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = R
             return refusal_reply(&refusal, &request, false, dialect);
         }
     };
-    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health };
+    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health, early };
     match body {
-        Ok(body) => attend(ports, preparing, key, &body).await,
+        Ok(body) => match resolved(&ports, (&preparing.called, &preparing.head), &key, &body).await {
+            Ok(body) => attend(ports, preparing, key, &body).await,
+            Err(refusal) => refuse(&ports, preparing.facts(&key, Some(&body)), &refusal, dialect),
+        },
         Err(refusal) => refuse(&ports, preparing.facts(&key, None), &refusal, dialect),
     }
 }
@@ -185,6 +199,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
         keeps_body: idempotency.is_some(),
+        keeper: prepared.head.credential.as_deref().filter(|_| prepared.request.envelope.keeps).and_then(kept::Keeper::new),
         resting: attempt::resting(prepared, ports.now()),
         dialect,
     };
@@ -222,6 +237,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             }
         }
         let Some(ticket) = ticket.as_mut() else { break };
+        prepared.early.open(prepared, ticket.rates);
         for quoted in &leg.attempts {
             match attempt::attempt(ticket, prepared, quoted).await {
                 Tried::Answered(reply) => return Ran::Reply(reply),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
+use super::early::Early;
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
 use crate::dialect::{Called, Endpoint, Request};
@@ -39,6 +40,8 @@ pub struct Head {
     pub idempotency_key: Option<String>,
     /// Whether it was presented as Google's clients do.
     pub is_google: bool,
+    /// The session, where a header names it.
+    pub session: Option<String>,
     /// What the body is.
     pub content_type: Option<String>,
     /// Headers that go up as they came, to channels of the dialect that has them.
@@ -63,6 +66,8 @@ pub struct Preparing {
     pub catalog: Rc<Catalog>,
     /// What is known of the candidates.
     pub health: Rc<HealthView>,
+    /// What its client can be told while nobody answers.
+    pub early: Early,
 }
 
 /// Makes and proves seals: see [`crate::ports::Ports::seal`].
@@ -88,6 +93,8 @@ pub struct Prepared<'a> {
     pub seed: String,
     /// The response that it goes on from, by the provider's own id, and the credential that made it.
     pub previous: Option<(String, SecretName)>,
+    /// What its client can be told while nobody answers.
+    pub early: Early,
 }
 
 /// Attempts in a row that one bucket pays: one hold covers them.
@@ -177,9 +184,12 @@ pub fn prepare<'a>(
     let previous = request.envelope.previous_response.as_deref();
     let previous = previous.map(|id| maker_of(id, &channels, &key.account, seal)).transpose()?;
     let ask = ask(&request, preparing, &channels, previous.as_ref())?;
-    let seed = match &request.envelope.session {
-        Some(session) => format!("{}/{session}", key.account),
-        None => preparing.request.to_string(),
+    let session = request.envelope.session.as_ref().or(preparing.head.session.as_ref());
+    let seed = match (session, &request.envelope.prefix) {
+        (Some(session), _) => format!("{}/{session}", key.account),
+        // A conversation without a name is known by how it begins.
+        (None, Some(prefix)) => format!("{}/begins {prefix}", key.account),
+        (None, None) => preparing.request.to_string(),
     };
     let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
     let Plan { attempts, left_out } = plan(input)?;
@@ -193,7 +203,8 @@ pub fn prepare<'a>(
     let legs = legs(attempts, &request, estimated_input)?;
     let previous = previous.map(|(id, _, secret)| (id, secret));
     let catalog = Rc::clone(catalog);
-    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous })
+    let early = preparing.early.clone();
+    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous, early })
 }
 
 /// What the planner is asked.
@@ -295,8 +306,16 @@ fn maker_of(
     seal: Seal<'_>,
 ) -> Result<(String, ChannelId, SecretName), Refusal> {
     let unknown = || {
-        let message = "The response that `previous_response_id` names was not made by this account over a channel that serves this model now.";
-        let next_step = "Send the whole conversation in `input` instead.";
+        // Whoever goes on from a translated answer can do so by its items.
+        let message = match id.starts_with("resp_gen-") {
+            true => {
+                "The response that `previous_response_id` names was translated, and no provider keeps it. Send the whole conversation in `input`: its items, or references to them (`item_reference`)."
+            }
+            false => {
+                "The response that `previous_response_id` names was not made by this account over a channel that serves this model now. Send the whole conversation in `input` instead."
+            }
+        };
+        let next_step = "Send the whole conversation in `input`, without `previous_response_id`.";
         Refusal::new(Code::InvalidRequest, message, next_step).param("previous_response_id")
     };
     let (response, proof) = id.rsplit_once(SEAL).ok_or_else(unknown)?;

@@ -10,6 +10,7 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
 use super::flow::Drain;
+use super::kept::Keeper;
 use super::prepare::{Prepared, Quoted};
 use super::reply::{Reply, refusal_reply};
 use crate::account::{
@@ -17,6 +18,7 @@ use crate::account::{
     Status,
 };
 use crate::catalog::{CutPolicy, Dialect};
+use crate::dialect::openai::responses::own_output;
 use crate::id::{AccountId, RequestId};
 use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
@@ -62,6 +64,9 @@ pub struct Ticket<P: Ports> {
     /// Members of the client's request that the current attempt leaves out.
     pub dropped: Vec<String>,
     dialect: Dialect,
+    keeper: Option<Keeper>,
+    /// The items of the answer, where a later request may refer to them.
+    items: Option<String>,
     in_flight: Option<InFlight>,
     /// When the account was last told that the request is alive.
     noted_at: Cell<Timestamp>,
@@ -101,6 +106,8 @@ pub struct Opening {
     pub resting: Vec<Attempt>,
     /// The dialect that the client speaks.
     pub dialect: Dialect,
+    /// Seals the answer where a later request may refer to it.
+    pub keeper: Option<Keeper>,
 }
 
 /// The answer to the first hold.
@@ -154,6 +161,8 @@ impl<P: Ports> Ticket<P> {
             limits: None,
             dropped: Vec::new(),
             dialect: opening.dialect,
+            keeper: opening.keeper,
+            items: None,
             in_flight: None,
             noted_at: Cell::new(now),
             ending: Some(sender),
@@ -256,11 +265,25 @@ impl<P: Ports> Ticket<P> {
         }
     }
 
+    /// Notes the items of a streamed answer, where a later request may refer to them.
+    pub fn keep(&mut self, items: Option<String>) {
+        self.items = items;
+    }
+
+    /// The items of the answer as they are kept.
+    fn sealed(&mut self, body: Option<&str>) -> Option<String> {
+        let keeper = self.keeper.as_ref()?;
+        let items = self.items.take();
+        let items = items.as_deref().or_else(|| own_output(body?, &self.request))?;
+        keeper.seal((&self.account, &self.request), self.ports.random(), items)
+    }
+
     /// Ends the request.
     pub fn settle(&mut self, outcome: Outcome, body: Option<String>) {
         self.in_flight = None;
+        let kept = self.sealed(body.as_deref());
         let body = body.filter(|_| self.keeps_body);
-        let settlement = Settlement { request: self.request.clone(), outcome, body };
+        let settlement = Settlement { request: self.request.clone(), outcome, body, kept };
         if let Some(ending) = self.take_ending() {
             // The receiving task lives as long as the request does.
             let _ = ending.send(Ending::Settle(Box::new(settlement)));
@@ -286,6 +309,8 @@ impl<P: Ports> Ticket<P> {
             limits: self.limits,
             dropped: std::mem::take(&mut self.dropped),
             dialect: self.dialect,
+            keeper: self.keeper.take(),
+            items: self.items.take(),
             in_flight: None,
             noted_at: self.noted_at.clone(),
             ending: self.ending.take(),

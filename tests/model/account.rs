@@ -269,7 +269,7 @@ impl Plan {
                     latency_ms: 1,
                 };
                 let body = (ending == Ending::Completed).then(|| "{}".to_owned());
-                Command::Settle(Box::new(Settlement { request: id(request), outcome, body }))
+                Command::Settle(Box::new(Settlement { request: id(request), outcome, body, kept: None }))
             }
         }
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokens_forge::account::{
     self, AccountRecord, Answer, BalanceView, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled,
-    KeyBook, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row, RunBook, Shelf, Spent, Tally, Touches,
+    KEPT_MS, KeptAnswer, KeptItems, KeyBook, MOST_READ, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row, RunBook,
+    Shelf, Spent, Tally, Touches,
 };
 use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
@@ -18,6 +19,8 @@ pub struct Memory {
     pub keys: BTreeMap<KeyId, KeyBook>,
     pub projects: BTreeMap<ProjectId, ProjectBook>,
     pub claims: BTreeMap<String, Claim>,
+    /// Sealed answers by the number of their journal row.
+    pub kept: BTreeMap<u64, KeptAnswer>,
     pub runs: BTreeMap<RunId, RunBook>,
     pub orders: BTreeMap<OrderId, Order>,
     /// Journal rows of alerts that are to be sent.
@@ -135,6 +138,20 @@ impl Shelf for Memory {
         Ok(self.claims.values().find(is_of).cloned())
     }
 
+    fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>, Self::Error> {
+        let mut room = most_bytes;
+        let has_room = |answer: &&KeptAnswer| match room.checked_sub(answer.bytes()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        let stays = self.kept.values().rev().take_while(has_room).take_while(|answer| answer.at > until).last();
+        let goes = |seq: &&u64| stays.is_none_or(|stays| **seq < stays.seq);
+        Ok(self.kept.keys().take_while(goes).last().copied())
+    }
+
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
         let is_corrected = self.row_of(&format!("{request}/correction")).is_some();
         Ok(self.row_of(request.as_str()).filter(|_| !is_corrected).and_then(|row| match &row.journaled {
@@ -201,6 +218,10 @@ impl Memory {
                 Event::Unclaimed(id) => {
                     self.claims.remove(&id);
                 }
+                Event::Kept(answer) => {
+                    assert_eq!(self.kept.insert(answer.seq, *answer), None, "an answer is kept once");
+                }
+                Event::Forgotten(last) => self.kept.retain(|seq, _| *seq > last),
             }
         }
     }
@@ -221,7 +242,7 @@ impl Memory {
     /// Decides only: what a crash before the commit leaves behind.
     pub fn decide(&self, command: Command, now: Timestamp) -> Decided {
         if let Command::Read(query) = &command {
-            return (self.read(query), Vec::new());
+            return (self.read(query, now), Vec::new());
         }
         match account::decide(self, command, now) {
             Ok(decided) => decided,
@@ -237,7 +258,24 @@ impl Memory {
         }
     }
 
-    fn read(&self, query: &Query) -> Answer {
+    /// See the account object's own.
+    fn kept_of(&self, requests: &[RequestId], since: Timestamp) -> Vec<(RequestId, KeptItems)> {
+        let mut left = MOST_READ;
+        let mut find = |request: &RequestId| {
+            let rows = [request.to_string(), format!("{request}/correction")].map(|subject| self.row_of(&subject));
+            let answer = rows.into_iter().flatten().find_map(|row| self.kept.get(&row.seq)).filter(|answer| answer.at > since);
+            match answer {
+                Some(answer) => {
+                    left = left.checked_sub(answer.bytes())?;
+                    Some(KeptItems::Sealed(answer.sealed.clone()))
+                }
+                None => self.holds.contains_key(request.as_str()).then_some(KeptItems::Open),
+            }
+        };
+        requests.iter().filter_map(|request| Some((request.clone(), find(request)?))).collect()
+    }
+
+    fn read(&self, query: &Query, now: Timestamp) -> Answer {
         match query {
             Query::Overview => {
                 let books = self.all_books();
@@ -261,6 +299,7 @@ impl Memory {
                     .map(|(seq, receipt)| (seq, serde_json::to_value(receipt).unwrap()))
                     .collect(),
             ),
+            Query::Kept(requests) => Answer::Kept(self.kept_of(requests, now.plus(-KEPT_MS))),
             other => panic!("{other:?} is not asked on the host"),
         }
     }
@@ -272,6 +311,8 @@ impl Memory {
             let Ok(events) = account::end_hold(self, &hold, now);
             self.apply(events);
         }
+        let Ok(events) = account::forget(self, now);
+        self.apply(events);
         let is_due = |order: &&Order| order.state == OrderState::Pending && order.expires_at.is_some_and(|end| end <= now);
         let due: Vec<OrderId> = self.orders.values().filter(is_due).map(|order| order.id.clone()).collect();
         for order in due {
@@ -298,6 +339,11 @@ impl Memory {
 
     /// What must always hold.
     pub fn check_law(&self) {
+        for (seq, answer) in &self.kept {
+            let row = &self.journal[usize::try_from(*seq).unwrap() - 1];
+            let is_of_a_request = matches!(row.journaled, Journaled::Receipt(_) | Journaled::Correction(_));
+            assert!(is_of_a_request && row.at == answer.at, "what is kept stands beside the row of its request");
+        }
         let mut sums: BTreeMap<BucketId, Money> = BTreeMap::new();
         for (index, row) in self.journal.iter().enumerate() {
             assert_eq!(row.seq, u64::try_from(index).unwrap() + 1, "rows are numbered without a gap");

@@ -14,10 +14,10 @@ use futures_util::stream::Stream;
 use futures_util::task::LocalSpawn;
 use serde_json::Value;
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, Outcome, Settlement,
+    AccountRecord, Adjustment, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Query, Settlement,
 };
 use tokens_forge::catalog::Catalog;
-use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, SecretName, sha256_hex};
+use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, RequestId, SecretName, sha256_hex};
 use tokens_forge::key::KeyRecord;
 use tokens_forge::money::Money;
 use tokens_forge::ports::{Call, Ports, SendError, Unavailable, UpstreamResponse};
@@ -370,6 +370,14 @@ impl Ports for Outside {
     async fn record_refused(&self, _account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
         Yield(false).await;
         self.0.command("record", Command::RecordRefused(Box::new((facts, outcome)))).map(|_| ())
+    }
+
+    async fn kept(&self, _account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
+        Yield(false).await;
+        match self.0.command("kept", Command::Read(Query::Kept(requests)))? {
+            Answer::Kept(kept) => Ok(kept),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {

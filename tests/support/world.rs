@@ -555,6 +555,7 @@ impl World {
                     self.note(if is_closed { "settlement recognised as repeated" } else { "settlement without a hold" });
                 }
                 law!(!is_open || !events.is_empty(), "settled", "{id} stays open");
+                self.kept_of(settlement, events)?;
             }
             (Command::Checkpoint(extension), _) => self.checkpoint(extension, events)?,
             (Command::Place(order), answer) => {
@@ -800,6 +801,13 @@ impl World {
             self.tell(|| format!("the alarm looks at {}  ->  {}", order.id, happened(&events)));
             self.memory.apply(events);
         }
+        let Ok(events) = account::forget(&self.memory, now);
+        if !events.is_empty() {
+            self.note("alarm forgot what was kept");
+        }
+        self.memory.apply(events);
+        let old = self.memory.kept.values().find(|answer| answer.at.plus(account::KEPT_MS) <= now);
+        law!(old.is_none(), "kept for a day", "{old:?} is still kept");
         let is_due = self.memory.holds.values().find(|hold| hold.deadline <= now);
         law!(is_due.is_none(), "expiry", "{:?} is open after its deadline", is_due.map(|hold| &hold.request));
         Ok(())
@@ -1122,6 +1130,27 @@ impl World {
         })
     }
 
+    /// An answer is kept with the row that ends its request, once, and only if it came to its end.
+    fn kept_of(&mut self, settlement: &Settlement, events: &[Event]) -> Result<(), Broken> {
+        let id = &settlement.request;
+        let rows = events.iter().filter_map(|event| match event {
+            Event::Journaled(row) if matches!(row.journaled, Journaled::Receipt(_) | Journaled::Correction(_)) => Some(row.seq),
+            _ => None,
+        });
+        let is_kept = settlement.kept.is_some() && settlement.outcome.status == Status::Completed;
+        let expected: Vec<_> = rows.filter(|_| is_kept).map(|seq| (seq, settlement.kept.clone().unwrap_or_default())).collect();
+        let kept = events.iter().filter_map(|event| match event {
+            Event::Kept(answer) => Some((answer.seq, answer.sealed.clone())),
+            _ => None,
+        });
+        let kept: Vec<_> = kept.collect();
+        law!(kept == expected, "kept once", "{id}: {kept:?} where {expected:?} belongs");
+        if !kept.is_empty() {
+            self.note("answer kept");
+        }
+        Ok(())
+    }
+
     fn settlement(&self, pick: u8, status: u8, tokens: u64, rest: u8) -> Option<Command> {
         let asked = &self.requests[self.recent(pick)?];
         let status = match status {
@@ -1152,7 +1181,8 @@ impl World {
         };
         outcome.attempts = channels.iter().map(|channel| attempt(channel, on, self.now())).collect();
         let body = Some(format!("answer {} of {}", tokens % 7, asked.id));
-        Some(Command::Settle(Box::new(Settlement { request: asked.id.clone(), outcome, body })))
+        let kept = (rest & 8 != 0).then(|| format!("sealed answer of {}", asked.id));
+        Some(Command::Settle(Box::new(Settlement { request: asked.id.clone(), outcome, body, kept })))
     }
 
     fn place(&mut self, on: u8, amount: Money, is_manual: bool, is_again: bool) -> Command {

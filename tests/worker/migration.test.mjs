@@ -23,7 +23,7 @@ describe('an account of the first version', () => {
     assert.deepEqual(data.map(({ open_holds, ...view }) => view), withDebt.map(({ open_holds, ...view }) => view));
     assert.deepEqual(data.map(({ open_holds }) => open_holds.map(({ run, ...hold }) => hold)), old.balances.map(({ open_holds }) => open_holds));
 
-    const stored = old.rows.filter(({ kind }) => kind === 'receipt').map(({ doc }) => JSON.parse(doc));
+    const stored = old.rows.filter(({ kind }) => kind === 'receipt').map(({ doc }) => withCache(JSON.parse(doc)));
     assert.deepEqual(stored.map(({ id }) => id), old.receipts);
     assert.deepEqual(await all(gateway, old.secret, '/v1/receipts'), stored.toReversed());
     for (const receipt of stored) {
@@ -55,7 +55,7 @@ describe('an account of the first version', () => {
     const { gateway, old } = await startWithOldAccount();
     const [{ closed_at, usage }] = old.rows.filter(({ doc }) => JSON.parse(doc).run === 'old-run').map(({ doc }) => JSON.parse(doc));
     const run = await gateway.get(old.secret, '/v1/runs/old-run');
-    assert.deepEqual(run.totals, { requests: 1, retries: 0, fallbacks: 0, tokens: usage, charges: { credit: '0.00004' } });
+    assert.deepEqual(run.totals, { requests: 1, retries: 0, fallbacks: 0, tokens: usage, cache: withCache({ usage }).cache, charges: { credit: '0.00004' } });
     assert.deepEqual(run.lines, [{ model: 'demo-large', route: 'official', bucket: 'credit', status: 'completed', requests: 1, retries: 0, fallbacks: 0, usage, charge: '0.00004', last_at: closed_at }]);
     assert.deepEqual(run.in_flight, []);
     assert.deepEqual((await gateway.get(old.secret, '/v1/runs')).data.map(({ id }) => id), ['old-run']);
@@ -134,7 +134,7 @@ describe('an account of the first version', () => {
     const { gateway, old } = await startWithOldAccount();
     await gateway.get(old.secret, '/v1/balances');
     const first = old.dump();
-    assert.equal(first.meta.find(({ name }) => name === 'schema').value, '2');
+    assert.equal(first.meta.find(({ name }) => name === 'schema').value, '3');
     assert.deepEqual(first.journal.map(({ debts, ...row }) => row), old.rows, 'rows are never changed');
     for (let n = 0; n < 2; n += 1) {
       await restart(gateway);
@@ -143,7 +143,7 @@ describe('an account of the first version', () => {
     }
     await gateway.receipt(old.secret, await gateway.call(old.secret, 'demo-large'));
     const { meta, journal } = old.dump();
-    assert.deepEqual([meta.find(({ name }) => name === 'schema').value, journal.length], ['2', 11]);
+    assert.deepEqual([meta.find(({ name }) => name === 'schema').value, journal.length], ['3', 11]);
   });
 
   test('is consistent after a crash right behind its first request', async () => {
@@ -155,7 +155,7 @@ describe('an account of the first version', () => {
       const id = await call;
       await gateway.receipt(old.secret, await gateway.call(old.secret, 'demo-large'));
       const schema = old.dump().meta.find(({ name }) => name === 'schema').value;
-      assert.equal(schema, '2');
+      assert.equal(schema, '3');
       // The first request has its hold until the deadline, or is settled; it is never half of either.
       const view = await balances(gateway, old.secret);
       const open = view.credit.open_holds.map(({ request }) => request);
@@ -215,11 +215,14 @@ function mover({ record }, age_ms) {
 /** Every table of an object's file. */
 function dump(file) {
   const database = new DatabaseSync(file, { readOnly: true });
-  const tables = ['meta', 'journal', 'holds', 'keys', 'projects', 'claims', 'runs', 'orders', 'alerts'];
+  const tables = ['meta', 'journal', 'holds', 'keys', 'projects', 'claims', 'runs', 'orders', 'alerts', 'kept'];
   const all = tables.map((name) => [name, plain(database.prepare(`SELECT * FROM ${name} ORDER BY 1`).all())]);
   database.close();
   return Object.fromEntries(all);
 }
+
+/** A receipt as it is shown: with what its usage says of the provider's cache, of which these had nothing. */
+const withCache = (receipt) => ({ ...receipt, cache: { input_tokens: receipt.usage.input, read_tokens: 0, write_tokens: 0, share: receipt.usage.input > 0 ? '0.00' : null } });
 
 const plain = (rows) => rows.map((row) => ({ ...row }));
 

@@ -82,9 +82,8 @@ pub fn read_thinking(kind: &str, block: &Object<'_>) -> Option<Thinking> {
 pub fn finish_of(reason: Option<&str>, stop: Option<&str>, has_calls: bool) -> Finish {
     match (reason, stop) {
         (Some("stop_sequence"), Some(stop)) => Finish::StopText(stop.to_owned()),
-        (Some("tool_use"), _) => Finish::Calls,
-        (None, _) if has_calls => Finish::Calls,
-        (None | Some("end_turn" | "stop_sequence"), _) => Finish::Stop,
+        (None | Some("tool_use"), _) if has_calls => Finish::Calls,
+        (None | Some("end_turn" | "stop_sequence" | "tool_use"), _) => Finish::Stop,
         (Some("max_tokens" | "model_context_window_exceeded"), _) => Finish::Length,
         (Some("refusal"), _) => Finish::Filtered("refusal".to_owned()),
         (Some(other), _) => Finish::Other(other.to_owned()),

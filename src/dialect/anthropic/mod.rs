@@ -1,6 +1,7 @@
 //! Anthropic's dialect: messages, and the count of a request's tokens.
 
 mod answer;
+mod billing;
 mod error;
 mod foreign;
 mod line;
@@ -15,6 +16,7 @@ mod write_media;
 mod write_request;
 mod writer;
 
+pub use billing::without_billing;
 pub use error::{error_body, read_error};
 
 use super::body::Body;
@@ -73,6 +75,7 @@ impl Format for Messages {
 
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
         let mut edits = vec![Edit::Set("model", quoted(upstream.model))];
+        edits.extend(billing::edit(request));
         // A client may ask for no tokens at all, to fill the cache.
         let asked = request.get("max_tokens").and_then(|json| json.parse::<u64>().ok());
         if asked.is_none_or(|asked| asked > upstream.output_limit) {
@@ -81,6 +84,10 @@ impl Format for Messages {
         edits.extend(tools::edit(request, upstream.leaves_out_hosted));
         edits.extend(foreign::edit(request, upstream.thoughts));
         edits
+    }
+
+    fn left_out(&self, request: &Object<'_>) -> Vec<String> {
+        billing::edit(request).map(|_| billing::NAME.to_owned()).into_iter().collect()
     }
 
     fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
@@ -92,8 +99,8 @@ impl Format for Messages {
         vec![Edit::Set("usage", usage::usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(line::MessagesLine::default())
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(line::MessagesLine::new(wish.model))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
@@ -131,7 +138,7 @@ impl Translation for Messages {
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::MessagesWriter::new(wish.id))
+        Box::new(writer::MessagesWriter::new(wish))
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
@@ -166,8 +173,12 @@ impl Format for CountTokens {
         "/messages/count_tokens".to_owned()
     }
 
-    fn pass_request(&self, _: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
-        vec![Edit::Set("model", quoted(upstream.model))]
+    fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
+        [Edit::Set("model", quoted(upstream.model))].into_iter().chain(billing::edit(request)).collect()
+    }
+
+    fn left_out(&self, request: &Object<'_>) -> Vec<String> {
+        Messages.left_out(request)
     }
 
     fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {

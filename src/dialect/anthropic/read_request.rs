@@ -15,6 +15,7 @@
 //! only fills Anthropic's own cache.
 
 use super::answer::read_thinking;
+use super::billing::leave_out;
 use super::read_tools;
 use super::wire::{self, given, member, owned};
 use crate::dialect::format::Read;
@@ -63,6 +64,7 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     let mut conversation = Conversation { choices: 1, ..Conversation::default() };
     if let Some(json) = given(request, "system") {
         conversation.system = instructions(json, "system", &mut dropped)?;
+        leave_out(&mut conversation.system, &mut dropped);
     }
     messages(request, &mut conversation, &mut dropped)?;
     if let Some(cache) = cache(request) {
@@ -493,7 +495,8 @@ mod tests {
         let text = with(
             r#""messages":[{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"Oslo","url":"https://x","encrypted_content":"E"}]},{"type":"text","text":"It rains."}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"tool_reference","tool_name":"WebFetch"}]},{"type":"search_result","source":"a.md","title":"A","content":[{"type":"text","text":"one"}]}]}]"#,
         );
-        let Read { conversation, dropped } = parsed(&text.replace("\"messages\":[],", "")).unwrap();
+        let text = text.replace("\"messages\":[],", "");
+        let Read { conversation, dropped } = parsed(&text).unwrap();
         let said: Vec<String> = conversation.messages.iter().map(|message| format!("{:?}", message.parts)).collect();
         assert!(said[0].contains("Oslo https://x") && said[0].contains("It rains.") && !said[0].contains("\"E\""), "{said:?}");
         assert!(said[1].contains("The tool `WebFetch` can be called now.") && said[1].contains("A (a.md)"), "{said:?}");

@@ -29,6 +29,7 @@ use super::json::Object;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 
+pub use node::text_of;
 pub use usage::{read_response_usage, read_usage, response_usage_with_cost, usage_with_cost};
 
 /// Where the list of models is.

@@ -36,10 +36,9 @@ impl Chat {
         if choices.is_empty() {
             return Err(root.raw("error").map_or_else(|| "an answer without choices".to_owned(), misplaced_error));
         }
-        let id = root.words("id");
         Ok(Answer {
-            choices: choices.iter().map(|choice| read_choice(choice, &id)).collect(),
-            id,
+            choices: choices.iter().map(read_choice).collect(),
+            id: root.words("id"),
             model: root.words("model"),
             usage: root.raw("usage").and_then(|json| read_usage(json, counting)),
         })
@@ -56,22 +55,15 @@ pub const fn finish_reason(finish: &Finish) -> &'static str {
     }
 }
 
-/// The same, read. Some providers say `stop` after calls, and some say nothing.
+/// The same, read. Some providers say `stop` after calls, some say nothing, and some tell of calls where there are none.
 pub fn read_finish(reason: &str, has_calls: bool) -> Finish {
     match reason {
-        "" | "stop" | "eos" if has_calls => Finish::Calls,
-        "" | "stop" | "eos" => Finish::Stop,
+        "" | "stop" | "eos" | "tool_calls" | "function_call" if has_calls => Finish::Calls,
+        "" | "stop" | "eos" | "tool_calls" | "function_call" => Finish::Stop,
         "length" => Finish::Length,
-        "tool_calls" | "function_call" => Finish::Calls,
         "content_filter" => Finish::Filtered(reason.to_owned()),
         other => Finish::Other(other.to_owned()),
     }
-}
-
-/// An id for a call of a provider that gives none.
-pub fn call_id(answer: &str, number: usize) -> String {
-    let plain: String = answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).take(64).collect();
-    format!("call_{plain}_{number}")
 }
 
 /// A thought as an entry of `reasoning_details`.
@@ -165,7 +157,7 @@ fn write_message(out: &mut Out, parts: &[Part<'static>], maker: Option<&Maker>) 
     }
 }
 
-fn read_choice(choice: &Node<'_>, id: &str) -> Choice {
+fn read_choice(choice: &Node<'_>) -> Choice {
     let mut parts: Vec<Part<'static>> = Vec::new();
     if let Ok(Some(message)) = choice.object("message") {
         parts.extend(thoughts(&message).into_iter().map(Part::Thinking));
@@ -178,14 +170,13 @@ fn read_choice(choice: &Node<'_>, id: &str) -> Choice {
             let source = Source::Base64 { media_type, data: data.into() };
             Part::Media { media: Media { kind: MediaKind::Image, source, name: None, detail: None }, cache: None }
         }));
-        for (number, call) in message.nodes("tool_calls").unwrap_or_default().iter().enumerate() {
+        for call in message.nodes("tool_calls").unwrap_or_default() {
             let Ok(Some(function)) = call.object("function") else { continue };
-            let given = call.words("id");
             parts.push(Part::Call(Call {
-                id: if given.is_empty() { call_id(id, number) } else { given },
+                id: call.words("id"),
                 name: function.words("name"),
                 arguments: read_arguments(&function),
-                signature: call_signature(call),
+                signature: call_signature(&call),
                 ..Call::default()
             }));
         }

@@ -294,6 +294,8 @@ pub fn unquoted(json: &str) -> &str {
 }
 
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod translation_tests;
 
 #[cfg(test)]

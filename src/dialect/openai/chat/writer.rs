@@ -4,7 +4,7 @@
 //! one chunk that says why; entries of lists have an index, by which the SDKs join them.
 
 use super::answer::{finish_reason, open_call, write_call_signature, write_detail, write_image};
-use super::line::{DONE, Shape, broken_chunk};
+use super::line::{DONE, Shape, broken_by, broken_chunk};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::json::quoted;
 use crate::dialect::openai::out::Out;
@@ -38,7 +38,7 @@ struct Choice {
 
 impl ChatWriter {
     pub fn new(wish: StreamWish) -> Self {
-        Self { id: wish.id.clone(), model: String::new(), wish, choices: Vec::new() }
+        Self { id: wish.id.clone(), model: wish.model.clone(), wish, choices: Vec::new() }
     }
 
     fn head(&self) -> Out {
@@ -154,10 +154,11 @@ impl Writer for ChatWriter {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Start { id, model } => {
-                if !id.is_empty() {
-                    self.id.clone_from(id);
+                for (own, told) in [(&mut self.id, id), (&mut self.model, model)] {
+                    if !told.is_empty() {
+                        own.clone_from(told);
+                    }
                 }
-                self.model.clone_from(model);
                 self.place(0, out);
             }
             Delta::Text { choice, text } => self.say(*choice, "content", text, out),
@@ -219,6 +220,6 @@ impl Writer for ChatWriter {
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         let head = [quoted(&self.id), self.wish.created.to_string(), quoted(&self.model)];
-        broken_chunk(Shape::Chat, &head, code, message, out);
+        broken_chunk(Shape::Chat, &head, &broken_by(code, message), out);
     }
 }

@@ -14,7 +14,8 @@ use crate::usage::Usage;
 
 /// What a response says of itself.
 pub struct Head {
-    /// `resp_` and the answer's own id.
+    /// `resp_` and the id of the request, so that no two answers have the same, whatever upstream calls them; where that is not
+    /// known, the answer's own.
     pub id: String,
     /// The model as the provider names it.
     pub model: String,
@@ -22,14 +23,17 @@ pub struct Head {
     pub created: i64,
     /// Whose thoughts it has.
     pub maker: Option<Maker>,
+    /// Whether a later request may refer to it.
+    pub is_kept: bool,
 }
 
 impl Head {
-    /// Names a response by an answer's id, or the one that is wished for where it has none.
+    /// Names a response by the id that is wished for, or an answer's own where there is none.
     pub fn new(id: &str, model: &str, wish: &StreamWish) -> Self {
-        let id = if id.is_empty() { &wish.id } else { id };
+        let id = if wish.id.is_empty() { id } else { &wish.id };
         let id = if id.starts_with("resp_") { id.to_owned() } else { format!("resp_{id}") };
-        Self { id, model: model.to_owned(), created: wish.created, maker: wish.maker.clone() }
+        let maker = wish.maker.clone();
+        Self { id, model: model.to_owned(), created: wish.created, maker, is_kept: wish.keeps }
     }
 
     /// The id of an item: its kind, the answer's id, and its place; that of a thought says whose it is.
@@ -53,7 +57,7 @@ impl Head {
             out.raw(item);
         }
         out.end_list().member("parallel_tool_calls", "true").member("previous_response_id", "null");
-        out.member("reasoning", r#"{"effort":null,"summary":null}"#).member("store", "false");
+        out.member("reasoning", r#"{"effort":null,"summary":null}"#).member("store", if self.is_kept { "true" } else { "false" });
         out.member("temperature", "null").member("text", r#"{"format":{"type":"text"}}"#);
         out.text("tool_choice", "auto").member("tools", "[]").member("top_p", "null").text("truncation", "disabled");
         out.member("usage", usage.unwrap_or("null")).member("user", "null").member("metadata", "{}");

@@ -1,7 +1,9 @@
-//! What of a passing request is not for this provider: thoughts that the gateway gave out for another one.
+//! What of a passing request is not for this provider: thoughts that the gateway gave out for another one, and compactions of its
+//! own, which become the messages that they stand for.
 //!
 //! What always holds: an item that is kept is kept as it was written; a request without such items passes untouched.
 
+use super::compact::{OWN, own_as_message};
 use super::read_request::{REDACTED, maker_in_id};
 use crate::catalog::Thoughts;
 use crate::dialect::json::{Change, Edit, Object, changed_list};
@@ -13,11 +15,14 @@ const EXTRA: &str = "extra_content";
 
 /// Takes out the thoughts of others; all that are proven, where the channel wants none back.
 pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
-    let has = |text: &&str| text.starts_with('[') && (text.contains("reasoning") || text.contains(EXTRA));
+    let has = |text: &&str| text.starts_with('[') && ["reasoning", EXTRA, OWN].iter().any(|name| text.contains(name));
     let input = request.get("input").filter(has)?;
     let changed = changed_list(input, |json| {
         if is_foreign(json, thoughts) {
             return Change::Drop;
+        }
+        if let Some(message) = own_as_message(json) {
+            return Change::Replace(message);
         }
         let item = Object::parse(json).filter(|item| item.get(EXTRA).is_some());
         item.map_or(Change::Keep, |item| Change::Replace(item.edited(&[Edit::Remove(EXTRA)])))

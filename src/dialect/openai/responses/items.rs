@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::read_request::read_thought;
+use super::{compact, kept_elsewhere};
 use crate::dialect::openai::chat::call_signature;
 use crate::dialect::openai::node::{Node, drop_named};
 use crate::dialect::openai::parts::{UNKNOWN, push, read_audio, read_cache, read_file, read_url};
@@ -63,7 +64,10 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
                 push(conversation, Role::Assistant, Part::Thinking(thought), |_| true);
             }
         }
-        Some("additional_tools") => {}
+        Some(kind) if compact::is_compaction(kind) => compact::read_item(item, conversation),
+        // Asked for behind the input.
+        Some("additional_tools" | "compaction_trigger") => {}
+        Some("item_reference") => return Err(kept_elsewhere(&item.at("id"))),
         Some(kind) if DONE_ELSEWHERE.contains(&kind) => drop_named(dropped, &format!("input[].{kind}")),
         Some(_) => return Err(item.wrong("type", UNKNOWN)),
     }

@@ -1,14 +1,19 @@
 //! Responses.
 
 mod answer;
+pub mod compact;
 mod foreign;
 mod items;
+mod kept;
 mod line;
 mod read_request;
 mod reader;
+pub mod socket;
 mod tools;
 mod write_request;
 mod writer;
+
+pub use kept::{Reference, kept_elsewhere, not_kept, own_output, references, resolved};
 
 use super::chat::{SERVICE_TIERS, read_session};
 use super::node::Node;
@@ -35,13 +40,18 @@ impl Format for Responses {
         envelope.stream = fields.flag("stream")?;
         envelope.include_usage = true;
         let input = body.object.get("input").filter(|input| input.starts_with(['"', '[']));
-        if input.is_none() {
+        envelope.compacts = input.is_some_and(compact::is_asked);
+        // What is kept by the provider may be all that there is to make short.
+        let is_short =
+            body.object.get("input").is_none_or(|input| input == "null") && body.object.get("previous_response_id").is_some();
+        if input.is_none() && !is_short {
             return Err(Refusal::invalid("input", "`input` is required and must be a string or a list of items."));
         }
         read_session(&fields, envelope)?;
         envelope.output_limit = fields.count("max_output_tokens", MOST_TOKENS)?;
         envelope.choices = 1;
         envelope.previous_response = fields.read("previous_response_id", "a string")?;
+        envelope.keeps = body.object.get("store") != Some("false");
         // What a provider keeps under these names may ask for anything, and only the channel that made it knows it.
         fields.only("conversation", &[])?;
         fields.only("prompt", &[])?;
@@ -120,11 +130,11 @@ impl Translation for Responses {
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        Self::written(answer, usage, cost, wish)
+        if wish.compacts { compact::written(answer, usage, cost, wish) } else { Self::written(answer, usage, cost, wish) }
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::ResponsesWriter::new(wish))
+        if wish.compacts { Box::new(compact::CompactWriter::new(wish)) } else { Box::new(writer::ResponsesWriter::new(wish)) }
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {

@@ -6,20 +6,24 @@
 //! `reasoning` with its `encrypted_content`; `instructions`; as `tools` what the client runs: functions, free text, groups of
 //! them, its search for tools, its shell; `tool_choice`; `parallel_tool_calls`;
 //! `text.format`; `reasoning.effort` and whether a `summary` is wanted; `max_output_tokens`; `temperature`, `top_p`;
+//! compactions that the gateway made, and the item `compaction_trigger`, which asks for one;
 //! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
 //! with those above it.
 //!
-//! Dropped and named: `text.verbosity`, `metadata`, `store`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
+//! Read by the gateway itself: `store`, and items that are references to what it wrote.
+//!
+//! Dropped and named: `text.verbosity`, `metadata`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
 //! `safety_identifier`, what else `include` asks for but encrypted thoughts, a web search that is offered beside other tools,
 //! what tools of a provider did in earlier turns, and whatever is not listed here.
 //!
-//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference`, because
-//! only the provider that keeps them knows what they say; other tools that a provider runs, and tools that nobody knows; allowed
+//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference` to what a
+//! provider wrote, because only the provider that keeps them knows what they say; other tools that a provider runs, and tools
+//! that nobody knows; allowed
 //! tools that are only some of those there are; unknown roles and unknown types of parts.
 
 use std::borrow::Cow;
 
-use super::{Responses, items, tools};
+use super::{Responses, compact, items, tools};
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
 use crate::dialect::maker::Maker;
@@ -29,7 +33,7 @@ use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Re
 use crate::refusal::Refusal;
 
 /// What is read here, or by the gateway itself.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "model",
     "models",
     "provider",
@@ -57,6 +61,7 @@ const KNOWN: [&str; 27] = [
     "conversation",
     "prompt",
     "background",
+    "store",
 ];
 
 /// Stands between the id of a thought and the word for its maker.
@@ -95,6 +100,7 @@ impl Responses {
             }
         }
         conversation.tools = tools::read(request, &mut dropped)?;
+        compact::name_foreign(&root, &mut dropped)?;
         conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
         conversation.parallel_calls = root.flag("parallel_tool_calls")?;
         conversation.sampling = read_sampling(&root)?;
@@ -102,6 +108,9 @@ impl Responses {
         conversation.reasoning = read_reasoning(&root, &mut dropped)?;
         conversation.logprobs = read_logprobs(&root, &mut dropped)?;
         conversation.user = root.owned("user")?;
+        if root.raw("input").is_some_and(compact::is_asked) {
+            compact::ask(&mut conversation);
+        }
         Ok(Read { conversation, dropped })
     }
 }

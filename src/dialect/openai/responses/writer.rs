@@ -10,7 +10,7 @@ use super::answer::{
     Head, Status, call_item, call_prefix, image_item, logprobs_items, message_item, said_part, summary_part, thought_item,
     whole_arguments,
 };
-use super::line::write_error;
+use super::line::{write_error, write_failed};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
@@ -59,7 +59,7 @@ struct OpenCall {
 impl ResponsesWriter {
     pub fn new(wish: StreamWish) -> Self {
         Self {
-            head: Head::new("", "", &wish),
+            head: Head::new("", &wish.model, &wish),
             wish,
             is_started: false,
             next: 0,
@@ -93,10 +93,23 @@ impl ResponsesWriter {
             return;
         }
         self.is_started = true;
+        self.next = self.wish.begun.get();
+        // Signs of life before the answer have told that it began.
+        if self.next > 0 {
+            return;
+        }
         let response = self.head.response(Status::InProgress, &[], None);
         for kind in ["response.created", "response.in_progress"] {
             self.event(kind, &|event| _ = event.member("response", &response), out);
         }
+    }
+
+    /// Adds an item that is whole.
+    pub(super) fn whole(&mut self, kind: &str, item: &dyn Fn(&str) -> String, out: &mut Vec<u8>) {
+        self.close(Status::Completed, out);
+        let index = self.add(kind, item, out);
+        let item = item(&self.head.item(kind, index));
+        self.done(index, item, out);
     }
 
     /// Adds an item and answers its place; `item` makes it of its id.
@@ -293,7 +306,9 @@ impl Writer for ResponsesWriter {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Start { id, model } if !self.is_started => {
-                self.head = Head::new(id, model, &self.wish);
+                if self.wish.begun.get() == 0 {
+                    self.head = Head::new(id, model, &self.wish);
+                }
                 self.start(out);
             }
             Delta::Text { choice: 0, text } => self.say(false, text, "", out),
@@ -337,10 +352,20 @@ impl Writer for ResponsesWriter {
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b": ping\n\n");
+        if self.is_started {
+            let response = self.head.response(Status::InProgress, &[], None);
+            self.event("response.in_progress", &|event| _ = event.member("response", &response), out);
+        }
+        self.start(out);
     }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         write_error(self.next, code, message, out);
+        let response = self.head.response(Status::InProgress, &[], None);
+        write_failed(self.next.saturating_add(1), &response, (code, message), out);
+    }
+
+    fn kept(&self) -> Option<String> {
+        self.wish.keeps.then(|| format!("[{}]", self.items.join(",")))
     }
 }
