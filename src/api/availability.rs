@@ -274,7 +274,7 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
             until.to_second()
         );
         let wait = until.since(snapshot.now).div_ceil(1000).max(1);
-        return Refusal::new(Code::NoRouteForNow, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
+        return Refusal::new(Code::UpstreamRateLimited, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
     }
     let since = known.iter().map(|(_, health)| health.since).max().unwrap_or_default();
     let causes: Vec<String> = known

@@ -19,6 +19,8 @@ const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells
 
 /// The schemas of errors; answers with one are named after it and their status.
 const ENVELOPES: [&str; 4] = ["Error", "AnthropicError", "GeminiError", PAGE];
+/// What Anthropic's clients are answered where every provider has too much to do.
+const OVERLOADED: u16 = 529;
 /// The name of errors that are pages and have no schema.
 const PAGE: &str = "Page";
 
@@ -70,7 +72,7 @@ const ABOUT: [About; 9] = [
 
 /// Every status that a refusal can have.
 fn statuses() -> Vec<u16> {
-    let mut statuses: Vec<u16> = Code::ALL.iter().map(|code| code.row().status).collect();
+    let mut statuses: Vec<u16> = Code::ALL.iter().map(|code| code.row().status).chain([OVERLOADED]).collect();
     statuses.sort_unstable();
     statuses.dedup();
     statuses
@@ -84,6 +86,7 @@ fn errors(row: &Row) -> Vec<u16> {
     statuses()
         .into_iter()
         .filter(|status| match (row.who, *status) {
+            (_, OVERLOADED) => row.about == About::Anthropic && has_body,
             (Who::Anyone, 404) => has_hole,
             (Who::Anyone, 401) => has_body,
             (Who::Anyone, 403) => is_changing,
@@ -219,11 +222,11 @@ impl Text {
 
     /// The answer with an error of this status.
     fn error(&mut self, envelope: &str, status: u16) {
-        let mut codes: Vec<&str> =
-            Code::ALL.iter().map(|code| code.row()).filter(|row| row.status == status).map(|row| row.code).collect();
+        let is_of = |code: &&Code| code.row().status == status || status == OVERLOADED && **code == Code::UpstreamOverloaded;
+        let mut codes: Vec<&str> = Code::ALL.iter().filter(is_of).map(|code| code.row().code).collect();
         codes.dedup();
         self.push(&["\"", envelope, &status.to_string(), r#"":{"description":""#, &codes.join(", "), "\""]);
-        if matches!(status, 409 | 429 | 502 | 503) {
+        if matches!(status, 409 | 429 | 502 | 503 | OVERLOADED) {
             self.push(&[r#","headers":{"retry-after":"#]);
             self.reference("headers", "retry-after");
             self.push(&["}"]);

@@ -81,14 +81,6 @@ pub struct UpstreamError {
 }
 
 impl UpstreamError {
-    /// Whether it is about the gateway's own account at the provider, whatever its status says: another credential or channel
-    /// may do, and the client has nothing to correct.
-    pub fn is_about_our_account(&self) -> bool {
-        let codes = ["API_KEY_INVALID", "API_KEY_EXPIRED", "billing_error", "billing_hard_limit_reached", "insufficient_quota"];
-        let is_code = |text: &Option<String>| text.as_deref().is_some_and(|text| codes.contains(&text));
-        is_code(&self.code) || is_code(&self.kind) || self.message.contains("credit balance is too low")
-    }
-
     /// The code in brackets, where there is one that can be shown.
     pub fn shown_code(&self) -> String {
         let code = self.code.as_deref().filter(|code| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_graphic()));

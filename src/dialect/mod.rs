@@ -9,6 +9,7 @@ pub mod anthropic;
 mod body;
 pub mod bridge;
 pub mod cohere;
+pub mod condition;
 #[cfg(test)]
 mod crossing_laws;
 mod endpoint;
@@ -28,7 +29,7 @@ pub mod mend;
 pub mod meter;
 pub mod openai;
 mod prefix;
-mod proof;
+pub mod proof;
 pub mod recipe;
 mod request;
 mod scan;
@@ -62,6 +63,14 @@ pub fn read_error(dialect: Dialect, body: &str) -> UpstreamError {
         Dialect::Anthropic => anthropic::read_error(body),
         Dialect::Gemini => gemini::read_error(body),
         Dialect::Cohere => cohere::read_error(body),
+    }
+}
+
+/// The HTTP status of a refusal for a dialect's clients.
+pub fn error_status(dialect: Dialect, refusal: &Refusal) -> u16 {
+    match dialect {
+        Dialect::Anthropic => anthropic::error_status(refusal),
+        _ => refusal.status(),
     }
 }
 

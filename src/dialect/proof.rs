@@ -9,9 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::format::UpstreamError;
 use super::maker::{CODED_MARK, MARK, Maker, by_looks, read_token, token};
 use super::talk::{Conversation, Part, Thinking};
-use crate::catalog::Dialect;
+use crate::catalog::{Dialect, Thoughts};
 
 /// Words of a thought beyond this are not carried in a proof, in bytes.
 const MOST_CARRIED: usize = 48 * 1024;
@@ -61,6 +62,25 @@ pub fn read_carried(signature: &str) -> Option<Vec<Thinking>> {
 /// Whether a signature of Google's form is one of the gateway's own.
 pub fn is_carried(signature: &str) -> bool {
     signature.starts_with(CODED_MARK)
+}
+
+/// Which thoughts a provider wants instead of those that it got, where its refusal is about them.
+pub fn wanted_instead(error: &UpstreamError, sent: Thoughts) -> Option<Thoughts> {
+    const UNKNOWN: [&str; 8] =
+        ["unsupported", "not supported", "extra", "not permitted", "unexpected", "unrecognized", "unknown", "additional"];
+    let words = error.message.to_lowercase().replace('`', "");
+    let has = |text: &str| words.contains(text);
+    let is_proof = (has("signature") && (has("thinking") || has("thought")))
+        || has("encrypted content")
+        || has("encrypted_content")
+        || error.code.as_deref() == Some("invalid_encrypted_content");
+    let wanted = match has("reasoning_content") {
+        true if UNKNOWN.iter().any(|word| has(word)) => Thoughts::None,
+        true => Thoughts::All,
+        false if is_proof => Thoughts::None,
+        false => return None,
+    };
+    (wanted != sent).then_some(wanted)
 }
 
 /// Says of every thought of a conversation who made it: by its token, by what stands beside it, by its looks, else whoever a
@@ -127,6 +147,29 @@ mod tests {
         let mut odd = Thinking { signature: Some("tf1.?".to_owned()), ..Thinking::default() };
         tell(&mut odd, Dialect::Anthropic);
         assert_eq!((odd.maker, odd.signature), (None, None));
+    }
+
+    #[test]
+    fn a_refusal_says_which_thoughts_are_wanted() {
+        for (message, code, expected) in [
+            ("The `reasoning_content` in the thinking mode must be passed back to the API.", "", Some(Thoughts::All)),
+            (
+                "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+                "",
+                Some(Thoughts::All),
+            ),
+            ("'messages.2' : property 'reasoning_content' is unsupported", "", Some(Thoughts::None)),
+            ("Extra inputs are not permitted: reasoning_content", "", Some(Thoughts::None)),
+            ("messages.1.content.0: Invalid `signature` in `thinking` block", "", Some(Thoughts::None)),
+            ("Corrupted thought signature.", "", Some(Thoughts::None)),
+            ("The encrypted content could not be verified.", "", Some(Thoughts::None)),
+            ("No.", "invalid_encrypted_content", Some(Thoughts::None)),
+            ("`messages` is required", "", None),
+        ] {
+            let error = UpstreamError { message: message.to_owned(), code: Some(code.to_owned()), ..UpstreamError::default() };
+            assert_eq!(wanted_instead(&error, Thoughts::Own), expected, "{message}");
+            assert_eq!(expected.and_then(|wanted| wanted_instead(&error, wanted)), None, "{message}");
+        }
     }
 
     #[test]

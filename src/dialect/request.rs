@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::body::Body;
+use super::condition::Asked;
 use super::endpoint::{Called, Endpoint, Way};
 use super::envelope::Envelope;
 use super::fit::{Names, Target, fit};
@@ -83,6 +84,22 @@ pub struct Request<'a> {
     /// Its size in bytes.
     pub bytes: u64,
     content: Content<'a>,
+}
+
+impl Asked for Request<'_> {
+    fn has_text(&self, text: &str) -> bool {
+        match &self.content {
+            Content::Json(body) => body.lean.contains(text),
+            Content::Form(..) => false,
+        }
+    }
+
+    fn has_member(&self, name: &str) -> bool {
+        match &self.content {
+            Content::Json(body) => body.mentions(name),
+            Content::Form(form, _) => form.text(name).is_some() || form.has_file(name),
+        }
+    }
 }
 
 #[derive(Debug)]

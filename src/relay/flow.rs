@@ -13,6 +13,8 @@ use super::early::SIGN_MS;
 use super::ticket::{Ending, LEFT, Ticket, client_left};
 use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
 use crate::catalog::CutPolicy;
+use crate::dialect::condition::{Client, Condition};
+use crate::dialect::format::UpstreamError;
 use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
@@ -105,6 +107,11 @@ impl<P: Ports> Flow<P> {
                     return Some(out);
                 }
                 Progress::Broken(error) => {
+                    if let Some(condition) = Condition::of(error, 200).filter(|_| !open.meter.is_over_limit()) {
+                        let error = error.clone();
+                        self.broke(condition, &error, &mut out);
+                        return Some(out);
+                    }
                     // Its words may name the provider's hosts and our account there; its code does not.
                     let message = match open.meter.is_over_limit() {
                         true => "An event of the answer is longer than the 16 MiB that the gateway passes on.".to_owned(),
@@ -212,6 +219,28 @@ impl<P: Ports> Flow<P> {
         let message = "The answer was not read for too long, so the gateway gave it up.".to_owned();
         let error = ReceiptError { code: "client_stalled".to_owned(), message, provider_code: None };
         self.break_off((Status::Aborted, None), error, out);
+    }
+
+    /// Ends a stream that upstream broke off with an error which clients know: they are told in their dialect's own words.
+    fn broke(&mut self, condition: Condition, error: &UpstreamError, out: &mut Vec<u8>) {
+        let Some(mut open) = self.open.take() else { return };
+        let told = condition.told(Client::of_stream(open.ticket.dialect), &error.message, error.retry_after_s);
+        // What is wrong with the request says nothing about who was to answer it.
+        if !condition.is_the_clients() {
+            let kind = if condition.is_load() { FailureKind::Load } else { FailureKind::Cut };
+            let message = format!("it broke off in the middle of an answer{}", error.shown_code());
+            let seen = Observation::Failed { kind, message, retry_after_s: error.retry_after_s };
+            open.ticket.ports.observe(&open.candidate(), seen);
+        }
+        let next_step = match condition.is_the_clients() {
+            true => "Correct the request; every provider of this model would refuse it.",
+            false => "Send the request again.",
+        };
+        self.is_cut = !open.meter.broken(told.word(), &told.message, out);
+        let provider_code = error.code.clone();
+        let error = ReceiptError { code: "upstream_cut".to_owned(), message: told.message, provider_code };
+        let outcome = open.outcome(Status::Truncated);
+        open.ticket.settle(Outcome { error: Some(error), next_step: Some(next_step.to_owned()), ..outcome }, None);
     }
 
     /// Ends a stream that upstream cut.

@@ -15,6 +15,7 @@ mod prepare;
 mod reply;
 pub mod socket;
 mod ticket;
+mod verdict;
 
 use std::future::Future;
 
@@ -191,7 +192,7 @@ impl From<Reply> for Ran {
 
 async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idempotency: Option<(String, String)>) -> Ran {
     let mut ticket: Option<Ticket<P>> = None;
-    let mut failures: Vec<Failure> = Vec::new();
+    let mut failures: Vec<Vec<Failure>> = Vec::new();
     let mut refused: Option<Refusal> = None;
     let mut rates = Rates::default();
     let dialect = prepared.request.endpoint.dialect();
@@ -242,7 +243,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             match attempt::attempt(ticket, prepared, quoted).await {
                 Tried::Answered(reply) => return Ran::Reply(reply),
                 Tried::Rejected(refusal) => return ticket.fail(prepared, &refusal).into(),
-                Tried::Failed(failed) => failures.extend(failed),
+                Tried::Failed(failed) => failures.push(failed),
             }
         }
     }
@@ -259,7 +260,10 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         }
         (Some(mut ticket), refused) => {
             let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
-            let failure = attempt::telling(&failures).map(|failure| (failure.kind, failure.message.clone()));
+            let failure = failures
+                .last()
+                .and_then(|failures| attempt::telling(failures))
+                .map(|failure| (failure.kind, failure.message.clone()));
             Reply { failure, ..ticket.fail(prepared, &refusal) }.into()
         }
     }

@@ -17,7 +17,7 @@ mod write_request;
 mod writer;
 
 pub use billing::without_billing;
-pub use error::{error_body, read_error};
+pub use error::{error_body, error_status, read_error};
 
 use super::body::Body;
 use super::envelope::{Envelope, Fields, MOST_TOKENS};

@@ -3,15 +3,19 @@
 //! What always holds: a part that is kept is kept as it was written; a request without such signatures passes untouched.
 
 use super::write_request::NO_SIGNATURE;
+use crate::catalog::Thoughts;
 use crate::dialect::json::{Change, Edit, Object, changed_list, quoted};
 use crate::dialect::maker::CODED_MARK;
 
 /// Both spellings of the member.
 const NAMES: [&str; 2] = ["thoughtSignature", "thought_signature"];
 
-/// Takes those signatures out; a call gets Google's documented word in its place, because newer models want one.
-pub fn edit(request: &Object<'_>) -> Option<Edit> {
-    let mark = format!("\"{CODED_MARK}");
+/// Takes those signatures out, or all of them, where the channel wants none back; a call gets Google's documented word in its place, because newer models want one.
+pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
+    let mark = match thoughts {
+        Thoughts::None => "\"".to_owned(),
+        _ => format!("\"{CODED_MARK}"),
+    };
     let contents = request.get("contents").filter(|json| json.contains(&mark))?;
     let of_content = |json: &str| {
         let content = Object::parse(json).filter(|_| json.contains(&mark));
@@ -55,7 +59,7 @@ mod tests {
         let edited = |contents: &str| {
             let text = format!("{{\"contents\": {contents} ,\"n\":1.0}}");
             let object = Object::parse(&text).unwrap();
-            object.edited(&edit(&object).into_iter().collect::<Vec<_>>())
+            object.edited(&edit(&object, Thoughts::Own).into_iter().collect::<Vec<_>>())
         };
         let own = r#"{"functionCall":{"name":"f"}, "thoughtSignature":"CpwBAb4="}"#;
         let foreign = r#"{"functionCall":{"name":"f"},"thoughtSignature":"dGYxLmEue30="}"#;

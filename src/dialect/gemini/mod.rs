@@ -52,7 +52,7 @@ impl Format for Generate {
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
         let mut edits = vec![Edit::Remove("model")];
         edits.extend(limit(request, upstream.output_limit));
-        edits.extend(foreign::edit(request));
+        edits.extend(foreign::edit(request, upstream.thoughts));
         edits
     }
 

@@ -6,6 +6,7 @@
 
 use super::answer::{Head, Status};
 use super::{finish_reason, id_edits, priced_usage, read_usage};
+use crate::dialect::condition::Condition;
 use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::chat::unquoted;
@@ -104,7 +105,7 @@ impl ResponsesLine {
             tally.progress = Progress::Broken(error);
             return;
         }
-        if !error.is_about_our_account() {
+        if !is_about_our_account(&error) {
             self.fault = Some(error);
             return Data::write(event.name.as_deref(), &event.data, out);
         }
@@ -127,7 +128,7 @@ impl ResponsesLine {
                     tally.reported = Some(usage);
                 }
                 let mut edits = self.sealed(&response);
-                let own = response.get("error").and_then(Object::parse).filter(|_| error.is_about_our_account());
+                let own = response.get("error").and_then(Object::parse).filter(|_| is_about_our_account(&error));
                 edits.extend(own.map(|own| Edit::Set("error", own.edited(&[Edit::Set("message", quoted(OURS))]))));
                 object.edited(&[Edit::Set("response", response.edited(&edits))])
             });
@@ -140,6 +141,11 @@ impl ResponsesLine {
     fn sealed(&self, response: &Object<'_>) -> Vec<Edit> {
         self.wish.seal.as_deref().map(|seal| id_edits(response, seal)).unwrap_or_default()
     }
+}
+
+/// Whether an error is between the gateway and the provider.
+fn is_about_our_account(error: &UpstreamError) -> bool {
+    Condition::of(error, 200).is_some_and(Condition::is_about_our_account)
 }
 
 impl Line for ResponsesLine {
