@@ -25,7 +25,9 @@ export const codex = ({ family = 'sim', way = 'provider', label }) => ({
   },
   call({ install, url, key, model, prompt, resumes, config = [] }) {
     const told = ways[way](url, key);
-    const options = ['--json', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '-m', model, ...[...told.config, ...config].flatMap((it) => ['-c', it])];
+    // It would count how it is used, and look for a newer self.
+    const quiet = ['analytics.enabled=false', 'check_for_update_on_startup=false'];
+    const options = ['--json', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', '-m', model, ...[...told.config, ...quiet, ...config].flatMap((it) => ['-c', it])];
     return { command: this.binary(install), args: ['exec', ...(resumes ? ['resume', '--last'] : []), ...options, prompt], env: told.env };
   },
   said: ({ stdout }) => jsonLines(stdout).filter(({ item }) => item?.type === 'agent_message').map(({ item }) => item.text).join('\n'),

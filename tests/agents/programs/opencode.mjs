@@ -14,7 +14,7 @@ export const opencode = (npm) => ({
     const config = { $schema: 'https://opencode.ai/config.json', provider: { tf: { npm, name: 'tf', options: { baseURL: url + bases[npm], apiKey: key }, models: { [model]: { name: model } } } } };
     writeFileSync(join(folder, 'work/opencode.json'), JSON.stringify(config));
     const args = ['run', '--format', 'json', ...(resumes ? ['--continue'] : []), '-m', `tf/${model}`, prompt];
-    return { command: this.binary(install), args, env: { OPENCODE_DISABLE_AUTOUPDATE: '1', OPENCODE_DISABLE_MODELS_FETCH: '1' } };
+    return { command: this.binary(install), args, env: { OPENCODE_DISABLE_AUTOUPDATE: '1', OPENCODE_DISABLE_MODELS_FETCH: '1', OPENCODE_DISABLE_SHARE: '1', npm_config_offline: 'true' } };
   },
   said: ({ stdout }) => jsonLines(stdout).filter(({ type }) => type === 'text').map(({ part }) => part.text).join('\n'),
 });
