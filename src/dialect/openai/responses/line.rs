@@ -94,7 +94,7 @@ impl ResponsesLine {
             self.known = Some(response.to_owned());
         } else if let Some(object) = Object::parse(response) {
             let node = Node::root(&object);
-            let head = Head::new(&node.words("id"), &node.words("model"), &self.wish);
+            let head = Head::of_provider(&node.words("id"), &node.words("model"), &self.wish);
             self.known = Some(head.response(Status::InProgress, &[], None));
         }
     }
