@@ -93,7 +93,8 @@ impl ResponsesLine {
             self.known = Some(response.to_owned());
         } else if let Some(object) = Object::parse(response) {
             let node = Node::root(&object);
-            let head = Head::new(&node.words("id"), &node.words("model"), &self.wish);
+            let (id, model) = (node.words("id"), node.words("model"));
+            let head = Head { id, model, ..Head::new("", "", &self.wish) };
             self.known = Some(head.response(Status::InProgress, &[], None));
         }
     }
