@@ -109,7 +109,7 @@ describe('what is kept', () => {
     assert.deepEqual(lastSent().input, [user('hello'), ...first.output, user('hello')]);
   });
 
-  test('is sealed, counts in no sum, costs two rows and never reaches D1', async () => {
+  test('is sealed, counts in no sum and never reaches D1', async () => {
     const account = await newAccount();
     const secret = await gateway.newKey(account);
     const { body, headers } = await respond(secret, { model: 'claude-sim', input: 'hello' });
