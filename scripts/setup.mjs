@@ -2,7 +2,7 @@
 // npm packages with a newer Node, the Rust toolchain with its Wasm target, and the two tools
 // that turn a crate into a Worker. Does nothing, quickly, when nothing is missing.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Failure, must, output, root } from './shell.mjs';
@@ -95,21 +95,48 @@ async function cargoTool(name) {
   }
 }
 
-/** A Python with the packages that tests/worker/support/requirements.txt pins. */
-export async function pythonWithPackages() {
-  const requirements = join(root, 'tests/worker/support/requirements.txt');
+/** A Python with the packages that a file of requirements pins, by default those of the worker's tests. */
+export async function pythonWithPackages(file = 'tests/worker/support/requirements.txt', what = 'the Python packages of the tests') {
+  const requirements = join(root, file);
   const version = await output('python3', ['--version']);
   if (version === undefined) throw new Failure('Python 3.11 or later is needed to test with the Python clients.');
   const folder = join(cache, `python-${sha256(version, readFileSync(requirements)).slice(0, 16)}`);
   const python = join(folder, 'bin/python');
   const stamp = join(folder, 'complete');
   if (existsSync(stamp)) return python;
-  say('Installing the Python packages of the tests ...');
+  say(`Installing ${what} ...`);
   mkdirSync(cache, { recursive: true });
   await must('python3', ['-m', 'venv', '--clear', folder]);
-  await must(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--requirement', requirements]);
+  // With all dependencies named there is nothing to resolve.
+  await must(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--requirement', requirements]);
   writeFileSync(stamp, '');
   return python;
+}
+
+/**
+ * The coding agents that tests/agents pins, once per machine: `modules` is the folder of those that
+ * npm has, `aider` the path of the one that PyPI has. Their platform packages hold plain
+ * binaries, so that no package's own scripts are needed.
+ */
+export async function codingAgents() {
+  const files = ['package.json', 'package-lock.json', '.npmrc'];
+  const from = join(root, 'tests/agents');
+  const lock = readFileSync(join(from, 'package-lock.json'));
+  const folder = join(cache, `agents-${sha256(lock, process.platform, process.arch).slice(0, 16)}`);
+  if (!existsSync(folder)) {
+    say('Installing the coding agents (about 1 GB unpacked, once per machine) ...');
+    const unfinished = `${folder}.${process.pid}`;
+    try {
+      mkdirSync(unfinished, { recursive: true });
+      for (const name of files) copyFileSync(join(from, name), join(unfinished, name));
+      await must('npm', ['ci', '--ignore-scripts', '--loglevel=error'], { cwd: unfinished });
+      if (!existsSync(folder)) renameSync(unfinished, folder);
+    } finally {
+      rmSync(unfinished, { recursive: true, force: true });
+    }
+  }
+  const python = await pythonWithPackages('tests/agents/requirements.txt', 'aider (about 700 MB unpacked, once per machine)');
+  return { modules: join(folder, 'node_modules'), aider: join(python, '../aider') };
 }
 
 /** The path of a Chromium, as Debian has it or one that is there already; it is not downloaded from anywhere else. */

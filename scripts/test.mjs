@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from './build.mjs';
 import { checkLicences } from './licences.mjs';
-import { chromium, pythonWithPackages } from './setup.mjs';
+import { chromium, codingAgents, pythonWithPackages } from './setup.mjs';
 import { Failure, main, must, root } from './shell.mjs';
 
 const manifests = ['Cargo.toml', 'bench/load/Cargo.toml'].filter((path) => existsSync(join(root, path)));
@@ -27,6 +27,7 @@ const steps = {
   'wasm size': checkSize,
   'deploy dry run': () => must(process.execPath, [join(root, 'scripts/deploy.mjs'), '--dry-run']),
   'worker tests': workerTests,
+  agents,
 };
 
 await main(async () => {
@@ -66,9 +67,12 @@ function checkLockFiles() {
     const others = [...lock.matchAll(/^source = "(.*)"$/gm)].map(([, source]) => source).filter((source) => source !== index);
     if (others.length > 0) throw new Failure(`${manifest}: crates from elsewhere: ${[...new Set(others)].join(', ')}`);
   }
-  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
-  const placed = Object.entries(packages).filter(([, { resolved }]) => resolved);
-  if (placed.length > 0) throw new Failure(`package-lock.json has addresses, of ${placed[0][0]} for one`);
+  const [packages] = ['package-lock.json', 'tests/agents/package-lock.json'].map((path) => {
+    const { packages } = JSON.parse(readFileSync(join(root, path), 'utf8'));
+    const placed = Object.entries(packages).filter(([, { resolved }]) => resolved);
+    if (placed.length > 0) throw new Failure(`${path} has addresses, of ${placed[0][0]} for one`);
+    return packages;
+  });
   if (packages[''].dependencies) throw new Failure('the Worker has no npm dependencies; tools are devDependencies');
 }
 
@@ -84,4 +88,11 @@ async function workerTests() {
   // A test that hangs, or leaves a Worker running, is a failure and not a run without end.
   const flags = ['--test', '--test-concurrency=1', '--test-timeout=180000', '--test-force-exit'];
   await must(process.execPath, [...flags, 'tests/worker/*.test.mjs', 'tests/worker/clients/*.test.mjs'], { env });
+}
+
+/** The coding agents that people install, each over a channel of each form. */
+async function agents() {
+  const { modules, aider } = await codingAgents();
+  const env = { ...process.env, TF_AGENTS: modules, TF_AIDER: aider };
+  await must(process.execPath, ['--test', '--test-timeout=600000', '--test-force-exit', 'tests/agents/agents.test.mjs'], { env });
 }

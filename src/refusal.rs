@@ -35,7 +35,8 @@ pub enum Code {
     BalanceInFlight,
     UpstreamRejected,
     NoRouteAvailable,
-    NoRouteForNow,
+    UpstreamRateLimited,
+    UpstreamOverloaded,
     ModelUnpriced,
     Unavailable,
 }
@@ -53,7 +54,7 @@ pub struct Row {
 
 impl Code {
     /// Every case.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidApiKey,
         Self::InvalidAdminToken,
         Self::InsufficientBalance,
@@ -76,7 +77,8 @@ impl Code {
         Self::BalanceInFlight,
         Self::UpstreamRejected,
         Self::NoRouteAvailable,
-        Self::NoRouteForNow,
+        Self::UpstreamRateLimited,
+        Self::UpstreamOverloaded,
         Self::ModelUnpriced,
         Self::Unavailable,
     ];
@@ -106,7 +108,8 @@ impl Code {
             Self::BalanceInFlight => (429, "balance_in_flight", "rate_limit_error"),
             Self::UpstreamRejected => (400, "upstream_rejected", "invalid_request_error"),
             Self::NoRouteAvailable => (502, "no_route_available", "upstream_error"),
-            Self::NoRouteForNow => (503, "no_route_available", "upstream_error"),
+            Self::UpstreamRateLimited => (429, "upstream_rate_limited", "rate_limit_error"),
+            Self::UpstreamOverloaded => (503, "upstream_overloaded", "server_error"),
             Self::ModelUnpriced => (503, "model_unpriced", "server_error"),
             Self::Unavailable => (503, "service_unavailable", "server_error"),
         };
@@ -117,6 +120,19 @@ impl Code {
     pub const fn is_about_one_bucket(self) -> bool {
         matches!(self, Self::InsufficientBalance | Self::BalanceInFlight | Self::BudgetExceeded)
     }
+}
+
+/// What the caller's dialect calls an error of upstream's, where upstream speaks another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// OpenAI's and Anthropic's `type`, Google's `status`.
+    pub kind: String,
+    /// OpenAI's `code`, Google's `reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// OpenAI's `param`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
 }
 
 /// A clear no.
@@ -140,6 +156,12 @@ pub struct Refusal {
     /// The status that upstream gave, where the error is upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
+    /// What the caller's dialect calls it, where upstream speaks another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Named>,
+    /// Whether the same request will fare no better, whatever its status says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_final: bool,
     /// More facts for `error.metadata`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
@@ -162,6 +184,8 @@ impl Refusal {
             limit_source: None,
             retry_after_s: None,
             upstream_status: None,
+            named: None,
+            is_final: false,
             facts: Map::new(),
             detail: None,
         }
@@ -228,7 +252,9 @@ mod tests {
             (Code::BodyTooLarge, 413),
             (Code::RateLimitExceeded, 429),
             (Code::BalanceInFlight, 429),
+            (Code::UpstreamRateLimited, 429),
             (Code::NoRouteAvailable, 502),
+            (Code::UpstreamOverloaded, 503),
             (Code::ModelUnpriced, 503),
         ] {
             assert_eq!(code.row().status, status);

@@ -185,7 +185,7 @@ fn every_credential_refused_is_a_refusal_with_the_largest_wait() {
     let body = json!({"model": "pooled", "messages": [{"role": "user", "content": "x"}]});
     let (status, answer) = ask(&mut simulation, CHAT, &body);
     let error = &json_of(&answer)["error"];
-    assert_eq!((status, &error["metadata"]["retry_after_s"]), (503, &json!(9)), "{answer}");
+    assert_eq!((status, &error["metadata"]["retry_after_s"]), (429, &json!(9)), "{answer}");
     assert_eq!(error["metadata"]["attempts"].as_array().unwrap().len(), 3);
     assert_eq!(receipts(&simulation).remove(0).charge, Money::ZERO);
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use tokens_forge::api::table::{Row, TABLE, at};
+use tokens_forge::api::table::{Row, SWITCHING, TABLE, at};
 use tokens_forge::dialect::{Called, Endpoint};
 
 /// The code of a source without comments and without its tests.
@@ -100,7 +100,8 @@ fn what_asks_a_model_is_what_the_dialects_say() {
         let called = Called::at(&path);
         assert_eq!(called.is_some(), row.about.is_asking(), "{}", row.path);
         let Some(Called { endpoint, .. }) = called else { continue };
-        assert_eq!(row.method, "POST");
+        let opens_a_socket = row.answer.status == SWITCHING;
+        assert_eq!(row.method, if opens_a_socket { "GET" } else { "POST" });
         if !matches!(endpoint, Endpoint::Generate | Endpoint::GenerateCount) {
             assert_eq!(endpoint.name(), row.path);
         }

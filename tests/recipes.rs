@@ -10,7 +10,7 @@ use support::outside::Simulation;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::dialect::recipe::recipe;
 use tokens_forge::id::RequestId;
-use tokens_forge::relay::{Head, Preparing, prepare};
+use tokens_forge::relay::{Early, Head, Preparing, prepare};
 use tokens_forge::routing::health::HealthView;
 use tokens_forge::time::Timestamp;
 
@@ -74,6 +74,7 @@ fn every_recipe_is_planned_and_quoted_at_its_least() {
             head: Head { content_type: recipe.content_type.map(ToOwned::to_owned), ..Head::default() },
             catalog: Rc::clone(&catalog),
             health: HealthView::default().into(),
+            early: Early::default(),
         };
         let prepared = prepare(&preparing, &key, &recipe.body, now, &|_, _| None).unwrap();
         let [leg] = prepared.legs.as_slice() else { panic!("{name}: one leg") };

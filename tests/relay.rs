@@ -363,7 +363,7 @@ fn the_largest_retry_after_is_passed_on() {
     simulation.script("b.example.com", Script::Status(500, ""));
     let future = request(&simulation.outside(), &body("m", false));
     let reply = simulation.run(future);
-    assert_eq!(reply.status, 503);
+    assert_eq!(reply.status, 502);
     assert!(reply.headers.contains(&("retry-after", "9".to_owned())));
 }
 

@@ -1,4 +1,4 @@
-// POST /v1/responses, GET and DELETE /v1/responses/{id}.
+// POST /v1/responses and /v1/responses/compact, GET and DELETE /v1/responses/{id}.
 // It remembers what it made, with the credential that asked: `previous_response_id` continues it,
 // for that credential alone. `stream-error-first` ends in an `error` event, `stream-error-mid`
 // in `response.failed`.
@@ -30,6 +30,28 @@ export const responses = {
     return { name: 'response.failed', data: { type: 'response.failed', response, sequence_number } };
   },
 };
+
+/** What it compacts it encrypts, and nobody else can read it: neither can it read what others made. */
+export const compact = {
+  ...responses,
+  streams: () => false,
+  plain(answer, { body }) {
+    const { id, created_at, usage, output } = completed(answer, asking(body));
+    return json({ id, object: 'response.compaction', created_at, output, usage });
+  },
+};
+
+const trigger = { type: 'compaction_trigger' };
+const sealed = 'gAAAsim.';
+
+const asking = (body) => ({ ...body, input: [...(Array.isArray(body.input) ? body.input : []), trigger] });
+
+const isCompaction = ({ input }) => Array.isArray(input) && input.at(-1)?.type === trigger.type;
+
+function opened(content) {
+  if (content?.startsWith(sealed)) return Buffer.from(content.slice(sealed.length), 'base64').toString();
+  throw new Refused(400, { message: 'The encrypted content could not be verified.', type: 'invalid_request_error', param: 'input', code: 'invalid_encrypted_content' });
+}
 
 /** A remembered response, or OpenAI's error for one that this credential did not make. */
 export function retrieve(id, credential) {
@@ -85,8 +107,10 @@ function turnsOf(input) {
   return (input ?? []).map(turnOf);
 }
 
-function turnOf({ type = 'message', role, content, output }) {
+function turnOf({ type = 'message', role, content, output, encrypted_content }) {
   switch (type) {
+    case 'compaction':
+      return { role: 'user', text: opened(encrypted_content) };
     case 'message':
       return { role: role === 'developer' ? 'system' : role, text: textOf(content) };
     case 'function_call_output':
@@ -155,6 +179,7 @@ function outputOf({ number, choices: [{ thought, words, calls, finish }] }, body
   const summary = [{ type: 'summary_text', text: thought.join('') }];
   const status = finish === 'length' || finish === 'filter' ? 'incomplete' : 'completed';
   const part = { type: 'output_text', annotations: [], logprobs: [], text: words.join('') };
+  if (isCompaction(body)) return [{ id: `cmp_sim_${number}`, type: 'compaction', encrypted_content: sealed + Buffer.from(part.text).toString('base64') }];
   return [
     ...(thought.length ? [{ id: `rs_sim_${number}`, type: 'reasoning', summary, ...encrypted }] : []),
     ...(words.length || !calls.length ? [{ id: `msg_sim_${number}`, type: 'message', status, role: 'assistant', content: [part] }] : []),
@@ -187,6 +212,7 @@ const emptied = {
 
 /** What comes between an item's beginning and its end. */
 const itemEvents = {
+  compaction() {},
   reasoning(push, { summary: [part] }, { thought }) {
     const at = { summary_index: 0 };
     push('response.reasoning_summary_part.added', { ...at, part: { ...part, text: '' } });

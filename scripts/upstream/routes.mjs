@@ -9,7 +9,7 @@ import { edits, generations } from './images.mjs';
 import { models } from './models.mjs';
 import { chat, completions } from './openai-text.mjs';
 import { cohereRerank, rerank } from './rerank.mjs';
-import { remove, responses, retrieve } from './responses.mjs';
+import { compact, remove, responses, retrieve } from './responses.mjs';
 
 const bearer = ({ headers }) => /^Bearer (\S+)/.exec(headers.authorization ?? '')?.[1];
 
@@ -29,6 +29,7 @@ const dialects = {
       '/completions': completions,
       '/embeddings': embeddings,
       '/responses': responses,
+      '/responses/compact': compact,
       '/moderations': moderations,
       '/images/generations': generations,
       '/images/edits': edits,

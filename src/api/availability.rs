@@ -19,7 +19,7 @@ use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::{Announced, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Leg, Preparing, prepare, unavailable};
+use crate::relay::{Early, Head, Leg, Preparing, prepare, unavailable};
 use crate::routing::LeftOut;
 use crate::routing::health::{CandidateId, HealthView};
 use crate::time::Timestamp;
@@ -207,6 +207,7 @@ fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>
         },
         catalog: Rc::clone(&snapshot.catalog),
         health: Rc::clone(&snapshot.health),
+        early: Early::default(),
     };
     let prepared = prepare(&preparing, key, &body, snapshot.now, &|_, _| None)?;
     Ok((prepared.legs.iter().filter_map(wanted).collect(), prepared.left_out))
@@ -273,7 +274,7 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
             until.to_second()
         );
         let wait = until.since(snapshot.now).div_ceil(1000).max(1);
-        return Refusal::new(Code::NoRouteForNow, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
+        return Refusal::new(Code::UpstreamRateLimited, message, next_step).retry_after(wait).fact("retry_at", until.to_string());
     }
     let since = known.iter().map(|(_, health)| health.since).max().unwrap_or_default();
     let causes: Vec<String> = known

@@ -16,7 +16,7 @@ use crate::id::RequestId;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::Refusal;
-use crate::relay::{Leg, Prepared, Preparing, Reply, prepare, resolved, unavailable};
+use crate::relay::{Early, Leg, Prepared, Preparing, Reply, prepare, resolved, unavailable};
 use crate::routing::Planned;
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
@@ -35,6 +35,7 @@ pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         head: std::mem::take(&mut request.head),
         catalog: catalog.map_err(unavailable)?,
         health,
+        early: Early::default(),
     };
     let body = request.body.await?;
     let body = resolved(ports, (&preparing.called, &preparing.head), &key, &body).await?;

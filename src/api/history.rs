@@ -9,7 +9,9 @@ use crate::catalog::{Model, Route};
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::{Reply, unavailable};
-use crate::routing::health::{CandidateId, Change, Counts, HealthView, Incident, Span, incidents, of_route, uptime, window};
+use crate::routing::health::{
+    CandidateId, Change, Counts, HealthView, Incident, Span, Status, bars, incidents, of_route, uptime, window,
+};
 use crate::time::Timestamp;
 
 /// What is known of a model over a time.
@@ -36,6 +38,8 @@ pub struct Point {
     pub probes: Option<Counts>,
     /// The share of it in which the candidate was not down.
     pub uptime: Option<f64>,
+    /// The worst status in it.
+    pub worst: Status,
 }
 
 /// The candidates of a model, each once.
@@ -58,22 +62,29 @@ impl History {
         self.changes.get(&id.to_string()).map_or(&[], Vec::as_slice)
     }
 
-    /// The points of a candidate, oldest first, without a gap.
-    pub fn points(&self, id: &CandidateId) -> Vec<Point> {
+    /// The points of candidates together, oldest first, without a gap; `changes` are those of the status that they have together.
+    pub fn points(&self, ids: &[CandidateId], changes: &[Change]) -> Vec<Point> {
         let mut points = Vec::new();
         let mut start = self.span.start(self.since);
         while start <= self.now {
             let end = start.plus(self.span.millis());
             let of = |is_probe: bool| {
-                let mut own = self.counts.iter();
-                own.find(|counts| counts.candidate == *id && counts.is_probe == is_probe && counts.start == start).cloned()
+                let is_own =
+                    |counts: &&Counts| counts.start == start && counts.is_probe == is_probe && ids.contains(&counts.candidate);
+                Counts::sum(self.counts.iter().filter(is_own))
             };
-            let uptime = uptime(self.changes_of(id), start, end.min(self.now));
-            points.push(Point { start, real: of(false), probes: of(true), uptime });
+            let until = end.min(self.now);
+            let (uptime, worst) = (uptime(changes, start, until), worst(changes, start, until));
+            points.push(Point { start, real: of(false), probes: of(true), uptime, worst });
             start = end;
         }
         points
     }
+}
+
+/// The worst status between two moments.
+pub fn worst(changes: &[Change], from: Timestamp, to: Timestamp) -> Status {
+    bars(changes, (from, to), 1).first().copied().unwrap_or_default()
 }
 
 /// How the status of a route changed, by the changes of its candidates.
@@ -121,7 +132,7 @@ fn candidate(history: &History, id: &CandidateId, view: &HealthView) -> Value {
         "uptime": percent(uptime(changes, history.since, history.now)), "last_probe": health.last_probe,
         "last_failure": health.last_failure, "changes": changes,
         "incidents": incidents(changes, history.now).iter().map(incident).collect::<Vec<_>>(),
-        "points": history.points(id).iter().map(Point::json).collect::<Vec<_>>(),
+        "points": history.points(std::slice::from_ref(id), changes).iter().map(Point::json).collect::<Vec<_>>(),
     })
 }
 

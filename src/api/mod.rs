@@ -19,6 +19,7 @@ mod owner;
 mod runs;
 mod session;
 mod site;
+pub mod socket;
 mod spend;
 pub mod table;
 pub mod topups;
@@ -80,7 +81,7 @@ impl<B> Request<B> {
 }
 
 /// Answers a request.
-pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, request: Request<B>) -> Reply {
+pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(ports: P, request: Request<B>) -> Reply {
     let path = request.path.trim_end_matches('/').to_owned();
     let method = request.method.clone();
     let dialect = request.dialect();
@@ -144,7 +145,11 @@ fn with_allow(reply: Reply, refusal: &Refusal) -> Reply {
 }
 
 /// Asks a model.
-async fn ask<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(ports: P, called: Called, request: Request<B>) -> Reply {
+async fn ask<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(
+    ports: P,
+    called: Called,
+    request: Request<B>,
+) -> Reply {
     let is_list = called.endpoint.dialect() == Dialect::Gemini && request.param("alt") != Some("sse");
     let incoming = Incoming { called, head: Head { is_list, ..request.head }, body: request.body };
     let reply = relay::serve(ports.clone(), incoming).await;

@@ -3,7 +3,7 @@
 //!
 //! Deliberately absent: fields of requests to models that only a provider reads. They pass, and are the provider's to describe.
 
-use super::table::{About, Answer, Body, Row, TABLE, Who};
+use super::table::{About, Answer, Body, Row, SWITCHING, TABLE, Who};
 use crate::refusal::Code;
 use crate::relay::Reply;
 
@@ -19,6 +19,8 @@ const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells
 
 /// The schemas of errors; answers with one are named after it and their status.
 const ENVELOPES: [&str; 4] = ["Error", "AnthropicError", "GeminiError", PAGE];
+/// What Anthropic's clients are answered where every provider has too much to do.
+const OVERLOADED: u16 = 529;
 /// The name of errors that are pages and have no schema.
 const PAGE: &str = "Page";
 
@@ -70,7 +72,7 @@ const ABOUT: [About; 9] = [
 
 /// Every status that a refusal can have.
 fn statuses() -> Vec<u16> {
-    let mut statuses: Vec<u16> = Code::ALL.iter().map(|code| code.row().status).collect();
+    let mut statuses: Vec<u16> = Code::ALL.iter().map(|code| code.row().status).chain([OVERLOADED]).collect();
     statuses.sort_unstable();
     statuses.dedup();
     statuses
@@ -84,6 +86,7 @@ fn errors(row: &Row) -> Vec<u16> {
     statuses()
         .into_iter()
         .filter(|status| match (row.who, *status) {
+            (_, OVERLOADED) => row.about == About::Anthropic && has_body,
             (Who::Anyone, 404) => has_hole,
             (Who::Anyone, 401) => has_body,
             (Who::Anyone, 403) => is_changing,
@@ -91,7 +94,7 @@ fn errors(row: &Row) -> Vec<u16> {
             (Who::Anyone, _) | (_, 405) => false,
             (Who::Signature, _) => [400, 404, 413, 503].contains(status),
             // A dry run meets every refusal but those of upstreams.
-            (Who::Key, 402 | 502) => row.about.is_asking(),
+            (Who::Key, 402 | 502) => row.about.is_asking() && has_body,
             (Who::Key, 401 | 403 | 503) | (Who::Operator, 401 | 404 | 503) => true,
             (_, 400) => has_body || has_hole || !row.query.is_empty(),
             (Who::Key, 404) => has_body || has_hole || !row.query.is_empty(),
@@ -139,6 +142,7 @@ impl Text {
         let in_path = row.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| ("path_", name));
         let in_query = row.query.split_whitespace().map(|name| ("", name));
         let headers: &[&str] = match () {
+            () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route"],
             () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route"],
             () if row.body != Body::Nothing && matches!(row.who, Who::Key | Who::Operator) => &["Idempotency-Key"],
             () => &[],
@@ -185,12 +189,13 @@ impl Text {
     fn answer(&mut self, row: &Row) {
         let Answer { status, schema, types } = row.answer;
         let description = match status {
+            SWITCHING => "The connection goes on as a WebSocket.",
             201 => "It is made.",
             303 => "On to the next page.",
             _ => "The answer.",
         };
         self.push(&["\"", &status.to_string(), r#"":{"description":""#, description, "\""]);
-        if row.about.is_asking() {
+        if row.about.is_asking() && status != SWITCHING {
             self.push(&[r#","headers":{"#]);
             let names = ["x-request-id", "x-tf-upstream-model", "x-tf-route", "x-tf-channel", "x-tf-bucket", "x-tf-attempts"];
             self.list(names.iter(), |text, name| {
@@ -217,11 +222,11 @@ impl Text {
 
     /// The answer with an error of this status.
     fn error(&mut self, envelope: &str, status: u16) {
-        let mut codes: Vec<&str> =
-            Code::ALL.iter().map(|code| code.row()).filter(|row| row.status == status).map(|row| row.code).collect();
+        let is_of = |code: &&Code| code.row().status == status || status == OVERLOADED && **code == Code::UpstreamOverloaded;
+        let mut codes: Vec<&str> = Code::ALL.iter().filter(is_of).map(|code| code.row().code).collect();
         codes.dedup();
         self.push(&["\"", envelope, &status.to_string(), r#"":{"description":""#, &codes.join(", "), "\""]);
-        if matches!(status, 409 | 429 | 502 | 503) {
+        if matches!(status, 409 | 429 | 502 | 503 | OVERLOADED) {
             self.push(&[r#","headers":{"retry-after":"#]);
             self.reference("headers", "retry-after");
             self.push(&["}"]);

@@ -181,6 +181,8 @@ impl Checker {
             self.fault(join(path, "responses"), "is for channels of the openai dialect only");
         }
         let reasoning_tokens = self.optional(path, "reasoning_tokens", raw.reasoning_tokens);
+        let thoughts = self.optional(path, "thoughts", raw.thoughts);
+        let unknown_tools = self.optional(path, "unknown_tools", raw.unknown_tools);
         let cap = self.optional(path, "probe_daily_cap", raw.probe_daily_cap);
         let cap = self.amount(&join(path, "probe_daily_cap"), cap.as_deref().unwrap_or(DEFAULT_PROBE_CAP));
         let (base_url, dialect) = (base_url?, dialect?);
@@ -199,6 +201,8 @@ impl Checker {
             stream_usage: stream_usage.unwrap_or(true),
             responses: responses.unwrap_or(is_openais_own && dialect == Dialect::Openai),
             reasoning_tokens,
+            thoughts: thoughts.unwrap_or_default(),
+            unknown_tools: unknown_tools.unwrap_or(false),
             probe_daily_cap: cap?,
         })
     }

@@ -127,8 +127,25 @@ pub struct Channel {
     pub stream_usage: bool,
     /// Where its reasoning tokens are; none is as the totals of its usage tell.
     pub reasoning_tokens: Option<ReasoningTokens>,
+    /// Which thoughts of earlier turns go up with a conversation.
+    pub thoughts: Thoughts,
+    /// Whether tools that nobody here knows go up: the operator says that they cost tokens alone.
+    pub unknown_tools: bool,
     /// What probes of its candidates may cost in a day, in the currency of each bucket; nothing is no calls.
     pub probe_daily_cap: Money,
+}
+
+/// Which thoughts of earlier turns a channel gets back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thoughts {
+    /// Those that it made.
+    #[default]
+    Own,
+    /// In chat completions the words of everybody's, and a blank for a turn that has none: some providers refuse such turns.
+    All,
+    /// None: some refuse the field.
+    None,
 }
 
 /// A wire format.

@@ -69,6 +69,8 @@ pub struct Channel {
     pub responses: Optional<bool>,
     pub stream_usage: Optional<bool>,
     pub reasoning_tokens: Optional<super::ReasoningTokens>,
+    pub thoughts: Optional<super::Thoughts>,
+    pub unknown_tools: Optional<bool>,
     pub probe_daily_cap: Optional<String>,
     #[serde(flatten)]
     pub unknown: Unknown,

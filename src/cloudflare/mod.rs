@@ -17,6 +17,7 @@ mod outside;
 mod platform;
 mod post;
 mod records;
+mod socket;
 mod store;
 mod upstream;
 
@@ -35,6 +36,9 @@ const HOUR_MS: i64 = 3_600_000;
 async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     let gone = http::client_gone(&request);
     let answer = async {
+        if socket::is_asked(&request) {
+            return socket::answer(request, env, context).await;
+        }
         let request = http::read(request)?;
         http::write(api::handle(Outside::new(env, context), request).await)
     };

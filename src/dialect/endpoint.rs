@@ -14,6 +14,7 @@ pub enum Endpoint {
     Chat,
     Completions,
     Responses,
+    Compact,
     Embeddings,
     Moderations,
     ImageGenerations,
@@ -39,10 +40,11 @@ pub struct Called {
     pub stream: bool,
 }
 
-const PATHS: [(&str, Endpoint); 13] = [
+const PATHS: [(&str, Endpoint); 14] = [
     ("/v1/chat/completions", Endpoint::Chat),
     ("/v1/completions", Endpoint::Completions),
     ("/v1/responses", Endpoint::Responses),
+    ("/v1/responses/compact", Endpoint::Compact),
     ("/v1/embeddings", Endpoint::Embeddings),
     ("/v1/moderations", Endpoint::Moderations),
     ("/v1/images/generations", Endpoint::ImageGenerations),
@@ -81,6 +83,7 @@ impl Endpoint {
             Self::Chat => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Responses => "/v1/responses",
+            Self::Compact => "/v1/responses/compact",
             Self::Embeddings => "/v1/embeddings",
             Self::Moderations => "/v1/moderations",
             Self::ImageGenerations => "/v1/images/generations",
@@ -128,12 +131,22 @@ impl Endpoint {
         matches!(self, Self::MessagesCount | Self::GenerateCount)
     }
 
+    /// Whether clients of its streams can be told that somebody is there before there is an answer. Some models of transcription
+    /// answer without a stream.
+    pub const fn has_signs(self) -> bool {
+        matches!(
+            self,
+            Self::Chat | Self::Completions | Self::Responses | Self::Messages | Self::ImageGenerations | Self::ImageEdits
+        )
+    }
+
     /// The format that its clients speak.
     pub fn format(self) -> &'static dyn Format {
         match self {
             Self::Chat => &chat::Chat,
             Self::Completions => &completions::Completions,
             Self::Responses => &responses::Responses,
+            Self::Compact => &responses::compact::Compact,
             Self::Embeddings => &embeddings::Embeddings,
             Self::Moderations => &moderations::Moderations,
             Self::ImageGenerations => &images::Generations,
@@ -157,9 +170,9 @@ impl Endpoint {
         match (self, channel.dialect) {
             (Self::Rerank, Dialect::Cohere) => same(&cohere::Rerank),
             (_, Dialect::Cohere) => None,
-            (Self::Responses, Dialect::Openai) if !channel.responses => translated(&chat::Chat),
+            (Self::Responses | Self::Compact, Dialect::Openai) if !channel.responses => translated(&chat::Chat),
             (_, dialect) if dialect == self.dialect() => same(self.format()),
-            (Self::Chat | Self::Responses | Self::Messages | Self::Generate, dialect) => match dialect {
+            (Self::Chat | Self::Responses | Self::Compact | Self::Messages | Self::Generate, dialect) => match dialect {
                 Dialect::Anthropic => translated(&anthropic::Messages),
                 Dialect::Gemini => translated(&gemini::Generate),
                 _ => translated(&chat::Chat),

@@ -42,6 +42,10 @@ pub struct Envelope {
     pub read_again: u64,
     /// How many times the provider may read the whole conversation again, for tools that it runs itself.
     pub rounds: u64,
+    /// Whether searches of the provider are only offered beside tools that the client runs, so that they may be left out.
+    pub is_hosted_offered: bool,
+    /// Where a tool is that nobody here knows; only channels whose operator says so get it.
+    pub unknown_tool: Option<String>,
     /// How many searches the provider may make.
     pub searches: u64,
     /// How many seconds of sound go in at most.
@@ -54,6 +58,8 @@ pub struct Envelope {
     pub previous_response: Option<String>,
     /// Whether a later request may refer to the answer.
     pub keeps: bool,
+    /// Whether the answer is to be a compaction of the conversation.
+    pub compacts: bool,
 }
 
 impl Envelope {

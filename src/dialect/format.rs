@@ -1,15 +1,19 @@
 //! What a format has to be able to do. A dialect is a folder that says so for each of its formats; `mod.rs` lists them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::body::Body;
 use super::envelope::Envelope;
+use super::fit::Rules;
 use super::form::Form;
 use super::json::{Edit, Object};
+use super::maker::{Maker, Marks};
+use super::openai::read_error;
 use super::sse::Data;
 use super::talk::{Answer, Conversation, Delta};
 use super::tally::Tally;
-use crate::catalog::OutputLimitField;
+use crate::catalog::{OutputLimitField, Thoughts};
 use crate::refusal::{Code, Refusal};
 use crate::usage::Usage;
 
@@ -24,6 +28,25 @@ pub struct Upstream<'a> {
     pub limit_field: Option<OutputLimitField>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
+    /// A short name for where it is, so that its thoughts are known again.
+    pub place: &'a str,
+    /// Which thoughts of earlier turns it gets back.
+    pub thoughts: Thoughts,
+    /// Whether tools that the provider runs itself are left out, because they have no price there.
+    pub leaves_out_hosted: bool,
+}
+
+impl Upstream<'_> {
+    /// A channel without a name: nothing but its format is asked of it.
+    pub const NOBODY: Self = Self {
+        model: "",
+        output_limit: 1,
+        limit_field: None,
+        stream: false,
+        place: "",
+        thoughts: Thoughts::Own,
+        leaves_out_hosted: false,
+    };
 }
 
 /// What a request cost, as it stands in `usage`.
@@ -58,14 +81,6 @@ pub struct UpstreamError {
 }
 
 impl UpstreamError {
-    /// Whether it is about the gateway's own account at the provider, whatever its status says: another credential or channel
-    /// may do, and the client has nothing to correct.
-    pub fn is_about_our_account(&self) -> bool {
-        let codes = ["API_KEY_INVALID", "API_KEY_EXPIRED", "billing_error", "billing_hard_limit_reached", "insufficient_quota"];
-        let is_code = |text: &Option<String>| text.as_deref().is_some_and(|text| codes.contains(&text));
-        is_code(&self.code) || is_code(&self.kind) || self.message.contains("credit balance is too low")
-    }
-
     /// The code in brackets, where there is one that can be shown.
     pub fn shown_code(&self) -> String {
         let code = self.code.as_deref().filter(|code| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -139,16 +154,31 @@ pub struct StreamWish {
     pub is_list: bool,
     /// The time of the answer, in seconds, for those who are not told by upstream.
     pub created: i64,
-    /// An id for the answer where upstream gives none.
+    /// An id for the answer where upstream gives none; no other answer has it.
     pub id: String,
+    /// What the client calls the model; upstream's own name stays where this is empty.
+    pub model: String,
+    /// How many events the client was told before anybody answered: see [`Line::ping`].
+    pub begun: Rc<Cell<u64>>,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
+    /// Whose thoughts they are, where the client's format says so beside them.
+    pub maker: Option<Maker>,
     /// Whether a later request may refer to the answer (OpenAI's responses).
     pub keeps: bool,
+    /// Whether the answer is a summary, to be handed out as a compaction.
+    pub compacts: bool,
 }
 
 /// A format whose requests and answers have a meaning that others share.
 pub trait Translation {
+    /// What names and ids a channel takes that is asked in it.
+    fn rules(&self) -> Rules;
+    /// Who makes the answers of a channel that is asked in it.
+    fn maker(&self, place: &str) -> Maker;
+    /// How its clients are told whose thoughts they get.
+    fn marks(&self) -> Marks;
+
     /// The client's request, and what of it is left out because no other dialect has it; a refusal names what cannot be left
     /// out.
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal>;
@@ -188,12 +218,20 @@ pub struct Written {
 pub trait Line {
     /// Takes an event of upstream and appends to `out` what the client gets of it. Sets `tally.progress`.
     fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>);
-    /// A comment that keeps the connection alive.
+    /// A sign of life, in the form that resets the timer of the dialect's own clients; nothing of the answer changes by it.
+    /// It may come before any event, too.
     fn ping(&mut self, out: &mut Vec<u8>);
     /// Upstream has no more bytes. Formats without a terminal event decide here whether the stream is complete.
     fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>);
-    /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
+    /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event. Nothing where upstream
+    /// has told its end itself.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
+    /// Nobody answered after the client had signs of life: what would have been its answer, an error in this dialect's
+    /// envelope, is told as the end of the stream.
+    fn refused(&mut self, envelope: &str, out: &mut Vec<u8>) {
+        let error = read_error(envelope);
+        self.broken(error.code.as_deref().unwrap_or("error"), &error.message, out);
+    }
 }
 
 /// Reads a stream of upstream for a client of another dialect.
@@ -210,8 +248,12 @@ pub trait Writer {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>);
     /// The complete end: whatever the dialect closes with, its usage with the cost, and its terminal event if it has one.
     fn finish(&mut self, usage: &Usage, cost: &Cost, out: &mut Vec<u8>);
-    /// Keeps the connection alive.
+    /// A sign of life, as [`Line::ping`] is.
     fn ping(&mut self, out: &mut Vec<u8>);
+    /// Why what was written is not all that was said, if it is not. Such a stream is broken off, and never complete.
+    fn fault(&self) -> Option<&'static str> {
+        None
+    }
     /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
     /// What was written, as a list of JSON, where a later request may refer to it.

@@ -66,6 +66,11 @@ impl<'a> Object<'a> {
         Some(Self { text, members })
     }
 
+    /// The whole of it, as it is written.
+    pub const fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The value of a member, as JSON.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
@@ -166,6 +171,35 @@ const fn folded(c: char) -> char {
         '\u{212a}' => 'k',
         c => c.to_ascii_lowercase(),
     }
+}
+
+/// What becomes of an item of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It stays as it is written.
+    Keep,
+    /// It goes.
+    Drop,
+    /// This stands in its place, as JSON.
+    Replace(String),
+}
+
+/// A list with some of its items changed; none if it is no list or nothing changes.
+pub fn changed_list(json: &str, mut change: impl FnMut(&str) -> Change) -> Option<String> {
+    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let mut is_changed = false;
+    let mut kept: Vec<Cow<'_, str>> = Vec::with_capacity(items.len());
+    for item in items {
+        match change(item.get()) {
+            Change::Keep => kept.push(Cow::Borrowed(item.get())),
+            Change::Drop => is_changed = true,
+            Change::Replace(text) => {
+                is_changed = true;
+                kept.push(Cow::Owned(text));
+            }
+        }
+    }
+    is_changed.then(|| format!("[{}]", kept.join(",")))
 }
 
 /// A text as JSON.

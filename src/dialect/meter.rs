@@ -3,7 +3,9 @@
 //! What always holds: a stream is complete only when its terminal event was seen; every byte that comes out belongs to a whole
 //! event.
 
-use super::format::{Line, Reader, Writer};
+use super::bridge::{Bridge, Bridged};
+use super::format::{Line, Reader, StreamWish, Writer};
+use super::mend::Mended;
 use super::sse::{self, Broken, Event};
 use super::talk::Delta;
 use super::tally::{Fallback, Pricing, Progress, Tally};
@@ -20,18 +22,32 @@ pub enum Way {
     Bytes,
 }
 
+impl Way {
+    /// A translation: what upstream leaves out is put in as the client may expect it, then what the client calls otherwise gets
+    /// its names and marks.
+    pub fn translated(reader: Box<dyn Reader>, writer: Box<dyn Writer>, wish: &StreamWish, bridge: Option<Bridge>) -> Self {
+        let mended = Box::new(Mended::new(reader, wish));
+        match bridge {
+            Some(bridge) => Self::Translated(Box::new(Bridged::new(mended, bridge)), writer),
+            None => Self::Translated(mended, writer),
+        }
+    }
+}
+
 /// The meter of one stream.
 pub struct Meter {
     reader: sse::Reader,
     way: Way,
     tally: Tally,
+    /// Whether something came that says nothing to the client.
+    is_noted: bool,
 }
 
 impl Meter {
     /// A meter for a stream. `fallback` is what is used if upstream reports nothing, but for the tokens that come out, which
     /// `counter` counts.
     pub fn new(way: Way, fallback: Fallback, counter: Counter, pricing: Pricing) -> Self {
-        Self { reader: sse::Reader::default(), way, tally: Tally::new(fallback, counter, pricing) }
+        Self { reader: sse::Reader::default(), way, tally: Tally::new(fallback, counter, pricing), is_noted: false }
     }
 
     /// How far the stream is.
@@ -42,6 +58,11 @@ impl Meter {
     /// Whether an answer has begun.
     pub const fn has_chunks(&self) -> bool {
         self.tally.has_chunks()
+    }
+
+    /// Whether more is to come.
+    pub const fn is_open(&self) -> bool {
+        self.tally.is_open()
     }
 
     /// Why the model stopped.
@@ -70,6 +91,20 @@ impl Meter {
     /// How many bytes came.
     pub const fn bytes(&self) -> u64 {
         self.tally.bytes()
+    }
+
+    /// Whether something came that says nothing to the client, such as a comment, since this was last asked.
+    pub const fn take_note(&mut self) -> bool {
+        std::mem::replace(&mut self.is_noted, false)
+    }
+
+    /// A sign of life for the client, in its dialect's form; nothing where that has none.
+    pub fn ping(&mut self, out: &mut Vec<u8>) {
+        match &mut self.way {
+            Way::Same(line) => line.ping(out),
+            Way::Translated(_, writer) => writer.ping(out),
+            Way::Bytes => {}
+        }
     }
 
     /// Takes bytes as they come and appends to `out` what the client gets of them.
@@ -120,16 +155,13 @@ impl Meter {
         while self.tally.is_open() {
             match (self.reader.next_event(), &mut self.way) {
                 (Ok(None), _) | (_, Way::Bytes) => return,
-                (Ok(Some(Event::Comment)), Way::Same(line)) => line.ping(out),
-                (Ok(Some(Event::Comment)), Way::Translated(_, writer)) => writer.ping(out),
+                (Ok(Some(Event::Comment)), _) => self.is_noted = true,
                 (Ok(Some(Event::Data(data))), Way::Same(line)) => line.event(&data, &mut self.tally, out),
                 (Ok(Some(Event::Data(data))), Way::Translated(reader, writer)) => {
                     let mut deltas = Vec::new();
                     reader.event(&data, &mut self.tally, &mut deltas);
-                    if deltas.is_empty() && self.tally.is_open() {
-                        // What says nothing to the client still tells it that somebody is there.
-                        writer.ping(out);
-                    }
+                    // What says nothing to the client still tells that somebody is there.
+                    self.is_noted |= deltas.is_empty();
                     write(&mut self.tally, writer.as_mut(), &deltas, out);
                 }
                 (Err(Broken::TooLong), _) => {
@@ -146,6 +178,9 @@ impl Meter {
 fn write(tally: &mut Tally, writer: &mut dyn Writer, deltas: &[Delta], out: &mut Vec<u8>) {
     for delta in deltas {
         writer.delta(delta, out);
+    }
+    if let Some(reason) = writer.fault() {
+        return tally.break_off(reason);
     }
     if tally.progress == Progress::Done {
         writer.finish(&tally.usage().0, &tally.cost(), out);

@@ -7,22 +7,34 @@
 
 pub mod anthropic;
 mod body;
+pub mod bridge;
 pub mod cohere;
+pub mod condition;
+#[cfg(test)]
+mod crossing_laws;
 mod endpoint;
 mod envelope;
+pub mod fit;
 mod form;
 pub mod format;
 pub mod gemini;
 #[cfg(test)]
 mod hostile;
 mod json;
+#[cfg(test)]
+mod laws;
 pub mod listing;
+pub mod maker;
+pub mod mend;
 pub mod meter;
 pub mod openai;
 mod prefix;
+pub mod proof;
 pub mod recipe;
 mod request;
+mod scan;
 mod sse;
+mod strict;
 mod talk;
 pub mod tally;
 pub mod tokens;
@@ -51,6 +63,14 @@ pub fn read_error(dialect: Dialect, body: &str) -> UpstreamError {
         Dialect::Anthropic => anthropic::read_error(body),
         Dialect::Gemini => gemini::read_error(body),
         Dialect::Cohere => cohere::read_error(body),
+    }
+}
+
+/// The HTTP status of a refusal for a dialect's clients.
+pub fn error_status(dialect: Dialect, refusal: &Refusal) -> u16 {
+    match dialect {
+        Dialect::Anthropic => anthropic::error_status(refusal),
+        _ => refusal.status(),
     }
 }
 

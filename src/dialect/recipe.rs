@@ -9,8 +9,8 @@
 use serde_json::{Value, json};
 
 use super::endpoint::{Called, Endpoint};
-use super::format::UpstreamError;
-use crate::catalog::{Model, ModelKind};
+use super::format::{Upstream, UpstreamError};
+use crate::catalog::{Channel, Model, ModelKind};
 
 /// Tokens of an answer. OpenAI, Azure and Groq refuse a lower limit for some of their models.
 const OUTPUT_TOKENS: u64 = 16;
@@ -38,22 +38,41 @@ pub struct Recipe {
     pub body: Vec<u8>,
 }
 
+/// Where the recipe of a model goes.
+const fn endpoint_of(kind: ModelKind) -> Endpoint {
+    match kind {
+        ModelKind::Chat => Endpoint::Chat,
+        ModelKind::Embedding => Endpoint::Embeddings,
+        ModelKind::Moderation => Endpoint::Moderations,
+        ModelKind::Image => Endpoint::ImageGenerations,
+        ModelKind::Speech => Endpoint::Speech,
+        ModelKind::Transcription => Endpoint::Transcriptions,
+        ModelKind::Rerank => Endpoint::Rerank,
+    }
+}
+
+/// Whether a request to an endpoint asks a channel where the recipe of such a model asks it, too. What is met elsewhere, at
+/// `/responses`, `/completions`, `/images/edits` or where tokens are counted, says nothing about the model.
+pub fn asks_there(endpoint: Endpoint, kind: ModelKind, channel: &Channel) -> bool {
+    let place = |endpoint: Endpoint| endpoint.asked_of(channel).map(|way| way.format.path(&Upstream::NOBODY));
+    place(endpoint).is_some_and(|asked| place(endpoint_of(kind)) == Some(asked))
+}
+
 /// The recipe of a model. `name` is what the request asks for: the model's public name, with a route behind it or without, such
 /// as `gpt-5.5:official`.
 pub fn recipe(model: &Model, name: &str) -> Recipe {
-    let (endpoint, body) = match model.kind {
-        ModelKind::Chat => (Endpoint::Chat, chat(model, name)),
-        ModelKind::Embedding => (Endpoint::Embeddings, json!({"model": name, "input": TEXT})),
-        ModelKind::Moderation => (Endpoint::Moderations, json!({"model": name, "input": TEXT})),
-        ModelKind::Image => (Endpoint::ImageGenerations, json!({"model": name, "prompt": "A black dot on white.", "n": 1})),
-        ModelKind::Speech => (Endpoint::Speech, json!({"model": name, "input": TEXT, "voice": "alloy"})),
-        ModelKind::Transcription => return transcription(name),
+    let called = Called { endpoint: endpoint_of(model.kind), model: None, stream: false };
+    let body = match model.kind {
+        ModelKind::Chat => chat(model, name),
+        ModelKind::Embedding | ModelKind::Moderation => json!({"model": name, "input": TEXT}),
+        ModelKind::Image => json!({"model": name, "prompt": "A black dot on white.", "n": 1}),
+        ModelKind::Speech => json!({"model": name, "input": TEXT, "voice": "alloy"}),
+        ModelKind::Transcription => return transcription(called, name),
         ModelKind::Rerank => {
             let documents = ["Paris is the capital of France.", "Bread is baked."];
-            (Endpoint::Rerank, json!({"model": name, "query": "capital of France", "documents": documents, "top_n": 1}))
+            json!({"model": name, "query": "capital of France", "documents": documents, "top_n": 1})
         }
     };
-    let called = Called { endpoint, model: None, stream: false };
     Recipe { called, content_type: Some("application/json"), body: body.to_string().into_bytes() }
 }
 
@@ -63,7 +82,7 @@ fn chat(model: &Model, name: &str) -> Value {
     json!({"model": name, "messages": [{"role": "user", "content": "Reply with OK."}], "max_tokens": limit})
 }
 
-fn transcription(name: &str) -> Recipe {
+fn transcription(called: Called, name: &str) -> Recipe {
     let text =
         |member: &str, text: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{member}\"\r\n\r\n{text}\r\n");
     let mut body = format!(
@@ -74,7 +93,6 @@ fn transcription(name: &str) -> Recipe {
     .into_bytes();
     body.extend(tone());
     body.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
-    let called = Called { endpoint: Endpoint::Transcriptions, model: None, stream: false };
     Recipe { called, content_type: Some(FORM), body }
 }
 
@@ -186,7 +204,7 @@ mod tests {
             assert_eq!(way.is_some(), channel.dialect.serves(kind), "{kind:?} at {:?}", channel.dialect);
             let Some(way) = way else { continue };
             assert_eq!(request.check(way), Ok(()));
-            let upstream = Upstream { model: "up", output_limit: 16, limit_field: None, stream: false };
+            let upstream = Upstream { model: "up", output_limit: 16, limit_field: None, stream: false, ..Upstream::NOBODY };
             let sent = request.sent(way, &upstream, Vec::new()).unwrap();
             assert_eq!(sent.dropped, Vec::<String>::new(), "{kind:?} at {:?}", channel.dialect);
             let body = sent.body.concat();

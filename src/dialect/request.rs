@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use super::body::Body;
+use super::condition::Asked;
 use super::endpoint::{Called, Endpoint, Way};
 use super::envelope::Envelope;
+use super::fit::{Names, Target, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
+use super::proof::tell_makers;
 use super::{prefix, tokens};
 use crate::catalog::Dialect;
 use crate::refusal::Refusal;
@@ -83,6 +86,22 @@ pub struct Request<'a> {
     content: Content<'a>,
 }
 
+impl Asked for Request<'_> {
+    fn has_text(&self, text: &str) -> bool {
+        match &self.content {
+            Content::Json(body) => body.lean.contains(text),
+            Content::Form(..) => false,
+        }
+    }
+
+    fn has_member(&self, name: &str) -> bool {
+        match &self.content {
+            Content::Json(body) => body.mentions(name),
+            Content::Form(form, _) => form.text(name).is_some() || form.has_file(name),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Content<'a> {
     Json(Body<'a>),
@@ -100,6 +119,27 @@ pub struct Sent<'a> {
     pub body: Vec<Cow<'a, [u8]>>,
     /// Members of the client's request that were left out.
     pub dropped: Vec<String>,
+    /// What the client calls its tools, where they have other names upstream.
+    pub names: Names,
+}
+
+/// A body in another format.
+struct Translated {
+    body: String,
+    dropped: Vec<String>,
+    names: Names,
+}
+
+/// What the client is told of a change that it did not ask for: searches that were left out, a bound that was set, thoughts that
+/// went back to nobody.
+fn changed(edit: &Edit, leaves_out_hosted: bool) -> Option<String> {
+    match edit {
+        Edit::Set("tools", _) if leaves_out_hosted => Some("tools[].web_search".to_owned()),
+        Edit::Set("tools", _) => Some("tools[].max_uses".to_owned()),
+        Edit::Set(name @ "max_tool_calls", bound) => Some(format!("{name}={bound}")),
+        Edit::Set("messages" | "input" | "contents", _) => Some("reasoning_details".to_owned()),
+        _ => None,
+    }
 }
 
 impl<'a> Request<'a> {
@@ -152,7 +192,7 @@ impl<'a> Request<'a> {
     /// Whether it can be asked in this way; the refusal says why not.
     pub fn check(&self, way: Way) -> Result<(), Refusal> {
         if way.is_translated {
-            let upstream = Upstream { model: "", output_limit: 1, limit_field: None, stream: self.envelope.stream };
+            let upstream = Upstream { stream: self.envelope.stream, ..Upstream::NOBODY };
             self.translated(way, &upstream).map(|_| ())?;
         }
         Ok(())
@@ -162,16 +202,17 @@ impl<'a> Request<'a> {
     pub fn sent(&self, way: Way, upstream: &Upstream<'_>, more: Vec<Edit>) -> Result<Sent<'_>, Refusal> {
         let path = way.format.path(upstream);
         if way.is_translated {
-            let (body, dropped) = self.translated(way, upstream)?;
+            let Translated { body, dropped, names } = self.translated(way, upstream)?;
             let body = if more.is_empty() { body } else { Object::parse(&body).map_or(body.clone(), |body| body.edited(&more)) };
             let body = vec![Cow::Owned(body.into_bytes())];
-            return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped });
+            return Ok(Sent { path, content_type: "application/json".to_owned(), body, dropped, names });
         }
         let mut dropped = Vec::new();
         let (content_type, body) = match &self.content {
             Content::Json(body) => {
                 dropped = way.format.left_out(&body.object);
                 let mut edits = way.format.pass_request(&body.object, upstream);
+                dropped.extend(edits.iter().filter_map(|edit| changed(edit, upstream.leaves_out_hosted)));
                 edits.extend(EXTRAS.map(Edit::Remove));
                 edits.retain(|edit| !more.iter().any(|other| other.name() == edit.name()));
                 edits.extend(more);
@@ -179,16 +220,19 @@ impl<'a> Request<'a> {
             }
             Content::Form(form, content_type) => (content_type.clone(), form.edited(&[("model", upstream.model)], &EXTRAS)),
         };
-        Ok(Sent { path, content_type, body, dropped })
+        Ok(Sent { path, content_type, body, dropped, names: Names::default() })
     }
 
     /// The body in another format, and what it leaves out.
-    fn translated(&self, way: Way, upstream: &Upstream<'_>) -> Result<(String, Vec<String>), Refusal> {
+    fn translated(&self, way: Way, upstream: &Upstream<'_>) -> Result<Translated, Refusal> {
         let cannot = || Refusal::invalid("model", "No provider of this model can be asked at this endpoint.");
         let Content::Json(body) = &self.content else { return Err(cannot()) };
         let Some((from, to)) = way.translation(self.endpoint) else { return Err(cannot()) };
-        let Read { mut conversation, dropped } = from.read_request(&body.object)?;
+        let Read { mut conversation, mut dropped } = from.read_request(&body.object)?;
         conversation.choices = self.envelope.choices;
+        tell_makers(&mut conversation, self.endpoint.dialect());
+        let target = Target { rules: to.rules(), maker: to.maker(upstream.place), thoughts: upstream.thoughts };
+        let fitted = fit(&mut conversation, &target, &mut dropped);
         let written = to.write_request(&conversation, upstream)?;
         let mut names: Vec<String> = Vec::new();
         for name in dropped.into_iter().chain(written.dropped).map(|name| shown(&name)) {
@@ -196,6 +240,6 @@ impl<'a> Request<'a> {
                 names.push(name);
             }
         }
-        Ok((written.body, names))
+        Ok(Translated { body: written.body, dropped: names, names: fitted })
     }
 }

@@ -91,6 +91,10 @@ impl Reader {
                 }
                 RawEventLineOwned::Field { field_name, field_value } if field_name == b"data".as_slice() => {
                     let value = field_value.unwrap_or_default();
+                    // Proxies put a comment behind `data:`. No JSON has a line that begins like that.
+                    if value.trim_ascii_start().starts_with(b":") {
+                        return Ok(Some(Event::Comment));
+                    }
                     match &mut self.data {
                         None => self.data = Some(value.to_vec()),
                         Some(data) => {
@@ -147,12 +151,13 @@ mod tests {
         events
     }
 
-    const STREAMS: [&str; 5] = [
+    const STREAMS: [&str; 6] = [
         "data: {\"a\":\"h\u{e9}llo \u{1f980}\"}\n\ndata: [DONE]\n\n",
         "\u{feff}: ping\r\nid: 1\r\nevent: delta\r\ndata: one\r\ndata: two\r\n\r\ndata:[DONE]\r\n\r\n",
         "data: a\rdata: b\r\rretry: 5\r\rdata: c\r\r",
         "data: no newline at the end",
         "data\n\ndata:\n\n:\n\ndata:  two spaces\n\n",
+        "data: : keepalive\n\nevent: e\ndata: {\ndata:: keepalive\ndata: }\n\n",
     ];
 
     #[test]
@@ -183,6 +188,12 @@ mod tests {
         assert_eq!(read(&[STREAMS[2].as_bytes()]), [data("a\nb"), data("c")]);
         assert_eq!(read(&[STREAMS[3].as_bytes()]), [data("no newline at the end")]);
         assert_eq!(read(&[STREAMS[4].as_bytes()]), [data(""), data(""), Event::Comment, data(" two spaces")]);
+    }
+
+    #[test]
+    fn a_comment_behind_data_is_a_comment_anywhere() {
+        let named = Event::Data(Data { name: Some("e".to_owned()), data: "{\n}".to_owned() });
+        assert_eq!(read(&[STREAMS[5].as_bytes()]), [Event::Comment, Event::Comment, named]);
     }
 
     #[test]

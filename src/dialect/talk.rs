@@ -2,10 +2,11 @@
 //! from this alone and not to and from every other.
 //!
 //! What always holds: numbers and JSON Schemas are carried as the text that the client wrote; embedded files are borrowed from
-//! the body, not copied; an id that pairs a call with its result is never changed.
+//! the body, not copied; a call and its result have the same id.
 
 use std::borrow::Cow;
 
+use super::maker::Maker;
 use crate::usage::Usage;
 
 /// Text that is borrowed from the body where it can be.
@@ -126,6 +127,15 @@ pub struct Thinking {
     pub signature: Option<String>,
     /// Thoughts that the provider encrypted as a whole (Anthropic's `redacted_thinking`).
     pub redacted: Option<String>,
+    /// Whose they are, where it is known.
+    pub maker: Option<Maker>,
+}
+
+impl Thinking {
+    /// Whether the provider would know it again.
+    pub const fn is_proven(&self) -> bool {
+        self.signature.is_some() || self.redacted.is_some()
+    }
 }
 
 /// A call of a tool.
@@ -139,6 +149,32 @@ pub struct Call {
     pub arguments: String,
     /// Gemini's `thoughtSignature` of this call.
     pub signature: Option<String>,
+    /// What it calls.
+    pub form: Form,
+}
+
+/// What a tool is for the client that runs it. Every provider knows functions; the rest is OpenAI's, and becomes functions for
+/// the others and itself again for the client.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Form {
+    /// What kind it is.
+    pub kind: Kind,
+    /// The group of tools that it is one of (`namespace` of responses).
+    pub namespace: Option<String>,
+}
+
+/// What kind of tool the client runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// A function: its arguments are a JSON object.
+    #[default]
+    Function,
+    /// A free text (`custom`). Arguments are that text.
+    Custom,
+    /// A search for tools that the client makes (`tool_search`). Arguments are a JSON object.
+    Search,
+    /// A shell of the client (`local_shell`). Arguments are the JSON object of its action.
+    Shell,
 }
 
 /// The result of a call.
@@ -155,7 +191,7 @@ pub struct CallResult<'a> {
 }
 
 /// A function that the model may call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tool<'a> {
     /// Its name.
     pub name: String,
@@ -167,6 +203,10 @@ pub struct Tool<'a> {
     pub strict: Option<bool>,
     /// Asks the provider to keep everything up to here.
     pub cache: Option<Cache>,
+    /// What it is for the client.
+    pub form: Form,
+    /// The grammar that a free text must follow, as OpenAI's `format` object in JSON.
+    pub grammar: Option<Text<'a>>,
 }
 
 /// Whether tools may be called.
@@ -345,6 +385,12 @@ pub enum Delta {
     Redacted {
         choice: u32,
         data: String,
+    },
+    /// The call of this number, which begins next, is no plain function for the client.
+    Form {
+        choice: u32,
+        call: u32,
+        form: Form,
     },
     /// A call begins.
     Call {

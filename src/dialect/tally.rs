@@ -98,6 +98,12 @@ impl Tally {
         self.progress = Progress::Broken(UpstreamError { message: message.to_owned(), ..UpstreamError::default() });
     }
 
+    /// What came cannot be the whole answer; the code says why.
+    pub fn fail(&mut self, code: &str, message: &str) {
+        let (message, code) = (message.to_owned(), Some(code.to_owned()));
+        self.progress = Progress::Broken(UpstreamError { message, code, ..UpstreamError::default() });
+    }
+
     /// So many bytes came.
     pub fn take(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));

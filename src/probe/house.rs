@@ -15,7 +15,7 @@ use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
 use crate::ports::{Records, Unavailable};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Preparing, Reply, ReplyBody, attend, prepare};
+use crate::relay::{Early, Head, Preparing, Reply, ReplyBody, attend, prepare};
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::CandidateId;
 use crate::time::{Period, Timestamp};
@@ -74,6 +74,7 @@ async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target)
         head,
         catalog: Rc::clone(catalog),
         health: ports.health().await,
+        early: Early::default(),
     };
     let quote = match prepare(&preparing, &key, &body, at, &|_, _| None) {
         Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),

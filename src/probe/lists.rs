@@ -32,11 +32,12 @@ enum Listed {
 pub async fn round<P: Ports>(ports: &P, catalog: &Catalog, view: &mut HealthView) -> Vec<ProbeResult> {
     let asked = iter(catalog.channels.values().map(|channel| ask(ports, channel)));
     let asked: Vec<_> = asked.buffer_unordered(LISTS_AT_ONCE).take_until(ports.sleep(LISTS_MS)).collect().await;
+    let ids = super::candidates(catalog);
     let mut results = Vec::new();
     for (channel, at, latency_ms, listed) in asked {
-        for id in super::candidates(catalog).into_iter().filter(|id| id.channel == channel.id) {
-            if let Some(found) = told(&listed, channel.dialect, &id) {
-                view.observe(&id, Observation::Listed { found, latency_ms }, at);
+        for id in ids.iter().filter(|id| id.channel == channel.id) {
+            if let Some(found) = told(&listed, channel.dialect, id) {
+                view.observe(id, Observation::Listed { found, latency_ms }, at);
             }
         }
         results.push(ProbeResult {

@@ -7,11 +7,15 @@ use futures_util::StreamExt;
 use super::attempt::Failure;
 use super::prepare::{Prepared, Quoted, SEAL, sealed};
 use super::ticket::{Limits, Ticket};
+use super::verdict::{Asked, Rejection};
 use crate::account::Served;
-use crate::catalog::{Channel, Dialect, ReasoningTokens};
+use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
+use crate::dialect::bridge::Bridge;
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
+use crate::dialect::maker::place;
+use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
-use crate::dialect::openai::responses::id_edits;
+use crate::dialect::openai::responses::{compact, id_edits};
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
@@ -19,6 +23,7 @@ use crate::id::SecretName;
 use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::Refusal;
+use crate::routing::asked_model;
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::usage::{Usage, UsageSource};
 
@@ -26,11 +31,17 @@ use crate::usage::{Usage, UsageSource};
 /// go by it, and what is beyond costs more at the provider.
 const USUAL_CONTEXT: u64 = 200_000;
 
+/// How long a count of tokens may take, in milliseconds: clients wait for it before they ask anything, and the gateway's
+/// estimate does as well.
+const COUNT_TIMEOUT_MS: u32 = 10_000;
+/// What stands in place of a stream is read up to this, in bytes.
+const LONGEST_ERROR: usize = 65_536;
+
 /// Why a call is not answered.
 pub enum No {
     Failed(Failure),
     /// Upstream refuses the request itself.
-    Rejected(u16, UpstreamError),
+    Rejected(Box<Rejection>),
     /// The request cannot be written for this channel.
     Unwritten(Box<Refusal>),
 }
@@ -70,6 +81,8 @@ struct Reading<'a> {
     prepared: &'a Prepared<'a>,
     quoted: &'a Quoted,
     way: Way,
+    /// Between upstream's format and the client's, where those differ.
+    bridge: Option<Bridge>,
     wish: StreamWish,
     fallback: Fallback,
     charging: Charging,
@@ -84,30 +97,41 @@ struct Charging {
     details: serde_json::Value,
 }
 
+/// With what a channel is called.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    /// One of its credentials.
+    pub secret: &'a SecretName,
+    /// Which thoughts of earlier turns go up.
+    pub thoughts: Thoughts,
+}
+
 /// Calls a channel and reads its answer, of a stream the first event.
 pub async fn call<P: Ports>(
     ticket: &mut Ticket<P>,
     prepared: &Prepared<'_>,
     quoted: &Quoted,
     served: &Served,
-    secret: &SecretName,
+    with: With<'_>,
 ) -> Result<Answer<P::Body>, No> {
+    let With { secret, thoughts } = with;
     let channel = &quoted.planned.channel;
     let endpoint = prepared.request.endpoint;
     let Some(way) = endpoint.asked_of(channel) else {
-        let counted = endpoint.format().write_count(prepared.estimated_input);
-        let body = counted.ok_or_else(|| Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint"))?;
-        let content = Content::Plain { body, usage: (Usage::default(), UsageSource::None), bytes: 0, finish_reason: None };
-        return Ok(Answer { status: None, channel: Rc::clone(channel), content });
+        let missing = || Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint");
+        return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
-    let sent = sent(prepared, quoted, way).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
+    let asked = Asked { prepared, quoted, way };
+    let sent = sent(prepared, quoted, way, thoughts).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
+    let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
     let ports = ticket.ports.clone();
     let mut headers = passed_headers(prepared, channel.dialect, quoted.planned.model.context_length);
     headers.push(("content-type", sent.content_type));
     let url = format!("{}{}", channel.base_url.as_str().trim_end_matches('/'), sent.path);
     let call = Call { url, secret: secret.clone(), dialect: channel.dialect, headers, body: Some(sent.body) };
-    let timeout_ms = channel.first_byte_timeout_ms;
+    let patience_ms = if endpoint.is_free() { COUNT_TIMEOUT_MS } else { u32::MAX };
+    let timeout_ms = channel.first_byte_timeout_ms.min(patience_ms);
     let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
     let head = ticket.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
     let UpstreamResponse { status, retry_after_s, content_type, body } = head.map_err(|error| match error {
@@ -124,48 +148,62 @@ pub async fn call<P: Ports>(
     let content = match classify(status) {
         Verdict::Read if (envelope.stream || envelope.is_bytes) && !is_unstreamed => {
             if is_json && endpoint == Endpoint::Speech {
-                return Err(Failure::new(FailureKind::Unreadable, "JSON in place of sound").status(status).into());
+                let text = error_text(ticket, body).await;
+                return Err(misplaced(asked, status, &text, "JSON in place of sound".to_owned()));
             }
-            let reading = reading(ticket, prepared, quoted, served, secret, way);
+            let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             let content_type = shown_type(&reading, content_type);
             let meter = Box::new(meter_of(&reading));
             let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
-            let (body, meter, out) = first.map_err(|failure| failure.status(status))?;
+            let (body, meter, out) = first.map_err(|spoiled| match spoiled {
+                Spoiled::Broke(what) => Failure::new(FailureKind::Connect, what).status(status).into(),
+                Spoiled::Empty(text) => misplaced(asked, status, &text, "an empty stream".to_owned()),
+                Spoiled::Error(error) => asked.judge(status, error, retry_after_s),
+            })?;
             Content::Stream { body, meter, out, content_type }
         }
         Verdict::Read => {
-            let read = ticket.within(channel.idle_timeout_ms, ports.read_all(body)).await.ok_or_else(no_byte)?;
+            let read = ticket.within(channel.idle_timeout_ms.min(patience_ms), ports.read_all(body)).await.ok_or_else(no_byte)?;
             let bytes = read.map_err(|_| {
                 Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
             })?;
-            let reading = reading(ticket, prepared, quoted, served, secret, way);
-            plain(&reading, &bytes).map_err(|what| Failure::new(FailureKind::Unreadable, what).status(status))?
+            let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
+            plain(&reading, &bytes).map_err(|what| misplaced(asked, status, &String::from_utf8_lossy(&bytes), what))?
         }
-        Verdict::Client => {
+        Verdict::Client | Verdict::Next(_) => {
             let error = read_error(channel.dialect, &error_text(ticket, body).await);
-            if error.is_about_our_account() {
-                let kind = FailureKind::Credential;
-                return Err(Failure::new(kind, explained(kind, status, &error)).status(status).into());
-            }
-            return Err(No::Rejected(status, error));
-        }
-        Verdict::Next(kind) => {
-            let error = read_error(channel.dialect, &error_text(ticket, body).await);
-            let mut failure = Failure::new(kind, explained(kind, status, &error)).status(status);
-            failure.retry_after_s = retry_after_s.max(error.retry_after_s);
-            return Err(failure.into());
+            return Err(asked.judge(status, error, retry_after_s));
         }
     };
     Ok(Answer { status: Some(status), channel: Rc::clone(channel), content })
 }
 
+/// What the gateway itself answers where tokens are to be counted and no provider does.
+pub fn estimated<B>(prepared: &Prepared<'_>, channel: &Rc<Channel>) -> Option<Answer<B>> {
+    let body = prepared.request.endpoint.format().write_count(prepared.estimated_input)?;
+    let content = Content::Plain { body, usage: (Usage::default(), UsageSource::None), bytes: 0, finish_reason: None };
+    Some(Answer { status: None, channel: Rc::clone(channel), content })
+}
+
+/// What stands where an answer should be: an error that is judged as if it had come with a status of its own, or something else,
+/// which `what` names.
+fn misplaced(asked: Asked<'_>, status: u16, text: &str, what: String) -> No {
+    match asked.judge(status, read_error(asked.quoted.planned.channel.dialect, text), None) {
+        No::Failed(failure) if failure.kind == FailureKind::Unreadable => Failure { message: what, ..failure }.into(),
+        judged => judged,
+    }
+}
+
 /// What goes up.
-fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way) -> Result<Sent<'a>, Refusal> {
+fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way, thoughts: Thoughts) -> Result<Sent<'a>, Refusal> {
     let upstream = Upstream {
         model: &quoted.planned.candidate.upstream_model,
         output_limit: quoted.output_limit,
         limit_field: quoted.planned.channel.output_limit_field,
         stream: prepared.request.envelope.stream,
+        place: &place(quoted.planned.channel.id.as_str()),
+        thoughts,
+        leaves_out_hosted: quoted.leaves_out_hosted,
     };
     let previous = prepared.previous.as_ref();
     let previous = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
@@ -210,17 +248,23 @@ fn reading<'a, P: Ports>(
         format!("{response}{SEAL}{proof}")
     };
     let envelope = &prepared.request.envelope;
+    let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
         prepared,
         quoted,
         way,
+        bridge: None,
         wish: StreamWish {
+            maker,
             include_usage: envelope.include_usage,
             is_list: prepared.head.is_list && envelope.stream,
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
+            model: told_model(prepared, quoted),
+            begun: prepared.early.begun(),
             keeps: envelope.keeps && way.is_translated,
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
+            compacts: envelope.compacts,
         },
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
         charging: Charging {
@@ -230,6 +274,13 @@ fn reading<'a, P: Ports>(
             details: cost_details(prepared, served),
         },
     }
+}
+
+/// What the client calls the model that serves: as it asked for it, or by its public name where that is a fallback.
+pub fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
+    let model = &quoted.planned.model.id;
+    let is_it = |asked: &&String| asked_model(&prepared.catalog, asked).is_some_and(|asked| asked.id == *model);
+    prepared.request.envelope.models.first().filter(is_it).cloned().unwrap_or_else(|| model.to_string())
 }
 
 impl Reading<'_> {
@@ -266,7 +317,10 @@ fn meter_of(reading: &Reading<'_>) -> Meter {
     let (wish, counting) = (reading.wish.clone(), reading.counting());
     let way = match reading.translation() {
         _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
-        Some((down, up)) => meter::Way::Translated(up.reader(counting), down.writer(wish)),
+        Some((down, up)) => {
+            let bridge = reading.bridge.clone();
+            meter::Way::translated(up.reader(counting), down.writer(wish), &reading.wish, bridge)
+        }
         None => meter::Way::Same(reading.way.format.line(wish, counting)),
     };
     let charging = reading.charging.clone();
@@ -286,34 +340,44 @@ fn shown_type(reading: &Reading<'_>, upstream: Option<String>) -> String {
     first.filter(is_harmless).unwrap_or_else(|| "application/octet-stream".to_owned())
 }
 
+/// Why a stream is none.
+enum Spoiled {
+    /// The connection broke.
+    Broke(&'static str),
+    /// There is no event in it, but perhaps this text, such as an error that came as if no stream had been asked for.
+    Empty(String),
+    /// It begins with an error, or with what cannot be read.
+    Error(UpstreamError),
+}
+
 /// Reads until the first event, so that a stream that starts with an error, or has nothing, can still go elsewhere.
 async fn first_event<B: futures_util::Stream<Item = Result<Vec<u8>, String>> + Unpin>(
     mut body: B,
     mut meter: Box<Meter>,
-) -> Result<(B, Box<Meter>, Vec<u8>), Failure> {
-    let mut out = Vec::new();
+) -> Result<(B, Box<Meter>, Vec<u8>), Spoiled> {
+    let (mut out, mut text) = (Vec::new(), Vec::new());
     loop {
         let next = body.next().await;
         // What kept the connection alive before the first event is of no use to anybody.
         out.clear();
+        meter.take_note();
         match &next {
-            Some(Ok(bytes)) => meter.push(bytes, &mut out),
-            Some(Err(_)) => return Err(Failure::new(FailureKind::Connect, "the connection broke before the first event")),
+            Some(Ok(bytes)) => {
+                let room = LONGEST_ERROR.saturating_sub(text.len());
+                text.extend(bytes.iter().take(room));
+                meter.push(bytes, &mut out);
+            }
+            Some(Err(_)) => return Err(Spoiled::Broke("the connection broke before the first event")),
             None => meter.finish(&mut out),
         }
         match meter.progress() {
             Progress::Flowing => return Ok((body, meter, out)),
             Progress::Done if meter.has_chunks() => return Ok((body, meter, out)),
-            Progress::Done => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
+            Progress::Done => return Err(Spoiled::Empty(String::new())),
             // A stream that breaks after its first events is the client's already.
             Progress::Broken(_) if meter.has_chunks() => return Ok((body, meter, out)),
-            Progress::Broken(error) => {
-                return Err(Failure::new(
-                    FailureKind::Unreadable,
-                    format!("an error in place of an answer{}", error.shown_code()),
-                ));
-            }
-            Progress::Silent if next.is_none() => return Err(Failure::new(FailureKind::Unreadable, "an empty stream")),
+            Progress::Broken(error) => return Err(Spoiled::Error(error.clone())),
+            Progress::Silent if next.is_none() => return Err(Spoiled::Empty(String::from_utf8_lossy(&text).into_owned())),
             Progress::Silent => {}
         }
     }
@@ -334,11 +398,26 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let cost = reading.charging.cost(&usage, source, bytes);
     let body = match reading.translation() {
-        Some((down, up)) => down.write_answer(&up.read_answer(&object, counting)?, &usage, &cost, &reading.wish),
+        Some((down, up)) => {
+            let mut answer = up.read_answer(&object, counting)?;
+            if reading.wish.compacts {
+                compact::check(&answer)?;
+            }
+            mend_answer(&mut answer, &reading.wish)?;
+            let answer = match reading.bridge.clone() {
+                Some(bridge) => bridge.answer(answer),
+                None => answer,
+            };
+            down.write_answer(&answer, &usage, &cost, &reading.wish)
+        }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
             if let Some(seal) = &reading.wish.seal {
                 edits.extend(id_edits(&object, seal.as_ref()));
+            }
+            // Programs that speak this dialect forget the thoughts of a model by another name than they asked for.
+            if reading.prepared.request.endpoint == Endpoint::Messages && object.get("model").is_some() {
+                edits.push(Edit::Set("model", json_text(&reading.wish.model)));
             }
             object.edited(&edits)
         }
@@ -350,18 +429,6 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
 async fn error_text<P: Ports>(ticket: &Ticket<P>, body: P::Body) -> String {
     let bytes = ticket.within(5_000, ticket.ports.read_error(body)).await.and_then(Result::ok).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Our own words for what upstream answered: its text may name its hosts and our account there.
-fn explained(kind: FailureKind, status: u16, error: &UpstreamError) -> String {
-    let code = error.shown_code();
-    match kind {
-        FailureKind::Credential => format!("the provider did not accept the gateway's credential, status {status}"),
-        FailureKind::NotFound => format!("the provider does not know the model, status {status}"),
-        FailureKind::Load => format!("the provider asked for fewer requests, status {status}{code}"),
-        FailureKind::Timeout => format!("the provider timed out, status {status}"),
-        _ => format!("the provider failed with status {status}{code}"),
-    }
 }
 
 fn cost_details(prepared: &Prepared<'_>, served: &Served) -> serde_json::Value {

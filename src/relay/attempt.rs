@@ -1,13 +1,13 @@
 //! One attempt: a call on one candidate, until its answer is the client's or it is known that there is none. A channel with
 //! several credentials is called with another one when it did not like the first.
 
-use super::answer::{self, Answer, Content, No};
+use super::answer::{self, Answer, Content, No, With, estimated};
 use super::flow::Flow;
 use super::prepare::{Prepared, Quoted};
 use super::reply::Reply;
 use super::ticket::Ticket;
-use crate::account::{Attempt, AttemptStatus, Status};
-use crate::dialect::format::UpstreamError;
+use crate::account::{Attempt, AttemptStatus, Served, Status};
+use crate::dialect::proof::wanted_instead;
 use crate::id::SecretName;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
@@ -40,11 +40,22 @@ pub struct Failure {
     pub message: String,
     pub provider_status: Option<u16>,
     pub retry_after_s: Option<u64>,
+    /// Whether upstream says that it has too much to do.
+    pub is_overload: bool,
+    /// Whether it says something about the model there, and not only about the place at which it was asked.
+    pub is_of_the_model: bool,
 }
 
 impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), provider_status: None, retry_after_s: None }
+        Self {
+            kind,
+            message: message.into(),
+            provider_status: None,
+            retry_after_s: None,
+            is_overload: false,
+            is_of_the_model: true,
+        }
     }
 
     pub const fn status(mut self, status: u16) -> Self {
@@ -56,10 +67,21 @@ impl Failure {
     const fn is_of_the_credential(&self) -> bool {
         matches!(self.kind, FailureKind::Load | FailureKind::Credential | FailureKind::NotConfigured)
     }
+
+    /// Whether the candidate is only busy.
+    fn is_busy(&self) -> bool {
+        self.kind == FailureKind::Load || self.is_overload
+    }
+
+    /// Whether the gateway's credential or its account was refused, which another try does not mend.
+    const fn is_of_our_account(&self) -> bool {
+        matches!(self.kind, FailureKind::Credential | FailureKind::NotConfigured)
+    }
 }
 
 /// Makes one attempt, with as many of the channel's credentials as it takes.
 pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted) -> Tried {
+    let counts_only = prepared.request.endpoint.is_free();
     let mut failures = Vec::new();
     let mut secrets = credentials_of(&ticket.ports, prepared, quoted).into_iter().peekable();
     while let Some(secret) = secrets.next() {
@@ -67,7 +89,7 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
         match attempt_with(ticket, prepared, quoted, &secret, is_last).await {
             Ok(tried) => return tried,
             Err(failure) => {
-                let is_worth_another = failure.is_of_the_credential();
+                let is_worth_another = failure.is_of_the_credential() && !counts_only;
                 failures.push(failure);
                 if !is_worth_another {
                     break;
@@ -75,10 +97,26 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
             }
         }
     }
-    if let Some(Failure { kind, message, retry_after_s, .. }) = telling(&failures).cloned() {
+    let told = telling(&failures).cloned();
+    if let Some(failure) = told.as_ref().filter(|_| counts_only)
+        && let Some(reply) = estimate(ticket, prepared, quoted, failure)
+    {
+        return Tried::Answered(Box::new(reply));
+    }
+    if let Some(Failure { kind, message, retry_after_s, .. }) = told.filter(|failure| failure.is_of_the_model) {
         observe(ticket, prepared, quoted, Observation::Failed { kind, message, retry_after_s });
     }
     Tried::Failed(failures)
+}
+
+/// The gateway's own count, where the provider's did not come.
+fn estimate<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, failure: &Failure) -> Option<Reply> {
+    let answer = estimated(prepared, &quoted.planned.channel)?;
+    let message = Some(format!("the gateway estimated it: {}", failure.message));
+    let attempt = described(&quoted.planned, AttemptStatus::Answered, ticket.ports.now());
+    let served = ticket.dispatch(prepared, quoted, attempt.clone());
+    ticket.note(Attempt { dispatched: false, message, ..attempt });
+    Some(answered(ticket, prepared, served, answer))
 }
 
 /// What the failures of one attempt say of its candidate: the last one tells. But where it was the credentials, and one of them
@@ -89,9 +127,10 @@ pub fn telling(failures: &[Failure]) -> Option<&Failure> {
     Some(loaded.filter(|_| last.is_of_the_credential()).unwrap_or(last))
 }
 
-/// Notes what was seen of a candidate; what a probe sees is for the probe to tell.
+/// Notes what was seen of a candidate; what a probe sees is for the probe to tell, and whether a provider counts tokens says
+/// nothing about its models.
 fn observe<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, seen: Observation) {
-    if prepared.head.probed.is_none() {
+    if prepared.head.probed.is_none() && !prepared.request.endpoint.is_free() {
         ticket.ports.observe(&quoted.planned.candidate_id(), seen);
     }
 }
@@ -120,7 +159,16 @@ async fn attempt_with<P: Ports>(
     let template = Attempt { credential: label, ..described(planned, AttemptStatus::Abandoned, ports.now()) };
     let served = ticket.dispatch(prepared, quoted, template.clone());
     observe(ticket, prepared, quoted, Observation::Tried);
-    let called = answer::call(ticket, prepared, quoted, &served, secret).await;
+    let counts_only = prepared.request.endpoint.is_free();
+    let with = With { secret, thoughts: planned.channel.thoughts };
+    let called = match asked(ticket, (prepared, quoted, &served), with, &template).await {
+        // A provider that does not count says so in many ways.
+        Err(No::Rejected(rejection)) if counts_only && !rejection.is_plain() => {
+            let message = format!("the provider refused to count, status {}", rejection.status);
+            Err(Failure::new(FailureKind::NotFound, message).status(rejection.status).into())
+        }
+        called => called,
+    };
     let template = Attempt { latency_ms: ports.now().since(template.started_at), ..template };
     match called {
         Ok(answer) => {
@@ -132,16 +180,16 @@ async fn attempt_with<P: Ports>(
             ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, ..template });
             Ok(Tried::Answered(Box::new(answered(ticket, prepared, served, answer))))
         }
-        Err(No::Rejected(status, error)) => {
-            let (kind, message) = (Some("rejected".to_owned()), Some(error.message.clone()));
+        Err(No::Rejected(rejection)) => {
+            let (kind, message) = (Some("rejected".to_owned()), Some(rejection.error.message.clone()));
             ticket.note(Attempt {
                 status: AttemptStatus::Rejected,
-                provider_status: Some(status),
+                provider_status: Some(rejection.status),
                 error: kind,
                 message,
                 ..template
             });
-            Ok(Tried::Rejected(rejected(status, error)))
+            Ok(Tried::Rejected(rejection.refusal()))
         }
         Err(No::Unwritten(refusal)) => {
             let message = Some(refusal.message.clone());
@@ -149,7 +197,7 @@ async fn attempt_with<P: Ports>(
             Ok(Tried::Rejected(*refusal))
         }
         Err(No::Failed(failure)) => {
-            if let Some(ms) = credentials::cool_down(failure.kind, failure.retry_after_s) {
+            if let Some(ms) = credentials::cool_down(failure.kind, failure.retry_after_s).filter(|_| !counts_only) {
                 ports.cool_down(secret, ports.now().plus(ms));
             }
             let is_final = is_last || !failure.is_of_the_credential();
@@ -167,6 +215,31 @@ async fn attempt_with<P: Ports>(
             Err(failure)
         }
     }
+}
+
+/// Calls a channel. Where it refuses the thoughts of earlier turns, or that they are missing, it is called once more in the way
+/// that it wants: the client can mend neither.
+async fn asked<P: Ports>(
+    ticket: &mut Ticket<P>,
+    (prepared, quoted, served): (&Prepared<'_>, &Quoted, &Served),
+    with: With<'_>,
+    template: &Attempt,
+) -> Result<Answer<P::Body>, No> {
+    let called = answer::call(ticket, prepared, quoted, served, with).await;
+    let Err(No::Rejected(rejection)) = &called else { return called };
+    let Some(thoughts) = wanted_instead(&rejection.error, with.thoughts) else { return called };
+    let message = "it refused the thoughts of earlier turns as they were sent; it was asked again in the way that it wants";
+    ticket.note(Attempt {
+        status: AttemptStatus::Rejected,
+        provider_status: Some(rejection.status),
+        error: Some("thoughts".to_owned()),
+        message: Some(message.to_owned()),
+        latency_ms: ticket.ports.now().since(template.started_at),
+        ..template.clone()
+    });
+    let again = Attempt { started_at: ticket.ports.now(), ..template.clone() };
+    ticket.dispatch(prepared, quoted, again);
+    answer::call(ticket, prepared, quoted, served, With { thoughts, ..with }).await
 }
 
 /// An attempt as it is planned.
@@ -230,31 +303,25 @@ fn answered<P: Ports>(
     }
 }
 
-/// An error that is the client's, as upstream told it.
-fn rejected(status: u16, error: UpstreamError) -> Refusal {
-    let next_step = "Correct the request; every provider of this model would refuse it.";
-    let refusal = Refusal::new(Code::UpstreamRejected, error.message, next_step).limit("upstream");
-    let refusal = Refusal { param: error.param.clone(), upstream_status: Some(status), ..refusal };
-    refusal
-        .fact("provider_status", status)
-        .fact("provider_type", error.kind)
-        .fact("provider_param", error.param)
-        .fact("provider_code", error.code)
-}
-
-/// The answer when every attempt failed.
-pub fn nobody_answered<P: Ports>(failures: &[Failure], refused: Option<&Refusal>, ticket: &Ticket<P>) -> Refusal {
-    let is_passing = failures.iter().any(|failure| failure.kind == FailureKind::Load || failure.provider_status == Some(503));
-    let retry_after_s = failures.iter().filter_map(|failure| failure.retry_after_s).max();
-    let (code, wait) = match (is_passing, retry_after_s) {
-        (true, wait) => (Code::NoRouteForNow, Some(wait.unwrap_or(RETRY_AFTER_S))),
-        (false, wait) => (Code::NoRouteAvailable, wait),
+/// The answer when every attempt failed; `failures` are those of each candidate.
+pub fn nobody_answered<P: Ports>(failures: &[Vec<Failure>], refused: Option<&Refusal>, ticket: &Ticket<P>) -> Refusal {
+    let told: Vec<&Failure> = failures.iter().filter_map(|failures| telling(failures)).collect();
+    let code = code_of(&told);
+    let wait = failures.iter().flatten().filter_map(|failure| failure.retry_after_s).max();
+    let wait = wait.or_else(|| (code != Code::NoRouteAvailable).then_some(RETRY_AFTER_S));
+    let last = told.last().map_or("no attempt could be made", |failure| failure.message.as_str());
+    let count = failures.iter().flatten().count();
+    let message = match code {
+        Code::NoRouteAvailable => {
+            format!("No provider answered after {count} attempt(s); the last one: {last}. Nothing was charged.")
+        }
+        _ => format!("Every provider is busy, after {count} attempt(s); the last one: {last}. Nothing was charged."),
     };
-    let last = failures.last().map_or("no attempt could be made", |failure| failure.message.as_str());
-    let message = format!("No provider answered after {} attempt(s); the last one: {last}. Nothing was charged.", failures.len());
+    let is_final = !told.is_empty() && told.iter().all(|failure| failure.is_of_our_account());
     let next_step = match (wait, refused) {
         (_, Some(refused)) => format!("Another route was not covered: {} {}", refused.message, refused.next_step),
         (Some(seconds), None) => format!("Send the request again in {seconds} s, or name fallback models in `models`."),
+        (None, None) if is_final => "Name fallback models in `models`, or tell the operator of this gateway.".to_owned(),
         (None, None) => "Send the request again, or name fallback models in `models`.".to_owned(),
     };
     let attempts: Vec<serde_json::Value> = ticket
@@ -268,13 +335,44 @@ pub fn nobody_answered<P: Ports>(failures: &[Failure], refused: Option<&Refusal>
             })
         })
         .collect();
-    let refusal = Refusal { retry_after_s: wait, ..Refusal::new(code, message, next_step) };
+    let refusal = Refusal { retry_after_s: wait, is_final, ..Refusal::new(code, message, next_step) };
     refusal.limit("upstream").fact("attempts", attempts)
+}
+
+/// What it is when every candidate failed in its way: only where each of those that could be asked was busy, it passes.
+fn code_of(told: &[&Failure]) -> Code {
+    let mut asked = told.iter().filter(|failure| failure.kind != FailureKind::NotConfigured).peekable();
+    if asked.peek().is_none() || !asked.clone().all(|failure| failure.is_busy()) {
+        return Code::NoRouteAvailable;
+    }
+    if asked.all(|failure| failure.is_overload) { Code::UpstreamOverloaded } else { Code::UpstreamRateLimited }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_where_every_candidate_is_busy_the_answer_is_to_come_back() {
+        use FailureKind::{Credential, Load, NotConfigured, Server};
+        let failure = |kind, is_overload| Failure { is_overload, ..Failure::new(kind, "no") };
+        for (told, code) in [
+            (&[(Load, false)][..], Code::UpstreamRateLimited),
+            (&[(Load, false), (Load, false)], Code::UpstreamRateLimited),
+            (&[(Server, true)], Code::UpstreamOverloaded),
+            (&[(Load, true), (Server, true)], Code::UpstreamOverloaded),
+            (&[(Load, false), (Server, true)], Code::UpstreamRateLimited),
+            // Nobody set a credential there, so nobody was asked.
+            (&[(NotConfigured, false), (Load, false)], Code::UpstreamRateLimited),
+            (&[(Load, false), (Server, false)], Code::NoRouteAvailable),
+            (&[(Load, false), (Credential, false)], Code::NoRouteAvailable),
+            (&[(NotConfigured, false)], Code::NoRouteAvailable),
+            (&[], Code::NoRouteAvailable),
+        ] {
+            let failures: Vec<Failure> = told.iter().map(|(kind, is_overload)| failure(*kind, *is_overload)).collect();
+            assert_eq!(code_of(&failures.iter().collect::<Vec<_>>()), code, "{told:?}");
+        }
+    }
 
     #[test]
     fn a_pool_is_only_loaded_while_one_of_its_credentials_is() {

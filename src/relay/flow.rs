@@ -1,16 +1,20 @@
 //! The flow of a stream from upstream to the client, metered on the way and settled at its end, whichever end that is.
 //!
 //! What always holds: nothing is held back beyond the event that is still incomplete; a stream that upstream cut ends in an
-//! error event; a flow that is dropped was left by the client.
+//! error event; a flow that is dropped was left by the client; one that upstream leaves in silence gives signs of life, which end
+//! no time-out.
 
 use std::pin::Pin;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
+use super::early::SIGN_MS;
 use super::ticket::{Ending, LEFT, Ticket, client_left};
 use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
 use crate::catalog::CutPolicy;
+use crate::dialect::condition::{Client, Condition};
+use crate::dialect::format::UpstreamError;
 use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
@@ -21,6 +25,9 @@ use crate::time::Timestamp;
 /// How long a channel is read on after the client left, in milliseconds; the platform grants 30 seconds.
 const LONGEST_DRAIN_MS: i64 = 25_000;
 
+/// However often upstream says that it is still there, the client is told no more often, in milliseconds.
+const SIGN_PAUSE_MS: u64 = 1_000;
+
 /// A stream on its way.
 pub struct Flow<P: Ports> {
     /// Gone when the flow has ended.
@@ -30,8 +37,12 @@ pub struct Flow<P: Ports> {
     /// Whether the connection to the client is broken next: in bytes that nobody looks into, no error can be told.
     is_cut: bool,
     timer: Pin<Box<dyn Future<Output = ()>>>,
-    timer_ms: u32,
-    active_at: Timestamp,
+    /// How long upstream was waited for since it last said anything, in milliseconds; before the wait that is on.
+    silent_ms: u64,
+    /// Since when the client has waited; none while it has something to read.
+    waits_since: Option<Timestamp>,
+    /// When upstream's own signs of life were last passed on.
+    signed_at: Option<Timestamp>,
 }
 
 struct Open<P: Ports> {
@@ -51,6 +62,8 @@ enum Next {
     Broke(&'static str),
     /// The client has not read for so long that the hold is about to end.
     Unread,
+    /// Nothing for so long that the client wants to hear that somebody is there.
+    Silence,
 }
 
 impl<P: Ports> Flow<P> {
@@ -65,11 +78,9 @@ impl<P: Ports> Flow<P> {
         idle_timeout_ms: u32,
         drains: bool,
     ) -> Self {
-        let now = ticket.ports.now();
-        let timer_ms = idle_timeout_ms.min(ticket.checkpoint_ms());
-        let timer = Box::pin(ticket.ports.sleep(timer_ms));
+        let timer = Box::pin(ticket.ports.sleep(idle_timeout_ms.min(ticket.checkpoint_ms()).min(SIGN_MS)));
         let open = Some(Open { ticket, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
-        Self { open, first, is_cut: false, timer, timer_ms, active_at: now }
+        Self { open, first, is_cut: false, timer, silent_ms: 0, waits_since: None, signed_at: None }
     }
 
     /// The bytes for the client.
@@ -86,7 +97,9 @@ impl<P: Ports> Flow<P> {
     /// The next bytes for the client; none after the end.
     async fn step(&mut self) -> Option<Vec<u8>> {
         let mut out = std::mem::take(&mut self.first);
+        self.waits_since = None;
         loop {
+            self.pass_sign(&mut out);
             let open = self.open.as_mut()?;
             match open.meter.progress() {
                 Progress::Done => {
@@ -94,6 +107,13 @@ impl<P: Ports> Flow<P> {
                     return Some(out);
                 }
                 Progress::Broken(error) => {
+                    // What is missing in the middle of an answer, nobody can tell.
+                    let condition = Condition::of(error, 200).filter(|condition| *condition != Condition::NotFound);
+                    if let Some(condition) = condition.filter(|_| !open.meter.is_over_limit()) {
+                        let error = error.clone();
+                        self.broke(condition, &error, &mut out);
+                        return Some(out);
+                    }
                     // Its words may name the provider's hosts and our account there; its code does not.
                     let message = match open.meter.is_over_limit() {
                         true => "An event of the answer is longer than the 16 MiB that the gateway passes on.".to_owned(),
@@ -116,6 +136,7 @@ impl<P: Ports> Flow<P> {
                         return Some(out);
                     }
                 }
+                Next::Silence => self.open.as_mut()?.meter.ping(&mut out),
                 Next::Unread => {
                     self.give_up(&mut out);
                     return Some(out);
@@ -128,19 +149,34 @@ impl<P: Ports> Flow<P> {
         }
     }
 
+    /// Upstream's own signs of life, such as comments, become the client's.
+    fn pass_sign(&mut self, out: &mut Vec<u8>) {
+        let Some(open) = self.open.as_mut().filter(|open| open.meter.is_open()) else { return };
+        if !open.meter.take_note() {
+            return;
+        }
+        let now = open.ticket.ports.now();
+        if self.signed_at.is_none_or(|before| now.since(before) >= SIGN_PAUSE_MS) {
+            self.signed_at = Some(now);
+            open.meter.ping(out);
+        }
+    }
+
     /// Waits for upstream; on the way, notes what was relayed and notices silence.
     async fn next(&mut self) -> Next {
         // Only time spent waiting for upstream is upstream's silence: between two pulls it is the client that does not read.
         let Some(open) = self.open.as_ref() else { return Next::End };
-        self.active_at = open.ticket.ports.now();
-        if open.ticket.is_forgotten(self.active_at) {
+        let since = open.ticket.ports.now();
+        if open.ticket.is_forgotten(since) {
             return Next::Unread;
         }
+        let mut waits_since = *self.waits_since.get_or_insert(since);
         loop {
             let Some(open) = self.open.as_mut() else { return Next::End };
             let ports = open.ticket.ports.clone();
             match select(open.body.next(), &mut self.timer).await {
                 Either::Left((Some(Ok(bytes)), _)) => {
+                    self.silent_ms = 0;
                     open.ticket.keep_alive(&open.served, open.meter.usage().0);
                     return Next::Bytes(bytes);
                 }
@@ -150,11 +186,23 @@ impl<P: Ports> Flow<P> {
                 Either::Left((None, _)) => return Next::End,
                 Either::Right(_) => {
                     let now = ports.now();
-                    if now.since(self.active_at) >= u64::from(open.idle_timeout_ms) {
+                    let (idle_ms, sign_ms) = (u64::from(open.idle_timeout_ms), u64::from(SIGN_MS));
+                    let silent_ms = self.silent_ms.saturating_add(now.since(since));
+                    if silent_ms >= idle_ms {
                         return Next::Broke("The provider fell silent in the middle of the answer.");
                     }
                     open.ticket.keep_alive(&open.served, open.meter.usage().0);
-                    self.timer = Box::pin(ports.sleep(self.timer_ms));
+                    let is_due = now.since(waits_since) >= sign_ms;
+                    if is_due {
+                        waits_since = now;
+                    }
+                    let to_sign_ms = sign_ms.saturating_sub(now.since(waits_since));
+                    let left_ms = u32::try_from(to_sign_ms.min(idle_ms.saturating_sub(silent_ms))).unwrap_or(u32::MAX);
+                    self.timer = Box::pin(ports.sleep(left_ms.min(open.ticket.checkpoint_ms()).max(1)));
+                    if is_due {
+                        (self.silent_ms, self.waits_since) = (silent_ms, Some(now));
+                        return Next::Silence;
+                    }
                 }
             }
         }
@@ -173,6 +221,28 @@ impl<P: Ports> Flow<P> {
         let message = "The answer was not read for too long, so the gateway gave it up.".to_owned();
         let error = ReceiptError { code: "client_stalled".to_owned(), message, provider_code: None };
         self.break_off((Status::Aborted, None), error, out);
+    }
+
+    /// Ends a stream that upstream broke off with an error which clients know: they are told in their dialect's own words.
+    fn broke(&mut self, condition: Condition, error: &UpstreamError, out: &mut Vec<u8>) {
+        let Some(mut open) = self.open.take() else { return };
+        let told = condition.told(Client::of_stream(open.ticket.dialect), &error.message, error.retry_after_s);
+        // What is wrong with the request says nothing about who was to answer it.
+        if !condition.is_the_clients() {
+            let kind = if condition.is_load() { FailureKind::Load } else { FailureKind::Cut };
+            let message = format!("it broke off in the middle of an answer{}", error.shown_code());
+            let seen = Observation::Failed { kind, message, retry_after_s: error.retry_after_s };
+            open.ticket.ports.observe(&open.candidate(), seen);
+        }
+        let next_step = match condition.is_the_clients() {
+            true => "Correct the request; every provider of this model would refuse it.",
+            false => "Send the request again.",
+        };
+        self.is_cut = !open.meter.broken(told.word(), &told.message, out);
+        let provider_code = error.code.clone();
+        let error = ReceiptError { code: "upstream_cut".to_owned(), message: told.message, provider_code };
+        let outcome = open.outcome(Status::Truncated);
+        open.ticket.settle(Outcome { error: Some(error), next_step: Some(next_step.to_owned()), ..outcome }, None);
     }
 
     /// Ends a stream that upstream cut.

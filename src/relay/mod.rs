@@ -8,16 +8,20 @@
 
 mod answer;
 mod attempt;
+mod early;
 mod flow;
 mod kept;
 mod prepare;
 mod reply;
+pub mod socket;
 mod ticket;
+mod verdict;
 
 use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use early::Early;
 pub use kept::resolved;
 pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
 pub use reply::{Reply, ReplyBody, refusal_reply};
@@ -44,7 +48,13 @@ pub struct Incoming<B> {
 }
 
 /// Serves a request to a model.
-pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>) -> Reply {
+pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>> + 'static>) -> Reply {
+    let early = Early::default();
+    let answer = Box::pin(answer(ports.clone(), incoming, early.clone()));
+    early.watch(ports, answer).await
+}
+
+async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>, early: Early) -> Reply {
     let arrived = ports.now();
     let request = RequestId::new(arrived, ports.random());
     let dialect = incoming.called.endpoint.dialect();
@@ -63,7 +73,7 @@ pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = R
             return refusal_reply(&refusal, &request, false, dialect);
         }
     };
-    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health };
+    let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health, early };
     match body {
         Ok(body) => match resolved(&ports, (&preparing.called, &preparing.head), &key, &body).await {
             Ok(body) => attend(ports, preparing, key, &body).await,
@@ -182,7 +192,7 @@ impl From<Reply> for Ran {
 
 async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idempotency: Option<(String, String)>) -> Ran {
     let mut ticket: Option<Ticket<P>> = None;
-    let mut failures: Vec<Failure> = Vec::new();
+    let mut failures: Vec<Vec<Failure>> = Vec::new();
     let mut refused: Option<Refusal> = None;
     let mut rates = Rates::default();
     let dialect = prepared.request.endpoint.dialect();
@@ -228,11 +238,12 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             }
         }
         let Some(ticket) = ticket.as_mut() else { break };
+        prepared.early.open(prepared, ticket.rates);
         for quoted in &leg.attempts {
             match attempt::attempt(ticket, prepared, quoted).await {
                 Tried::Answered(reply) => return Ran::Reply(reply),
                 Tried::Rejected(refusal) => return ticket.fail(prepared, &refusal).into(),
-                Tried::Failed(failed) => failures.extend(failed),
+                Tried::Failed(failed) => failures.push(failed),
             }
         }
     }
@@ -249,7 +260,10 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         }
         (Some(mut ticket), refused) => {
             let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
-            let failure = attempt::telling(&failures).map(|failure| (failure.kind, failure.message.clone()));
+            let failure = failures
+                .last()
+                .and_then(|failures| attempt::telling(failures))
+                .map(|failure| (failure.kind, failure.message.clone()));
             Reply { failure, ..ticket.fail(prepared, &refusal) }.into()
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
+use super::early::Early;
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
 use crate::dialect::{Called, Endpoint, Request};
@@ -65,6 +66,8 @@ pub struct Preparing {
     pub catalog: Rc<Catalog>,
     /// What is known of the candidates.
     pub health: Rc<HealthView>,
+    /// What its client can be told while nobody answers.
+    pub early: Early,
 }
 
 /// Makes and proves seals: see [`crate::ports::Ports::seal`].
@@ -90,6 +93,8 @@ pub struct Prepared<'a> {
     pub seed: String,
     /// The response that it goes on from, by the provider's own id, and the credential that made it.
     pub previous: Option<(String, SecretName)>,
+    /// What its client can be told while nobody answers.
+    pub early: Early,
 }
 
 /// Attempts in a row that one bucket pays: one hold covers them.
@@ -118,6 +123,8 @@ pub struct Quoted {
     pub output_limit: u64,
     /// The cost of the most.
     pub quote: Money,
+    /// Whether tools that the provider runs are left out of the request: they are only offered, and have no price here.
+    pub leaves_out_hosted: bool,
 }
 
 impl Leg {
@@ -196,7 +203,8 @@ pub fn prepare<'a>(
     let legs = legs(attempts, &request, estimated_input)?;
     let previous = previous.map(|(id, _, secret)| (id, secret));
     let catalog = Rc::clone(catalog);
-    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous })
+    let early = preparing.early.clone();
+    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous, early })
 }
 
 /// What the planner is asked.
@@ -229,7 +237,11 @@ fn ask(
         if way.is_none() && endpoint.is_free() {
             return None;
         }
-        let checked = way.ok_or_else(not_here).and_then(|way| request.check(way));
+        let known = match &envelope.unknown_tool {
+            Some(path) if !channel.unknown_tools => Err(unknown_tool(path)),
+            _ => Ok(()),
+        };
+        let checked = known.and(way.ok_or_else(not_here)).and_then(|way| request.check(way));
         checked.err().map(|refusal| (channel.id.clone(), refusal))
     };
     Ok(Ask {
@@ -238,11 +250,23 @@ fn ask(
         route: route.transpose()?,
         provider: provider.transpose()?.unwrap_or_default(),
         output_limit: envelope.output_limit,
-        needs: envelope.needs.clone(),
+        needs: envelope
+            .needs
+            .iter()
+            .copied()
+            .filter(|class| !(envelope.is_hosted_offered && *class == Class::Searches))
+            .collect(),
         unable: channels.iter().filter_map(unable).collect(),
         pinned: previous.map(|(_, channel, secret)| (channel.clone(), secret.clone())),
         probed: preparing.head.probed.clone(),
     })
+}
+
+/// Nobody can say what it costs.
+fn unknown_tool(path: &str) -> Refusal {
+    let message = format!("`{path}` is a tool that is not known here, so nobody can say what it costs.");
+    let next_step = "Leave it out, or ask the operator whether a channel of this model takes it.";
+    Refusal { next_step: next_step.to_owned(), ..Refusal::invalid(path, message) }
 }
 
 /// The first model of the endpoint's kind that the key may call, for requests that name none.
@@ -354,6 +378,9 @@ fn legs(attempts: Vec<Planned>, request: &Request<'_>, estimated_input: u64) -> 
 
 fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
     let (model, envelope) = (&planned.model, &request.envelope);
+    let is_translated = request.endpoint.asked_of(&planned.channel).is_some_and(|way| way.is_translated);
+    let leaves_out_hosted = envelope.is_hosted_offered && (is_translated || !planned.price.covers(Class::Searches));
+    let (searches, rounds) = if leaves_out_hosted { (0, 0) } else { (envelope.searches, envelope.rounds) };
     // A token of text is at least a byte; what is referred to rather than sent is bounded by the context alone.
     let input = match (model.kind, envelope.has_media) {
         (ModelKind::Chat, true) => model.context_length,
@@ -365,7 +392,7 @@ fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
         }
     };
     // What the provider's own tools find goes in again, with the whole conversation.
-    let input = if envelope.rounds > 0 { model.context_length.saturating_mul(envelope.rounds.saturating_add(1)) } else { input };
+    let input = if rounds > 0 { model.context_length.saturating_mul(rounds.saturating_add(1)) } else { input };
     let output_limit = envelope.output_limit.or(envelope.default_output);
     let output_limit = output_limit.unwrap_or_else(|| default_output_limit(model, input));
     let is_transcription = matches!(request.endpoint, Endpoint::Transcriptions | Endpoint::AudioTranslations);
@@ -379,12 +406,12 @@ fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
         images: envelope.choices,
         seconds: envelope.seconds,
         characters: envelope.unreported.characters,
-        searches: envelope.searches,
+        searches,
     };
     let most = if request.endpoint.is_free() { Most::default() } else { most };
     let quote = worst_cost(&planned.price, &most)
         .map_err(|_| Refusal::invalid("max_tokens", "The request could cost more than can be counted."))?;
-    Ok(Quoted { planned, most, output_limit, quote })
+    Ok(Quoted { planned, most, output_limit, quote, leaves_out_hosted })
 }
 
 /// The limit that upstream is told where the client names none: what the model can write and its context still holds.

@@ -6,7 +6,7 @@ use futures_util::Stream;
 
 use crate::account::Rates;
 use crate::catalog::Dialect;
-use crate::dialect::write_error;
+use crate::dialect::{error_status, write_error};
 use crate::id::{AccountId, RequestId};
 use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
@@ -99,7 +99,11 @@ impl Reply {
 /// The answer for a refusal, in the envelope of the caller's dialect.
 pub fn refusal_reply(refusal: &Refusal, request: &RequestId, has_receipt: bool, dialect: Dialect) -> Reply {
     let receipt = Some(request).filter(|_| has_receipt);
-    let reply = Reply::json(refusal.status(), write_error(dialect, refusal, receipt)).ids(request);
+    let status = error_status(dialect, refusal);
+    let mut reply = Reply::json(status, write_error(dialect, refusal, receipt)).ids(request);
+    if refusal.is_final {
+        reply = reply.header("x-should-retry", "false");
+    }
     match refusal.retry_after_s {
         Some(seconds) => reply.header("retry-after", seconds.to_string()),
         None => reply,

@@ -63,7 +63,8 @@ pub struct Ticket<P: Ports> {
     pub limits: Option<Limits>,
     /// Members of the client's request that the current attempt leaves out.
     pub dropped: Vec<String>,
-    dialect: Dialect,
+    /// The dialect that the client speaks.
+    pub dialect: Dialect,
     keeper: Option<Keeper>,
     /// The items of the answer, where a later request may refer to them.
     items: Option<String>,

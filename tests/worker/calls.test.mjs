@@ -64,7 +64,9 @@ function catalog(upstreamUrl) {
     'no-credential': model(candidate('nobody', 'demo-large'), candidate('backup', 'demo-large', 1)),
     'nobody-listens': model(candidate('closed', 'demo-large'), candidate('backup', 'demo-large', 1)),
     'all-fail': model(candidate('main', 'fail-500-all'), candidate('backup', 'html-502-all', 1), candidate('main', 'reset-all', 2)),
-    'all-busy': model(candidate('main', 'fail-500-busy'), candidate('backup', 'fail-429-busy', 1)),
+    'all-busy': model(candidate('main', 'fail-429-all'), candidate('backup', 'fail-429-busy', 1)),
+    'half-busy': model(candidate('main', 'fail-500-half'), candidate('backup', 'fail-429-half', 1)),
+    'all-overloaded': model(candidate('main', 'fail-503-all'), candidate('backup', 'fail-529-all', 1)),
     twins: model(candidate('main', 'demo-large'), candidate('backup', 'demo-large')),
     'goes-down': model(candidate('main', 'fail-401-down'), candidate('backup', 'demo-large', 1)),
     'explained': model(candidate('main', 'fail-500-explained'), candidate('backup', 'fail-500-explained', 1)),
@@ -416,12 +418,36 @@ describe('when every candidate fails', () => {
     assert.equal(receipt.error.code, 'no_route_available');
   });
 
-  test('the answer is 503 with a retry-after when one of them is only busy', async () => {
+  test('the answer is 429 with a retry-after when all of them are only busy', async () => {
     const response = await gateway.call(key, 'all-busy');
-    const error = await checkRefusal(response, { status: 503, code: 'no_route_available', limit: 'upstream' });
+    const error = await checkRefusal(response, { status: 429, code: 'upstream_rate_limited', type: 'rate_limit_error', limit: 'upstream' });
     assert.equal(response.headers.get('retry-after'), '7');
+    assert.equal(response.headers.get('x-should-retry'), null);
     assert.equal(error.metadata.retry_after_s, 7);
     checkUncharged(await gateway.receipt(key, response), { status: 'failed' });
+  });
+
+  test('the answer is 502 with a retry-after when one of them is only busy', async () => {
+    const response = await gateway.call(key, 'half-busy');
+    await checkRefusal(response, { status: 502, code: 'no_route_available', limit: 'upstream' });
+    assert.equal(response.headers.get('retry-after'), '7');
+  });
+
+  test('the answer is 503, and 529 for Anthropic\'s clients, when all of them have too much to do', async () => {
+    await checkRefusal(await gateway.call(key, 'all-overloaded'), { status: 503, code: 'upstream_overloaded', limit: 'upstream' });
+    const body = JSON.stringify({ model: 'all-overloaded', max_tokens: 20, messages: [{ role: 'user', content: 'hello' }] });
+    const answer = await gateway.fetch(key, '/v1/messages', { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+    const { error } = await answer.json();
+    assert.deepEqual([answer.status, error.type, error.metadata.error_type], [529, 'overloaded_error', 'upstream_overloaded']);
+    assert.match(answer.headers.get('retry-after'), /^[1-9]\d*$/);
+  });
+
+  test('clients are told not to try again where the gateway\'s own credential was refused', async () => {
+    for (const [model, told] of [['fail-401', 'false'], ['fail-403', 'false'], ['fail-500', null]]) {
+      const response = await gateway.call(key, model);
+      await checkRefusal(response, { status: 502, code: 'no_route_available', limit: 'upstream' });
+      assert.equal(response.headers.get('x-should-retry'), told, model);
+    }
   });
 
   test('the largest retry-after over the attempts is passed on', async () => {
@@ -432,7 +458,7 @@ describe('when every candidate fails', () => {
       let response;
       const answer = (call, response) => json(429, { error: { message: 'Slow down.' } }, call.body.model === 'first' ? first : second)(call, response);
       await scriptedTo(answer, async () => (response = await gateway.call(key, 'scripted-twice')));
-      await checkRefusal(response, { status: 503, code: 'no_route_available', limit: 'upstream' });
+      await checkRefusal(response, { status: 429, code: 'upstream_rate_limited', limit: 'upstream' });
       assert.equal(response.headers.get('retry-after'), told);
     }
   });
@@ -525,7 +551,7 @@ describe('routes and preferences', () => {
 
   test('a request goes on to the route of another balance only if the key may', async () => {
     const stays = await gateway.call(key, 'official-down');
-    await checkRefusal(stays, { status: 503, code: 'no_route_available', limit: 'upstream' });
+    await checkRefusal(stays, { status: 503, code: 'upstream_overloaded', limit: 'upstream' });
     checkUncharged(await gateway.receipt(key, stays), { status: 'failed', attempts: ['main/fail-503-official: failed server'] });
     const crossing = await gateway.richKey({ cross_routes: true });
     const response = await gateway.call(crossing, 'official-down');

@@ -291,11 +291,13 @@ describe('every endpoint', () => {
     if (scheme === 'stripe_signature') headers['stripe-signature'] = signature(body);
     return { headers, body };
   };
+  /** Whether it answers those who do not ask for a WebSocket. */
+  const isPlain = ({ responses }) => !('101' in responses);
   /** A path of which everything that differs is named, but nothing is there. */
   const path = (operation) => pathOf(operation.path, { model: 'no/such', version: '999' });
 
   test('of the document is there, and wants the credential that the document says', async () => {
-    for (const operation of operations) {
+    for (const operation of operations.filter(isPlain)) {
       const { headers, body } = request(operation);
       const answer = await fetch(gateway.url + path(operation), { method: operation.method, headers, body });
       const text = await answer.text();
@@ -310,8 +312,8 @@ describe('every endpoint', () => {
 
   test('answers the methods of the document, and names them to all others', async () => {
     for (const [template, item] of Object.entries(document.paths)) {
-      const known = Object.keys(item).map((method) => method.toUpperCase());
-      const operation = operations.find(({ path }) => path === template);
+      const known = Object.keys(item).filter((method) => isPlain(item[method])).map((method) => method.toUpperCase());
+      const operation = operations.find(({ path, responses }) => path === template && isPlain({ responses }));
       const { headers } = request(operation);
       for (const method of methods.filter((method) => !known.includes(method))) {
         const answer = await fetch(gateway.url + path(operation), { method, headers });

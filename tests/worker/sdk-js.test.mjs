@@ -206,7 +206,7 @@ describe('the JavaScript SDK\'s retries', () => {
     const { answers, retrying: own } = retrying();
     refusals = 1;
     const { response } = await own.chat.completions.create({ model: 'busy', messages }).withResponse();
-    assert.deepEqual(answers.map(({ status, retryAfter }) => [status, retryAfter]), [[503, '1'], [200, null]]);
+    assert.deepEqual(answers.map(({ status, retryAfter }) => [status, retryAfter]), [[429, '1'], [200, null]]);
     assert.ok(answers[1].at - answers[0].at >= 950, 'a second lies between both');
     checkCharged(await gateway.receipt(key, response), { charge: '0.000012', usage: { input: 8, output: 2 } });
     const { data } = await gateway.get(key, '/v1/receipts?model=busy&limit=5');

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::catalog::{Bucket, ModelKind};
 use crate::id::BucketId;
-use crate::money::{Money, Price, Rates};
+use crate::money::{Price, Rates};
 use crate::pages::view::PriceRow;
 use crate::usage::Class;
 
@@ -108,14 +108,10 @@ fn worth(bucket: &Bucket) -> Option<i128> {
     }
 }
 
-/// A sum of what is available, for people.
-pub fn available(amount: Money) -> String {
-    amount.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::Money;
     use serde_json::{Value, json};
 
     fn price(value: Value) -> Price {

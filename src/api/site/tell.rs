@@ -7,7 +7,7 @@ use super::prices;
 use super::status::of_route_now;
 use crate::account::Overview;
 use crate::api::availability::{self, Availability, Coming, Snapshot, Viewer};
-use crate::api::history::{History, candidates, changes_of};
+use crate::api::history::{History, Point, candidates, changes_of, worst};
 use crate::api::{models, owner};
 use crate::catalog::{Candidate, Model, Route, RouteKind};
 use crate::id::BucketId;
@@ -16,7 +16,7 @@ use crate::ports::{Records, VersionRow};
 use crate::probe;
 use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{Board, CandidateId, Change, Counts, Percentiles, Span, Status, bars, uptime};
+use crate::routing::health::{Board, CandidateId, Change, Counts, Percentiles, Span, Status, uptime};
 use crate::time::Timestamp;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -147,7 +147,7 @@ impl Teller {
             let view = balances.and_then(|balances| balances.iter().find(|view| view.bucket == served.bucket));
             view::Payer {
                 bucket: self.bucket(&served.bucket),
-                available: view.map(|view| prices::available(view.available)),
+                available: view.map(|view| view.available.to_string()),
                 is_affordable: self.key.as_ref().map(|_| true),
             }
         });
@@ -291,11 +291,6 @@ fn percentiles(times: Option<Percentiles>) -> view::Percentiles {
     view::Percentiles { p50: times.map(|times| times.p50), p90: times.map(|times| times.p90), p99: times.map(|times| times.p99) }
 }
 
-/// The worst status between two moments.
-fn worst(changes: &[Change], from: Timestamp, to: Timestamp) -> Status {
-    bars(changes, (from, to), 1).first().copied().unwrap_or_default()
-}
-
 /// An hour of which only the status is shown.
 fn bare_point(changes: &[Change], start: Timestamp, now: Timestamp) -> view::Point {
     let start = start.plus(-HOUR_MS);
@@ -316,31 +311,16 @@ fn points(history: &History, route: &Route) -> Vec<view::Point> {
     let changes = changes_of(route, &history.changes);
     let ids: Vec<CandidateId> = route.candidates.iter().map(CandidateId::of).collect();
     let seconds = u32::try_from(history.span.millis().div_euclid(1000)).unwrap_or(u32::MAX);
-    let mut points = Vec::new();
-    let mut start = history.span.start(history.since);
-    while start <= history.now {
-        let end = start.plus(history.span.millis());
-        let of = |is_probe: bool| {
-            let own = history
-                .counts
-                .iter()
-                .filter(|counts| counts.start == start && counts.is_probe == is_probe && ids.contains(&counts.candidate));
-            own.fold(None, |sum: Option<Counts>, counts| Some(sum.map_or_else(|| counts.clone(), |sum| sum.plus(counts))))
-        };
-        let (real, probes) = (of(false), of(true));
-        let times = real.as_ref().filter(|counts| counts.first_byte.total() > 0).or(probes.as_ref());
-        points.push(view::Point {
-            start,
-            seconds,
-            requests: real.as_ref().map_or(0, Counts::total),
-            failures: real.as_ref().map_or(0, |counts| counts.failed),
-            uptime: uptime(&changes, start, end.min(history.now)),
-            worst: worst(&changes, start, end.min(history.now)),
-            first_byte: percentiles(times.and_then(|counts| counts.first_byte.percentiles())),
-        });
-        start = end;
-    }
-    points
+    let point = |point: &Point| view::Point {
+        start: point.start,
+        seconds,
+        requests: point.real.as_ref().map_or(0, Counts::total),
+        failures: point.real.as_ref().map_or(0, |counts| counts.failed),
+        uptime: point.uptime,
+        worst: point.worst,
+        first_byte: percentiles(point.times().and_then(|counts| counts.first_byte.percentiles())),
+    };
+    history.points(&ids, &changes).iter().map(point).collect()
 }
 
 /// What kind of failure it was, for people.

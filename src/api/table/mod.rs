@@ -157,6 +157,9 @@ impl Row {
 /// The name in templates of what may have slashes.
 const MODEL: &str = "model";
 
+/// The status of an endpoint that goes on as a WebSocket.
+pub const SWITCHING: u16 = 101;
+
 /// Whether a path, without a slash at its end, is one of a template's.
 fn fits(template: &str, path: &str) -> bool {
     let Some((before, rest)) = template.split_once('{') else { return template == path };
@@ -181,9 +184,10 @@ pub fn is_guarded(path: &str) -> bool {
     at(path).any(|row| matches!(row.who, Who::Operator | Who::Signature))
 }
 
-/// Errors unless there is an endpoint of this method at this path.
+/// Errors unless there is an endpoint of this method at this path. Those that open a WebSocket are none for a request that does
+/// not ask for one.
 pub fn check(method: &str, path: &str) -> Result<(), Refusal> {
-    let rows = at(path);
+    let rows = at(path).filter(|row| row.answer.status != SWITCHING);
     if rows.clone().any(|row| row.method == method) {
         return Ok(());
     }

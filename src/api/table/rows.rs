@@ -2,7 +2,7 @@
 
 use super::About::{Administration, Anthropic, Gateway, Gemini, Models, Money, Openai, Pages, Receipts};
 use super::Who::{Anyone, Key, Operator, Signature};
-use super::{About, Body, Row};
+use super::{About, Body, Row, SWITCHING};
 
 const EVENTS: &str = "text/event-stream";
 const HTML: &str = "text/html";
@@ -44,6 +44,9 @@ pub const TABLE: &[Row] = &[
     ask("/v1/chat/completions", Openai, "Asks a model for text.").takes("ChatRequest").gives("ChatAnswer").types(EVENTS),
     ask("/v1/completions", Openai, "Asks a model to go on with a text.").takes("TextRequest").gives("ChatAnswer").types(EVENTS),
     ask("/v1/responses", Openai, "Asks a model for a response.").takes("ResponsesRequest").gives("ResponsesAnswer").types(EVENTS),
+    Row::new("GET", "/v1/responses", (Key, Openai), "Opens a WebSocket, over which responses are asked for one after the other.")
+        .status(SWITCHING),
+    ask("/v1/responses/compact", Openai, "Makes a conversation short.").takes("ResponsesRequest").gives("OpenaiAnswer"),
     ask("/v1/embeddings", Openai, "Turns text into vectors.").takes("InputRequest").gives("OpenaiAnswer"),
     ask("/v1/moderations", Openai, "Judges text and images.").takes("DefaultModelRequest").gives("OpenaiAnswer"),
     ask("/v1/rerank", Openai, "Orders documents by a query.").takes("RerankRequest").gives("OpenaiAnswer"),

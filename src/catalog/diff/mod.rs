@@ -16,7 +16,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::check::DEFAULT_HOLD_TIMEOUT_MS;
-use super::{Bucket, Catalog, Channel, CutPolicy, Model, OnClientGone, ReasoningTokens};
+use super::{Bucket, Catalog, Channel, CutPolicy, Model, OnClientGone, ReasoningTokens, Thoughts};
 use crate::id::{BucketId, ModelName};
 
 /// What a change is about.
@@ -217,6 +217,8 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
         responses,
         stream_usage,
         reasoning_tokens,
+        thoughts,
+        unknown_tools,
         probe_daily_cap,
     } = after;
     let kind = ChangeKind::Channel;
@@ -241,6 +243,12 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
         Some(ReasoningTokens::Inside) => "inside the completion".to_owned(),
         Some(ReasoningTokens::Outside) => "beside the completion".to_owned(),
     });
+    changes.value(kind, "thoughts that go back to it:", (&before.thoughts, thoughts), |thoughts| match thoughts {
+        Thoughts::Own => "its own".to_owned(),
+        Thoughts::All => "all".to_owned(),
+        Thoughts::None => "none".to_owned(),
+    });
+    changes.value(kind, "takes tools that nobody knows:", (&before.unknown_tools, unknown_tools), yes_or_no);
     let cap = (&before.probe_daily_cap, probe_daily_cap);
     changes.value(ChangeKind::Limits, "probes may cost in a day", cap, ToString::to_string);
 }

@@ -59,7 +59,7 @@ fn read_block(block: &Object<'_>) -> Option<Part<'static>> {
             id: wire::owned(block, "id"),
             name: wire::owned(block, "name"),
             arguments: block.get("input").unwrap_or("{}").to_owned(),
-            signature: None,
+            ..Call::default()
         }),
         kind => Part::Thinking(read_thinking(kind, block)?),
     })
@@ -71,7 +71,7 @@ pub fn read_thinking(kind: &str, block: &Object<'_>) -> Option<Thinking> {
         "thinking" => Some(Thinking {
             text: wire::owned(block, "thinking"),
             signature: Some(wire::owned(block, "signature")).filter(|signature| !signature.is_empty()),
-            redacted: None,
+            ..Thinking::default()
         }),
         "redacted_thinking" => Some(Thinking { redacted: Some(wire::owned(block, "data")), ..Thinking::default() }),
         _ => None,
@@ -82,9 +82,8 @@ pub fn read_thinking(kind: &str, block: &Object<'_>) -> Option<Thinking> {
 pub fn finish_of(reason: Option<&str>, stop: Option<&str>, has_calls: bool) -> Finish {
     match (reason, stop) {
         (Some("stop_sequence"), Some(stop)) => Finish::StopText(stop.to_owned()),
-        (Some("tool_use"), _) => Finish::Calls,
-        (None, _) if has_calls => Finish::Calls,
-        (None | Some("end_turn" | "stop_sequence"), _) => Finish::Stop,
+        (None | Some("tool_use"), _) if has_calls => Finish::Calls,
+        (None | Some("end_turn" | "stop_sequence" | "tool_use"), _) => Finish::Stop,
         (Some("max_tokens" | "model_context_window_exceeded"), _) => Finish::Length,
         (Some("refusal"), _) => Finish::Filtered("refusal".to_owned()),
         (Some(other), _) => Finish::Other(other.to_owned()),
@@ -242,7 +241,13 @@ mod tests {
 
     #[test]
     fn blocks_are_what_clients_know() {
-        let call = Call { id: "c".to_owned(), name: "f".to_owned(), arguments: "{broken".to_owned(), signature: None };
+        let call = Call {
+            id: "c".to_owned(),
+            name: "f".to_owned(),
+            arguments: "{broken".to_owned(),
+            signature: None,
+            ..Call::default()
+        };
         let source = Source::Base64 { media_type: "image/png".to_owned(), data: "QUJD".into() };
         let image = Media { kind: crate::dialect::talk::MediaKind::Image, source, name: None, detail: None };
         let thinking = Thinking { text: "hm".to_owned(), ..Thinking::default() };

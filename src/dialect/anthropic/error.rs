@@ -32,7 +32,8 @@ pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     let upstream = refusal.facts.get("provider_type").and_then(Value::as_str);
     // What another dialect calls a type, Anthropic's clients do not know.
     let own = upstream.filter(|kind| refusal.code == Code::UpstreamRejected && kind.ends_with("_error"));
-    let kind = own.unwrap_or(kind_of_status(refusal.status()));
+    let named = refusal.named.as_ref().map(|named| named.kind.as_str());
+    let kind = named.or(own).unwrap_or(kind_of_status(error_status(refusal)));
     let mut metadata = openai::metadata(refusal, receipt);
     if let Some(param) = &refusal.param {
         metadata.insert("param".to_owned(), param.clone().into());
@@ -46,6 +47,11 @@ pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
         error.insert("metadata".to_owned(), metadata.into());
     }
     json!({"type": "error", "error": error, "request_id": receipt.map(RequestId::as_str)}).to_string()
+}
+
+/// Anthropic has a status of its own for a provider that has too much to do.
+pub fn error_status(refusal: &Refusal) -> u16 {
+    if refusal.code == Code::UpstreamOverloaded { 529 } else { refusal.status() }
 }
 
 /// The error event by which a stream ends that broke off. `code` is kept beside the type: it says more.
@@ -101,7 +107,8 @@ mod tests {
             (Code::InvalidJson, "invalid_request_error"),
             (Code::RateLimitExceeded, "rate_limit_error"),
             (Code::NoRouteAvailable, "api_error"),
-            (Code::NoRouteForNow, "overloaded_error"),
+            (Code::UpstreamRateLimited, "rate_limit_error"),
+            (Code::UpstreamOverloaded, "overloaded_error"),
             (Code::IdempotencyMismatch, "invalid_request_error"),
         ] {
             let body = written(&Refusal::new(code, "No.", "Do."));

@@ -1,13 +1,14 @@
 //! A stream of messages on its way to a client that reads the same.
 //!
-//! What always holds: events pass byte for byte with their names; the last `message_delta` alone gets the cost, once it is known
+//! What always holds: events pass byte for byte with their names, but for the model in the first, which is named as the client
+//! named it: its programs forget the thoughts of a model by another name; the last `message_delta` alone gets the cost, once it is known
 //! to be the last.
 
 use super::error::{error_event, read_error_object};
 use super::usage::{Report, usage_with_cost};
 use super::wire;
 use crate::dialect::format::Line;
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
 
@@ -17,9 +18,24 @@ pub struct MessagesLine {
     report: Option<Report>,
     /// A `message_delta` that is kept until it is known what follows.
     held: Option<Data>,
+    /// What the client calls the model; nothing where it may stay as it is.
+    model: String,
 }
 
 impl MessagesLine {
+    /// Follows a stream for a client that calls the model so.
+    pub fn new(model: String) -> Self {
+        Self { model, ..Self::default() }
+    }
+
+    /// The first event with the client's name of the model.
+    fn named(&self, object: &Object<'_>) -> Option<String> {
+        let message = object.get("message").and_then(Object::parse).filter(|_| !self.model.is_empty())?;
+        message.get("model")?;
+        let message = message.edited(&[Edit::Set("model", quoted(&self.model))]);
+        Some(object.edited(&[Edit::Set("message", message)]))
+    }
+
     /// What is held goes out as it came.
     fn release(&mut self, out: &mut Vec<u8>) {
         if let Some(event) = self.held.take() {
@@ -59,10 +75,13 @@ impl Line for MessagesLine {
             kind => note(kind, &object, &mut self.report, tally),
         }
         self.release(out);
-        if Kind::of(event, &object) == Kind::Delta {
-            self.held = Some(event.clone());
-        } else {
-            Data::write(event.name.as_deref(), &event.data, out);
+        match Kind::of(event, &object) {
+            Kind::Delta => self.held = Some(event.clone()),
+            Kind::Start => {
+                let named = self.named(&object);
+                Data::write(event.name.as_deref(), named.as_deref().unwrap_or(&event.data), out);
+            }
+            _ => Data::write(event.name.as_deref(), &event.data, out),
         }
     }
 
@@ -77,6 +96,10 @@ impl Line for MessagesLine {
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         self.release(out);
         write_broken(code, message, out);
+    }
+
+    fn refused(&mut self, envelope: &str, out: &mut Vec<u8>) {
+        Data::write(Some("error"), envelope, out);
     }
 }
 
@@ -236,7 +259,12 @@ mod tests {
     fn pings_and_unknown_events_pass() {
         let events = "event: ping\ndata: {\"type\": \"ping\"}\n\nevent: new_thing\ndata: {\"type\":\"new_thing\",\"x\":1.0}\n\n";
         assert_eq!(run(&mut same(), &[events.as_bytes()]), events);
-        assert_eq!(run(&mut same(), &[b": hello\n\n"]), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+        let mut meter = same();
+        // When a comment becomes a sign of life is for the flow to say.
+        assert_eq!((run(&mut meter, &[b": hello\n\n"]).as_str(), meter.take_note(), meter.take_note()), ("", true, false));
+        let mut out = Vec::new();
+        meter.ping(&mut out);
+        assert_eq!(out, b"event: ping\ndata: {\"type\":\"ping\"}\n\n");
         let mut meter = same();
         run(&mut meter, &[b"event: ping\ndata: {\"type\":\"ping\"}\n\n"]);
         assert!(!meter.has_chunks());

@@ -3,9 +3,11 @@
 mod answer;
 mod billing;
 mod error;
+mod foreign;
 mod line;
 mod model;
 mod read_request;
+mod read_tools;
 mod reader;
 mod tools;
 mod usage;
@@ -15,12 +17,14 @@ mod write_request;
 mod writer;
 
 pub use billing::without_billing;
-pub use error::{error_body, read_error};
+pub use error::{error_body, error_status, read_error};
 
 use super::body::Body;
 use super::envelope::{Envelope, Fields, MOST_TOKENS};
+use super::fit::Rules;
 use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object, quoted};
+use super::maker::{Maker, Marks};
 use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -77,6 +81,8 @@ impl Format for Messages {
         if asked.is_none_or(|asked| asked > upstream.output_limit) {
             edits.push(Edit::Set("max_tokens", upstream.output_limit.to_string()));
         }
+        edits.extend(tools::edit(request, upstream.leaves_out_hosted));
+        edits.extend(foreign::edit(request, upstream.thoughts));
         edits
     }
 
@@ -93,8 +99,8 @@ impl Format for Messages {
         vec![Edit::Set("usage", usage::usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(line::MessagesLine::default())
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(line::MessagesLine::new(wish.model))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
@@ -103,6 +109,26 @@ impl Format for Messages {
 }
 
 impl Translation for Messages {
+    fn rules(&self) -> Rules {
+        // Anthropic refuses other letters in ids.
+        Rules {
+            longest_name: 128,
+            more_letters: "",
+            begins_with_letter: false,
+            longest_id: 64,
+            plain_ids: true,
+            checks_strict: false,
+        }
+    }
+
+    fn maker(&self, _: &str) -> Maker {
+        Maker::Anthropic
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::InProof
+    }
+
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
         read_request::read(request)
     }
@@ -112,7 +138,7 @@ impl Translation for Messages {
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::MessagesWriter::new(wish.id))
+        Box::new(writer::MessagesWriter::new(wish))
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
@@ -326,7 +352,7 @@ mod tests {
     }
 
     pub fn up<'a>(model: &'a str, output_limit: u64) -> Upstream<'a> {
-        Upstream { model, output_limit, limit_field: None, stream: false }
+        Upstream { model, output_limit, limit_field: None, stream: false, ..Upstream::NOBODY }
     }
 
     fn read(body: &str) -> Result<Envelope, Refusal> {
@@ -352,7 +378,6 @@ mod tests {
             (r#""context_management":{"edits":[{"type":"compact_20260112"}]}"#, "context_management"),
             (r#""tools":[{"name":"a"},{"type":"code_execution_20250825","name":"b"}]"#, "tools[1].type"),
             (r#""tools":[{"type":"advisor_20260301","name":"b"}]"#, "tools[0].type"),
-            (r#""tools":[{"type":"web_search_20250305","name":"web_search"}]"#, "tools[0].max_uses"),
             (r#""tools":[{"type":"web_search_20250305","max_uses":0}]"#, "tools[0].max_uses"),
             (r#""tools":{}"#, "tools"),
             (r#""tools":[1]"#, "tools"),
@@ -400,8 +425,13 @@ mod tests {
         ))
         .unwrap();
         assert_eq!((envelope.searches, envelope.needs.as_slice()), (7, [Class::Searches].as_slice()));
-        assert!(envelope.has_media);
-        assert!(!read(&with(r#""tools":[{"type":"text_editor_20250728"},{"name":"x"}]"#)).unwrap().has_media);
+        assert!(envelope.rounds > 0 && !envelope.is_hosted_offered, "a fetch is offered, too");
+        let own = read(&with(r#""tools":[{"type":"text_editor_20250728"},{"name":"x"}]"#)).unwrap();
+        assert_eq!((own.rounds, own.has_media), (0, false));
+        let unbounded = read(&with(r#""tools":[{"type":"web_search_20250305","name":"web_search"},{"name":"x"}]"#)).unwrap();
+        assert_eq!((unbounded.searches, unbounded.is_hosted_offered), (4, true));
+        let unknown = read(&with(r#""tools":[{"type":"brand_new_20270101","name":"x"}]"#)).unwrap();
+        assert_eq!(unknown.unknown_tool.as_deref(), Some("tools[0].type"));
     }
 
     #[test]

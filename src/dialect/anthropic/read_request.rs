@@ -4,24 +4,24 @@
 //! thoughts with their signatures, calls and results with their errors; functions with `strict`; `tool_choice` with
 //! `disable_parallel_tool_use`; `cache_control`, on blocks and on the whole request, where it goes to the last block; JSON Schemas
 //! of `output_config.format` (and the older `output_format`); `thinking`, its budget and `display`; `output_config.effort`;
-//! `temperature`, `top_p`, `top_k`, `stop_sequences`, `metadata.user_id`.
+//! `temperature`, `top_p`, `top_k`, `stop_sequences`, `metadata.user_id`; what a search found, and names of tools that one found
+//! (`tool_reference`), as text. Tools are in `read_tools`.
 //!
-//! Dropped and named: `service_tier`, `context_management`, `inference_geo`, `speed`, `citations` of former answers, what describes
+//! Dropped and named: what tools of a provider were asked before (`server_tool_use`), `service_tier`, `context_management`, `inference_geo`, `speed`, `citations` of former answers, what describes
 //! a function beyond its schema (`tools[].input_examples` and the like), an effort beside thoughts that are switched off, and
 //! every member of the request that is not known here.
 //!
-//! Refused with the path: tools that are no functions, blocks of any other type (also those of tools that a provider ran),
-//! documents that are to be cited, roles but `user`, `assistant` and `system`, other output formats, and `max_tokens` of 0, which
+//! Refused with the path: blocks of any other type, documents that are to be cited, roles but `user`, `assistant` and `system`, other output formats, and `max_tokens` of 0, which
 //! only fills Anthropic's own cache.
 
 use super::answer::read_thinking;
 use super::billing::leave_out;
-use super::tools::is_function;
+use super::read_tools;
 use super::wire::{self, given, member, owned};
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
 use crate::dialect::talk::{
-    Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source, Tool,
+    Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
     ToolChoice,
 };
 use crate::refusal::Refusal;
@@ -50,10 +50,7 @@ const KNOWN: [&str; 21] = [
     "container",
     "mcp_servers",
 ];
-/// Members of a function that are read.
-const KNOWN_OF_TOOLS: [&str; 6] = ["type", "name", "description", "input_schema", "strict", "cache_control"];
-
-type Outcome<T> = Result<T, Refusal>;
+pub type Outcome<T> = Result<T, Refusal>;
 
 /// Reads a request.
 pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
@@ -73,9 +70,7 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     if let Some(cache) = cache(request) {
         cache_the_last(&mut conversation, cache);
     }
-    for (at, json) in members_of(request, "tools")?.into_iter().enumerate() {
-        conversation.tools.push(tool(json, at, &mut dropped)?);
-    }
+    read_tools::read(request, &mut conversation, &mut dropped)?;
     tool_choice(request, &mut conversation)?;
     output(request, &mut conversation, &mut dropped)?;
     let number = |name: &str| given(request, name);
@@ -92,31 +87,31 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
 }
 
 /// Names what is left out, once.
-fn note(dropped: &mut Vec<String>, name: &str) {
+pub fn note(dropped: &mut Vec<String>, name: &str) {
     if !dropped.iter().any(|known| known == name) {
         dropped.push(name.to_owned());
     }
 }
 
-fn refused(path: &str, why: &str) -> Refusal {
+pub fn refused(path: &str, why: &str) -> Refusal {
     Refusal::invalid(path, format!("`{path}` {why}."))
 }
 
-fn untranslatable(path: &str) -> Refusal {
+pub fn untranslatable(path: &str) -> Refusal {
     refused(path, "has no counterpart at the provider that serves this request")
 }
 
-fn object_at<'a>(json: &'a str, path: &str) -> Outcome<Object<'a>> {
+pub fn object_at<'a>(json: &'a str, path: &str) -> Outcome<Object<'a>> {
     Object::parse(json).ok_or_else(|| refused(path, "must be an object"))
 }
 
-fn members_of<'a>(request: &Object<'a>, name: &str) -> Outcome<Vec<&'a str>> {
+pub fn members_of<'a>(request: &Object<'a>, name: &str) -> Outcome<Vec<&'a str>> {
     let Some(json) = given(request, name) else { return Ok(Vec::new()) };
     wire::list(json).ok_or_else(|| refused(name, "must be a list"))
 }
 
 /// What a block asks the provider to keep.
-fn cache(block: &Object<'_>) -> Option<Cache> {
+pub fn cache(block: &Object<'_>) -> Option<Cache> {
     let control = given(block, "cache_control").and_then(Object::parse)?;
     let is_hour = member(&control, "ttl").is_some_and(|ttl| ttl == "1h");
     Some(if is_hour { Cache::Hour } else { Cache::FiveMinutes })
@@ -222,14 +217,47 @@ fn read_block<'a>(
             id: owned(block, "id"),
             name: owned(block, "name"),
             arguments: block.get("input").unwrap_or("{}").to_owned(),
-            signature: None,
+            ..Call::default()
         }),
         "tool_result" => Part::Result(result(block, path, dropped)?),
+        // What the provider's own tools did before is told by the words that follow.
+        "server_tool_use" | "tool_search_tool_result" | "mcp_tool_use" => {
+            return Ok(note(dropped, &format!("messages[].{kind}")));
+        }
+        "tool_reference" => text(format!("The tool `{}` can be called now.", owned(block, "tool_name"))),
+        "search_result" => return search_result(block, path, parts, dropped),
+        kind if kind.ends_with("_tool_result") => text(found_by_provider(block)),
         kind => match read_thinking(kind, block) {
             Some(thinking) => Part::Thinking(thinking),
             None => return Err(untranslatable(&format!("{path}.type"))),
         },
     });
+    Ok(())
+}
+
+fn text<'a>(text: String) -> Part<'a> {
+    Part::Text { text: text.into(), cache: None }
+}
+
+/// What a tool of the provider found, in the words that are readable: titles and addresses of a search, texts of the rest.
+fn found_by_provider(block: &Object<'_>) -> String {
+    const MOST: usize = 50;
+    let mut found = vec!["A tool of the provider answered:".to_owned()];
+    for json in given(block, "content").and_then(wire::list).unwrap_or_default().into_iter().take(MOST) {
+        let Some(entry) = Object::parse(json) else { continue };
+        let said: Vec<String> = ["title", "url", "text"].into_iter().map(|name| owned(&entry, name)).collect();
+        found.push(said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "));
+    }
+    found.join("\n")
+}
+
+/// A found text with its source: its title, where it is from, and what it says.
+fn search_result<'a>(block: &Object<'a>, path: &str, parts: &mut Vec<Part<'a>>, dropped: &mut Vec<String>) -> Outcome<()> {
+    parts.push(text(format!("{} ({})", owned(block, "title"), owned(block, "source"))));
+    for (at, json) in given(block, "content").and_then(wire::list).unwrap_or_default().into_iter().enumerate() {
+        let path = format!("{path}.content[{at}]");
+        parts.push(text_part(&object_at(json, &path)?, &path, dropped)?);
+    }
     Ok(())
 }
 
@@ -302,7 +330,9 @@ fn result<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outc
                     let path = format!("{path}[{at}]");
                     let block = object_at(json, &path)?;
                     match member(&block, "type").as_deref() {
-                        Some(kind @ ("text" | "image" | "document")) => read_block(kind, &block, &path, &mut parts, dropped)?,
+                        Some(kind @ ("text" | "image" | "document" | "tool_reference" | "search_result")) => {
+                            read_block(kind, &block, &path, &mut parts, dropped)?;
+                        }
                         _ => return Err(untranslatable(&format!("{path}.type"))),
                     }
                 }
@@ -311,22 +341,6 @@ fn result<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outc
     }
     let is_error = block.get("is_error") == Some("true");
     Ok(CallResult { id: owned(block, "tool_use_id"), parts, is_error, cache: cache(block) })
-}
-
-fn tool<'a>(json: &'a str, at: usize, dropped: &mut Vec<String>) -> Outcome<Tool<'a>> {
-    let path = format!("tools[{at}]");
-    let tool = object_at(json, &path)?;
-    if !is_function(member(&tool, "type").as_deref()) {
-        return Err(untranslatable(&format!("{path}.type")));
-    }
-    let name = member(&tool, "name").filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| refused(&format!("{path}.name"), "is required"))?.into_owned();
-    for name in tool.names().filter(|name| !KNOWN_OF_TOOLS.contains(name) && given(&tool, name).is_some()) {
-        note(dropped, &format!("tools[].{name}"));
-    }
-    let strict = given(&tool, "strict").map(|json| json == "true");
-    let schema = given(&tool, "input_schema").map(Into::into);
-    Ok(Tool { name, description: member(&tool, "description"), schema, strict, cache: cache(&tool) })
 }
 
 fn tool_choice(request: &Object<'_>, conversation: &mut Conversation<'_>) -> Outcome<()> {
@@ -444,7 +458,8 @@ mod tests {
     fn what_has_no_counterpart_is_refused_by_its_path() {
         for (members, param) in [
             (r#""max_tokens":0"#, "max_tokens"),
-            (r#""tools":[{"name":"a"},{"type":"web_search_20250305","name":"b"}]"#, "tools[1].type"),
+            (r#""tools":[{"type":"web_search_20250305","name":"b"}]"#, "tools[0].type"),
+            (r#""tools":[{"name":"a"},{"type":"code_execution_20250825","name":"b"}]"#, "tools[1].type"),
             (r#""tools":[{}]"#, "tools[0].name"),
             (r#""tool_choice":{"type":"odd"}"#, "tool_choice.type"),
             (r#""messages":[{"role":"tool","content":"x"}]"#, "messages[0].role"),
@@ -453,11 +468,11 @@ mod tests {
                 r#""messages":[{"role":"user","content":"x"},{"role":"user","content":[{"type":"odd"}]}]"#,
                 "messages[1].content[0].type",
             ),
-            (r#""messages":[{"role":"user","content":[{"type":"search_result"}]}]"#, "messages[0].content[0].type"),
+            (r#""messages":[{"role":"user","content":[{"type":"container_upload"}]}]"#, "messages[0].content[0].type"),
             (r#""messages":[{"role":"user","content":[{"type":"text"}]}]"#, "messages[0].content[0].text"),
             (r#""messages":[{"role":"user","content":[{"type":"image"}]}]"#, "messages[0].content[0].source"),
             (
-                r#""messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"tool_reference"}]}]}]"#,
+                r#""messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"odd"}]}]}]"#,
                 "messages[0].content[0].content[0].type",
             ),
             (
@@ -473,6 +488,19 @@ mod tests {
             let text = format!("{{{members}}}");
             assert_eq!(parsed(&text).unwrap_err().param.as_deref(), Some(param), "{members}");
         }
+    }
+
+    #[test]
+    fn what_a_tool_of_the_provider_found_stays_in_the_conversation() {
+        let text = with(
+            r#""messages":[{"role":"assistant","content":[{"type":"server_tool_use","id":"s","name":"web_search","input":{}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"Oslo","url":"https://x","encrypted_content":"E"}]},{"type":"text","text":"It rains."}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"tool_reference","tool_name":"WebFetch"}]},{"type":"search_result","source":"a.md","title":"A","content":[{"type":"text","text":"one"}]}]}]"#,
+        );
+        let text = text.replace("\"messages\":[],", "");
+        let Read { conversation, dropped } = parsed(&text).unwrap();
+        let said: Vec<String> = conversation.messages.iter().map(|message| format!("{:?}", message.parts)).collect();
+        assert!(said[0].contains("Oslo https://x") && said[0].contains("It rains.") && !said[0].contains("\"E\""), "{said:?}");
+        assert!(said[1].contains("The tool `WebFetch` can be called now.") && said[1].contains("A (a.md)"), "{said:?}");
+        assert_eq!(dropped, ["messages[].server_tool_use"]);
     }
 
     #[test]

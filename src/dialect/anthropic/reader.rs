@@ -43,7 +43,8 @@ impl MessagesReader {
         }
     }
 
-    fn block_start(&mut self, index: u64, block: &Object<'_>, deltas: &mut Vec<Delta>) {
+    /// A block begins; false if it cannot be followed.
+    fn block_start(&mut self, index: u64, block: &Object<'_>, deltas: &mut Vec<Delta>) -> bool {
         let text = |name| Some(wire::owned(block, name)).filter(|text| !text.is_empty());
         match wire::member(block, "type").as_deref() {
             Some("text") => deltas.extend(text("text").map(|text| Delta::Text { choice: 0, text })),
@@ -52,7 +53,8 @@ impl MessagesReader {
                 deltas.extend(text("signature").map(|signature| Delta::Signature { choice: 0, signature }));
             }
             Some("redacted_thinking") => deltas.push(Delta::Redacted { choice: 0, data: wire::owned(block, "data") }),
-            Some("tool_use") if self.open.len() < MOST_OPEN => {
+            Some("tool_use") if self.open.len() >= MOST_OPEN => return false,
+            Some("tool_use") => {
                 let call = self.calls;
                 self.calls = call.saturating_add(1);
                 let input = wire::given(block, "input").unwrap_or("{}").to_owned();
@@ -62,6 +64,7 @@ impl MessagesReader {
             }
             _ => {}
         }
+        true
     }
 
     fn block_delta(&mut self, index: u64, delta: &Object<'_>, deltas: &mut Vec<Delta>) {
@@ -73,7 +76,7 @@ impl MessagesReader {
                 deltas.extend(text("signature").map(|signature| Delta::Signature { choice: 0, signature }));
             }
             Some("input_json_delta") => {
-                let Some(open) = self.open.iter_mut().find(|open| open.index == index) else { return };
+                let Some(open) = self.open.iter_mut().rev().find(|open| open.index == index) else { return };
                 let Some(json) = text("partial_json") else { return };
                 open.has_json = true;
                 deltas.push(Delta::Arguments { choice: 0, call: open.call, json });
@@ -123,7 +126,9 @@ impl Reader for MessagesReader {
             Kind::BlockStart | Kind::BlockDelta => {
                 self.start(None, deltas);
                 match (kind, part("content_block"), part("delta")) {
-                    (Kind::BlockStart, Some(block), _) => self.block_start(index, &block, deltas),
+                    (Kind::BlockStart, Some(block), _) if !self.block_start(index, &block, deltas) => {
+                        tally.break_off("an answer has more calls than can be followed");
+                    }
                     (Kind::BlockDelta, _, Some(delta)) => self.block_delta(index, &delta, deltas),
                     _ => {}
                 }
@@ -226,7 +231,8 @@ mod tests {
             (r#"{"stop_reason":"stop_sequence","stop_sequence":null}"#, Finish::Stop),
             (r#"{"stop_reason":"max_tokens"}"#, Finish::Length),
             (r#"{"stop_reason":"model_context_window_exceeded"}"#, Finish::Length),
-            (r#"{"stop_reason":"tool_use"}"#, Finish::Calls),
+            // There is no call.
+            (r#"{"stop_reason":"tool_use"}"#, Finish::Stop),
             (r#"{"stop_reason":"refusal"}"#, Finish::Filtered("refusal".to_owned())),
             (r#"{"stop_reason":"pause_turn"}"#, Finish::Other("pause_turn".to_owned())),
             (r#"{"stop_reason":null}"#, Finish::Stop),

@@ -2,7 +2,7 @@
 
 use super::{no_price, wire};
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::json::Object;
+use crate::dialect::json::{Change, Edit, Object, changed_list};
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -16,6 +16,13 @@ const MOST_ROUNDS: u64 = 10;
 /// Tools that the provider runs for nothing but the tokens.
 const FREE_TOOLS: [&str; 2] = ["web_fetch_", "tool_search_tool_"];
 
+/// The provider's searches, which have a price.
+const SEARCH: &str = "web_search_";
+/// So many of them are allowed where the client sets no bound.
+const USUAL_SEARCHES: u64 = 4;
+/// Tools of the provider that cost more than tokens, or that nobody can bound.
+const COSTLY_TOOLS: [&str; 3] = ["code_execution_", "advisor_", "mcp_toolset"];
+
 /// Whether a tool is a plain function, described by the client.
 pub fn is_function(kind: Option<&str>) -> bool {
     matches!(kind, None | Some("custom"))
@@ -25,6 +32,7 @@ pub fn is_function(kind: Option<&str>) -> bool {
 pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
     let Some(json) = wire::given(object, "tools") else { return Ok(()) };
     let wrong = || Refusal::invalid("tools", "`tools` must be a list of tools.");
+    let (mut has_own, mut has_others) = (false, false);
     for (at, json) in wire::list(json).ok_or_else(wrong)?.into_iter().enumerate() {
         let tool = Object::parse(json).ok_or_else(wrong)?;
         if let Some(name) = tool.unclear(&["type", "max_uses"]) {
@@ -35,25 +43,66 @@ pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal
         let kind = kind.as_deref();
         let starts = |prefixes: &[&str]| kind.is_some_and(|kind| prefixes.iter().any(|prefix| kind.starts_with(prefix)));
         if is_function(kind) || starts(&CLIENT_TOOLS) {
+            has_own = true;
+            continue;
+        }
+        if starts(&COSTLY_TOOLS) {
+            return Err(no_price(&format!("tools[{at}].type")));
+        }
+        if !starts(&FREE_TOOLS) && !starts(&[SEARCH]) {
+            envelope.unknown_tool.get_or_insert(format!("tools[{at}].type"));
             continue;
         }
         // What comes back goes in again, beside what the client sent.
-        envelope.has_media = true;
         envelope.rounds = MOST_ROUNDS;
-        if starts(&["web_search_"]) {
+        if starts(&[SEARCH]) {
             let param = format!("tools[{at}].max_uses");
             let uses = Fields(&tool).count("max_uses", MOST_SEARCHES).map_err(|refusal| refusal.param(&param))?;
-            let uses = uses.ok_or_else(|| {
-                Refusal::invalid(
-                    &param,
-                    format!("`{param}` is required, so that the searches can be priced before they are made."),
-                )
-            })?;
-            envelope.searches = envelope.searches.saturating_add(uses);
+            envelope.searches = envelope.searches.saturating_add(uses.unwrap_or(USUAL_SEARCHES));
             envelope.need(Class::Searches);
-        } else if !starts(&FREE_TOOLS) {
-            return Err(no_price(&format!("tools[{at}].type")));
+        } else {
+            has_others = true;
         }
     }
+    let choice = wire::given(object, "tool_choice").and_then(Object::parse);
+    let is_forced = choice.and_then(|choice| wire::member(&choice, "type")).is_some_and(|kind| kind == "any" || kind == "tool");
+    envelope.is_hosted_offered = envelope.searches > 0 && has_own && !has_others && !is_forced;
     Ok(())
+}
+
+/// What must change in the tools of a request that passes: searches that have no price are left out, and those without a bound
+/// get one.
+pub fn edit(request: &Object<'_>, leaves_out_hosted: bool) -> Option<Edit> {
+    let tools = request.get("tools").filter(|json| json.contains(SEARCH))?;
+    let changed = changed_list(tools, |json| {
+        let tool = Object::parse(json);
+        let is_search = |tool: &Object<'_>| wire::member(tool, "type").is_some_and(|kind| kind.starts_with(SEARCH));
+        match tool.filter(is_search) {
+            Some(_) if leaves_out_hosted => Change::Drop,
+            Some(tool) if wire::given(&tool, "max_uses").is_none() => {
+                Change::Replace(tool.edited(&[Edit::Set("max_uses", USUAL_SEARCHES.to_string())]))
+            }
+            _ => Change::Keep,
+        }
+    });
+    changed.map(|json| Edit::Set("tools", json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_gets_a_bound_or_is_left_out() {
+        let edited = |tools: &str, leaves_out| {
+            let text = format!("{{\"tools\": {tools} }}");
+            let object = Object::parse(&text).unwrap();
+            object.edited(&edit(&object, leaves_out).into_iter().collect::<Vec<_>>())
+        };
+        let (own, search) = (r#"{"name":"web_search_ of mine"}"#, r#"{"type":"web_search_20250305", "name":"web_search"}"#);
+        let bounded = search.replace('}', ",\"max_uses\":4}");
+        assert_eq!(edited(&format!("[{own}, {search}]"), false), format!("{{\"tools\": [{own},{bounded}] }}"));
+        assert_eq!(edited(&format!("[{own}, {bounded}]"), false), format!("{{\"tools\": [{own}, {bounded}] }}"));
+        assert_eq!(edited(&format!("[{own}, {bounded}]"), true), format!("{{\"tools\": [{own}] }}"));
+    }
 }

@@ -470,7 +470,13 @@ mod tests {
     }
 
     fn call(id: &str, arguments: &str) -> Part<'static> {
-        Part::Call(Call { id: id.to_owned(), name: "f".to_owned(), arguments: arguments.to_owned(), signature: None })
+        Part::Call(Call {
+            id: id.to_owned(),
+            name: "f".to_owned(),
+            arguments: arguments.to_owned(),
+            signature: None,
+            ..Call::default()
+        })
     }
 
     fn result(id: &str, said: &str) -> Part<'static> {
@@ -547,7 +553,12 @@ mod tests {
     #[test]
     fn thoughts_need_a_signature() {
         let with = |signature: Option<&str>| {
-            Part::Thinking(Thinking { text: "hm".to_owned(), signature: signature.map(Into::into), redacted: None })
+            Part::Thinking(Thinking {
+                text: "hm".to_owned(),
+                signature: signature.map(Into::into),
+                redacted: None,
+                ..Thinking::default()
+            })
         };
         let turn = message(Role::Assistant, vec![with(None), with(Some("s")), text("a "), call("a", "{}")]);
         let conversation = Conversation { messages: vec![turn], ..asked() };
@@ -593,7 +604,7 @@ mod tests {
 
     #[test]
     fn thinking_gives_way_where_anthropic_refuses_it() {
-        let tool = Tool { name: "f".to_owned(), description: None, schema: None, strict: None, cache: None };
+        let tool = Tool { name: "f".to_owned(), description: None, schema: None, strict: None, cache: None, ..Tool::default() };
         let forced =
             Conversation { tools: vec![tool], tool_choice: Some(ToolChoice::Required), ..thinking(Some(Effort::High), None) };
         let (body, dropped) = written(&forced, OLD, 9_000);
@@ -651,6 +662,7 @@ mod tests {
             schema: schema.map(Into::into),
             strict,
             cache: None,
+            ..Tool::default()
         };
         let conversation = Conversation {
             tools: vec![tool(None, None), tool(Some("{\"properties\":{}}"), Some(true)), tool(Some("7"), Some(false))],
@@ -719,8 +731,9 @@ mod tests {
                 let parts = Some(text(&said)).filter(says_something).into_iter().collect();
                 Part::Result(CallResult { id, parts, is_error, cache })
             }),
-            (any_text(), proptest::option::of("[a-z]{1,4}"))
-                .prop_map(|(text, signature)| { Part::Thinking(Thinking { text, signature, redacted: None }) }),
+            (any_text(), proptest::option::of("[a-z]{1,4}")).prop_map(|(text, signature)| {
+                Part::Thinking(Thinking { text, signature, redacted: None, ..Thinking::default() })
+            }),
             any_text().prop_map(|data| Part::Thinking(Thinking { redacted: Some(data), ..Thinking::default() })),
         ]
     }
@@ -735,6 +748,7 @@ mod tests {
                 schema: Some("{\"type\":\"object\",\"x\": 1.0}".into()),
                 strict: is_strict.then_some(true),
                 cache,
+                ..Tool::default()
             },
         );
         (

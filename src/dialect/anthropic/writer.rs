@@ -1,7 +1,7 @@
 //! A stream for a client that reads messages, from a provider of another dialect.
 //!
 //! What always holds: one block is open at a time, and each is closed before the next; a call whose arguments are still coming is
-//! not cut by another, which waits; `message_stop` is written after the complete end alone.
+//! cut by nothing: whatever else comes waits for it, in its order; `message_stop` is written after the complete end alone.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,16 @@ use super::answer::{image_block, message, stop_of, text_block, thinking_block};
 use super::line::{write_broken, write_ping};
 use super::usage::{usage_with_cost, write_usage};
 use super::wire::push_text;
-use crate::dialect::format::{Cost, Writer};
+use crate::dialect::format::{Cost, StreamWish, Writer};
+use crate::dialect::scan::Scan;
 use crate::dialect::sse::Data;
 use crate::dialect::talk::{Delta, Finish, Thinking};
 use crate::usage::Usage;
 
-/// More calls than this do not wait for one before them,
-const MOST_WAITING: usize = 256;
-/// nor do more bytes of arguments.
-const MOST_HELD: usize = 1024 * 1024;
+/// More than this does not wait for a call,
+const MOST_WAITING: usize = 4_096;
+/// nor do more bytes. An event that comes is no longer either.
+const MOST_HELD: usize = 16 * 1024 * 1024;
 
 /// The block that is open.
 enum Open {
@@ -27,39 +28,45 @@ enum Open {
     Call { call: u32, scan: Scan },
 }
 
-/// A call that waits for the one before it.
-struct Waiting {
-    call: u32,
-    id: String,
-    name: String,
-    json: String,
+/// What waits for the call that is open.
+enum Waiting {
+    Call { call: u32, id: String, name: String, json: String },
+    Said(Delta),
 }
 
 /// Writes one stream.
 pub struct MessagesWriter {
+    /// The message's own, should upstream name neither.
     id: String,
+    model: String,
     is_started: bool,
     open: Open,
     /// Of the next block.
     index: u64,
     waiting: VecDeque<Waiting>,
+    /// How many bytes wait.
+    held: usize,
     finish: Finish,
     has_calls: bool,
     has_refused: bool,
+    fault: Option<&'static str>,
 }
 
 impl MessagesWriter {
-    /// A writer with an id for the message, should upstream give none.
-    pub const fn new(id: String) -> Self {
+    /// A writer for a client that wishes this.
+    pub fn new(wish: StreamWish) -> Self {
         Self {
-            id,
+            id: wish.id,
+            model: wish.model,
             is_started: false,
             open: Open::None,
             index: 0,
             waiting: VecDeque::new(),
+            held: 0,
             finish: Finish::Stop,
             has_calls: false,
             has_refused: false,
+            fault: None,
         }
     }
 
@@ -69,6 +76,7 @@ impl MessagesWriter {
         }
         self.is_started = true;
         let id = if id.is_empty() { self.id.as_str() } else { id };
+        let model = if model.is_empty() { self.model.as_str() } else { model };
         // What went in is known at the end.
         let message = message(id, model, "[]", ["null", "null", &write_usage(&Usage::default())]);
         event("message_start", &format!(",\"message\":{message}"), out);
@@ -90,7 +98,6 @@ impl MessagesWriter {
 
     /// A block that is whole at once.
     fn whole(&mut self, block: &str, out: &mut Vec<u8>) {
-        self.settle(out);
         self.open(Open::Text, block, out);
         self.close(out);
     }
@@ -106,7 +113,6 @@ impl MessagesWriter {
         if text.is_empty() {
             return;
         }
-        self.settle(out);
         if !matches!(self.open, Open::Text) {
             self.open(Open::Text, &text_block(""), out);
         }
@@ -117,7 +123,6 @@ impl MessagesWriter {
         if text.is_empty() {
             return;
         }
-        self.settle(out);
         // What is thought after a signature is not of it.
         if !matches!(self.open, Open::Thinking { is_signed: false }) {
             self.open(Open::Thinking { is_signed: false }, &thinking_block(&Thinking::default()), out);
@@ -126,7 +131,6 @@ impl MessagesWriter {
     }
 
     fn signature(&mut self, signature: &str, out: &mut Vec<u8>) {
-        self.settle(out);
         if !matches!(self.open, Open::Thinking { .. }) {
             self.open(Open::Thinking { is_signed: true }, &thinking_block(&Thinking::default()), out);
         }
@@ -134,20 +138,46 @@ impl MessagesWriter {
         self.add("signature_delta", "signature", signature, out);
     }
 
-    fn call(&mut self, call: u32, id: &str, name: &str, out: &mut Vec<u8>) {
-        self.has_calls = true;
-        if self.waiting.is_empty() && !matches!(&self.open, Open::Call { scan, .. } if !scan.is_whole()) {
-            return self.open_call(call, id, name, out);
-        }
-        self.waiting.push_back(Waiting { call, id: id.to_owned(), name: name.to_owned(), json: String::new() });
-        if self.waiting.len() > MOST_WAITING {
-            self.settle(out);
+    /// Writes what is said, or a call.
+    fn said(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        match delta {
+            Delta::Text { text, .. } | Delta::Refusal { text, .. } => self.text(text, out),
+            Delta::Thinking { text, .. } => self.thinking(text, out),
+            Delta::Signature { signature, .. } => self.signature(signature, out),
+            Delta::Redacted { data, .. } => {
+                let thinking = Thinking { redacted: Some(data.clone()), ..Thinking::default() };
+                self.whole(&thinking_block(&thinking), out);
+            }
+            Delta::Image { media_type, data, .. } => self.whole(&image_block(media_type, data), out),
+            Delta::Call { call, id, name, .. } => {
+                let block = super::answer::call_block(id, name, "{}");
+                self.open(Open::Call { call: *call, scan: Scan::default() }, &block, out);
+            }
+            _ => {}
         }
     }
 
-    fn open_call(&mut self, call: u32, id: &str, name: &str, out: &mut Vec<u8>) {
-        let block = super::answer::call_block(id, name, "{}");
-        self.open(Open::Call { call, scan: Scan::default() }, &block, out);
+    /// Whether a call is open whose arguments may still come.
+    const fn is_calling(&self) -> bool {
+        matches!(&self.open, Open::Call { scan, .. } if !scan.is_whole())
+    }
+
+    /// Writes something, or lets it wait for the call that is open.
+    fn next(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        if !self.is_calling() {
+            return self.said(delta, out);
+        }
+        self.held = self.held.saturating_add(length(delta));
+        match (delta, self.waiting.back_mut()) {
+            (Delta::Call { call, id, name, .. }, _) => {
+                self.waiting.push_back(Waiting::Call { call: *call, id: id.clone(), name: name.clone(), json: String::new() });
+            }
+            // Words that come piece by piece wait as one.
+            (Delta::Text { text, .. }, Some(Waiting::Said(Delta::Text { text: before, .. })))
+            | (Delta::Thinking { text, .. }, Some(Waiting::Said(Delta::Thinking { text: before, .. }))) => before.push_str(text),
+            _ => self.waiting.push_back(Waiting::Said(delta.clone())),
+        }
+        self.bound(out);
     }
 
     fn arguments(&mut self, number: u32, json: &str, out: &mut Vec<u8>) {
@@ -160,41 +190,73 @@ impl MessagesWriter {
                 self.add("input_json_delta", "partial_json", json, out);
             }
             _ => {
-                let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.call == number) else { return };
-                waiting.json.push_str(json);
+                let waiting = self.waiting.iter_mut().find_map(|waiting| match waiting {
+                    Waiting::Call { call, json, .. } if *call == number => Some(json),
+                    _ => None,
+                });
+                match waiting {
+                    Some(waiting) => waiting.push_str(json),
+                    // White space behind a whole object is no loss.
+                    None if json.trim().is_empty() => return,
+                    None => return self.fault = Some("arguments came for a call that had ended"),
+                }
+                self.held = self.held.saturating_add(json.len());
             }
         }
-        let is_over = matches!(&self.open, Open::Call { scan, .. } if scan.is_whole());
-        let held: usize = self.waiting.iter().map(|waiting| waiting.json.len()).sum();
-        if !self.waiting.is_empty() && (is_over || held > MOST_HELD) {
-            self.next_calls(out);
+        if !self.is_calling() {
+            self.release(out);
+        }
+        self.bound(out);
+    }
+
+    /// Writes what waits, up to a call whose arguments are still to come.
+    fn release(&mut self, out: &mut Vec<u8>) {
+        while let Some(waiting) = self.waiting.pop_front() {
+            match waiting {
+                Waiting::Said(delta) => {
+                    self.held = self.held.saturating_sub(length(&delta));
+                    self.said(&delta, out);
+                }
+                Waiting::Call { call, id, name, json } => {
+                    self.held = self.held.saturating_sub(json.len());
+                    self.said(&Delta::Call { choice: 0, call, id, name, signature: None }, out);
+                    if let (Open::Call { scan, .. }, false) = (&mut self.open, json.is_empty()) {
+                        scan.push(&json);
+                        self.add("input_json_delta", "partial_json", &json, out);
+                    }
+                    if self.is_calling() {
+                        return;
+                    }
+                }
+            }
         }
     }
 
-    /// Opens the calls that wait, up to one whose arguments are still to come.
-    fn next_calls(&mut self, out: &mut Vec<u8>) {
-        while !self.waiting.is_empty() {
-            self.next_call(out);
-            if matches!(&self.open, Open::Call { scan, .. } if !scan.is_whole()) {
+    /// Beyond the bounds a call that has no arguments is taken to have none, and one that has half of them cannot be waited for.
+    fn bound(&mut self, out: &mut Vec<u8>) {
+        while self.waiting.len() > MOST_WAITING || self.held > MOST_HELD {
+            if matches!(&self.open, Open::Call { scan, .. } if scan.is_half()) {
+                self.fault = Some("too much came between the arguments of a call");
                 return;
             }
+            self.release(out);
         }
     }
 
-    fn next_call(&mut self, out: &mut Vec<u8>) {
-        let Some(Waiting { call, id, name, json }) = self.waiting.pop_front() else { return };
-        self.open_call(call, &id, &name, out);
-        if let (Open::Call { scan, .. }, false) = (&mut self.open, json.is_empty()) {
-            scan.push(&json);
-            self.add("input_json_delta", "partial_json", &json, out);
-        }
-    }
-
-    /// Nothing more comes for the calls that wait.
+    /// Nothing more comes for the calls that are open or wait.
     fn settle(&mut self, out: &mut Vec<u8>) {
         while !self.waiting.is_empty() {
-            self.next_call(out);
+            self.release(out);
         }
+    }
+}
+
+/// How many bytes something is that waits.
+const fn length(delta: &Delta) -> usize {
+    match delta {
+        Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Thinking { text, .. } => text.len(),
+        Delta::Signature { signature: data, .. } | Delta::Redacted { data, .. } | Delta::Image { data, .. } => data.len(),
+        _ => 0,
     }
 }
 
@@ -205,20 +267,21 @@ impl Writer for MessagesWriter {
         }
         self.start("", "", out);
         match delta {
-            Delta::Text { choice: 0, text } => self.text(text, out),
-            Delta::Refusal { choice: 0, text } => {
+            Delta::Text { choice: 0, text } | Delta::Thinking { choice: 0, text } if text.is_empty() => {}
+            Delta::Refusal { choice: 0, .. } => {
                 self.has_refused = true;
-                self.text(text, out);
+                self.next(delta, out);
             }
-            Delta::Thinking { choice: 0, text } => self.thinking(text, out),
-            Delta::Signature { choice: 0, signature } => self.signature(signature, out),
-            Delta::Redacted { choice: 0, data } => {
-                let thinking = Thinking { redacted: Some(data.clone()), ..Thinking::default() };
-                self.whole(&thinking_block(&thinking), out);
+            Delta::Call { choice: 0, .. } => {
+                self.has_calls = true;
+                self.next(delta, out);
             }
-            Delta::Call { choice: 0, call, id, name, .. } => self.call(*call, id, name, out),
+            Delta::Text { choice: 0, .. }
+            | Delta::Thinking { choice: 0, .. }
+            | Delta::Signature { choice: 0, .. }
+            | Delta::Redacted { choice: 0, .. }
+            | Delta::Image { choice: 0, .. } => self.next(delta, out),
             Delta::Arguments { choice: 0, call, json } => self.arguments(*call, json, out),
-            Delta::Image { choice: 0, media_type, data } => self.whole(&image_block(media_type, data), out),
             Delta::Finish { choice: 0, finish } => self.finish = finish.clone(),
             // More choices than one and log probabilities cannot be asked for in this dialect.
             _ => {}
@@ -240,6 +303,10 @@ impl Writer for MessagesWriter {
         write_ping(out);
     }
 
+    fn fault(&self) -> Option<&'static str> {
+        self.fault
+    }
+
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         write_broken(code, message, out);
     }
@@ -250,46 +317,18 @@ fn event(name: &str, rest: &str, out: &mut Vec<u8>) {
     Data::write(Some(name), &format!("{{\"type\":\"{name}\"{rest}}}"), out);
 }
 
-/// Whether a JSON object that comes in pieces is whole.
-#[derive(Default)]
-struct Scan {
-    depth: u64,
-    has_begun: bool,
-    in_string: bool,
-    is_escaped: bool,
-}
-
-impl Scan {
-    fn push(&mut self, json: &str) {
-        for byte in json.bytes() {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' if self.in_string => self.is_escaped = true,
-                b'"' => self.in_string = !self.in_string,
-                _ if self.in_string => {}
-                b'{' | b'[' => {
-                    self.has_begun = true;
-                    self.depth = self.depth.saturating_add(1);
-                }
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-    }
-
-    const fn is_whole(&self) -> bool {
-        self.has_begun && self.depth == 0 && !self.in_string
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::obeys_the_protocol;
     use super::*;
     use proptest::prelude::*;
 
+    fn wish() -> StreamWish {
+        StreamWish { id: "msg_own".to_owned(), ..StreamWish::default() }
+    }
+
     fn write(deltas: &[Delta]) -> String {
-        let mut writer = MessagesWriter::new("msg_own".to_owned());
+        let mut writer = MessagesWriter::new(wish());
         let mut out = Vec::new();
         for delta in deltas {
             writer.delta(delta, &mut out);
@@ -380,8 +419,48 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_between_the_fragments_of_a_call_waits_for_it_in_its_order() {
+        let thought = Delta::Thinking { choice: 0, text: "hm".to_owned() };
+        let deltas = [
+            call(0),
+            json(0, "{\"a\""),
+            text("x"),
+            text("y"),
+            thought,
+            Delta::Signature { choice: 0, signature: "s".to_owned() },
+            call(1),
+            Delta::Refusal { choice: 0, text: "z".to_owned() },
+            json(0, ":1}"),
+            json(1, "{}"),
+            json(0, "\n"),
+        ];
+        let blocks = obeys_the_protocol(&write(&deltas));
+        let said: Vec<(&str, &str)> =
+            blocks.iter().map(|(block, text)| (block["type"].as_str().unwrap(), text.as_str())).collect();
+        let expected = [("tool_use", "{\"a\":1}"), ("text", "xy"), ("thinking", "hm"), ("tool_use", "{}"), ("text", "z")];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_waits_has_an_end_and_what_cannot_be_told_is_a_fault() {
+        let long = || text(&"x".repeat(MOST_HELD + 1));
+        for (deltas, is_lost) in [
+            (vec![call(0), json(0, "{"), long()], true),
+            (vec![call(0), long()], false),
+            (vec![call(0), long(), json(0, "{}")], true),
+            (vec![call(0), json(0, "{}"), text("x"), json(0, "{}")], true),
+            (vec![json(3, "{}")], true),
+        ] {
+            let mut writer = MessagesWriter::new(wish());
+            let mut out = Vec::new();
+            deltas.iter().for_each(|delta| writer.delta(delta, &mut out));
+            assert_eq!(writer.fault().is_some(), is_lost, "{}", deltas.len());
+        }
+    }
+
+    #[test]
     fn a_call_goes_out_as_it_comes() {
-        let mut writer = MessagesWriter::new(String::new());
+        let mut writer = MessagesWriter::new(wish());
         let mut out = Vec::new();
         for delta in [call(0), json(0, "{}"), call(1), json(1, "{\"b\"")] {
             writer.delta(&delta, &mut out);
@@ -409,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_broken_stream_ends_in_an_error_alone() {
-        let mut writer = MessagesWriter::new(String::new());
+        let mut writer = MessagesWriter::new(wish());
         let mut out = Vec::new();
         writer.delta(&text("x"), &mut out);
         writer.broken("overloaded_error", "busy", &mut out);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::chunk::{CallIds, Candidate, Chunk, Piece, blocked, finish, finish_word};
+use super::chunk::{Candidate, Chunk, Piece, blocked, finish, finish_word};
 use super::logprobs;
 use super::usage::{read_usage, usage_with_cost};
 use super::wire::{push_arguments, push_quoted, text};
@@ -39,8 +39,7 @@ fn no_answer(answer: &Object<'_>) -> String {
 pub fn read_answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
     let chunk = Chunk::of(answer);
     let id = chunk.response_id.clone().unwrap_or_default();
-    let mut ids = CallIds::new(&id, answer.get("candidates").unwrap_or_default());
-    let mut choices: Vec<Choice> = chunk.candidates().map(|candidate| choice(candidate, &mut ids)).collect();
+    let mut choices: Vec<Choice> = chunk.candidates().map(choice).collect();
     if let Some(reason) = chunk.block_reason().filter(|_| choices.is_empty()) {
         let parts = vec![Part::Refusal(Cow::Owned(blocked(reason)))];
         choices.push(Choice { parts, finish: Finish::Filtered(reason.to_owned()), logprobs: None });
@@ -52,10 +51,10 @@ pub fn read_answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, St
     Ok(Answer { id, model: chunk.model_version.unwrap_or_default(), choices, usage })
 }
 
-fn choice(candidate: &Candidate<'_>, ids: &mut CallIds) -> Choice {
+fn choice(candidate: &Candidate<'_>) -> Choice {
     let mut parts: Vec<Part<'static>> = Vec::new();
     for piece in candidate.parts() {
-        for part in piece_parts(piece, ids) {
+        for part in piece_parts(piece) {
             // Neighbours of one kind are one piece that came in parts.
             match (parts.last_mut(), part) {
                 (Some(Part::Text { text: before, .. }), Part::Text { text, .. }) => before.to_mut().push_str(&text),
@@ -72,8 +71,8 @@ fn choice(candidate: &Candidate<'_>, ids: &mut CallIds) -> Choice {
 }
 
 /// What a part of an answer says. The proof of thoughts goes along with calls alone, where it must come back; on a text it is of
-/// use to no other dialect.
-pub fn piece_parts(piece: &Piece<'_>, ids: &mut CallIds) -> Vec<Part<'static>> {
+/// use to no other dialect. A call has the id that newer models give it, or none.
+pub fn piece_parts(piece: &Piece<'_>) -> Vec<Part<'static>> {
     let mut parts = Vec::new();
     let words = piece.text.and_then(|raw| text(raw.get())).map(Cow::into_owned).filter(|words| !words.is_empty());
     match words {
@@ -83,10 +82,11 @@ pub fn piece_parts(piece: &Piece<'_>, ids: &mut CallIds) -> Vec<Part<'static>> {
     }
     if let Some(call) = &piece.function_call {
         parts.push(Part::Call(Call {
-            id: ids.next(call.id.as_deref()),
+            id: call.id.clone().unwrap_or_default(),
             name: call.name.clone().unwrap_or_default(),
             arguments: call.args.map_or("{}", |args| args.get()).to_owned(),
             signature: piece.thought_signature.clone(),
+            ..Call::default()
         }));
     }
     if let Some(blob) = &piece.inline_data {
@@ -231,12 +231,13 @@ mod tests {
                 name: "weather".to_owned(),
                 arguments: arguments.to_owned(),
                 signature: signature.map(ToOwned::to_owned),
+                ..Call::default()
             })
         };
         let expected = [
             Part::Thinking(Thinking { text: "Two cities.".to_owned(), ..Thinking::default() }),
             Part::Text { text: "I look \"it\" up.".into(), cache: None },
-            call("call_Vh8-aP_x_0", r#"{"city": "Köln", "days": 1.0}"#, Some("CpwBAb4=")),
+            call("", r#"{"city": "Köln", "days": 1.0}"#, Some("CpwBAb4=")),
             call("own-id", "{}", None),
         ];
         assert_eq!(first.parts, expected);

@@ -1,7 +1,6 @@
 //! What Gemini answers: the same object as a whole and as a chunk of a stream, as far as it must be known.
 
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -273,34 +272,6 @@ pub fn blocked(reason: &str) -> String {
     format!("The provider blocked the prompt ({reason}).")
 }
 
-/// Makes ids for calls, which most models give none.
-#[derive(Debug)]
-pub struct CallIds {
-    answer: String,
-    given: u32,
-}
-
-impl CallIds {
-    /// Ids within an answer. Where the answer has no id either, its text stands in.
-    pub fn new(answer: &str, text: &str) -> Self {
-        let mut answer: String =
-            answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).take(48).collect();
-        if answer.is_empty() {
-            let mut hasher = DefaultHasher::new();
-            text.hash(&mut hasher);
-            answer = format!("{:016x}", hasher.finish());
-        }
-        Self { answer, given: 0 }
-    }
-
-    /// The id of the next call: its own, if it has one.
-    pub fn next(&mut self, own: Option<&str>) -> String {
-        let number = self.given;
-        self.given = self.given.saturating_add(1);
-        own.filter(|id| !id.is_empty()).map_or_else(|| format!("call_{}_{number}", self.answer), ToOwned::to_owned)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,18 +307,6 @@ mod tests {
         for json in [r#"{"promptFeedback":["SAFETY"]}"#, r#"{"candidates":[[null,"STOP"]]}"#, r#"[[{"finishReason":"STOP"}]]"#] {
             assert!(Chunk::parse(json).is_none(), "{json}");
         }
-    }
-
-    #[test]
-    fn ids_are_of_the_answer_and_each_is_new() {
-        let mut ids = CallIds::new("aB-1_=/ü", "");
-        assert_eq!(
-            (ids.next(None), ids.next(Some("own")), ids.next(Some(""))),
-            ("call_aB-1__0".into(), "own".into(), "call_aB-1__2".into())
-        );
-        let of = |text: &str| CallIds::new("", text).next(None);
-        assert_eq!(of("a"), of("a"));
-        assert_ne!(of("a"), of("b"));
     }
 
     #[test]

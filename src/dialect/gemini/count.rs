@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn the_model_within_is_upstreams_own() {
-        let upstream = Upstream { model: "gemini-2.5-pro", output_limit: 9, limit_field: None, stream: false };
+        let upstream =
+            Upstream { model: "gemini-2.5-pro", output_limit: 9, limit_field: None, stream: false, ..Upstream::NOBODY };
         assert_eq!(CountTokens.path(&upstream), "/models/gemini-2.5-pro:countTokens");
         for (body, expected) in [
             (r#"{"contents":[ ]}"#, r#"{"contents":[ ]}"#),

@@ -9,6 +9,9 @@ use crate::usage::Class;
 
 /// Tools that cost tokens alone. What Google searches for has a price for each search, and nobody can say how many it makes.
 const TOOLS: [&str; 4] = ["functionDeclarations", "codeExecution", "urlContext", "computerUse"];
+/// Tools that have such prices.
+const COSTLY: [&str; 7] =
+    ["googleSearch", "googleSearchRetrieval", "googleMaps", "enterpriseWebSearch", "fileSearch", "retrieval", "mcpServers"];
 
 /// Reads the envelope.
 pub fn read(body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
@@ -82,8 +85,12 @@ fn media(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refusal> 
 fn tools(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
     for (index, tool) in request.objects("tools", "")?.iter().enumerate() {
         for name in tool.names() {
+            let path = join(&format!("tools[{index}]"), name);
+            if COSTLY.contains(&name) {
+                return Err(unpriced(&path));
+            }
             if !TOOLS.contains(&name) {
-                return Err(unpriced(&join(&format!("tools[{index}]"), name)));
+                envelope.unknown_tool.get_or_insert(path);
             }
             // What they bring in counts as input.
             envelope.has_media |= name != "functionDeclarations";

@@ -74,12 +74,16 @@ pub fn write_error(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
             !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
         })
     };
+    let (kind, code) = match &refusal.named {
+        Some(named) => (Some(named.kind.as_str()), named.code.as_deref()),
+        None => (own("provider_type"), own("provider_code")),
+    };
     let mut metadata = openai::metadata(refusal, receipt);
     metadata.insert("param".to_owned(), refusal.param.clone().into());
     let reason = refusal.code.row().code.to_ascii_uppercase();
     let mut details = vec![json!({
         "@type": ERROR_INFO,
-        "reason": own("provider_code").unwrap_or(&reason),
+        "reason": code.unwrap_or(&reason),
         "domain": DOMAIN,
         "metadata": texts(metadata),
     })];
@@ -89,16 +93,28 @@ pub fn write_error(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     json!({"error": {
         "code": status,
         "message": refusal.message,
-        "status": own("provider_type").unwrap_or(status_word(status)),
+        "status": kind.unwrap_or(status_word(status)),
         "details": details,
     }})
     .to_string()
 }
 
-/// The error that ends a stream which broke off.
+/// The error that ends a stream which broke off. `code` is one of Google's words, or of ours.
 pub fn broken(code: &str, message: &str) -> String {
+    let (status, word) = status_of(code).map_or((502, status_word(502)), |status| (status, code));
     let details = json!([{"@type": ERROR_INFO, "reason": code.to_ascii_uppercase(), "domain": DOMAIN, "metadata": {}}]);
-    json!({"error": {"code": 502, "message": message, "status": status_word(502), "details": details}}).to_string()
+    json!({"error": {"code": status, "message": message, "status": word, "details": details}}).to_string()
+}
+
+/// The status that goes with one of Google's words.
+fn status_of(word: &str) -> Option<u16> {
+    Some(match word {
+        "INVALID_ARGUMENT" => 400,
+        "NOT_FOUND" => 404,
+        "RESOURCE_EXHAUSTED" => 429,
+        "UNAVAILABLE" => 503,
+        _ => return None,
+    })
 }
 
 /// Google's metadata are texts alone.

@@ -17,7 +17,7 @@ use crate::dialect::talk::{
 use crate::dialect::tally::Progress;
 use crate::usage::Usage;
 
-const UPSTREAM: Upstream<'_> = Upstream { model: "m", output_limit: 99, limit_field: None, stream: true };
+const UPSTREAM: Upstream<'_> = Upstream { model: "m", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 const REQUEST: &str = include_str!("../../../tests/golden/gemini/request.json");
 const ANSWER: &str = include_str!("../../../tests/golden/gemini/answer.json");
 
@@ -132,7 +132,7 @@ fn part(role: Role) -> impl Strategy<Value = Part<'static>> {
     let thought = "[a-z]{1,8}".prop_map(|text| Part::Thinking(Thinking { text, ..Thinking::default() }));
     let call = (".{1,6}", "[a-z]{1,4}", any_json()).prop_map(|(_, name, value)| {
         let arguments = json!({"a": value}).to_string();
-        Part::Call(Call { id: String::new(), name, arguments, signature: None })
+        Part::Call(Call { id: String::new(), name, arguments, signature: None, ..Call::default() })
     });
     if role == Role::User { prop_oneof![text, image].boxed() } else { prop_oneof![text, thought, call].boxed() }
 }
@@ -146,6 +146,7 @@ fn conversation() -> impl Strategy<Value = Conversation<'static>> {
         schema: has_schema.then(|| r#"{"type": "object"}"#.into()),
         strict: None,
         cache: None,
+        ..Tool::default()
     });
     (vec(turn, 1..4), vec(tool, 0..3), vec(".{1,9}", 0..2)).prop_map(|(turns, tools, system)| {
         let mut messages = Vec::new();

@@ -5,6 +5,7 @@ mod chunk;
 mod count;
 mod envelope;
 mod error;
+mod foreign;
 mod frame;
 #[cfg(test)]
 mod laws;
@@ -24,8 +25,10 @@ mod writer;
 
 use super::body::Body;
 use super::envelope::Envelope;
+use super::fit::Rules;
 use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object};
+use super::maker::{Maker, Marks};
 use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
@@ -49,6 +52,7 @@ impl Format for Generate {
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
         let mut edits = vec![Edit::Remove("model")];
         edits.extend(limit(request, upstream.output_limit));
+        edits.extend(foreign::edit(request, upstream.thoughts));
         edits
     }
 
@@ -71,6 +75,26 @@ impl Format for Generate {
 }
 
 impl Translation for Generate {
+    fn rules(&self) -> Rules {
+        // Google: letters, digits and `_.:-`, 64 at most, a letter or an underscore first.
+        Rules {
+            longest_name: 64,
+            more_letters: ".:",
+            begins_with_letter: true,
+            longest_id: 128,
+            plain_ids: false,
+            checks_strict: false,
+        }
+    }
+
+    fn maker(&self, _: &str) -> Maker {
+        Maker::Gemini
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::WithCalls
+    }
+
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
         read_request::read_request(request)
     }
@@ -142,7 +166,7 @@ mod tests {
     }
 
     fn upstream(model: &str, stream: bool) -> Upstream<'_> {
-        Upstream { model, output_limit: 99, limit_field: None, stream }
+        Upstream { model, output_limit: 99, limit_field: None, stream, ..Upstream::NOBODY }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::media::{kind, mime_type, standard_base64};
 use super::read_request::{RequestReader, no_counterpart};
 use super::wire::{Content, Members, join, text, wrong};
 use super::write_request::{NO_SIGNATURE, wrapped};
+use crate::dialect::proof::{is_carried, read_carried};
 use crate::dialect::talk::{Call, CallResult, Media, Message, Part, Role, Source, Text, Thinking};
 use crate::refusal::Refusal;
 
@@ -35,7 +36,7 @@ pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Res
 
 /// Reads `contents`.
 pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Message<'a>>, Refusal> {
-    let mut turns = Turns { reader, open: Vec::new() };
+    let mut turns = Turns { reader, open: Vec::new(), answered: Vec::new() };
     let mut messages: Vec<Message<'a>> = Vec::new();
     for (index, content) in request.contents("contents")?.iter().enumerate() {
         let role = match content.role.as_deref() {
@@ -55,6 +56,25 @@ pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> R
     Ok(messages)
 }
 
+/// Takes out of the calls of a turn the thoughts that the gateway gave along with them; they replace the words alone.
+fn unpack(parts: &mut Vec<Part<'_>>) {
+    let mut at = 0;
+    while let Some(part) = parts.get_mut(at) {
+        let carried = match part {
+            Part::Call(call) => call.signature.take_if(|signature| is_carried(signature)),
+            _ => None,
+        };
+        if let Some(carried) = carried {
+            let mut before: Vec<Part<'_>> = parts.drain(..at).filter(|part| !matches!(part, Part::Thinking(_))).collect();
+            let thoughts = read_carried(&carried).unwrap_or_default();
+            before.extend(thoughts.into_iter().map(Part::Thinking));
+            at = before.len();
+            parts.splice(..0, before);
+        }
+        at = at.saturating_add(1);
+    }
+}
+
 /// A call that has no result yet.
 struct Open {
     id: String,
@@ -64,6 +84,8 @@ struct Open {
 struct Turns<'r> {
     reader: &'r mut RequestReader,
     open: Vec<Open>,
+    /// Ids of the calls whose results were read.
+    answered: Vec<String>,
 }
 
 impl Turns<'_> {
@@ -83,6 +105,7 @@ impl Turns<'_> {
                 (_, Some(part)) => parts.push(part),
             }
         }
+        unpack(&mut parts);
         Ok(parts)
     }
 
@@ -98,7 +121,7 @@ impl Turns<'_> {
             return self.call(&part.object("functionCall", path)?, path, id, signature).map(Some);
         }
         if part.get("functionResponse").is_some() {
-            return self.result(&part.object("functionResponse", path)?, &join(path, "functionResponse")).map(Some);
+            return self.result(&part.object("functionResponse", path)?, &join(path, "functionResponse"));
         }
         for name in ["inlineData", "fileData"] {
             if part.get(name).is_some() {
@@ -108,7 +131,7 @@ impl Turns<'_> {
         }
         let text = part.text("text", path)?.unwrap_or_default();
         if part.read::<bool>("thought", path, "a boolean")?.unwrap_or(false) {
-            return Ok(Some(Part::Thinking(Thinking { text: text.into_owned(), signature, redacted: None })));
+            return Ok(Some(Part::Thinking(Thinking { text: text.into_owned(), signature, ..Thinking::default() })));
         }
         if signature.is_some() {
             self.reader.drop("thoughtSignature");
@@ -126,14 +149,18 @@ impl Turns<'_> {
             return Err(wrong(&join(&path, "args"), "an object"));
         }
         self.open.push(Open { id: id.clone(), name: name.clone() });
-        Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature }))
+        Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature, ..Call::default() }))
     }
 
-    fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Part<'a>, Refusal> {
+    /// A result; none if it stands there again, as some programs send it after they took a session up again.
+    fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Option<Part<'a>>, Refusal> {
         self.reader.sift(result, path, &["id", "name", "response", "parts"], &[])?;
         let name = name(result, path)?;
         let id = result.text("id", path)?.filter(|id| !id.is_empty());
         let by_id = id.as_deref().and_then(|id| self.open.iter().position(|call| call.id == id));
+        if by_id.is_none() && id.as_deref().is_some_and(|id| self.answered.iter().any(|known| known == id)) {
+            return Ok(None);
+        }
         let Some(place) = by_id.or_else(|| self.open.iter().position(|call| call.name == name)) else {
             return Err(Refusal::invalid(
                 path,
@@ -141,6 +168,7 @@ impl Turns<'_> {
             ));
         };
         let call = self.open.remove(place);
+        self.answered.push(call.id.clone());
         let response = result.get("response").unwrap_or("{}");
         let (words, is_error) = words(response, &join(path, "response"))?;
         let mut parts = vec![Part::Text { text: words, cache: None }];
@@ -152,7 +180,7 @@ impl Turns<'_> {
                 parts.push(Part::Media { media, cache: None });
             }
         }
-        Ok(Part::Result(CallResult { id: call.id, parts, is_error, cache: None }))
+        Ok(Some(Part::Result(CallResult { id: call.id, parts, is_error, cache: None })))
     }
 
     fn media<'a>(&mut self, data: &Members<'a>, path: &str) -> Result<Media<'a>, Refusal> {

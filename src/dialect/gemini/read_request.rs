@@ -90,7 +90,7 @@ impl RequestReader {
         self.sift(function, path, &taken, &["behavior", "response", "responseJsonSchema"])?;
         let Some(name) = function.text("name", path)? else { return Err(wrong(&join(path, "name"), "a string")) };
         let schema = schema(function, path, "parametersJsonSchema", "parameters")?;
-        Ok(Tool { name: name.into_owned(), description: function.text("description", path)?, schema, strict: None, cache: None })
+        Ok(Tool { name: name.into_owned(), description: function.text("description", path)?, schema, ..Tool::default() })
     }
 
     fn tool_config(&mut self, request: &Members<'_>, conversation: &mut Conversation<'_>) -> Result<(), Refusal> {
@@ -252,9 +252,15 @@ mod tests {
                 name: name.to_owned(),
                 arguments: arguments.to_owned(),
                 signature: signature.map(ToOwned::to_owned),
+                ..Call::default()
             })
         };
-        let thought = Thinking { text: "Let me look.".to_owned(), signature: Some("c2ln".to_owned()), redacted: None };
+        let thought = Thinking {
+            text: "Let me look.".to_owned(),
+            signature: Some("c2ln".to_owned()),
+            redacted: None,
+            ..Thinking::default()
+        };
         let expected = [
             Part::Thinking(thought),
             text("I look it up."),

@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::answer::piece_parts;
-use super::chunk::{CallIds, Candidate, Chunk, Seen, blocked, finish};
+use super::chunk::{Candidate, Chunk, Seen, blocked, finish};
 use super::error::read_error_object;
 use super::logprobs;
 use super::usage::read_usage;
 use crate::dialect::format::{Counting, Reader};
+use crate::dialect::mend::is_unmade;
 use crate::dialect::sse::Data;
 use crate::dialect::talk::{Delta, Finish, Media, Part, Source};
 use crate::dialect::tally::{Progress, Tally};
@@ -26,31 +27,32 @@ struct State {
 pub struct GenerateReader {
     counting: Counting,
     seen: Seen,
-    /// There from the first chunk on.
-    ids: Option<CallIds>,
+    is_started: bool,
     candidates: BTreeMap<u32, State>,
     block_reason: Option<String>,
 }
 
 impl GenerateReader {
     pub fn new(counting: Counting) -> Self {
-        Self { counting, seen: Seen::default(), ids: None, candidates: BTreeMap::new(), block_reason: None }
+        Self { counting, seen: Seen::default(), is_started: false, candidates: BTreeMap::new(), block_reason: None }
     }
 
-    fn start(&mut self, data: &str, chunk: &Chunk<'_>, deltas: &mut Vec<Delta>) {
-        if self.ids.is_none() {
-            let id = chunk.response_id.clone().unwrap_or_default();
-            self.ids = Some(CallIds::new(&id, data));
-            deltas.push(Delta::Start { id, model: chunk.model_version.clone().unwrap_or_default() });
+    fn start(&mut self, chunk: &Chunk<'_>, deltas: &mut Vec<Delta>) {
+        if !self.is_started {
+            self.is_started = true;
+            let told = |text: &Option<String>| text.clone().unwrap_or_default();
+            deltas.push(Delta::Start { id: told(&chunk.response_id), model: told(&chunk.model_version) });
         }
     }
 
     fn candidate(&mut self, candidate: &Candidate<'_>, deltas: &mut Vec<Delta>) {
         let choice = candidate.index();
-        let Some(ids) = self.ids.as_mut().filter(|_| choice < u128::BITS) else { return };
+        if choice >= u128::BITS {
+            return;
+        }
         let state = self.candidates.entry(choice).or_default();
         for piece in candidate.parts() {
-            for part in piece_parts(piece, ids) {
+            for part in piece_parts(piece) {
                 part_deltas(choice, part, &mut state.calls, deltas);
             }
         }
@@ -81,6 +83,14 @@ fn part_deltas(choice: u32, part: Part<'static>, calls: &mut u32, deltas: &mut V
     }
 }
 
+/// Why there is no answer, of a chunk that says so and nothing else.
+fn unmade<'a>(chunk: &'a Chunk<'_>) -> Option<&'a str> {
+    let reason = chunk.candidates().filter_map(Candidate::finish_reason).find(|reason| is_unmade(reason))?;
+    let mut is_silent = chunk.candidates().all(|candidate| candidate.images() == 0);
+    chunk.candidates().for_each(|candidate| candidate.said(|text| is_silent &= text.is_empty()));
+    is_silent.then_some(reason)
+}
+
 impl Reader for GenerateReader {
     fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
         let data = event.data.as_str();
@@ -94,8 +104,12 @@ impl Reader for GenerateReader {
             tally.progress = Progress::Broken(read_error_object(error));
             return;
         }
+        // As long as the client got nothing, what is no answer goes elsewhere.
+        if let Some(reason) = unmade(&chunk).filter(|_| !tally.has_chunks()) {
+            return tally.fail(reason, "the provider could not make an answer");
+        }
         tally.flow();
-        self.start(data, &chunk, deltas);
+        self.start(&chunk, deltas);
         if let Some(usage) = chunk.usage_metadata.and_then(|raw| read_usage(raw.get(), self.counting)) {
             tally.reported = Some(usage);
         }
@@ -142,7 +156,7 @@ mod tests {
         let call = |call: u32, signature: Option<&str>| Delta::Call {
             choice: 0,
             call,
-            id: format!("call_mDQ-aKx_Lr_{call}"),
+            id: String::new(),
             name: "weather".to_owned(),
             signature: signature.map(ToOwned::to_owned),
         };
@@ -189,6 +203,18 @@ mod tests {
             matches!(&deltas[1..], [Delta::Refusal { .. }, Delta::Finish { finish: Finish::Filtered(reason), .. }] if reason == "SAFETY")
         );
         assert_eq!((tally.progress.clone(), tally.usage().0.total()), (Progress::Done, 9));
+    }
+
+    #[test]
+    fn an_answer_that_could_not_be_made_is_none() {
+        let unmade = r#"data: {"candidates":[{"content":{"parts":[{"text":""}]},"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#;
+        let (deltas, tally) = read(&format!("{unmade}\n\n"));
+        assert!(matches!(&tally.progress, Progress::Broken(error) if error.code.as_deref() == Some("MALFORMED_FUNCTION_CALL")));
+        assert!(deltas.is_empty() && !tally.has_chunks());
+        let thought = r#"data: {"candidates":[{"content":{"parts":[{"text":"Hm.","thought":true}]}}]}"#;
+        let (deltas, tally) = read(&format!("{thought}\n\n{unmade}\n\n"));
+        let finish = Finish::Other("MALFORMED_FUNCTION_CALL".to_owned());
+        assert_eq!((deltas.last(), tally.has_chunks()), (Some(&Delta::Finish { choice: 0, finish }), true));
     }
 
     #[test]

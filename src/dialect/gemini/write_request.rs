@@ -423,7 +423,8 @@ mod tests {
     use super::*;
     use crate::dialect::talk::{Cache, Effort, MediaKind, Message, Sampling, Thinking};
 
-    const UPSTREAM: Upstream<'_> = Upstream { model: "m", output_limit: 1_000, limit_field: None, stream: true };
+    const UPSTREAM: Upstream<'_> =
+        Upstream { model: "m", output_limit: 1_000, limit_field: None, stream: true, ..Upstream::NOBODY };
 
     fn text(text: &str) -> Part<'_> {
         Part::Text { text: text.into(), cache: None }
@@ -431,7 +432,13 @@ mod tests {
 
     fn call(id: &str, signature: Option<&str>) -> Part<'static> {
         let signature = signature.map(ToOwned::to_owned);
-        Part::Call(Call { id: id.to_owned(), name: format!("f{id}"), arguments: "{\"n\": 1.0}".to_owned(), signature })
+        Part::Call(Call {
+            id: id.to_owned(),
+            name: format!("f{id}"),
+            arguments: "{\"n\": 1.0}".to_owned(),
+            signature,
+            ..Call::default()
+        })
     }
 
     fn result(id: &str, parts: Vec<Part<'static>>, is_error: bool) -> Part<'static> {
@@ -498,6 +505,7 @@ mod tests {
             schema: schema.map(Into::into),
             strict: None,
             cache: None,
+            ..Tool::default()
         };
         let conversation = Conversation {
             tools: vec![tool("f", Some(r#"{"type": "object"}"#)), tool("g", None)],
@@ -554,7 +562,12 @@ mod tests {
         if let Part::Media { media, .. } = &mut media {
             (media.detail, media.name) = (Some("low".to_owned()), Some("n.png".to_owned()));
         }
-        let thought = Part::Thinking(Thinking { text: "t".to_owned(), signature: Some("s".to_owned()), redacted: None });
+        let thought = Part::Thinking(Thinking {
+            text: "t".to_owned(),
+            signature: Some("s".to_owned()),
+            redacted: None,
+            ..Thinking::default()
+        });
         let mut conversation = talk(vec![user(vec![cached.clone(), cached, media]), assistant(vec![thought])]);
         conversation.tool_choice = Some(ToolChoice::Required);
         conversation.parallel_calls = Some(false);

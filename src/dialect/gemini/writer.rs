@@ -1,6 +1,7 @@
 //! A stream for Gemini's clients, of an answer that another dialect's provider gives.
 //!
-//! What always holds: a call is written whole; why the answer ended and what it cost stand in the last object, and nowhere else.
+//! What always holds: a call is written whole, and what comes after its beginning comes after it; why the answer ended and what
+//! it cost stand in the last object, and nowhere else.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +13,63 @@ use super::logprobs;
 use super::usage::usage_with_cost;
 use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Cost, StreamWish, Writer};
+use crate::dialect::scan::Scan;
 use crate::dialect::talk::{Call, Delta, Finish};
 use crate::usage::Usage;
 
-/// More bytes of arguments are not gathered: an event cannot be longer either.
-const MOST_ARGUMENTS: usize = 16 * 1024 * 1024;
+/// More bytes do not wait for the end of a call: an event cannot be longer either.
+const MOST_HELD: usize = 16 * 1024 * 1024;
+/// Nor do more pieces.
+const MOST_WAITING: usize = 4_096;
 
 /// What is not written yet of one candidate.
 #[derive(Debug, Default)]
 struct State {
-    /// By number, as they began. Some providers mix the arguments of several.
-    calls: Vec<(u32, Call)>,
+    /// Calls as they began, and what came after them.
+    waiting: Vec<Waiting>,
     finish: Option<Finish>,
+}
+
+/// What waits.
+#[derive(Debug)]
+enum Waiting {
+    /// A call, by its number. Some providers mix the arguments of several.
+    Call { number: u32, call: Call, scan: Scan },
+    /// A part, with its log probabilities.
+    Part { json: String, logprobs: Option<String> },
+}
+
+impl Waiting {
+    /// Whether more of it may come.
+    const fn is_coming(&self) -> bool {
+        matches!(self, Self::Call { scan, .. } if !scan.is_whole())
+    }
+
+    const fn is_half(&self) -> bool {
+        matches!(self, Self::Call { scan, .. } if scan.is_half())
+    }
+}
+
+impl State {
+    /// Takes what can be written of what waits, as candidates: everything before a call that is still coming, or all of it. The
+    /// last object takes what is left, so the calls at the end wait for it.
+    fn ready(&mut self, is_all: bool) -> Vec<(Vec<String>, Option<String>)> {
+        let coming = self.waiting.iter().position(Waiting::is_coming).filter(|_| !is_all).unwrap_or(self.waiting.len());
+        let is_part = |waiting: &Waiting| matches!(waiting, Waiting::Part { .. });
+        let last = self.waiting.iter().take(coming).rposition(is_part).map_or(0, |at| at.saturating_add(1));
+        let mut pieces = Vec::new();
+        let mut parts = Vec::new();
+        for waiting in self.waiting.drain(..last) {
+            match waiting {
+                Waiting::Call { call, .. } => parts.push(call_part(&call)),
+                Waiting::Part { json, logprobs } => {
+                    parts.push(json);
+                    pieces.push((std::mem::take(&mut parts), logprobs));
+                }
+            }
+        }
+        pieces
+    }
 }
 
 /// Writes one stream.
@@ -32,22 +78,68 @@ pub struct GenerateWriter {
     id: String,
     model: String,
     candidates: BTreeMap<u32, State>,
-    gathered: usize,
+    /// How many bytes were gathered for calls, and have waited.
+    held: usize,
+    fault: Option<&'static str>,
 }
 
 impl GenerateWriter {
     pub fn new(wish: StreamWish) -> Self {
         let frame = Frame::new(wish.is_list);
-        Self { frame, id: wish.id, model: String::new(), candidates: BTreeMap::new(), gathered: 0 }
+        Self { frame, id: wish.id, model: wish.model, candidates: BTreeMap::new(), held: 0, fault: None }
     }
 
-    /// Writes a part of a candidate, after the calls that came before it.
-    fn part(&mut self, choice: u32, part: String, logprobs: Option<&str>, out: &mut Vec<u8>) {
-        let calls = self.candidates.entry(choice).or_default().calls.drain(..);
-        let mut parts: Vec<String> = calls.map(|(_, call)| call_part(&call)).collect();
-        parts.push(part);
-        let candidate = candidate(choice, &parts, None, logprobs);
-        self.frame.write(&object(&[candidate], None, &self.model, &self.id), out);
+    /// Writes a part of a candidate, after the calls that came before it; it waits while one of them is still coming.
+    fn part(&mut self, choice: u32, json: String, logprobs: Option<String>, out: &mut Vec<u8>) {
+        let state = self.candidates.entry(choice).or_default();
+        let is_waiting = state.waiting.iter().any(Waiting::is_coming);
+        let size = json.len();
+        state.waiting.push(Waiting::Part { json, logprobs });
+        let is_beyond = state.waiting.len() > MOST_WAITING;
+        if is_waiting && self.hold(size) && !is_beyond {
+            return;
+        }
+        self.release(choice, is_waiting, out);
+    }
+
+    /// Counts bytes that are kept; false if they are too many.
+    const fn hold(&mut self, bytes: usize) -> bool {
+        self.held = self.held.saturating_add(bytes);
+        self.held <= MOST_HELD
+    }
+
+    /// Writes what can be. Beyond the bounds that is everything: a call that has no arguments is taken to have none, and one that
+    /// has half of them cannot be waited for.
+    fn release(&mut self, choice: u32, is_all: bool, out: &mut Vec<u8>) {
+        let Some(state) = self.candidates.get_mut(&choice) else { return };
+        if is_all && state.waiting.iter().any(Waiting::is_half) {
+            self.fault = Some("too much came between the arguments of a call");
+            return;
+        }
+        for (parts, logprobs) in state.ready(is_all) {
+            let candidate = candidate(choice, &parts, None, logprobs.as_deref());
+            self.frame.write(&object(&[candidate], None, &self.model, &self.id), out);
+        }
+    }
+
+    fn arguments(&mut self, choice: u32, number: u32, json: &str, out: &mut Vec<u8>) {
+        let is_held = self.hold(json.len());
+        let waiting = &mut self.candidates.entry(choice).or_default().waiting;
+        let own = waiting.iter_mut().rev().find_map(|waiting| match waiting {
+            Waiting::Call { number: known, call, scan } if *known == number => Some((call, scan)),
+            _ => None,
+        });
+        match own {
+            Some((call, scan)) if is_held => {
+                scan.push(json);
+                call.arguments.push_str(json);
+                self.release(choice, false, out);
+            }
+            // White space behind a whole object is no loss.
+            None if json.trim().is_empty() => {}
+            Some(_) => self.fault = Some("a call has more arguments than can be followed"),
+            None => self.fault = Some("arguments came for a call that had ended"),
+        }
     }
 }
 
@@ -59,6 +151,7 @@ const fn choice_of(delta: &Delta) -> u32 {
         | Delta::Thinking { choice, .. }
         | Delta::Signature { choice, .. }
         | Delta::Redacted { choice, .. }
+        | Delta::Form { choice, .. }
         | Delta::Call { choice, .. }
         | Delta::Arguments { choice, .. }
         | Delta::Image { choice, .. }
@@ -75,35 +168,30 @@ impl Writer for GenerateWriter {
         }
         match delta {
             Delta::Start { id, model } => {
-                if !id.is_empty() {
-                    self.id.clone_from(id);
+                for (own, told) in [(&mut self.id, id), (&mut self.model, model)] {
+                    if !told.is_empty() {
+                        own.clone_from(told);
+                    }
                 }
-                self.model.clone_from(model);
             }
             Delta::Text { text, .. } | Delta::Refusal { text, .. } => self.part(choice, text_part(text, false, None), None, out),
             Delta::Thinking { text, .. } => self.part(choice, text_part(text, true, None), None, out),
             // An empty thought: with the words before it, it is the whole.
             Delta::Signature { signature, .. } => self.part(choice, text_part("", true, Some(signature)), None, out),
             // What a provider hides as a whole has no place here.
-            Delta::Redacted { .. } => {}
+            Delta::Redacted { .. } | Delta::Form { .. } => {}
             Delta::Image { media_type, data, .. } => self.part(choice, image_part(media_type, data), None, out),
             Delta::Logprobs { json, .. } => {
                 if let Some(logprobs) = logprobs::from_openai(json) {
-                    self.part(choice, text_part("", false, None), Some(&logprobs), out);
+                    self.part(choice, text_part("", false, None), Some(logprobs), out);
                 }
             }
             Delta::Call { call, id, name, signature, .. } => {
-                let own = Call { id: id.clone(), name: name.clone(), arguments: String::new(), signature: signature.clone() };
-                self.candidates.entry(choice).or_default().calls.push((*call, own));
+                let own = Call { id: id.clone(), name: name.clone(), signature: signature.clone(), ..Call::default() };
+                let waiting = Waiting::Call { number: *call, call: own, scan: Scan::default() };
+                self.candidates.entry(choice).or_default().waiting.push(waiting);
             }
-            Delta::Arguments { call, json, .. } => {
-                self.gathered = self.gathered.saturating_add(json.len());
-                let calls = &mut self.candidates.entry(choice).or_default().calls;
-                let own = calls.iter_mut().rev().find(|(number, _)| number == call);
-                if let Some((_, own)) = own.filter(|_| self.gathered <= MOST_ARGUMENTS) {
-                    own.arguments.push_str(json);
-                }
-            }
+            Delta::Arguments { call, json, .. } => self.arguments(choice, *call, json, out),
             Delta::Finish { finish, .. } => self.candidates.entry(choice).or_default().finish = Some(finish.clone()),
         }
     }
@@ -114,8 +202,16 @@ impl Writer for GenerateWriter {
             states.insert(0, State::default());
         }
         let mut candidates = Vec::new();
-        for (choice, state) in states {
-            let parts: Vec<String> = state.calls.iter().map(|(_, call)| call_part(call)).collect();
+        for (choice, mut state) in states {
+            for (parts, logprobs) in state.ready(true) {
+                let candidate = candidate(choice, &parts, None, logprobs.as_deref());
+                self.frame.write(&object(&[candidate], None, &self.model, &self.id), out);
+            }
+            let call = |waiting: &Waiting| match waiting {
+                Waiting::Call { call, .. } => Some(call_part(call)),
+                Waiting::Part { .. } => None,
+            };
+            let parts: Vec<String> = state.waiting.iter().filter_map(call).collect();
             // Upstream ended well and gave no reason.
             let word = state.finish.as_ref().map_or("OTHER", finish_word);
             candidates.push(candidate(choice, &parts, Some(word), None));
@@ -126,6 +222,10 @@ impl Writer for GenerateWriter {
     }
 
     fn ping(&mut self, _: &mut Vec<u8>) {}
+
+    fn fault(&self) -> Option<&'static str> {
+        self.fault
+    }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         self.frame.write(&broken(code, message), out);
@@ -199,6 +299,39 @@ mod tests {
         let first = out.split("\n\n").next().unwrap();
         assert!(first.contains(r#""args":{}}},{"text":"x"}"#), "{first}");
         assert!(out.contains(r#""finishReason":"OTHER""#));
+    }
+
+    #[test]
+    fn what_comes_between_the_fragments_of_a_call_waits_for_it() {
+        let call = |call: u32| Delta::Call { choice: 0, call, id: format!("c{call}"), name: "f".to_owned(), signature: None };
+        let more = |call: u32, json: &str| Delta::Arguments { choice: 0, call, json: json.to_owned() };
+        let text = |text: &str| Delta::Text { choice: 0, text: text.to_owned() };
+        let out = write(&[text("a"), call(0), more(0, "{\"a\""), text("b"), call(1), more(0, ":1}"), text("c"), more(1, "{}")]);
+        let events: Vec<&str> = out.split("\n\n").collect();
+        assert!(events[0].contains(r#"[{"text":"a"}]"#), "{out}");
+        assert!(events[1].contains(r#"[{"functionCall":{"id":"c0","name":"f","args":{"a":1}}},{"text":"b"}]"#), "{out}");
+        assert!(events[2].contains(r#"[{"functionCall":{"id":"c1","name":"f","args":{}}},{"text":"c"}]"#), "{out}");
+        let mut writer = GenerateWriter::new(StreamWish::default());
+        let mut out = Vec::new();
+        for delta in [call(0), more(0, "{}"), text("b"), more(0, " \n")] {
+            writer.delta(&delta, &mut out);
+        }
+        assert_eq!(writer.fault(), None);
+        writer.delta(&more(0, "{}"), &mut out);
+        assert!(writer.fault().is_some(), "what cannot be told any more is no complete answer");
+    }
+
+    #[test]
+    fn what_waits_has_an_end() {
+        let call = Delta::Call { choice: 0, call: 0, id: "c".to_owned(), name: "f".to_owned(), signature: None };
+        let half = Delta::Arguments { choice: 0, call: 0, json: "{".to_owned() };
+        let long = Delta::Text { choice: 0, text: "x".repeat(MOST_HELD + 1) };
+        for (deltas, is_lost) in [(vec![call.clone(), half, long.clone()], true), (vec![call, long], false)] {
+            let mut writer = GenerateWriter::new(StreamWish::default());
+            let mut out = Vec::new();
+            deltas.iter().for_each(|delta| writer.delta(delta, &mut out));
+            assert_eq!((writer.fault().is_some(), out.is_empty()), (is_lost, is_lost));
+        }
     }
 
     #[test]

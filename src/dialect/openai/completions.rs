@@ -146,11 +146,11 @@ mod tests {
     fn the_body_goes_up_as_it_came_but_for_what_must_change() {
         let body = r#"{"model":"m", "prompt":"a","suffix":"z","echo":true,"logprobs":3,"max_tokens":5,"top_p":1.0}"#;
         let object = Object::parse(body).unwrap();
-        let upstream = Upstream { model: "m-2", output_limit: 5, limit_field: None, stream: false };
+        let upstream = Upstream { model: "m-2", output_limit: 5, limit_field: None, stream: false, ..Upstream::NOBODY };
         let expected = body.replace("\"m\"", "\"m-2\"");
         assert_eq!(object.edited(&Completions.pass_request(&object, &upstream)), expected);
         let object = Object::parse(r#"{"prompt":"a","stream":true}"#).unwrap();
-        let upstream = Upstream { model: "m-2", output_limit: 16, limit_field: None, stream: true };
+        let upstream = Upstream { model: "m-2", output_limit: 16, limit_field: None, stream: true, ..Upstream::NOBODY };
         let expected = r#"{"prompt":"a","stream":true,"model":"m-2","max_tokens":16,"stream_options":{"include_usage":true}}"#;
         assert_eq!(object.edited(&Completions.pass_request(&object, &upstream)), expected);
     }

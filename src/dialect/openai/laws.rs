@@ -19,7 +19,7 @@ const CHAT: &str = include_str!("../../../tests/golden/openai/chat_stream_openro
 const RESPONSES: &str = include_str!("../../../tests/golden/openai/responses_stream.sse");
 const CHAT_REQUEST: &str = include_str!("../../../tests/golden/openai/chat_request.json");
 const RESPONSES_REQUEST: &str = include_str!("../../../tests/golden/openai/responses_request.json");
-const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: true };
+const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 
 /// Every way through this dialect, with a stream for it and the words without which such a stream is not complete.
 fn ways() -> Vec<(Way, &'static str, &'static [&'static str])> {
@@ -118,10 +118,10 @@ fn result() -> impl Strategy<Value = Part<'static>> {
 
 fn own() -> impl Strategy<Value = Part<'static>> {
     let thought = (words(), proptest::option::of("[a-z]{1,4}"))
-        .prop_map(|(text, signature)| Part::Thinking(Thinking { text, signature, redacted: None }));
+        .prop_map(|(text, signature)| Part::Thinking(Thinking { text, signature, redacted: None, ..Thinking::default() }));
     let call = ("[a-z]{1,4}", "[a-z]{1,4}", words())
         .prop_filter("no arguments are written as an empty object", |(.., arguments)| !arguments.trim().is_empty())
-        .prop_map(|(id, name, arguments)| Part::Call(Call { id, name, arguments, signature: None }));
+        .prop_map(|(id, name, arguments)| Part::Call(Call { id, name, arguments, signature: None, ..Call::default() }));
     prop_oneof![said(), words().prop_map(|text| Part::Refusal(text.into())), thought, call]
 }
 
@@ -142,6 +142,7 @@ fn conversation() -> impl Strategy<Value = Conversation<'static>> {
             schema: has_schema.then_some(r#"{"type": "object","n":1.0}"#.into()),
             strict: Some(strict),
             cache: None,
+            ..Tool::default()
         },
     );
     let choice = prop_oneof![Just(ToolChoice::Auto), Just(ToolChoice::Required), Just(ToolChoice::Named("a".to_owned()))];
@@ -176,16 +177,16 @@ fn joined(messages: Vec<Message<'_>>) -> Vec<Message<'_>> {
 /// Makes of a turn what a format can say of it.
 type Normal = fn(Message<'_>) -> Message<'_>;
 
-/// A turn as chat completions can say it: results, then the rest; one text, one refusal, then calls; no thoughts.
+/// A turn as chat completions can say it: results, then the rest; the words of thoughts, one text, one refusal, then calls.
 fn as_chat(message: Message<'_>) -> Message<'_> {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
-    let (mut text, mut refusal) = (String::new(), String::new());
+    let (mut thought, mut text, mut refusal) = (String::new(), String::new(), String::new());
     for part in message.parts {
         match part {
             Part::Result(_) => first.push(part),
             Part::Text { text: more, .. } if message.role == Role::Assistant => text.push_str(&more),
             Part::Refusal(more) => refusal.push_str(&more),
-            Part::Thinking(_) => {}
+            Part::Thinking(thinking) => thought.push_str(&thinking.text),
             _ => rest.push(part),
         }
     }
@@ -196,6 +197,9 @@ fn as_chat(message: Message<'_>) -> Message<'_> {
         first.push(Part::Refusal(refusal.into()));
     }
     first.append(&mut rest);
+    if !thought.is_empty() && !first.is_empty() {
+        first.insert(0, Part::Thinking(Thinking { text: thought, ..Thinking::default() }));
+    }
     Message { role: message.role, parts: first }
 }
 

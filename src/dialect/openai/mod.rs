@@ -69,15 +69,19 @@ pub fn read_error_object(json: &str) -> UpstreamError {
 /// The error envelope for a refusal. `receipt` is the request's id, where it has a receipt.
 pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     let row = refusal.code.row();
-    // An error that upstream told is passed on with its own four keys.
+    // An error that upstream told is passed on with its own four keys, where they are OpenAI's.
     let upstream = |name: &str| refusal.facts.get(&format!("provider_{name}")).cloned().filter(|value| !value.is_null());
     let is_upstreams = refusal.code == crate::refusal::Code::UpstreamRejected;
     let own = |name: &str, ours: Value| if is_upstreams { upstream(name).unwrap_or(Value::Null) } else { ours };
+    let [kind, param, code]: [Value; 3] = match &refusal.named {
+        Some(named) => [named.kind.clone().into(), named.param.clone().into(), named.code.clone().into()],
+        None => [own("type", row.kind.into()), own("param", refusal.param.clone().into()), own("code", row.code.into())],
+    };
     json!({"error": {
         "message": refusal.message,
-        "type": own("type", row.kind.into()),
-        "param": own("param", refusal.param.clone().into()),
-        "code": own("code", row.code.into()),
+        "type": kind,
+        "param": param,
+        "code": code,
         "metadata": metadata(refusal, receipt),
     }})
     .to_string()

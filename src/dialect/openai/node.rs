@@ -32,6 +32,11 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The object as it is written.
+    pub const fn text_of_object(&self) -> &'a str {
+        self.object.text()
+    }
+
     /// Where a member stands.
     pub fn at(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }

@@ -51,6 +51,12 @@ impl Out {
         self
     }
 
+    /// Closes the last list, and that is all.
+    pub fn list_done(mut self) -> String {
+        self.0.push(']');
+        self.0
+    }
+
     /// Closes the last object, and that is all.
     pub fn done(mut self) -> String {
         self.0.push('}');

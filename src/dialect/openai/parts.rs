@@ -91,15 +91,20 @@ pub fn read_tool<'a>(node: &Node<'a>, cache: Option<Cache>) -> Result<Tool<'a>, 
         schema: schema.map(Cow::Borrowed),
         strict: node.flag("strict")?,
         cache,
+        ..Tool::default()
     })
 }
 
 /// The name of a function, in either form.
 fn read_tool_name(node: &Node<'_>) -> Result<String, Refusal> {
-    if node.required("type")? != "function" {
+    let kind = node.required("type")?;
+    if kind == "local_shell" || kind == "tool_search" {
+        return Ok(kind.into_owned());
+    }
+    if kind != "function" && kind != "custom" {
         return Err(node.wrong("type", "must be `function`: other tools have no counterpart with the provider of this model"));
     }
-    let name = match node.object("function")? {
+    let name = match node.object(&kind)? {
         Some(function) => function.required("name")?,
         None => node.required("name")?,
     };

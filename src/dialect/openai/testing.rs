@@ -46,7 +46,7 @@ mod tests {
     /// The body as it goes up to a model `upstream-1`.
     pub fn sent(format: &dyn Format, body: &str) -> String {
         let object = Object::parse(body).unwrap();
-        let upstream = Upstream { model: "upstream-1", output_limit: 9, limit_field: None, stream: false };
+        let upstream = Upstream { model: "upstream-1", output_limit: 9, limit_field: None, stream: false, ..Upstream::NOBODY };
         object.edited(&format.pass_request(&object, &upstream))
     }
 

@@ -99,8 +99,7 @@ impl Board {
             let name = id.to_string();
             let changes = changes.get(&name).map_or(&[][..], Vec::as_slice);
             let of = |is_probe: bool| {
-                let own = counts.iter().filter(|counts| counts.candidate == *id && counts.is_probe == is_probe);
-                own.fold(None, |sum: Option<Counts>, counts| Some(sum.map_or_else(|| counts.clone(), |sum| sum.plus(counts))))
+                Counts::sum(counts.iter().filter(|counts| counts.candidate == *id && counts.is_probe == is_probe))
             };
             let (real, probes) = (of(false), of(true));
             let is_timed = |counts: &&Counts| counts.first_byte.total() > 0;
@@ -128,6 +127,11 @@ impl Counts {
     /// All of them.
     pub const fn total(&self) -> u64 {
         self.ok.saturating_add(self.failed).saturating_add(self.load)
+    }
+
+    /// Several together; none if there are none.
+    pub fn sum<'a>(all: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        all.fold(None, |sum: Option<Self>, counts| Some(sum.map_or_else(|| counts.clone(), |sum| sum.plus(counts))))
     }
 
     /// Both together, from the earlier start on.

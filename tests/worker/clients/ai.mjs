@@ -156,8 +156,10 @@ function text(provider, stage, check, languageModel, areaOf) {
       [401, 'invalid_api_key', 'gpt-sim', `sk-tf-${'0'.repeat(48)}`],
       [404, 'model_not_found', 'gpt-smi'],
       [400, 'context_length_exceeded', 'gpt-fail-400'],
+      [400, 'context_length_exceeded', 'claude-fail-400'],
+      [400, 'context_length_exceeded', 'gemini-fail-400'],
       [429, 'rate_limit_exceeded', 'claude-sim', await stage.exhaustedKey()],
-      [503, 'no_route_available', 'gemini-fail-429'],
+      [429, 'upstream_rate_limited', 'gemini-fail-429'],
     ];
     for (const [status, code, model, key] of cases) {
       await assert.rejects(generateText({ model: languageModel(model, key), prompt: 'hello', maxRetries: 0 }), (error) => {

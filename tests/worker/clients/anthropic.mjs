@@ -152,7 +152,7 @@ export function anthropic(stage, check) {
         await assert.rejects(create(ask(`${family}-fail-400`, 'hello', { stream: isStream })), (error) => {
           assert.ok(error instanceof Anthropic.BadRequestError, error.stack);
           assert.deepEqual([error.error.type, error.error.error.type], ['error', 'invalid_request_error']);
-          assert.match(error.error.error.message, /maximum|too long/);
+          assert.match(error.error.error.message, /prompt is too long/);
           return true;
         });
       }
@@ -216,7 +216,8 @@ export function anthropic(stage, check) {
       [Anthropic.NotFoundError, 404, 'not_found_error', client(), 'claude-smi'],
       [Anthropic.RateLimitError, 429, 'rate_limit_error', client({ apiKey: await stage.exhaustedKey() }), 'gpt-sim'],
       [Anthropic.InternalServerError, 502, undefined, client(), 'gpt-fail-500'],
-      [Anthropic.InternalServerError, 503, undefined, client(), 'gemini-fail-429'],
+      [Anthropic.RateLimitError, 429, 'rate_limit_error', client(), 'gemini-fail-429'],
+      [Anthropic.InternalServerError, 529, 'overloaded_error', client(), 'gemini-fail-503'],
     ];
     for (const [type, status, kind, own, model] of cases) {
       await assert.rejects(own.messages.create(ask(model)), (error) => {
@@ -226,7 +227,7 @@ export function anthropic(stage, check) {
         if (kind) assert.equal(error.error.error.type, kind);
         assert.ok(error.error.error.message);
         assert.match(error.headers.get('x-request-id'), /^gen-/);
-        if ([429, 503].includes(status)) assert.match(error.headers.get('retry-after'), /^[1-9]\d*$/);
+        if ([429, 529].includes(status)) assert.match(error.headers.get('retry-after'), /^[1-9]\d*$/);
         return true;
       });
     }

@@ -136,7 +136,7 @@ export function google(stage, check) {
         await assert.rejects(call, (error) => {
           const { code, message, status } = told(error, 400);
           assert.deepEqual([code, status], [400, 'INVALID_ARGUMENT']);
-          assert.match(message, /maximum|too long/);
+          assert.match(message, /^The input token count.* exceeds the maximum number of tokens allowed/);
           return true;
         });
       }
@@ -194,7 +194,8 @@ export function google(stage, check) {
       [404, 'NOT_FOUND', client(), 'gemini-smi'],
       [429, 'RESOURCE_EXHAUSTED', client({ apiKey: await stage.exhaustedKey() }), 'claude-sim'],
       [502, undefined, client(), 'gpt-fail-500'],
-      [503, 'UNAVAILABLE', client(), 'claude-fail-429'],
+      [429, 'RESOURCE_EXHAUSTED', client(), 'claude-fail-429'],
+      [503, 'UNAVAILABLE', client(), 'claude-fail-503'],
     ];
     for (const [code, status, own, model] of cases) {
       for (const call of [() => own.models.generateContent({ model, contents: 'hello' }), () => own.models.generateContentStream({ model, contents: 'hello' })]) {

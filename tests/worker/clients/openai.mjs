@@ -152,9 +152,9 @@ export function openai(stage, check) {
       for (const stream of [false, true]) {
         await assert.rejects(chat().create({ model: `${family}-fail-400`, messages: user('hello'), stream }), (error) => {
           assert.ok(error instanceof OpenAI.BadRequestError, error.stack);
-          assert.equal(error.error.metadata.provider_status, 400);
-          assert.ok(JSON.stringify(error.error).includes(code), JSON.stringify(error.error));
-          assert.match(error.message, /maximum|too long/);
+          assert.equal(error.code, 'context_length_exceeded');
+          assert.deepEqual([error.error.metadata.provider_status, error.error.metadata.provider_code], [400, code]);
+          assert.match(error.message, /maximum context length is/);
           return true;
         });
       }
@@ -206,7 +206,8 @@ export function openai(stage, check) {
       [OpenAI.NotFoundError, 404, 'model_not_found', client(), 'gpt-smi'],
       [OpenAI.RateLimitError, 429, 'rate_limit_exceeded', client({ apiKey: await stage.exhaustedKey() }), 'claude-sim'],
       [OpenAI.InternalServerError, 502, 'no_route_available', client(), 'claude-fail-500'],
-      [OpenAI.InternalServerError, 503, 'no_route_available', client(), 'gemini-fail-429'],
+      [OpenAI.RateLimitError, 429, 'upstream_rate_limited', client(), 'gemini-fail-429'],
+      [OpenAI.InternalServerError, 503, 'upstream_overloaded', client(), 'claude-fail-503'],
     ];
     for (const [type, status, code, own, model] of cases) {
       for (const call of [() => own.chat.completions.create({ model, messages: user('hello') }), () => own.responses.create({ model, input: 'hello' })]) {

@@ -5,11 +5,12 @@ use super::read_request::{call_signature, said_in, thoughts};
 use super::write_request::arguments;
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::Object;
+use crate::dialect::maker::{Maker, token};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::read_url;
 use crate::dialect::openai::{misplaced_error, read_usage, usage_with_cost};
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, MediaKind, Part, Source, Thinking};
+use crate::dialect::talk::{Answer, Call, Choice, Finish, Kind, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
 impl Chat {
@@ -20,7 +21,7 @@ impl Chat {
         out.member("created", &wish.created.to_string()).text("model", &answer.model).list_at("choices");
         for (index, choice) in answer.choices.iter().enumerate() {
             out.open().member("index", &index.to_string()).open_at("message").text("role", "assistant");
-            write_message(&mut out, &choice.parts);
+            write_message(&mut out, &choice.parts, wish.maker.as_ref());
             out.close().member("logprobs", choice.logprobs.as_deref().unwrap_or("null"));
             out.text("finish_reason", finish_reason(&choice.finish)).close();
         }
@@ -35,10 +36,9 @@ impl Chat {
         if choices.is_empty() {
             return Err(root.raw("error").map_or_else(|| "an answer without choices".to_owned(), misplaced_error));
         }
-        let id = root.words("id");
         Ok(Answer {
-            choices: choices.iter().map(|choice| read_choice(choice, &id)).collect(),
-            id,
+            choices: choices.iter().map(read_choice).collect(),
+            id: root.words("id"),
             model: root.words("model"),
             usage: root.raw("usage").and_then(|json| read_usage(json, counting)),
         })
@@ -55,31 +55,29 @@ pub const fn finish_reason(finish: &Finish) -> &'static str {
     }
 }
 
-/// The same, read. Some providers say `stop` after calls, and some say nothing.
+/// The same, read. Some providers say `stop` after calls, some say nothing, and some tell of calls where there are none.
 pub fn read_finish(reason: &str, has_calls: bool) -> Finish {
     match reason {
-        "" | "stop" | "eos" if has_calls => Finish::Calls,
-        "" | "stop" | "eos" => Finish::Stop,
+        "" | "stop" | "eos" | "tool_calls" | "function_call" if has_calls => Finish::Calls,
+        "" | "stop" | "eos" | "tool_calls" | "function_call" => Finish::Stop,
         "length" => Finish::Length,
-        "tool_calls" | "function_call" => Finish::Calls,
         "content_filter" => Finish::Filtered(reason.to_owned()),
         other => Finish::Other(other.to_owned()),
     }
 }
 
-/// An id for a call of a provider that gives none.
-pub fn call_id(answer: &str, number: usize) -> String {
-    let plain: String = answer.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).take(64).collect();
-    format!("call_{plain}_{number}")
-}
-
 /// A thought as an entry of `reasoning_details`.
-pub fn write_detail(out: &mut Out, index: usize, thought: &Thinking) {
+///
+/// `maker` is whose it is: its form by OpenRouter's word, and as an id the gateway's own mark.
+pub fn write_detail(out: &mut Out, index: usize, thought: &Thinking, maker: Option<&Maker>) {
     out.open();
     match &thought.redacted {
         Some(data) => out.text("type", "reasoning.encrypted").text("data", data),
         None => out.text("type", "reasoning.text").text("text", &thought.text),
     };
+    if let Some(maker) = maker {
+        out.text("id", &token(maker, "")).text("format", maker.format());
+    }
     out.maybe_text("signature", thought.signature.as_deref()).member("index", &index.to_string()).close();
 }
 
@@ -97,7 +95,13 @@ pub fn write_image(out: &mut Out, index: usize, media_type: &str, data: &str) {
     out.close().member("index", &index.to_string()).close();
 }
 
-fn write_message(out: &mut Out, parts: &[Part<'static>]) {
+/// Begins a call, up to what it is made with.
+pub fn open_call(out: &mut Out, id: &str, name: &str, kind: Kind) {
+    let word = if kind == Kind::Custom { "custom" } else { "function" };
+    out.text("id", id).text("type", word).open_at(word).text("name", name);
+}
+
+fn write_message(out: &mut Out, parts: &[Part<'static>], maker: Option<&Maker>) {
     let mut texts: Vec<&str> = Vec::new();
     let mut refusals: Vec<&str> = Vec::new();
     let mut thoughts: Vec<&Thinking> = Vec::new();
@@ -128,7 +132,7 @@ fn write_message(out: &mut Out, parts: &[Part<'static>]) {
     if !thoughts.is_empty() {
         let words: Vec<&str> = thoughts.iter().map(|thought| thought.text.as_str()).collect();
         out.name("reasoning_content").string(&words).list_at("reasoning_details");
-        thoughts.iter().enumerate().for_each(|(index, thought)| write_detail(out, index, thought));
+        thoughts.iter().enumerate().for_each(|(index, thought)| write_detail(out, index, thought, maker));
         out.end_list();
     }
     if !images.is_empty() {
@@ -139,8 +143,13 @@ fn write_message(out: &mut Out, parts: &[Part<'static>]) {
     if !calls.is_empty() {
         out.list_at("tool_calls");
         for call in calls {
-            out.open().text("id", &call.id).text("type", "function").open_at("function").text("name", &call.name);
-            out.text("arguments", arguments(&call.arguments)).close();
+            out.open();
+            open_call(out, &call.id, &call.name, call.form.kind);
+            match call.form.kind {
+                Kind::Custom => out.text("input", &call.arguments),
+                _ => out.text("arguments", arguments(&call.arguments)),
+            };
+            out.close();
             write_call_signature(out, call.signature.as_deref());
             out.close();
         }
@@ -148,7 +157,7 @@ fn write_message(out: &mut Out, parts: &[Part<'static>]) {
     }
 }
 
-fn read_choice(choice: &Node<'_>, id: &str) -> Choice {
+fn read_choice(choice: &Node<'_>) -> Choice {
     let mut parts: Vec<Part<'static>> = Vec::new();
     if let Ok(Some(message)) = choice.object("message") {
         parts.extend(thoughts(&message).into_iter().map(Part::Thinking));
@@ -161,14 +170,14 @@ fn read_choice(choice: &Node<'_>, id: &str) -> Choice {
             let source = Source::Base64 { media_type, data: data.into() };
             Part::Media { media: Media { kind: MediaKind::Image, source, name: None, detail: None }, cache: None }
         }));
-        for (number, call) in message.nodes("tool_calls").unwrap_or_default().iter().enumerate() {
+        for call in message.nodes("tool_calls").unwrap_or_default() {
             let Ok(Some(function)) = call.object("function") else { continue };
-            let given = call.words("id");
             parts.push(Part::Call(Call {
-                id: if given.is_empty() { call_id(id, number) } else { given },
+                id: call.words("id"),
                 name: function.words("name"),
                 arguments: read_arguments(&function),
-                signature: call_signature(call),
+                signature: call_signature(&call),
+                ..Call::default()
             }));
         }
     }

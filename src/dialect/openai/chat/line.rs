@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{said, unquoted};
 use crate::dialect::format::{Counting, Line, StreamWish};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
@@ -174,22 +174,33 @@ impl Line for ChatLine {
     fn end(&mut self, _: &mut Tally, _: &mut Vec<u8>) {}
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
-        broken_chunk(self.shape, &self.head(), code, message, out);
+        broken_chunk(self.shape, &self.head(), &broken_by(code, message), out);
+    }
+
+    fn refused(&mut self, envelope: &str, out: &mut Vec<u8>) {
+        let envelope = Object::parse(envelope);
+        let error = envelope.as_ref().and_then(|envelope| envelope.get("error")).unwrap_or("{}");
+        let head = [quoted(&self.wish.id), self.wish.created.to_string(), quoted(&self.wish.model)];
+        broken_chunk(self.shape, &head, error, out);
     }
 }
 
+/// The error of a stream that broke off, as JSON.
+pub fn broken_by(code: &str, message: &str) -> String {
+    json!({"message": message, "type": "upstream_error", "param": null, "code": code}).to_string()
+}
+
 /// How a stream ends that broke off: a chunk with the error, and the error once more by itself, because some clients look for
-/// it only where there is no answer. `head` is id, time and model, as JSON.
-pub fn broken_chunk(shape: Shape, head: &[String; 3], code: &str, message: &str, out: &mut Vec<u8>) {
+/// it only where there is no answer. `head` is id, time and model, and like the error JSON.
+pub fn broken_chunk(shape: Shape, head: &[String; 3], error: &str, out: &mut Vec<u8>) {
     let [id, created, model] = head;
     let choices = match shape {
         Shape::Chat => json!([{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]),
         Shape::Text => json!([{"index": 0, "text": "", "logprobs": null, "finish_reason": "error"}]),
     };
-    let error = json!({"message": message, "type": "upstream_error", "param": null, "code": code});
     let object = shape.object();
     let chunk =
         format!(r#"{{"id":{id},"object":"{object}","created":{created},"model":{model},"choices":{choices},"error":{error}}}"#);
     Data::write(None, &chunk, out);
-    Data::write(None, &json!({"error": error}).to_string(), out);
+    Data::write(None, &format!(r#"{{"error":{error}}}"#), out);
 }

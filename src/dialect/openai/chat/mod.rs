@@ -1,6 +1,7 @@
 //! Chat completions.
 
 mod answer;
+mod foreign;
 mod line;
 mod read_request;
 mod reader;
@@ -10,7 +11,7 @@ mod writer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use answer::write_call_signature;
+pub use answer::{read_arguments, write_call_signature};
 pub use line::{ChatLine, Shape};
 pub use read_request::call_signature;
 pub use write_request::{arguments, effort};
@@ -21,10 +22,12 @@ use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
+use crate::dialect::fit::Rules;
 use crate::dialect::format::{
     Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -69,7 +72,7 @@ impl Format for Chat {
         fields.only("search_parameters", &[])?;
         // Alibaba's.
         fields.only("enable_search", &["false"])?;
-        check_tools(object)?;
+        check_tools(body, envelope)?;
         envelope.has_media = has_audio
             || ["image_url", "image", "file", "video_url", "video", "audio_url", "document_url", "file_id", "url"]
                 .iter()
@@ -98,6 +101,7 @@ impl Format for Chat {
         if upstream.stream {
             edits.push(ask_for_usage(request));
         }
+        edits.extend(foreign::edit(request, upstream));
         edits
     }
 
@@ -136,6 +140,26 @@ impl Format for Chat {
 }
 
 impl Translation for Chat {
+    fn rules(&self) -> Rules {
+        // OpenAI takes ids of 40 letters in chat, and names of 64.
+        Rules {
+            longest_name: 64,
+            more_letters: "",
+            begins_with_letter: false,
+            longest_id: 40,
+            plain_ids: false,
+            checks_strict: true,
+        }
+    }
+
+    fn maker(&self, place: &str) -> Maker {
+        Maker::Chat(place.to_owned())
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::Words
+    }
+
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
         Self::read(request)
     }
@@ -161,13 +185,43 @@ impl Translation for Chat {
     }
 }
 
-/// Tools that run at the provider have costs of their own.
-fn check_tools(object: &Object<'_>) -> Result<(), Refusal> {
-    for tool in Node::root(object).nodes("tools")? {
+/// What kinds of tools providers run themselves are called: OpenAI's, xAI's, OpenRouter's, Moonshot's, Zhipu's, Groq's.
+const HOSTED: [&str; 16] = [
+    "web_search",
+    "x_search",
+    "live_search",
+    "file_search",
+    "collections_search",
+    "code_interpreter",
+    "code_execution",
+    "image_generation",
+    "browser_search",
+    "retrieval",
+    "mcp",
+    "openrouter:",
+    "builtin_function",
+    "connector",
+    "document_library",
+    "web_browser",
+];
+
+/// Tools that run at the provider have costs of their own, wherever in a request they stand.
+fn check_tools(body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+    let root = Node::root(&body.object);
+    let mut tools = root.nodes("tools")?;
+    if body.lean.matches("\"tools\"").count() > usize::from(!tools.is_empty()) {
+        for message in root.nodes("messages").unwrap_or_default() {
+            tools.extend(message.nodes("tools")?);
+        }
+    }
+    for tool in tools {
         let tool = tool.clear()?;
-        let kind = tool.text("type")?;
-        if kind.as_deref().is_some_and(|kind| !matches!(kind, "function" | "custom")) {
-            return Err(tool.wrong("type", "has costs beyond tokens and no price here; it may be `function` or `custom`"));
+        match tool.text("type")?.as_deref() {
+            None | Some("function" | "custom") => {}
+            Some(kind) if HOSTED.iter().any(|hosted| kind.starts_with(hosted)) => {
+                return Err(tool.wrong("type", "has costs beyond tokens and no price here; it may be `function` or `custom`"));
+            }
+            Some(_) => _ = envelope.unknown_tool.get_or_insert(tool.at("type")),
         }
     }
     Ok(())
@@ -240,6 +294,8 @@ pub fn unquoted(json: &str) -> &str {
 }
 
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod translation_tests;
 
 #[cfg(test)]
@@ -261,7 +317,9 @@ mod tests {
 
     fn up(body: &str, limit_field: Option<OutputLimitField>, stream: bool) -> String {
         let object = Object::parse(body).unwrap();
-        object.edited(&Chat.pass_request(&object, &Upstream { model: "m-2026", output_limit: 99, limit_field, stream }))
+        object.edited(
+            &Chat.pass_request(&object, &Upstream { model: "m-2026", output_limit: 99, limit_field, stream, ..Upstream::NOBODY }),
+        )
     }
 
     #[test]

@@ -19,12 +19,13 @@ use std::borrow::Cow;
 use super::Chat;
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
+use crate::dialect::maker::{Maker, read_token};
 use crate::dialect::openai::node::{Node, drop_named, items, text_of};
 use crate::dialect::openai::parts::{
     UNKNOWN, push, read_audio, read_cache, read_file, read_sampling, read_schema, read_tool, read_tool_choice, read_url,
 };
 use crate::dialect::talk::{
-    Call, CallResult, Conversation, Effort, Media, MediaKind, OutputFormat, Part, Reasoning, Role, Thinking, Tool,
+    Call, CallResult, Conversation, Effort, Form, Kind, Media, MediaKind, OutputFormat, Part, Reasoning, Role, Thinking, Tool,
 };
 use crate::refusal::Refusal;
 
@@ -105,12 +106,31 @@ impl Chat {
 }
 
 fn tool_of<'a>(node: &Node<'a>) -> Result<Tool<'a>, Refusal> {
-    if node.required("type")? != "function" {
-        return Err(node.wrong("type", "must be `function`: other tools have no counterpart with the provider of this model"));
+    match node.required("type")?.as_ref() {
+        "function" => {}
+        "custom" => return custom_of(node),
+        _ => {
+            let what = "must be `function` or `custom`: other tools have no counterpart with the provider of this model";
+            return Err(node.wrong("type", what));
+        }
     }
     let function = node.object("function")?.ok_or_else(|| node.wrong("function", "is required"))?;
     let cache = read_cache(node)?.or(read_cache(&function)?);
     read_tool(&function, cache)
+}
+
+/// A tool whose input is free text.
+fn custom_of<'a>(node: &Node<'a>) -> Result<Tool<'a>, Refusal> {
+    let custom = node.object("custom")?.ok_or_else(|| node.wrong("custom", "is required"))?;
+    let grammar = custom.object("format")?.filter(|format| format.words("type") != "text");
+    Ok(Tool {
+        name: custom.required("name")?.into_owned(),
+        description: custom.text("description")?,
+        cache: read_cache(node)?,
+        form: Form { kind: Kind::Custom, namespace: None },
+        grammar: grammar.and_then(|_| custom.raw("format")).map(Into::into),
+        ..Tool::default()
+    })
 }
 
 fn read_output<'a>(root: &Node<'a>) -> Result<OutputFormat<'a>, Refusal> {
@@ -241,15 +261,18 @@ fn read_assistant<'a>(node: &Node<'a>) -> Result<Vec<Part<'a>>, Refusal> {
         parts.push(Part::Refusal(refusal));
     }
     for call in node.nodes("tool_calls")? {
-        if call.text("type")?.is_some_and(|kind| kind != "function") {
-            return Err(call.wrong("type", UNKNOWN));
-        }
-        let function = call.object("function")?.ok_or_else(|| call.wrong("function", "is required"))?;
+        let (kind, name, arguments) = match call.text("type")?.as_deref() {
+            None | Some("function") => (Kind::Function, "function", "arguments"),
+            Some("custom") => (Kind::Custom, "custom", "input"),
+            Some(_) => return Err(call.wrong("type", UNKNOWN)),
+        };
+        let function = call.object(name)?.ok_or_else(|| call.wrong(name, "is required"))?;
         parts.push(Part::Call(Call {
             id: call.required("id")?.into_owned(),
             name: function.required("name")?.into_owned(),
-            arguments: function.owned("arguments")?.unwrap_or_default(),
+            arguments: function.owned(arguments)?.unwrap_or_default(),
             signature: call_signature(&call),
+            form: Form { kind, namespace: None },
         }));
     }
     Ok(parts)
@@ -259,6 +282,12 @@ fn read_assistant<'a>(node: &Node<'a>) -> Result<Vec<Part<'a>>, Refusal> {
 pub fn call_signature(call: &Node<'_>) -> Option<String> {
     let google = call.object("extra_content").ok()??.object("google").ok()??;
     Some(google.words("thought_signature")).filter(|signature| !signature.is_empty())
+}
+
+/// Whose a detail is: by the gateway's own mark, else by OpenRouter's word for the form of its proof.
+pub fn maker_of(detail: &Node<'_>) -> Option<Maker> {
+    let (id, format) = (detail.words("id"), detail.words("format"));
+    read_token(&id).map(|(maker, _)| maker).or_else(|| Maker::of_format(&format))
 }
 
 /// The thoughts of a message or a delta: `reasoning_details` with their proofs, else the words alone.
@@ -277,7 +306,10 @@ pub fn thoughts(node: &Node<'_>) -> Vec<Thinking> {
                 last.signature.clone_from(&signature);
             }
             _ if text.is_empty() && signature.is_none() && redacted.is_none() => continue,
-            _ => thoughts.push(Thinking { text, signature: signature.clone(), redacted: redacted.clone() }),
+            _ => {
+                let maker = maker_of(&detail);
+                thoughts.push(Thinking { text, signature: signature.clone(), redacted: redacted.clone(), maker });
+            }
         }
         open = (signature.is_none() && redacted.is_none()).then_some(index);
     }

@@ -3,7 +3,7 @@
 //! What always holds: why a choice ended is told at the end, after all that it said; a call is told once, with its name; only
 //! `[DONE]` completes the stream.
 
-use super::answer::{call_id, images, read_arguments, read_finish};
+use super::answer::{images, read_arguments, read_finish};
 use super::line::DONE;
 use super::read_request::{call_signature, said_in, thoughts};
 use super::said;
@@ -12,6 +12,7 @@ use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::Object;
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::{read_error_object, read_usage};
+use crate::dialect::scan::Scan;
 use crate::dialect::sse::Data;
 use crate::dialect::talk::{Delta, Part};
 use crate::dialect::tally::{Progress, Tally};
@@ -25,7 +26,6 @@ const MOST_PENDING: usize = 65_536;
 #[derive(Default)]
 pub struct ChatReader {
     counting: Counting,
-    id: String,
     is_started: bool,
     choices: Vec<Choice>,
 }
@@ -44,10 +44,29 @@ struct Call {
     index: Option<u64>,
     /// Upstream's id of it, if it gives one.
     id: String,
-    is_named: bool,
-    has_arguments: bool,
+    /// Empty until it comes.
+    name: String,
+    /// How far its arguments are.
+    scan: Scan,
     /// Arguments that came before the name.
     pending: String,
+}
+
+impl Call {
+    const fn is_named(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// Whether a fragment that is numbered like this call, or like none, begins another. What has no name goes on, whatever id it
+    /// carries: some providers make a new id for each fragment.
+    fn is_before(&self, id: &str, name: &str, json: &str) -> bool {
+        if name.is_empty() || !self.is_named() {
+            return false;
+        }
+        let is_other = !id.is_empty() && !self.id.is_empty() && self.id != id || self.name != name;
+        // Some repeat the name in every fragment, and some number every call 0, or not at all.
+        is_other || self.scan.is_whole() && !json.trim().is_empty()
+    }
 }
 
 impl ChatReader {
@@ -58,8 +77,7 @@ impl ChatReader {
     fn start(&mut self, root: &Node<'_>, deltas: &mut Vec<Delta>) {
         if !self.is_started {
             self.is_started = true;
-            self.id = root.words("id");
-            deltas.push(Delta::Start { id: self.id.clone(), model: root.words("model") });
+            deltas.push(Delta::Start { id: root.words("id"), model: root.words("model") });
         }
     }
 
@@ -83,7 +101,7 @@ impl ChatReader {
             said(node.raw("delta"), |text| tally.output(text));
             if let Ok(Some(delta)) = node.object("delta") {
                 choice.words(&delta, tally, deltas);
-                choice.calls(&delta, &self.id, deltas)?;
+                choice.calls(&delta, deltas)?;
             }
             if let Some(json) = node.object("logprobs").ok().flatten().and_then(|_| node.raw("logprobs")) {
                 deltas.push(Delta::Logprobs { choice: index, json: json.to_owned() });
@@ -104,7 +122,7 @@ impl ChatReader {
         }
         for choice in &self.choices {
             let reason = choice.finish.as_deref().unwrap_or_default();
-            let finish = read_finish(reason, choice.calls.iter().any(|call| call.is_named));
+            let finish = read_finish(reason, choice.calls.iter().any(Call::is_named));
             deltas.push(Delta::Finish { choice: choice.index, finish });
         }
     }
@@ -142,22 +160,22 @@ impl Choice {
         }
     }
 
-    fn calls(&mut self, delta: &Node<'_>, answer: &str, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+    fn calls(&mut self, delta: &Node<'_>, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
         for node in delta.nodes("tool_calls").unwrap_or_default() {
             let function = node.object("function").ok().flatten();
             let (name, arguments) = function.map_or_else(Default::default, |function| {
                 let name = function.words("name");
                 (name, read_arguments(&function))
             });
-            let id = node.words("id");
-            let at = self.place(node.count("index").ok().flatten(), &id, &name);
+            let at = self.place(node.count("index").ok().flatten(), &node.words("id"), (&name, &arguments));
             if at >= MOST_CALLS {
                 return Err("an answer has more calls than can be followed");
             }
             let (choice, number) = (self.index, u32::try_from(at).unwrap_or(u32::MAX));
             let Some(call) = self.calls.get_mut(at) else { continue };
+            call.scan.push(&arguments);
             let mut json = arguments;
-            if !call.is_named {
+            if !call.is_named() {
                 if name.is_empty() {
                     call.pending.push_str(&json);
                     if call.pending.len() > MOST_PENDING {
@@ -165,13 +183,11 @@ impl Choice {
                     }
                     continue;
                 }
-                call.is_named = true;
-                let id = if call.id.is_empty() { call_id(answer, at) } else { call.id.clone() };
-                deltas.push(Delta::Call { choice, call: number, id, name, signature: call_signature(&node) });
+                call.name.clone_from(&name);
+                deltas.push(Delta::Call { choice, call: number, id: call.id.clone(), name, signature: call_signature(&node) });
                 json = std::mem::take(&mut call.pending) + &json;
             }
             if !json.is_empty() {
-                call.has_arguments = true;
                 deltas.push(Delta::Arguments { choice, call: number, json });
             }
         }
@@ -179,20 +195,16 @@ impl Choice {
     }
 
     /// Which call a fragment belongs to. Providers number their calls, or give them ids, or send each of them whole; some repeat
-    /// id and name in every fragment, and some give every call the number 0.
-    fn place(&mut self, index: Option<u64>, id: &str, name: &str) -> usize {
-        let is_it = |call: &Call| match index {
-            Some(_) => call.index == index && (id.is_empty() || call.id.is_empty() || call.id == id),
-            None if !id.is_empty() => call.id == id,
-            // What has a name and comes after arguments is another one.
-            None => name.is_empty() || !call.has_arguments,
-        };
-        let last = self.calls.len().saturating_sub(1);
-        let found = match (index, id.is_empty()) {
-            (None, true) => self.calls.last().filter(|call| is_it(call)).map(|_| last),
-            _ => self.calls.iter().rposition(is_it),
-        };
-        match found {
+    /// id and name in every fragment, some give every call the number 0, and some leave that number out.
+    fn place(&mut self, index: Option<u64>, id: &str, (name, json): (&str, &str)) -> usize {
+        let is_all_numbered = self.calls.iter().all(|call| call.index.is_some());
+        let is_numbered = |call: &Call| call.index == index || index.is_none() && is_all_numbered;
+        let is_known = |call: &Call| !id.is_empty() && call.id == id && is_numbered(call);
+        let is_same = |call: &Call| is_numbered(call) && !call.is_before(id, name, json);
+        let known = self.calls.iter().rposition(is_known).filter(|_| index.is_some());
+        let last = || self.calls.iter().rposition(is_numbered);
+        let same = |at: &usize| self.calls.get(*at).is_some_and(is_same);
+        match known.or_else(|| self.calls.iter().rposition(is_known).filter(same)).or_else(|| last().filter(same)) {
             Some(at) => {
                 if let Some(call) = self.calls.get_mut(at).filter(|call| call.id.is_empty()) {
                     id.clone_into(&mut call.id);
@@ -212,7 +224,7 @@ impl Reader for ChatReader {
     fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
         let data = event.data.as_str();
         if data.trim() == DONE {
-            if self.choices.iter().any(|choice| choice.calls.iter().any(|call| !call.is_named)) {
+            if self.choices.iter().any(|choice| choice.calls.iter().any(|call| !call.is_named())) {
                 return tally.break_off("a call names no function");
             }
             tally.progress = Progress::Done;

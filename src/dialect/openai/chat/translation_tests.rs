@@ -6,31 +6,30 @@ use super::Chat;
 use crate::catalog::OutputLimitField;
 use crate::dialect::format::{Cost, Counting, Reader, StreamWish, Translation, Upstream};
 use crate::dialect::json::Object;
-use crate::dialect::sse::{Data, Event};
+use crate::dialect::sse::Event;
 use crate::dialect::talk::{
     Cache, Call, CallResult, Conversation, Delta, Effort, Finish, MediaKind, Message, OutputFormat, Part, Reasoning, Role,
     Source, Thinking, ToolChoice,
 };
-use crate::dialect::tally::{Fallback, Progress, Tally};
+use crate::dialect::tally::{Fallback, Tally};
 use crate::dialect::tokens::Counter;
-use crate::usage::Usage;
 
-const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false };
-const OPENROUTER: &str = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
+const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false, ..Upstream::NOBODY };
+pub const OPENROUTER: &str = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
 
-fn cost() -> Cost {
+pub fn cost() -> Cost {
     Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
 }
 
-fn wish() -> StreamWish {
+pub fn wish() -> StreamWish {
     StreamWish { include_usage: true, created: 17, id: "gen-1".to_owned(), ..StreamWish::default() }
 }
 
-fn text(text: &str) -> Part<'_> {
+pub fn text(text: &str) -> Part<'_> {
     Part::Text { text: text.into(), cache: None }
 }
 
-fn tally() -> Tally {
+pub fn tally() -> Tally {
     Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()))
 }
 
@@ -53,7 +52,7 @@ fn media<'a>(part: &Part<'a>) -> (MediaKind, Source<'a>, Option<String>, Option<
 }
 
 /// What a stream says, what it is tallied as.
-fn told(stream: &str) -> (Vec<Delta>, Tally) {
+pub fn told(stream: &str) -> (Vec<Delta>, Tally) {
     let (mut events, mut reader) = (crate::dialect::sse::Reader::default(), super::reader::ChatReader::new(Counting::default()));
     let (mut tally, mut deltas) = (tally(), Vec::new());
     events.push(stream.as_bytes());
@@ -66,7 +65,7 @@ fn told(stream: &str) -> (Vec<Delta>, Tally) {
     (deltas, tally)
 }
 
-fn chunks(deltas: &[&str]) -> String {
+pub fn chunks(deltas: &[&str]) -> String {
     let chunk =
         |delta: &&str| format!("data: {{\"id\":\"c\",\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
     deltas.iter().map(chunk).chain(["data: [DONE]\n\n".to_owned()]).collect()
@@ -86,11 +85,12 @@ fn a_whole_request_is_read() {
     assert_eq!(media(&user.parts[2]).1, Source::Url("https://example.com/a.png".into()));
     assert_eq!(media(&user.parts[3]), (MediaKind::File, base64("application/pdf", "REVG"), Some("a.pdf".to_owned()), None));
     assert_eq!(media(&user.parts[4]), (MediaKind::Audio, base64("audio/mpeg", "R0hJ"), None, None));
-    let thought = Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None };
+    let thought =
+        Thinking { text: "Two calls.".to_owned(), signature: Some("proof".to_owned()), redacted: None, ..Thinking::default() };
     let hidden = Thinking { redacted: Some("hidden".to_owned()), ..Thinking::default() };
     let call = |id: &str, arguments: &str, signature: Option<&str>| {
         let (id, arguments, signature) = (id.to_owned(), arguments.to_owned(), signature.map(ToOwned::to_owned));
-        Part::Call(Call { id, name: "look".to_owned(), arguments, signature })
+        Part::Call(Call { id, name: "look".to_owned(), arguments, signature, ..Call::default() })
     };
     let expected =
         [Part::Thinking(thought), Part::Thinking(hidden), call("call_1", "{\"at\": 1.0}", Some("g1")), call("call_2", "", None)];
@@ -128,11 +128,8 @@ fn what_cannot_be_left_out_is_refused_with_its_path() {
         (with(r#""audio":{"voice":"alloy"}"#), "audio"),
         (with(r#""functions":[]"#), "functions"),
         (with(r#""function_call":"auto""#), "function_call"),
-        (
-            with(r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"custom","custom":{"name":"b"}}]"#),
-            "tools[1].type",
-        ),
-        (with(r#""tool_choice":{"type":"custom","custom":{"name":"b"}}"#), "tool_choice.type"),
+        (with(r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"odd","odd":{"name":"b"}}]"#), "tools[1].type"),
+        (with(r#""tool_choice":{"type":"odd","odd":{"name":"b"}}"#), "tool_choice.type"),
         (with(r#""tool_choice":"sometimes""#), "tool_choice"),
         (
             with(
@@ -151,10 +148,7 @@ fn what_cannot_be_left_out_is_refused_with_its_path() {
         (message(r#"{"role":"tool","content":"x"}"#), "messages[1].tool_call_id"),
         (message(r#"{"role":"assistant","audio":{"id":"a"}}"#), "messages[1].audio"),
         (message(r#"{"role":"assistant","function_call":{"name":"a","arguments":""}}"#), "messages[1].function_call"),
-        (
-            message(r#"{"role":"assistant","tool_calls":[{"id":"a","type":"custom","custom":{}}]}"#),
-            "messages[1].tool_calls[0].type",
-        ),
+        (message(r#"{"role":"assistant","tool_calls":[{"id":"a","type":"odd","odd":{}}]}"#), "messages[1].tool_calls[0].type"),
         (message(r#"{"role":"user","content":[{"type":"video_url","video_url":{"url":"x"}}]}"#), "messages[1].content[0].type"),
         (
             message(r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc"}}]}"#),
@@ -177,14 +171,19 @@ fn an_allowed_tool_that_must_be_called_is_a_named_one() {
     assert_eq!(read(body).unwrap().0.tool_choice, Some(ToolChoice::Named("a".to_owned())));
 }
 
+fn messages_of(body: &Value) -> &Vec<Value> {
+    body["messages"].as_array().unwrap()
+}
+
 #[test]
 fn a_request_is_written_and_what_is_left_out_is_named() {
     let (mut conversation, _) = read(include_str!("../../../../tests/golden/openai/chat_request.json")).unwrap();
     let Part::Result(result) = &mut conversation.messages[2].parts[0] else { panic!() };
     result.is_error = true;
     let (body, dropped) = written(&conversation).unwrap();
-    assert_eq!(dropped, ["cache_control", "reasoning_content", "thought_signature", "is_error", "top_k", "reasoning.exclude"]);
-    let messages = body["messages"].as_array().unwrap();
+    assert_eq!(messages_of(&body)[2]["reasoning_content"], "Two calls.");
+    assert_eq!(dropped, ["cache_control", "thought_signature", "is_error", "top_k", "reasoning.exclude"]);
+    let messages = messages_of(&body);
     let system = json!([{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Answer in French."}]);
     assert_eq!(messages[0], json!({"role": "system", "content": system}));
     assert_eq!(messages[1]["content"][1]["image_url"], json!({"url": "data:image/png;base64,QUJD", "detail": "low"}));
@@ -273,7 +272,7 @@ fn a_plain_answer_goes_both_ways() {
     let function = |name: &str, arguments: &str| json!({"name": name, "arguments": arguments});
     let calls = json!([
         {"id": "call_1", "type": "function", "function": function("f", "{\"a\":1.0}")},
-        {"id": "call_c1_1", "type": "function", "function": function("g", "{\"b\":2}")},
+        {"id": "", "type": "function", "function": function("g", "{\"b\":2}")},
     ]);
     assert_eq!(message["tool_calls"], calls);
     assert_eq!(value["choices"][0]["finish_reason"], "tool_calls");
@@ -282,165 +281,4 @@ fn a_plain_answer_goes_both_ways() {
     assert_eq!((&value["usage"]["total_tokens"], &value["usage"]["cost"]), (&json!(5), &json!(0.5)));
     let error = Object::parse(r#"{"error":{"message":"our host","code":"x"}}"#).unwrap();
     assert_eq!(Chat.read_answer(&error, Counting::default()).unwrap_err(), "an error with status 200 (x)");
-}
-
-#[test]
-fn a_stream_is_read() {
-    let (deltas, tally) = told(OPENROUTER);
-    let choice = 0;
-    let thinking = |text: &str| Delta::Thinking { choice, text: text.to_owned() };
-    let expected = [
-        Delta::Start { id: "gen-1".to_owned(), model: "claude-x".to_owned() },
-        thinking("Let me "),
-        thinking("see."),
-        Delta::Signature { choice, signature: "proof".to_owned() },
-        Delta::Text { choice, text: "Hé 🦀".to_owned() },
-        Delta::Call { choice, call: 0, id: "toolu_1".to_owned(), name: "look".to_owned(), signature: None },
-        Delta::Arguments { choice, call: 0, json: "{\"at\":1.0}".to_owned() },
-        Delta::Finish { choice, finish: Finish::Calls },
-    ];
-    assert_eq!(deltas, expected);
-    let usage = Usage { input: 500, cached_input: 500, cache_write: 1000, output: 180, reasoning: 120, ..Usage::default() };
-    assert_eq!((tally.reported, tally.finish_reason.as_deref()), (Some(usage), Some("tool_calls")));
-    assert_eq!(tally.progress, Progress::Done);
-}
-
-#[test]
-fn calls_are_told_apart_however_a_provider_numbers_them() {
-    let call =
-        |call, id: &str, name: &str| Delta::Call { choice: 0, call, id: id.to_owned(), name: name.to_owned(), signature: None };
-    let arguments = |call, json: &str| Delta::Arguments { choice: 0, call, json: json.to_owned() };
-    let both = vec![call(0, "a", "f"), arguments(0, "{}"), call(1, "b", "g"), arguments(1, "{}")];
-    let one = |index: &str, rest: &str| format!(r#"{{"tool_calls":[{{{index}{rest}}}]}}"#);
-    let whole = |index: &str, id: &str, name: &str| {
-        one(index, &format!(r#""id":"{id}","function":{{"name":"{name}","arguments":"{{}}"}}"#))
-    };
-    for (name, deltas, expected) in [
-        ("whole and numbered", vec![whole("\"index\":0,", "a", "f"), whole("\"index\":1,", "b", "g")], both.clone()),
-        ("whole and all of them 0", vec![whole("\"index\":0,", "a", "f"), whole("\"index\":0,", "b", "g")], both.clone()),
-        ("whole and without a number", vec![whole("", "a", "f"), whole("", "b", "g")], both),
-        (
-            "id and name in every fragment",
-            vec![
-                one("\"index\":0,", r#""id":"a","function":{"name":"f","arguments":"{\"x\""}"#),
-                one("\"index\":0,", r#""id":"a","function":{"name":"f","arguments":":1}"}"#),
-            ],
-            vec![call(0, "a", "f"), arguments(0, "{\"x\""), arguments(0, ":1}")],
-        ),
-        (
-            "neither number nor id",
-            vec![
-                one("", r#""function":{"name":"f","arguments":"{"}"#),
-                one("", r#""function":{"arguments":"}"}"#),
-                one("", r#""function":{"name":"g","arguments":{"y":1.0}}"#),
-            ],
-            vec![
-                call(0, "call_c_0", "f"),
-                arguments(0, "{"),
-                arguments(0, "}"),
-                call(1, "call_c_1", "g"),
-                arguments(1, "{\"y\":1.0}"),
-            ],
-        ),
-        (
-            "the name after the arguments",
-            vec![
-                one("\"index\":3,", r#""id":"a","function":{"arguments":"{"}"#),
-                one("\"index\":3,", r#""function":{"name":"f","arguments":"}"}"#),
-            ],
-            vec![call(0, "a", "f"), arguments(0, "{}")],
-        ),
-    ] {
-        let deltas: Vec<&str> = deltas.iter().map(String::as_str).collect();
-        let (told, _) = told(&chunks(&deltas));
-        assert_eq!(told[1..told.len() - 1], expected, "{name}");
-        assert_eq!(told.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Calls }), "{name}");
-    }
-}
-
-#[test]
-fn a_stream_completes_at_its_end_only() {
-    let (deltas, tally) = told(&chunks(&[r#"{"content":"x"}"#]));
-    assert_eq!(deltas.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Stop }));
-    assert_eq!(tally.progress, Progress::Done);
-    let (_, tally) = told(chunks(&[r#"{"content":"x"}"#]).trim_end_matches("data: [DONE]\n\n"));
-    assert_eq!(tally.progress, Progress::Flowing);
-    let (_, tally) = told(&chunks(&[r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{}"}}]}"#]));
-    assert!(matches!(tally.progress, Progress::Broken(_)));
-    let (_, tally) = told("data: {\"error\":{\"message\":\"busy\",\"code\":\"x\"}}\n\n");
-    assert!(matches!(tally.progress, Progress::Broken(error) if error.code.as_deref() == Some("x")));
-    let (deltas, tally) = told("data: [DONE]\n\n");
-    assert_eq!(deltas.len(), 1);
-    assert!(!tally.has_chunks());
-}
-
-#[test]
-fn a_stream_is_written_as_the_sdks_join_it() {
-    let (deltas, tally) = told(OPENROUTER);
-    let mut writer = Chat.writer(wish());
-    let mut out = Vec::new();
-    deltas.iter().for_each(|delta| writer.delta(delta, &mut out));
-    writer.finish(&tally.reported.unwrap(), &cost(), &mut out);
-    let out = String::from_utf8(out).unwrap();
-    let events: Vec<&str> = out.split("\n\n").filter(|event| !event.is_empty()).collect();
-    let values: Vec<Value> =
-        events.iter().filter_map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).ok()).collect();
-    assert_eq!(events.last(), Some(&"data: [DONE]"));
-    assert_eq!(values.len() + 1, events.len());
-    for value in &values {
-        assert_eq!((&value["id"], &value["created"], &value["model"]), (&json!("gen-1"), &json!(17), &json!("claude-x")));
-        assert_eq!(value["object"], "chat.completion.chunk");
-    }
-    let delta = |at: usize| values[at]["choices"][0]["delta"].clone();
-    assert_eq!(delta(0), json!({"role": "assistant", "content": ""}));
-    let detail = |text: &str| json!([{"type": "reasoning.text", "text": text, "index": 0}]);
-    assert_eq!(delta(1), json!({"reasoning_content": "Let me ", "reasoning_details": detail("Let me ")}));
-    assert_eq!(delta(3)["reasoning_details"], json!([{"type": "reasoning.text", "text": "", "signature": "proof", "index": 0}]));
-    assert_eq!(delta(4), json!({"content": "Hé 🦀"}));
-    let call = json!([{"index": 0, "id": "toolu_1", "type": "function", "function": {"name": "look", "arguments": ""}}]);
-    assert_eq!(delta(5), json!({"tool_calls": call}));
-    assert_eq!(delta(6), json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"at\":1.0}"}}]}));
-    assert_eq!((delta(7), &values[7]["choices"][0]["finish_reason"]), (json!({}), &json!("tool_calls")));
-    assert_eq!(values[8]["choices"], json!([]));
-    assert_eq!(
-        values[8]["usage"]["prompt_tokens_details"],
-        json!({"cached_tokens": 500, "cache_write_tokens": 1000, "audio_tokens": 0})
-    );
-    assert_eq!(values.len(), 9);
-}
-
-#[test]
-fn a_bare_call_gets_its_arguments_and_a_broken_stream_no_end() {
-    let mut writer = Chat.writer(StreamWish { include_usage: false, ..wish() });
-    let mut out = Vec::new();
-    writer.delta(&Delta::Call { choice: 0, call: 0, id: "a".into(), name: "f".into(), signature: Some("g".into()) }, &mut out);
-    writer.finish(&Usage::default(), &cost(), &mut out);
-    let text = String::from_utf8(out).unwrap();
-    assert!(text.contains(r#""extra_content":{"google":{"thought_signature":"g"}}"#), "{text}");
-    assert!(text.contains(r#"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#), "{text}");
-    assert!(!text.contains("usage") && text.contains(r#""finish_reason":"stop""#), "{text}");
-    let mut out = Vec::new();
-    let mut writer = Chat.writer(wish());
-    writer.broken("upstream_cut", "gone", &mut out);
-    let text = String::from_utf8(out).unwrap();
-    let (chunk, alone) = text.split_once("\n\n").unwrap();
-    let value: Value = serde_json::from_str(chunk.strip_prefix("data: ").unwrap()).unwrap();
-    assert!(alone.starts_with("data: {\"error\":{"), "{alone}");
-    assert_eq!((&value["error"]["code"], &value["id"]), (&json!("upstream_cut"), &json!("gen-1")));
-    assert!(!text.contains("[DONE]"));
-}
-
-#[test]
-fn thoughts_of_mistral_and_images_of_openrouter_are_seen() {
-    let (deltas, tally) = told(&chunks(&[
-        r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
-        r#"{"content":[{"type":"text","text":"so"}],"images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD"}}]}"#,
-    ]));
-    let image = Delta::Image { choice: 0, media_type: "image/png".to_owned(), data: "QUJD".to_owned() };
-    let expected = [Delta::Thinking { choice: 0, text: "hm".into() }, Delta::Text { choice: 0, text: "so".into() }, image];
-    assert_eq!((&deltas[1..4], tally.images), (expected.as_slice(), 1));
-    let mut reader = super::reader::ChatReader::new(Counting::default());
-    let (mut tally, mut deltas) = (self::tally(), Vec::new());
-    reader.event(&Data { name: None, data: "<html>".to_owned() }, &mut tally, &mut deltas);
-    assert!(matches!(tally.progress, Progress::Broken(_)) && deltas.is_empty());
 }

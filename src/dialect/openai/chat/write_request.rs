@@ -6,7 +6,9 @@
 //! `reasoning_effort`; the output limit as `max_tokens`, or as the one field that the channel knows. The text of a result is its
 //! message; its images and files follow in a `user` message, each behind the id of its call, because a `tool` message has none.
 //!
-//! Dropped and named: `top_k`, thoughts (`reasoning_content`), cache marks (`cache_control`), Gemini's proof of a call
+//! Thoughts go back as `reasoning_content`, to whoever made them: what is left of them here is wanted.
+//!
+//! Dropped and named: `top_k`, cache marks (`cache_control`), Gemini's proof of a call
 //! (`thought_signature`), that a result is an error (`is_error`), that thoughts shall not be shown (`reasoning.exclude`).
 //!
 //! Refused: files that a provider keeps, files and sounds by address.
@@ -208,13 +210,15 @@ fn write_media(out: &mut Out, media: &Media<'_>) -> Result<(), Refusal> {
 fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
     let mut texts: Vec<&str> = Vec::new();
     let mut refusals: Vec<&str> = Vec::new();
+    let mut thoughts: Vec<&str> = Vec::new();
     let mut calls = Vec::new();
     for part in &message.parts {
         match part {
             Part::Text { text, .. } => texts.push(text),
             Part::Refusal(text) => refusals.push(text),
             Part::Call(call) => calls.push(call),
-            Part::Thinking(_) => drop_named(dropped, "reasoning_content"),
+            Part::Thinking(thinking) if thinking.text.is_empty() => {}
+            Part::Thinking(thinking) => thoughts.push(&thinking.text),
             Part::Media { .. } => return Err(no_counterpart("messages", "media in what the model said")),
             Part::Result(_) => return Err(no_counterpart("messages", "results in what the model said")),
         }
@@ -230,6 +234,9 @@ fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<Strin
     };
     if !refusals.is_empty() {
         out.name("refusal").string(&refusals);
+    }
+    if !thoughts.is_empty() {
+        out.name("reasoning_content").string(&thoughts);
     }
     if !calls.is_empty() {
         out.list_at("tool_calls");

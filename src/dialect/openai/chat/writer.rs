@@ -3,14 +3,14 @@
 //! What always holds: the first chunk of a choice has the role; the first of a call has its id and name; every choice ends with
 //! one chunk that says why; entries of lists have an index, by which the SDKs join them.
 
-use super::answer::{finish_reason, write_call_signature, write_detail, write_image};
-use super::line::{DONE, Shape, broken_chunk};
+use super::answer::{finish_reason, open_call, write_call_signature, write_detail, write_image};
+use super::line::{DONE, Shape, broken_by, broken_chunk};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::json::quoted;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::usage_with_cost;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Finish, Thinking};
+use crate::dialect::talk::{Delta, Finish, Kind, Thinking};
 use crate::usage::Usage;
 
 /// Writes one stream.
@@ -31,12 +31,14 @@ struct Choice {
     images: usize,
     /// Calls that have no arguments yet.
     bare_calls: Vec<u32>,
+    /// Calls that are made with free text.
+    free_calls: Vec<u32>,
     is_finished: bool,
 }
 
 impl ChatWriter {
     pub fn new(wish: StreamWish) -> Self {
-        Self { id: wish.id.clone(), model: String::new(), wish, choices: Vec::new() }
+        Self { id: wish.id.clone(), model: wish.model.clone(), wish, choices: Vec::new() }
     }
 
     fn head(&self) -> Out {
@@ -88,7 +90,7 @@ impl ChatWriter {
             choice.thought = choice.thought.saturating_add(1);
         }
         delta.list_at("reasoning_details");
-        write_detail(&mut delta, choice.thought, thought);
+        write_detail(&mut delta, choice.thought, thought, self.wish.maker.as_ref());
         delta.end_list();
         choice.is_thinking = thought.redacted.is_none() && thought.signature.is_none();
         if !choice.is_thinking {
@@ -99,12 +101,18 @@ impl ChatWriter {
 
     fn call(&mut self, index: u32, call: u32, id: &str, name: &str, signature: Option<&str>, out: &mut Vec<u8>) {
         let at = self.place(index, out);
+        let mut kind = Kind::Function;
         if let Some(choice) = self.choices.get_mut(at) {
-            choice.bare_calls.push(call);
+            if choice.free_calls.contains(&call) {
+                kind = Kind::Custom;
+            } else {
+                choice.bare_calls.push(call);
+            }
         }
         let mut delta = Out::object();
-        delta.list_at("tool_calls").open().member("index", &call.to_string()).text("id", id).text("type", "function");
-        delta.open_at("function").text("name", name).text("arguments", "").close();
+        delta.list_at("tool_calls").open().member("index", &call.to_string());
+        open_call(&mut delta, id, name, kind);
+        delta.text(if kind == Kind::Custom { "input" } else { "arguments" }, "").close();
         write_call_signature(&mut delta, signature);
         delta.close().end_list();
         self.chunk(index, &delta.done(), None, None, out);
@@ -115,12 +123,16 @@ impl ChatWriter {
         if json.is_empty() {
             return;
         }
+        let mut of = ("function", "arguments");
         if let Some(choice) = self.choices.get_mut(at) {
             choice.bare_calls.retain(|bare| *bare != call);
+            if choice.free_calls.contains(&call) {
+                of = ("custom", "input");
+            }
         }
         let mut delta = Out::object();
         delta.list_at("tool_calls").open().member("index", &call.to_string());
-        delta.open_at("function").text("arguments", json).close().close().end_list();
+        delta.open_at(of.0).text(of.1, json).close().close().end_list();
         self.chunk(index, &delta.done(), None, None, out);
     }
 
@@ -142,10 +154,11 @@ impl Writer for ChatWriter {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Start { id, model } => {
-                if !id.is_empty() {
-                    self.id.clone_from(id);
+                for (own, told) in [(&mut self.id, id), (&mut self.model, model)] {
+                    if !told.is_empty() {
+                        own.clone_from(told);
+                    }
                 }
-                self.model.clone_from(model);
                 self.place(0, out);
             }
             Delta::Text { choice, text } => self.say(*choice, "content", text, out),
@@ -158,6 +171,12 @@ impl Writer for ChatWriter {
             }
             Delta::Redacted { choice, data } => {
                 self.think(*choice, &Thinking { redacted: Some(data.clone()), ..Thinking::default() }, out);
+            }
+            Delta::Form { choice, call, form } => {
+                let at = self.place(*choice, out);
+                if let Some(choice) = self.choices.get_mut(at).filter(|_| form.kind == Kind::Custom) {
+                    choice.free_calls.push(*call);
+                }
             }
             Delta::Call { choice, call, id, name, signature } => {
                 self.call(*choice, *call, id, name, signature.as_deref(), out);
@@ -201,6 +220,6 @@ impl Writer for ChatWriter {
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         let head = [quoted(&self.id), self.wish.created.to_string(), quoted(&self.model)];
-        broken_chunk(Shape::Chat, &head, code, message, out);
+        broken_chunk(Shape::Chat, &head, &broken_by(code, message), out);
     }
 }

@@ -1,14 +1,15 @@
 //! A whole response, read and written; and the items that it is made of.
 
-use super::read_request::{REDACTED, read_thought};
+use super::read_request::{MAKER, REDACTED, read_thought};
 use super::{Responses, finish_reason, read_usage, whole};
 use crate::dialect::format::{Cost, Counting, StreamWish};
-use crate::dialect::json::Object;
-use crate::dialect::openai::chat::{arguments, unquoted, write_call_signature};
+use crate::dialect::json::{Edit, Object};
+use crate::dialect::maker::Maker;
+use crate::dialect::openai::chat::{arguments, read_arguments, unquoted, write_call_signature};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, MediaKind, Part, Source, Thinking};
+use crate::dialect::talk::{Answer, Call, Choice, Finish, Form, Kind, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
 /// What a response says of itself.
@@ -20,6 +21,8 @@ pub struct Head {
     pub model: String,
     /// In seconds.
     pub created: i64,
+    /// Whose thoughts it has.
+    pub maker: Option<Maker>,
     /// Whether a later request may refer to it.
     pub is_kept: bool,
 }
@@ -29,12 +32,19 @@ impl Head {
     pub fn new(id: &str, model: &str, wish: &StreamWish) -> Self {
         let id = if wish.id.is_empty() { id } else { &wish.id };
         let id = if id.starts_with("resp_") { id.to_owned() } else { format!("resp_{id}") };
-        Self { id, model: model.to_owned(), created: wish.created, is_kept: wish.keeps }
+        let maker = wish.maker.clone();
+        Self { id, model: model.to_owned(), created: wish.created, maker, is_kept: wish.keeps }
     }
 
-    /// The id of an item: its kind, the answer's id, and its place.
+    /// Of a response that a provider made, and named.
+    pub fn of_provider(id: &str, model: &str, wish: &StreamWish) -> Self {
+        Self { id: id.to_owned(), ..Self::new("", model, wish) }
+    }
+
+    /// The id of an item: its kind, the answer's id, and its place; that of a thought says whose it is.
     pub fn item(&self, kind: &str, index: usize) -> String {
-        format!("{kind}_{}_{index}", self.id.strip_prefix("resp_").unwrap_or(&self.id))
+        let maker = self.maker.as_ref().filter(|_| kind == "rs").map(|maker| format!("{MAKER}{}", maker.word()));
+        format!("{kind}_{}_{index}{}", self.id.strip_prefix("resp_").unwrap_or(&self.id), maker.unwrap_or_default())
     }
 
     /// The response, with what is known of it. What the request asked for stands there as it is by default.
@@ -136,11 +146,50 @@ pub fn summary_part(text: &str) -> String {
     part.done()
 }
 
-/// A call.
+/// What a call is told with: a free text may be empty, an object is there even where nothing is in it.
+pub fn whole_arguments(call: &Call) -> &str {
+    match call.form.kind {
+        Kind::Custom => &call.arguments,
+        _ => arguments(&call.arguments),
+    }
+}
+
+/// The first letters of the id of a call's item.
+pub const fn call_prefix(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Function => "fc",
+        Kind::Custom => "ctc",
+        Kind::Search => "tsc",
+        Kind::Shell => "lsh",
+    }
+}
+
+/// A call, as what the client's tool is.
 pub fn call_item(id: &str, status: Status, call: &Call) -> String {
     let mut item = Out::object();
-    item.text("id", id).text("type", "function_call").text("status", status.name()).text("call_id", &call.id);
-    item.text("name", &call.name).text("arguments", &call.arguments);
+    item.text("id", id);
+    let object = || Some(call.arguments.as_str()).filter(|json| Object::parse(json).is_some()).unwrap_or("{}");
+    match call.form.kind {
+        Kind::Function => {
+            item.text("type", "function_call").text("status", status.name()).text("call_id", &call.id);
+            item.text("name", &call.name).maybe_text("namespace", call.form.namespace.as_deref());
+            item.text("arguments", &call.arguments);
+        }
+        Kind::Custom => {
+            item.text("type", "custom_tool_call").text("status", status.name()).text("call_id", &call.id);
+            item.text("name", &call.name).maybe_text("namespace", call.form.namespace.as_deref());
+            item.text("input", &call.arguments);
+        }
+        Kind::Search => {
+            item.text("type", "tool_search_call").text("status", status.name()).text("call_id", &call.id);
+            item.text("execution", "client").member("arguments", object());
+        }
+        Kind::Shell => {
+            item.text("type", "local_shell_call").text("status", status.name()).text("call_id", &call.id);
+            let action = Object::parse(object()).map(|action| action.edited(&[Edit::Set("type", "\"exec\"".to_owned())]));
+            item.member("action", action.as_deref().unwrap_or("{}"));
+        }
+    }
     write_call_signature(&mut item, call.signature.as_deref());
     item.done()
 }
@@ -213,8 +262,9 @@ impl Responses {
                 "function_call" => choice.parts.push(Part::Call(Call {
                     id: item.words("call_id"),
                     name: item.words("name"),
-                    arguments: item.words("arguments"),
+                    arguments: read_arguments(&item),
                     signature: None,
+                    form: Form::default(),
                 })),
                 "image_generation_call" => choice.parts.extend(read_image(&item)),
                 _ => {}
@@ -242,8 +292,8 @@ fn item_of(head: &Head, status: Status, index: usize, part: &Part<'static>) -> O
     match part {
         Part::Thinking(thought) => Some(thought_item(&head.item("rs", index), thought)),
         Part::Call(call) => {
-            let call = Call { arguments: arguments(&call.arguments).to_owned(), ..call.clone() };
-            Some(call_item(&head.item("fc", index), status, &call))
+            let call = Call { arguments: whole_arguments(call).to_owned(), ..call.clone() };
+            Some(call_item(&head.item(call_prefix(call.form.kind), index), status, &call))
         }
         Part::Media { media: Media { source: Source::Base64 { media_type, data }, .. }, .. } => {
             Some(image_item(&head.item("ig", index), Status::Completed, media_type, Some(data)))

@@ -1,10 +1,14 @@
 //! A stream of a response on its way to a client that reads the same.
 //!
-//! What always holds: only `response.completed` and `response.incomplete` complete it; there is no `[DONE]`.
+//! What always holds: only `response.completed` and `response.incomplete` complete it; there is no `[DONE]`; how upstream says
+//! that it failed reaches the client as upstream said it, and one that broke off otherwise ends in `error` and
+//! `response.failed`.
 
+use super::answer::{Head, Status};
 use super::{finish_reason, id_edits, priced_usage, read_usage};
-use crate::dialect::format::{Counting, Line, StreamWish};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::condition::Condition;
+use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
+use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::chat::unquoted;
 use crate::dialect::openai::node::{Node, text_of};
 use crate::dialect::openai::out::Out;
@@ -12,19 +16,33 @@ use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
 
+/// A response that is longer at its beginning, for the instructions and tools that it repeats, is not told again with each sign
+/// of life.
+const LONGEST_KNOWN: usize = 16 * 1024;
+
 /// Follows one stream.
 pub struct ResponsesLine {
     wish: StreamWish,
     counting: Counting,
     /// The number of the next event.
     next: u64,
+    /// The response as it was told at its beginning.
+    known: Option<String>,
+    /// Whether it has output.
+    has_output: bool,
+    /// What upstream's event `error` said.
+    fault: Option<UpstreamError>,
+    /// Whether upstream has told that it failed.
+    is_over: bool,
 }
 
 /// What an event is about.
 pub enum Kind {
     /// The response is complete.
     Terminal,
-    /// An error, as JSON.
+    /// It failed, or was cancelled; the error as JSON.
+    Failed(String),
+    /// An error, as JSON. What became of the response may come after it.
     Error(String),
     /// More of it.
     More,
@@ -36,11 +54,11 @@ pub fn kind_of(root: &Node<'_>, name: Option<&str>) -> (String, Kind) {
     let kind = kind.unwrap_or_else(|| name.unwrap_or_default().to_owned());
     let response = root.object("response").ok().flatten();
     let own_error = |node: &Node<'_>| node.raw("error").map(ToOwned::to_owned);
+    let failed = |otherwise: &str| Kind::Failed(response.as_ref().and_then(own_error).unwrap_or_else(|| otherwise.to_owned()));
     let what = match kind.as_str() {
         "response.completed" | "response.incomplete" => Kind::Terminal,
-        "response.failed" | "response.cancelled" => {
-            Kind::Error(response.as_ref().and_then(own_error).unwrap_or_else(|| "{}".to_owned()))
-        }
+        "response.failed" => failed("{}"),
+        "response.cancelled" => failed(r#"{"code":"cancelled","message":"the response was cancelled"}"#),
         "error" => Kind::Error(own_error(root).unwrap_or_else(|| root_error(root))),
         _ => own_error(root).map_or(Kind::More, Kind::Error),
     };
@@ -56,10 +74,80 @@ fn root_error(root: &Node<'_>) -> String {
     error.done()
 }
 
+/// In place of words about the gateway's own account at the provider.
+const OURS: &str = "The provider refused the gateway's own account.";
+
 impl ResponsesLine {
     pub const fn new(wish: StreamWish, counting: Counting) -> Self {
-        Self { wish, counting, next: 0 }
+        Self { wish, counting, next: 0, known: None, has_output: false, fault: None, is_over: false }
     }
+
+    /// A response as far as it is known, for events of the gateway's own.
+    fn known(&self) -> String {
+        let unknown = || Head::new("", &self.wish.model, &self.wish).response(Status::InProgress, &[], None);
+        self.known.clone().unwrap_or_else(unknown)
+    }
+
+    /// Keeps what the first event says of the response, ids as the client knows them.
+    fn keep(&mut self, response: &str) {
+        if response.len() <= LONGEST_KNOWN {
+            self.known = Some(response.to_owned());
+        } else if let Some(object) = Object::parse(response) {
+            let node = Node::root(&object);
+            let head = Head::of_provider(&node.words("id"), &node.words("model"), &self.wish);
+            self.known = Some(head.response(Status::InProgress, &[], None));
+        }
+    }
+
+    /// Upstream told an error. Before its first event another candidate may do; after it the client gets it as it is, and what
+    /// became of the response may follow.
+    fn error(&mut self, (event, object): (&Data, &Object<'_>), mut error: UpstreamError, tally: &mut Tally, out: &mut Vec<u8>) {
+        let is_event = Node::root(object).words("type") == "error" || event.name.as_deref() == Some("error");
+        if !tally.has_chunks() || !is_event {
+            tally.progress = Progress::Broken(error);
+            return;
+        }
+        if !is_about_our_account(&error) {
+            self.fault = Some(error);
+            return Data::write(event.name.as_deref(), &event.data, out);
+        }
+        error.message = OURS.to_owned();
+        let edit = match object.get("error").and_then(Object::parse) {
+            Some(own) => Edit::Set("error", own.edited(&[Edit::Set("message", quoted(OURS))])),
+            None => Edit::Set("message", quoted(OURS)),
+        };
+        self.fault = Some(error);
+        Data::write(event.name.as_deref(), &object.edited(&[edit]), out);
+    }
+
+    /// Upstream told that the response failed: the client gets it as it is, and nothing after it.
+    fn failed(&mut self, (event, object): (&Data, &Object<'_>), error: UpstreamError, tally: &mut Tally, out: &mut Vec<u8>) {
+        if tally.has_chunks() {
+            let response = object.get("response").and_then(Object::parse);
+            let edited = response.map(|response| {
+                let node = Node::root(&response);
+                if let Some(usage) = node.raw("usage").and_then(|json| read_usage(&node, json, self.counting)) {
+                    tally.reported = Some(usage);
+                }
+                let mut edits = self.sealed(&response);
+                let own = response.get("error").and_then(Object::parse).filter(|_| is_about_our_account(&error));
+                edits.extend(own.map(|own| Edit::Set("error", own.edited(&[Edit::Set("message", quoted(OURS))]))));
+                object.edited(&[Edit::Set("response", response.edited(&edits))])
+            });
+            self.is_over = true;
+            Data::write(event.name.as_deref(), edited.as_deref().unwrap_or(&event.data), out);
+        }
+        tally.progress = Progress::Broken(error);
+    }
+
+    fn sealed(&self, response: &Object<'_>) -> Vec<Edit> {
+        self.wish.seal.as_deref().map(|seal| id_edits(response, seal)).unwrap_or_default()
+    }
+}
+
+/// Whether an error is between the gateway and the provider.
+fn is_about_our_account(error: &UpstreamError) -> bool {
+    Condition::of(error, 200).is_some_and(Condition::is_about_our_account)
 }
 
 impl Line for ResponsesLine {
@@ -70,25 +158,32 @@ impl Line for ResponsesLine {
         }
         let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
         let root = Node::root(&object);
-        let (_, kind) = kind_of(&root, event.name.as_deref());
-        if let Kind::Error(error) = kind {
-            tally.progress = Progress::Broken(read_error_object(&error));
-            return;
-        }
-        let response = object.get("response").and_then(Object::parse);
-        if matches!(kind, Kind::Terminal) && response.is_none() {
-            return tally.break_off("the last event has no response");
-        }
-        tally.flow();
+        let (kind, what) = kind_of(&root, event.name.as_deref());
         if let Some(number) = object.get("sequence_number").and_then(|number| number.parse::<u64>().ok()) {
             self.next = number.saturating_add(1);
         }
+        match &what {
+            Kind::Error(error) => return self.error((event, &object), read_error_object(error), tally, out),
+            Kind::Failed(error) => return self.failed((event, &object), read_error_object(error), tally, out),
+            // Upstream's own sign of life.
+            Kind::More if SIGNS.contains(&kind.as_str()) => return Data::write(event.name.as_deref(), data, out),
+            Kind::Terminal | Kind::More => {}
+        }
+        let response = object.get("response").and_then(Object::parse);
+        let is_terminal = matches!(what, Kind::Terminal);
+        if is_terminal && response.is_none() {
+            return tally.break_off("the last event has no response");
+        }
+        tally.flow();
         if let Some(delta) = object.get("delta").filter(|delta| text_of(delta).is_some()) {
             tally.output(unquoted(delta));
         }
-        let Some(response) = response else { return Data::write(event.name.as_deref(), data, out) };
-        let mut edits: Vec<Edit> = self.wish.seal.as_deref().map(|seal| id_edits(&response, seal)).unwrap_or_default();
-        if matches!(kind, Kind::Terminal) {
+        let Some(response) = response else {
+            self.has_output |= kind.starts_with("response.");
+            return Data::write(event.name.as_deref(), data, out);
+        };
+        let mut edits = self.sealed(&response);
+        if is_terminal {
             let node = Node::root(&response);
             if let Some(usage) = node.raw("usage").and_then(|json| read_usage(&node, json, self.counting)) {
                 tally.reported = Some(usage);
@@ -97,30 +192,89 @@ impl Line for ResponsesLine {
             tally.progress = Progress::Done;
             edits.push(priced_usage(&response, &tally.usage().0, &tally.cost()));
         }
-        if edits.is_empty() {
-            return Data::write(event.name.as_deref(), data, out);
+        let edited = (!edits.is_empty()).then(|| response.edited(&edits));
+        if self.known.is_none() && !is_terminal {
+            self.keep(edited.as_deref().or(object.get("response")).unwrap_or_default());
         }
-        let edited = object.edited(&[Edit::Set("response", response.edited(&edits))]);
-        Data::write(event.name.as_deref(), &edited, out);
+        match edited {
+            Some(edited) => {
+                let edited = object.edited(&[Edit::Set("response", edited)]);
+                Data::write(event.name.as_deref(), &edited, out);
+            }
+            None => Data::write(event.name.as_deref(), data, out),
+        }
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b": ping\n\n");
+        // The number of the event before it: those that come are upstream's.
+        let last = self.next.saturating_sub(1);
+        if self.has_output {
+            return write_keepalive(last, out);
+        }
+        let mut number = last;
+        let mut kind = "response.in_progress";
+        if self.known.is_none() {
+            number = self.wish.begun.get();
+            if number == 0 {
+                kind = "response.created";
+            }
+            self.next = number.saturating_add(1);
+            self.wish.begun.set(self.next);
+        }
+        let mut event = Out::object();
+        event.text("type", kind).member("sequence_number", &number.to_string()).member("response", &self.known());
+        Data::write(Some(kind), &event.done(), out);
     }
 
-    fn end(&mut self, _: &mut Tally, _: &mut Vec<u8>) {}
+    fn end(&mut self, tally: &mut Tally, _: &mut Vec<u8>) {
+        if let Some(fault) = &self.fault {
+            tally.progress = Progress::Broken(fault.clone());
+        }
+    }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
-        write_error(self.next, code, message, out);
+        if self.is_over {
+            return;
+        }
+        let mut next = self.next;
+        let told = match &self.fault {
+            // The client knows of the error, and not yet what became of the response.
+            Some(fault) => (fault.code.as_deref().unwrap_or(code), fault.message.as_str()),
+            None => {
+                write_error(next, code, message, out);
+                next = next.saturating_add(1);
+                (code, message)
+            }
+        };
+        write_failed(next, &self.known(), told, out);
     }
 }
 
-/// The event that ends a stream that broke off. OpenAI's has its members in the event; its SDKs raise an error only for an
-/// `error` member. So it has both.
+/// Events by which servers keep connections alive.
+pub const SIGNS: [&str; 2] = ["keepalive", "ping"];
+
+/// OpenAI's own sign of life. Once a response has output, its SDKs take the response in `response.in_progress` for all of it.
+pub fn write_keepalive(number: u64, out: &mut Vec<u8>) {
+    Data::write(Some("keepalive"), &format!(r#"{{"type":"keepalive","sequence_number":{number}}}"#), out);
+}
+
+/// The event that tells an error. OpenAI's has its members in the event; its SDKs raise an error only for an `error` member. So
+/// it has both.
 pub fn write_error(number: u64, code: &str, message: &str, out: &mut Vec<u8>) {
     let mut event = Out::object();
     event.text("type", "error").text("code", code).text("message", message).member("param", "null");
     event.member("sequence_number", &number.to_string()).open_at("error").text("type", "upstream_error");
     event.text("code", code).text("message", message).member("param", "null").close();
     Data::write(Some("error"), &event.done(), out);
+}
+
+/// The event that ends a stream that broke off: the response as it was, failed. Codex looks for nothing else.
+pub fn write_failed(number: u64, response: &str, (code, message): (&str, &str), out: &mut Vec<u8>) {
+    let mut error = Out::object();
+    error.text("code", code).text("message", message);
+    let edits = [Edit::Set("status", quoted("failed")), Edit::Set("error", error.done())];
+    let failed = Object::parse(response).map(|response| response.edited(&edits)).unwrap_or_default();
+    let mut event = Out::object();
+    event.text("type", "response.failed").member("sequence_number", &number.to_string()).member("response", &failed);
+    Data::write(Some("response.failed"), &event.done(), out);
 }

@@ -1,10 +1,15 @@
 //! Responses.
 
 mod answer;
+pub mod compact;
+mod foreign;
+mod items;
 mod kept;
 mod line;
 mod read_request;
 mod reader;
+pub mod socket;
+mod tools;
 mod write_request;
 mod writer;
 
@@ -16,10 +21,12 @@ use super::parts::read_cache_needs;
 use super::{misplaced_error, read_response_usage, response_usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
+use crate::dialect::fit::Rules;
 use crate::dialect::format::{
     Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -27,16 +34,17 @@ use crate::usage::{Class, Usage};
 /// The format of `/responses`.
 pub struct Responses;
 
-/// More calls of a provider's own tools than this are a typing error.
-const MOST_TOOL_CALLS: u64 = 1_000;
-
 impl Format for Responses {
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let fields = Fields(&body.object);
         envelope.stream = fields.flag("stream")?;
         envelope.include_usage = true;
         let input = body.object.get("input").filter(|input| input.starts_with(['"', '[']));
-        if input.is_none() {
+        envelope.compacts = input.is_some_and(compact::is_asked);
+        // What is kept by the provider may be all that there is to make short.
+        let is_short =
+            body.object.get("input").is_none_or(|input| input == "null") && body.object.get("previous_response_id").is_some();
+        if input.is_none() && !is_short {
             return Err(Refusal::invalid("input", "`input` is required and must be a string or a list of items."));
         }
         read_session(&fields, envelope)?;
@@ -60,15 +68,19 @@ impl Format for Responses {
             || body.has_text("item_reference")
             || refers(input.unwrap_or_default())
             || ["image_url", "file_id", "file_data", "file_url"].iter().any(|name| body.mentions(name));
-        read_tools(&body.object, &fields, envelope)
+        tools::check(&body.object, envelope)
     }
 
     fn path(&self, _: &Upstream<'_>) -> String {
         "/responses".to_owned()
     }
 
-    fn pass_request(&self, _: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
-        vec![Edit::Set("model", quoted(upstream.model)), Edit::Set("max_output_tokens", upstream.output_limit.to_string())]
+    fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
+        let mut edits =
+            vec![Edit::Set("model", quoted(upstream.model)), Edit::Set("max_output_tokens", upstream.output_limit.to_string())];
+        edits.extend(tools::edits(request, upstream.leaves_out_hosted));
+        edits.extend(foreign::edit(request, upstream.thoughts));
+        edits
     }
 
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
@@ -93,16 +105,36 @@ impl Format for Responses {
 }
 
 impl Translation for Responses {
+    fn rules(&self) -> Rules {
+        // Ids may have 64 letters here.
+        Rules {
+            longest_name: 64,
+            more_letters: "",
+            begins_with_letter: false,
+            longest_id: 64,
+            plain_ids: false,
+            checks_strict: true,
+        }
+    }
+
+    fn maker(&self, _: &str) -> Maker {
+        Maker::Openai
+    }
+
+    fn marks(&self) -> Marks {
+        Marks::Beside
+    }
+
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
         Self::read(request)
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        Self::written(answer, usage, cost, wish)
+        if wish.compacts { compact::written(answer, usage, cost, wish) } else { Self::written(answer, usage, cost, wish) }
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        Box::new(writer::ResponsesWriter::new(wish))
+        if wish.compacts { Box::new(compact::CompactWriter::new(wish)) } else { Box::new(writer::ResponsesWriter::new(wish)) }
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
@@ -125,44 +157,6 @@ fn refers(input: &str) -> bool {
         let is_given = |name: &str| item.get(name).is_some_and(|json| json != "null");
         is_given("id") && !SAYING.into_iter().any(is_given)
     })
-}
-
-/// Reads which tools there are. What costs tokens alone, or runs at the client, passes; searches are counted; the rest has
-/// costs that have no price.
-fn read_tools(object: &Object<'_>, fields: &Fields<'_, '_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    let most = fields.count("max_tool_calls", MOST_TOOL_CALLS)?;
-    for tool in Node::root(object).nodes("tools")? {
-        let tool = tool.clear()?;
-        let kind = tool.required("type")?;
-        match kind.as_ref() {
-            "function" | "custom" | "local_shell" | "apply_patch" | "computer" | "computer_use_preview" => {}
-            // What it lists and answers goes in as tokens, with the whole conversation, once for each call.
-            "mcp" => {
-                let Some(most) = most else {
-                    let why = "`max_tool_calls` is required with `mcp`, since each call reads the conversation again.";
-                    return Err(Refusal::invalid("max_tool_calls", why));
-                };
-                (envelope.rounds, envelope.has_media) = (most, true);
-            }
-            "shell" => {
-                let place =
-                    tool.object("environment")?.map(Node::clear).transpose()?.map(|environment| environment.words("type"));
-                if place.is_some_and(|place| place != "local") {
-                    return Err(tool.wrong("environment", "asks for a container, which has no price here"));
-                }
-            }
-            kind if kind.starts_with("web_search") => {
-                let Some(most) = most else {
-                    let why = "`max_tool_calls` is required with web search, since each search has a price of its own.";
-                    return Err(Refusal::invalid("max_tool_calls", why));
-                };
-                (envelope.searches, envelope.rounds, envelope.has_media) = (most, most, true);
-                envelope.need(Class::Searches);
-            }
-            kind => return Err(tool.wrong("type", &format!("is `{kind}`, which has costs beyond tokens and no price here"))),
-        }
-    }
-    Ok(())
 }
 
 /// Whether an answer is one that came to its end; an error says what it is instead.

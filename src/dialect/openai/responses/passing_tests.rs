@@ -17,7 +17,8 @@ use crate::refusal::Refusal;
 use crate::usage::{Class, Usage, UsageSource};
 
 pub const STREAM: &str = include_str!("../../../../tests/golden/openai/responses_stream.sse");
-pub const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: true };
+pub const UPSTREAM: Upstream<'_> =
+    Upstream { model: "up", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 
 pub fn cost() -> Cost {
     Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
@@ -68,7 +69,6 @@ fn the_envelope_is_read() {
         r#"{"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://x"}]}]}"#,
         r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]}"#,
         r#"{"input":[{"type":"item_reference","id":"rs_1"}]}"#,
-        r#"{"input":"x","max_tool_calls":3,"tools":[{"type":"mcp","server_url":"https://x"}]}"#,
     ] {
         assert!(envelope(body).unwrap().has_media, "{body}");
     }
@@ -87,10 +87,8 @@ fn what_has_no_price_is_refused() {
         (r#""tools":[{"type":"function","name":"f"},{"type":"file_search"}]"#, "tools[1].type"),
         (r#""tools":[{"type":"code_interpreter","container":{"type":"auto"}}]"#, "tools[0].type"),
         (r#""tools":[{"type":"image_generation"}]"#, "tools[0].type"),
-        (r#""tools":[{"type":"whatever_comes_next"}]"#, "tools[0].type"),
         (r#""tools":[{"type":"shell","environment":{"type":"container_auto"}}]"#, "tools[0].environment"),
-        (r#""tools":[{"type":"web_search"}]"#, "max_tool_calls"),
-        (r#""tools":[{"type":"mcp","server_url":"https://x"}]"#, "max_tool_calls"),
+        (r#""tools":[{"type":"web_search"}],"max_tool_calls":0"#, "max_tool_calls"),
         (r#""tools":5"#, "tools"),
         (r#""max_output_tokens":0"#, "max_output_tokens"),
     ] {
@@ -101,6 +99,8 @@ fn what_has_no_price_is_refused() {
     }
     let read = envelope(&with(r#""background":false,"tools":[{"type":"web_search_preview"}],"max_tool_calls":3"#)).unwrap();
     assert_eq!((read.searches, read.needs.as_slice()), (3, [Class::Searches].as_slice()));
+    let read = envelope(&with(r#""max_tool_calls":3,"tools":[{"type":"mcp","server_url":"https://x"}]"#)).unwrap();
+    assert_eq!(read.rounds, 3);
     let own = r#""tools":[{"type":"custom","name":"c"},{"type":"local_shell"},{"type":"shell","environment":{"type":"local"}},{"type":"apply_patch"},{"type":"computer_use_preview"}]"#;
     assert!(envelope(&with(own)).is_ok());
 }
@@ -204,9 +204,155 @@ fn a_stream_is_complete_with_its_last_event_only() {
     run(&mut meter, &STREAM[..cut]);
     let mut out = Vec::new();
     meter.broken("upstream_cut", "gone", &mut out);
-    let [(name, data)] = events(std::str::from_utf8(&out).unwrap()).try_into().unwrap();
+    let [(name, data), (last, failed)] = events(std::str::from_utf8(&out).unwrap()).try_into().unwrap();
     // Both forms: OpenAI's own, and the one for which its SDKs raise an error.
     let nested = json!({"type": "upstream_error", "code": "upstream_cut", "message": "gone", "param": null});
     let expected = json!({"type": "error", "code": "upstream_cut", "message": "gone", "param": null, "sequence_number": 18, "error": nested});
     assert_eq!((name.as_str(), data), ("error", expected));
+    // And the one that Codex reads.
+    assert_eq!((last.as_str(), &failed["type"]), ("response.failed", &json!("response.failed")));
+    let response = &failed["response"];
+    assert_eq!((&failed["sequence_number"], &response["id"]), (&json!(19), &json!("resp_abc")));
+    assert_eq!(
+        (&response["status"], &response["error"]),
+        (&json!("failed"), &json!({"code": "upstream_cut", "message": "gone"}))
+    );
+}
+
+fn sealed() -> Meter {
+    let seal: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("{id}_tf0"));
+    meter(Way::Same(Responses.line(StreamWish { seal: Some(seal), ..wish() }, Counting::default())))
+}
+
+/// A stream up to its end, and then these events.
+fn ending(events: &[&str]) -> String {
+    let cut = STREAM.find("event: response.completed").unwrap();
+    let kind = |data: &str| serde_json::from_str::<Value>(data).unwrap()["type"].as_str().unwrap().to_owned();
+    let event = |data: &&str| format!("event: {}\ndata: {data}\n\n", kind(data));
+    STREAM[..cut].to_owned() + &events.iter().map(event).collect::<String>()
+}
+
+const FAILED: &str = r#"{"type":"response.failed","sequence_number":20,"response":{"id":"resp_abc","status":"failed", "error":{"code":"context_length_exceeded","message":"Too long."},"usage":null}}"#;
+const ERROR: &str = r#"{"type":"error","sequence_number":19,"error":{"type":"invalid_request_error","code":"context_length_exceeded","message":"Too long."}}"#;
+
+#[test]
+fn how_upstream_says_that_it_failed_reaches_the_client_as_it_is() {
+    for (last, code) in [
+        (FAILED, "context_length_exceeded"),
+        (r#"{"type":"response.cancelled","response":{"id":"resp_abc","status":"cancelled"}}"#, "cancelled"),
+    ] {
+        for told in [vec![last], vec![ERROR, last]] {
+            let mut meter = sealed();
+            let mut out = run(&mut meter, &ending(&told)).into_bytes();
+            assert!(matches!(meter.progress(), Progress::Broken(error) if error.code.as_deref() == Some(code)));
+            // Nothing comes after it.
+            meter.broken("upstream_cut", "gone", &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), ending(&told).replace("\"resp_abc\"", "\"resp_abc_tf0\""));
+        }
+    }
+}
+
+#[test]
+fn an_error_without_what_became_of_the_response_is_followed_by_it() {
+    for stream in [ending(&[ERROR]), ending(&[r#"{"type":"error","code":"context_length_exceeded","message":"Too long."}"#])] {
+        let mut meter = sealed();
+        let mut out = run(&mut meter, &stream).into_bytes();
+        assert!(matches!(meter.progress(), Progress::Broken(error) if error.code.as_deref() == Some("context_length_exceeded")));
+        meter.broken("upstream_cut", "gone", &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with(&stream.replace("\"resp_abc\"", "\"resp_abc_tf0\"")), "{out}");
+        let events = events(&out);
+        let (name, last) = events.last().unwrap();
+        assert_eq!((name.as_str(), events.iter().filter(|(name, _)| name == "error").count()), ("response.failed", 1));
+        let response = &last["response"];
+        let error = json!({"code": "context_length_exceeded", "message": "Too long."});
+        assert_eq!((&response["id"], &response["error"]), (&json!("resp_abc_tf0"), &error));
+    }
+}
+
+#[test]
+fn an_error_in_the_place_of_an_answer_is_none_and_one_about_our_account_stays_with_us() {
+    for first in [FAILED, ERROR] {
+        let mut meter = sealed();
+        let out = run(&mut meter, &format!("data: {first}\n\n"));
+        assert!(out.is_empty() && !meter.has_chunks() && matches!(meter.progress(), Progress::Broken(_)), "{out}");
+    }
+    let about_us = r#"{"code":"insufficient_quota","message":"org-secret has no money"}"#;
+    for events in [
+        [format!(r#"{{"type":"response.failed","response":{{"id":"resp_abc","error":{about_us}}}}}"#)],
+        [format!(r#"{{"type":"error","error":{about_us}}}"#)],
+        [about_us.replace('{', r#"{"type":"error","#)],
+    ] {
+        let mut meter = sealed();
+        let mut out = run(&mut meter, &ending(&[&events[0]])).into_bytes();
+        meter.broken("upstream_cut", "gone", &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(!out.contains("secret") && out.contains("insufficient_quota") && out.contains("response.failed"), "{out}");
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_an_event_that_changes_nothing() {
+    let cut = STREAM.find("event: response.output_item.added").unwrap();
+    let mut meter = sealed();
+    let mut out = run(&mut meter, &STREAM[..cut]).into_bytes();
+    let before = out.len();
+    meter.ping(&mut out);
+    let told = events(std::str::from_utf8(&out[before..]).unwrap());
+    let [(name, sign)] = told.as_slice() else { panic!("{told:?}") };
+    let first = events(&STREAM[..cut])[0].1["response"].clone();
+    let mut expected = first;
+    expected["id"] = json!("resp_abc_tf0");
+    assert_eq!((name.as_str(), &sign["response"]), ("response.in_progress", &expected));
+    assert_eq!(sign["sequence_number"], events(&STREAM[..cut]).last().unwrap().1["sequence_number"]);
+    // Once it has output, OpenAI's SDKs would take it for all of it.
+    let mut meter = sealed();
+    let mut out = run(&mut meter, &STREAM[..STREAM.find("event: response.completed").unwrap()]).into_bytes();
+    let before = out.len();
+    meter.ping(&mut out);
+    assert_eq!(&out[before..], b"event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":17}\n\n");
+    // One that repeats a long prompt is told by its head.
+    let long = format!(
+        r#"{{"type":"response.created","response":{{"id":"resp_abc","model":"m","created_at":1,"instructions":"{}"}}}}"#,
+        "x".repeat(20_000)
+    );
+    let mut meter = sealed();
+    run(&mut meter, &format!("data: {long}\n\n"));
+    let mut out = Vec::new();
+    meter.ping(&mut out);
+    let told = events(std::str::from_utf8(&out).unwrap());
+    assert!(out.len() < 2_000 && told[0].1["response"]["id"] == "resp_abc_tf0" && told[0].1["response"]["model"] == "m");
+}
+
+#[test]
+fn before_the_answer_is_known_its_beginning_is_told_once() {
+    let wish = StreamWish { model: "public".to_owned(), ..wish() };
+    let mut line = Responses.line(wish.clone(), Counting::default());
+    let mut out = Vec::new();
+    (0..3).for_each(|_| line.ping(&mut out));
+    let told = events(std::str::from_utf8(&out).unwrap());
+    let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["response.created", "response.in_progress", "response.in_progress"]);
+    // A translated answer goes on from there, with the same id.
+    let mut meter = meter(Way::translated(Chat.reader(Counting::default()), Responses.writer(wish.clone()), &wish, None));
+    let chunk = r#"data: {"id":"c","model":"up","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}"#;
+    let rest = events(&run(&mut meter, &format!("{chunk}\n\ndata: [DONE]\n\n")));
+    assert_eq!(
+        (rest[0].0.as_str(), &rest.last().unwrap().1["response"]["id"]),
+        ("response.output_item.added", &json!("resp_gen-1"))
+    );
+    for (at, (_, data)) in told.iter().chain(&rest).enumerate() {
+        assert_eq!(data["sequence_number"], json!(at));
+    }
+    assert_eq!((&told[0].1["response"]["id"], &told[0].1["response"]["model"]), (&json!("resp_gen-1"), &json!("public")));
+    // Where nobody answers it ends there.
+    let mut out = Vec::new();
+    line.refused(r#"{"error":{"message":"No provider answered.","type":"api_error","code":"no_route_available"}}"#, &mut out);
+    let end = events(std::str::from_utf8(&out).unwrap());
+    let names: Vec<&str> = end.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        (names.as_slice(), &end[1].1["response"]["error"]["code"]),
+        (["error", "response.failed"].as_slice(), &json!("no_route_available"))
+    );
+    assert_eq!(end[0].1["sequence_number"], 3);
 }

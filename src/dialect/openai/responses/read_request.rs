@@ -1,34 +1,35 @@
 //! A request of responses, read for a provider that has chat completions only, or speaks another dialect.
 //!
 //! Mapped: `input` as a string or as items: messages of the roles user, assistant, system and developer with `input_text`,
-//! `output_text`, `refusal`, `input_image`, `input_file` and `input_audio`; `function_call` and `function_call_output`;
-//! `reasoning` with its `encrypted_content`; `instructions`; functions as `tools`; `tool_choice`; `parallel_tool_calls`;
+//! `output_text`, `refusal`, `input_image`, `input_file` and `input_audio`; `function_call`, `custom_tool_call`,
+//! `tool_search_call`, `local_shell_call` and their outputs; tools of `additional_tools` and `tool_search_output`;
+//! `reasoning` with its `encrypted_content`; `instructions`; as `tools` what the client runs: functions, free text, groups of
+//! them, its search for tools, its shell; `tool_choice`; `parallel_tool_calls`;
 //! `text.format`; `reasoning.effort` and whether a `summary` is wanted; `max_output_tokens`; `temperature`, `top_p`;
+//! compactions that the gateway made, and the item `compaction_trigger`, which asks for one;
 //! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
 //! with those above it.
 //!
 //! Read by the gateway itself: `store`, and items that are references to what it wrote.
 //!
 //! Dropped and named: `text.verbosity`, `metadata`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
-//! `safety_identifier`, what else `include` asks for but encrypted thoughts, and whatever is not listed here.
+//! `safety_identifier`, what else `include` asks for but encrypted thoughts, a web search that is offered beside other tools,
+//! what tools of a provider did in earlier turns, and whatever is not listed here.
 //!
 //! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference` to what a
-//! provider wrote, because only the provider that keeps them knows what they say; tools that are not functions, and the items of their calls; allowed
+//! provider wrote, because only the provider that keeps them knows what they say; other tools that a provider runs, and tools
+//! that nobody knows; allowed
 //! tools that are only some of those there are; unknown roles and unknown types of parts.
 
 use std::borrow::Cow;
 
-use super::{Responses, kept_elsewhere};
+use super::{Responses, compact, items, tools};
 use crate::dialect::format::Read;
 use crate::dialect::json::Object;
-use crate::dialect::openai::chat::call_signature;
+use crate::dialect::maker::Maker;
 use crate::dialect::openai::node::{Node, drop_named};
-use crate::dialect::openai::parts::{
-    UNKNOWN, push, read_audio, read_cache, read_file, read_sampling, read_schema, read_tool, read_tool_choice, read_url,
-};
-use crate::dialect::talk::{
-    Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source, Thinking,
-};
+use crate::dialect::openai::parts::{UNKNOWN, read_sampling, read_schema, read_tool_choice};
+use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role, Thinking};
 use crate::refusal::Refusal;
 
 /// What is read here, or by the gateway itself.
@@ -63,6 +64,9 @@ const KNOWN: [&str; 28] = [
     "store",
 ];
 
+/// Stands between the id of a thought and the word for its maker.
+pub const MAKER: &str = "_m";
+
 /// Before what a provider encrypted as a whole, to tell it from the proof of a thought.
 pub const REDACTED: &str = "redacted:";
 
@@ -91,16 +95,12 @@ impl Responses {
             }
             _ => {
                 for item in root.nodes("input")? {
-                    read_item(&item, &mut conversation)?;
+                    items::read(&item, &mut conversation, &mut dropped)?;
                 }
             }
         }
-        for tool in root.nodes("tools")? {
-            if tool.required("type")? != "function" {
-                return Err(tool.wrong("type", UNKNOWN));
-            }
-            conversation.tools.push(read_tool(&tool, read_cache(&tool)?)?);
-        }
+        conversation.tools = tools::read(request, &mut dropped)?;
+        compact::name_foreign(&root, &mut dropped)?;
         conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
         conversation.parallel_calls = root.flag("parallel_tool_calls")?;
         conversation.sampling = read_sampling(&root)?;
@@ -108,6 +108,9 @@ impl Responses {
         conversation.reasoning = read_reasoning(&root, &mut dropped)?;
         conversation.logprobs = read_logprobs(&root, &mut dropped)?;
         conversation.user = root.owned("user")?;
+        if root.raw("input").is_some_and(compact::is_asked) {
+            compact::ask(&mut conversation);
+        }
         Ok(Read { conversation, dropped })
     }
 }
@@ -148,88 +151,6 @@ fn read_logprobs(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<u6
     Ok(logprobs)
 }
 
-fn read_item<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
-    let kind = item.text("type")?;
-    match kind.as_deref() {
-        None | Some("message") => read_message(item, conversation)?,
-        Some("function_call") => {
-            let call = Call {
-                id: item.required("call_id")?.into_owned(),
-                name: item.required("name")?.into_owned(),
-                arguments: item.owned("arguments")?.unwrap_or_default(),
-                signature: call_signature(item),
-            };
-            push(conversation, Role::Assistant, Part::Call(call), |_| true);
-        }
-        Some("function_call_output") => {
-            let id = item.required("call_id")?.into_owned();
-            let parts = contents(item, "output")?;
-            let result = CallResult { id, parts, is_error: false, cache: read_cache(item)? };
-            push(conversation, Role::User, Part::Result(result), |last| matches!(last, Part::Result(_)));
-        }
-        Some("reasoning") => {
-            for thought in [read_thought(item)].into_iter().filter(|thought| *thought != Thinking::default()) {
-                push(conversation, Role::Assistant, Part::Thinking(thought), |_| true);
-            }
-        }
-        Some("item_reference") => return Err(kept_elsewhere(&item.at("id"))),
-        Some(_) => return Err(item.wrong("type", UNKNOWN)),
-    }
-    Ok(())
-}
-
-fn read_message<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
-    let parts = contents(item, "content")?;
-    match item.required("role")?.as_ref() {
-        "user" if parts.is_empty() => return Err(item.wrong("content", "is required")),
-        "user" => conversation.messages.push(Message { role: Role::User, parts }),
-        "assistant" => {
-            for part in parts {
-                push(conversation, Role::Assistant, part, |_| true);
-            }
-        }
-        "system" | "developer" => {
-            if parts.iter().any(|part| !matches!(part, Part::Text { .. })) {
-                return Err(item.wrong("content", "may have text only"));
-            }
-            conversation.system.extend(parts);
-        }
-        _ => return Err(item.wrong("role", "must be `user`, `assistant`, `system` or `developer`")),
-    }
-    Ok(())
-}
-
-fn contents<'a>(item: &Node<'a>, name: &str) -> Result<Vec<Part<'a>>, Refusal> {
-    match item.raw(name) {
-        None => Ok(Vec::new()),
-        Some(json) if json.starts_with('"') => Ok(vec![Part::Text { text: item.required(name)?, cache: None }]),
-        Some(_) => item.nodes(name)?.iter().map(read_part).collect(),
-    }
-}
-
-fn read_part<'a>(node: &Node<'a>) -> Result<Part<'a>, Refusal> {
-    let cache = read_cache(node)?;
-    let media = match node.required("type")?.as_ref() {
-        "input_text" | "output_text" | "text" => return Ok(Part::Text { text: node.required("text")?, cache }),
-        "refusal" => return Ok(Part::Refusal(node.required("refusal")?)),
-        "input_image" => {
-            let source = match (node.text("image_url")?, node.owned("file_id")?) {
-                (Some(url), _) => read_url(url, node, "image_url")?,
-                (None, Some(id)) => Source::Id(id),
-                (None, None) => return Err(node.wrong("image_url", "is required")),
-            };
-            Media { kind: MediaKind::Image, source, name: None, detail: node.owned("detail")? }
-        }
-        "input_file" => read_file(node)?,
-        "input_audio" => {
-            let audio = node.object("input_audio")?.ok_or_else(|| node.wrong("input_audio", "is required"))?;
-            read_audio(&audio)?
-        }
-        _ => return Err(node.wrong("type", UNKNOWN)),
-    };
-    Ok(Part::Media { media, cache })
-}
-
 /// What a `reasoning` item says: its summary, else its text.
 pub fn read_thought(item: &Node<'_>) -> Thinking {
     let words = |name: &str| {
@@ -239,9 +160,15 @@ pub fn read_thought(item: &Node<'_>) -> Thinking {
     let summary = words("summary");
     let text = if summary.is_empty() { words("content") } else { summary };
     let encrypted: Option<Cow<'_, str>> = item.text("encrypted_content").ok().flatten().filter(|text| !text.is_empty());
-    match encrypted.as_deref().map(|text| (text, text.strip_prefix(REDACTED))) {
-        Some((_, Some(data))) => Thinking { text, signature: None, redacted: Some(data.to_owned()) },
-        Some((signature, None)) => Thinking { text, signature: Some(signature.to_owned()), redacted: None },
-        None => Thinking { text, ..Thinking::default() },
-    }
+    let (signature, redacted) = match encrypted.as_deref().map(|text| (text, text.strip_prefix(REDACTED))) {
+        Some((_, Some(data))) => (None, Some(data.to_owned())),
+        Some((signature, None)) => (Some(signature.to_owned()), None),
+        None => (None, None),
+    };
+    Thinking { text, signature, redacted, maker: maker_in_id(&item.words("id")) }
+}
+
+/// Whose thought an item of the gateway's own is, by its id.
+pub fn maker_in_id(id: &str) -> Option<Maker> {
+    id.strip_prefix("rs_")?.rsplit_once(MAKER).and_then(|(_, word)| Maker::parse(word))
 }

@@ -4,12 +4,12 @@
 //! completes the stream.
 
 use super::answer::{image_type, read_finish};
-use super::line::{Kind, kind_of};
+use super::line::{Kind, SIGNS, kind_of};
 use super::read_request::read_thought;
 use super::{finish_reason, read_usage};
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::Object;
-use crate::dialect::openai::chat::unquoted;
+use crate::dialect::openai::chat::{read_arguments, unquoted};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
@@ -31,21 +31,40 @@ pub struct ResponsesReader {
 /// An item as far as it came.
 #[derive(Default)]
 struct Item {
-    index: u64,
+    /// Its place, where events name it.
+    index: Option<u64>,
+    /// Its id, where events name it.
+    id: String,
     /// Its number, if it is a call.
     call: Option<u32>,
-    /// What it says came in pieces of this kind of event.
+    /// What it says came by this kind of event,
     said: Option<&'static str>,
+    /// and last of this part of it.
+    part: u64,
     is_done: bool,
 }
 
-/// Events that say something in pieces.
-const SAYING: [&str; 4] = [
-    "response.output_text.delta",
-    "response.refusal.delta",
-    "response.reasoning_summary_text.delta",
-    "response.reasoning_text.delta",
+impl Item {
+    /// Whether an event that names these is about this item. One that names neither is about the last that is open.
+    fn is_it(&self, index: Option<u64>, id: &str) -> bool {
+        match index {
+            Some(_) => self.index == index,
+            None if id.is_empty() => !self.is_done,
+            None => self.id == id,
+        }
+    }
+}
+
+/// Events that say something in pieces, and that say it whole at its end, with where.
+const SAYING: [(&str, &str, &str); 4] = [
+    ("response.output_text.delta", "response.output_text.done", "text"),
+    ("response.refusal.delta", "response.refusal.done", "refusal"),
+    ("response.reasoning_summary_text.delta", "response.reasoning_summary_text.done", "text"),
+    ("response.reasoning_text.delta", "response.reasoning_text.done", "text"),
 ];
+const ARGUMENTS: &str = "response.function_call_arguments.delta";
+
+const TOO_MANY: &str = "a response has more items than can be followed";
 
 impl ResponsesReader {
     pub fn new(counting: Counting) -> Self {
@@ -61,9 +80,9 @@ impl ResponsesReader {
         }
     }
 
-    fn item(&mut self, root: &Node<'_>) -> Option<&mut Item> {
-        let index = root.count("output_index").ok().flatten().unwrap_or(0);
-        let at = match self.items.iter().rposition(|item| item.index == index) {
+    /// The item that an event is about.
+    fn item(&mut self, index: Option<u64>, id: &str) -> Option<&mut Item> {
+        let at = match self.items.iter().rposition(|item| item.is_it(index, id)) {
             Some(at) => at,
             None if self.items.len() >= MOST_ITEMS => return None,
             None => {
@@ -71,23 +90,36 @@ impl ResponsesReader {
                 self.items.len().saturating_sub(1)
             }
         };
-        self.items.get_mut(at)
+        let item = self.items.get_mut(at)?;
+        if item.id.is_empty() {
+            id.clone_into(&mut item.id);
+        }
+        Some(item)
+    }
+
+    fn item_of(&mut self, root: &Node<'_>) -> Option<&mut Item> {
+        self.item(root.count("output_index").ok().flatten(), &root.words("item_id"))
     }
 
     /// Takes an event; an error says why the stream cannot be followed.
     fn more(&mut self, kind: &str, root: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
-        const TOO_MANY: &str = "a response has more items than can be followed";
-        if let Some(saying) = SAYING.into_iter().find(|saying| *saying == kind) {
-            let item = self.item(root).ok_or(TOO_MANY)?;
+        if let Some((saying, whole, name)) = SAYING.into_iter().find(|(saying, whole, _)| [*saying, *whole].contains(&kind)) {
+            let place = if kind.contains("summary") { "summary_index" } else { "content_index" };
+            let part = root.count(place).ok().flatten().unwrap_or(0);
+            let item = self.item_of(root).ok_or(TOO_MANY)?;
             // A thought comes as its summary or as its text; who tells both tells it twice.
-            let is_thought = kind.contains("reasoning");
-            if is_thought && item.said.is_some_and(|said| said != saying) {
+            let is_other = kind.contains("reasoning") && item.said.is_some_and(|said| said != saying);
+            let is_told = kind == whole && item.said == Some(saying) && item.part == part;
+            if is_other || is_told {
                 return Ok(());
             }
-            item.said = Some(saying);
-            let text = root.words("delta");
+            (item.said, item.part) = (Some(saying), part);
+            let text = root.words(if kind == whole { name } else { "delta" });
+            if kind == whole {
+                tally.output(&text);
+            }
             if !text.is_empty() {
-                deltas.push(match kind {
+                deltas.push(match saying {
                     "response.output_text.delta" => Delta::Text { choice: 0, text },
                     "response.refusal.delta" => Delta::Refusal { choice: 0, text },
                     _ => Delta::Thinking { choice: 0, text },
@@ -99,23 +131,40 @@ impl ResponsesReader {
         match kind {
             "response.output_item.added" => {
                 let Ok(Some(item)) = root.object("item") else { return Ok(()) };
+                let (id, index) = (item.words("id"), root.count("output_index").ok().flatten());
+                // One that names neither is another than the one before it.
+                if index.is_none() && id.is_empty() {
+                    self.items.iter_mut().for_each(|known| known.is_done = true);
+                }
+                self.item(index, &id).ok_or(TOO_MANY)?;
                 if item.words("type") == "function_call" && !item.words("name").is_empty() {
-                    self.call(root, &item, deltas).ok_or(TOO_MANY)?;
+                    self.call((index, &id), &item, deltas).ok_or(TOO_MANY)?;
                 }
             }
             "response.reasoning_summary_part.added" if root.raw("summary_index").is_some_and(|index| index != "0") => {
                 deltas.push(Delta::Thinking { choice: 0, text: "\n\n".to_owned() });
             }
-            "response.function_call_arguments.delta" => {
-                let item = self.item(root).ok_or(TOO_MANY)?;
-                item.said = Some("arguments");
+            ARGUMENTS => {
+                let item = self.item_of(root).ok_or(TOO_MANY)?;
+                // Of a call that is not named yet they are told when it is whole.
                 if let Some(call) = item.call {
+                    item.said = Some(ARGUMENTS);
                     deltas.push(Delta::Arguments { choice: 0, call, json: root.words("delta") });
+                }
+            }
+            "response.function_call_arguments.done" => {
+                let item = self.item_of(root).ok_or(TOO_MANY)?;
+                let json = read_arguments(root);
+                if let Some(call) = item.call.filter(|_| item.said.is_none() && !json.is_empty()) {
+                    item.said = Some(ARGUMENTS);
+                    tally.output(&json);
+                    deltas.push(Delta::Arguments { choice: 0, call, json });
                 }
             }
             "response.output_item.done" => {
                 if let Ok(Some(item)) = root.object("item") {
-                    self.item_done(root, &item, tally, deltas).ok_or(TOO_MANY)?;
+                    let (id, index) = (item.words("id"), root.count("output_index").ok().flatten());
+                    self.item_done((index, &id), &item, tally, deltas).ok_or(TOO_MANY)?;
                 }
             }
             _ => {}
@@ -124,9 +173,9 @@ impl ResponsesReader {
     }
 
     /// A call begins, unless it has.
-    fn call(&mut self, root: &Node<'_>, node: &Node<'_>, deltas: &mut Vec<Delta>) -> Option<u32> {
+    fn call(&mut self, (index, id): (Option<u64>, &str), node: &Node<'_>, deltas: &mut Vec<Delta>) -> Option<u32> {
         let number = self.calls;
-        let item = self.item(root)?;
+        let item = self.item(index, id)?;
         if let Some(call) = item.call {
             return Some(call);
         }
@@ -138,9 +187,15 @@ impl ResponsesReader {
     }
 
     /// An item is whole: tells what did not come in pieces.
-    fn item_done(&mut self, root: &Node<'_>, node: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Option<()> {
-        let item = self.item(root)?;
-        if std::mem::replace(&mut item.is_done, true) {
+    fn item_done(
+        &mut self,
+        (index, id): (Option<u64>, &str),
+        node: &Node<'_>,
+        tally: &mut Tally,
+        deltas: &mut Vec<Delta>,
+    ) -> Option<()> {
+        let item = self.item(index, id)?;
+        if item.is_done {
             return Some(());
         }
         let has_said = item.said.is_some();
@@ -169,10 +224,12 @@ impl ResponsesReader {
                 deltas.extend(thought.redacted.map(|data| Delta::Redacted { choice: 0, data }));
             }
             "function_call" => {
-                let call = self.call(root, node, deltas)?;
-                let json = node.words("arguments");
-                if !has_said && !json.is_empty() {
+                let call = self.call((index, id), node, deltas)?;
+                let json = read_arguments(node);
+                if !has_said {
                     tally.output(&json);
+                    // No arguments are an object too, and nothing waits for more of them.
+                    let json = if json.trim().is_empty() { "{}".to_owned() } else { json };
                     deltas.push(Delta::Arguments { choice: 0, call, json });
                 }
             }
@@ -184,6 +241,17 @@ impl ResponsesReader {
                 }
             }
             _ => {}
+        }
+        self.item(index, id)?.is_done = true;
+        Some(())
+    }
+
+    /// The response is whole: tells what is in it, where no event has told of any item.
+    fn untold(&mut self, response: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Option<()> {
+        if self.items.is_empty() {
+            for (index, item) in (0u64..).zip(response.nodes("output").unwrap_or_default()) {
+                self.item_done((Some(index), ""), &item, tally, deltas)?;
+            }
         }
         Some(())
     }
@@ -206,13 +274,16 @@ impl Reader for ResponsesReader {
         let root = Node::root(&object);
         let (kind, what) = kind_of(&root, event.name.as_deref());
         match what {
-            Kind::Error(error) => tally.progress = Progress::Broken(read_error_object(&error)),
+            Kind::Error(error) | Kind::Failed(error) => tally.progress = Progress::Broken(read_error_object(&error)),
             Kind::Terminal => {
                 let Ok(Some(response)) = root.object("response") else {
                     return tally.break_off("the last event has no response");
                 };
                 tally.flow();
                 self.start(&root, deltas);
+                if self.untold(&response, tally, deltas).is_none() {
+                    return tally.break_off(TOO_MANY);
+                }
                 let reason = finish_reason(&response);
                 if let Some(usage) = response.raw("usage").and_then(|json| read_usage(&response, json, self.counting)) {
                     tally.reported = Some(usage);
@@ -221,14 +292,22 @@ impl Reader for ResponsesReader {
                 tally.finish_reason = Some(reason);
                 tally.progress = Progress::Done;
             }
+            Kind::More if SIGNS.contains(&kind.as_str()) => {}
             Kind::More => {
                 tally.flow();
-                self.start(&root, deltas);
+                let from = deltas.len();
+                if root.raw("response").is_some() {
+                    self.start(&root, deltas);
+                }
                 if let Some(delta) = root.raw("delta").filter(|delta| delta.starts_with('"')) {
                     tally.output(unquoted(delta));
                 }
                 if let Err(reason) = self.more(&kind, &root, tally, deltas) {
                     tally.break_off(reason);
+                }
+                if deltas.len() > from && !self.is_started {
+                    self.is_started = true;
+                    deltas.insert(from, Delta::Start { id: String::new(), model: String::new() });
                 }
             }
         }

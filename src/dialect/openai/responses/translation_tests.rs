@@ -45,8 +45,9 @@ fn a_whole_request_is_read() {
         (MediaKind::File, base64("application/pdf", "REVG"), Some("b.pdf"), None),
     ];
     assert_eq!(sources.collect::<Vec<_>>(), expected);
-    let call = Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None };
-    let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None };
+    let call =
+        Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None, ..Call::default() };
+    let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None, ..Thinking::default() };
     assert_eq!(assistant.parts, [Part::Thinking(thought), text("I look."), Part::Call(call)]);
     assert!(matches!(&result.parts[..], [Part::Result(CallResult { id, parts, .. })] if id == "call_1" && parts.len() == 2));
     assert_eq!((conversation.tools[0].strict, conversation.tool_choice), (None, Some(ToolChoice::Named("look".to_owned()))));
@@ -65,12 +66,12 @@ fn what_cannot_be_translated_is_refused_with_its_path() {
         (with(r#""previous_response_id":"resp_1""#), "previous_response_id"),
         (with(r#""conversation":"c""#), "conversation"),
         (with(r#""background":true"#), "background"),
-        (with(r#""tools":[{"type":"custom","name":"c"}]"#), "tools[0].type"),
+        (with(r#""tools":[{"type":"apply_patch"}]"#), "tools[0].type"),
         (with(r#""tool_choice":{"type":"file_search"}"#), "tool_choice.type"),
         (with(r#""text":{"format":{"type":"grammar"}}"#), "text.format.type"),
         (with(r#""reasoning":{"effort":"enormous"}"#), "reasoning.effort"),
         (item(r#"{"type":"item_reference","id":"x"}"#), "input[1].id"),
-        (item(r#"{"type":"custom_tool_call","call_id":"a","name":"b","input":"c"}"#), "input[1].type"),
+        (item(r#"{"type":"apply_patch_call","call_id":"a","operation":{}}"#), "input[1].type"),
         (item(r#"{"role":"robot","content":"x"}"#), "input[1].role"),
         (item(r#"{"role":"user","content":[{"type":"input_hologram"}]}"#), "input[1].content[0].type"),
         (item(r#"{"type":"function_call","name":"f"}"#), "input[1].call_id"),
@@ -154,6 +155,130 @@ fn items_that_come_whole_are_told_too() {
     let (usage, source) = meter.usage();
     assert_eq!((usage.input, source), (10, UsageSource::Estimated));
     assert!((1..=4).contains(&usage.output), "`hi` and `{{}}`, each once: {usage:?}");
+}
+
+/// What a stream of these events says.
+fn told(stream: &[&str]) -> Vec<Delta> {
+    let mut reader = Responses.reader(Counting::default());
+    let mut tally = crate::dialect::tally::Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
+    let mut deltas = Vec::new();
+    for data in stream {
+        reader.event(&crate::dialect::sse::Data { name: None, data: (*data).to_owned() }, &mut tally, &mut deltas);
+    }
+    assert_eq!(tally.progress, Progress::Done, "{stream:?}");
+    deltas
+}
+
+#[test]
+fn what_comes_by_its_last_event_alone_is_told_once() {
+    const END: &str = r#"{"type":"response.completed","response":{"id":"r","model":"m"}}"#;
+    let choice = 0;
+    let text = |text: &str| Delta::Text { choice, text: text.into() };
+    let call = |call, id: &str| Delta::Call { choice, call, id: id.into(), name: "f".into(), signature: None };
+    let json = |call, json: &str| Delta::Arguments { choice, call, json: json.into() };
+    let added = r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","id":"fc","call_id":"c","name":"f"}}"#;
+    for (stream, expected) in [
+        (
+            vec![
+                r#"{"type":"response.output_text.done","output_index":0,"content_index":0,"text":"a"}"#,
+                r#"{"type":"response.output_text.delta","output_index":0,"content_index":1,"delta":"b"}"#,
+                r#"{"type":"response.output_text.done","output_index":0,"content_index":1,"text":"b"}"#,
+                r#"{"type":"response.refusal.done","output_index":0,"content_index":2,"refusal":"no"}"#,
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"message","content":[{"type":"output_text","text":"ab"}]}}"#,
+            ],
+            vec![text("a"), text("b"), Delta::Refusal { choice, text: "no".into() }],
+        ),
+        (
+            vec![r#"{"type":"response.reasoning_summary_text.done","output_index":0,"summary_index":0,"text":"hm"}"#],
+            vec![Delta::Thinking { choice, text: "hm".into() }],
+        ),
+        (
+            vec![added, r#"{"type":"response.function_call_arguments.done","output_index":0,"arguments":"{}"}"#],
+            vec![call(0, "c"), json(0, "{}")],
+        ),
+        (
+            vec![
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":{"a":1.0}}}"#,
+            ],
+            vec![call(0, "c"), json(0, "{\"a\":1.0}")],
+        ),
+        // Its fragments come before anybody knows whose they are.
+        (
+            vec![
+                r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{\"a\""}"#,
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":1}"}}"#,
+            ],
+            vec![call(0, "c"), json(0, "{\"a\":1}")],
+        ),
+        // Without places, by ids, and without either.
+        (
+            vec![
+                r#"{"type":"response.output_item.added","item":{"type":"function_call","id":"x","call_id":"c","name":"f"}}"#,
+                r#"{"type":"response.output_item.added","item":{"type":"function_call","id":"y","call_id":"d","name":"f"}}"#,
+                r#"{"type":"response.function_call_arguments.delta","item_id":"x","delta":"{}"}"#,
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","id":"y","call_id":"d","name":"f","arguments":""}}"#,
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","id":"x","call_id":"c","name":"f","arguments":"{}"}}"#,
+            ],
+            vec![call(0, "c"), call(1, "d"), json(0, "{}"), json(1, "{}")],
+        ),
+        (
+            vec![
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","call_id":"d","name":"f","arguments":"{}"}}"#,
+            ],
+            vec![call(0, "c"), json(0, "{}"), call(1, "d"), json(1, "{}")],
+        ),
+    ] {
+        let deltas = told(&[stream.as_slice(), &[END]].concat());
+        assert_eq!(deltas[1..deltas.len() - 1], expected, "{stream:?}");
+    }
+    let whole = r#"{"type":"response.completed","response":{"id":"r","model":"m","output":[{"type":"message","content":[{"type":"output_text","text":"all"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}]}}"#;
+    let signs = [r#"{"type":"keepalive"}"#, r#"{"type":"codex.rate_limits"}"#];
+    let start = Delta::Start { id: "r".into(), model: "m".into() };
+    let finish = Delta::Finish { choice, finish: Finish::Calls };
+    assert_eq!(told(&[signs[0], signs[1], whole]), [start, text("all"), call(0, "c"), json(0, "{}"), finish]);
+}
+
+#[test]
+fn what_stands_between_the_fragments_of_a_call_cuts_nothing_off() {
+    let mut writer = Responses.writer(wish());
+    let mut out = Vec::new();
+    let choice = 0;
+    for delta in [
+        Delta::Call { choice, call: 0, id: "c".into(), name: "f".into(), signature: None },
+        Delta::Arguments { choice, call: 0, json: "{\"a\"".into() },
+        Delta::Text { choice, text: "aside".into() },
+        Delta::Arguments { choice, call: 0, json: ":1}".into() },
+    ] {
+        writer.delta(&delta, &mut out);
+        writer.ping(&mut out);
+    }
+    writer.finish(&Usage::default(), &cost(), &mut out);
+    let events = events(std::str::from_utf8(&out).unwrap());
+    let output = &events.last().unwrap().1["response"]["output"];
+    assert_eq!((&output[0]["arguments"], &output[1]["content"][0]["text"]), (&json!("{\"a\":1}"), &json!("aside")));
+    let numbers: Vec<u64> = events.iter().map(|(_, data)| data["sequence_number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..u64::try_from(events.len()).unwrap()).collect::<Vec<_>>());
+    // What has output is not begun again.
+    assert_eq!(events.iter().filter(|(name, _)| name == "keepalive").count(), 4);
+    assert_eq!(events.iter().filter(|(name, _)| name == "response.in_progress").count(), 1);
+}
+
+#[test]
+fn a_broken_stream_tells_the_error_and_that_it_failed() {
+    let mut writer = Responses.writer(wish());
+    let mut out = Vec::new();
+    writer.delta(&Delta::Start { id: "c".into(), model: "m".into() }, &mut out);
+    writer.broken("upstream_cut", "gone", &mut out);
+    let events = events(std::str::from_utf8(&out).unwrap());
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["response.created", "response.in_progress", "error", "response.failed"]);
+    let last = &events[3].1;
+    let error = json!({"code": "upstream_cut", "message": "gone"});
+    assert_eq!(
+        (&last["sequence_number"], &last["response"]["error"], &last["response"]["id"]),
+        (&json!(3), &error, &json!("resp_gen-1"))
+    );
 }
 
 #[test]

@@ -4,14 +4,18 @@
 //! the order in which they are added; the terminal event has the whole response. Of several choices the first is told: this
 //! format has no other.
 
-use super::answer::{Head, Status, call_item, image_item, logprobs_items, message_item, said_part, summary_part, thought_item};
-use super::line::write_error;
+use std::collections::BTreeMap;
+
+use super::answer::{
+    Head, Status, call_item, call_prefix, image_item, logprobs_items, message_item, said_part, summary_part, thought_item,
+    whole_arguments,
+};
+use super::line::{write_error, write_failed, write_keepalive};
 use crate::dialect::format::{Cost, StreamWish, Writer};
-use crate::dialect::openai::chat::arguments;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Call, Delta, Finish, Thinking};
+use crate::dialect::talk::{Call, Delta, Finish, Form, Kind, Thinking};
 use crate::usage::Usage;
 
 /// Writes one stream.
@@ -26,6 +30,8 @@ pub struct ResponsesWriter {
     open: Open,
     /// Calls stay open to the end: their arguments may come in turns.
     calls: Vec<OpenCall>,
+    /// What calls are for the client that begin next.
+    forms: BTreeMap<u32, Form>,
     finish: Finish,
 }
 
@@ -53,13 +59,14 @@ struct OpenCall {
 impl ResponsesWriter {
     pub fn new(wish: StreamWish) -> Self {
         Self {
-            head: Head::new("", "", &wish),
+            head: Head::new("", &wish.model, &wish),
             wish,
             is_started: false,
             next: 0,
             items: Vec::new(),
             open: Open::Nothing,
             calls: Vec::new(),
+            forms: BTreeMap::new(),
             finish: Finish::Stop,
         }
     }
@@ -86,10 +93,23 @@ impl ResponsesWriter {
             return;
         }
         self.is_started = true;
+        self.next = self.wish.begun.get();
+        // Signs of life before the answer have told that it began.
+        if self.next > 0 {
+            return;
+        }
         let response = self.head.response(Status::InProgress, &[], None);
         for kind in ["response.created", "response.in_progress"] {
             self.event(kind, &|event| _ = event.member("response", &response), out);
         }
+    }
+
+    /// Adds an item that is whole.
+    pub(super) fn whole(&mut self, kind: &str, item: &dyn Fn(&str) -> String, out: &mut Vec<u8>) {
+        self.close(Status::Completed, out);
+        let index = self.add(kind, item, out);
+        let item = item(&self.head.item(kind, index));
+        self.done(index, item, out);
     }
 
     /// Adds an item and answers its place; `item` makes it of its id.
@@ -244,27 +264,41 @@ impl ResponsesWriter {
 
     fn call(&mut self, number: u32, call: Call, out: &mut Vec<u8>) {
         self.close(Status::Completed, out);
-        let index = self.add("fc", &|id| call_item(id, Status::InProgress, &call), out);
+        let index = self.add(call_prefix(call.form.kind), &|id| call_item(id, Status::InProgress, &call), out);
         self.calls.push(OpenCall { number, index, call });
     }
 
     fn arguments(&mut self, number: u32, json: &str, out: &mut Vec<u8>) {
         let Some(open) = self.calls.iter_mut().find(|open| open.number == number) else { return };
         open.call.arguments.push_str(json);
-        let (index, id) = (open.index, self.head.item("fc", open.index));
+        let (index, kind) = (open.index, open.call.form.kind);
+        let Some((event, _)) = told_by(kind) else { return };
+        let id = self.head.item(call_prefix(kind), index);
         let fill = |event: &mut Out| _ = event.text("delta", json);
-        self.item_event("response.function_call_arguments.delta", &id, index, &fill, out);
+        self.item_event(&format!("{event}.delta"), &id, index, &fill, out);
     }
 
     fn close_calls(&mut self, status: Status, out: &mut Vec<u8>) {
         for open in std::mem::take(&mut self.calls) {
-            let id = self.head.item("fc", open.index);
-            let json = arguments(&open.call.arguments).to_owned();
-            let fill = |event: &mut Out| _ = event.text("name", &open.call.name).text("arguments", &json);
-            self.item_event("response.function_call_arguments.done", &id, open.index, &fill, out);
+            let kind = open.call.form.kind;
+            let id = self.head.item(call_prefix(kind), open.index);
+            let json = whole_arguments(&open.call).to_owned();
+            if let Some((event, name)) = told_by(kind) {
+                let fill = |event: &mut Out| _ = event.text("name", &open.call.name).text(name, &json);
+                self.item_event(&format!("{event}.done"), &id, open.index, &fill, out);
+            }
             let item = call_item(&id, status, &Call { arguments: json, ..open.call });
             self.done(open.index, item, out);
         }
+    }
+}
+
+/// The events that tell what a call is made with, and the name of it in them; of some calls only the item tells.
+const fn told_by(kind: Kind) -> Option<(&'static str, &'static str)> {
+    match kind {
+        Kind::Function => Some(("response.function_call_arguments", "arguments")),
+        Kind::Custom => Some(("response.custom_tool_call_input", "input")),
+        Kind::Search | Kind::Shell => None,
     }
 }
 
@@ -272,7 +306,9 @@ impl Writer for ResponsesWriter {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Start { id, model } if !self.is_started => {
-                self.head = Head::new(id, model, &self.wish);
+                if self.wish.begun.get() == 0 {
+                    self.head = Head::new(id, model, &self.wish);
+                }
                 self.start(out);
             }
             Delta::Text { choice: 0, text } => self.say(false, text, "", out),
@@ -286,9 +322,11 @@ impl Writer for ResponsesWriter {
             Delta::Thinking { choice: 0, text } => self.think(text, out),
             Delta::Signature { choice: 0, signature } => self.prove(Some(signature), None, out),
             Delta::Redacted { choice: 0, data } => self.prove(None, Some(data), out),
+            Delta::Form { choice: 0, call, form } => _ = self.forms.insert(*call, form.clone()),
             Delta::Call { choice: 0, call, id, name, signature } => {
                 let (id, name, signature) = (id.clone(), name.clone(), signature.clone());
-                self.call(*call, Call { id, name, arguments: String::new(), signature }, out);
+                let form = self.forms.remove(call).unwrap_or_default();
+                self.call(*call, Call { id, name, arguments: String::new(), signature, form }, out);
             }
             Delta::Arguments { choice: 0, call, json } => self.arguments(*call, json, out),
             Delta::Image { choice: 0, media_type, data } => {
@@ -314,11 +352,22 @@ impl Writer for ResponsesWriter {
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b": ping\n\n");
+        if !self.is_started {
+            return self.start(out);
+        }
+        if !self.items.is_empty() {
+            write_keepalive(self.next, out);
+            self.next = self.next.saturating_add(1);
+            return;
+        }
+        let response = self.head.response(Status::InProgress, &[], None);
+        self.event("response.in_progress", &|event| _ = event.member("response", &response), out);
     }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         write_error(self.next, code, message, out);
+        let response = self.head.response(Status::InProgress, &[], None);
+        write_failed(self.next.saturating_add(1), &response, (code, message), out);
     }
 
     fn kept(&self) -> Option<String> {

@@ -157,13 +157,15 @@ def _():
         (anthropic.BadRequestError, 400, "invalid_request_error", "claude-fail-400", KEY),
         (anthropic.RateLimitError, 429, "rate_limit_error", "gpt-sim", EXHAUSTED_KEY),
         (anthropic.InternalServerError, 502, None, "gpt-fail-500", KEY),
-        (anthropic.InternalServerError, 503, None, "gemini-fail-429", KEY),
+        (anthropic.RateLimitError, 429, "rate_limit_error", "gemini-fail-429", KEY),
+        (anthropic.InternalServerError, 529, "overloaded_error", "gemini-fail-503", KEY),
+        (anthropic.BadRequestError, 400, "invalid_request_error", "gpt-fail-400", KEY),
     ]
     for kind, status, code, model, key in cases:
         error = raises(kind, lambda: client(key).messages.create(**ask(model)))
         equal((error.status_code, error.body["type"]), (status, "error"))
         assert code is None or error.body["error"]["type"] == code, error.body
-        if status in (429, 503):
+        if status in (429, 529):
             assert int(error.response.headers["retry-after"]) > 0
 
 

@@ -124,7 +124,8 @@ def _(provider):
     cases = [
         (litellm.AuthenticationError, "gpt-sim", UNKNOWN_KEY),
         (litellm.NotFoundError, "gpt-smi", KEY),
-        (litellm.BadRequestError, "gpt-fail-400", KEY),
+        (litellm.ContextWindowExceededError, "gpt-fail-400", KEY),
+        (litellm.ContextWindowExceededError, "claude-fail-400", KEY),
         (litellm.RateLimitError, "gemini-sim", EXHAUSTED_KEY),
     ]
     for kind, model, key in cases:

@@ -145,7 +145,9 @@ def _():
         (openai.BadRequestError, 400, "context_length_exceeded", "gpt-fail-400", KEY),
         (openai.RateLimitError, 429, "rate_limit_exceeded", "gemini-sim", EXHAUSTED_KEY),
         (openai.InternalServerError, 502, "no_route_available", "claude-fail-500", KEY),
-        (openai.InternalServerError, 503, "no_route_available", "claude-fail-429", KEY),
+        (openai.RateLimitError, 429, "upstream_rate_limited", "claude-fail-429", KEY),
+        (openai.InternalServerError, 503, "upstream_overloaded", "claude-fail-503", KEY),
+        (openai.BadRequestError, 400, "context_length_exceeded", "claude-fail-400", KEY),
     ]
     for kind, status, code, model, key in cases:
         error = raises(kind, lambda: client(key).chat.completions.create(model=model, messages=HELLO))

@@ -1,0 +1,42 @@
+//! Where a WebSocket can be opened, and by whom.
+//!
+//! What always holds: nothing is accepted for who has no valid key, and what says no is the same answer as over HTTP.
+
+use super::{Request, with_allow};
+use crate::dialect::{Called, Endpoint};
+use crate::id::RequestId;
+use crate::ports::Ports;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{self, Head, Reply, credential_hash, refusal_reply, valid_key};
+
+/// Whether a path answers clients that want a WebSocket.
+pub fn is_here<B>(request: &Request<B>) -> bool {
+    let called = Called::at(request.path.trim_end_matches('/'));
+    request.method == "GET" && called.is_some_and(|called| called.endpoint == Endpoint::Responses)
+}
+
+/// The head that counts for each request of the connection; an error is the answer in place of one.
+pub async fn admit<P: Ports, B>(ports: &P, request: Request<B>) -> Result<Head, Box<Reply>> {
+    let id = RequestId::new(ports.now(), ports.random());
+    match checked(ports, &request.head).await {
+        Ok(()) => Ok(request.head),
+        Err(refusal) => {
+            if let Some(detail) = &refusal.detail {
+                ports.log(&format!("{id}: {detail}"));
+            }
+            let reply = refusal_reply(&refusal, &id, false, Endpoint::Responses.dialect());
+            Err(Box::new(with_allow(reply, &refusal)))
+        }
+    }
+}
+
+/// What is checked before a connection; each of its requests is checked again, with the key as it is then.
+async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<(), Refusal> {
+    let hash = credential_hash(head.credential.as_deref())?;
+    let key = valid_key(ports.key(&hash).await.map_err(relay::unavailable)?, ports.now())?;
+    if !key.policy.allows_address(head.address) {
+        let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
+        return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
+    }
+    Ok(())
+}
