@@ -69,7 +69,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// What must have happened so often in `CASES` histories: a simulation that has become blind proves nothing.
-const LEAST: [(&str, u64); 90] = [
+const LEAST: [(&str, u64); 92] = [
     ("hold granted", 10000),
     ("crossing granted", 1000),
     ("hold recognised as repeated", 1700),
@@ -77,6 +77,8 @@ const LEAST: [(&str, u64); 90] = [
     ("hold expired, free", 4500),
     ("alarm found a hold alive", 2000),
     ("alarm ended an order", 1100),
+    ("answer kept", 2200),
+    ("alarm forgot what was kept", 1500),
     ("settlement recognised as repeated", 6700),
     ("settlement without a hold", 1600),
     ("correction up", 290),

@@ -277,7 +277,7 @@ fn reading<'a, P: Ports>(
 }
 
 /// What the client calls the model that serves: as it asked for it, or by its public name where that is a fallback.
-fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
+pub fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
     let model = &quoted.planned.model.id;
     let is_it = |asked: &&String| asked_model(&prepared.catalog, asked).is_some_and(|asked| asked.id == *model);
     prepared.request.envelope.models.first().filter(is_it).cloned().unwrap_or_else(|| model.to_string())

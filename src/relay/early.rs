@@ -13,6 +13,7 @@ use std::task::Poll;
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
+use super::answer::told_model;
 use super::prepare::Prepared;
 use super::reply::{Reply, ReplyBody};
 use crate::account::Rates;
@@ -63,7 +64,7 @@ impl Early {
         let wish = StreamWish {
             created: facts.created_at.millis() / 1000,
             id: facts.request.to_string(),
-            model: first.map(|quoted| quoted.planned.model.id.to_string()).unwrap_or_default(),
+            model: first.map(|quoted| told_model(prepared, quoted)).unwrap_or_default(),
             begun: self.begun(),
             ..StreamWish::default()
         };

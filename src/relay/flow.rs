@@ -107,7 +107,9 @@ impl<P: Ports> Flow<P> {
                     return Some(out);
                 }
                 Progress::Broken(error) => {
-                    if let Some(condition) = Condition::of(error, 200).filter(|_| !open.meter.is_over_limit()) {
+                    // What is missing in the middle of an answer, nobody can tell.
+                    let condition = Condition::of(error, 200).filter(|condition| *condition != Condition::NotFound);
+                    if let Some(condition) = condition.filter(|_| !open.meter.is_over_limit()) {
                         let error = error.clone();
                         self.broke(condition, &error, &mut out);
                         return Some(out);

@@ -28,6 +28,10 @@ function catalog(upstreamUrl, changes = {}) {
   const catalog = testCatalog(upstreamUrl);
   catalog.channels.scripted = { ...catalog.channels.main, base_url: `${scripted.url}/v1` };
   catalog.channels['scripted-drain'] = { ...catalog.channels.scripted, on_client_gone: 'drain' };
+  // For those who think for long.
+  const patience = { first_byte_timeout_ms: 60_000, idle_timeout_ms: 60_000 };
+  catalog.channels['scripted-patient'] = { ...catalog.channels.scripted, ...patience };
+  catalog.channels['scripted-responses'] = { ...catalog.channels.scripted, ...patience, responses: true };
   const on = (channel, upstream_model) => {
     const model = structuredClone(catalog.models['demo-large']);
     model.routes.official.candidates = [{ channel, upstream_model, tier: 0 }];
@@ -36,6 +40,8 @@ function catalog(upstreamUrl, changes = {}) {
   for (const name of Object.keys(scripts)) {
     catalog.models[`scripted-${name}`] = on('scripted', name);
     catalog.models[`drained-${name}`] = on('scripted-drain', name);
+    catalog.models[`thoughtful-${name}`] = on('scripted-patient', name);
+    catalog.models[`native-${name}`] = on('scripted-responses', name);
   }
   // For many at once: a busy machine is no fault of the upstream's.
   catalog.channels.patient = { ...catalog.channels.main, first_byte_timeout_ms: 60_000, idle_timeout_ms: 60_000 };
@@ -96,6 +102,32 @@ const scripts = {
   'no-last-newline': async (response) => response.end(piece('one') + last + usage(8, 1) + 'data: [DONE]'),
   'after-done': async (response) => response.end(`${piece('one')}${last}${usage(8, 1)}data: [DONE]\n\n${piece('never')}data: [DONE]\n\n`),
   'error-and-choices': async (response) => response.end(piece('one') + piece('', { error: { message: 'overloaded', type: 'server_error', code: 'overloaded' } }) + 'data: [DONE]\n\n'),
+  // Silence for longer than a client bears: in the middle, and before anything.
+  'quiet-mid': async (response) => {
+    response.write(piece('one'));
+    await pause(17_000);
+    response.end(`${piece(' two')}${last}${usage(8, 2)}data: [DONE]\n\n`);
+  },
+  'quiet-first': async (response) => {
+    await pause(17_000);
+    response.end(`${piece('one two')}${last}${usage(8, 2)}data: [DONE]\n\n`);
+  },
+  'quiet-failing': async (response) => {
+    await pause(16_500);
+    response.end('<html>Bad Gateway</html>');
+  },
+  // A proxy's comment behind `data:`, and text between the fragments of a call that has a new id each time.
+  'mixed-call': async (response) => {
+    const call = (id, name, fragment) => piece('', { choices: [{ index: 0, delta: { tool_calls: [{ index: 0, id, function: { name, arguments: fragment } }] } }] });
+    response.write(call('call_a', 'look', '{"city":') + piece('an aside') + 'data: : keepalive\n\n' + call('call_b', undefined, '"Oslo"}'));
+    response.end(`${piece('', { choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] })}${usage(8, 2)}data: [DONE]\n\n`);
+  },
+  failed: async (response) => {
+    const event = (type, rest) => `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`;
+    const error = { code: 'context_length_exceeded', message: 'Your input exceeds the context window of this model.' };
+    const about = (status, rest) => ({ response: { id: 'resp_1', object: 'response', created_at: 1, status, model: 'm', output: [], ...rest } });
+    response.end(event('response.created', { sequence_number: 0, ...about('in_progress') }) + event('response.failed', { sequence_number: 1, ...about('failed', { error }) }));
+  },
   'plain-json': async (response) => {
     response.end(JSON.stringify({ choices: [{ index: 0, message: { role: 'assistant', content: 'not streamed' }, finish_reason: 'stop' }] }));
   },
@@ -315,6 +347,98 @@ describe('a stream', () => {
       checkCharged(receipt, { charge: String((8 + 2 * output) / 1e6), usage: { input: 8, output } });
       assert.equal(receipt.requested_model, model);
     }
+  });
+});
+
+/** Calls an endpoint of any dialect, streamed; answers the status and every event with the second at which it came. */
+async function listen(path, model) {
+  const body = path.endsWith('responses') ? { input: 'hello' } : { messages: [{ role: 'user', content: 'hello' }], max_tokens: 100 };
+  const started = performance.now();
+  const response = await fetch(`${gateway.url}${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model, stream: true, ...body }),
+  });
+  const decoder = new TextDecoder();
+  const pieces = [];
+  for await (const bytes of response.body) pieces.push([Math.round((performance.now() - started) / 1000), decoder.decode(bytes, { stream: true })]);
+  const text = pieces.map(([, piece]) => piece).join('');
+  const data = text.split('\n\n').flatMap((event) => event.match(/^data: (\{.*)$/m)?.[1] ?? []).map((json) => JSON.parse(json));
+  return { response, pieces, text, data, at: (words) => pieces.filter(([, piece]) => piece.includes(words)).map(([at]) => at) };
+}
+
+describe('silence', () => {
+  const signs = { '/v1/chat/completions': ': ping', '/v1/responses': 'event: keepalive', '/v1/messages': 'event: ping' };
+  const ends = { '/v1/chat/completions': '[DONE]', '/v1/responses': 'event: response.completed', '/v1/messages': 'event: message_stop' };
+  const openings = { ...signs, '/v1/responses': 'event: response.created' };
+
+  test('has a sign of life within 16 s, in every dialect, within the stream and before it', async () => {
+    await Promise.all(Object.keys(signs).flatMap((path) => [
+      (async () => {
+        const within = await listen(path, 'thoughtful-quiet-mid');
+        const [first] = within.at(signs[path]);
+        assert.ok(first >= 14 && first <= 16, `${path}: ${JSON.stringify(within.pieces)}`);
+        assert.ok(within.text.includes(ends[path]));
+        checkCharged(await gateway.receipt(key, within.response), { charge: '0.000012', usage: { input: 8, output: 2 } });
+      })(),
+      (async () => {
+        const before = await listen(path, 'thoughtful-quiet-first');
+        assert.deepEqual([before.response.status, before.response.headers.get('x-tf-model')], [200, 'thoughtful-quiet-first']);
+        assert.match(before.response.headers.get('content-type'), /^text\/event-stream/);
+        const [[first, opening]] = before.pieces;
+        assert.ok(first >= 14 && first <= 16 && opening.startsWith(openings[path]), `${path}: ${JSON.stringify(before.pieces)}`);
+        assert.ok(before.text.includes('one two') && before.text.includes(ends[path]));
+        checkCharged(await gateway.receipt(key, before.response), { charge: '0.000012', usage: { input: 8, output: 2 } });
+      })(),
+      (async () => {
+        const failing = await listen(path, 'thoughtful-quiet-failing');
+        assert.equal(failing.response.status, 200);
+        assert.ok(failing.text.includes('no_route_available') && !failing.text.includes(ends[path]), failing.text);
+        assert.equal(failing.text.includes('event: response.failed'), path === '/v1/responses');
+        checkUncharged(await gateway.receipt(key, failing.response), { status: 'failed', attempts: ['scripted-patient/quiet-failing: failed unreadable'] });
+      })(),
+    ]).concat((async () => {
+      // Whoever leaves while nobody has answered ends the call.
+      const own = await gateway.richKey();
+      const request = httpRequest(`${gateway.url}/v1/chat/completions`, { method: 'POST', headers: { authorization: `Bearer ${own}`, 'content-type': 'application/json' } });
+      request.on('error', () => {});
+      request.end(JSON.stringify({ model: 'thoughtful-quiet-first', stream: true, messages: [{ role: 'user', content: 'hello' }] }));
+      const [response] = await once(request, 'response');
+      response.on('error', () => {});
+      await once(response, 'data');
+      request.socket.resetAndDestroy();
+      const receipt = await gateway.receipt(own, new Headers(response.headers));
+      assert.deepEqual([receipt.status, receipt.error.code, receipt.attempts[0].status], ['aborted', 'client_left', 'abandoned']);
+      const { data } = await gateway.get(own, '/v1/balances');
+      assert.equal(data[0].held, '0');
+    })()));
+  });
+});
+
+describe('a stream that is translated', () => {
+  test('loses nothing that stands between the fragments of a call', async () => {
+    const messages = await listen('/v1/messages', 'scripted-mixed-call');
+    const deltas = messages.data.map(({ delta }) => delta ?? {});
+    assert.equal(deltas.map(({ partial_json }) => partial_json ?? '').join(''), '{"city":"Oslo"}');
+    assert.equal(deltas.map(({ text }) => text ?? '').join(''), 'an aside');
+    assert.equal(messages.data.at(-1).type, 'message_stop');
+    const responses = await listen('/v1/responses', 'scripted-mixed-call');
+    const [call, message] = responses.data.at(-1).response.output;
+    assert.deepEqual([call.name, call.arguments, message.content[0].text], ['look', '{"city":"Oslo"}', 'an aside']);
+  });
+});
+
+describe('a response that failed', () => {
+  test('is told as upstream told it, to clients of responses, and as an error to others', async () => {
+    const native = await listen('/v1/responses', 'native-failed');
+    assert.deepEqual(native.data.map(({ type }) => type), ['response.created', 'response.failed']);
+    const [created, { response: failed }] = native.data;
+    assert.deepEqual([failed.status, failed.error.code, failed.id], ['failed', 'context_length_exceeded', created.response.id]);
+    const receipt = await gateway.receipt(key, native.response);
+    assert.deepEqual([receipt.status, receipt.error.provider_code], ['truncated', 'context_length_exceeded']);
+    const cut = await listen('/v1/responses', 'scripted-html-mid');
+    assert.deepEqual(cut.data.slice(-2).map(({ type }) => type), ['error', 'response.failed']);
+    assert.equal(cut.data.at(-1).response.error.code, cut.data.at(-2).code);
   });
 });
 

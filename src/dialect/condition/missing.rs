@@ -16,8 +16,20 @@ pub trait Asked {
 }
 
 const MODEL_CODES: [&str; 4] = ["model_not_found", "invalid_model", "unknown_model", "deploymentnotfound"];
-const MODEL_WORDS: [&str; 7] =
-    ["not exist", "not found", "no such model", "unknown model", "not a valid model", "invalid model", "no endpoints found for"];
+/// Words that say it behind the model's name, and by themselves.
+const GONE_WORDS: [&str; 3] = ["not exist", "doesn't exist", "not found"];
+const MODEL_WORDS: [&str; 7] = [
+    "no such model",
+    "unknown model",
+    "not a valid model",
+    "invalid model",
+    "not found the model",
+    "model not exist",
+    "no endpoints found for",
+];
+/// What a code calls a thing that requests refer to, before `_not_found`.
+const CODE_THINGS: [&str; 11] =
+    ["response", "file", "container", "item", "conversation", "voice", "prompt", "vector_store", "image", "thread", "assistant"];
 const MISSING_WORDS: [&str; 12] = [
     "not found",
     "no such",
@@ -67,11 +79,15 @@ const ID_STARTS: [&str; 14] = [
 pub fn is_of_the_model(error: &UpstreamError, model: &str) -> bool {
     let is_code = |text: &Option<String>| text.as_deref().is_some_and(|text| MODEL_CODES.contains(&spelled(text).as_str()));
     let words = error.message.to_lowercase();
-    let named = words.contains("model") || !model.is_empty() && words.contains(&model.to_lowercase());
-    is_code(&error.code)
-        || is_code(&error.kind)
-        || words.starts_with("model:")
-        || named && MODEL_WORDS.iter().any(|known| words.contains(known))
+    if is_code(&error.code) || is_code(&error.kind) || words.starts_with("model:") {
+        return true;
+    }
+    let named =
+        [words.find("model"), words.find(&model.to_lowercase()).filter(|_| !model.is_empty())].into_iter().flatten().min();
+    let gone = GONE_WORDS.iter().filter_map(|known| words.find(known)).min();
+    // "The voice does not exist for this model" is not about the model.
+    let is_gone = named.zip(gone).is_some_and(|(named, gone)| named < gone);
+    is_gone || MODEL_WORDS.iter().any(|known| words.contains(known))
 }
 
 /// Whether it says that nobody serves what the request needs of the model, such as tools: the model itself is there.
@@ -89,9 +105,8 @@ pub fn is_of_the_request(error: &UpstreamError, request: &impl Asked, model: &st
         return true;
     }
     let code = error.code.as_deref().map(spelled).unwrap_or_default();
-    let thing =
-        code.strip_suffix("_not_found").filter(|thing| !["route", "endpoint", "api", "page", "url", "path"].contains(thing));
-    if thing.is_some() {
+    let thing = code.strip_suffix("_not_found").unwrap_or_default();
+    if CODE_THINGS.iter().any(|known| thing.ends_with(known)) {
         return true;
     }
     let words = error.message.to_lowercase();
@@ -166,6 +181,7 @@ mod tests {
             ),
             ("A voice for the voice_id my-own was not found", "", "voice_not_found", r#"{"voice":"my-own"}"#),
             ("Voice my-own does not exist", "", "", r#"{"voice":"my-own"}"#),
+            ("The voice my-own does not exist for this model.", "", "", r#"{"voice":"my-own"}"#),
             ("https://example.com/a1.png could not be found", "", "", r#"{"image_url":{"url":"https://example.com/a1.png"}}"#),
             ("CachedContent not found (or permission denied)", "", "", r#"{"cachedContent":"cachedContents/x"}"#),
         ] {
@@ -187,6 +203,8 @@ mod tests {
             ),
             ("The API deployment for this resource does not exist.", "", "DeploymentNotFound"),
             ("No endpoints found for up-2026-01-01.", "", "404"),
+            ("Not found the model up-2026-01-01 or Permission denied", "", "resource_not_found_error"),
+            ("Resource not found", "", "resource_not_found"),
             ("Not Found", "", ""),
             ("404 page not found", "", ""),
             ("Unknown request URL: POST /v1/responses. Please check the URL for typos.", "", "unknown_url"),

@@ -116,6 +116,7 @@ impl Condition {
         let message = match self {
             Self::TooLong(size) => too_long(size, client),
             Self::Filtered => filtered(client),
+            // The client's own request, which no dialect has general words for.
             Self::Invalid | Self::NotFound => said.to_owned(),
             Self::RateLimited => {
                 let wait = wait_s.map_or("later".to_owned(), |seconds| format!("in {seconds} s"));

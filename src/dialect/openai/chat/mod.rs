@@ -11,7 +11,7 @@ mod writer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use answer::write_call_signature;
+pub use answer::{read_arguments, write_call_signature};
 pub use line::{ChatLine, Shape};
 pub use read_request::call_signature;
 pub use write_request::{arguments, effort};

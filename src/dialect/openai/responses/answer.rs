@@ -5,7 +5,7 @@ use super::{Responses, finish_reason, read_usage, whole};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::chat::{arguments, unquoted, write_call_signature};
+use crate::dialect::openai::chat::{arguments, read_arguments, unquoted, write_call_signature};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
@@ -34,6 +34,11 @@ impl Head {
         let id = if id.starts_with("resp_") { id.to_owned() } else { format!("resp_{id}") };
         let maker = wish.maker.clone();
         Self { id, model: model.to_owned(), created: wish.created, maker, is_kept: wish.keeps }
+    }
+
+    /// Of a response that a provider made, and named.
+    pub fn of_provider(id: &str, model: &str, wish: &StreamWish) -> Self {
+        Self { id: id.to_owned(), ..Self::new("", model, wish) }
     }
 
     /// The id of an item: its kind, the answer's id, and its place; that of a thought says whose it is.
@@ -257,7 +262,7 @@ impl Responses {
                 "function_call" => choice.parts.push(Part::Call(Call {
                     id: item.words("call_id"),
                     name: item.words("name"),
-                    arguments: item.words("arguments"),
+                    arguments: read_arguments(&item),
                     signature: None,
                     form: Form::default(),
                 })),

@@ -28,6 +28,8 @@ pub struct ResponsesLine {
     next: u64,
     /// The response as it was told at its beginning.
     known: Option<String>,
+    /// Whether it has output.
+    has_output: bool,
     /// What upstream's event `error` said.
     fault: Option<UpstreamError>,
     /// Whether upstream has told that it failed.
@@ -77,7 +79,7 @@ const OURS: &str = "The provider refused the gateway's own account.";
 
 impl ResponsesLine {
     pub const fn new(wish: StreamWish, counting: Counting) -> Self {
-        Self { wish, counting, next: 0, known: None, fault: None, is_over: false }
+        Self { wish, counting, next: 0, known: None, has_output: false, fault: None, is_over: false }
     }
 
     /// A response as far as it is known, for events of the gateway's own.
@@ -92,7 +94,7 @@ impl ResponsesLine {
             self.known = Some(response.to_owned());
         } else if let Some(object) = Object::parse(response) {
             let node = Node::root(&object);
-            let head = Head::new(&node.words("id"), &node.words("model"), &self.wish);
+            let head = Head::of_provider(&node.words("id"), &node.words("model"), &self.wish);
             self.known = Some(head.response(Status::InProgress, &[], None));
         }
     }
@@ -176,7 +178,10 @@ impl Line for ResponsesLine {
         if let Some(delta) = object.get("delta").filter(|delta| text_of(delta).is_some()) {
             tally.output(unquoted(delta));
         }
-        let Some(response) = response else { return Data::write(event.name.as_deref(), data, out) };
+        let Some(response) = response else {
+            self.has_output |= kind.starts_with("response.");
+            return Data::write(event.name.as_deref(), data, out);
+        };
         let mut edits = self.sealed(&response);
         if is_terminal {
             let node = Node::root(&response);
@@ -201,15 +206,20 @@ impl Line for ResponsesLine {
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {
-        let begun = self.wish.begun.get();
-        let (kind, number) = match &self.known {
-            // The number of the event before it: those that come are upstream's.
-            Some(_) => ("response.in_progress", self.next.saturating_sub(1)),
-            None => (if begun == 0 { "response.created" } else { "response.in_progress" }, begun),
-        };
+        // The number of the event before it: those that come are upstream's.
+        let last = self.next.saturating_sub(1);
+        if self.has_output {
+            return write_keepalive(last, out);
+        }
+        let mut number = last;
+        let mut kind = "response.in_progress";
         if self.known.is_none() {
-            self.wish.begun.set(begun.saturating_add(1));
-            self.next = self.wish.begun.get();
+            number = self.wish.begun.get();
+            if number == 0 {
+                kind = "response.created";
+            }
+            self.next = number.saturating_add(1);
+            self.wish.begun.set(self.next);
         }
         let mut event = Out::object();
         event.text("type", kind).member("sequence_number", &number.to_string()).member("response", &self.known());
@@ -242,6 +252,11 @@ impl Line for ResponsesLine {
 
 /// Events by which servers keep connections alive.
 pub const SIGNS: [&str; 2] = ["keepalive", "ping"];
+
+/// OpenAI's own sign of life. Once a response has output, its SDKs take the response in `response.in_progress` for all of it.
+pub fn write_keepalive(number: u64, out: &mut Vec<u8>) {
+    Data::write(Some("keepalive"), &format!(r#"{{"type":"keepalive","sequence_number":{number}}}"#), out);
+}
 
 /// The event that tells an error. OpenAI's has its members in the event; its SDKs raise an error only for an `error` member. So
 /// it has both.

@@ -305,6 +305,12 @@ fn a_sign_of_life_is_an_event_that_changes_nothing() {
     expected["id"] = json!("resp_abc_tf0");
     assert_eq!((name.as_str(), &sign["response"]), ("response.in_progress", &expected));
     assert_eq!(sign["sequence_number"], events(&STREAM[..cut]).last().unwrap().1["sequence_number"]);
+    // Once it has output, OpenAI's SDKs would take it for all of it.
+    let mut meter = sealed();
+    let mut out = run(&mut meter, &STREAM[..STREAM.find("event: response.completed").unwrap()]).into_bytes();
+    let before = out.len();
+    meter.ping(&mut out);
+    assert_eq!(&out[before..], b"event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":17}\n\n");
     // One that repeats a long prompt is told by its head.
     let long = format!(
         r#"{{"type":"response.created","response":{{"id":"resp_abc","model":"m","created_at":1,"instructions":"{}"}}}}"#,

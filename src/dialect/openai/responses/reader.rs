@@ -9,7 +9,7 @@ use super::read_request::read_thought;
 use super::{finish_reason, read_usage};
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::Object;
-use crate::dialect::openai::chat::unquoted;
+use crate::dialect::openai::chat::{read_arguments, unquoted};
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
@@ -154,7 +154,7 @@ impl ResponsesReader {
             }
             "response.function_call_arguments.done" => {
                 let item = self.item_of(root).ok_or(TOO_MANY)?;
-                let json = root.words("arguments");
+                let json = read_arguments(root);
                 if let Some(call) = item.call.filter(|_| item.said.is_none() && !json.is_empty()) {
                     item.said = Some(ARGUMENTS);
                     tally.output(&json);
@@ -225,7 +225,7 @@ impl ResponsesReader {
             }
             "function_call" => {
                 let call = self.call((index, id), node, deltas)?;
-                let json = node.words("arguments");
+                let json = read_arguments(node);
                 if !has_said {
                     tally.output(&json);
                     // No arguments are an object too, and nothing waits for more of them.

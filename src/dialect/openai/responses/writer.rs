@@ -10,7 +10,7 @@ use super::answer::{
     Head, Status, call_item, call_prefix, image_item, logprobs_items, message_item, said_part, summary_part, thought_item,
     whole_arguments,
 };
-use super::line::{write_error, write_failed};
+use super::line::{write_error, write_failed, write_keepalive};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
@@ -352,11 +352,16 @@ impl Writer for ResponsesWriter {
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {
-        if self.is_started {
-            let response = self.head.response(Status::InProgress, &[], None);
-            self.event("response.in_progress", &|event| _ = event.member("response", &response), out);
+        if !self.is_started {
+            return self.start(out);
         }
-        self.start(out);
+        if !self.items.is_empty() {
+            write_keepalive(self.next, out);
+            self.next = self.next.saturating_add(1);
+            return;
+        }
+        let response = self.head.response(Status::InProgress, &[], None);
+        self.event("response.in_progress", &|event| _ = event.member("response", &response), out);
     }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
