@@ -5,7 +5,7 @@
 //! back under that name, by [`Names`]; the same conversation always becomes the same.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -211,15 +211,17 @@ pub fn free_text(arguments: &str) -> String {
     }
 }
 
-/// A call whose result may still come.
-struct Open {
-    id: String,
-    has_result: bool,
+/// The calls of one id, as they are called now.
+#[derive(Default)]
+struct Calls {
+    /// Those without a result, the first first.
+    waiting: VecDeque<String>,
+    last: String,
 }
 
 /// Gives every call an id in the format's letters that no other call has, and its result the same.
 fn number(conversation: &mut Conversation<'_>, rules: &Rules) {
-    let mut open: BTreeMap<String, Vec<Open>> = BTreeMap::new();
+    let mut known: BTreeMap<String, Calls> = BTreeMap::new();
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for part in conversation.messages.iter_mut().flat_map(|message| &mut message.parts) {
         match part {
@@ -229,19 +231,16 @@ fn number(conversation: &mut Conversation<'_>, rules: &Rules) {
                     id = marked(&id, &format!("{id}/{}", taken.len()), rules.longest_id);
                 }
                 taken.insert(id.clone());
-                open.entry(std::mem::take(&mut call.id)).or_default().push(Open { id: id.clone(), has_result: false });
+                let calls = known.entry(std::mem::take(&mut call.id)).or_default();
+                calls.waiting.push_back(id.clone());
+                calls.last.clone_from(&id);
                 call.id = id;
             }
             Part::Result(CallResult { id, .. }) => {
-                let calls = open.get_mut(id.as_str()).map(Vec::as_mut_slice).unwrap_or_default();
-                let at = calls.iter().position(|call| !call.has_result).or(calls.len().checked_sub(1));
-                match at.and_then(|at| calls.get_mut(at)) {
-                    Some(call) => {
-                        call.has_result = true;
-                        id.clone_from(&call.id);
-                    }
-                    None => *id = id_for(id, rules),
-                }
+                *id = match known.get_mut(id.as_str()) {
+                    Some(calls) => calls.waiting.pop_front().unwrap_or_else(|| calls.last.clone()),
+                    None => id_for(id, rules),
+                };
             }
             _ => {}
         }

@@ -28,7 +28,7 @@ pub fn read<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropp
         match member(&tool, "type").as_deref() {
             kind if is_function(kind) => conversation.tools.push(function(&tool, &path, dropped)?),
             Some(kind) if kind.starts_with("web_search_") => offered = Some(path),
-            Some(kind) if kind.starts_with("tool_search_tool_") => note(dropped, &format!("{path}.tool_search")),
+            Some(kind) if kind.starts_with("tool_search_tool_") => note(dropped, "tools[].tool_search"),
             kind => match kind.and_then(described) {
                 Some((about, schema)) => conversation.tools.push(Tool {
                     name: member(&tool, "name").unwrap_or_default().into_owned(),
@@ -141,7 +141,7 @@ mod tests {
             (read.len(), dropped.as_slice()),
             (
                 1,
-                ["tools[].defer_loading".to_owned(), "tools[2].tool_search".to_owned(), "tools[1].web_search".to_owned()]
+                ["tools[].defer_loading".to_owned(), "tools[].tool_search".to_owned(), "tools[1].web_search".to_owned()]
                     .as_slice()
             )
         );

@@ -3,6 +3,7 @@
 //! What always holds: every call has an id, and the same conversation gives it the same one again; every result has a call.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::media::{kind, mime_type, standard_base64};
 use super::read_request::{RequestReader, no_counterpart};
@@ -36,7 +37,7 @@ pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Res
 
 /// Reads `contents`.
 pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Message<'a>>, Refusal> {
-    let mut turns = Turns { reader, open: Vec::new(), answered: Vec::new() };
+    let mut turns = Turns { reader, open: Vec::new(), answered: HashSet::new() };
     let mut messages: Vec<Message<'a>> = Vec::new();
     for (index, content) in request.contents("contents")?.iter().enumerate() {
         let role = match content.role.as_deref() {
@@ -85,7 +86,7 @@ struct Turns<'r> {
     reader: &'r mut RequestReader,
     open: Vec<Open>,
     /// Ids of the calls whose results were read.
-    answered: Vec<String>,
+    answered: HashSet<String>,
 }
 
 impl Turns<'_> {
@@ -158,7 +159,7 @@ impl Turns<'_> {
         let name = name(result, path)?;
         let id = result.text("id", path)?.filter(|id| !id.is_empty());
         let by_id = id.as_deref().and_then(|id| self.open.iter().position(|call| call.id == id));
-        if by_id.is_none() && id.as_deref().is_some_and(|id| self.answered.iter().any(|known| known == id)) {
+        if by_id.is_none() && id.as_deref().is_some_and(|id| self.answered.contains(id)) {
             return Ok(None);
         }
         let Some(place) = by_id.or_else(|| self.open.iter().position(|call| call.name == name)) else {
@@ -168,7 +169,7 @@ impl Turns<'_> {
             ));
         };
         let call = self.open.remove(place);
-        self.answered.push(call.id.clone());
+        self.answered.insert(call.id.clone());
         let response = result.get("response").unwrap_or("{}");
         let (words, is_error) = words(response, &join(path, "response"))?;
         let mut parts = vec![Part::Text { text: words, cache: None }];
