@@ -57,8 +57,9 @@ fn simulation(scripts: &[(&str, Script)]) -> Simulation {
 }
 
 fn ask(ports: &Outside, path: &str, model: &str) -> impl Future<Output = Reply> + use<> {
+    let (model, stores) = model.strip_suffix(", not kept").map_or((model, true), |model| (model, false));
     let body = match path {
-        RESPONSES => json!({"model": model, "stream": true, "input": "hello", "max_output_tokens": 50}),
+        RESPONSES => json!({"model": model, "stream": true, "input": "hello", "max_output_tokens": 50, "store": stores}),
         GEMINI => json!({"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 50}}),
         _ => json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}),
     };
@@ -107,6 +108,11 @@ fn get(simulation: &mut Simulation, path: &str, model: &str) -> Got {
     assert!(memory.holds.is_empty() && simulation.world.open_calls.get() == 0, "nothing stays open");
     drop(memory);
     got
+}
+
+/// The events of a response.
+fn events(text: &str) -> Vec<Value> {
+    text.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
 fn only_receipt(simulation: &Simulation) -> Receipt {
@@ -199,14 +205,23 @@ fn a_response_begins_once_and_its_events_are_counted_on() {
 }
 
 #[test]
-fn a_response_that_passes_keeps_upstreams_own_beginning() {
-    let mut simulation = simulation(&[("r", Script::Slow(18_000, vec![COMMENT, CREATED, COMPLETED]))]);
-    let got = get(&mut simulation, RESPONSES, "native");
-    assert_eq!(got.at("response.created"), [15, 18]);
+fn a_response_that_passes_begins_once_by_an_id_from_which_the_client_can_go_on() {
+    let scripts = [("r", Script::Slow(18_000, vec![COMMENT, CREATED, COMPLETED]))];
+    let got = get(&mut simulation(&scripts), RESPONSES, "native");
+    // Only upstream knows by which id it can be named later, so nothing but a comment comes before it.
+    assert_eq!((got.at(": ping"), got.at("response.created")), (vec![15], vec![18]));
     // Within the stream a sign has what its beginning said.
-    assert_eq!(got.at("response.in_progress"), [33]);
-    assert!(got.pieces.iter().any(|(at, piece)| *at == 33 && piece.contains("resp_up_tf")), "{:?}", got.pieces);
-    assert_eq!(got.at("response.completed"), [36]);
+    assert_eq!((got.at("response.in_progress"), got.at("response.completed")), (vec![33], vec![36]));
+    assert_eq!(got.text().matches("\"id\":\"resp_up_tf").count(), 3, "{}", got.text());
+    // What nobody keeps can have the gateway's own.
+    let got = get(&mut simulation(&scripts), RESPONSES, "native, not kept");
+    assert_eq!((got.at("response.created"), got.at("response.completed")), (vec![15, 18], vec![36]));
+    let events: Vec<Value> = events(&got.text());
+    assert!(events.iter().all(|event| event["response"]["id"] == events[0]["response"]["id"]), "{}", got.text());
+    assert!(events[0]["response"]["id"].as_str().unwrap().starts_with("resp_gen-"));
+    let numbers: Vec<u64> = events.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    // A sign has the number of the event before it.
+    assert_eq!(numbers, [0, 1, 1, 2]);
 }
 
 #[test]

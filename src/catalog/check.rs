@@ -201,7 +201,7 @@ impl Checker {
             stream_usage: stream_usage.unwrap_or(true),
             responses: responses.unwrap_or(is_openais_own && dialect == Dialect::Openai),
             reasoning_tokens,
-            thoughts: thoughts.unwrap_or_default(),
+            thoughts,
             unknown_tools: unknown_tools.unwrap_or(false),
             probe_daily_cap: cap?,
         })

@@ -127,8 +127,8 @@ pub struct Channel {
     pub stream_usage: bool,
     /// Where its reasoning tokens are; none is as the totals of its usage tell.
     pub reasoning_tokens: Option<ReasoningTokens>,
-    /// Which thoughts of earlier turns go up with a conversation.
-    pub thoughts: Thoughts,
+    /// Which thoughts of earlier turns go up with a conversation; none is as the model's id upstream tells.
+    pub thoughts: Option<Thoughts>,
     /// Whether tools that nobody here knows go up: the operator says that they cost tokens alone.
     pub unknown_tools: bool,
     /// What probes of its candidates may cost in a day, in the currency of each bucket; nothing is no calls.

@@ -162,6 +162,8 @@ pub struct StreamWish {
     pub begun: Rc<Cell<u64>>,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
+    /// Whether a later request may name the response by the id that upstream gives it, so that no other is told before.
+    pub goes_on: bool,
     /// Whose thoughts they are, where the client's format says so beside them.
     pub maker: Option<Maker>,
     /// Whether a later request may refer to the answer (OpenAI's responses).

@@ -64,6 +64,16 @@ pub fn is_carried(signature: &str) -> bool {
     signature.starts_with(CODED_MARK)
 }
 
+/// Models whose providers refuse a turn with calls and without thoughts, by what their ids have in them: DeepSeek's and Moonshot's
+/// (<https://api-docs.deepseek.com/guides/thinking_mode>, <https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model>).
+const WANTING: [&str; 3] = ["deepseek", "kimi", "moonshot"];
+
+/// Which thoughts a model gets back where the catalogue does not say it.
+pub fn usual(upstream_model: &str) -> Thoughts {
+    let id = upstream_model.to_ascii_lowercase();
+    if WANTING.iter().any(|name| id.contains(name)) { Thoughts::All } else { Thoughts::Own }
+}
+
 /// Which thoughts a provider wants instead of those that it got, where its refusal is about them.
 pub fn wanted_instead(error: &UpstreamError, sent: Thoughts) -> Option<Thoughts> {
     const UNKNOWN: [&str; 8] =

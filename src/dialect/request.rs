@@ -130,6 +130,18 @@ struct Translated {
     names: Names,
 }
 
+/// What the client is told of a change that it did not ask for: searches that were left out, a bound that was set, thoughts that
+/// went back to nobody.
+fn changed(edit: &Edit, leaves_out_hosted: bool) -> Option<String> {
+    match edit {
+        Edit::Set("tools", _) if leaves_out_hosted => Some("tools[].web_search".to_owned()),
+        Edit::Set("tools", _) => Some("tools[].max_uses".to_owned()),
+        Edit::Set(name @ "max_tool_calls", bound) => Some(format!("{name}={bound}")),
+        Edit::Set("messages" | "input" | "contents", _) => Some("reasoning_details".to_owned()),
+        _ => None,
+    }
+}
+
 impl<'a> Request<'a> {
     /// Reads the envelope of a body. An error is the caller's.
     pub fn read(called: &Called, body: &'a [u8], content_type: Option<&str>) -> Result<Self, Refusal> {
@@ -200,6 +212,7 @@ impl<'a> Request<'a> {
             Content::Json(body) => {
                 dropped = way.format.left_out(&body.object);
                 let mut edits = way.format.pass_request(&body.object, upstream);
+                dropped.extend(edits.iter().filter_map(|edit| changed(edit, upstream.leaves_out_hosted)));
                 edits.extend(EXTRAS.map(Edit::Remove));
                 edits.retain(|edit| !more.iter().any(|other| other.name() == edit.name()));
                 edits.extend(more);

@@ -263,6 +263,7 @@ fn reading<'a, P: Ports>(
             model: told_model(prepared, quoted),
             begun: prepared.early.begun(),
             keeps: envelope.keeps && way.is_translated,
+            goes_on: envelope.keeps && !way.is_translated,
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
             compacts: envelope.compacts,
         },

@@ -7,7 +7,7 @@ use super::prepare::{Prepared, Quoted};
 use super::reply::Reply;
 use super::ticket::Ticket;
 use crate::account::{Attempt, AttemptStatus, Served, Status};
-use crate::dialect::proof::wanted_instead;
+use crate::dialect::proof::{usual, wanted_instead};
 use crate::id::SecretName;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
@@ -155,7 +155,7 @@ async fn attempt_with<P: Ports>(
     let served = ticket.dispatch(prepared, quoted, template.clone());
     observe(ticket, prepared, quoted, Observation::Tried);
     let counts_only = prepared.request.endpoint.is_free();
-    let with = With { secret, thoughts: planned.channel.thoughts };
+    let with = With { secret, thoughts: planned.channel.thoughts.unwrap_or_else(|| usual(&planned.candidate.upstream_model)) };
     let called = match asked(ticket, (prepared, quoted, &served), with, &template).await {
         // A provider that does not count says so in many ways.
         Err(No::Rejected(rejection)) if counts_only && !rejection.is_plain() => {

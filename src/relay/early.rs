@@ -14,7 +14,7 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
 use super::answer::told_model;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Quoted};
 use super::reply::{Reply, ReplyBody};
 use crate::account::Rates;
 use crate::dialect::Endpoint;
@@ -60,12 +60,15 @@ impl Early {
         if !is_waiting || self.0.due.get().is_some() {
             return;
         }
-        let first = prepared.legs.first().and_then(|leg| leg.attempts.first());
+        let mut attempts = prepared.legs.iter().flat_map(|leg| &leg.attempts).peekable();
+        let first = attempts.peek().copied();
+        let is_native = |quoted: &Quoted| endpoint.asked_of(&quoted.planned.channel).is_some_and(|way| !way.is_translated);
         let wish = StreamWish {
             created: facts.created_at.millis() / 1000,
             id: facts.request.to_string(),
             model: first.map(|quoted| told_model(prepared, quoted)).unwrap_or_default(),
             begun: self.begun(),
+            goes_on: prepared.request.envelope.keeps && attempts.any(is_native),
             ..StreamWish::default()
         };
         let (request, asked) = (facts.request.clone(), facts.requested_model.clone());

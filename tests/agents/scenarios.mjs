@@ -139,21 +139,18 @@ export async function runOverfull(stage, program, form, words) {
   assert.equal(task.refused, 1, 'it does not ask again');
 }
 
-/** One session over all forms of channels, each time with another model, and at last with the first one again. */
-export async function runResumed(stage, program, note) {
+/** One session over all forms of channels, each time with another model, and at last with the first one again; `cell` notes each. */
+export async function runResumed(stage, program, cell) {
   const user = await newUser(stage);
-  for (const [at, form] of [...Object.keys(forms), Object.keys(forms)[0]].entries()) {
-    const id = nextId();
-    const task = new Task(id, [{ use: shell(`echo ${outputMark(id)}`) }, { say: `All is done. ${doneMark(id)}` }]);
-    try {
-      const run = await perform({ stage, program, form, user, task, resumes: at > 0 });
-      await checkRun(stage, run);
-      assert.match(task.results[0] ?? 'nothing', new RegExp(outputMark(id)));
-      const others = run.requests.at(-1).raw ?? JSON.stringify(run.requests.at(-1).body);
-      if (at > 0) assert.match(others, /tf-done-/, 'the session has what was said before');
-    } catch (error) {
-      throw new Error(`${at + 1}. with ${form}: ${error.message}`);
-    }
-    note(form);
-  }
+  for (const [at, form] of [...Object.keys(forms), Object.keys(forms)[0]].entries()) await cell(form, () => resume({ stage, program, user, form, resumes: at > 0 }));
+}
+
+async function resume({ stage, program, user, form, resumes }) {
+  const id = nextId();
+  const task = new Task(id, [{ use: shell(`echo ${outputMark(id)}`) }, { say: `All is done. ${doneMark(id)}` }]);
+  const run = await perform({ stage, program, form, user, task, resumes });
+  await checkRun(stage, run);
+  assert.match(task.results[0] ?? 'nothing', new RegExp(outputMark(id)));
+  const sent = run.requests.at(-1).raw ?? JSON.stringify(run.requests.at(-1).body);
+  if (resumes) assert.match(sent, /tf-done-/, 'the session has what was said before');
 }

@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { createOpenAI } from '@ai-sdk/openai';
 import { generateText, streamText, tool } from 'ai';
 import { z } from 'zod';
-import { audit, select } from './support/books.mjs';
+import { audit, changeObject, reopen, select } from './support/books.mjs';
 import { dialectCatalog, dialectVars } from './support/dialects.mjs';
 import { startGateway, until } from './support/gateway.mjs';
 
@@ -26,8 +26,8 @@ after(() => gateway?.close());
 const newAccount = () => gateway.newAccount({ credit: '10' });
 
 /** A request of responses; answers status, body and headers. */
-async function respond(secret, body) {
-  const answer = await gateway.fetch(secret, '/v1/responses', {
+async function respond(secret, body, at = gateway) {
+  const answer = await at.fetch(secret, '/v1/responses', {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
   });
   return { status: answer.status, headers: answer.headers, body: await answer.json() };
@@ -37,8 +37,8 @@ const reference = ({ id }) => ({ type: 'item_reference', id });
 const user = (content) => ({ role: 'user', content });
 
 /** The rows of kept answers in the object of an account. */
-function keptBy(account) {
-  const folder = join(gateway.state, 'do/tokens-forge-AccountObject');
+function keptBy(account, at = gateway) {
+  const folder = join(at.state, 'do/tokens-forge-AccountObject');
   for (const name of readdirSync(folder).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name))) {
     const database = new DatabaseSync(join(folder, name), { readOnly: true });
     try {
@@ -109,7 +109,7 @@ describe('what is kept', () => {
     assert.deepEqual(lastSent().input, [user('hello'), ...first.output, user('hello')]);
   });
 
-  test('is sealed, counts in no sum, costs two rows and never reaches D1', async () => {
+  test('is sealed, counts in no sum and never reaches D1', async () => {
     const account = await newAccount();
     const secret = await gateway.newKey(account);
     const { body, headers } = await respond(secret, { model: 'claude-sim', input: 'hello' });
@@ -191,6 +191,29 @@ describe('what is kept', () => {
     await until(() => keptBy(account).length === 0, 'the alarm');
     await audit(gateway, secret);
   });
+});
+
+test('the oldest leave where an account has no more room', async () => {
+  const gateway = await startGateway({ catalog: dialectCatalog, vars: dialectVars });
+  try {
+    const account = await gateway.newAccount({ credit: '10' });
+    const secret = await gateway.newKey(account);
+    const keep = async () => gateway.receipt(secret, (await respond(secret, { model: 'open-sim', input: 'hello' }, gateway)).headers);
+    for (let n = 0; n < 3; n += 1) await keep();
+    const rows = keptBy(account, gateway);
+    // As if each were of 100 MB.
+    const grown = 'UPDATE kept SET bytes = 100000000, upto = 100000000 * (SELECT COUNT(*) FROM kept k WHERE k.seq <= kept.seq)';
+    await reopen(gateway, () => changeObject(gateway, account, grown));
+    await keep();
+    const left = await until(() => {
+      const left = keptBy(account, gateway);
+      return left.length === 3 && left;
+    }, 'the alarm');
+    assert.deepEqual(left.slice(0, 2).map(({ seq }) => seq), rows.slice(1).map(({ seq }) => seq));
+    assert.equal(left[2].upto, 300_000_000 + left[2].bytes);
+  } finally {
+    await gateway.close();
+  }
 });
 
 test('the share that came from the cache stands on the receipt and on the run', async () => {

@@ -244,9 +244,10 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
         Some(ReasoningTokens::Outside) => "beside the completion".to_owned(),
     });
     changes.value(kind, "thoughts that go back to it:", (&before.thoughts, thoughts), |thoughts| match thoughts {
-        Thoughts::Own => "its own".to_owned(),
-        Thoughts::All => "all".to_owned(),
-        Thoughts::None => "none".to_owned(),
+        None => "as its models tell".to_owned(),
+        Some(Thoughts::Own) => "its own".to_owned(),
+        Some(Thoughts::All) => "all".to_owned(),
+        Some(Thoughts::None) => "none".to_owned(),
     });
     changes.value(kind, "takes tools that nobody knows:", (&before.unknown_tools, unknown_tools), yes_or_no);
     let cap = (&before.probe_daily_cap, probe_daily_cap);

@@ -144,7 +144,12 @@ fn every_field_has_its_sentence() {
             Channel,
             "channel pool: is asked for the usage of streams: yes -> no",
         ),
-        ("/channels/pool/thoughts".into(), json!("all"), Channel, "channel pool: thoughts that go back to it: its own -> all"),
+        (
+            "/channels/pool/thoughts".into(),
+            json!("all"),
+            Channel,
+            "channel pool: thoughts that go back to it: as its models tell -> all",
+        ),
         ("/channels/pool/unknown_tools".into(), json!(true), Channel, "channel pool: takes tools that nobody knows: no -> yes"),
         (
             "/channels/pool/reasoning_tokens".into(),

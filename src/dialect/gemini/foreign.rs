@@ -10,23 +10,31 @@ use crate::dialect::maker::CODED_MARK;
 /// Both spellings of the member.
 const NAMES: [&str; 2] = ["thoughtSignature", "thought_signature"];
 
-/// Takes those signatures out, or all of them, where the channel wants none back; a call gets Google's documented word in its place, because newer models want one.
+/// Takes those signatures out, or all of them, where the channel wants none back; a call gets Google's documented word in its
+/// place, because newer models want one. Results that stand there twice go, too: some programs repeat them after they took a
+/// session up again, and Google refuses more results than calls.
 pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
     let mark = match thoughts {
         Thoughts::None => "\"".to_owned(),
         _ => format!("\"{CODED_MARK}"),
     };
-    let contents = request.get("contents").filter(|json| json.contains(&mark))?;
+    let contents = request.get("contents")?;
+    let count = |names: [&str; 2]| names.iter().map(|name| contents.matches(name).count()).sum::<usize>();
+    let may_repeat = count(["\"functionResponse\"", "\"function_response\""]) > count(["\"functionCall\"", "\"function_call\""]);
+    if !may_repeat && !contents.contains(&mark) {
+        return None;
+    }
     let of_content = |json: &str| {
-        let content = Object::parse(json).filter(|_| json.contains(&mark));
-        let Some(content) = content else { return Change::Keep };
+        let Some(content) = Object::parse(json) else { return Change::Keep };
         let parts = content.get("parts").unwrap_or_default();
-        let parts = match parts.starts_with('{') {
-            true => Some(of_part(parts, &mark)).and_then(|change| match change {
+        let mut seen: Vec<String> = Vec::new();
+        let mut changed = |json: &str| if is_repeated(json, &mut seen) { Change::Drop } else { of_part(json, &mark) };
+        let parts = match (parts.starts_with('{'), parts) {
+            (true, part) => match changed(part) {
                 Change::Replace(part) => Some(part),
-                _ => None,
-            }),
-            false => changed_list(parts, |json| of_part(json, &mark)),
+                Change::Keep | Change::Drop => None,
+            },
+            (false, parts) => changed_list(parts, changed),
         };
         parts.map_or(Change::Keep, |parts| Change::Replace(content.edited(&[Edit::Set("parts", parts)])))
     };
@@ -38,6 +46,17 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
         false => changed_list(contents, of_content),
     };
     changed.map(|json| Edit::Set("contents", json))
+}
+
+/// Whether a part is a result by an id that another of its turn has.
+fn is_repeated(json: &str, seen: &mut Vec<String>) -> bool {
+    let part = Object::parse(json);
+    let result = part.and_then(|part| part.get("functionResponse").or_else(|| part.get("function_response")));
+    let id = result.and_then(Object::parse).and_then(|result| result.get("id")).filter(|id| id.len() > 2).map(ToOwned::to_owned);
+    let Some(id) = id else { return false };
+    let is_seen = seen.contains(&id);
+    seen.push(id);
+    is_seen
 }
 
 fn of_part(json: &str, mark: &str) -> Change {
@@ -71,6 +90,9 @@ mod tests {
             format!(r#"{{"contents": [{{"role":"model","parts":[{{"text":"dGYxL","thought":true}},{own},{call}]}}] ,"n":1.0}}"#)
         );
         assert!(edited(&format!(r#"{{"parts":{foreign}}}"#)).contains(NO_SIGNATURE));
+        let result = r#"{"functionResponse":{"id":"c1","name":"f","response":{}}}"#;
+        let twice = edited(&format!(r#"[{{"role":"user","parts":[{result}, {result},{{"text":"x"}}]}}]"#));
+        assert!(twice.contains(&format!(r#""parts":[{result},{{"text":"x"}}]"#)), "{twice}");
         let plain = format!(r#"[{{"role":"model", "parts":[{own}]}}]"#);
         assert_eq!(edited(&plain), format!("{{\"contents\": {plain} ,\"n\":1.0}}"));
     }

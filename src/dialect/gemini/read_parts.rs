@@ -36,7 +36,7 @@ pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Res
 
 /// Reads `contents`.
 pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Message<'a>>, Refusal> {
-    let mut turns = Turns { reader, open: Vec::new() };
+    let mut turns = Turns { reader, open: Vec::new(), answered: Vec::new() };
     let mut messages: Vec<Message<'a>> = Vec::new();
     for (index, content) in request.contents("contents")?.iter().enumerate() {
         let role = match content.role.as_deref() {
@@ -84,6 +84,8 @@ struct Open {
 struct Turns<'r> {
     reader: &'r mut RequestReader,
     open: Vec<Open>,
+    /// Ids of the calls whose results were read.
+    answered: Vec<String>,
 }
 
 impl Turns<'_> {
@@ -119,7 +121,7 @@ impl Turns<'_> {
             return self.call(&part.object("functionCall", path)?, path, id, signature).map(Some);
         }
         if part.get("functionResponse").is_some() {
-            return self.result(&part.object("functionResponse", path)?, &join(path, "functionResponse")).map(Some);
+            return self.result(&part.object("functionResponse", path)?, &join(path, "functionResponse"));
         }
         for name in ["inlineData", "fileData"] {
             if part.get(name).is_some() {
@@ -150,11 +152,15 @@ impl Turns<'_> {
         Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature, ..Call::default() }))
     }
 
-    fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Part<'a>, Refusal> {
+    /// A result; none if it stands there again, as some programs send it after they took a session up again.
+    fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Option<Part<'a>>, Refusal> {
         self.reader.sift(result, path, &["id", "name", "response", "parts"], &[])?;
         let name = name(result, path)?;
         let id = result.text("id", path)?.filter(|id| !id.is_empty());
         let by_id = id.as_deref().and_then(|id| self.open.iter().position(|call| call.id == id));
+        if by_id.is_none() && id.as_deref().is_some_and(|id| self.answered.iter().any(|known| known == id)) {
+            return Ok(None);
+        }
         let Some(place) = by_id.or_else(|| self.open.iter().position(|call| call.name == name)) else {
             return Err(Refusal::invalid(
                 path,
@@ -162,6 +168,7 @@ impl Turns<'_> {
             ));
         };
         let call = self.open.remove(place);
+        self.answered.push(call.id.clone());
         let response = result.get("response").unwrap_or("{}");
         let (words, is_error) = words(response, &join(path, "response"))?;
         let mut parts = vec![Part::Text { text: words, cache: None }];
@@ -173,7 +180,7 @@ impl Turns<'_> {
                 parts.push(Part::Media { media, cache: None });
             }
         }
-        Ok(Part::Result(CallResult { id: call.id, parts, is_error, cache: None }))
+        Ok(Some(Part::Result(CallResult { id: call.id, parts, is_error, cache: None })))
     }
 
     fn media<'a>(&mut self, data: &Members<'a>, path: &str) -> Result<Media<'a>, Refusal> {

@@ -36,6 +36,11 @@ impl Head {
         Self { id, model: model.to_owned(), created: wish.created, maker, is_kept: wish.keeps }
     }
 
+    /// Of a response that a provider made, and named.
+    pub fn of_provider(id: &str, model: &str, wish: &StreamWish) -> Self {
+        Self { id: id.to_owned(), ..Self::new("", model, wish) }
+    }
+
     /// The id of an item: its kind, the answer's id, and its place; that of a thought says whose it is.
     pub fn item(&self, kind: &str, index: usize) -> String {
         let maker = self.maker.as_ref().filter(|_| kind == "rs").map(|maker| format!("{MAKER}{}", maker.word()));

@@ -47,6 +47,13 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
             let action = item.raw("action").filter(|json| json.starts_with('{')).unwrap_or("{}");
             push_call(item, conversation, ("local_shell".into(), form), action.to_owned())?;
         }
+        // Some programs tell the model news in the form of a result that nobody called for.
+        Some("function_call_output") if item.raw("call_id").is_none() && item.raw("name").is_some() => {
+            let text = format!("{}:", item.words("name"));
+            let mut parts = vec![Part::Text { text: text.into(), cache: None }];
+            parts.extend(contents(item, "output")?);
+            conversation.messages.push(Message { role: Role::User, parts });
+        }
         Some("function_call_output" | "custom_tool_call_output" | "local_shell_call_output") => {
             push_result(item, conversation, contents(item, "output")?)?;
         }

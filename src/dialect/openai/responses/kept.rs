@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use memchr::memmem;
 
+use super::read_request::MAKER;
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::maker::Maker;
 use crate::dialect::openai::node::{items, text_of};
 use crate::id::RequestId;
 use crate::refusal::Refusal;
@@ -33,6 +35,8 @@ pub struct Reference {
 /// The request whose answer an item is of, by the item's id; none of an id that somebody else made.
 pub fn request_of(id: &str) -> Option<RequestId> {
     let (kind, rest) = id.split_once('_')?;
+    // The id of a thought says whose it is, too.
+    let rest = rest.rsplit_once(MAKER).filter(|(_, word)| Maker::parse(word).is_some()).map_or(rest, |(before, _)| before);
     let (request, index) = rest.rsplit_once('_')?;
     let is_item = !kind.is_empty() && !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
     RequestId::own(request).filter(|_| is_item)
@@ -126,6 +130,7 @@ mod tests {
     fn an_id_says_which_answer_an_item_is_of() {
         for kind in ["msg", "rs", "fc", "ctc"] {
             assert_eq!(request_of(&format!("{kind}_{REQUEST}_12")), Some(request()));
+            assert_eq!(request_of(&format!("{kind}_{REQUEST}_12_mc0a1b2c")), Some(request()));
         }
         for other in ["msg_68abc", "msg_gen-1_0", "x", "", "msg__0", "_gen-01j00000000000000000000000_0"] {
             assert_eq!(request_of(other), None, "{other}");

@@ -94,7 +94,7 @@ impl ResponsesLine {
             self.known = Some(response.to_owned());
         } else if let Some(object) = Object::parse(response) {
             let node = Node::root(&object);
-            let head = Head::new(&node.words("id"), &node.words("model"), &self.wish);
+            let head = Head::of_provider(&node.words("id"), &node.words("model"), &self.wish);
             self.known = Some(head.response(Status::InProgress, &[], None));
         }
     }
@@ -140,8 +140,23 @@ impl ResponsesLine {
         tally.progress = Progress::Broken(error);
     }
 
+    /// The ids as the client knows them: sealed, or the one that it was told before there was an answer.
     fn sealed(&self, response: &Object<'_>) -> Vec<Edit> {
-        self.wish.seal.as_deref().map(|seal| id_edits(response, seal)).unwrap_or_default()
+        let mut edits = self.wish.seal.as_deref().map(|seal| id_edits(response, seal)).unwrap_or_default();
+        if self.wish.begun.get() > 0 {
+            edits.retain(|edit| edit.name() != "id");
+            edits.push(Edit::Set("id", quoted(&Head::new("", "", &self.wish).id)));
+        }
+        edits
+    }
+
+    /// An event with the number that it has after those that were told before there was an answer.
+    fn renumbered(&self, event: &Data) -> Option<Data> {
+        let begun = Some(self.wish.begun.get()).filter(|begun| *begun > 0)?;
+        let object = Object::parse(&event.data)?;
+        let number: u64 = object.get("sequence_number")?.parse().ok()?;
+        let number = number.saturating_add(begun).to_string();
+        Some(Data { name: event.name.clone(), data: object.edited(&[Edit::Set("sequence_number", number)]) })
     }
 }
 
@@ -152,6 +167,8 @@ fn is_about_our_account(error: &UpstreamError) -> bool {
 
 impl Line for ResponsesLine {
     fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+        let renumbered = self.renumbered(event);
+        let event = renumbered.as_ref().unwrap_or(event);
         let data = event.data.as_str();
         if data.is_empty() {
             return;
@@ -213,6 +230,10 @@ impl Line for ResponsesLine {
         }
         let mut number = last;
         let mut kind = "response.in_progress";
+        if self.known.is_none() && self.wish.goes_on {
+            out.extend_from_slice(b": ping\n\n");
+            return;
+        }
         if self.known.is_none() {
             number = self.wish.begun.get();
             if number == 0 {

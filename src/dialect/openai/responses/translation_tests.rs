@@ -277,7 +277,7 @@ fn a_broken_stream_tells_the_error_and_that_it_failed() {
     let error = json!({"code": "upstream_cut", "message": "gone"});
     assert_eq!(
         (&last["sequence_number"], &last["response"]["error"], &last["response"]["id"]),
-        (&json!(3), &error, &json!("resp_c"))
+        (&json!(3), &error, &json!("resp_gen-1"))
     );
 }
 
