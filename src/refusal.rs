@@ -35,6 +35,7 @@ pub enum Code {
     BalanceInFlight,
     UpstreamRejected,
     NoRouteAvailable,
+    UpstreamRefusesUs,
     UpstreamRateLimited,
     UpstreamOverloaded,
     ModelUnpriced,
@@ -54,7 +55,7 @@ pub struct Row {
 
 impl Code {
     /// Every case.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidApiKey,
         Self::InvalidAdminToken,
         Self::InsufficientBalance,
@@ -77,6 +78,7 @@ impl Code {
         Self::BalanceInFlight,
         Self::UpstreamRejected,
         Self::NoRouteAvailable,
+        Self::UpstreamRefusesUs,
         Self::UpstreamRateLimited,
         Self::UpstreamOverloaded,
         Self::ModelUnpriced,
@@ -107,13 +109,19 @@ impl Code {
             Self::RateLimitExceeded => (429, "rate_limit_exceeded", "rate_limit_error"),
             Self::BalanceInFlight => (429, "balance_in_flight", "rate_limit_error"),
             Self::UpstreamRejected => (400, "upstream_rejected", "invalid_request_error"),
-            Self::NoRouteAvailable => (502, "no_route_available", "upstream_error"),
+            Self::NoRouteAvailable | Self::UpstreamRefusesUs => (502, "no_route_available", "upstream_error"),
             Self::UpstreamRateLimited => (429, "upstream_rate_limited", "rate_limit_error"),
             Self::UpstreamOverloaded => (503, "upstream_overloaded", "server_error"),
             Self::ModelUnpriced => (503, "model_unpriced", "server_error"),
             Self::Unavailable => (503, "service_unavailable", "server_error"),
         };
         Row { status, code, kind }
+    }
+
+    /// Whether the same request will fare no better, although its status says so: no provider accepts the gateway's own
+    /// credential or account.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::UpstreamRefusesUs)
     }
 
     /// Whether another bucket could say yes.
@@ -158,10 +166,7 @@ pub struct Refusal {
     pub upstream_status: Option<u16>,
     /// What the caller's dialect calls it, where upstream speaks another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub named: Option<Named>,
-    /// Whether the same request will fare no better, whatever its status says.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_final: bool,
+    pub named: Option<Box<Named>>,
     /// More facts for `error.metadata`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
@@ -185,7 +190,6 @@ impl Refusal {
             retry_after_s: None,
             upstream_status: None,
             named: None,
-            is_final: false,
             facts: Map::new(),
             detail: None,
         }

@@ -72,11 +72,6 @@ impl Failure {
     fn is_busy(&self) -> bool {
         self.kind == FailureKind::Load || self.is_overload
     }
-
-    /// Whether the gateway's credential or its account was refused, which another try does not mend.
-    const fn is_of_our_account(&self) -> bool {
-        matches!(self.kind, FailureKind::Credential | FailureKind::NotConfigured)
-    }
 }
 
 /// Makes one attempt, with as many of the channel's credentials as it takes.
@@ -308,20 +303,16 @@ pub fn nobody_answered<P: Ports>(failures: &[Vec<Failure>], refused: Option<&Ref
     let told: Vec<&Failure> = failures.iter().filter_map(|failures| telling(failures)).collect();
     let code = code_of(&told);
     let wait = failures.iter().flatten().filter_map(|failure| failure.retry_after_s).max();
-    let wait = wait.or_else(|| (code != Code::NoRouteAvailable).then_some(RETRY_AFTER_S));
+    let is_busy = matches!(code, Code::UpstreamRateLimited | Code::UpstreamOverloaded);
+    let wait = wait.or_else(|| is_busy.then_some(RETRY_AFTER_S));
     let last = told.last().map_or("no attempt could be made", |failure| failure.message.as_str());
     let count = failures.iter().flatten().count();
-    let message = match code {
-        Code::NoRouteAvailable => {
-            format!("No provider answered after {count} attempt(s); the last one: {last}. Nothing was charged.")
-        }
-        _ => format!("Every provider is busy, after {count} attempt(s); the last one: {last}. Nothing was charged."),
-    };
-    let is_final = !told.is_empty() && told.iter().all(|failure| failure.is_of_our_account());
+    let what = if is_busy { "Every provider is busy," } else { "No provider answered" };
+    let message = format!("{what} after {count} attempt(s); the last one: {last}. Nothing was charged.");
     let next_step = match (wait, refused) {
         (_, Some(refused)) => format!("Another route was not covered: {} {}", refused.message, refused.next_step),
         (Some(seconds), None) => format!("Send the request again in {seconds} s, or name fallback models in `models`."),
-        (None, None) if is_final => "Name fallback models in `models`, or tell the operator of this gateway.".to_owned(),
+        (None, None) if code.is_final() => "Name fallback models in `models`, or tell the operator of this gateway.".to_owned(),
         (None, None) => "Send the request again, or name fallback models in `models`.".to_owned(),
     };
     let attempts: Vec<serde_json::Value> = ticket
@@ -335,17 +326,21 @@ pub fn nobody_answered<P: Ports>(failures: &[Vec<Failure>], refused: Option<&Ref
             })
         })
         .collect();
-    let refusal = Refusal { retry_after_s: wait, is_final, ..Refusal::new(code, message, next_step) };
+    let refusal = Refusal { retry_after_s: wait, ..Refusal::new(code, message, next_step) };
     refusal.limit("upstream").fact("attempts", attempts)
 }
 
-/// What it is when every candidate failed in its way: only where each of those that could be asked was busy, it passes.
+/// What it is when every candidate failed in its way: only where each of those that could be asked was busy, it passes, and only
+/// where each refused the gateway's own account it is of no use to try again.
 fn code_of(told: &[&Failure]) -> Code {
-    let mut asked = told.iter().filter(|failure| failure.kind != FailureKind::NotConfigured).peekable();
-    if asked.peek().is_none() || !asked.clone().all(|failure| failure.is_busy()) {
-        return Code::NoRouteAvailable;
+    let asked: Vec<&&Failure> = told.iter().filter(|failure| failure.kind != FailureKind::NotConfigured).collect();
+    match told.is_empty() {
+        true => Code::NoRouteAvailable,
+        _ if asked.iter().all(|failure| failure.kind == FailureKind::Credential) => Code::UpstreamRefusesUs,
+        _ if !asked.iter().all(|failure| failure.is_busy()) => Code::NoRouteAvailable,
+        _ if asked.iter().all(|failure| failure.is_overload) => Code::UpstreamOverloaded,
+        _ => Code::UpstreamRateLimited,
     }
-    if asked.all(|failure| failure.is_overload) { Code::UpstreamOverloaded } else { Code::UpstreamRateLimited }
 }
 
 #[cfg(test)]
@@ -366,7 +361,8 @@ mod tests {
             (&[(NotConfigured, false), (Load, false)], Code::UpstreamRateLimited),
             (&[(Load, false), (Server, false)], Code::NoRouteAvailable),
             (&[(Load, false), (Credential, false)], Code::NoRouteAvailable),
-            (&[(NotConfigured, false)], Code::NoRouteAvailable),
+            (&[(NotConfigured, false)], Code::UpstreamRefusesUs),
+            (&[(Credential, false), (NotConfigured, false)], Code::UpstreamRefusesUs),
             (&[], Code::NoRouteAvailable),
         ] {
             let failures: Vec<Failure> = told.iter().map(|(kind, is_overload)| failure(*kind, *is_overload)).collect();

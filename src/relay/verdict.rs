@@ -140,10 +140,9 @@ impl Rejection {
         };
         let message = if is_foreign { told.message } else { error.message };
         let refusal = Refusal::new(Code::UpstreamRejected, message, next_step).limit("upstream");
-        let named = is_foreign.then(|| Named {
-            kind: told.kind.to_owned(),
-            code: told.code.map(ToOwned::to_owned),
-            param: told.param.map(ToOwned::to_owned),
+        let named = is_foreign.then(|| {
+            let own = |text: &str| text.to_owned();
+            Box::new(Named { kind: own(told.kind), code: told.code.map(own), param: told.param.map(own) })
         });
         let param = error.param.clone().filter(|_| !is_foreign);
         let upstream_status = Some(if keeps_status { status } else { told.status });
