@@ -202,7 +202,7 @@ fn a_compaction_stands_for_all_before_it() {
     let input = json!([user("one"), {"type": "compaction_trigger"}]);
     body(&mut session, &create(&input, json!({})));
     let item = json!({"id": "cmp_1", "type": "compaction", "encrypted_content": "opaque"});
-    answer(&mut session, "resp_1", &[item.clone()]);
+    answer(&mut session, "resp_1", std::slice::from_ref(&item));
     let sent = body(&mut session, &create(&json!([user("two")]), json!({"previous_response_id": "resp_1"})));
     assert_eq!(sent["input"], json!([item, user("two")]));
 }
