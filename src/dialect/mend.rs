@@ -230,8 +230,11 @@ mod tests {
     }
 
     fn ids(deltas: &[Delta]) -> Vec<&str> {
-        let id = |delta| if let &Delta::Call { ref id, .. } = delta { Some(id.as_str()) } else { None };
-        deltas.iter().filter_map(id).collect()
+        let calls = deltas.iter().filter_map(|delta| match delta {
+            Delta::Call { id, .. } => Some(id.as_str()),
+            _ => None,
+        });
+        calls.collect()
     }
 
     const CALL: &str = r#"{"function":{"name":"f","arguments":"{}"}}"#;

@@ -282,7 +282,7 @@ impl<'a> Planner<'a> {
                     Excluded::Unwanted(reason) => (reason.to_owned(), None, None),
                     Excluded::Refused(no) => {
                         let why = (no.message.clone(), Some(no.code.row().code), Some(no.next_step.clone()));
-                        self.unable.get_or_insert(no);
+                        self.unable.get_or_insert(*no);
                         why
                     }
                 };
@@ -342,7 +342,7 @@ impl<'a> Planner<'a> {
             return Some(Excluded::Unwanted("what the request continues was made elsewhere"));
         }
         let no = unable.iter().find(|(id, _)| *id == channel.id);
-        no.map(|(_, refusal)| Excluded::Refused(refusal.clone()))
+        no.map(|(_, refusal)| Excluded::Refused(Box::new(refusal.clone())))
     }
 }
 
@@ -351,7 +351,7 @@ enum Excluded {
     /// The request does not want it.
     Unwanted(&'static str),
     /// It cannot serve the request.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// The model that a request means by a name, with or without a route.

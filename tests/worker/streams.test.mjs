@@ -469,6 +469,8 @@ describe('a stream that upstream breaks off', () => {
         assert.deepEqual([end.object, end.choices[0].finish_reason, end.choices[0].index], ['chat.completion.chunk', 'error', 0]);
         assert.deepEqual(Object.keys(end.error).sort(), ['code', 'message', 'param', 'type']);
         assert.match(end.error.message, message);
+        // What clients know by a code of its own has that.
+        assert.equal(end.error.code, model === 'scripted-error-and-choices' ? 'server_error' : 'upstream_cut');
         assert.deepEqual([end.id, end.created, end.model], [result.chunks[0].id, result.chunks[0].created, result.chunks[0].model]);
         assert.equal(result.chunks.filter(({ error }) => error).length, 2);
         assert.equal(result.chunks.some(({ usage }) => usage), false);

@@ -222,7 +222,8 @@ fn read_block<'a>(
         "tool_result" => Part::Result(result(block, path, dropped)?),
         // What the provider's own tools did before is told by the words that follow.
         "server_tool_use" | "tool_search_tool_result" | "mcp_tool_use" => {
-            return Ok(note(dropped, &format!("messages[].{kind}")));
+            note(dropped, &format!("messages[].{kind}"));
+            return Ok(());
         }
         "tool_reference" => text(format!("The tool `{}` can be called now.", owned(block, "tool_name"))),
         "search_result" => return search_result(block, path, parts, dropped),

@@ -113,7 +113,10 @@ fn described(kind: &str) -> Option<(&'static str, String)> {
 mod tests {
     use super::*;
 
-    fn tools(json: &str) -> Outcome<(Vec<(String, bool)>, Vec<String>)> {
+    /// Each tool's name, and whether it has a schema.
+    type Told = Vec<(String, bool)>;
+
+    fn tools(json: &str) -> Outcome<(Told, Vec<String>)> {
         let text = format!("{{\"tools\":{json}}}");
         let (mut conversation, mut dropped) = (Conversation::default(), Vec::new());
         read(&Object::parse(&text).unwrap(), &mut conversation, &mut dropped)?;

@@ -105,7 +105,8 @@ impl Client {
 
 impl Condition {
     /// The condition for a client. `said` are upstream's words, which are shown where they are about the client's own request and
-    /// no dialect has others for it; `wait_s` is the time that upstream names.
+    /// no dialect has others for it; `wait_s` is the time that upstream names. What is not the client's own is only told where
+    /// nobody else can be asked any more: in the middle of an answer.
     pub fn told(self, client: Client, said: &str, wait_s: Option<u64>) -> Told {
         let (status, kind) = client.row(self);
         let param = match (self, client) {
@@ -120,11 +121,12 @@ impl Condition {
             Self::Invalid | Self::NotFound => said.to_owned(),
             Self::RateLimited => {
                 let wait = wait_s.map_or("later".to_owned(), |seconds| format!("in {seconds} s"));
-                format!("Rate limit reached: the provider asks for fewer requests. Please try again {wait}.")
+                format!("The provider broke off the answer: it asks for fewer requests. Please try again {wait}.")
             }
-            Self::Overloaded => "Overloaded: the provider has too much to do at the moment. Please try again later.".to_owned(),
+            Self::Overloaded => "The provider broke off the answer: it is overloaded. Please try again later.".to_owned(),
             Self::Quota | Self::Authentication => {
-                "The provider does not serve the gateway at the moment. Please try again later.".to_owned()
+                "The provider broke off the answer: it does not serve the gateway at the moment. Please try again later."
+                    .to_owned()
             }
         };
         Told { status, kind, code: client.code(self), param, message }
