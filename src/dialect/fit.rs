@@ -19,7 +19,7 @@ use crate::catalog::Thoughts;
 use crate::id::sha256_hex;
 
 /// Stands for the thoughts of a turn that has none, for providers that refuse such a turn. Some take nothing for missing.
-const NO_THOUGHT: &str = " ";
+pub const NO_THOUGHT: &str = " ";
 /// Hexadecimal digits that tell apart what was shortened.
 const DIGITS: usize = 8;
 
