@@ -500,8 +500,8 @@ describe('reconciliation', () => {
       ["UPDATE journal SET doc = json_set(doc, '$.charge', '0.5') WHERE seq = 6", "UPDATE journal SET doc = json_set(doc, '$.charge', '0.00004') WHERE seq = 6", [6], /receipt over 0.5/],
       ["UPDATE journal SET balances = json_set(balances, '$.credit', '7') WHERE seq = 8", "UPDATE journal SET balances = json_set(balances, '$.credit', '0.99996') WHERE seq = 8", [8, 9], /balances/],
       ...[[5, [5, 6]], [9, [9]]].map(([seq, entries]) => [
-        `CREATE TABLE kept AS SELECT * FROM journal WHERE seq = ${seq}; DELETE FROM journal WHERE seq = ${seq}`,
-        'INSERT INTO journal SELECT * FROM kept; DROP TABLE kept', entries, /missing|the account does not have/,
+        `CREATE TABLE damaged AS SELECT * FROM journal WHERE seq = ${seq}; DELETE FROM journal WHERE seq = ${seq}`,
+        'INSERT INTO journal SELECT * FROM damaged; DROP TABLE damaged', entries, /missing|the account does not have/,
       ]),
     ];
     for (const [damage, repair, entries, what] of cases) {
