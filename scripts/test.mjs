@@ -94,5 +94,6 @@ async function workerTests() {
 async function agents() {
   const { modules, aider } = await codingAgents();
   const env = { ...process.env, TF_AGENTS: modules, TF_AIDER: aider };
-  await must(process.execPath, ['--test', '--test-timeout=600000', '--test-force-exit', 'tests/agents/agents.test.mjs'], { env });
+  // Each program has a limit of its own; this one is of all of them.
+  await must(process.execPath, ['--test', '--test-timeout=1800000', '--test-force-exit', 'tests/agents/agents.test.mjs'], { env });
 }

@@ -11,6 +11,9 @@ fn integer(value: u64) -> SqlStorageValue {
     i64::try_from(value).unwrap_or(i64::MAX).into()
 }
 
+/// A request, where its items are and how long, and whether it is open.
+type Row = (RequestId, Option<(u64, u64)>, u8);
+
 impl Store {
     pub(super) fn put_kept(&self, answer: &KeptAnswer) -> Result<()> {
         self.run(
@@ -57,7 +60,7 @@ impl Store {
               EXISTS (SELECT 1 FROM holds WHERE request = r.value)) AS value
             FROM json_each(?1) r";
         let values = vec![serde_json::to_string(requests)?.into(), since.millis().into()];
-        let rows: Vec<(RequestId, Option<(u64, u64)>, u8)> = self.rows(statement, values)?;
+        let rows: Vec<Row> = self.rows(statement, values)?;
         let mut left = MOST_READ;
         let mut found = Vec::new();
         for (request, place, is_open) in rows {

@@ -77,6 +77,9 @@ impl Envelope {
         self.provider = object.get("provider").filter(|json| *json != "null").map(ToOwned::to_owned);
         for name in fields.read::<Vec<String>>("models", "a list of strings")?.unwrap_or_default() {
             self.add_model(name);
+            if self.models.len() > MOST_MODELS {
+                break;
+            }
         }
         if self.models.len() > MOST_MODELS {
             return Err(Refusal::invalid("models", format!("`models` may name at most {MOST_MODELS} models.")));

@@ -76,6 +76,11 @@ impl<'a> Object<'a> {
         self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
     }
 
+    /// Its members, in order: the name and the value as JSON.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.members.iter().map(|member| (member.name.as_str(), member.value.get()))
+    }
+
     /// The names of its members, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.name.as_str())
@@ -200,6 +205,11 @@ pub fn changed_list(json: &str, mut change: impl FnMut(&str) -> Change) -> Optio
         }
     }
     is_changed.then(|| format!("[{}]", kept.join(",")))
+}
+
+/// Whether a word may stand in a JSON text: as it is, or in letters that are escaped. Cheap: it looks, and reads nothing.
+pub fn may_have(json: &str, word: &str) -> bool {
+    json.contains(word) || json.contains("\\u00")
 }
 
 /// A text as JSON.

@@ -1,6 +1,8 @@
 //! Whether a JSON Schema is one that OpenAI takes with `strict: true`: every object forbids other members and requires all that
 //! it has. Source: OpenAI's guide to structured outputs, supported schemas.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 /// Deeper than this nobody looks.
@@ -15,8 +17,9 @@ fn is_closed(schema: &Value, depth: u8) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     let Value::Object(members) = schema else { return true };
     if let Some(Value::Object(properties)) = members.get("properties") {
-        let required = members.get("required").and_then(Value::as_array);
-        let is_required = |name: &String| required.is_some_and(|names| names.iter().any(|known| known == name));
+        let required = members.get("required").and_then(Value::as_array).into_iter().flatten();
+        let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
+        let is_required = |name: &String| required.contains(name.as_str());
         let is_shut = members.get("additionalProperties") == Some(&Value::Bool(false));
         if !is_shut || !properties.keys().all(is_required) {
             return false;

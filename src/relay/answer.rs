@@ -15,7 +15,7 @@ use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, 
 use crate::dialect::maker::place;
 use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
-use crate::dialect::openai::responses::{compact, id_edits};
+use crate::dialect::openai::responses::id_edits;
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
@@ -401,9 +401,6 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
     let body = match reading.translation() {
         Some((down, up)) => {
             let mut answer = up.read_answer(&object, counting)?;
-            if reading.wish.compacts {
-                compact::check(&answer)?;
-            }
             mend_answer(&mut answer, &reading.wish)?;
             let answer = match reading.bridge.clone() {
                 Some(bridge) => bridge.answer(answer),

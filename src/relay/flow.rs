@@ -247,7 +247,9 @@ impl<P: Ports> Flow<P> {
 
     /// Ends a stream that upstream cut.
     fn truncate(&mut self, message: &str, provider_code: Option<String>, out: &mut Vec<u8>) {
-        if let Some(open) = self.open.as_ref().filter(|open| !open.meter.is_over_limit()) {
+        if let Some(open) =
+            self.open.as_ref().filter(|open| !open.meter.is_over_limit() && !is_unfinished(provider_code.as_deref()))
+        {
             let message = "it broke off in the middle of an answer".to_owned();
             let seen = Observation::Failed { kind: FailureKind::Cut, message, retry_after_s: None };
             open.ticket.ports.observe(&open.candidate(), seen);
@@ -260,14 +262,20 @@ impl<P: Ports> Flow<P> {
     fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
             self.is_cut = !open.meter.broken(&error.code, &error.message, out);
+            let is_unfinished = is_unfinished(error.provider_code.as_deref());
             let mut outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
-            // What the gateway itself does not pass on was made, and is paid.
-            if open.meter.is_over_limit() {
+            // What the gateway itself does not pass on was made, and is paid; so is what the model left unfinished.
+            if open.meter.is_over_limit() || is_unfinished {
                 outcome.upstream_cut = CutPolicy::Usage;
             }
             open.ticket.settle(outcome, None);
         }
     }
+}
+
+/// Whether an answer came to its end in the middle of a call: the model left it so, or a stop text of the client cut it.
+fn is_unfinished(provider_code: Option<&str>) -> bool {
+    provider_code == Some("unfinished_tool_call")
 }
 
 impl<P: Ports> Open<P> {

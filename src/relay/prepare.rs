@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::early::Early;
 use crate::account::Facts;
-use crate::catalog::{Catalog, Channel, Model, ModelKind, RouteKind};
+use crate::catalog::{Catalog, Channel, Dialect, Model, ModelKind, RouteKind};
 use crate::dialect::{Called, Endpoint, Request};
 use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
@@ -256,10 +256,21 @@ fn ask(
             .copied()
             .filter(|class| !(envelope.is_hosted_offered && *class == Class::Searches))
             .collect(),
+        spared: channels.iter().filter(|channel| forgets_marks(endpoint, channel)).flat_map(spared).collect(),
         unable: channels.iter().filter_map(unable).collect(),
         pinned: previous.map(|(_, channel, secret)| (channel.clone(), secret.clone())),
         probed: preparing.head.probed.clone(),
     })
+}
+
+/// Whether a translation leaves out which prefixes are to be cached: their provider caches by itself, and has no price for it.
+fn forgets_marks(endpoint: Endpoint, channel: &Channel) -> bool {
+    channel.dialect != Dialect::Anthropic && endpoint.asked_of(channel).is_some_and(|way| way.is_translated)
+}
+
+/// What such a channel is not asked for.
+fn spared(channel: &Rc<Channel>) -> [(ChannelId, Class); 2] {
+    [Class::CacheWrite, Class::CacheWrite1h].map(|class| (channel.id.clone(), class))
 }
 
 /// Nobody can say what it costs.

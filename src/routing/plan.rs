@@ -30,12 +30,21 @@ pub struct Ask {
     pub kinds: &'static [ModelKind],
     /// What the request asks for that not every request has: each needs a price.
     pub needs: Vec<Class>,
+    /// The same of what only some channels are asked for, such as to keep a prefix in a cache: those that are not.
+    pub spared: Vec<(ChannelId, Class)>,
     /// The channels that this request cannot be said to, each with why.
     pub unable: Vec<(ChannelId, Refusal)>,
     /// The only channel that can serve it, by the credential that made what the request refers to.
     pub pinned: Option<(ChannelId, SecretName)>,
     /// The only candidate that a probe is about.
     pub probed: Option<CandidateId>,
+}
+
+impl Ask {
+    /// Whether a channel is not asked for this class of usage.
+    fn spares(&self, channel: &ChannelId, class: Class) -> bool {
+        self.spared.iter().any(|(spared, of)| spared == channel && *of == class)
+    }
 }
 
 /// The `provider` object of a request, as OpenRouter has it; names are those of channels.
@@ -260,7 +269,11 @@ impl<'a> Planner<'a> {
         }
         let Some(price) = &route.price else { return Err(unpriced(&model.id)) };
         let ask = self.input.ask;
-        if let Some(class) = ask.needs.iter().find(|class| !price.covers(**class)) {
+        let is_asked = |class: Class| {
+            let channels = route.candidates.iter().map(|candidate| &candidate.channel);
+            channels.into_iter().any(|channel| !ask.spares(channel, class))
+        };
+        if let Some(class) = ask.needs.iter().find(|class| !price.covers(**class) && is_asked(**class)) {
             return Err(class_unpriced(&model.id, *class));
         }
         let over = |limit: Option<Money>, class| limit.is_some_and(|limit| dearest(price, class) > limit);
@@ -346,6 +359,9 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// No name of a model is longer, with its route.
+const LONGEST_NAME: usize = 256;
+
 /// Why a channel is not asked.
 enum Excluded {
     /// The request does not want it.
@@ -404,7 +420,8 @@ fn reason(candidate: &Candidate, health: &Health, resting: bool) -> String {
 }
 
 fn model_not_found(catalog: &Catalog, name: &str) -> Refusal {
-    let near = catalog.near_names(name);
+    // What is longer than any name is near to none.
+    let near = if name.len() > LONGEST_NAME { Vec::new() } else { catalog.near_names(name) };
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(", ")) };
     let next_step = "Choose a name from GET /v1/models.";
     Refusal::new(Code::ModelNotFound, format!("There is no model `{}`.{hint}", shorten(name)), next_step)

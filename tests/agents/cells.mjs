@@ -54,6 +54,7 @@ export async function checkRun(stage, { out, said, task, user, requests }, { abo
   const bad = requests.filter(({ status }) => status !== 200);
   assert.deepEqual(bad.slice(refused).map(({ url, status, error }) => `${url} ${status} ${error}`), [], 'upstream refused what the gateway sent');
   await checkReceipts(stage, { user, requests, refused, aborted, told });
+  assert.doesNotMatch(out.stderr, /failed to connect to Responses WebSocket/);
   assert.equal(out.isLate, false, `it did not end in time${told}`);
   assert.equal(out.code, 0, `it ended with ${out.code}${told}`);
   assert.ok(task.isDone, `the model was not asked to the end${told}`);

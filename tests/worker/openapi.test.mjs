@@ -18,6 +18,9 @@ let response;
 let operations;
 let key;
 let judged;
+/** Whether an operation answers those who do not ask for a WebSocket. */
+const isPlain = ({ responses }) => !('101' in responses);
+
 /** What was answered: {operation, status, value}, the operation as `GET /v1/models`. */
 const answered = [];
 
@@ -73,6 +76,7 @@ async function askModels() {
     await ask('POST /v1/responses', { body: { model: 'gpt-sim', input: 'hello', stream } });
     await ask('POST /v1/messages', { body: { model: 'gpt-sim', max_tokens: 100, messages, stream } });
   }
+  await ask('POST /v1/responses/compact', { body: { model: 'gpt-sim', input: 'hello' } });
   await ask('POST /v1/completions', { body: { model: 'gpt-sim', prompt: 'hello' } });
   await ask('POST /v1/messages/count_tokens', { body: { model: 'claude-sim', messages } });
   for (const version of ['v1', 'v1beta']) {
@@ -259,7 +263,7 @@ describe('the document', () => {
   test('says what good answers are', () => {
     assert.deepEqual(faultsOf('answer'), []);
     const judgedKinds = new Set(Object.keys(judged.values).map((name) => answered[Number(name.split(' ')[1])].name));
-    const inJson = operations.filter((operation) => Object.values(operation.responses).some((response) => found(response).content?.['application/json']));
+    const inJson = operations.filter(isPlain).filter((operation) => Object.values(operation.responses).some((response) => found(response).content?.['application/json']));
     const untold = inJson.filter(({ name }) => !judgedKinds.has(name));
     assert.deepEqual(untold.map(({ name }) => name), [], 'an answer of each was judged');
     const unanswered = inJson.filter(({ name }) => !answered.some((it) => it.name === name && it.status < 300));
@@ -291,8 +295,6 @@ describe('every endpoint', () => {
     if (scheme === 'stripe_signature') headers['stripe-signature'] = signature(body);
     return { headers, body };
   };
-  /** Whether it answers those who do not ask for a WebSocket. */
-  const isPlain = ({ responses }) => !('101' in responses);
   /** A path of which everything that differs is named, but nothing is there. */
   const path = (operation) => pathOf(operation.path, { model: 'no/such', version: '999' });
 

@@ -4,17 +4,17 @@
 
 use super::wire;
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Change, Edit, Object, changed_list};
+use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::dialect::maker::MARK;
 
 /// Takes out the thoughts of others, which have the gateway's mark or no proof; all of them, where the channel wants none back.
 pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
-    let messages = request.get("messages").filter(|json| json.contains("thinking"))?;
+    let messages = request.get("messages").filter(|json| may_have(json, "thinking"))?;
     if thoughts != Thoughts::None && !may_be_foreign(messages) {
         return None;
     }
     let changed = changed_list(messages, |json| {
-        let Some(message) = Object::parse(json).filter(|_| json.contains("thinking")) else { return Change::Keep };
+        let Some(message) = Object::parse(json).filter(|_| may_have(json, "thinking")) else { return Change::Keep };
         let content = message.get("content").unwrap_or_default();
         let is_gone = |json: &str| if is_foreign(json, thoughts) { Change::Drop } else { Change::Keep };
         match changed_list(content, is_gone) {
@@ -32,7 +32,7 @@ const THOUGHT: &str = ":\"thinking\"";
 
 /// Whether there can be any, told by a look.
 fn may_be_foreign(json: &str) -> bool {
-    if json.contains("\"tf1.") {
+    if may_have(json, "\"tf1.") {
         return true;
     }
     json.split("\"signature\"").skip(1).any(|after| {
@@ -43,7 +43,7 @@ fn may_be_foreign(json: &str) -> bool {
 }
 
 fn is_foreign(json: &str, thoughts: Thoughts) -> bool {
-    if !json.contains("thinking") {
+    if !may_have(json, "thinking") {
         return false;
     }
     let Some(block) = Object::parse(json) else { return false };

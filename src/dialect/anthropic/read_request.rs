@@ -55,7 +55,7 @@ pub type Outcome<T> = Result<T, Refusal>;
 /// Reads a request.
 pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     let mut dropped = Vec::new();
-    for name in request.names().filter(|name| !KNOWN.contains(name) && given(request, name).is_some()) {
+    for (name, _) in request.members().filter(|(name, json)| !KNOWN.contains(name) && *json != "null") {
         note(&mut dropped, name);
     }
     if request.get("max_tokens") == Some("0") {
@@ -86,9 +86,12 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     Ok(Read { conversation, dropped })
 }
 
+/// No more than this is named of what is left out.
+const MOST_DROPPED: usize = 64;
+
 /// Names what is left out, once.
 pub fn note(dropped: &mut Vec<String>, name: &str) {
-    if !dropped.iter().any(|known| known == name) {
+    if dropped.len() < MOST_DROPPED && !dropped.iter().any(|known| known == name) {
         dropped.push(name.to_owned());
     }
 }

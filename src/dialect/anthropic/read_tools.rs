@@ -55,7 +55,7 @@ pub fn read<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropp
 fn function<'a>(tool: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<Tool<'a>> {
     let name = member(tool, "name").filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| refused(&format!("{path}.name"), "is required"))?.into_owned();
-    for name in tool.names().filter(|name| !KNOWN.contains(name) && given(tool, name).is_some()) {
+    for (name, _) in tool.members().filter(|(name, json)| !KNOWN.contains(name) && *json != "null") {
         note(dropped, &format!("tools[].{name}"));
     }
     let strict = given(tool, "strict").map(|json| json == "true");

@@ -2,7 +2,7 @@
 
 use super::{no_price, wire};
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::json::{Change, Edit, Object, changed_list};
+use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -73,7 +73,7 @@ pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal
 /// What must change in the tools of a request that passes: searches that have no price are left out, and those without a bound
 /// get one.
 pub fn edit(request: &Object<'_>, leaves_out_hosted: bool) -> Option<Edit> {
-    let tools = request.get("tools").filter(|json| json.contains(SEARCH))?;
+    let tools = request.get("tools").filter(|json| may_have(json, SEARCH))?;
     let changed = changed_list(tools, |json| {
         let tool = Object::parse(json);
         let is_search = |tool: &Object<'_>| wire::member(tool, "type").is_some_and(|kind| kind.starts_with(SEARCH));

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::write_request::NO_SIGNATURE;
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Change, Edit, Object, changed_list, quoted};
+use crate::dialect::json::{Change, Edit, Object, changed_list, may_have, quoted};
 use crate::dialect::maker::CODED_MARK;
 
 /// Both spellings of the member.
@@ -23,7 +23,7 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
     let contents = request.get("contents")?;
     let count = |names: [&str; 2]| names.iter().map(|name| contents.matches(name).count()).sum::<usize>();
     let may_repeat = count(["\"functionResponse\"", "\"function_response\""]) > count(["\"functionCall\"", "\"function_call\""]);
-    if !may_repeat && !contents.contains(&mark) {
+    if !may_repeat && !may_have(contents, &mark) {
         return None;
     }
     let of_content = |json: &str| {
@@ -58,9 +58,14 @@ fn is_repeated(json: &str, seen: &mut HashSet<String>) -> bool {
     id.is_some_and(|id| !seen.insert(id))
 }
 
+/// Whether a signature begins with the mark, however it is written.
+fn is_marked(json: &str, mark: &str) -> bool {
+    json.starts_with(mark) || serde_json::from_str::<String>(json).is_ok_and(|text| quoted(&text).starts_with(mark))
+}
+
 fn of_part(json: &str, mark: &str) -> Change {
     let Some(part) = Object::parse(json) else { return Change::Keep };
-    let Some(name) = NAMES.into_iter().find(|name| part.get(name).is_some_and(|text| text.starts_with(mark))) else {
+    let Some(name) = NAMES.into_iter().find(|name| part.get(name).is_some_and(|text| is_marked(text, mark))) else {
         return Change::Keep;
     };
     let is_call = part.names().any(|name| matches!(name, "functionCall" | "function_call"));

@@ -15,6 +15,8 @@
 //! - Refused: more than 5 stop texts, files by id, addresses that are not https, results of unknown calls, a conversation
 //!   without words.
 
+use std::collections::HashMap;
+
 use super::media::type_of_address;
 use super::wire::{Members, push_arguments, push_quoted};
 use crate::dialect::format::{Upstream, Written};
@@ -69,7 +71,7 @@ struct Scribe<'c> {
     /// Whether a call of this turn was written.
     has_call: bool,
     /// Id and name of each call so far.
-    calls: Vec<(&'c str, &'c str)>,
+    calls: HashMap<&'c str, &'c str>,
     /// What came with results, and follows them.
     later: Vec<&'c Media<'c>>,
 }
@@ -174,7 +176,7 @@ impl<'c> Scribe<'c> {
     }
 
     fn call(&mut self, role: Role, call: &'c Call) {
-        self.calls.push((&call.id, &call.name));
+        self.calls.insert(&call.id, &call.name);
         self.begin(role);
         self.out.push_str("{\"functionCall\":{\"id\":");
         push_quoted(&mut self.out, &call.id);
@@ -196,7 +198,7 @@ impl<'c> Scribe<'c> {
         if result.cache.is_some() {
             self.drop("cache_control");
         }
-        let Some((_, name)) = self.calls.iter().rev().find(|(id, _)| *id == result.id).copied() else {
+        let Some(name) = self.calls.get(result.id.as_str()).copied() else {
             let message = format!("A result belongs to the call `{}`, which no message before it makes.", result.id);
             return Err(Refusal::invalid("messages", message));
         };

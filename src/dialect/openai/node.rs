@@ -50,7 +50,7 @@ impl<'a> Node<'a> {
 
     /// Refuses a `type` or a limit that upstream may read otherwise.
     pub fn clear(self) -> Result<Self, Refusal> {
-        match self.object.unclear(&["type", "environment", "max_uses"]) {
+        match self.object.unclear(&["type", "environment", "max_uses", "tools"]) {
             None => Ok(self),
             Some(name) => Err(self.wrong(name, "must stand there once, in lower case")),
         }
@@ -135,15 +135,18 @@ impl<'a> Node<'a> {
 
     /// Notes the members that nobody here reads.
     pub fn drop_others(&self, known: &[&str], dropped: &mut Vec<String>) {
-        for name in self.object.names().filter(|name| !known.contains(name) && self.raw(name).is_some()) {
+        for (name, _) in self.object.members().filter(|(name, json)| !known.contains(name) && *json != "null") {
             drop_named(dropped, &self.at(name));
         }
     }
 }
 
+/// No more than this is named of what is left out.
+pub const MOST_DROPPED: usize = 64;
+
 /// Notes what is left out, once.
 pub fn drop_named(dropped: &mut Vec<String>, name: &str) {
-    if !dropped.iter().any(|known| known == name) {
+    if dropped.len() < MOST_DROPPED && !dropped.iter().any(|known| known == name) {
         dropped.push(name.to_owned());
     }
 }

@@ -3,7 +3,7 @@
 //! What always holds: a message that is kept is kept as it was written; a request without such thoughts passes untouched.
 
 use crate::dialect::format::Upstream;
-use crate::dialect::json::{Change, Edit, Object, changed_list};
+use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::dialect::maker::Maker;
 use crate::dialect::openai::node::{Node, items};
 
@@ -13,8 +13,8 @@ use super::read_request::maker_of;
 pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
     let messages = request.get("messages")?;
     let is_gemini = upstream.model.contains("gemini");
-    let may_be_marked = messages.contains("\"tf1.");
-    let may_be_signed = !is_gemini && messages.contains("thought_signature");
+    let may_be_marked = may_have(messages, "\"tf1.");
+    let may_be_signed = !is_gemini && may_have(messages, "thought_signature");
     if !may_be_marked && !may_be_signed {
         return None;
     }
@@ -38,7 +38,7 @@ pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
 fn is_of_another(json: &str, own: &Maker) -> bool {
     let Some(message) = Object::parse(json) else { return false };
     let details = message.get("reasoning_details").and_then(items).unwrap_or_default();
-    let marked = details.into_iter().filter(|detail| detail.contains("\"tf1."));
+    let marked = details.into_iter().filter(|detail| may_have(detail, "\"tf1."));
     let makers = marked.filter_map(|detail| maker_of(&Node::parse(detail, String::new()).ok()?));
     makers.into_iter().any(|maker| maker != *own)
 }

@@ -6,7 +6,7 @@
 use super::compact::{OWN, own_as_message};
 use super::read_request::{REDACTED, maker_in_id};
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Change, Edit, Object, changed_list};
+use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::dialect::maker::{MARK, Maker};
 use crate::dialect::openai::node::text_of;
 
@@ -15,7 +15,7 @@ const EXTRA: &str = "extra_content";
 
 /// Takes out the thoughts of others; all that are proven, where the channel wants none back.
 pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
-    let has = |text: &&str| text.starts_with('[') && ["reasoning", EXTRA, OWN].iter().any(|name| text.contains(name));
+    let has = |text: &&str| text.starts_with('[') && ["reasoning", EXTRA, OWN].iter().any(|name| may_have(text, name));
     let input = request.get("input").filter(has)?;
     let changed = changed_list(input, |json| {
         if is_foreign(json, thoughts) {
@@ -31,7 +31,7 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
 }
 
 fn is_foreign(json: &str, thoughts: Thoughts) -> bool {
-    if !json.contains("reasoning") {
+    if !may_have(json, "reasoning") {
         return false;
     }
     let Some(item) = Object::parse(json) else { return false };

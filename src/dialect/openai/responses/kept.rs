@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 
 /// What every id of an item has in it that the gateway made.
 const OWN: &[u8] = b"_gen-";
+/// A body with the items that it refers to is no longer than this.
+const LONGEST_RESOLVED: usize = 16 * 1024 * 1024;
 /// What there is to do for a client whose items are not known.
 const WHAT_TO_DO: &str = "Set `store: false` (AI SDK: `providerOptions: { openai: { store: false } }`), so that the client sends \
                           whole items in place of references, or send the items themselves.";
@@ -77,13 +79,22 @@ pub fn resolved(body: &[u8], references: &[Reference], kept: &BTreeMap<RequestId
         let id = Object::parse(item).and_then(|item| item.get("id")).and_then(text_of);
         known.extend(id.map(|id| (id.into_owned(), item)));
     }
+    let mut room = LONGEST_RESOLVED.saturating_sub(body.len());
     for reference in references {
         let item = known.get(&reference.id).ok_or_else(|| not_kept(&format!("input[{}].id", reference.place)))?;
+        // One item may be referred to again and again.
+        room = room.checked_sub(item.len()).ok_or_else(|| too_long(&format!("input[{}].id", reference.place)))?;
         if let Some(place) = input.get_mut(reference.place) {
             *place = item;
         }
     }
     Ok(object.edited(&[Edit::Set("input", format!("[{}]", input.join(",")))]))
+}
+
+/// References to more than a request may have.
+fn too_long(path: &str) -> Refusal {
+    let mib = LONGEST_RESOLVED >> 20;
+    Refusal::invalid(path, format!("With the items that `input` refers to, the request is longer than {mib} MiB."))
 }
 
 /// A reference to what the gateway wrote and does not have.

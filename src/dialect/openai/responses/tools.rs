@@ -7,7 +7,7 @@
 use super::super::node::{Node, items};
 use super::super::parts::{UNKNOWN, read_cache, read_tool};
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, may_have};
 use crate::dialect::talk::{Form, Kind, Tool};
 use crate::refusal::Refusal;
 use crate::usage::Class;
@@ -31,6 +31,8 @@ struct Survey {
     /// Whether the provider may search, and whether that is asked for among `tools` alone.
     searches: bool,
     searches_in_items: bool,
+    /// Whether one stands in a group of tools.
+    searches_within: bool,
     /// Whether it may make other calls that read the conversation again.
     rounds: bool,
     /// Where the first tool is that nobody knows.
@@ -76,7 +78,10 @@ impl Survey {
                 }
                 self.has_own = true;
             }
-            kind if kind.starts_with("web_search") => self.searches = true,
+            kind if kind.starts_with("web_search") => {
+                self.searches = true;
+                self.searches_within |= depth < DEEPEST;
+            }
             kind if COSTLY.contains(&kind) => {
                 return Err(tool.wrong("type", &format!("is `{kind}`, which has costs beyond tokens and no price here")));
             }
@@ -90,7 +95,7 @@ impl Survey {
 
 /// The tools that items of the input bring along. Lists that say what a provider found are no offers.
 fn in_items<'a>(request: &Object<'a>) -> Result<Vec<Node<'a>>, Refusal> {
-    let input = request.get("input").filter(|input| input.starts_with('[') && input.contains("tools"));
+    let input = request.get("input").filter(|input| input.starts_with('[') && may_have(input, "tools"));
     let mut tools = Vec::new();
     for (at, json) in input.and_then(items).unwrap_or_default().into_iter().enumerate() {
         let Some(item) = Object::parse(json).filter(|item| item.names().any(|name| name.eq_ignore_ascii_case("tools"))) else {
@@ -121,7 +126,8 @@ pub fn check(request: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusa
     if survey.searches {
         (envelope.searches, envelope.rounds) = (bound, bound);
         envelope.need(Class::Searches);
-        envelope.is_hosted_offered = survey.has_own && !survey.searches_in_items && !survey.rounds && !is_forced(request);
+        envelope.is_hosted_offered =
+            survey.has_own && !survey.searches_in_items && !survey.searches_within && !survey.rounds && !is_forced(request);
     }
     if survey.rounds {
         envelope.rounds = bound;
@@ -134,7 +140,7 @@ pub fn check(request: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusa
 /// one.
 pub fn edits(request: &Object<'_>, leaves_out_hosted: bool) -> Vec<Edit> {
     let mentions =
-        |name: &str| ["tools", "input"].iter().any(|member| request.get(member).is_some_and(|json| json.contains(name)));
+        |name: &str| ["tools", "input"].iter().any(|member| request.get(member).is_some_and(|json| may_have(json, name)));
     if !mentions("web_search") && !mentions("mcp") && !mentions("tool_search") {
         return Vec::new();
     }
@@ -262,6 +268,8 @@ mod tests {
         assert!(checked(&beside).unwrap().is_hosted_offered);
         assert!(!checked(&format!(r#"{beside},"tool_choice":"required""#)).unwrap().is_hosted_offered);
         assert_eq!(checked(&format!(r#"{beside},"max_tool_calls":9"#)).unwrap().searches, 9);
+        let within = format!(r#""tools":[{OWN},{{"type":"namespace","name":"n","tools":[{{"type":"web_search"}}]}}]"#);
+        assert!(!checked(&within).unwrap().is_hosted_offered, "it cannot be taken out of there");
     }
 
     #[test]
@@ -271,6 +279,10 @@ mod tests {
             (r#""input":[{"type":"additional_tools","tools":[{"type":"code_interpreter"}]}]"#, "input[0].tools[0].type"),
             (r#""input":[1,{"type":"x","tools":[{"type":"image_generation"}]}]"#, "input[1].tools[0].type"),
             (r#""tools":[{"type":"namespace","name":"n","tools":[{"type":"file_search"}]}]"#, "tools[0].tools[0].type"),
+            (
+                r#""input":[{"type":"additional_tool\u0073","tool\u0073":[{"type":"code_interpreter"}]}]"#,
+                "input[0].tools[0].type",
+            ),
             (r#""input":[{"type":"additional_tools","Tools":[{"type":"file_search"}]}]"#, "input[0]"),
             (r#""tools":[{"type":"shell","environment":{"type":"container_auto"}}]"#, "tools[0].environment"),
         ] {
@@ -292,6 +304,11 @@ mod tests {
         assert_eq!(edited(&search, true), format!(r#"{{"tools":[{OWN}]}}"#));
         let bounded = search.replace("]}", r#"],"max_tool_calls":2}"#);
         assert_eq!(edited(&bounded, false), bounded);
+        let escaped = format!(r#"{{"tools":[{OWN},{{"type":"web\u005fsearch"}}]}}"#);
+        assert!(
+            edited(&escaped, false).ends_with(r#","max_tool_calls":4}"#)
+                && edited(&escaped, true) == format!(r#"{{"tools":[{OWN}]}}"#)
+        );
         let in_items = r#"{"input":[{"type":"additional_tools","tools":[{"type":"web_search"}]}]}"#;
         assert!(edited(in_items, false).ends_with(r#","max_tool_calls":4}"#));
     }

@@ -16,7 +16,7 @@ use crate::dialect::fit::Rules;
 use crate::dialect::format::{
     Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, may_have};
 use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::openai::node::{Node, drop_named, items};
 use crate::dialect::openai::out::Out;
@@ -94,7 +94,7 @@ pub fn name_foreign(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<(), Re
 
 /// An item of the input that is a compaction of the gateway's own, as the message that it stands for: no provider can read it.
 pub fn own_as_message(item: &str) -> Option<String> {
-    let object = Object::parse(item).filter(|_| item.contains(OWN))?;
+    let object = Object::parse(item).filter(|_| may_have(item, OWN))?;
     let node = Node::root(&object);
     let text = Some(&node).filter(|node| is_compaction(&node.words("type"))).and_then(summary)?;
     let mut out = Out::object();
@@ -110,6 +110,9 @@ fn item(id: &str, summary: &str) -> String {
     item.done()
 }
 
+/// Stands for a summary that the model did not give: it was asked for one and paid for.
+const NO_SUMMARY: &str = "No summary was made of the conversation before this point.";
+
 /// The words of an answer that is a summary.
 fn words(answer: &Answer) -> String {
     let parts = answer.choices.first().map(|choice| choice.parts.as_slice()).unwrap_or_default();
@@ -117,12 +120,8 @@ fn words(answer: &Answer) -> String {
         Part::Text { text, .. } => Some(text.as_ref()),
         _ => None,
     });
-    texts.collect::<Vec<_>>().join("\n\n").trim().to_owned()
-}
-
-/// Whether an answer is a summary; an error says what it is instead.
-pub fn check(answer: &Answer) -> Result<(), String> {
-    if words(answer).is_empty() { Err("a summary without words".to_owned()) } else { Ok(()) }
+    let said = texts.collect::<Vec<_>>().join("\n\n").trim().to_owned();
+    if said.is_empty() { NO_SUMMARY.to_owned() } else { said }
 }
 
 /// A response that is a compaction.
