@@ -55,7 +55,12 @@ impl Bridge {
     /// Whether the proof of a call goes to the client as that of the thought before it: its dialect has no place for it at the
     /// call, or its programs forget it there.
     const fn proves_by_thought(&self) -> bool {
-        matches!(self.marks, Marks::InProof | Marks::Beside)
+        match self.marks {
+            Marks::Beside => true,
+            // Who did not ask for thoughts expects none.
+            Marks::InProof => self.names.is_thinking,
+            Marks::Words | Marks::WithCalls => false,
+        }
     }
 
     /// Moves the proofs of calls to the thoughts before them.

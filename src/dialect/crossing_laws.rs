@@ -83,7 +83,7 @@ impl Client {
             }
             Endpoint::Messages => {
                 let tools: Vec<Value> = TOOLS.iter().map(|name| json!({"name": name, "input_schema": schema})).collect();
-                json!({"model": "m", "max_tokens": 9, "messages": self.turns, "tools": tools})
+                json!({"model": "m", "max_tokens": 9, "messages": self.turns, "tools": tools, "thinking": {"type": "adaptive"}})
             }
             _ => {
                 let tools: Vec<Value> = TOOLS.iter().map(|name| json!({"name": name, "parametersJsonSchema": schema})).collect();

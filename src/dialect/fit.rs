@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use super::json::quoted;
 use super::maker::Maker;
 use super::strict::is_strict;
-use super::talk::{Call, CallResult, Conversation, Form, Kind, Message, OutputFormat, Part, Role, Thinking, Tool, ToolChoice};
+use super::talk::{
+    Call, CallResult, Conversation, Effort, Form, Kind, Message, OutputFormat, Part, Reasoning, Role, Thinking, Tool, ToolChoice,
+};
 use crate::catalog::Thoughts;
 use crate::id::sha256_hex;
 
 /// Stands for the thoughts of a turn that has none, for providers that refuse such a turn. Some take nothing for missing.
-const NO_THOUGHT: &str = " ";
+pub const NO_THOUGHT: &str = " ";
 /// Hexadecimal digits that tell apart what was shortened.
 const DIGITS: usize = 8;
 
@@ -51,18 +53,24 @@ pub struct Target {
 
 /// What tools are called upstream, and what they are for the client; only of those that differ.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Names(BTreeMap<String, (String, Form)>);
+pub struct Names {
+    tools: BTreeMap<String, (String, Form)>,
+    /// Whether the client asked for thoughts, and so knows what to do with them.
+    pub is_thinking: bool,
+}
 
 impl Names {
     /// What the client calls a tool of this name upstream.
     pub fn client(&self, name: &str) -> Option<&(String, Form)> {
-        self.0.get(name)
+        self.tools.get(name)
     }
 }
 
 /// Makes a conversation fit; names what was left out of it.
 pub fn fit(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec<String>) -> Names {
-    let names = rename(conversation, &target.rules);
+    let mut names = rename(conversation, &target.rules);
+    let asks = |reasoning: &Reasoning| reasoning.effort != Some(Effort::None) && reasoning.budget != Some(0);
+    names.is_thinking = conversation.reasoning.as_ref().is_some_and(asks);
     number(conversation, &target.rules);
     think(conversation, target, dropped);
     if target.rules.checks_strict {
@@ -117,7 +125,7 @@ fn rename(conversation: &mut Conversation<'_>, rules: &Rules) -> Names {
             given.insert(tool.clone(), name);
         }
         if let Some(name) = given.get(&tool).filter(|name| **name != tool.1 || form != Form::default()) {
-            names.0.entry(name.clone()).or_insert((tool.1, form));
+            names.tools.entry(name.clone()).or_insert((tool.1, form));
         }
     }
     let wire = |form: &Form, name: &str| given.get(&known(form, name)).cloned().unwrap_or_else(|| name.to_owned());

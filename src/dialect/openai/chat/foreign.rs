@@ -2,12 +2,17 @@
 //!
 //! What always holds: a message that is kept is kept as it was written; a request without such thoughts passes untouched.
 
+use crate::catalog::Thoughts;
+use crate::dialect::fit::NO_THOUGHT;
 use crate::dialect::format::Upstream;
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
+use crate::dialect::json::{Change, Edit, Object, changed_list, may_have, quoted};
 use crate::dialect::maker::Maker;
 use crate::dialect::openai::node::{Node, items};
 
 use super::read_request::maker_of;
+
+/// Where words of thoughts stand.
+const THOUGHTS: &str = "reasoning_content";
 
 /// Takes out what is marked as another's, and Gemini's proofs of calls where no Gemini is asked.
 pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
@@ -15,7 +20,8 @@ pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
     let is_gemini = upstream.model.contains("gemini");
     let may_be_marked = may_have(messages, "\"tf1.");
     let may_be_signed = !is_gemini && may_have(messages, "thought_signature");
-    if !may_be_marked && !may_be_signed {
+    let may_lack_thoughts = upstream.thoughts == Thoughts::All && may_have(messages, "tool_calls");
+    if !may_be_marked && !may_be_signed && !may_lack_thoughts {
         return None;
     }
     let own = Maker::Chat(upstream.place.to_owned());
@@ -23,15 +29,25 @@ pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
         let Some(message) = Object::parse(json) else { return Change::Keep };
         let mut edits = Vec::new();
         if may_be_marked && is_of_another(json, &own) {
-            edits.extend([Edit::Remove("reasoning_details"), Edit::Remove("reasoning_content")]);
+            edits.extend([Edit::Remove("reasoning_details"), Edit::Remove(THOUGHTS)]);
         }
         if may_be_signed {
             let calls = message.get("tool_calls").and_then(|calls| changed_list(calls, unsigned));
             edits.extend(calls.map(|calls| Edit::Set("tool_calls", calls)));
         }
+        if may_lack_thoughts && lacks_thoughts(&message) {
+            edits.retain(|edit| edit.name() != THOUGHTS);
+            edits.push(Edit::Set(THOUGHTS, quoted(NO_THOUGHT)));
+        }
         if edits.is_empty() { Change::Keep } else { Change::Replace(message.edited(&edits)) }
     });
     changed.map(|json| Edit::Set("messages", json))
+}
+
+/// Whether a message has calls and none of the thoughts that its provider wants with them: some programs forget them.
+fn lacks_thoughts(message: &Object<'_>) -> bool {
+    let is_there = |name: &str| message.get(name).is_some_and(|json| json != "null");
+    is_there("tool_calls") && !is_there(THOUGHTS) && !is_there("reasoning")
 }
 
 /// Whether the thoughts of a message have the gateway's mark, and it says another maker.
@@ -53,6 +69,22 @@ fn unsigned(call: &str) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_provider_that_wants_thoughts_gets_a_blank_where_a_program_forgot_them() {
+        let edited = |messages: &str, thoughts| {
+            let text = format!("{{\"messages\":{messages}}}");
+            let object = Object::parse(&text).unwrap();
+            let upstream = Upstream { thoughts, ..Upstream::NOBODY };
+            object.edited(&edit(&object, &upstream).into_iter().collect::<Vec<_>>())
+        };
+        let (bare, own) =
+            (r#"{"role":"assistant","tool_calls":[]}"#, r#"{"role":"assistant","reasoning_content":"hm","tool_calls":[]}"#);
+        let messages = format!("[{bare},{own}]");
+        let filled = messages.replacen("[]}", r#"[],"reasoning_content":" "}"#, 1);
+        assert_eq!(edited(&messages, Thoughts::All), format!("{{\"messages\":{filled}}}"));
+        assert_eq!(edited(&messages, Thoughts::Own), format!("{{\"messages\":{messages}}}"));
+    }
 
     #[test]
     fn only_what_is_anothers_is_taken_out() {
