@@ -124,6 +124,7 @@ async fn view<P: Records>(ports: &P, caller: &KeyRecord, id: &RunId) -> Result<V
         "budgets": budgets,
         "in_flight": holds,
         "totals": totals(&lines),
+        "cache": lists::cache(&used(&lines)),
         "by_model": grouped(&lines, "model", |line| line.model.clone()),
         "by_route": grouped(&lines, "route", |line| line.route.map_or("none", |route| route.as_str()).to_owned()),
         "by_bucket": grouped(&lines, "bucket", |line| line.bucket.as_ref().map_or("none", |bucket| bucket.as_str()).to_owned()),
@@ -152,10 +153,15 @@ fn grouped(lines: &[RunLine], dimension: &str, name: impl Fn(&RunLine) -> String
     groups.into_iter().map(view).collect()
 }
 
+/// What they used, by class.
+fn used(lines: &[RunLine]) -> Usage {
+    lines.iter().fold(Usage::default(), |sum, line| sum.plus(&line.usage))
+}
+
 /// Requests, attempts, tokens, and charges by bucket: amounts of two currencies are never added.
 fn totals(lines: &[RunLine]) -> Value {
     let sum = |count: fn(&RunLine) -> u64| lines.iter().map(count).fold(0, u64::saturating_add);
-    let usage = lines.iter().fold(Usage::default(), |sum, line| sum.plus(&line.usage));
+    let usage = used(lines);
     let mut charges = serde_json::Map::new();
     for bucket in lines.iter().filter_map(|line| line.bucket.as_ref()) {
         let of = lines.iter().filter(|line| line.bucket.as_ref() == Some(bucket));
@@ -164,6 +170,6 @@ fn totals(lines: &[RunLine]) -> Value {
     }
     json!({
         "requests": sum(|line| line.requests), "retries": sum(|line| line.retries), "fallbacks": sum(|line| line.fallbacks),
-        "tokens": usage, "cache": lists::cache(&usage), "charges": charges,
+        "tokens": usage, "charges": charges,
     })
 }

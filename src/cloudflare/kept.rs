@@ -17,24 +17,24 @@ type Row = (RequestId, Option<(u64, u64)>, u8);
 impl Store {
     pub(super) fn put_kept(&self, answer: &KeptAnswer) -> Result<()> {
         self.run(
-            "INSERT OR REPLACE INTO kept (seq, at, bytes, upto, sealed)
+            "INSERT OR REPLACE INTO kept_answers (seq, at, bytes, upto, sealed)
              SELECT CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), CAST(?3 AS INTEGER),
-               CAST(?3 AS INTEGER) + COALESCE((SELECT upto FROM kept ORDER BY seq DESC LIMIT 1), 0), ?4",
+               CAST(?3 AS INTEGER) + COALESCE((SELECT upto FROM kept_answers ORDER BY seq DESC LIMIT 1), 0), ?4",
             vec![integer(answer.seq), answer.at.millis().into(), integer(answer.bytes()), answer.sealed.as_str().into()],
         )
     }
 
     pub(super) fn drop_kept(&self, last: u64) -> Result<()> {
-        self.run("DELETE FROM kept WHERE seq <= CAST(?1 AS INTEGER)", vec![integer(last)])
+        self.run("DELETE FROM kept_answers WHERE seq <= CAST(?1 AS INTEGER)", vec![integer(last)])
     }
 
     /// See [`crate::account::Shelf::stale`]. Rows are looked at in their order up to the first that stays.
     pub(super) fn stale_kept(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>> {
         let statement = "
-            SELECT json_array((SELECT MAX(seq) FROM kept), (
-              SELECT seq FROM kept WHERE at > CAST(?1 AS INTEGER)
-                AND upto - bytes >= (SELECT upto FROM kept ORDER BY seq DESC LIMIT 1) - CAST(?2 AS INTEGER)
-              ORDER BY seq LIMIT 1), (SELECT MIN(seq) FROM kept)) AS value";
+            SELECT json_array((SELECT MAX(seq) FROM kept_answers), (
+              SELECT seq FROM kept_answers WHERE at > CAST(?1 AS INTEGER)
+                AND upto - bytes >= (SELECT upto FROM kept_answers ORDER BY seq DESC LIMIT 1) - CAST(?2 AS INTEGER)
+              ORDER BY seq LIMIT 1), (SELECT MIN(seq) FROM kept_answers)) AS value";
         let rows: Vec<(Option<u64>, Option<u64>, Option<u64>)> =
             self.rows(statement, vec![until.millis().into(), integer(most_bytes)])?;
         Ok(rows.into_iter().next().and_then(|(newest, stays, oldest)| match stays {
@@ -45,7 +45,7 @@ impl Store {
 
     /// When the oldest is to be gone.
     pub(super) fn kept_until(&self) -> Result<Option<Timestamp>> {
-        let statement = "SELECT CAST(at AS TEXT) AS value FROM kept ORDER BY seq LIMIT 1";
+        let statement = "SELECT CAST(at AS TEXT) AS value FROM kept_answers ORDER BY seq LIMIT 1";
         let oldest = self.rows(statement, Vec::new())?.into_iter().next().map(Timestamp::from_millis);
         Ok(oldest.map(|at| at.plus(KEPT_MS.saturating_add(SWEPT_AFTER_MS))))
     }
@@ -55,7 +55,7 @@ impl Store {
     pub(super) fn kept(&self, requests: &[RequestId], since: Timestamp) -> Result<Vec<(RequestId, KeptItems)>> {
         let statement = "
             SELECT json_array(r.value,
-              (SELECT json_array(seq, bytes) FROM kept WHERE at > CAST(?2 AS INTEGER)
+              (SELECT json_array(seq, bytes) FROM kept_answers WHERE at > CAST(?2 AS INTEGER)
                  AND seq IN (SELECT seq FROM journal WHERE subject IN (r.value, r.value || '/correction')) LIMIT 1),
               EXISTS (SELECT 1 FROM holds WHERE request = r.value)) AS value
             FROM json_each(?1) r";
@@ -67,8 +67,8 @@ impl Store {
             match place {
                 Some((seq, bytes)) if bytes <= left => {
                     left = left.saturating_sub(bytes);
-                    let sealed =
-                        self.text("SELECT sealed AS value FROM kept WHERE seq = CAST(?1 AS INTEGER)", vec![integer(seq)])?;
+                    let sealed = self
+                        .text("SELECT sealed AS value FROM kept_answers WHERE seq = CAST(?1 AS INTEGER)", vec![integer(seq)])?;
                     found.extend(sealed.map(|sealed| (request, KeptItems::Sealed(sealed))));
                 }
                 None if is_open != 0 => found.push((request, KeptItems::Open)),

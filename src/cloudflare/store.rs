@@ -56,7 +56,7 @@ CREATE TABLE alerts (seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due INTEGE
 ",
     // `upto` is how long this and all before it are, so that nothing is summed to find out how much there is.
     "
-CREATE TABLE kept (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, bytes INTEGER NOT NULL, upto INTEGER NOT NULL, sealed TEXT NOT NULL);
+CREATE TABLE kept_answers (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, bytes INTEGER NOT NULL, upto INTEGER NOT NULL, sealed TEXT NOT NULL);
 ",
 ];
 

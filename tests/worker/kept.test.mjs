@@ -43,7 +43,7 @@ function keptBy(account, at = gateway) {
     const database = new DatabaseSync(join(folder, name), { readOnly: true });
     try {
       const [owner] = database.prepare("SELECT value->>'id' AS id FROM meta WHERE name = 'account'").all();
-      if (owner?.id === account) return database.prepare('SELECT * FROM kept ORDER BY seq').all();
+      if (owner?.id === account) return database.prepare('SELECT * FROM kept_answers ORDER BY seq').all();
     } finally {
       database.close();
     }
@@ -127,7 +127,7 @@ describe('what is kept', () => {
     }, 'the copy');
     assert.ok(!JSON.stringify(copied).includes(row.sealed.slice(0, 40)));
     const tables = await select(gateway, "SELECT name FROM sqlite_master WHERE type = 'table'");
-    assert.ok(!tables.some(({ name }) => name === 'kept'));
+    assert.ok(!tables.some(({ name }) => name === 'kept_answers'));
   });
 
   test('is nothing where the request says so, or a provider keeps it', async () => {
@@ -202,7 +202,7 @@ test('the oldest leave where an account has no more room', async () => {
     for (let n = 0; n < 3; n += 1) await keep();
     const rows = keptBy(account, gateway);
     // As if each were of 100 MB.
-    const grown = 'UPDATE kept SET bytes = 100000000, upto = 100000000 * (SELECT COUNT(*) FROM kept k WHERE k.seq <= kept.seq)';
+    const grown = 'UPDATE kept_answers SET bytes = 100000000, upto = 100000000 * (SELECT COUNT(*) FROM kept_answers k WHERE k.seq <= kept_answers.seq)';
     await reopen(gateway, () => changeObject(gateway, account, grown));
     await keep();
     const left = await until(() => {
@@ -223,7 +223,7 @@ test('the share that came from the cache stands on the receipt and on the run', 
   assert.ok(usage.cached_input > 0);
   const went_in = usage.input + usage.cached_input;
   assert.deepEqual(cache, { input_tokens: went_in, read_tokens: usage.cached_input, write_tokens: 0, share: (usage.cached_input / went_in).toFixed(2) });
-  assert.deepEqual((await gateway.get(secret, '/v1/runs/cached-run')).totals.cache, cache);
+  assert.deepEqual((await gateway.get(secret, '/v1/runs/cached-run')).cache, cache);
 });
 
 test('the changing billing line of Claude Code goes to nobody, and is named', async () => {
