@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::json::Object;
+use super::json::{Object, has_escaped};
 use crate::refusal::{Code, Refusal};
 
 /// A string of base64 that is at least this long is taken for something embedded.
@@ -80,10 +80,7 @@ impl<'a> Body<'a> {
 
 /// Whether a letter, a digit, a hyphen or an underscore is escaped: what the names are written with that are looked for.
 fn has_escaped_names(json: &str) -> bool {
-    json.match_indices("\\u00").any(|(at, _)| {
-        let unit = json.get(at.saturating_add(4)..at.saturating_add(6)).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        unit.is_some_and(|unit| unit.is_ascii_alphanumeric() || unit == b'-' || unit == b'_')
-    })
+    has_escaped(json, |unit| unit.is_ascii_alphanumeric() || unit == b'-' || unit == b'_')
 }
 
 /// The text of a JSON document without the long strings of base64 in it.

@@ -145,7 +145,7 @@ impl Bridge {
     }
 
     fn delta(&mut self, delta: Delta, out: &mut Vec<Delta>) {
-        let Some(choice) = choice_of(&delta) else { return out.push(delta) };
+        let Some(choice) = delta.choice() else { return out.push(delta) };
         let mut state = self.choices.remove(&choice).unwrap_or_default();
         match delta {
             Delta::Thinking { text, .. } => {
@@ -244,24 +244,6 @@ impl State {
             None if is_redacted => self.thoughts.push(Thinking { redacted: Some(proof), ..Thinking::default() }),
             None => self.thoughts.push(Thinking { signature: Some(proof), ..Thinking::default() }),
         }
-    }
-}
-
-/// Of which choice something is.
-const fn choice_of(delta: &Delta) -> Option<u32> {
-    match delta {
-        Delta::Start { .. } => None,
-        Delta::Text { choice, .. }
-        | Delta::Refusal { choice, .. }
-        | Delta::Thinking { choice, .. }
-        | Delta::Signature { choice, .. }
-        | Delta::Redacted { choice, .. }
-        | Delta::Form { choice, .. }
-        | Delta::Call { choice, .. }
-        | Delta::Arguments { choice, .. }
-        | Delta::Image { choice, .. }
-        | Delta::Logprobs { choice, .. }
-        | Delta::Finish { choice, .. } => Some(*choice),
     }
 }
 

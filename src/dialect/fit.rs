@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
+use super::format::drop_named;
 use super::json::quoted;
 use super::maker::Maker;
 use super::strict::is_strict;
@@ -268,11 +269,7 @@ pub fn id_for(id: &str, rules: &Rules) -> String {
 /// Leaves every proof to its maker, and the words of thoughts to whoever takes them.
 fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec<String>) {
     let is_chat = matches!(target.maker, Maker::Chat(_));
-    let mut note = |name: &str| {
-        if !dropped.iter().any(|known| known == name) {
-            dropped.push(name.to_owned());
-        }
-    };
+    let mut note = |name: &str| drop_named(dropped, name);
     for message in &mut conversation.messages {
         if target.maker == Maker::Gemini {
             sign_calls(message);

@@ -207,6 +207,16 @@ pub struct Read<'a> {
     pub dropped: Vec<String>,
 }
 
+/// No more than this is named of what is left out.
+const MOST_DROPPED: usize = 64;
+
+/// Notes what is left out, once.
+pub fn drop_named(dropped: &mut Vec<String>, name: &str) {
+    if dropped.len() < MOST_DROPPED && !dropped.iter().any(|known| known == name) {
+        dropped.push(name.to_owned());
+    }
+}
+
 /// A request that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {

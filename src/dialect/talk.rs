@@ -421,3 +421,23 @@ pub enum Delta {
         finish: Finish,
     },
 }
+
+impl Delta {
+    /// Of which choice it is; the start is of the whole answer.
+    pub const fn choice(&self) -> Option<u32> {
+        match self {
+            Self::Start { .. } => None,
+            Self::Text { choice, .. }
+            | Self::Refusal { choice, .. }
+            | Self::Thinking { choice, .. }
+            | Self::Signature { choice, .. }
+            | Self::Redacted { choice, .. }
+            | Self::Form { choice, .. }
+            | Self::Call { choice, .. }
+            | Self::Arguments { choice, .. }
+            | Self::Image { choice, .. }
+            | Self::Logprobs { choice, .. }
+            | Self::Finish { choice, .. } => Some(*choice),
+        }
+    }
+}

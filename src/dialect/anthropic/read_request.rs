@@ -18,7 +18,7 @@ use super::answer::read_thinking;
 use super::billing::leave_out;
 use super::read_tools;
 use super::wire::{self, given, member, owned};
-use crate::dialect::format::Read;
+use crate::dialect::format::{Read, drop_named};
 use crate::dialect::json::Object;
 use crate::dialect::talk::{
     Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
@@ -56,7 +56,7 @@ pub type Outcome<T> = Result<T, Refusal>;
 pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     let mut dropped = Vec::new();
     for (name, _) in request.members().filter(|(name, json)| !KNOWN.contains(name) && *json != "null") {
-        note(&mut dropped, name);
+        drop_named(&mut dropped, name);
     }
     if request.get("max_tokens") == Some("0") {
         return Err(refused("max_tokens", "asks for no answer, which only Anthropic's own models can give"));
@@ -84,16 +84,6 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     }
     conversation.user = super::user_id(request)?;
     Ok(Read { conversation, dropped })
-}
-
-/// No more than this is named of what is left out.
-const MOST_DROPPED: usize = 64;
-
-/// Names what is left out, once.
-pub fn note(dropped: &mut Vec<String>, name: &str) {
-    if dropped.len() < MOST_DROPPED && !dropped.iter().any(|known| known == name) {
-        dropped.push(name.to_owned());
-    }
 }
 
 pub fn refused(path: &str, why: &str) -> Refusal {
@@ -160,7 +150,7 @@ fn instructions<'a>(json: &'a str, path: &str, dropped: &mut Vec<String>) -> Out
 
 fn text_part<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<Part<'a>> {
     if given(block, "citations").is_some_and(|json| json != "[]") {
-        note(dropped, "citations");
+        drop_named(dropped, "citations");
     }
     let text = member(block, "text").ok_or_else(|| refused(&format!("{path}.text"), "must be a string"))?;
     Ok(Part::Text { text, cache: cache(block) })
@@ -225,7 +215,7 @@ fn read_block<'a>(
         "tool_result" => Part::Result(result(block, path, dropped)?),
         // What the provider's own tools did before is told by the words that follow.
         "server_tool_use" | "tool_search_tool_result" | "mcp_tool_use" => {
-            note(dropped, &format!("messages[].{kind}"));
+            drop_named(dropped, &format!("messages[].{kind}"));
             return Ok(());
         }
         "tool_reference" => text(format!("The tool `{}` can be called now.", owned(block, "tool_name"))),
@@ -379,7 +369,7 @@ fn output<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped
         reasoning.effort = Some(effort.ok_or_else(|| refused("output_config.effort", "is not an effort"))?);
     }
     for name in config.iter().flat_map(Object::names).filter(|name| !["format", "effort"].contains(name)) {
-        note(dropped, &format!("output_config.{name}"));
+        drop_named(dropped, &format!("output_config.{name}"));
     }
     let thinking = given(request, "thinking").map(|json| object_at(json, "thinking")).transpose()?;
     if let Some(thinking) = &thinking {
@@ -391,7 +381,7 @@ fn output<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped
             Some("adaptive") => {}
             Some("disabled") => {
                 if reasoning.effort.is_some() {
-                    note(dropped, "output_config.effort");
+                    drop_named(dropped, "output_config.effort");
                 }
                 reasoning.effort = Some(Effort::None);
             }

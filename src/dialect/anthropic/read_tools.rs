@@ -10,9 +10,10 @@
 
 use serde_json::json;
 
-use super::read_request::{Outcome, cache, members_of, note, object_at, refused, untranslatable};
+use super::read_request::{Outcome, cache, members_of, object_at, refused, untranslatable};
 use super::tools::is_function;
 use super::wire::{given, member};
+use crate::dialect::format::drop_named;
 use crate::dialect::json::Object;
 use crate::dialect::talk::{Conversation, Tool};
 
@@ -28,7 +29,7 @@ pub fn read<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropp
         match member(&tool, "type").as_deref() {
             kind if is_function(kind) => conversation.tools.push(function(&tool, &path, dropped)?),
             Some(kind) if kind.starts_with("web_search_") => offered = Some(path),
-            Some(kind) if kind.starts_with("tool_search_tool_") => note(dropped, "tools[].tool_search"),
+            Some(kind) if kind.starts_with("tool_search_tool_") => drop_named(dropped, "tools[].tool_search"),
             kind => match kind.and_then(described) {
                 Some((about, schema)) => conversation.tools.push(Tool {
                     name: member(&tool, "name").unwrap_or_default().into_owned(),
@@ -47,7 +48,7 @@ pub fn read<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropp
         if conversation.tools.is_empty() || is_forced {
             return Err(untranslatable(&format!("{path}.type")));
         }
-        note(dropped, &format!("{path}.web_search"));
+        drop_named(dropped, &format!("{path}.web_search"));
     }
     Ok(())
 }
@@ -56,7 +57,7 @@ fn function<'a>(tool: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Out
     let name = member(tool, "name").filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| refused(&format!("{path}.name"), "is required"))?.into_owned();
     for (name, _) in tool.members().filter(|(name, json)| !KNOWN.contains(name) && *json != "null") {
-        note(dropped, &format!("tools[].{name}"));
+        drop_named(dropped, &format!("tools[].{name}"));
     }
     let strict = given(tool, "strict").map(|json| json == "true");
     let schema = given(tool, "input_schema").map(Into::into);

@@ -24,7 +24,7 @@ use super::answer::{call_block, thinking_block};
 use super::model::{Abilities, abilities};
 use super::wire::{input_object, push_text};
 use super::write_media::{self, push_end};
-use crate::dialect::format::{Upstream, Written};
+use crate::dialect::format::{Upstream, Written, drop_named};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::talk::{
     CallResult, Conversation, Effort, Media, Message, OutputFormat, Part, Reasoning, Role, Source, Thinking, Tool, ToolChoice,
@@ -91,9 +91,7 @@ struct RequestWriter {
 
 impl RequestWriter {
     fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|known| known == name) {
-            self.dropped.push(name.to_owned());
-        }
+        drop_named(&mut self.dropped, name);
     }
 
     /// Adds a member of the request; `json` is its value.

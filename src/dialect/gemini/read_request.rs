@@ -20,7 +20,7 @@ use super::read_parts::{read_contents, read_system};
 use super::schema::json_schema;
 use super::wire::{Members, join, wrong};
 use crate::dialect::envelope::{MOST_CHOICES, MOST_TOKENS};
-use crate::dialect::format::Read;
+use crate::dialect::format::{Read, drop_named};
 use crate::dialect::json::Object;
 use crate::dialect::talk::{Conversation, Effort, OutputFormat, Reasoning, Sampling, Text, Tool, ToolChoice};
 use crate::refusal::Refusal;
@@ -56,9 +56,7 @@ pub struct RequestReader {
 impl RequestReader {
     /// Notes that something is left out.
     pub fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|other| other == name) {
-            self.dropped.push(name.to_owned());
-        }
+        drop_named(&mut self.dropped, name);
     }
 
     /// Goes through the names of an object: some are taken, hints are dropped, and nothing else may be there.

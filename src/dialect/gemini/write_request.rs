@@ -19,7 +19,7 @@ use std::collections::HashMap;
 
 use super::media::type_of_address;
 use super::wire::{Members, push_arguments, push_quoted};
-use crate::dialect::format::{Upstream, Written};
+use crate::dialect::format::{Upstream, Written, drop_named};
 use crate::dialect::json::quoted;
 use crate::dialect::talk::{
     Call, CallResult, Conversation, Media, OutputFormat, Part, Reasoning, Role, Source, Tool, ToolChoice,
@@ -78,9 +78,7 @@ struct Scribe<'c> {
 
 impl<'c> Scribe<'c> {
     fn drop(&mut self, name: &str) {
-        if !self.dropped.iter().any(|other| other == name) {
-            self.dropped.push(name.to_owned());
-        }
+        drop_named(&mut self.dropped, name);
     }
 
     fn part(&mut self, role: Role, part: &'c Part<'c>) -> Result<(), Refusal> {

@@ -143,26 +143,9 @@ impl GenerateWriter {
     }
 }
 
-const fn choice_of(delta: &Delta) -> u32 {
-    match delta {
-        Delta::Start { .. } => 0,
-        Delta::Text { choice, .. }
-        | Delta::Refusal { choice, .. }
-        | Delta::Thinking { choice, .. }
-        | Delta::Signature { choice, .. }
-        | Delta::Redacted { choice, .. }
-        | Delta::Form { choice, .. }
-        | Delta::Call { choice, .. }
-        | Delta::Arguments { choice, .. }
-        | Delta::Image { choice, .. }
-        | Delta::Logprobs { choice, .. }
-        | Delta::Finish { choice, .. } => *choice,
-    }
-}
-
 impl Writer for GenerateWriter {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
-        let choice = choice_of(delta);
+        let choice = delta.choice().unwrap_or(0);
         if u64::from(choice) >= MOST_CHOICES {
             return;
         }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::dialect::format::drop_named;
 use crate::dialect::json::Object;
 use crate::dialect::talk::Text;
 use crate::refusal::Refusal;
@@ -138,16 +139,6 @@ impl<'a> Node<'a> {
         for (name, _) in self.object.members().filter(|(name, json)| !known.contains(name) && *json != "null") {
             drop_named(dropped, &self.at(name));
         }
-    }
-}
-
-/// No more than this is named of what is left out.
-pub const MOST_DROPPED: usize = 64;
-
-/// Notes what is left out, once.
-pub fn drop_named(dropped: &mut Vec<String>, name: &str) {
-    if dropped.len() < MOST_DROPPED && !dropped.iter().any(|known| known == name) {
-        dropped.push(name.to_owned());
     }
 }
 

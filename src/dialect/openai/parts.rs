@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::node::{Node, drop_named};
+use super::node::Node;
 use super::out::Out;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::format::Upstream;
+use crate::dialect::format::drop_named;
 use crate::dialect::talk::{
     Cache, Conversation, Media, MediaKind, OutputFormat, Part, Role, Sampling, Source, Text, Tool, ToolChoice,
 };

@@ -18,9 +18,10 @@ use std::borrow::Cow;
 
 use super::Chat;
 use crate::dialect::format::Read;
+use crate::dialect::format::drop_named;
 use crate::dialect::json::Object;
 use crate::dialect::maker::{Maker, read_token};
-use crate::dialect::openai::node::{Node, drop_named, items, text_of};
+use crate::dialect::openai::node::{Node, items, text_of};
 use crate::dialect::openai::parts::{
     UNKNOWN, push, read_audio, read_cache, read_file, read_sampling, read_schema, read_tool, read_tool_choice, read_url,
 };

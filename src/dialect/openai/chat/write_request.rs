@@ -15,8 +15,8 @@
 
 use super::Chat;
 use crate::catalog::OutputLimitField;
+use crate::dialect::format::drop_named;
 use crate::dialect::format::{Upstream, Written};
-use crate::dialect::openai::node::drop_named;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::{
     drop_caches, file_name, no_counterpart, write_audio, write_head, write_schema, write_tool, write_tool_choice, write_url,

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::read_request::read_thought;
 use super::{compact, kept_elsewhere};
+use crate::dialect::format::drop_named;
 use crate::dialect::openai::chat::call_signature;
-use crate::dialect::openai::node::{Node, drop_named};
+use crate::dialect::openai::node::Node;
 use crate::dialect::openai::parts::{UNKNOWN, push, read_audio, read_cache, read_file, read_url};
 use crate::dialect::talk::{Call, CallResult, Conversation, Form, Kind, Media, MediaKind, Message, Part, Role, Source, Thinking};
 use crate::refusal::Refusal;

@@ -25,9 +25,10 @@ use std::borrow::Cow;
 
 use super::{Responses, compact, items, tools};
 use crate::dialect::format::Read;
+use crate::dialect::format::drop_named;
 use crate::dialect::json::Object;
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::node::{Node, drop_named};
+use crate::dialect::openai::node::Node;
 use crate::dialect::openai::parts::{UNKNOWN, read_sampling, read_schema, read_tool_choice};
 use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role, Thinking};
 use crate::refusal::Refusal;

@@ -177,7 +177,7 @@ pub fn read<'a>(request: &Object<'a>, dropped: &mut Vec<String>) -> Result<Vec<T
         if tools.is_empty() || is_forced(request) {
             return Err(search.wrong("type", UNKNOWN));
         }
-        super::super::node::drop_named(dropped, &search.at("web_search"));
+        crate::dialect::format::drop_named(dropped, &search.at("web_search"));
     }
     Ok(tools)
 }

@@ -13,12 +13,13 @@ use super::writer::ResponsesWriter;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fit::Rules;
+use crate::dialect::format::drop_named;
 use crate::dialect::format::{
     Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, may_have};
 use crate::dialect::maker::{Maker, Marks};
-use crate::dialect::openai::node::{Node, drop_named, items};
+use crate::dialect::openai::node::{Node, items};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::talk::{Answer, Conversation, Delta, Finish, Message, OutputFormat, Part, Role, ToolChoice};
