@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use url::{Host, Url};
 
+use super::names::Folded;
 use super::raw::{self, Field, Optional, Table, Unknown};
 use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
@@ -117,8 +118,11 @@ impl Checker {
             self.no_unknown("charge_policy", policy.unknown);
             self.optional("charge_policy", "upstream_cut", policy.upstream_cut)
         });
+        let browser_origins = self.optional("", "browser_origins", raw.browser_origins).unwrap_or_default();
         let hold_timeout_ms = self.timeout("", "hold_timeout_ms", raw.hold_timeout_ms, DEFAULT_HOLD_TIMEOUT_MS);
         Some(Catalog {
+            folded: Folded::of(&models),
+            browser_origins,
             version: version?,
             buckets,
             channels,

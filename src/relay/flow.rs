@@ -18,6 +18,7 @@ use crate::dialect::format::UpstreamError;
 use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
+use crate::refusal::joined;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{CandidateId, Observation};
 use crate::time::Timestamp;
@@ -261,7 +262,8 @@ impl<P: Ports> Flow<P> {
     /// The client gets the error as the last event, the receipt the same error.
     fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
-            self.is_cut = !open.meter.broken(&error.code, &error.message, out);
+            let told = joined(&error.message, next_step.as_deref().unwrap_or_default());
+            self.is_cut = !open.meter.broken(&error.code, &told, out);
             let is_unfinished = is_unfinished(error.provider_code.as_deref());
             let mut outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
             // What the gateway itself does not pass on was made, and is paid; so is what the model left unfinished.

@@ -10,4 +10,4 @@ pub mod credentials;
 pub mod health;
 mod plan;
 
-pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
+pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, model_not_found, plan};

@@ -359,9 +359,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// No name of a model is longer, with its route.
-const LONGEST_NAME: usize = 256;
-
 /// Why a channel is not asked.
 enum Excluded {
     /// The request does not want it.
@@ -377,7 +374,9 @@ pub fn asked_model<'a>(catalog: &'a Catalog, asked: &str) -> Option<&'a Rc<Model
 
 /// Splits `gpt-5.5:official` into the name and the route.
 fn split_route(asked: &str) -> (&str, Option<RouteKind>) {
-    match asked.rsplit_once(':').map(|(name, suffix)| (name, RouteKind::parse(suffix))) {
+    let asked = asked.trim();
+    let kind = |suffix: &str| [RouteKind::Official, RouteKind::Routed].into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(suffix));
+    match asked.rsplit_once(':').map(|(name, suffix)| (name, kind(suffix))) {
         Some((name, Some(kind))) => (name, Some(kind)),
         _ => (asked, None),
     }
@@ -419,10 +418,15 @@ fn reason(candidate: &Candidate, health: &Health, resting: bool) -> String {
     }
 }
 
-fn model_not_found(catalog: &Catalog, name: &str) -> Refusal {
-    // What is longer than any name is near to none.
-    let near = if name.len() > LONGEST_NAME { Vec::new() } else { catalog.near_names(name) };
-    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(", ")) };
+/// There is no model of this name; which ones look like it.
+pub fn model_not_found(catalog: &Catalog, name: &str) -> Refusal {
+    let near = catalog.near_names(name);
+    let quoted: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
+    let hint = match quoted.split_last() {
+        None => String::new(),
+        Some((only, [])) => format!(" Did you mean {only}?"),
+        Some((last, others)) => format!(" Did you mean {} or {last}?", others.join(", ")),
+    };
     let next_step = "Choose a name from GET /v1/models.";
     Refusal::new(Code::ModelNotFound, format!("There is no model `{}`.{hint}", shorten(name)), next_step)
         .param("model")
