@@ -154,7 +154,13 @@ mod tests {
 
     #[test]
     fn a_policy_with_a_wrong_field_is_refused() {
-        for text in [r#"{"rmp": 1}"#, r#"{"rpm": -1}"#, r#"{"ip_allow": ["here"]}"#, r#"{"expires_at": "soon"}"#, r#"{"browser_origins": ["here"]}"#] {
+        for text in [
+            r#"{"rmp": 1}"#,
+            r#"{"rpm": -1}"#,
+            r#"{"ip_allow": ["here"]}"#,
+            r#"{"expires_at": "soon"}"#,
+            r#"{"browser_origins": ["here"]}"#,
+        ] {
             assert!(serde_json::from_str::<Policy>(text).is_err(), "{text}");
         }
     }

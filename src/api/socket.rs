@@ -16,7 +16,8 @@ pub fn is_here<B>(request: &Request<B>) -> bool {
 }
 
 /// The head that counts for each request of the connection; an error is the answer in place of one.
-pub async fn admit<P: Ports, B>(ports: &P, request: Request<B>) -> Result<Head, Box<Reply>> {
+pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<Head, Box<Reply>> {
+    request.head.site = request.foreign();
     let id = RequestId::new(ports.now(), ports.random());
     match checked(ports, &request.head).await {
         Ok(()) => Ok(request.head),

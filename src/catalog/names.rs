@@ -133,7 +133,8 @@ fn without_date(lower: &str) -> Option<&str> {
     }
     [(10, "dddd-dd-dd"), (8, "dddddddd")].into_iter().find_map(|(length, form)| {
         let (name, date) = lower.split_at_checked(lower.len().checked_sub(length)?)?;
-        let fits = date.bytes().zip(form.bytes()).all(|(byte, form)| if form == b'd' { byte.is_ascii_digit() } else { byte == form });
+        let fits =
+            date.bytes().zip(form.bytes()).all(|(byte, form)| if form == b'd' { byte.is_ascii_digit() } else { byte == form });
         name.strip_suffix(['-', '@']).filter(|name| fits && !name.is_empty())
     })
 }

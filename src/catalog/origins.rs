@@ -25,7 +25,8 @@ impl Site {
         let lower = text.to_ascii_lowercase();
         let (scheme, place) = lower.split_once("://").filter(|_| text.len() <= LONGEST)?;
         let starts_well = scheme.starts_with(|first: char| first.is_ascii_lowercase());
-        let is_scheme = starts_well && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        let is_scheme =
+            starts_well && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
         let is_of_place = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
         // Browsers leave out the port that the scheme has by itself.
         let is_usual_port = scheme == "https" && place.ends_with(":443") || scheme == "http" && place.ends_with(":80");

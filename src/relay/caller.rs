@@ -84,7 +84,8 @@ pub fn not_a_key(credential: &str) -> Refusal {
     }
     if begins(KeySecret::PREFIX) {
         let whole = KeySecret::PREFIX.len().saturating_add(48);
-        let message = format!("This is not a whole API key: keys have {whole} characters, and {} were sent.", credential.chars().count());
+        let message =
+            format!("This is not a whole API key: keys have {whole} characters, and {} were sent.", credential.chars().count());
         let next_step = "Copy the whole key, or create one.";
         return match credential.len() == whole {
             true => refused("This API key has letters that no key has.", next_step),

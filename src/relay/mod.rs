@@ -164,7 +164,8 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
 
 /// The key as the account knows it, where it is another than the copy that a refusal came from.
 async fn current_key<P: Ports>(ports: &P, key: &KeyRecord, refusal: &Refusal) -> Option<KeyRecord> {
-    let is_of_policy = matches!(refusal.code, Code::ModelNotAllowed | Code::RouteNotAllowed | Code::IpNotAllowed | Code::OriginNotAllowed);
+    let is_of_policy =
+        matches!(refusal.code, Code::ModelNotAllowed | Code::RouteNotAllowed | Code::IpNotAllowed | Code::OriginNotAllowed);
     if !is_of_policy {
         return None;
     }

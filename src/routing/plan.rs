@@ -375,7 +375,9 @@ pub fn asked_model<'a>(catalog: &'a Catalog, asked: &str) -> Option<&'a Rc<Model
 /// Splits `gpt-5.5:official` into the name and the route.
 fn split_route(asked: &str) -> (&str, Option<RouteKind>) {
     let asked = asked.trim();
-    let kind = |suffix: &str| [RouteKind::Official, RouteKind::Routed].into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(suffix));
+    let kind = |suffix: &str| {
+        [RouteKind::Official, RouteKind::Routed].into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(suffix))
+    };
     match asked.rsplit_once(':').map(|(name, suffix)| (name, kind(suffix))) {
         Some((name, Some(kind))) => (name, Some(kind)),
         _ => (asked, None),

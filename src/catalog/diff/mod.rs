@@ -93,7 +93,8 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
     let nothing = Catalog::nothing();
     let old = old.unwrap_or(&nothing);
     // The aliases are those of the models, which tell of them.
-    let Catalog { version: _, buckets, channels, models, upstream_cut, browser_origins, hold_timeout_ms, aliases: _, folded: _ } = new;
+    let Catalog { version: _, buckets, channels, models, upstream_cut, browser_origins, hold_timeout_ms, aliases: _, folded: _ } =
+        new;
     let mut found = Vec::new();
     for (before, after) in pairs(&old.models, models) {
         match (before, after) {
