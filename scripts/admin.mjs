@@ -15,7 +15,7 @@ const help = `npm run admin -- <command>
   project list <account>
   key create <account> [--label <text>] [--project <id>] [--models <a,b>] [--routes <official,routed>]
              [--cross-routes] [--budget <bucket:period:limit>]... [--rpm <n>] [--tpm <n>] [--concurrency <n>]
-             [--expires-at <time>] [--ip-allow <a,b>]
+             [--expires-at <time>] [--ip-allow <a,b>] [--browser-origins <a,b>]
   key change <account> <key> [the same but --project]
   key list <account>
   key revoke <account> <key>
@@ -63,6 +63,7 @@ const options = {
   concurrency: { type: 'string' },
   'expires-at': { type: 'string' },
   'ip-allow': { type: 'string' },
+  'browser-origins': { type: 'string' },
   reason: { type: 'string' },
   author: { type: 'string' },
   amount: { type: 'string' },
@@ -254,6 +255,7 @@ function policy(flags) {
     concurrency: number('concurrency', flags),
     expires_at: flags['expires-at'],
     ip_allow: list(flags['ip-allow']),
+    browser_origins: list(flags['browser-origins']),
   };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

@@ -15,7 +15,8 @@ const MAX_AGE_S: u32 = 300;
 const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells the truth and whose money is explained. \
     Amounts and prices are decimal strings in the currency of their bucket; times are RFC 3339 in UTC; ids are opaque. Lists page \
     by `limit` and `after`, which takes the `next` of the page before. A path's `model` may have slashes. Every answer has an id in \
-    `x-request-id`, which is also that of the receipt. A method that a path does not have is answered 405 with `allow`.";
+    `x-request-id`, which is also that of the receipt. A method that a path does not have is answered 405 with `allow`; \
+    `HEAD` is answered as `GET` without a body, and `OPTIONS` with the methods of a path.";
 
 /// The schemas of errors; answers with one are named after it and their status.
 const ENVELOPES: [&str; 4] = ["Error", "AnthropicError", "GeminiError", PAGE];

@@ -256,7 +256,9 @@ impl<P: Ports> Flow<P> {
             open.ticket.ports.observe(&open.candidate(), seen);
         }
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
-        self.break_off((Status::Truncated, Some("Send the request again.".to_owned())), error, out);
+        let is_too_long = self.open.as_ref().is_some_and(|open| open.meter.is_over_limit());
+        let next_step = if is_too_long { "Ask for less in one answer." } else { "Send the request again." };
+        self.break_off((Status::Truncated, Some(next_step.to_owned())), error, out);
     }
 
     /// The client gets the error as the last event, the receipt the same error.
