@@ -125,7 +125,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + '
     if request.method == "OPTIONS"
         && let Some(reply) = options(&request, &path)
     {
-        return reply;
+        return reply.ids(&RequestId::new(ports.now(), ports.random()));
     }
     let reply = answer(ports, request, &path).await;
     let reply = match site {
