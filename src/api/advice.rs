@@ -35,8 +35,10 @@ pub fn advise(lost: Lost<'_>, refusal: &Refusal) -> Option<(Dialect, Refusal)> {
     let lower = lost.path.to_ascii_lowercase();
     let is_unknown = refusal.code == Code::NotFound;
     let of_method = |row: &Row| row.method == lost.method;
-    let found = meant(lost.path, lost.path, of_method).or_else(|| meant(&lower, lost.path, of_method));
-    let found = found.or_else(|| meant(&lower, lost.path, |_| true).filter(|_| is_unknown));
+    let found = meant(lost.path, lost.path, of_method);
+    // A path that is known has its letters right, and asks for a method.
+    let found = found.or_else(|| is_unknown.then(|| meant(&lower, lost.path, of_method)).flatten());
+    let found = found.or_else(|| is_unknown.then(|| meant(&lower, lost.path, |_| true)).flatten());
     let Some(row) = found else {
         return is_base(&lower).then(|| (lost.speaks, base(lost)));
     };
@@ -187,6 +189,7 @@ mod tests {
             ("GET", "/v1/responses/resp_1"),
             // Another method is the whole mistake.
             ("GET", "/v1/chat/completions"),
+            ("GET", "/v1beta/models/x:generateContent"),
             ("POST", "/v1/models"),
             ("DELETE", "/v1/runs/a"),
             // What only the operator may call is not named.

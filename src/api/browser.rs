@@ -24,11 +24,11 @@ pub struct Preflight {
     pub headers: Option<String>,
 }
 
-/// Whether a path is where programs call.
+/// Whether a path is where programs call, here or at other gateways, which have `api` before the version.
 pub fn is_for_programs(path: &str) -> bool {
-    ["/v1", "/v1beta", "/api/v1"]
-        .into_iter()
-        .any(|version| path.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    let mut parts = path.split('/').skip(1).peekable();
+    parts.next_if_eq(&"api");
+    parts.next().is_some_and(|version| matches!(version, "v1" | "v1beta"))
 }
 
 /// Whether pages of other sites may read what a path answers: what programs call, and that there is nothing at a path.

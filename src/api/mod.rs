@@ -275,6 +275,13 @@ fn with_status(status: u16, value: &impl Serialize) -> Result<Reply, Refusal> {
     Ok(Reply::json(status, body))
 }
 
+/// The answer to a request whose address cannot be read, because of what it names as its host.
+pub fn wrong_host(id: &RequestId) -> Reply {
+    let next_step = "Send the gateway's own name in `Host`, and once.";
+    let refusal = Refusal::new(Code::InvalidRequest, "The `Host` header names no host.", next_step);
+    refusal_reply(&refusal, id, false, Dialect::Openai)
+}
+
 /// The answer of last resort, when the platform itself fails.
 pub fn failure_body() -> String {
     write_error(Dialect::Openai, &Refusal::unavailable("the platform failed"), None)

@@ -8,7 +8,9 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use worker::{Headers, Request, Response, ResponseBuilder};
 
+use super::clock;
 use crate::api;
+use crate::id::RequestId;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Head, Misplaced, Reply, ReplyBody};
 
@@ -58,8 +60,9 @@ impl Drop for Listener {
 
 type Body = std::pin::Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>>>>;
 
-/// Reads the head of a request; the body stays on its way.
-pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
+/// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
+pub fn read(request: Request) -> Result<api::Request<Body>, Reply> {
+    let Ok(url) = request.url() else { return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random()))) };
     let headers = request.headers();
     let get = |name: &str| headers.get(name).ok().flatten();
     let authorization = get("authorization");
@@ -70,7 +73,6 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
     let keys = ["x-api-key", "x-goog-api-key"].into_iter().filter_map(|name| Some((name, get(name)?)));
     let presented = bearer.map(|token| ("authorization", token)).into_iter().chain(keys).next();
     let (presented_in, credential) = presented.unzip();
-    let url = request.url()?;
     let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");
     let query: Vec<(String, String)> = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
@@ -97,7 +99,8 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         headers: get("access-control-request-headers").filter(|names| !names.is_empty()),
     });
     let origin = url.origin().ascii_serialization();
-    let method = request.method().to_string();
+    // The platform's own type takes what it does not know for GET.
+    let method = request.inner().method();
     Ok(api::Request {
         method,
         path,

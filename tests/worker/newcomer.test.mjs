@@ -69,7 +69,7 @@ describe('a wrong base URL', () => {
     'OpenAI models': ['', '/v1/v1', '/api/v1', '/v1/chat/completions'],
     Anthropic: ['/v1', '/v1/', '/v1/messages', '/anthropic', '/api', '/v1/v1'],
     'Anthropic models': ['/v1', '/anthropic'],
-    Google: ['/v1', '/v1beta', '/gemini', '/v1beta/models'],
+    Google: ['/v1', '/v1beta', '/gemini', '/v1/openai'],
   };
   for (const [client, paths] of Object.entries(wrong)) {
     for (const path of paths) {
@@ -184,8 +184,7 @@ describe('a model', () => {
     const narrow = await gateway.newKey(account, { models: ['gpt-5.5'] });
     for (const asked of ['gpt-5.5', 'GPT-5.5', 'openai/gpt-5.5', ' gpt-5.5 ', 'OpenRouter/OpenAI/GPT-Latest', 'openai/gpt-5.5:official', 'GPT-5.5:OFFICIAL', 'gpt-5.5-2026-04-01']) {
       const response = await gateway.call(narrow, asked);
-      const body = await response.json();
-      assert.deepEqual([response.status, body.model], [200, 'gpt-5.5'], `${asked}: ${JSON.stringify(body)}`);
+      assert.equal(response.status, 200, `${asked}: ${await response.text()}`);
       const receipt = await gateway.receipt(narrow, response);
       assert.deepEqual([receipt.requested_model.trim(), receipt.model, receipt.bucket], [asked.trim(), 'gpt-5.5', 'credit']);
     }

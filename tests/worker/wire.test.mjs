@@ -38,7 +38,10 @@ const chat = (headers, body = '{"model":"demo-large","messages":[{"role":"user",
   ask('/v1/chat/completions', { method: 'POST', headers: [`authorization: Bearer ${key}`, 'content-type: application/json', ...headers], body });
 const length = '{"model":"demo-large","messages":[{"role":"user","content":"hello"}]}'.length;
 
-/** What is sent, and the statuses that may come; 0 is a connection that is closed, or one that waits, without an answer. */
+/**
+ * What is sent, and the statuses that may come; 0 is a connection that is closed, or one that waits, without an answer. Some the
+ * runtime answers by itself, such as CONNECT with 500, before the Worker is asked.
+ */
 const oddities = {
   'broken percent-encoding': [() => ask('/v1/models/%zz%'), [401]],
   'percent-encoding that is no UTF-8': [() => ask('/v1/models/%ff%fe'), [401]],
@@ -61,21 +64,21 @@ const oddities = {
   'only slashes': [() => ask('///'), [200, 404]],
   'dots in the path': [() => ask('/v1/../admin/v1/accounts'), [401]],
   'an absolute target': [() => ask('http://other.example/healthz'), [0, 200, 400, 404]],
-  'an absolute target of another scheme': [() => ask('ftp://other.example/healthz'), [0, 400, 404]],
+  'an absolute target of another scheme': [() => ask('ftp://other.example/healthz'), [0, 200, 400, 404]],
   'an asterisk for a target': [() => ask('*', { method: 'OPTIONS' }), [0, 204, 400, 404, 405]],
   'no target': [() => 'GET HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n', [0, 400, 404]],
-  'CONNECT': [() => ask('gateway.example:443', { method: 'CONNECT' }), [0, 400, 404, 405, 501]],
+  'CONNECT': [() => ask('gateway.example:443', { method: 'CONNECT' }), [0, 400, 404, 405, 500, 501]],
   'an unknown method': [() => ask('/v1/models', { method: 'BREW' }), [0, 400, 405, 501]],
   'a method in lower case': [() => ask('/healthz', { method: 'get' }), [0, 200, 400, 405, 501]],
   'TRACE': [() => ask('/healthz', { method: 'TRACE' }), [0, 400, 405, 501]],
-  'PROPFIND': [() => ask('/v1/models', { method: 'PROPFIND' }), [0, 400, 405, 501]],
+  'PROPFIND': [() => ask('/v1/models', { method: 'PROPFIND' }), [405]],
   'no Host': [() => ask('/healthz', { host: null }), [0, 200, 400]],
   'an empty Host': [() => ask('/healthz', { host: '' }), [0, 200, 400]],
-  'a Host with a space': [() => ask('/healthz', { host: 'a b' }), [0, 200, 400]],
+  'a Host with a space': [() => ask('/healthz', { host: 'a b' }), [400]],
   'a Host with a path': [() => ask('/healthz', { host: 'a/b?c' }), [0, 200, 400, 404]],
-  'a Host that is no host': [() => ask('/healthz', { host: 'a:b:c%' }), [0, 200, 400]],
-  'a Host with a port that is none': [() => ask('/healthz', { host: 'a:99999' }), [0, 200, 400]],
-  'two Hosts': [() => ask('/healthz', { headers: ['host: other.example'] }), [0, 200, 400]],
+  'a Host that is no host': [() => ask('/healthz', { host: 'a:b:c%' }), [400]],
+  'a Host with a port that is none': [() => ask('/healthz', { host: 'a:99999' }), [400]],
+  'two Hosts': [() => ask('/healthz', { headers: ['host: other.example'] }), [400]],
   'HTTP/1.0': [() => `GET /healthz HTTP/1.0\r\n\r\n`, [0, 200, 400]],
   'HTTP/9.9': [() => `GET /healthz HTTP/9.9\r\nhost: a\r\n\r\n`, [0, 200, 400, 505]],
   'no HTTP at all': [() => '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [0, 400]],
