@@ -5,9 +5,11 @@
 //! it first; an account is never named by a caller's request, only by its key.
 
 pub mod admin;
+mod audit;
 mod availability;
 mod billing;
 mod catalog;
+mod customer;
 mod explain;
 mod history;
 mod lists;
@@ -18,6 +20,7 @@ pub mod oversight;
 mod owner;
 mod runs;
 mod session;
+mod shown;
 mod site;
 pub mod socket;
 mod spend;

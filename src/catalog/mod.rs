@@ -8,7 +8,9 @@
 mod announced;
 mod check;
 mod diff;
+mod names;
 mod price;
+mod public;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use url::Url;
 pub use announced::{Announcement, Published, Standing};
 pub use check::Fault;
 pub use diff::{Change, ChangeKind, changes};
+pub use public::{Named, replaced};
 
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::money::{Money, Price};
@@ -106,6 +109,10 @@ pub struct Bucket {
 pub struct Channel {
     /// Its name in the catalogue.
     pub id: ChannelId,
+    /// What customers call it; without one they see an alias.
+    pub label: Option<String>,
+    /// Whether customers see the ids that models have on it.
+    pub shows_upstream_models: bool,
     /// The wire format that it speaks.
     pub dialect: Dialect,
     /// Where it is, without a slash at the end.

@@ -259,7 +259,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect).into()
         }
         (Some(mut ticket), refused) => {
-            let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
+            let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket, &prepared.catalog);
             let failure = failures
                 .last()
                 .and_then(|failures| attempt::telling(failures))
