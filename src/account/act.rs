@@ -7,8 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::books::{Books, Event, Journaled, Kind};
+use super::manage::AccountRecord;
+use crate::id::AccountId;
 use crate::time::Timestamp;
 
+/// The account whose journal has what the operator did about no account. It has no balance, no project and no key, and is in no
+/// list of accounts.
+pub const OPERATOR: &str = "tf-operator";
 /// Fields of records that are never told as changed.
 const UNTOLD: [&str; 2] = ["hash", "version"];
 
@@ -96,10 +101,14 @@ impl Act {
     }
 }
 
-/// Notes something that the operator did.
+/// Notes something that the operator did. The first one gives the journal its owner, without which it is not copied.
 pub fn act(mut books: Books, act: Act, now: Timestamp) -> Vec<Event> {
+    let owner = AccountId::parse(OPERATOR).filter(|_| books.account.is_none());
+    let owner = owner.map(|id| AccountRecord { id, name: "What the operator did".to_owned(), created_at: now });
+    let mut events: Vec<Event> = owner.map(Event::AccountStored).into_iter().collect();
     // Without a change of balance this cannot fail.
-    books.append(now, Journaled::Act(Box::new(act)), None).into_iter().collect()
+    events.extend(books.append(now, Journaled::Act(Box::new(act)), None));
+    events
 }
 
 impl<T: Serialize> Noted<T> {

@@ -161,7 +161,10 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             let books = of_subject(&redemption.subject())?;
             or_refused(require_open(&books).and_then(|()| redeem(books, (redemption, bucket, amount), now)))
         }
-        Command::Act(acted) => done(act(shelf.books(Touches::default())?, *acted, now)),
+        Command::Act(acted) => {
+            let books = Books { account: shelf.account()?, ..shelf.books(Touches::default())? };
+            done(act(books, *acted, now))
+        }
         Command::Flush | Command::Read(_) => done(Vec::new()),
     })
 }

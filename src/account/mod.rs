@@ -32,7 +32,7 @@ mod run;
 mod settle;
 mod tally;
 
-pub use act::{Act, ActKind, By, Done, Noted, Signed};
+pub use act::{Act, ActKind, By, Done, Noted, OPERATOR, Signed};
 pub use audit::{AuditRow, audit};
 pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, ProjectBook, Row};
 pub use budget::{Alert, ScopeKind};

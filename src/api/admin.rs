@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Request, audit, billing, catalog, lists, ok, oversight, owner, spend, topups, with_status};
-use crate::account::{AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, ProjectRecord, Query, Signed};
+use crate::account::{
+    AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
+};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use crate::key::{Budget, KeyRecord, Policy};
@@ -107,7 +109,7 @@ pub async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>
 
 /// Reads an account's id from a path.
 pub fn account_id(text: &str) -> Result<AccountId, Refusal> {
-    if text == audit::OPERATOR {
+    if text == OPERATOR {
         return Err(no_account());
     }
     AccountId::parse(text).ok_or_else(|| Refusal::invalid("account", "The account's id has characters that no id has."))
@@ -171,7 +173,7 @@ struct NewAccount {
 
 async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
-    if [probe::HOUSE, audit::OPERATOR].contains(&id.as_str()) {
+    if [probe::HOUSE, OPERATOR].contains(&id.as_str()) {
         return Err(Refusal::invalid("id", format!("`{id}` is an account of the gateway's own; choose another id.")));
     }
     let by = Some(audit::by(new.author, new.reason)?);

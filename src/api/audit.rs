@@ -7,14 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::admin::name;
 use super::lists;
-use crate::account::{Act, ActKind, By, Command, Done};
+use crate::account::{Act, ActKind, By, Command, Done, OPERATOR};
 use crate::id::AccountId;
 use crate::ports::Records;
 use crate::refusal::Refusal;
 
-/// The account whose journal has what the operator did about no account. It is never opened, so it has no balance, no keys and
-/// is in no list of accounts.
-pub const OPERATOR: &str = "tf-operator";
 /// Fields of records that stay where they are stored.
 const KEPT: [&str; 3] = ["hash", "request_key", "change"];
 

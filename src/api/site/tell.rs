@@ -100,7 +100,10 @@ impl Teller {
             ports.log(&format!("page: {}", error.0));
             Vec::new()
         });
-        Ok((self.model(told, histories.as_ref()), versions.into_iter().map(version).collect()))
+        Ok((
+            self.model(told, histories.as_ref()),
+            versions.into_iter().map(version).filter(|version| !version.changes.is_empty()).collect(),
+        ))
     }
 
     fn bucket(&self, id: &BucketId) -> view::Bucket {
