@@ -146,3 +146,58 @@ fn sentence(fields: &Map<String, Value>) -> String {
     let one = |(name, change): (&String, &Value)| format!("{name} {} -> {}", value(change, "before"), value(change, "after"));
     fields.iter().map(one).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::ProjectRecord;
+
+    fn project(name: &str) -> ProjectRecord {
+        let doc = json!({"id": "p", "account": "a", "name": name, "budgets": [], "created_at": "2026-11-22T16:33:44Z"});
+        serde_json::from_str(&doc.to_string()).unwrap()
+    }
+
+    fn kim() -> Option<By> {
+        Some(By { author: "kim".to_owned(), reason: Some("because".to_owned()) })
+    }
+
+    #[test]
+    fn a_change_is_told_with_what_was_and_what_became() {
+        let (one, two) = (project("One"), project("Two"));
+        for (before, by, what) in [
+            (None, kim(), Some("project p made")),
+            (Some(&one), kim(), Some("project p changed: name \"One\" -> \"Two\"")),
+            (Some(&two), kim(), Some("project p: nothing changed")),
+            // A command of an earlier version does not say who.
+            (None, None, None),
+        ] {
+            let noted = Noted::new("project p", before, two.clone(), by);
+            assert_eq!(noted.change.as_ref().map(|done| done.what.as_str()), what);
+            let row = serde_json::to_value(&noted).unwrap();
+            assert_eq!(row["name"], "Two", "the record stands as it did before");
+            assert_eq!(row.pointer("/change/author").and_then(Value::as_str), what.map(|_| "kim"));
+        }
+    }
+
+    #[test]
+    fn commands_are_read_with_and_without_who_gives_them() {
+        let plain = serde_json::to_string(&project("One")).unwrap();
+        let unsigned: Signed<ProjectRecord> = serde_json::from_str(&plain).unwrap();
+        assert_eq!(unsigned, project("One").into());
+        let signed = Signed { record: project("One"), by: kim() };
+        let text = serde_json::to_string(&signed).unwrap();
+        assert_eq!(serde_json::from_str::<Signed<ProjectRecord>>(&text).unwrap(), signed);
+        assert_eq!(serde_json::from_str::<ProjectRecord>(&text).unwrap(), project("One"), "as an earlier version reads it");
+    }
+
+    #[test]
+    fn the_first_act_gives_the_journal_its_owner_and_the_next_do_not() {
+        let done = |what: &str| Done { by: kim().unwrap(), what: what.to_owned(), fields: Map::new() };
+        let first = act(Books::default(), Act { kind: ActKind::Code, done: done("codes made") }, Timestamp::default());
+        let [Event::AccountStored(owner), Event::Journaled(row)] = first.as_slice() else { panic!("{first:?}") };
+        assert_eq!((owner.id.as_str(), row.journaled.kind(), row.amount), (OPERATOR, Kind::Code, None));
+        let books = Books { account: Some(owner.clone()), ..Books::default() };
+        let next = act(books, Act { kind: ActKind::Probe, done: done("round run") }, Timestamp::default());
+        assert!(matches!(next.as_slice(), [Event::Journaled(row)] if row.journaled.kind() == Kind::Probe));
+    }
+}

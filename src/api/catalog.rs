@@ -95,7 +95,7 @@ impl Wish {
 fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
     let checked = Catalog::parse(text, ports.hosts());
     // What runs already goes on to: a name is refused only where it is new.
-    let checked = checked.and_then(|catalog| match catalog.unfit_secrets() {
+    let checked = checked.and_then(|catalog| match catalog.unfit_names() {
         unfit if unfit.is_empty() => Ok(catalog),
         unfit => Err(unfit),
     });

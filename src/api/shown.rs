@@ -60,5 +60,5 @@ impl<'a> Shown<'a> {
 pub fn of_route(catalog: &Catalog, model: &Model, route: &Route, text: &str) -> String {
     let candidates = route.candidates.iter().map(CandidateId::of);
     let shown = |text: Cow<'_, str>, id: CandidateId| Cow::Owned(Shown::new(catalog, &id, model.id.as_str()).text(&text));
-    candidates.fold(Cow::Borrowed(text), |text, id| shown(text, id)).into_owned()
+    candidates.fold(Cow::Borrowed(text), shown).into_owned()
 }
