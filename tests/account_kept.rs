@@ -69,6 +69,9 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
         key_version: 1,
         bucket: BucketId::parse("credit").unwrap(),
         amount: Money::parse("1").unwrap(),
+        least: None,
+        currency: String::new(),
+        waits: false,
         timeout_ms: 60_000,
         idempotency: None,
         tokens: 10,
@@ -88,6 +91,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
         bucket: BucketId::parse("credit").unwrap(),
         price: serde_json::from_str::<Price>(r#"{"input":"1","output":"1"}"#).unwrap(),
         why: "because".to_owned(),
+        output_limit: None,
     };
     let outcome = Outcome {
         status,
@@ -102,6 +106,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
         next_step: None,
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        elsewhere: Vec::new(),
         latency_ms: 1,
     };
     Command::Settle(Box::new(Settlement { request: request(id), outcome, body: None, kept }))

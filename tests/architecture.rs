@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("dialect", &["catalog", "id", "refusal", "usage"]),
     ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time"]),
     ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "usage"]),
-    ("pages", &["catalog", "money", "routing", "time"]),
+    ("pages", &["catalog", "money", "routing", "time", "usage"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time"]),
     (
         "api",

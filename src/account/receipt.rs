@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::output::{Elsewhere, OutputLimit};
 use crate::catalog::{CutPolicy, Named, RouteKind};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::{Money, Price};
@@ -143,6 +144,9 @@ pub struct Served {
     pub price: Price,
     /// Why this route, and so this balance; one sentence.
     pub why: String,
+    /// How many tokens the answer may have, where the gateway can say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<OutputLimit>,
 }
 
 /// What went wrong, for the caller.
@@ -188,6 +192,9 @@ pub struct Outcome {
     /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
     #[serde(default)]
     pub dropped_parameters: Vec<String>,
+    /// What the usage would have cost elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Outcome {
@@ -211,6 +218,7 @@ impl Outcome {
             first_byte_ms: None,
             latency_ms,
             dropped_parameters: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 }
@@ -269,6 +277,9 @@ pub struct Receipt {
     pub price: Option<Price>,
     /// The catalogue that they come from.
     pub catalog_version: u64,
+    /// How many tokens the answer could have, and who decided that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<OutputLimit>,
     /// What was set aside before the call.
     pub hold: Option<Money>,
     /// What was charged.
@@ -301,6 +312,9 @@ pub struct Receipt {
     /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_parameters: Vec<String>,
+    /// What the same usage would have cost elsewhere: at the first choice, where it fell back, and over other routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Receipt {
@@ -310,7 +324,7 @@ impl Receipt {
         let further = made.iter().zip(made.iter().skip(1));
         let (retries, fallbacks): (Vec<_>, Vec<_>) = further.partition(|(one, next)| one.channel == next.channel);
         let (retries, fallbacks) = (retries.len(), fallbacks.len());
-        let (model, upstream_model, route, channel, bucket, price, why) = match outcome.served {
+        let (model, upstream_model, route, channel, bucket, price, output_limit, why) = match outcome.served {
             Some(it) => (
                 Some(it.model),
                 Some(it.upstream_model),
@@ -318,9 +332,10 @@ impl Receipt {
                 Some(it.channel),
                 Some(it.bucket),
                 Some(it.price),
+                it.output_limit,
                 it.why,
             ),
-            None => (None, None, None, None, None, None, "No balance pays, because nobody answered.".to_owned()),
+            None => (None, None, None, None, None, None, None, "No balance pays, because nobody answered.".to_owned()),
         };
         Self {
             id: facts.request,
@@ -348,6 +363,7 @@ impl Receipt {
             usage_source: outcome.usage_source,
             price,
             catalog_version: facts.catalog_version,
+            output_limit,
             hold: None,
             charge: Money::ZERO,
             input_charge: Money::ZERO,
@@ -363,6 +379,7 @@ impl Receipt {
             first_byte_ms: outcome.first_byte_ms,
             latency_ms: outcome.latency_ms,
             dropped_parameters: outcome.dropped_parameters,
+            elsewhere: outcome.elsewhere,
         }
     }
 }

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::FailureKind;
+use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
 use super::health::{CandidateId, Health, HealthView, Status};
 use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Named, Route, RouteKind};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::key::Policy;
-use crate::money::{Money, Price};
+use crate::money::{Money, Price, Ratio};
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::usage::Class;
@@ -63,6 +64,8 @@ pub struct ProviderPreferences {
     pub sort: Option<Sort>,
     /// What a million tokens may cost at most, of a request of any size; in the bucket's currency.
     pub max_price: Option<MaxPrice>,
+    /// How many times as much as the first choice whoever serves instead may cost.
+    pub fallback_ceiling: Option<Ratio>,
 }
 
 /// What the cheapest route is preferred by.
@@ -107,6 +110,8 @@ pub struct Plan {
     pub attempts: Vec<Planned>,
     /// What will not, and why.
     pub left_out: Vec<LeftOut>,
+    /// What would serve if everything were as it should be: what falling back is compared with.
+    pub first_choice: Option<FirstChoice>,
 }
 
 /// One attempt that would be made.
@@ -174,7 +179,11 @@ pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
     for asked in &input.ask.models {
         planner.model(asked);
     }
-    let Planner { mut attempts, left_out, refusal, unable, .. } = planner;
+    let Planner { mut attempts, mut left_out, refusal, unable, .. } = planner;
+    let first_choice = attempts.first().map(FirstChoice::of);
+    if let Some((first, ceiling)) = first_choice.as_ref().zip(Ceiling::of(input.policy, input.ask)) {
+        left_out.extend(ceiling.leave_out(&mut attempts, first, input.catalog));
+    }
     // What rests goes last, in its order: it may still be the only one that answers.
     attempts.sort_by_key(|planned| planned.is_resting);
     if input.ask.provider.allow_fallbacks == Some(false) {
@@ -183,7 +192,7 @@ pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
     if attempts.is_empty() {
         return Err(unable.or(refusal).unwrap_or_else(|| model_not_found(input.catalog, "")));
     }
-    Ok(Plan { attempts, left_out })
+    Ok(Plan { attempts, left_out, first_choice })
 }
 
 struct Planner<'a> {
@@ -682,6 +691,34 @@ mod tests {
         let max_price = MaxPrice { prompt: Some(Money::parse("1.5").unwrap()), completion: None };
         case.ask.provider = ProviderPreferences { max_price: Some(max_price), ..Default::default() };
         assert!(["c", "d"].contains(&case.channels()[0].as_str()));
+    }
+
+    #[test]
+    fn a_fallback_costs_at_most_so_many_times_the_first_choice() {
+        let ceiling = |text: &str| serde_json::from_value(json!(text)).ok();
+        let mut case = case(&["m1:official", "m1:routed", "m2"]);
+        case.policy.cross_routes = true;
+        // Dollars and yuan: nobody says what they are worth.
+        case.policy.fallback_ceiling = ceiling("1000");
+        assert_eq!(case.channels(), ["a", "b"]);
+        let left_out = case.plan().unwrap().left_out;
+        assert_eq!(left_out[0].code, Some("fallback_too_dear"));
+        for (bucket, usd) in [("credit", "1"), ("wallet", "0.14")] {
+            let id = BucketId::parse(bucket).unwrap();
+            case.catalog.buckets.get_mut(&id).unwrap().usd = Money::parse(usd).ok();
+        }
+        assert_eq!(case.channels().len(), 5, "1 and 2 yuan are less than 2 and 2 dollars");
+        case.policy.fallback_ceiling = ceiling("0.1");
+        assert_eq!(case.channels(), ["a", "b"], "half the input is 0.07 times, and the output 0.14");
+        case.policy.fallback_ceiling = None;
+        case.ask.provider.fallback_ceiling = ceiling("0.14");
+        assert_eq!(case.channels().len(), 5, "the request may say so, too");
+        case.policy.fallback_ceiling = ceiling("0.01");
+        assert_eq!(case.channels(), ["a", "b"], "the smaller of both holds");
+        // What is tried first because the first choice rests is compared with it all the same.
+        case.fail("a");
+        case.fail("b");
+        assert_eq!(case.channels(), ["a", "b"]);
     }
 
     #[test]
