@@ -416,6 +416,8 @@ fn round_up(scaled: u128) -> Result<Money, MoneyError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)] // Of small numbers.
+
     use super::*;
     use proptest::prelude::*;
 

@@ -67,7 +67,10 @@ fn answers(simulation: &Simulation, times: usize, output: u64) {
     (0..times).for_each(|_| simulation.script("a.example.com", Script::Slow(200, pieces.clone())));
 }
 
-async fn told(reply: Reply) -> (u16, Vec<(&'static str, String)>, String) {
+/// Status, headers and body.
+type Told = (u16, Vec<(&'static str, String)>, String);
+
+async fn told(reply: Reply) -> Told {
     let (status, headers) = (reply.status, reply.headers);
     let text = match reply.body {
         ReplyBody::Full(bytes) => String::from_utf8(bytes).unwrap(),
@@ -84,7 +87,7 @@ fn header<'a>(headers: &'a [(&'static str, String)], name: &str) -> Option<&'a s
 }
 
 /// Sends requests at once and lets everything end.
-fn send_all(simulation: &mut Simulation, path: &str, bodies: Vec<String>) -> Vec<(u16, Vec<(&'static str, String)>, String)> {
+fn send_all(simulation: &mut Simulation, path: &str, bodies: Vec<String>) -> Vec<Told> {
     let ports = simulation.outside();
     let path = path.to_owned();
     let replies = simulation.run(async move {
@@ -102,7 +105,7 @@ fn send_all(simulation: &mut Simulation, path: &str, bodies: Vec<String>) -> Vec
     replies
 }
 
-fn send(simulation: &mut Simulation, body: Value) -> (u16, Vec<(&'static str, String)>, String) {
+fn send(simulation: &mut Simulation, body: Value) -> Told {
     send_all(simulation, CHAT, vec![body.to_string()]).remove(0)
 }
 
