@@ -15,7 +15,7 @@ use crate::money::Money;
 use crate::time::Timestamp;
 
 /// How many columns there are.
-const WIDTH: usize = 56;
+const WIDTH: usize = 57;
 /// The classes whose sum is the size of a request.
 const INPUT: [&str; 6] = ["input", "cached_input", "cache_write", "cache_write_1h", "audio_input", "image_input"];
 /// A text that begins with one of these is run as a formula by some spreadsheet; the last four are its full-width forms.
@@ -96,7 +96,7 @@ pub fn head(format: Format) -> Vec<u8> {
 }
 
 /// Some rows of the journal, each an object with `seq`, `at` in milliseconds, `kind`, `bucket`, `amount` in nano-units,
-/// `balances`, `doc` and `account`; as UTF-8.
+/// `balances`, `doc`, `account` and `currency`; as UTF-8.
 pub fn rows(format: Format, rows: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = writer();
@@ -234,6 +234,7 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
         ("price_searches", price("searches")),
         ("credential", text(answered.and_then(|attempt| attempt.get("credential")?.as_str()))),
         ("dropped_parameters", dropped.filter(|names| !names.is_empty()).map_or(Cell::Empty, Cell::Written)),
+        ("currency", text(row.get("currency").and_then(Value::as_str))),
     ]
 }
 
@@ -299,9 +300,9 @@ mod tests {
                           price_audio_output,charge,amount,bucket,charge_policy,entry_id,kind,adjustment_reason,balance_after,\
                           run,status,error_code,no_charge_reason,tokens_cache_write_1h,tokens_image_input,tokens_image_output,\
                           images,seconds,characters,searches,price_cache_write_1h,price_image_input,price_image_output,\
-                          price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters\r\n";
+                          price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters,currency\r\n";
     /// Of a row that has nothing of what came last.
-    const REST: &str = ",,,,,,,,,,,,,,,,\r\n";
+    const REST: &str = ",,,,,,,,,,,,,,,,,\r\n";
 
     fn csv(row: &Value) -> String {
         String::from_utf8(rows(Format::Csv, std::slice::from_ref(row))).unwrap()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::topups::{code_hash, said};
-use super::{Request, admin, lists, ok, with_status};
+use super::{Request, admin, currency, lists, ok, with_status};
 use crate::account::{Command, IfUsed, RefundRequest, Verdict};
 use crate::id::{AccountId, BucketId, CodeId, OrderId, sha256_hex};
 use crate::money::Money;
@@ -91,6 +91,8 @@ struct NewCodes {
 pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<Reply, Refusal> {
     let new: NewCodes = admin::read(body).await?;
     admin::check_buckets(ports, [&new.bucket].into_iter()).await?;
+    // Before anything is made, since the secrets are told this once.
+    let catalog = ports.catalog().await.map_err(unavailable)?;
     let (count, now) = (new.count.unwrap_or(1), ports.now());
     if !(1..=MOST_CODES).contains(&count) {
         return Err(Refusal::invalid("count", format!("`count` must be a whole number from 1 to {MOST_CODES}.")));
@@ -115,10 +117,8 @@ pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result
         "created_at": now.millis(), "expires_at": new.expires_at.millis(),
     });
     ports.put_codes(&made, &common).await.map_err(unavailable)?;
-    with_status(
-        201,
-        &json!({"bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author, "data": shown}),
-    )
+    let made = json!({"bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author, "data": shown});
+    with_status(201, &currency::told(made, &catalog))
 }
 
 /// Four groups of five: a hundred bits.
@@ -151,7 +151,8 @@ pub async fn list_codes<P: Records, B>(ports: &P, request: &Request<B>) -> Resul
         }
         row
     };
-    ok(&json!({"data": rows.into_iter().map(moments).collect::<Vec<_>>(), "next": next}))
+    let page = json!({"data": rows.into_iter().map(moments).collect::<Vec<_>>(), "next": next});
+    ok(&currency::told(page, &*ports.catalog().await.map_err(unavailable)?))
 }
 
 /// Ends a code that nobody has taken yet.

@@ -8,6 +8,7 @@ pub mod admin;
 mod availability;
 mod billing;
 mod catalog;
+mod currency;
 mod explain;
 mod history;
 mod lists;
