@@ -30,6 +30,7 @@ const help = `npm run admin -- <command>
   code revoke <code id>
   receipts [--account <account>] [--key <id>] [--project <id>] [--model <name>] [--route <route>] [--bucket <bucket>]
            [--status <status>] [--run <id>] [--kind <kind>] [--since <time>] [--until <time>] [--format <csv|jsonl>]
+  receipt <account> <id>                                   the id of the request, or the one that stands in its answer
   ledger [the same]
   audit [the same]                                         who did what, and why
   spend [--by <a,b>] [--since <day>] [--until <day>] [--date <day>] [--account <account>] [--project <id>] [--key <id>]
@@ -160,6 +161,7 @@ const commands = {
   'code list': [[], (_, flags) => list('/codes', flags, page)],
   'code revoke': [['code'], ({ code }, flags) => ['DELETE', `/codes/${code}${signature(flags)}`]],
   receipts: [[], (_, flags) => list('/receipts', flags, rows)],
+  receipt: [['account', 'id'], ({ account, id }) => ['GET', `/accounts/${account}/receipts/${encodeURIComponent(id)}`]],
   ledger: [[], (_, flags) => list('/ledger', flags, rows)],
   audit: [[], (_, flags) => list('/audit', flags, rows)],
   spend: [[], (_, flags) => list('/spend', flags, sums)],

@@ -15,9 +15,9 @@ use crate::money::Money;
 use crate::time::Timestamp;
 
 /// How many columns there are.
-const WIDTH: usize = 59;
+const WIDTH: usize = 60;
 /// How many of them customers get: the last are the operator's own.
-const CUSTOMERS: usize = 57;
+const CUSTOMERS: usize = 58;
 /// The classes whose sum is the size of a request.
 const INPUT: [&str; 6] = ["input", "cached_input", "cache_write", "cache_write_1h", "audio_input", "image_input"];
 /// A text that begins with one of these is run as a formula by some spreadsheet; the last four are its full-width forms.
@@ -117,7 +117,7 @@ pub fn head(format: Format, columns: Columns) -> Vec<u8> {
 }
 
 /// Some rows of the journal, each an object with `seq`, `at` in milliseconds, `kind`, `bucket`, `amount` in nano-units,
-/// `balances`, `doc` and `account`; as UTF-8.
+/// `balances`, `doc`, `account` and `currency`; as UTF-8.
 pub fn rows(format: Format, columns: Columns, rows: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = writer();
@@ -259,6 +259,7 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
         ("credential", text(answered.and_then(|attempt| attempt.get("credential")?.as_str()))),
         ("dropped_parameters", dropped.filter(|names| !names.is_empty()).map_or(Cell::Empty, Cell::Written)),
         ("note", text(doc.get("note").and_then(Value::as_str).filter(|_| !is_receipt))),
+        ("currency", text(row.get("currency").and_then(Value::as_str))),
         ("author", text(done("author"))),
         ("what", text(done("what"))),
     ]
@@ -327,9 +328,9 @@ mod tests {
                           run,status,error_code,no_charge_reason,tokens_cache_write_1h,tokens_image_input,tokens_image_output,\
                           images,seconds,characters,searches,price_cache_write_1h,price_image_input,price_image_output,\
                           price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters,\
-                          note,author,what\r\n";
+                          note,currency,author,what\r\n";
     /// Of a row that has nothing of what came last.
-    const REST: &str = ",,,,,,,,,,,,,,,,,,,\r\n";
+    const REST: &str = ",,,,,,,,,,,,,,,,,,,,\r\n";
 
     fn csv(row: &Value) -> String {
         String::from_utf8(rows(Format::Csv, Columns::Operator, std::slice::from_ref(row))).unwrap()

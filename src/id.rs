@@ -72,18 +72,47 @@ text_id!(/** The SHA-256 of an API key's secret, in hex. */ KeyHash, 64, is_plai
 text_id!(/** An order of a top-up. */ OrderId, 64, is_plain);
 text_id!(/** A redeem code, without what would redeem it. */ CodeId, 64, is_plain);
 
+/// No id of an answer is longer, the provider's own id of a response within it included.
+const LONGEST_ANSWER_ID: usize = 512;
+
 impl RequestId {
     /// A new id: `gen-` and a ULID, so that ids sort by the time of the request.
     pub fn new(now: Timestamp, random: u128) -> Self {
-        Self(format!("gen-{}", sortable(now, random)))
+        Self(format!("{}{}", Self::MARK, sortable(now, random)))
     }
 
     /// Reads an id that was made here; none of any other.
     pub fn own(text: &str) -> Option<Self> {
-        let ulid = text.strip_prefix("gen-")?;
-        let is_ulid = ulid.len() == 26 && ulid.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+        let ulid = text.strip_prefix(Self::MARK)?;
+        let is_ulid = ulid.len() == Self::ULID && ulid.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
         Self::parse(text).filter(|_| is_ulid)
     }
+
+    /// The request that an id belongs to which the gateway gave an answer, or something in it: `gen-...` itself,
+    /// `chatcmpl-gen-...`, `msg_gen-...`, `resp_gen-..._resp_abc_tf0`. Where another gateway of this kind stands behind this one,
+    /// its id comes after ours, so the first counts. None of an id that was made elsewhere, or is longer than any of ours.
+    pub fn of_answer(id: &str) -> Option<Self> {
+        if id.len() > LONGEST_ANSWER_ID {
+            return None;
+        }
+        id.match_indices(Self::MARK).find_map(|(at, _)| {
+            let (before, from) = id.split_at_checked(at)?;
+            let (request, after) = Self::leading(from)?;
+            let is_alone = before.is_empty() || before.ends_with(['-', '_']);
+            Some(request).filter(|_| is_alone && (after.is_empty() || after.starts_with('_')))
+        })
+    }
+
+    /// An id that was made here at the beginning of a text, and what comes after it.
+    pub fn leading(text: &str) -> Option<(Self, &str)> {
+        let (id, rest) = text.split_at_checked(Self::MARK.len().saturating_add(Self::ULID))?;
+        Some((Self::own(id)?, rest))
+    }
+
+    /// How every id begins.
+    const MARK: &'static str = "gen-";
+    /// How long a ULID is.
+    const ULID: usize = 26;
 }
 
 impl AccountId {
@@ -186,6 +215,7 @@ pub fn sha256_hex(parts: &[&[u8]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn ids_refuse_what_could_be_something_else() {
@@ -200,6 +230,49 @@ mod tests {
         let early = RequestId::new(Timestamp::from_millis(1_000), u128::MAX);
         let late = RequestId::new(Timestamp::from_millis(1_001), 0);
         assert!(early < late, "{early} {late}");
+    }
+
+    #[test]
+    fn the_id_of_an_answer_tells_its_request() {
+        let own = "gen-01j00000000000000000000000";
+        for prefix in ["", "chatcmpl-", "cmpl-", "msg_", "resp_", "modr-", "rs_", "call_"] {
+            for rest in ["", "_0", "_resp_68ab_tf0123456789abcdef", "_gen-01zzzzzzzzzzzzzzzzzzzzzzzz", "_ä"] {
+                let id = format!("{prefix}{own}{rest}");
+                assert_eq!(RequestId::of_answer(&id).unwrap().as_str(), own, "{id}");
+            }
+        }
+        assert_eq!(
+            RequestId::of_answer(&format!("gen-1_gen-gen_{own}")).unwrap().as_str(),
+            own,
+            "what is none of ours is passed over"
+        );
+        for other in [
+            "",
+            "gen-",
+            "gen-1",
+            "chatcmpl-abc",
+            "msg_01AbC",
+            "resp_68ab_tf0123456789abcdef",
+            "gen-01J00000000000000000000000",
+            "gen-01j0000000000000000000000ä",
+            "ägen-01j00000000000000000000000",
+            "oxygen-01j00000000000000000000000",
+            "gen-01j000000000000000000000000",
+            "gen-01j00000000000000000000000-0",
+            format!("{own}_{}", "x".repeat(LONGEST_ANSWER_ID)).as_str(),
+        ] {
+            assert_eq!(RequestId::of_answer(other), None, "{other}");
+        }
+        let new = RequestId::new(Timestamp::from_millis(1_000), 7);
+        assert_eq!(RequestId::of_answer(&format!("chatcmpl-{new}")), Some(new));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_looked_at_without_harm(text in "\\PC*|[gen_0-9a-z-]{0,80}|(gen-|_|-|0{26}|ä){0,9}") {
+            let found = RequestId::of_answer(&text);
+            prop_assert!(found.is_none_or(|id| text.contains(id.as_str()) && RequestId::own(id.as_str()).is_some()));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::Receipt;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::dialect::Called;
+use tokens_forge::id::RequestId;
 use tokens_forge::money::Money;
 use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
 
@@ -23,6 +24,7 @@ const CHAT_ANSWER: &str = r#"{"id":"c1","model":"up","created":1,"object":"chat.
 const MESSAGES_ANSWER: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"up","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":10,"output_tokens":5}}"#;
 const GEMINI_ANSWER: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15},"modelVersion":"up","responseId":"g1"}"#;
 const RESPONSES_ANSWER: &str = r#"{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"up","output":[{"type":"message","id":"m1","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hi","annotations":[]}]}],"usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}}"#;
+const RESPONSES_GOES_ON: &str = r#"{"id":"resp_3","object":"response","created_at":1,"status":"completed","model":"up","previous_response_id":"resp_1","output":[{"type":"message","id":"m1","role":"assistant","status":"completed","content":[]}],"usage":{"input_tokens":10,"output_tokens":5,"total_tokens":15}}"#;
 
 fn catalog() -> Catalog {
     let channel = |dialect: &str, more: Value| {
@@ -89,16 +91,24 @@ fn receipts(simulation: &Simulation) -> Vec<Receipt> {
 #[test]
 fn every_client_is_served_by_a_channel_of_every_dialect_at_the_same_charge() {
     let clients = [
-        (CHAT, json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}), "/choices/0/message/content"),
-        (MESSAGES, json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}), "/content/0/text"),
-        (RESPONSES, json!({"input": "hello", "max_output_tokens": 50}), "/output/0/content/0/text"),
+        (
+            CHAT,
+            json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}),
+            ["/choices/0/message/content", "/id", "/model"],
+        ),
+        (
+            MESSAGES,
+            json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}),
+            ["/content/0/text", "/id", "/model"],
+        ),
+        (RESPONSES, json!({"input": "hello", "max_output_tokens": 50}), ["/output/0/content/0/text", "/id", "/model"]),
         (
             "/v1beta/models/{model}:generateContent",
             json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 50}}),
-            "/candidates/0/content/parts/0/text",
+            ["/candidates/0/content/parts/0/text", "/responseId", "/modelVersion"],
         ),
     ];
-    for (path, body, text) in clients {
+    for (path, body, [text, id, name]) in clients {
         for model in ["gpt", "claude", "gemini"] {
             let mut simulation = simulation();
             let openai = if path == RESPONSES { RESPONSES_ANSWER } else { CHAT_ANSWER };
@@ -113,8 +123,12 @@ fn every_client_is_served_by_a_channel_of_every_dialect_at_the_same_charge() {
             assert_eq!(status, 200, "{path} {model}: {answer}");
             assert_eq!(json_of(&answer).pointer(text), Some(&json!("hi")), "{path} {model}: {answer}");
             // 10 in at 1 and 5 out at 2 per million: 0.00002, whoever counts.
-            assert!(answer.contains("\"cost\":0.00002"), "{path} {model}: {answer}");
+            assert!(answer.contains("\"cost\":0.00002,\"currency\":\"USD\""), "{path} {model}: {answer}");
             let receipt = receipts(&simulation).remove(0);
+            // The answer tells its receipt and the public name, whatever upstream calls either.
+            let told = |place| json_of(&answer).pointer(place).and_then(Value::as_str).map(ToOwned::to_owned).unwrap_or_default();
+            assert_eq!(RequestId::of_answer(&told(id)), Some(receipt.id), "{path} {model}: {answer}");
+            assert_eq!(told(name), model, "{path}: {answer}");
             assert_eq!(receipt.charge.to_string(), "0.00002", "{path} {model}");
         }
     }
@@ -196,17 +210,26 @@ fn a_conversation_that_the_provider_keeps_goes_back_to_who_made_it() {
     simulation.script("pool.example.com", Script::Status(200, RESPONSES_ANSWER));
     let (_, answer) = ask(&mut simulation, RESPONSES, &json!({"model": "pooled", "input": "hello"}));
     let id = json_of(&answer)["id"].as_str().unwrap().to_owned();
-    assert!(id.starts_with("resp_1_tf") && id.len() == "resp_1_tf".len() + 16, "{id}");
+    let receipt = receipts(&simulation).remove(0).id;
+    let own = format!("resp_{receipt}_resp_1_tf");
+    assert!(id.starts_with(&own) && id.len() == own.len() + 16, "{id}");
+    assert_eq!(RequestId::of_answer(&id), Some(receipt.clone()));
     let maker = simulation.world.calls.borrow()[0].secret.clone();
-    for _ in 0..5 {
-        simulation.script("pool.example.com", Script::Status(200, RESPONSES_ANSWER));
-        let body = json!({"model": "pooled", "input": "and?", "previous_response_id": id});
-        assert_eq!(ask(&mut simulation, RESPONSES, &body).0, 200);
+    // An id from before ids named their request is one, too.
+    let older = id.replace(&format!("{receipt}_resp_"), "");
+    for previous in [&id, &older, &id, &older, &id] {
+        simulation.script("pool.example.com", Script::Status(200, RESPONSES_GOES_ON));
+        let body = json!({"model": "pooled", "input": "and?", "previous_response_id": previous});
+        let (status, answer) = ask(&mut simulation, RESPONSES, &body);
+        assert_eq!((status, &json_of(&answer)["previous_response_id"]), (200, &json!(previous)), "{answer}");
         let calls = simulation.world.calls.borrow();
         let last = calls.last().unwrap();
         assert_eq!((last.secret.as_str(), &json_of(&last.body)["previous_response_id"]), (maker.as_str(), &json!("resp_1")));
     }
-    for unknown in ["resp_1", "resp_2_tf0123456789abcdef", &id.replace("resp_1", "resp_2")] {
+    let translated = format!("resp_{receipt}");
+    for unknown in
+        ["resp_1", "resp_2_tf0123456789abcdef", &id.replace("resp_1", "resp_2"), &older.replace("resp_1", "resp_2"), &translated]
+    {
         let body = json!({"model": "pooled", "input": "and?", "previous_response_id": unknown});
         let (status, answer) = ask(&mut simulation, RESPONSES, &body);
         assert_eq!((status, &json_of(&answer)["error"]["param"]), (400, &json!("previous_response_id")), "{answer}");

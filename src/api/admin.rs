@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, audit, billing, browser, catalog, lists, ok, oversight, owner, spend, topups, with_status};
+use super::{Request, audit, billing, browser, catalog, currency, lists, ok, oversight, owner, spend, topups, with_status};
 use crate::account::{
     AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
 };
@@ -59,6 +59,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             let id = request.head.idempotency_key.clone();
             adjust(ports, account_id(account)?, id, read(request.body).await?).await
         }
+        ("GET", ["accounts", account, "receipts", id]) => ok(&owner::receipt(ports, &account_id(account)?, id).await?),
         ("GET", ["accounts", account, "topups"]) => topups::list(ports, &account_id(account)?, &request, true).await,
         ("GET", ["accounts", account, "topups", order]) => ok(&topups::stored(ports, &account_id(account)?, order).await?),
         ("POST", ["accounts", account, "topups", order, "approve"]) => {
@@ -356,7 +357,9 @@ async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, n
     let catalog = ports.catalog().await.ok();
     let mut view = account_view(ports, &account, catalog.as_deref()).await?;
     if let Some(fields) = view.as_object_mut() {
-        fields.insert("adjustment".to_owned(), json!(adjustment));
+        let adjustment = json!(adjustment);
+        let adjustment = catalog.as_ref().map(|catalog| currency::told(adjustment.clone(), catalog)).unwrap_or(adjustment);
+        fields.insert("adjustment".to_owned(), adjustment);
     }
     with_status(201, &view)
 }

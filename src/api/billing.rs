@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::topups::{code_hash, said};
-use super::{Request, admin, audit, lists, ok, with_status};
+use super::{Request, admin, audit, currency, lists, ok, with_status};
 use crate::account::{ActKind, By, Command, IfUsed, RefundRequest, Verdict};
 use crate::id::{AccountId, BucketId, CodeId, OrderId, sha256_hex};
 use crate::money::Money;
@@ -96,6 +96,8 @@ struct NewCodes {
 pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<Reply, Refusal> {
     let new: NewCodes = admin::read(body).await?;
     admin::check_buckets(ports, [&new.bucket].into_iter()).await?;
+    // Before anything is made, since the secrets are told this once.
+    let catalog = ports.catalog().await.map_err(unavailable)?;
     let (count, now) = (new.count.unwrap_or(1), ports.now());
     if !(1..=MOST_CODES).contains(&count) {
         return Err(Refusal::invalid("count", format!("`count` must be a whole number from 1 to {MOST_CODES}.")));
@@ -123,13 +125,11 @@ pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result
     ports.put_codes(&made, &common).await.map_err(unavailable)?;
     let what = format!("{count} codes of {} on {} made, to be redeemed until {}", new.amount, new.bucket, new.expires_at);
     audit::note(ports, ActKind::Code, By { author: author.clone(), reason: Some(reason.clone()) }, what).await;
-    with_status(
-        201,
-        &json!({
-            "bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author,
-            "note": note, "data": shown,
-        }),
-    )
+    let made = json!({
+        "bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author,
+        "note": note, "data": shown,
+    });
+    with_status(201, &currency::told(made, &catalog))
 }
 
 /// Four groups of five: a hundred bits.
@@ -162,7 +162,8 @@ pub async fn list_codes<P: Records, B>(ports: &P, request: &Request<B>) -> Resul
         }
         row
     };
-    ok(&json!({"data": rows.into_iter().map(moments).collect::<Vec<_>>(), "next": next}))
+    let page = json!({"data": rows.into_iter().map(moments).collect::<Vec<_>>(), "next": next});
+    ok(&currency::told(page, &*ports.catalog().await.map_err(unavailable)?))
 }
 
 /// Ends a code that nobody has taken yet.

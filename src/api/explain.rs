@@ -9,7 +9,7 @@ use futures_util::future::join;
 use serde_json::{Value, json};
 
 use super::availability::{self, Reason};
-use super::{Request, ok, owner};
+use super::{Request, currency, ok, owner};
 use crate::account::{Overview, Weighed};
 use crate::catalog::Catalog;
 use crate::dialect::Called;
@@ -43,7 +43,7 @@ pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
     let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();
     let (overview, weighed) = join(owner::overview(ports, &key.account), availability::weigh(ports, &key, &holds)).await;
-    ok(&explained(&prepared, &overview?, &weighed?))
+    ok(&currency::told(explained(&prepared, &overview?, &weighed?), &prepared.catalog))
 }
 
 /// The endpoint that the body is meant for, given as its path; chat completions by default.

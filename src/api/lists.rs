@@ -147,12 +147,14 @@ fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refu
     request.param(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
 }
 
-/// The receipt in a journal row, with what its usage says of the provider's cache.
+/// The receipt in a journal row, with the currency of its amounts and what its usage says of the provider's cache.
 pub fn receipt(mut row: Value) -> Value {
     let mut receipt = row.get_mut("doc").map(Value::take).unwrap_or_default();
     let usage = receipt.get("usage").and_then(|usage| Usage::deserialize(usage).ok());
-    if let (Some(fields), Some(usage)) = (receipt.as_object_mut(), usage) {
-        fields.insert("cache".to_owned(), cache(&usage));
+    if let Some(fields) = receipt.as_object_mut() {
+        let place = fields.keys().position(|name| name == "bucket").map_or(0, |at| at.saturating_add(1));
+        fields.shift_insert(place, "currency".to_owned(), row.get("currency").cloned().unwrap_or_default());
+        fields.extend(usage.map(|usage| ("cache".to_owned(), cache(&usage))));
     }
     receipt
 }
@@ -189,6 +191,7 @@ pub fn entry(row: Value) -> Value {
         "at": Timestamp::from_millis(integer("at").unwrap_or(0)),
         "kind": if is_of(&["receipt"]) { "charge".into() } else { field("kind") },
         "bucket": field("bucket"),
+        "currency": field("currency"),
         "amount": integer("amount").and_then(|nanos| Money::from_nanos(nanos).ok()),
         "balance_after": of_bucket("balances"),
         "request": if is_of(&["receipt", "correction"]) { doc("id") } else { Value::Null },

@@ -11,6 +11,7 @@ mod availability;
 mod billing;
 mod browser;
 mod catalog;
+mod currency;
 mod customer;
 mod explain;
 mod history;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::availability::{self, Availability, Reason, Snapshot, Viewer};
 use super::shown::Shown;
-use super::{model_shapes, ok};
+use super::{currency, model_shapes, ok};
 use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
@@ -103,12 +103,14 @@ impl View<'_> {
     fn entry(&self, model: &Rc<Model>, told: &Availability) -> Value {
         let first = told.served_by.as_ref().map(|served| served.route);
         let first = first.into_iter().chain(self.policy.routes.iter().copied()).find_map(|kind| model.route(kind));
-        let price = first.or(model.routes.first()).and_then(|route| route.price.as_ref());
+        let shown = first.or(model.routes.first());
+        let price = shown.and_then(|route| route.price.as_ref());
+        let currency = shown.map_or(Value::Null, |route| self.currency(route));
         let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route, model)).collect();
         let most_output = Some(model.max_output_tokens).filter(|most| *most > 0);
         let reasons: Vec<Value> = told.reasons.iter().map(Reason::json).collect();
         let reason = told.reasons.first().filter(|_| !told.callable).map(|reason| reason.message.as_str());
-        json!({
+        let entry = json!({
             "id": model.id,
             "object": "model",
             "created": 0,
@@ -116,23 +118,30 @@ impl View<'_> {
             "name": model.name,
             "context_length": model.context_length,
             "architecture": architecture(model.kind, price),
-            "pricing": price.map(|price| pricing(price, model.kind)),
+            "pricing": price.map(|price| pricing(price, model.kind, &currency)),
             "top_provider": {"context_length": model.context_length, "max_completion_tokens": most_output},
             "tf": {
                 "callable": told.callable, "reason": reason, "reasons": reasons, "kind": model.kind, "aliases": model.aliases,
-                "price": price, "served_by": told.served_by.as_ref().map(|served| served.json(&self.snapshot.catalog)), "routes": routes,
+                "price": price, "currency": currency,
+                "served_by": told.served_by.as_ref().map(|served| served.json(&self.snapshot.catalog)), "routes": routes,
                 "catalog_version": self.snapshot.catalog.version,
                 "announced": self.snapshot.coming(&model.id).map(|coming| coming.json()),
             },
-        })
+        });
+        currency::told(entry, &self.snapshot.catalog)
+    }
+
+    /// Of what a route costs: its bucket's.
+    fn currency(&self, route: &Route) -> Value {
+        currency::of(&self.snapshot.catalog, route.bucket.as_str())
     }
 
     fn route(&self, route: &Route, model: &Model) -> Value {
-        let currency = self.snapshot.catalog.buckets.get(&route.bucket).map(|bucket| bucket.currency.as_str());
+        let currency = self.currency(route);
         let candidates: Vec<Value> = route.candidates.iter().map(|candidate| self.candidate(candidate, model)).collect();
         json!({
             "route": route.kind, "bucket": route.bucket, "currency": currency,
-            "pricing": route.price.as_ref().map(|price| pricing(price, model.kind)), "price": route.price,
+            "pricing": route.price.as_ref().map(|price| pricing(price, model.kind, &currency)), "price": route.price,
             "allowed": self.policy.routes.contains(&route.kind), "candidates": candidates,
         })
     }
@@ -153,12 +162,13 @@ impl View<'_> {
         let id = CandidateId::of(candidate);
         let (status, stats) = (self.snapshot.health.of(&id).status, board.of(&id));
         let percent = |share: Option<f64>| share.map(|share| share * 100.0);
+        let currency = self.currency(route);
         let mut facts = self.candidate(candidate, model);
         let shown = Shown::new(&self.snapshot.catalog, &id, model.id.as_str());
         let channel = shown.channel();
         let more = json!({
             "route": route.kind, "bucket": route.bucket,
-            "currency": self.snapshot.catalog.buckets.get(&route.bucket).map(|bucket| &bucket.currency),
+            "currency": currency,
             "price": route.price, "route_callable": told.callable, "reasons": told.reasons.iter().map(Reason::json).collect::<Vec<_>>(),
             "uptime_last_30d": percent(stats.uptime.month), "total_latency_last_30m": stats.latency,
             "requests_last_30m": stats.requests, "failures_last_30m": stats.failures, "latency_by_probes": stats.is_by_probes,
@@ -172,11 +182,11 @@ impl View<'_> {
             "model_id": model.id, "model_name": model.name, "provider_name": channel, "quantization": null,
             "context_length": model.context_length, "max_completion_tokens": Some(model.max_output_tokens).filter(|most| *most > 0),
             "max_prompt_tokens": null, "supported_parameters": [],
-            "pricing": route.price.as_ref().map(|price| pricing(price, model.kind)),
+            "pricing": route.price.as_ref().map(|price| pricing(price, model.kind, &currency)),
             "status": code(status),
             "uptime_last_5m": percent(stats.uptime.five_minutes), "uptime_last_30m": percent(stats.uptime.half_hour),
             "uptime_last_1d": percent(stats.uptime.day), "latency_last_30m": stats.first_byte, "throughput_last_30m": null,
-            "tf": facts,
+            "tf": currency::told(facts, &self.snapshot.catalog),
         })
     }
 }
@@ -218,8 +228,9 @@ fn architecture(kind: ModelKind, price: Option<&Price>) -> Value {
     json!({"modality": modality, "input_modalities": input, "output_modalities": output})
 }
 
-/// OpenRouter's prices: decimal strings per token, image or request, without tiers. It always has the first two.
-fn pricing(price: &Price, kind: ModelKind) -> Value {
+/// OpenRouter's prices: decimal strings per token, image or request, without tiers. It always has the first two, and says in which
+/// currency they are.
+fn pricing(price: &Price, kind: ModelKind, currency: &Value) -> Value {
     let mut prices = Map::new();
     let mut put = |name: &str, rate: Option<String>| {
         if let Some(rate) = rate {
@@ -241,6 +252,7 @@ fn pricing(price: &Price, kind: ModelKind) -> Value {
     // A rerank request is one search at least; elsewhere searches come on top.
     let name = if kind == ModelKind::Rerank { "request" } else { "web_search" };
     put(name, rates.searches.map(|rate| rate.to_string()));
+    prices.insert("currency".to_owned(), currency.clone());
     prices.into()
 }
 
@@ -277,7 +289,7 @@ mod tests {
         let price: Price = serde_json::from_value(json!({"input": "1.25", "output": "10"})).unwrap();
         let charge = cost(&price, &Usage { input: 1_000_000, ..Usage::default() }).unwrap();
         assert_eq!(charge.to_string(), "1.25");
-        assert_eq!(pricing(&price, ModelKind::Chat)["prompt"], "0.00000125");
+        assert_eq!(pricing(&price, ModelKind::Chat, &Value::Null)["prompt"], "0.00000125");
     }
 
     #[test]
@@ -318,7 +330,9 @@ mod tests {
             ),
         ] {
             let price: Price = serde_json::from_value(price).unwrap();
-            assert_eq!(pricing(&price, kind), expected, "{kind:?}");
+            let mut expected = expected;
+            expected["currency"] = json!("CNY");
+            assert_eq!(pricing(&price, kind, &json!("CNY")), expected, "{kind:?}");
             assert_eq!(architecture(kind, Some(&price))["modality"], modality);
         }
     }

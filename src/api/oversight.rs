@@ -1,8 +1,10 @@
 //! Oversight across accounts: lists of all journals, and whether every journal agrees with itself and with its copy.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
-use super::{Request, admin, lists, with_status};
+use super::{Request, admin, currency, lists, with_status};
 use crate::account::{Answer, Audit, Command, ComparedRow, Listed, Query};
 use crate::id::AccountId;
 use crate::money::Money;
@@ -23,14 +25,15 @@ pub async fn list<P: Records, B>(ports: &P, request: &Request<B>, listed: Listed
     let filter = lists::filter(request, listed)?;
     let account = request.param("account").map(ToOwned::to_owned);
     let outside = ports.clone();
+    let catalog = ports.catalog().await.map_err(unavailable)?;
     let load: lists::Load = Box::new(move |after, limit| {
-        let (outside, filter, account) = (outside.clone(), filter.clone(), account.clone());
+        let (outside, filter, account, catalog) = (outside.clone(), filter.clone(), account.clone(), Rc::clone(&catalog));
         Box::pin(async move {
             let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
             let after = after.map(|text| Cursor::parse(&text).ok_or_else(wrong)).transpose()?;
             let rows = outside.journal(account.as_deref(), &filter, after, limit).await.map_err(unavailable)?;
             let next = lists::next(&rows, limit, |(cursor, _)| cursor.clone());
-            Ok((rows.into_iter().map(|(_, row)| row).collect(), next))
+            Ok((rows.into_iter().map(|(_, row)| currency::row(row, &catalog)).collect(), next))
         })
     });
     lists::answer(request, (listed, lists::Reader::Operator), load).await

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::lists::Reader;
-use super::{Request, customer, history, lists, models, ok, runs, spend, topups};
+use super::{Request, currency, customer, history, lists, models, ok, runs, spend, topups};
 use crate::account::{Answer, BalanceView, Command, Listed, Overview, Page, Query};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, RequestId};
@@ -119,7 +119,7 @@ pub fn balances(overview: &Overview, catalog: &Catalog) -> Vec<Value> {
     let sold = catalog.buckets.iter().map(view);
     // Money does not disappear with the catalogue's word for it.
     let others = overview.balances.iter().filter(|view| !catalog.buckets.contains_key(&view.bucket)).map(|view| json!(view));
-    sold.chain(others).collect()
+    sold.chain(others).map(|balance| currency::told(balance, catalog)).collect()
 }
 
 /// Rows of an account, as JSON with their numbers.
@@ -135,14 +135,17 @@ pub fn unexpected(answer: &Answer) -> Refusal {
     Refusal::unavailable(format!("an account answered with {}", answer.kind()))
 }
 
-async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
+/// The receipt of a request of an account, by its own id or that of its answer.
+pub async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
     let not_found = || {
         let next_step = "Check the id; a receipt appears when its request has ended.";
         Refusal::new(Code::NotFound, "This account has no such receipt.", next_step).param("id")
     };
-    let id = RequestId::parse(id).ok_or_else(not_found)?;
+    // The id of an answer is made of the request's. Accounts of old have ids of other forms, too.
+    let id = RequestId::of_answer(id).or_else(|| RequestId::parse(id)).ok_or_else(not_found)?;
+    let catalog = naming(ports).await;
     let (_, row) = rows(ports, account, Query::Receipt(id)).await?.into_iter().next().ok_or_else(not_found)?;
-    Ok(lists::receipt(customer::row(naming(ports).await.as_ref(), row)))
+    Ok(lists::receipt(currency::row(customer::row(&catalog, row), &catalog)))
 }
 
 /// Journal rows of the caller's account, from the account itself.
@@ -162,7 +165,7 @@ async fn journal<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request
                 if let Some(fields) = row.as_object_mut() {
                     fields.insert("account".to_owned(), account.as_str().into());
                 }
-                customer::row(&catalog, row)
+                currency::row(customer::row(&catalog, row), &catalog)
             };
             Ok((rows.into_iter().map(with_account).collect(), next))
         })
@@ -173,7 +176,8 @@ async fn journal<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request
 /// OpenRouter's shape for the key, with ours beside it.
 async fn key<P: Records>(ports: &P, caller: &KeyRecord) -> Result<Reply, Refusal> {
     let found = rows(ports, &caller.account, Query::Key(caller.id.clone())).await?.into_iter().next();
-    let view = found.map(|(_, view)| view).unwrap_or_default();
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let view = currency::told(found.map(|(_, view)| view).unwrap_or_default(), &catalog);
     let policy = &caller.policy;
     let budget = policy.budgets.first();
     let spent = view.get("budgets").and_then(|budgets| budgets.get(0));
@@ -182,6 +186,7 @@ async fn key<P: Records>(ports: &P, caller: &KeyRecord) -> Result<Reply, Refusal
         "limit": budget.map(|budget| budget.limit),
         "limit_remaining": spent.and_then(|spent| spent.get("remaining")),
         "usage": spent.and_then(|spent| spent.get("spent")),
+        "currency": budget.map(|budget| currency::of(&catalog, budget.bucket.as_str())),
         "is_free_tier": false,
         "rate_limit": policy.rpm.map(|rpm| json!({"requests": rpm, "interval": "1m"})),
         "tf": {
@@ -223,6 +228,7 @@ fn generation(receipt: &Value) -> Value {
         "num_media_completion": usage.images,
         "total_cost": cost,
         "usage": cost,
+        "currency": field("currency"),
         "is_byok": false,
         "tf": receipt,
     })

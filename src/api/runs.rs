@@ -5,14 +5,14 @@ use std::future::Future;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, admin, lists, ok, owner, with_status};
+use super::{Request, admin, currency, lists, ok, owner, with_status};
 use crate::account::{Command, Query, RunLine, RunRecord};
 use crate::id::{BucketId, RunId};
 use crate::key::{Budget, KeyRecord};
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::Reply;
+use crate::relay::{Reply, unavailable};
 use crate::time::Period;
 use crate::usage::Usage;
 
@@ -116,7 +116,7 @@ async fn view<P: Records>(ports: &P, caller: &KeyRecord, id: &RunId) -> Result<V
             json!({"request": hold.get("request"), "bucket": hold.get("bucket"), "amount": Money::from_nanos(nanos).unwrap_or_default()})
         })
         .collect();
-    Ok(json!({
+    let view = json!({
         "id": id,
         "name": row.pointer("/record/name"),
         "opened_at": row.pointer("/record/created_at"),
@@ -130,7 +130,8 @@ async fn view<P: Records>(ports: &P, caller: &KeyRecord, id: &RunId) -> Result<V
         "by_bucket": grouped(&lines, "bucket", |line| line.bucket.as_ref().map_or("none", |bucket| bucket.as_str()).to_owned()),
         "by_status": grouped(&lines, "status", |line| line.status.as_str().to_owned()),
         "lines": lines,
-    }))
+    });
+    Ok(currency::told(view, &*ports.catalog().await.map_err(unavailable)?))
 }
 
 /// The lines of each name, summed; names in the order of their first line.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Request, ok};
+use super::{Request, currency, ok};
 use crate::id::AccountId;
 use crate::key::KeyRecord;
 use crate::money::Money;
@@ -135,12 +135,13 @@ async fn answer<P: Records>(ports: &P, ask: &Ask, view: fn(Value) -> Value) -> R
             Refusal::new(Code::InvalidRequest, message, "Name fewer dimensions in `by`, fewer days, or a filter.").param("by")
         );
     }
+    let catalog = ports.catalog().await.map_err(unavailable)?;
     let explained = explain(&lines(ports, ask, earlier).await?, &lines(ports, ask, ask.first).await?);
     ok(&json!({
-        "data": rows.into_iter().map(|row| view(with_amounts(row))).collect::<Vec<_>>(),
+        "data": rows.into_iter().map(|row| view(currency::told(with_amounts(row), &catalog))).collect::<Vec<_>>(),
         "period": ask.period(ask.first),
         "compared_with": ask.period(earlier),
-        "change": explained,
+        "change": currency::told(json!(explained), &catalog),
         "next": null,
     }))
 }
@@ -170,6 +171,7 @@ fn as_openrouter(row: Value) -> Value {
         "endpoint_id": field("route"),
         "provider_name": field("route"),
         "usage": usage,
+        "currency": field("currency"),
         "byok_usage_inference": 0,
         "requests": field("requests"),
         "prompt_tokens": field("input_tokens"),
@@ -205,6 +207,7 @@ pub async fn credits<P: Records>(ports: &P, account: &AccountId) -> Result<Reply
     let mut data = Map::new();
     data.insert("total_credits".to_owned(), number(credits));
     data.insert("total_usage".to_owned(), number(used));
+    data.insert("currency".to_owned(), catalog.buckets.values().next().map(|bucket| bucket.currency.as_str()).into());
     data.insert("tf".to_owned(), json!({"buckets": buckets.into_iter().map(|(view, _)| view).collect::<Vec<_>>()}));
     ok(&json!({"data": data}))
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, admin, customer, lists, ok, owner, with_status};
+use super::{Request, admin, currency, customer, lists, ok, owner, with_status};
 use crate::account::{Answer, Command, Opened, Order, OrderState, PaymentEvent, Provider, Query, Redemption};
 use crate::id::{AccountId, BucketId, OrderId, sha256_hex};
 use crate::key::KeyRecord;
@@ -175,7 +175,7 @@ pub async fn redeem<P: Records>(
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let overview = owner::overview(ports, &caller.account).await?;
     ok(&json!({
-        "code": id, "bucket": bucket, "amount": amount, "balances": owner::balances(&overview, &catalog),
+        "code": id, "bucket": bucket, "currency": currency::of(&catalog, bucket.as_str()), "amount": amount, "balances": owner::balances(&overview, &catalog),
     }))
 }
 

@@ -232,7 +232,7 @@ fn deltas(answer: &Answer) -> Vec<Delta> {
 }
 
 fn cost() -> Cost {
-    Cost { amount: "0".to_owned(), details: "{}".to_owned() }
+    Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() }
 }
 
 /// What the client gets of an answer: as a whole, or put together again from a stream.

@@ -7,8 +7,9 @@ use super::body::Body;
 use super::envelope::Envelope;
 use super::fit::Rules;
 use super::form::Form;
-use super::json::{Edit, Object};
+use super::json::{Edit, Object, quoted};
 use super::maker::{Maker, Marks};
+use super::naming::Names;
 use super::openai::read_error;
 use super::sse::Data;
 use super::talk::{Answer, Conversation, Delta};
@@ -53,18 +54,22 @@ impl Upstream<'_> {
 }
 
 /// What a request cost, as it stands in `usage`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cost {
     /// The whole charge, decimal.
     pub amount: String,
+    /// Of which currency (ISO 4217); none where nobody pays.
+    pub currency: Option<String>,
     /// More about it, as a JSON object.
     pub details: String,
 }
 
 impl Cost {
-    /// The two members that every `usage` object gets.
-    pub fn edits(&self) -> [Edit; 2] {
-        [Edit::Set("cost", self.amount.clone()), Edit::Set("cost_details", self.details.clone())]
+    /// The members that every `usage` object gets. Tools take a cost without a currency for dollars.
+    pub fn edits(&self) -> Vec<Edit> {
+        let currency = self.currency.as_deref().map(|code| Edit::Set("currency", quoted(code)));
+        let cost = [Edit::Set("cost", self.amount.clone())].into_iter().chain(currency);
+        cost.chain([Edit::Set("cost_details", self.details.clone())]).collect()
     }
 }
 
@@ -130,6 +135,10 @@ pub trait Format {
     }
     /// Reads a plain answer; an error says in our words what it is instead (never upstream's text: it may name hosts).
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String>;
+    /// What must change in a plain answer so that it has the gateway's id and the model's public name.
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        Names::new("", wish).edits(answer)
+    }
     /// What must change in a plain answer so that it tells its cost.
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit>;
     /// Follows a stream that stays in this format.
@@ -157,10 +166,12 @@ pub struct StreamWish {
     pub is_list: bool,
     /// The time of the answer, in seconds, for those who are not told by upstream.
     pub created: i64,
-    /// An id for the answer where upstream gives none; no other answer has it.
+    /// The id of the request, which the answer's own id is made of.
     pub id: String,
     /// What the client calls the model; upstream's own name stays where this is empty.
     pub model: String,
+    /// The response that the request goes on from, as the client named it.
+    pub previous: Option<String>,
     /// How many events the client was told before anybody answered: see [`Line::ping`].
     pub begun: Rc<Cell<u64>>,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
@@ -173,6 +184,14 @@ pub struct StreamWish {
     pub keeps: bool,
     /// Whether the answer is a summary, to be handed out as a compaction.
     pub compacts: bool,
+}
+
+impl StreamWish {
+    /// The id that an answer is told with: the request's, behind what ids of the format begin with; its own where no request is
+    /// known.
+    pub fn answer_id(&self, prefix: &str, own: &str) -> String {
+        if self.id.is_empty() { own.to_owned() } else { format!("{prefix}{}", self.id) }
+    }
 }
 
 /// A format whose requests and answers have a meaning that others share.

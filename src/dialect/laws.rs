@@ -157,7 +157,7 @@ fn clients() -> [(&'static dyn Translation, Join); 4] {
 fn through(client: &'static dyn Translation, pieces: &[&[u8]]) -> String {
     let wish = StreamWish { id: "gen-1".to_owned(), model: "public".to_owned(), ..StreamWish::default() };
     let way = Way::translated(Chat.reader(Counting::default()), client.writer(wish.clone()), &wish, None);
-    let pricing = Box::new(|_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned() });
+    let pricing = Box::new(|_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() });
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), pricing);
     let mut out = Vec::new();
     for piece in pieces {

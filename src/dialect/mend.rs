@@ -210,7 +210,7 @@ mod tests {
 
     /// What chunks with these choices say, as mended for a request.
     fn told(id: &str, choices: &[&str]) -> (Vec<Delta>, Progress) {
-        let pricing = Box::new(|_: &_, _, _| Cost { amount: "0".to_owned(), details: "{}".to_owned() });
+        let pricing = Box::new(|_: &_, _, _| Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() });
         let mut tally = Tally::new(Fallback::default(), Counter::new("gpt"), pricing);
         let mut reader = Mended::new(Chat.reader(Counting::default()), &wish(id));
         let mut deltas = Vec::new();

@@ -209,8 +209,11 @@ mod tests {
     use crate::dialect::tokens::estimate;
 
     fn meter(include_usage: bool) -> Meter {
-        let pricing =
-            |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
+        let pricing = |usage: &Usage, _: UsageSource, _: u64| Cost {
+            amount: format!("0.{}", usage.total()),
+            details: "{}".to_owned(),
+            ..Cost::default()
+        };
         let line = Chat.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
         let input = Usage { input: 10, ..Usage::default() };
         Meter::new(Way::Same(line), Fallback { usage: input, basis: None }, Counter::new("gpt"), Box::new(pricing))

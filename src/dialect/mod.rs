@@ -28,6 +28,9 @@ pub mod listing;
 pub mod maker;
 pub mod mend;
 pub mod meter;
+mod naming;
+#[cfg(test)]
+mod naming_tests;
 pub mod openai;
 mod prefix;
 pub mod proof;

@@ -30,17 +30,26 @@ pub struct Data {
 impl Data {
     /// Writes it as every client reads it: its name if it has one, one `data` line for each line, and no id.
     pub fn write(name: Option<&str>, data: &str, out: &mut Vec<u8>) {
+        Self::write_pieces(name, &[data], out);
+    }
+
+    /// The same of data that is in pieces.
+    pub fn write_pieces(name: Option<&str>, pieces: &[&str], out: &mut Vec<u8>) {
         if let Some(name) = name {
             out.extend_from_slice(b"event: ");
             out.extend_from_slice(name.as_bytes());
             out.push(b'\n');
         }
-        for line in data.split('\n') {
-            out.extend_from_slice(b"data: ");
-            out.extend_from_slice(line.as_bytes());
-            out.push(b'\n');
+        out.extend_from_slice(b"data: ");
+        for piece in pieces {
+            let mut lines = piece.split('\n');
+            out.extend_from_slice(lines.next().unwrap_or_default().as_bytes());
+            for line in lines {
+                out.extend_from_slice(b"\ndata: ");
+                out.extend_from_slice(line.as_bytes());
+            }
         }
-        out.push(b'\n');
+        out.extend_from_slice(b"\n\n");
     }
 }
 

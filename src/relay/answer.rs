@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 
 use super::attempt::Failure;
-use super::prepare::{Prepared, SEAL, sealed};
+use super::prepare::{Prepared, sealed, sealed_id};
 use super::quote::Quoted;
 use super::ticket::{Limits, Ticket};
 use super::verdict::{Asked, Rejection};
@@ -17,7 +17,6 @@ use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
 use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
-use crate::dialect::openai::responses::id_edits;
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
@@ -98,6 +97,7 @@ struct Charging {
     price: Price,
     hold: Money,
     limits: Option<Limits>,
+    currency: Option<String>,
     details: serde_json::Value,
 }
 
@@ -246,13 +246,14 @@ fn reading<'a, P: Ports>(
     way: Way,
 ) -> Reading<'a> {
     let (ports, account, channel) = (ticket.ports.clone(), ticket.account.clone(), quoted.planned.channel.id.clone());
-    let secret = secret.clone();
+    let (secret, request) = (secret.clone(), ticket.request.clone());
     // Whoever goes on from this response has to come back to who made it.
     let seal = move |response: &str| {
         let proof = ports.seal(&secret, &sealed(&account, &channel, response)).unwrap_or_default();
-        format!("{response}{SEAL}{proof}")
+        sealed_id(&request, response, &proof)
     };
     let envelope = &prepared.request.envelope;
+    let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
     let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
         prepared,
@@ -266,6 +267,7 @@ fn reading<'a, P: Ports>(
             created: ticket.ports.now().millis() / 1000,
             id: ticket.request.to_string(),
             model: told_model(prepared, quoted),
+            previous: envelope.previous_response.clone(),
             begun: prepared.early.begun(),
             keeps: envelope.keeps && way.is_translated,
             goes_on: envelope.keeps && !way.is_translated,
@@ -279,14 +281,19 @@ fn reading<'a, P: Ports>(
             price: served.price.clone(),
             hold: ticket.hold,
             limits: ticket.limits,
-            details: cost_details(prepared, served),
+            details: cost_details(served, currency.as_deref()),
+            currency,
         },
     }
 }
 
-/// What the client calls the model that serves: as it asked for it, or by its public name where that is a fallback.
+/// What the client is told of the model that serves: its public name. Clients of Anthropic's messages are told the name that they
+/// asked for where it is one of this model: they forget thoughts of a model by another name.
 pub fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
     let model = &quoted.planned.model.id;
+    if prepared.request.endpoint != Endpoint::Messages {
+        return model.to_string();
+    }
     let is_it = |asked: &&String| asked_model(&prepared.catalog, asked).is_some_and(|asked| asked.id == *model);
     prepared.request.envelope.models.first().filter(is_it).cloned().unwrap_or_else(|| model.to_string())
 }
@@ -318,7 +325,7 @@ impl Charging {
             fields.insert("usage_source".to_owned(), serde_json::to_value(source).unwrap_or_default());
             tell_end(fields, usage.output_side());
         }
-        Cost { amount: amount.to_string(), details: details.to_string() }
+        Cost { amount: amount.to_string(), currency: self.currency.clone(), details: details.to_string() }
     }
 }
 
@@ -425,15 +432,7 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
         }
         None => {
             let mut edits = reading.way.format.priced(&object, &usage, &cost);
-            if let Some(seal) = &reading.wish.seal {
-                edits.extend(id_edits(&object, seal.as_ref()));
-            }
-            // Programs that speak this dialect forget the thoughts of a model by another name than they asked for.
-            if reading.prepared.request.endpoint == Endpoint::Messages && object.get("model").is_some() {
-                edits.push(Edit::Set("model", json_text(&reading.wish.model)));
-            } else if let Some(hidden) = &reading.hidden {
-                edits.extend(hidden.edits(&object));
-            }
+            edits.extend(reading.way.format.named(&object, &reading.wish));
             object.edited(&edits)
         }
     };
@@ -446,8 +445,7 @@ async fn error_text<P: Ports>(ticket: &Ticket<P>, body: P::Body) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn cost_details(prepared: &Prepared<'_>, served: &Served) -> serde_json::Value {
-    let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
+fn cost_details(served: &Served, currency: Option<&str>) -> serde_json::Value {
     let mut details =
         serde_json::json!({"currency": currency, "bucket": served.bucket, "route": served.route, "price": served.price});
     let told = served.output_limit.as_ref().filter(|limit| limit.because.is_some());

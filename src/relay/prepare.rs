@@ -285,6 +285,17 @@ pub fn sealed(account: &AccountId, channel: &ChannelId, response: &str) -> Strin
     format!("{account}\n{channel}\n{response}")
 }
 
+/// The id of a response as its client gets it: the request, so that its receipt is found by it; the provider's own id; who made it.
+pub fn sealed_id(request: &RequestId, response: &str, proof: &str) -> String {
+    format!("resp_{request}_{response}{SEAL}{proof}")
+}
+
+/// The provider's own id in what stands before the seal. Ids that were given before they named a request have nothing else.
+fn providers_id(id: &str) -> &str {
+    let named = id.strip_prefix("resp_").and_then(RequestId::leading);
+    named.and_then(|(_, rest)| rest.strip_prefix('_')).unwrap_or(id)
+}
+
 /// The provider's own id of a response, and the channel and credential that made it for this account. Nobody else can go on
 /// from it, whatever they know.
 fn maker_of(
@@ -295,7 +306,7 @@ fn maker_of(
 ) -> Result<(String, ChannelId, SecretName), Refusal> {
     let unknown = || {
         // Whoever goes on from a translated answer can do so by its items.
-        let message = match id.starts_with("resp_gen-") {
+        let message = match !id.contains(SEAL) && RequestId::of_answer(id).is_some() {
             true => {
                 "The response that `previous_response_id` names was translated, and no provider keeps it. Send the whole conversation in `input`: its items, or references to them (`item_reference`)."
             }
@@ -307,6 +318,7 @@ fn maker_of(
         Refusal::new(Code::InvalidRequest, message, next_step).param("previous_response_id")
     };
     let (response, proof) = id.rsplit_once(SEAL).ok_or_else(unknown)?;
+    let response = providers_id(response);
     for channel in channels {
         for secret in &channel.secrets {
             // A credential that is not set proves nothing.

@@ -113,12 +113,13 @@ describe('a plain call', () => {
       const body = await response.json();
       assert.equal(response.status, 200);
       assert.match(body.choices[0].message.content, /^You said: "hello"\./);
-      const { prompt_tokens, completion_tokens, total_tokens, cost, cost_details } = body.usage;
+      const { prompt_tokens, completion_tokens, total_tokens, cost, currency, cost_details } = body.usage;
       assert.equal(prompt_tokens, 8);
       assert.equal(total_tokens, prompt_tokens + completion_tokens);
       assert.equal(nanos(cost.toFixed(9)), nanos(expected.charge));
       const bucket = expected.bucket ?? 'credit';
       assert.deepEqual([cost_details.bucket, cost_details.currency, cost_details.usage_source], [bucket, bucket === 'credit' ? 'USD' : 'CNY', 'upstream']);
+      assert.equal(currency, cost_details.currency);
 
       const [channel, upstreamModel] = upstream.split('/');
       const header = (name) => response.headers.get(name);
@@ -668,7 +669,7 @@ describe('the reading endpoints', () => {
       assert.ok(Number.isInteger(entry.created) && typeof entry.owned_by === 'string' && entry.tf.callable);
     }
     const large = all.data.find(({ id }) => id === 'demo-large');
-    assert.deepEqual(large.pricing, { prompt: '0.000001', completion: '0.000002', input_cache_read: '0.0000001' });
+    assert.deepEqual(large.pricing, { prompt: '0.000001', completion: '0.000002', input_cache_read: '0.0000001', currency: 'USD' });
     assert.deepEqual([large.context_length, large.top_provider.max_completion_tokens], [128000, 4096]);
 
     const narrow = await gateway.newKey(await gateway.newAccount({ wallet: '1' }), { models: ['demo-large', 'both-routes', 'routed-only', 'unpriced'], routes: ['official', 'routed'] });

@@ -146,6 +146,7 @@ async function live() {
     for (const name of ['receipts', 'ledger', 'audit']) await admin(`GET /admin/v1/${name}`, { query: format });
   }
   await ask('GET /v1/receipts/{id}', { id });
+  await admin('GET /admin/v1/accounts/{account}/receipts/{id}', { account, id });
   await ask('GET /v1/generation', { query: `?id=${id}` });
   for (const name of ['GET /v1/activity', 'GET /v1/runs', 'GET /v1/balances', 'GET /v1/credits', 'GET /v1/key']) await ask(name);
   await ask('GET /v1/activity', { query: '?by=model' });

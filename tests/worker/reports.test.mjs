@@ -234,7 +234,7 @@ describe('activity', () => {
     const [{ tf, ...row }] = data.filter(({ tf }) => tf.cause === 'direct');
     assert.deepEqual(row, {
       date: today(), model: 'demo-large', model_permaslug: 'demo-large', endpoint_id: 'official', provider_name: 'official',
-      usage: 0.00008, byok_usage_inference: 0, requests: 2, prompt_tokens: 16, completion_tokens: 32, reasoning_tokens: 0,
+      usage: 0.00008, currency: 'USD', byok_usage_inference: 0, requests: 2, prompt_tokens: 16, completion_tokens: 32, reasoning_tokens: 0,
     });
     assert.deepEqual([tf.charge, tf.input_charge, tf.key_label, tf.unpaid], ['0.00008', '0.000016', 'test', 0]);
   });
@@ -304,7 +304,7 @@ test('credits are what came in and what was used, bucket by bucket', async () =>
     { bucket: 'credit', currency: 'USD', total_credits: '1', total_usage: used('credit'), balance: left('credit'), debt: '0' },
     { bucket: 'wallet', currency: 'CNY', total_credits: '1', total_usage: used('wallet'), balance: left('wallet'), debt: '0' },
   ]);
-  assert.deepEqual([data.total_credits, data.total_usage], [1, Number(used('credit'))]);
+  assert.deepEqual([data.total_credits, data.total_usage, data.currency], [1, Number(used('credit')), 'USD']);
   const { data: empty } = await gateway.get(await gateway.newKey(await gateway.newAccount()), '/v1/credits');
   assert.deepEqual([empty.total_credits, empty.total_usage], [0, 0]);
 });
@@ -703,13 +703,14 @@ function receiptColumns(receipt) {
     credential: receipt.attempts.findLast(({ status }) => status === 'answered')?.credential ?? null,
     dropped_parameters: receipt.dropped_parameters?.join(' ') ?? null,
     note: null,
+    currency: receipt.currency ?? null,
   };
 }
 
 /** The columns of an export for an adjustment. */
 function adjustmentColumns(entry) {
   const empty = receiptColumns({ attempts: [], usage: {}, entry_ids: [], charge: '0' });
-  const columns = { ...empty, time: entry.at, account: entry.account, charge: null, amount: entry.amount, bucket: entry.bucket, entry_id: entry.id, kind: entry.kind, adjustment_reason: entry.reason, balance_after: entry.balance_after, note: entry.note };
+  const columns = { ...empty, time: entry.at, account: entry.account, charge: null, amount: entry.amount, bucket: entry.bucket, entry_id: entry.id, kind: entry.kind, adjustment_reason: entry.reason, balance_after: entry.balance_after, note: entry.note, currency: entry.currency };
   return Object.fromEntries(Object.entries(columns).map(([name, value]) => [name, value ?? null]));
 }
 

@@ -65,7 +65,7 @@ describe('a run', () => {
     const stream = await gateway.call(secret, { model: 'slow', stream: true, max_tokens: 20 }, { 'x-tf-run': 'live' });
     const request = stream.headers.get('x-generation-id');
     const during = await gateway.get(secret, '/v1/runs/live');
-    assert.deepEqual([during.in_flight, during.totals.requests, during.lines], [[{ request, bucket: 'credit', amount: '0.00004' }], 0, []]);
+    assert.deepEqual([during.in_flight, during.totals.requests, during.lines], [[{ request, bucket: 'credit', currency: 'USD', amount: '0.00004' }], 0, []]);
     assert.deepEqual((await balances(gateway, secret)).credit.open_holds.map(({ run }) => run), ['live']);
     await readStream(stream);
     await gateway.receipt(secret, stream);
@@ -111,7 +111,7 @@ describe('a run', () => {
     for (const { status, body: run } of answers) {
       assert.equal(status, 201);
       assert.deepEqual([run.id, run.name], [body.id, body.name]);
-      assert.deepEqual(run.budgets, [{ bucket: 'credit', limit: '0.5', spent: '0', remaining: '0.5' }, { bucket: 'wallet', limit: '3', spent: '0', remaining: '3' }]);
+      assert.deepEqual(run.budgets, [{ bucket: 'credit', currency: 'USD', limit: '0.5', spent: '0', remaining: '0.5' }, { bucket: 'wallet', currency: 'CNY', limit: '3', spent: '0', remaining: '3' }]);
       assert.deepEqual(run.totals.requests, 0);
     }
     assert.deepEqual(await gateway.get(secret, '/v1/runs/nightly'), answers[0].body);
@@ -186,7 +186,7 @@ describe('the budget of a run', () => {
     assert.equal((await gateway.call(secret, { model: 'routed-only', max_tokens: 16 }, inRun)).status, 200, 'the other bucket is not limited');
     await audit(gateway, secret);
     const after = await gateway.get(secret, `/v1/runs/${run.id}`);
-    assert.deepEqual(after.budgets, [{ bucket: 'credit', limit: '0.0001', spent: '0.0001', remaining: '0' }]);
+    assert.deepEqual(after.budgets, [{ bucket: 'credit', currency: 'USD', limit: '0.0001', spent: '0.0001', remaining: '0' }]);
     assert.equal(after.by_status.find(({ status }) => status === 'refused').requests, 2);
   });
 
@@ -544,6 +544,7 @@ function sums(receipts) {
     fallbacks: count(({ fallbacks }) => fallbacks),
     tokens: Object.fromEntries(classes.map((name) => [name, count(({ usage }) => usage[name])])),
     charges: Object.fromEntries(Object.entries(paid).map(([bucket, group]) => [bucket, total(group.map(({ charge }) => charge))])),
+    currencies: Object.fromEntries(Object.keys(paid).map((bucket) => [bucket, { credit: 'USD', wallet: 'CNY' }[bucket]])),
   };
 }
 

@@ -121,6 +121,8 @@ pub const TABLE: &[Row] = &[
     admin("POST", "/admin/v1/accounts/{account}/adjustments", "Credits, or debits with a negative amount.")
         .takes("NewAdjustment")
         .makes("Adjusted"),
+    admin("GET", "/admin/v1/accounts/{account}/receipts/{id}", "One receipt of an account, by the id of its answer.")
+        .gives("Receipt"),
     admin("GET", "/admin/v1/accounts/{account}/topups", "Orders of an account.").query("limit after").gives("OrderPage"),
     admin("GET", "/admin/v1/accounts/{account}/topups/{order}", "One order of an account.").gives("Order"),
     admin("POST", "/admin/v1/accounts/{account}/topups/{order}/approve", "Approves an order.").takes("Verdict").gives("Order"),

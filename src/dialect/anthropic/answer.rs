@@ -1,6 +1,7 @@
 //! Plain answers: what is known of one that passes, one that is read, and one that is written.
 
 use super::error::misplaced_error;
+use super::line::PREFIX;
 use super::usage::{read_usage, usage_with_cost};
 use super::wire::{self, input_object, push_text};
 use crate::dialect::format::{Cost, Said, StreamWish};
@@ -120,9 +121,9 @@ pub fn write(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> 
     let has = |wanted: fn(&Part<'_>) -> bool| choice.parts.iter().any(wanted);
     let has_calls = has(|part| matches!(part, Part::Call(_)));
     let (reason, stop) = stop_of(&choice.finish, has_calls, has(|part| matches!(part, Part::Refusal(_))));
-    let id = if answer.id.is_empty() { &wish.id } else { &answer.id };
+    let id = wish.answer_id(PREFIX, &answer.id);
     let usage = usage_with_cost(None, usage, cost);
-    message(id, &answer.model, &content, [reason, &stop, &usage])
+    message(&id, &answer.model, &content, [reason, &stop, &usage])
 }
 
 /// A message object; `content`, and at last `stop_reason`, `stop_sequence` and `usage`, are JSON.
@@ -207,12 +208,12 @@ mod tests {
     use serde_json::{Value, json};
 
     fn cost() -> Cost {
-        Cost { amount: "0.25".to_owned(), details: "{}".to_owned() }
+        Cost { amount: "0.25".to_owned(), details: "{}".to_owned(), ..Cost::default() }
     }
 
     fn written(parts: Vec<Part<'static>>, finish: Finish) -> Value {
         let answer = Answer { choices: vec![Choice { parts, finish, logprobs: None }], ..Answer::default() };
-        let wish = StreamWish { id: "msg_own".to_owned(), ..StreamWish::default() };
+        let wish = StreamWish { id: "gen-1".to_owned(), ..StreamWish::default() };
         serde_json::from_str(&write(&answer, &Usage::default(), &cost(), &wish)).unwrap()
     }
 
@@ -265,7 +266,7 @@ mod tests {
         ]);
         assert_eq!(
             (&answer["content"], &answer["stop_reason"], &answer["id"]),
-            (&expected, &json!("tool_use"), &json!("msg_own"))
+            (&expected, &json!("tool_use"), &json!("msg_gen-1"))
         );
     }
 

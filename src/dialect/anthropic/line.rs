@@ -1,39 +1,43 @@
 //! A stream of messages on its way to a client that reads the same.
 //!
-//! What always holds: events pass byte for byte with their names, but for the model in the first, which is named as the client
-//! named it: its programs forget the thoughts of a model by another name; the last `message_delta` alone gets the cost, once it is known
-//! to be the last.
+//! What always holds: events pass byte for byte with their names, but for the id and the model in the first; the last
+//! `message_delta` alone gets the cost, once it is known to be the last.
 
 use super::error::{error_event, read_error_object};
 use super::usage::{Report, usage_with_cost};
 use super::wire;
-use crate::dialect::format::Line;
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::format::{Line, StreamWish};
+use crate::dialect::json::{Edit, Object};
+use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
 
+/// What a message is called.
+pub fn names(wish: &StreamWish) -> Names {
+    Names::new(PREFIX, wish)
+}
+
+/// How ids of messages begin.
+pub const PREFIX: &str = "msg_";
+
 /// Follows one stream.
-#[derive(Default)]
 pub struct MessagesLine {
     report: Option<Report>,
     /// A `message_delta` that is kept until it is known what follows.
     held: Option<Data>,
-    /// What the client calls the model; nothing where it may stay as it is.
-    model: String,
+    names: Names,
 }
 
 impl MessagesLine {
-    /// Follows a stream for a client that calls the model so.
-    pub fn new(model: String) -> Self {
-        Self { model, ..Self::default() }
+    /// Follows a stream for a client that wishes this.
+    pub fn new(wish: &StreamWish) -> Self {
+        Self { report: None, held: None, names: names(wish) }
     }
 
-    /// The first event with the client's name of the model.
+    /// The first event with the names of the message.
     fn named(&self, object: &Object<'_>) -> Option<String> {
-        let message = object.get("message").and_then(Object::parse).filter(|_| !self.model.is_empty())?;
-        message.get("model")?;
-        let message = message.edited(&[Edit::Set("model", quoted(&self.model))]);
-        Some(object.edited(&[Edit::Set("message", message)]))
+        let message = object.get("message").and_then(Object::parse)?;
+        Some(object.edited(&[Edit::Set("message", self.names.edited(&message))]))
     }
 
     /// What is held goes out as it came.

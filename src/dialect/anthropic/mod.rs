@@ -99,13 +99,17 @@ impl Format for Messages {
         answer::said(answer)
     }
 
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        line::names(wish).edits(answer)
+    }
+
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         let upstream = answer.get("usage").filter(|json| usage::read_usage(json).is_some());
         vec![Edit::Set("usage", usage::usage_with_cost(upstream, usage, cost))]
     }
 
     fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(line::MessagesLine::new(wish.model))
+        Box::new(line::MessagesLine::new(&wish))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
@@ -283,7 +287,11 @@ mod tests {
     pub const REQUEST: &str = include_str!("../../../tests/golden/anthropic/request.json");
 
     fn pricing() -> Pricing {
-        Box::new(|usage, source, _| Cost { amount: format!("0.{}", usage.total()), details: format!("{{\"s\":\"{source:?}\"}}") })
+        Box::new(|usage, source, _| Cost {
+            amount: format!("0.{}", usage.total()),
+            details: format!("{{\"s\":\"{source:?}\"}}"),
+            ..Cost::default()
+        })
     }
 
     fn fallback() -> Fallback {
@@ -304,7 +312,7 @@ mod tests {
 
     /// Both ends in this dialect, with the conversation's own words between them.
     pub fn translated() -> Meter {
-        let wish = StreamWish { id: "msg_own".to_owned(), ..StreamWish::default() };
+        let wish = StreamWish { id: "gen-1".to_owned(), ..StreamWish::default() };
         meter(Way::Translated(Messages.reader(Counting::default()), Messages.writer(wish)))
     }
 
@@ -479,7 +487,7 @@ mod tests {
         let price = r#"{"input":"3","cached_input":"0.30","cache_write":"3.75","output":"15"}"#;
         let price: crate::money::Price = serde_json::from_str(price).unwrap();
         assert_eq!(crate::money::cost(&price, &usage).unwrap().to_string(), "0.012711");
-        let cost = Cost { amount: "0.012711".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.012711".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let expected = MESSAGE
             .replace("\"server_tool_use\": null\n  }", "\"server_tool_use\": null,\"cost\":0.012711,\"cost_details\":{}\n  }");
         let expected = expected.replace("null\n  ,", "null,");
@@ -510,7 +518,7 @@ mod tests {
     fn a_count_of_tokens_is_free_and_passes_as_it_is() {
         let object = Object::parse(r#"{"input_tokens": 2095}"#).unwrap();
         assert_eq!(CountTokens.read_plain(&object, Counting::default()), Ok(Said::default()));
-        let cost = Cost { amount: "1".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "1".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         assert!(CountTokens.priced(&object, &Usage::default(), &cost).is_empty());
         assert!(CountTokens.read_plain(&Object::parse("{}").unwrap(), Counting::default()).is_err());
         let body = Body::parse(br#"{"model":"c","messages":[]}"#, "").unwrap();

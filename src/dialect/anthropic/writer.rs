@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::answer::{image_block, message, stop_of, text_block, thinking_block};
-use super::line::{write_broken, write_ping};
+use super::line::{PREFIX, write_broken, write_ping};
 use super::usage::{usage_with_cost, write_usage};
 use super::wire::push_text;
 use crate::dialect::format::{Cost, StreamWish, Writer};
@@ -36,7 +36,7 @@ enum Waiting {
 
 /// Writes one stream.
 pub struct MessagesWriter {
-    /// The message's own, should upstream name neither.
+    /// The message's own; the model's, should upstream not name it.
     id: String,
     model: String,
     is_started: bool,
@@ -56,7 +56,7 @@ impl MessagesWriter {
     /// A writer for a client that wishes this.
     pub fn new(wish: StreamWish) -> Self {
         Self {
-            id: wish.id,
+            id: wish.answer_id(PREFIX, ""),
             model: wish.model,
             is_started: false,
             open: Open::None,
@@ -75,7 +75,7 @@ impl MessagesWriter {
             return;
         }
         self.is_started = true;
-        let id = if id.is_empty() { self.id.as_str() } else { id };
+        let id = if self.id.is_empty() { id } else { self.id.as_str() };
         let model = if model.is_empty() { self.model.as_str() } else { model };
         // What went in is known at the end.
         let message = message(id, model, "[]", ["null", "null", &write_usage(&Usage::default())]);
@@ -324,7 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn wish() -> StreamWish {
-        StreamWish { id: "msg_own".to_owned(), ..StreamWish::default() }
+        StreamWish { id: "gen-1".to_owned(), ..StreamWish::default() }
     }
 
     fn write(deltas: &[Delta]) -> String {
@@ -333,7 +333,7 @@ mod tests {
         for delta in deltas {
             writer.delta(delta, &mut out);
         }
-        let cost = Cost { amount: "0.5".to_owned(), details: "{\"currency\":\"USD\"}".to_owned() };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{\"currency\":\"USD\"}".to_owned(), ..Cost::default() };
         let usage = Usage { input: 7, cached_input: 2, output: 5, reasoning: 3, ..Usage::default() };
         Writer::finish(&mut writer, &usage, &cost, &mut out);
         String::from_utf8(out).unwrap()
@@ -355,7 +355,7 @@ mod tests {
     fn an_empty_answer_has_its_beginning_and_its_end() {
         let out = write(&[]);
         assert!(obeys_the_protocol(&out).is_empty());
-        let start = r#"{"type":"message_start","message":{"id":"msg_own","type":"message","role":"assistant","model":"","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"#;
+        let start = r#"{"type":"message_start","message":{"id":"msg_gen-1","type":"message","role":"assistant","model":"","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"#;
         assert!(out.contains(start), "{out}");
         let end = r#""delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"input_tokens":7,"cache_creation_input_tokens":0,"cache_read_input_tokens":2,"#;
         assert!(out.contains(end) && out.contains(r#""output_tokens":8,"output_tokens_details":{"thinking_tokens":3}"#), "{out}");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::chunk::{Candidate, Chunk, Piece, blocked, finish, finish_word};
+use super::chunk::{Candidate, Chunk, Piece, blocked, finish, finish_word, told};
 use super::logprobs;
 use super::usage::{read_usage, usage_with_cost};
 use super::wire::{push_arguments, push_quoted, text};
@@ -38,7 +38,7 @@ fn no_answer(answer: &Object<'_>) -> String {
 /// Reads an answer. A blocked prompt is an answer, too: the provider's refusal.
 pub fn read_answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
     let chunk = Chunk::of(answer);
-    let id = chunk.response_id.clone().unwrap_or_default();
+    let (id, model) = (told(chunk.response_id), told(chunk.model_version));
     let mut choices: Vec<Choice> = chunk.candidates().map(choice).collect();
     if let Some(reason) = chunk.block_reason().filter(|_| choices.is_empty()) {
         let parts = vec![Part::Refusal(Cow::Owned(blocked(reason)))];
@@ -48,7 +48,7 @@ pub fn read_answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, St
         return Err(no_answer(answer));
     }
     let usage = answer.get("usageMetadata").and_then(|json| read_usage(json, counting));
-    Ok(Answer { id, model: chunk.model_version.unwrap_or_default(), choices, usage })
+    Ok(Answer { id, model, choices, usage })
 }
 
 fn choice(candidate: &Candidate<'_>) -> Choice {
@@ -109,8 +109,8 @@ pub fn write_answer(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWi
         let logprobs = choice.logprobs.as_deref().and_then(logprobs::from_openai);
         candidates.push(candidate(index, &parts, Some(finish_word(&choice.finish)), logprobs.as_deref()));
     }
-    let id = if answer.id.is_empty() { &wish.id } else { &answer.id };
-    object(&candidates, Some(&usage_with_cost(None, usage, cost)), &answer.model, id)
+    let id = wish.answer_id("", &answer.id);
+    object(&candidates, Some(&usage_with_cost(None, usage, cost)), &answer.model, &id)
 }
 
 fn part(part: &Part<'static>) -> Option<String> {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn cost() -> Cost {
-        Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
+        Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() }
     }
 
     #[test]

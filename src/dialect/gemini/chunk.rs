@@ -20,12 +20,12 @@ pub struct Chunk<'a> {
     /// Usage so far.
     #[serde(borrow, default)]
     pub usage_metadata: Option<&'a RawValue>,
-    /// The model.
-    #[serde(default)]
-    pub model_version: Option<String>,
-    /// The answer's id.
-    #[serde(default)]
-    pub response_id: Option<String>,
+    /// The model, as JSON.
+    #[serde(borrow, default)]
+    pub model_version: Option<&'a RawValue>,
+    /// The answer's id, as JSON.
+    #[serde(borrow, default)]
+    pub response_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
@@ -108,6 +108,11 @@ pub struct Blob<'a> {
     pub data: Option<&'a RawValue>,
 }
 
+/// What a member of an answer says of it; nothing where it is no text.
+pub fn told(json: Option<&RawValue>) -> String {
+    json.and_then(|json| wire::text(json.get())).map(Cow::into_owned).unwrap_or_default()
+}
+
 impl<'a> Chunk<'a> {
     /// Reads an object; none if it has another shape.
     pub fn parse(json: &'a str) -> Option<Self> {
@@ -117,13 +122,13 @@ impl<'a> Chunk<'a> {
 
     /// Reads a whole answer member by member, so that one of another shape does not hide the rest.
     pub fn of(answer: &Object<'a>) -> Self {
-        let text = |name| answer.get(name).and_then(wire::text).map(Cow::into_owned);
+        let raw = |name| answer.get(name).and_then(|json| serde_json::from_str(json).ok());
         Self {
             candidates: answer.get("candidates").and_then(|json| serde_json::from_str(json).ok()),
             prompt_feedback: answer.get("promptFeedback").and_then(|json| serde_json::from_str(json).ok()),
             usage_metadata: None,
-            model_version: text("modelVersion"),
-            response_id: text("responseId"),
+            model_version: raw("modelVersion"),
+            response_id: raw("responseId"),
             error: None,
         }
     }

@@ -17,14 +17,19 @@ impl Frame {
 
     /// Writes an object.
     pub fn write(&mut self, json: &str, out: &mut Vec<u8>) {
+        self.write_pieces(&[json], out);
+    }
+
+    /// Writes an object that is in pieces.
+    pub fn write_pieces(&mut self, pieces: &[&str], out: &mut Vec<u8>) {
         if self.is_list {
             out.extend_from_slice(if self.has_begun { b",\n" } else { b"[" });
-            out.extend_from_slice(json.as_bytes());
-        } else if json.contains('\n') {
+            pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
+        } else if pieces.iter().any(|piece| piece.contains('\n')) {
             // Google's own clients read one line for each event; in JSON a line's end is white space.
-            Data::write(None, &json.replace('\n', " "), out);
+            Data::write(None, &pieces.concat().replace('\n', " "), out);
         } else {
-            Data::write(None, json, out);
+            Data::write_pieces(None, pieces, out);
         }
         self.has_begun = true;
     }

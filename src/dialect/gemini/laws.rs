@@ -270,7 +270,7 @@ proptest! {
             // What can be read can be passed.
             prop_assert!(passed.is_ok() || read.is_err());
             if let Ok(read) = read {
-                let cost = Cost { amount: "0".to_owned(), details: "{}".to_owned() };
+                let cost = Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() };
                 let written = Generate.write_answer(&read, &Usage::default(), &cost, &StreamWish::default());
                 prop_assert!(serde_json::from_str::<Value>(&written).is_ok(), "{}", written);
             }
@@ -311,7 +311,7 @@ proptest! {
         if breaks {
             writer.broken("upstream_cut", "gone\n", &mut out);
         } else {
-            writer.finish(&Usage::default(), &Cost { amount: "0".to_owned(), details: "{}".to_owned() }, &mut out);
+            writer.finish(&Usage::default(), &Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() }, &mut out);
         }
         let out = String::from_utf8(out).unwrap();
         if is_list {

@@ -9,13 +9,20 @@ use super::frame::Frame;
 use super::usage::{read_usage, usage_with_cost};
 use crate::dialect::format::{Counting, Line, StreamWish};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
 use crate::usage::UsageSource;
 
+/// What an answer is called.
+pub fn names(wish: &StreamWish) -> Names {
+    Names::of(["responseId", "modelVersion"], "", wish)
+}
+
 /// Follows one stream.
 pub struct GenerateLine {
     frame: Frame,
+    names: Names,
     counting: Counting,
     seen: Seen,
     /// Upstream's own `usageMetadata`.
@@ -26,7 +33,7 @@ pub struct GenerateLine {
 
 impl GenerateLine {
     pub fn new(wish: &StreamWish, counting: Counting) -> Self {
-        Self { frame: Frame::new(wish.is_list), counting, seen: Seen::default(), reported: None, held: None }
+        Self { frame: Frame::new(wish.is_list), names: names(wish), counting, seen: Seen::default(), reported: None, held: None }
     }
 
     fn release(&mut self, out: &mut Vec<u8>) {
@@ -45,12 +52,10 @@ impl Line for GenerateLine {
         self.release(out);
         let Some(chunk) = Chunk::parse(data) else {
             // JSON of another shape passes; what is not JSON ends the stream.
-            if Object::parse(data).is_none() {
-                return tally.break_off("an event is not a JSON object");
-            }
+            let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
             tally.flow();
             tally.output(data);
-            return self.frame.write(data, out);
+            return self.frame.write(&self.names.edited(&object), out);
         };
         if let Some(error) = chunk.error() {
             tally.progress = Progress::Broken(read_error_object(error));
@@ -72,10 +77,11 @@ impl Line for GenerateLine {
             }
         }
         self.seen.take(&chunk);
+        let pieces = self.names.pieces(data, [chunk.response_id, chunk.model_version]);
         if self.seen.is_complete() {
-            self.held = Some(event.data.clone());
+            self.held = Some(pieces.concat());
         } else {
-            self.frame.write(data, out);
+            self.frame.write_pieces(&pieces, out);
         }
     }
 

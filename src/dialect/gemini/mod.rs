@@ -60,6 +60,10 @@ impl Format for Generate {
         answer::said(answer, counting)
     }
 
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        line::names(wish).edits(answer)
+    }
+
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         let upstream = answer.get("usageMetadata").filter(|json| usage::read_usage(json, Counting::default()).is_some());
         vec![Edit::Set("usageMetadata", usage::usage_with_cost(upstream, usage, cost))]
@@ -222,7 +226,7 @@ mod tests {
         let body = r#"{"candidates":[{"finishReason":"STOP", "new":1.0}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2, "new":[]}}"#;
         let object = Object::parse(body).unwrap();
         let said = Generate.read_plain(&object, Counting::default()).unwrap();
-        let cost = Cost { amount: "0.00125".to_owned(), details: r#"{"currency":"USD"}"#.to_owned() };
+        let cost = Cost { amount: "0.00125".to_owned(), details: r#"{"currency":"USD"}"#.to_owned(), ..Cost::default() };
         let expected = body.replace("[]}", r#"[],"cost":0.00125,"cost_details":{"currency":"USD"}}"#);
         assert_eq!(object.edited(&Generate.priced(&object, &said.usage.unwrap(), &cost)), expected);
         assert_eq!(said.finish_reason.as_deref(), Some("STOP"));

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::answer::piece_parts;
-use super::chunk::{Candidate, Chunk, Seen, blocked, finish};
+use super::chunk::{Candidate, Chunk, Seen, blocked, finish, told};
 use super::error::read_error_object;
 use super::logprobs;
 use super::usage::read_usage;
@@ -40,8 +40,7 @@ impl GenerateReader {
     fn start(&mut self, chunk: &Chunk<'_>, deltas: &mut Vec<Delta>) {
         if !self.is_started {
             self.is_started = true;
-            let told = |text: &Option<String>| text.clone().unwrap_or_default();
-            deltas.push(Delta::Start { id: told(&chunk.response_id), model: told(&chunk.model_version) });
+            deltas.push(Delta::Start { id: told(chunk.response_id), model: told(chunk.model_version) });
         }
     }
 

@@ -14,8 +14,11 @@ pub const STREAM: &str = include_str!("../../../tests/golden/gemini/stream.txt")
 
 /// A meter whose cost is "0." and the number of tokens.
 pub fn meter(way: Way) -> Meter {
-    let pricing =
-        |usage: &Usage, _: UsageSource, _: u64| Cost { amount: format!("0.{}", usage.total()), details: "{}".to_owned() };
+    let pricing = |usage: &Usage, _: UsageSource, _: u64| Cost {
+        amount: format!("0.{}", usage.total()),
+        details: "{}".to_owned(),
+        ..Cost::default()
+    };
     let input = Usage { input: 10, ..Usage::default() };
     Meter::new(way, Fallback { usage: input, basis: None }, Counter::new("gemini"), Box::new(pricing))
 }
@@ -32,7 +35,8 @@ pub fn run(meter: &mut Meter, chunks: &[&[u8]]) -> String {
 
 /// Reads a whole stream.
 pub fn read(stream: &str) -> (Vec<Delta>, Tally) {
-    let pricing = |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0".to_owned(), details: "{}".to_owned() };
+    let pricing =
+        |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() };
     let mut tally = Tally::new(Fallback::default(), Counter::new("gemini"), Box::new(pricing));
     let (mut events, mut reader, mut deltas) = (sse::Reader::default(), GenerateReader::new(Counting::default()), Vec::new());
     events.push(stream.as_bytes());

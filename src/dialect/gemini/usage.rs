@@ -175,7 +175,7 @@ mod tests {
     fn what_is_written_is_read_as_the_same() {
         let usage =
             Usage { input: 7, cached_input: 3, audio_input: 2, output: 4, reasoning: 5, image_output: 6, ..Usage::default() };
-        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let json = usage_with_cost(None, &usage, &cost);
         assert!(json.ends_with(r#""cost":0.5,"cost_details":{}}"#), "{json}");
         assert_eq!(read(&json), Some(usage));

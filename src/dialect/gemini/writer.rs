@@ -151,10 +151,11 @@ impl Writer for GenerateWriter {
         }
         match delta {
             Delta::Start { id, model } => {
-                for (own, told) in [(&mut self.id, id), (&mut self.model, model)] {
-                    if !told.is_empty() {
-                        own.clone_from(told);
-                    }
+                if self.id.is_empty() {
+                    self.id.clone_from(id);
+                }
+                if !model.is_empty() {
+                    self.model.clone_from(model);
                 }
             }
             Delta::Text { text, .. } | Delta::Refusal { text, .. } => self.part(choice, text_part(text, false, None), None, out),
@@ -228,10 +229,10 @@ mod tests {
     }
 
     fn write(deltas: &[Delta]) -> String {
-        let mut writer = GenerateWriter::new(StreamWish { id: "own".to_owned(), ..StreamWish::default() });
+        let mut writer = GenerateWriter::new(StreamWish { id: "gen-1".to_owned(), ..StreamWish::default() });
         let mut out = Vec::new();
         deltas.iter().for_each(|delta| writer.delta(delta, &mut out));
-        let cost = Cost { amount: "0.1".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.1".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         writer.finish(&Usage { input: 3, output: 2, ..Usage::default() }, &cost, &mut out);
         String::from_utf8(out).unwrap()
     }
@@ -267,7 +268,7 @@ mod tests {
             r#"{"functionCall":{"id":"c1","name":"f","args":{}}}],"role":"model"},"finishReason":"STOP","index":0}],"#,
             r#""usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5,"#,
             r#""promptTokensDetails":[{"modality":"TEXT","tokenCount":3}],"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":2}],"#,
-            r#""cost":0.1,"cost_details":{}},"modelVersion":"","responseId":"own"}"#,
+            r#""cost":0.1,"cost_details":{}},"modelVersion":"","responseId":"gen-1"}"#,
             "\n\n"
         );
         assert_eq!(out, expected);
@@ -321,6 +322,6 @@ mod tests {
     fn nothing_at_all_is_still_an_answer() {
         let out = write(&[Delta::Start { id: "i".to_owned(), model: "m".to_owned() }]);
         assert!(out.contains(r#"{"content":{"parts":[{"text":""}],"role":"model"},"finishReason":"OTHER","index":0}"#), "{out}");
-        assert!(out.contains(r#""modelVersion":"m","responseId":"i""#));
+        assert!(out.contains(r#""modelVersion":"m","responseId":"gen-1""#));
     }
 }

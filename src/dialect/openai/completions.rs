@@ -62,6 +62,10 @@ impl Format for Completions {
         Ok(Said { usage, finish_reason, output, images: 0 })
     }
 
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        Shape::Text.names(wish).edits(answer)
+    }
+
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         let upstream = answer.get("usage").filter(|json| read_usage(json, Counting::default()).is_some());
         vec![Edit::Set("usage", usage_with_cost(upstream, usage, cost))]
@@ -163,7 +167,7 @@ mod tests {
         assert_eq!((said.finish_reason.as_deref(), said.output.as_str()), (Some("length"), ""));
         let usage = said.usage.unwrap();
         assert_eq!((usage.input, usage.output), (3, 2));
-        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let edited = object.edited(&Completions.priced(&object, &usage, &cost));
         assert!(edited.ends_with(r#""completion_tokens":2,"cost":0.5,"cost_details":{}}}"#), "{edited}");
         let object = Object::parse(r#"{"choices":[{"text":"h\n"}]}"#).unwrap();
@@ -173,7 +177,8 @@ mod tests {
     }
 
     fn run(include_usage: bool, stream: &str) -> (String, (Usage, UsageSource)) {
-        let pricing = |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let pricing =
+            |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let line = Completions.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
         let fallback = Fallback { usage: Usage { input: 10, ..Usage::default() }, basis: None };
         let mut meter = Meter::new(Way::Same(line), fallback, Counter::new("gpt"), Box::new(pricing));

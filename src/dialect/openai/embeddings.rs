@@ -41,8 +41,8 @@ impl Format for Embeddings {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(EventLine::new(NO_STREAM))
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }
 

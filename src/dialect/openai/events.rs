@@ -8,8 +8,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::read_error_object;
-use crate::dialect::format::{Cost, Line};
+use crate::dialect::format::{Cost, Line, StreamWish};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
 use crate::usage::Usage;
@@ -46,13 +47,14 @@ struct Event<'a> {
 /// Follows one stream.
 pub struct EventLine {
     events: Events,
+    names: Names,
     is_complete: bool,
 }
 
 impl EventLine {
     /// At the start.
-    pub const fn new(events: Events) -> Self {
-        Self { events, is_complete: false }
+    pub fn new(events: Events, wish: &StreamWish) -> Self {
+        Self { events, names: Names::new("", wish), is_complete: false }
     }
 
     /// Notes what an event says was used. A count that goes on grows; one that does not is the next image's own.
@@ -97,8 +99,10 @@ impl Line for EventLine {
         if let Some(text) = read.delta.map(RawValue::get).and_then(|json| json.strip_prefix('"')?.strip_suffix('"')) {
             tally.output(text);
         }
+        let mut edits = self.names.edits(&object);
         if !self.events.complete.contains(&kind.as_str()) {
-            return Data::write(name, data, out);
+            let edited = (!edits.is_empty()).then(|| object.edited(&edits));
+            return Data::write(name, edited.as_deref().unwrap_or(data), out);
         }
         self.is_complete = true;
         if self.events.are_images {
@@ -111,7 +115,8 @@ impl Line for EventLine {
             self.note(usage, tally);
         }
         let usage = (self.events.write)(upstream, &tally.usage().0, &tally.cost());
-        Data::write(name, &object.edited(&[Edit::Set("usage", usage)]), out);
+        edits.push(Edit::Set("usage", usage));
+        Data::write(name, &object.edited(&edits), out);
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {

@@ -39,7 +39,7 @@ fn ways() -> Vec<(Way, &'static str, &'static [&'static str])> {
 
 /// What comes out of pieces, and whether it is complete.
 fn run(way: Way, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
-    let pricing = |_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+    let pricing = |_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), Box::new(pricing));
     let mut out = Vec::new();
     for piece in pieces {
@@ -287,7 +287,7 @@ proptest! {
             "usage": {"prompt_tokens": 1, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 1}}});
         let terminal = RESPONSES.rsplit_once("data: ").unwrap().1;
         let responses = serde_json::from_str::<Value>(terminal).unwrap()["response"].clone();
-        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let formats: [(&dyn Translation, Value); 2] = [(&Chat, chat), (&Responses, responses)];
         for (format, answer) in &formats {
             let mut value = answer.clone();

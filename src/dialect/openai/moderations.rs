@@ -7,6 +7,7 @@ use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::naming::Names;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -36,12 +37,16 @@ impl Format for Moderations {
         Ok(Said { usage: answer.get("usage").and_then(read_input_usage), ..Said::default() })
     }
 
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        Names::new("modr-", wish).edits(answer)
+    }
+
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, _: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(EventLine::new(NO_STREAM))
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }
 

@@ -58,7 +58,7 @@ mod tests {
     /// A plain answer with a cost of 0.5.
     pub fn priced(format: &dyn Format, answer: &str, usage: &Usage) -> String {
         let object = Object::parse(answer).unwrap();
-        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         object.edited(&format.priced(&object, usage, &cost))
     }
 
@@ -81,7 +81,7 @@ mod tests {
     pub fn streamed(format: &dyn Format, pieces: &[&[u8]]) -> Streamed {
         let price = |usage: &Usage, _: UsageSource, _: u64| {
             let all: u64 = usage.by_class().iter().map(|(_, count)| count).sum();
-            Cost { amount: all.to_string(), details: "{}".to_owned() }
+            Cost { amount: all.to_string(), details: "{}".to_owned(), ..Cost::default() }
         };
         let mut tally = Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(price));
         let mut line = format.line(StreamWish::default(), Counting::default());

@@ -127,7 +127,8 @@ fn with_cost(upstream: Option<&str>, usage: &Usage, cost: &Cost, names: &Names) 
     out.close().open_at(names.output_details);
     number("reasoning_tokens", usage.reasoning, &mut out);
     number("audio_tokens", usage.audio_output, &mut out);
-    out.close().member("cost", &cost.amount).member("cost_details", &cost.details);
+    out.close().member("cost", &cost.amount).maybe_text("currency", cost.currency.as_deref());
+    out.member("cost_details", &cost.details);
     out.done()
 }
 
@@ -198,7 +199,7 @@ mod tests {
             audio_output: 7,
             ..Usage::default()
         };
-        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned() };
+        let cost = Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let json = usage_with_cost(None, &usage, &cost);
         assert_eq!(super::read_usage(&json, Counting::default()), Some(usage));
         assert!(json.contains(r#""prompt_tokens":10,"completion_tokens":18,"total_tokens":28"#), "{json}");

@@ -182,7 +182,7 @@ async function sha(response) {
 }
 
 const times = ['created', 'created_at', 'completed_at'];
-const isMade = /^(chatcmpl|cmpl|resp|msg|rs|fc|call|modr)[_-]sim[_-]/;
+const isMade = /^(chatcmpl|cmpl|resp|msg|rs|fc|call|modr)[_-](sim[_-]|gen-)/;
 
 /** A value without what differs from one call to the next, and without what the gateway adds. */
 function comparable(value, key) {
@@ -191,6 +191,6 @@ function comparable(value, key) {
   if (ArrayBuffer.isView(value)) return Array.from(value);
   if (Array.isArray(value)) return value.map((it) => comparable(it));
   if (value === null || typeof value !== 'object') return value;
-  const { cost, cost_details, ...rest } = value;
+  const { cost, currency, cost_details, ...rest } = value;
   return Object.fromEntries(Object.entries(key === 'usage' ? rest : value).map(([name, it]) => [name, comparable(it, name)]));
 }

@@ -1,8 +1,8 @@
 //! A whole answer of chat completions, read and written.
 
-use super::Chat;
 use super::read_request::{call_signature, said_in, thoughts};
 use super::write_request::arguments;
+use super::{Chat, Shape};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::Object;
 use crate::dialect::maker::{Maker, token};
@@ -17,7 +17,7 @@ impl Chat {
     /// Writes an answer.
     pub(super) fn written(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
         let mut out = Out::object();
-        out.text("id", if answer.id.is_empty() { &wish.id } else { &answer.id }).text("object", "chat.completion");
+        out.text("id", &wish.answer_id(Shape::Chat.prefix(), &answer.id)).text("object", "chat.completion");
         out.member("created", &wish.created.to_string()).text("model", &answer.model).list_at("choices");
         for (index, choice) in answer.choices.iter().enumerate() {
             out.open().member("index", &index.to_string()).open_at("message").text("role", "assistant");

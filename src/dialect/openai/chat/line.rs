@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{said, unquoted};
 use crate::dialect::format::{Counting, Line, StreamWish};
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::json::{Edit, Object};
+use crate::dialect::naming::Names;
 use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
@@ -32,6 +33,19 @@ impl Shape {
             Self::Chat => "chat.completion.chunk",
             Self::Text => "text_completion",
         }
+    }
+
+    /// How ids begin.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Chat => "chatcmpl-",
+            Self::Text => "cmpl-",
+        }
+    }
+
+    /// What an answer is called.
+    pub fn names(self, wish: &StreamWish) -> Names {
+        Names::new(self.prefix(), wish)
     }
 }
 
@@ -76,23 +90,35 @@ pub struct ChatLine {
     reported: Option<String>,
     /// Upstream's own chunk that tells usage and nothing else.
     last: Option<String>,
+    names: Names,
     /// `id`, `created` and `model` of the first chunk, as JSON, for chunks of our own.
     head: Option<[String; 3]>,
 }
 
 impl ChatLine {
     /// Follows a stream of this shape.
-    pub const fn new(shape: Shape, wish: StreamWish, counting: Counting) -> Self {
-        Self { shape, wish, counting, reported: None, last: None, head: None }
+    pub fn new(shape: Shape, wish: StreamWish, counting: Counting) -> Self {
+        Self { shape, names: shape.names(&wish), wish, counting, reported: None, last: None, head: None }
     }
 
     fn head(&self) -> [String; 3] {
-        self.head.clone().unwrap_or_else(|| ["\"\"".to_owned(), "0".to_owned(), "\"\"".to_owned()])
+        self.head.clone().unwrap_or_else(|| {
+            let [id, model] = self.names.head(["\"\""; 2]);
+            [id, self.wish.created.to_string(), model]
+        })
+    }
+
+    /// A chunk with its names, and with other usage or none.
+    fn with_usage(&self, object: &Object<'_>, usage: Edit) -> String {
+        let mut edits = self.names.edits(object);
+        edits.push(usage);
+        object.edited(&edits)
     }
 
     fn chunk(&mut self, data: &str, chunk: &Chunk<'_>, tally: &mut Tally, out: &mut Vec<u8>) {
         if let (Some(id), Some(created), Some(model), None) = (chunk.id, chunk.created, chunk.model, self.head.as_ref()) {
-            self.head = Some([id.get().to_owned(), created.get().to_owned(), model.get().to_owned()]);
+            let [id, model] = self.names.head([id.get(), model.get()]);
+            self.head = Some([id, created.get().to_owned(), model]);
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
         for choice in choices {
@@ -104,7 +130,7 @@ impl ChatLine {
                 tally.finish_reason.clone_from(&choice.finish_reason);
             }
         }
-        let Some(usage) = chunk.usage else { return Data::write(None, data, out) };
+        let Some(usage) = chunk.usage else { return self.names.write(data, [chunk.id, chunk.model], out) };
         // The last report counts; some providers repeat it on every chunk, growing.
         if let Some(read) = read_usage(usage.get(), self.counting) {
             tally.reported = Some(read);
@@ -116,7 +142,7 @@ impl ChatLine {
         }
         let edit = if self.wish.include_usage { Edit::Set("usage", "null".to_owned()) } else { Edit::Remove("usage") };
         match Object::parse(data) {
-            Some(object) => Data::write(None, &object.edited(&[edit]), out),
+            Some(object) => Data::write(None, &self.with_usage(&object, edit), out),
             None => Data::write(None, data, out),
         }
     }
@@ -127,7 +153,7 @@ impl ChatLine {
         let reported = self.reported.as_deref().filter(|_| source == UsageSource::Upstream);
         let usage = usage_with_cost(reported, &usage, &tally.cost());
         if let Some(own) = self.last.as_deref().and_then(Object::parse) {
-            return Data::write(None, &own.edited(&[Edit::Set("usage", usage)]), out);
+            return Data::write(None, &self.with_usage(&own, Edit::Set("usage", usage)), out);
         }
         let [id, created, model] = self.head();
         let object = self.shape.object();
@@ -152,12 +178,10 @@ impl Line for ChatLine {
         }
         let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(data) else {
             // JSON of another shape passes; what is not JSON ends the stream.
-            if Object::parse(data).is_none() {
-                return tally.break_off("an event is not a JSON object");
-            }
+            let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
             tally.flow();
             tally.output(data);
-            return Data::write(None, data, out);
+            return Data::write(None, &self.names.edited(&object), out);
         };
         if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
             tally.progress = Progress::Broken(read_error_object(error.get()));
@@ -180,8 +204,7 @@ impl Line for ChatLine {
     fn refused(&mut self, envelope: &str, out: &mut Vec<u8>) {
         let envelope = Object::parse(envelope);
         let error = envelope.as_ref().and_then(|envelope| envelope.get("error")).unwrap_or("{}");
-        let head = [quoted(&self.wish.id), self.wish.created.to_string(), quoted(&self.wish.model)];
-        broken_chunk(self.shape, &head, error, out);
+        broken_chunk(self.shape, &self.head(), error, out);
     }
 }
 

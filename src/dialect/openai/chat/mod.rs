@@ -132,6 +132,10 @@ impl Format for Chat {
         Ok(Said { usage, finish_reason, output, images: 0 })
     }
 
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        Shape::Chat.names(wish).edits(answer)
+    }
+
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         let upstream = answer.get("usage").filter(|json| read_usage(json, Counting::default()).is_some());
         vec![Edit::Set("usage", usage_with_cost(upstream, usage, cost))]
@@ -454,7 +458,7 @@ mod tests {
         let body = r#"{"id":"x","choices":[{"index":0,"finish_reason":"stop","logprobs":null}], "usage":{"prompt_tokens":1,"completion_tokens":2,"new":1.0}}"#;
         let object = Object::parse(body).unwrap();
         let usage = Chat.read_plain(&object, Counting::default()).unwrap().usage.unwrap();
-        let cost = Cost { amount: "0.00125".to_owned(), details: r#"{"currency":"USD"}"#.to_owned() };
+        let cost = Cost { amount: "0.00125".to_owned(), details: r#"{"currency":"USD"}"#.to_owned(), ..Cost::default() };
         let expected = r#"{"id":"x","choices":[{"index":0,"finish_reason":"stop","logprobs":null}], "usage":{"prompt_tokens":1,"completion_tokens":2,"new":1.0,"cost":0.00125,"cost_details":{"currency":"USD"}}}"#;
         assert_eq!(object.edited(&Chat.priced(&object, &usage, &cost)), expected);
     }

@@ -166,7 +166,10 @@ fn a_stream_is_written_as_the_sdks_join_it() {
     assert_eq!(events.last(), Some(&"data: [DONE]"));
     assert_eq!(values.len() + 1, events.len());
     for value in &values {
-        assert_eq!((&value["id"], &value["created"], &value["model"]), (&json!("gen-1"), &json!(17), &json!("claude-x")));
+        assert_eq!(
+            (&value["id"], &value["created"], &value["model"]),
+            (&json!("chatcmpl-gen-1"), &json!(17), &json!("claude-x"))
+        );
         assert_eq!(value["object"], "chat.completion.chunk");
     }
     let delta = |at: usize| values[at]["choices"][0]["delta"].clone();
@@ -204,7 +207,7 @@ fn a_bare_call_gets_its_arguments_and_a_broken_stream_no_end() {
     let (chunk, alone) = text.split_once("\n\n").unwrap();
     let value: Value = serde_json::from_str(chunk.strip_prefix("data: ").unwrap()).unwrap();
     assert!(alone.starts_with("data: {\"error\":{"), "{alone}");
-    assert_eq!((&value["error"]["code"], &value["id"]), (&json!("upstream_cut"), &json!("gen-1")));
+    assert_eq!((&value["error"]["code"], &value["id"]), (&json!("upstream_cut"), &json!("chatcmpl-gen-1")));
     assert!(!text.contains("[DONE]"));
 }
 

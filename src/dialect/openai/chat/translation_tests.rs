@@ -18,7 +18,7 @@ const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_f
 pub const OPENROUTER: &str = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
 
 pub fn cost() -> Cost {
-    Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
+    Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() }
 }
 
 pub fn wish() -> StreamWish {
@@ -261,7 +261,10 @@ fn a_plain_answer_goes_both_ways() {
     assert_eq!((answer.choices[0].finish.clone(), answer.choices[1].finish.clone()), (Finish::Calls, Finish::Length));
     let usage = answer.usage.unwrap();
     let value: Value = serde_json::from_str(&Chat.write_answer(&answer, &usage, &cost(), &wish())).unwrap();
-    assert_eq!((&value["id"], &value["object"], &value["created"]), (&json!("c1"), &json!("chat.completion"), &json!(17)));
+    assert_eq!(
+        (&value["id"], &value["object"], &value["created"]),
+        (&json!("chatcmpl-gen-1"), &json!("chat.completion"), &json!(17))
+    );
     let message = &value["choices"][0]["message"];
     assert_eq!(
         (&message["content"], &message["refusal"], &message["reasoning_content"]),

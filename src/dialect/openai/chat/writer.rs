@@ -38,7 +38,7 @@ struct Choice {
 
 impl ChatWriter {
     pub fn new(wish: StreamWish) -> Self {
-        Self { id: wish.id.clone(), model: wish.model.clone(), wish, choices: Vec::new() }
+        Self { id: wish.answer_id(Shape::Chat.prefix(), ""), model: wish.model.clone(), wish, choices: Vec::new() }
     }
 
     fn head(&self) -> Out {
@@ -154,10 +154,11 @@ impl Writer for ChatWriter {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
             Delta::Start { id, model } => {
-                for (own, told) in [(&mut self.id, id), (&mut self.model, model)] {
-                    if !told.is_empty() {
-                        own.clone_from(told);
-                    }
+                if self.id.is_empty() {
+                    self.id.clone_from(id);
+                }
+                if !model.is_empty() {
+                    self.model.clone_from(model);
                 }
                 self.place(0, out);
             }

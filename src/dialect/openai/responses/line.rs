@@ -5,7 +5,7 @@
 //! `response.failed`.
 
 use super::answer::{Head, Status};
-use super::{finish_reason, id_edits, priced_usage, read_usage};
+use super::{finish_reason, named, priced_usage, read_usage};
 use crate::dialect::condition::Condition;
 use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
 use crate::dialect::json::{Edit, Object, quoted};
@@ -88,7 +88,7 @@ impl ResponsesLine {
         self.known.clone().unwrap_or_else(unknown)
     }
 
-    /// Keeps what the first event says of the response, ids as the client knows them.
+    /// Keeps what the first event says of the response, with names as the client knows them.
     fn keep(&mut self, response: &str) {
         if response.len() <= LONGEST_KNOWN {
             self.known = Some(response.to_owned());
@@ -129,7 +129,7 @@ impl ResponsesLine {
                 if let Some(usage) = node.raw("usage").and_then(|json| read_usage(&node, json, self.counting)) {
                     tally.reported = Some(usage);
                 }
-                let mut edits = self.sealed(&response);
+                let mut edits = self.named(&response);
                 let own = response.get("error").and_then(Object::parse).filter(|_| is_about_our_account(&error));
                 edits.extend(own.map(|own| Edit::Set("error", own.edited(&[Edit::Set("message", quoted(OURS))]))));
                 object.edited(&[Edit::Set("response", response.edited(&edits))])
@@ -140,9 +140,9 @@ impl ResponsesLine {
         tally.progress = Progress::Broken(error);
     }
 
-    /// The ids as the client knows them: sealed, or the one that it was told before there was an answer.
-    fn sealed(&self, response: &Object<'_>) -> Vec<Edit> {
-        let mut edits = self.wish.seal.as_deref().map(|seal| id_edits(response, seal)).unwrap_or_default();
+    /// The names as the client knows them; the id is the one that it was told before there was an answer, if it was.
+    fn named(&self, response: &Object<'_>) -> Vec<Edit> {
+        let mut edits = named(response, &self.wish);
         if self.wish.begun.get() > 0 {
             edits.retain(|edit| edit.name() != "id");
             edits.push(Edit::Set("id", quoted(&Head::new("", "", &self.wish).id)));
@@ -199,7 +199,7 @@ impl Line for ResponsesLine {
             self.has_output |= kind.starts_with("response.");
             return Data::write(event.name.as_deref(), data, out);
         };
-        let mut edits = self.sealed(&response);
+        let mut edits = self.named(&response);
         if is_terminal {
             let node = Node::root(&response);
             if let Some(usage) = node.raw("usage").and_then(|json| read_usage(&node, json, self.counting)) {

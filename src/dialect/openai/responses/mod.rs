@@ -16,7 +16,7 @@ mod writer;
 pub use kept::{Reference, kept_elsewhere, not_kept, own_output, references, resolved};
 
 use super::chat::{SERVICE_TIERS, read_session};
-use super::node::Node;
+use super::node::{Node, text_of};
 use super::parts::read_cache_needs;
 use super::{misplaced_error, read_response_usage, response_usage_with_cost};
 use crate::dialect::body::Body;
@@ -27,6 +27,7 @@ use crate::dialect::format::{
 };
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::maker::{Maker, Marks};
+use crate::dialect::naming::Names;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -89,6 +90,10 @@ impl Format for Responses {
         let usage = root.raw("usage").and_then(|json| read_usage(&root, json, counting));
         let output = if usage.is_none() { root.raw("output").unwrap_or_default().to_owned() } else { String::new() };
         Ok(Said { usage, finish_reason: Some(finish_reason(&root)), output, images: 0 })
+    }
+
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        named(answer, wish)
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
@@ -201,14 +206,18 @@ fn priced_usage(response: &Object<'_>, usage: &Usage, cost: &Cost) -> Edit {
     Edit::Set("usage", response_usage_with_cost(upstream, usage, cost))
 }
 
-/// What must change in a response, plain or within an event, so that its id says who made it; and that of the one before it,
-/// which the same credential made.
-pub fn id_edits(response: &Object<'_>, seal: &dyn Fn(&str) -> String) -> Vec<Edit> {
-    let sealed = |name| {
-        let id = response.get(name).and_then(super::node::text_of)?;
-        Some(Edit::Set(name, quoted(&seal(&id))))
-    };
-    ["id", "previous_response_id"].into_iter().filter_map(sealed).collect()
+/// What must change in a response, plain or within an event: its names, where its id says who made it, too; and the response
+/// before it, which is told as the client named it.
+fn named(response: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+    let text = |name| response.get(name).and_then(text_of);
+    let mut edits = Names::new("resp_", wish).edits(response);
+    if let (Some(seal), Some(id)) = (&wish.seal, text("id")) {
+        edits.retain(|edit| edit.name() != "id");
+        edits.push(Edit::Set("id", quoted(&seal(&id))));
+    }
+    let previous = wish.previous.as_deref().filter(|_| text("previous_response_id").is_some());
+    edits.extend(previous.map(|id| Edit::Set("previous_response_id", quoted(id))));
+    edits
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub const UPSTREAM: Upstream<'_> =
     Upstream { model: "up", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 
 pub fn cost() -> Cost {
-    Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
+    Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() }
 }
 
 pub fn wish() -> StreamWish {
@@ -122,8 +122,9 @@ fn a_plain_response_is_read_and_told_its_cost() {
     let usage = Usage { input: 10, output: 5, searches: 1, ..Usage::default() };
     assert_eq!((said.usage, said.finish_reason.as_deref()), (Some(usage), Some("completed")));
     let mut edits = Responses.priced(&object, &usage, &cost());
-    edits.extend(super::id_edits(&object, &|id| format!("{id}_tf0")));
-    let expected = body.replace("resp_1", "resp_1_tf0").replace("15}", r#"15,"cost":0.5,"cost_details":{}}"#);
+    let seal: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("resp_gen-1_{id}_tf0"));
+    edits.extend(Responses.named(&object, &StreamWish { seal: Some(seal), ..wish() }));
+    let expected = body.replace("resp_1", "resp_gen-1_resp_1_tf0").replace("15}", r#"15,"cost":0.5,"cost_details":{}}"#);
     assert_eq!(object.edited(&edits), expected);
     for (body, words) in [
         (r#"{"status":"failed","error":{"code":"server_error","message":"our host"},"output":[]}"#, "(server_error)"),
@@ -146,7 +147,7 @@ fn a_stream_passes_but_for_its_cost_and_its_id() {
     let mut plain = meter(Way::Same(Responses.line(wish(), Counting::default())));
     let out = run(&mut plain, STREAM);
     let expected = STREAM.replace(r#""total_tokens":1300}"#, r#""total_tokens":1300,"cost":0.5,"cost_details":{}}"#);
-    assert_eq!(out, expected);
+    assert_eq!(out, expected.replace("\"resp_abc\"", "\"resp_gen-1\""));
     let usage = Usage { input: 400, cached_input: 600, output: 180, reasoning: 120, ..Usage::default() };
     assert_eq!(plain.usage(), (usage, UsageSource::Upstream));
     assert_eq!((plain.progress(), plain.finish_reason().as_deref()), (&Progress::Done, Some("completed")));
@@ -212,7 +213,7 @@ fn a_stream_is_complete_with_its_last_event_only() {
     // And the one that Codex reads.
     assert_eq!((last.as_str(), &failed["type"]), ("response.failed", &json!("response.failed")));
     let response = &failed["response"];
-    assert_eq!((&failed["sequence_number"], &response["id"]), (&json!(19), &json!("resp_abc")));
+    assert_eq!((&failed["sequence_number"], &response["id"]), (&json!(19), &json!("resp_gen-1")));
     assert_eq!(
         (&response["status"], &response["error"]),
         (&json!("failed"), &json!({"code": "upstream_cut", "message": "gone"}))

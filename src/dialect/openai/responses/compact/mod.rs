@@ -212,6 +212,10 @@ impl Format for Compact {
         Responses.read_plain(answer, counting)
     }
 
+    fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
+        Responses.named(answer, wish)
+    }
+
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         Responses.priced(answer, usage, cost)
     }

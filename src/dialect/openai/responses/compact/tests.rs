@@ -34,7 +34,7 @@ fn summary_of(text: &str) -> Answer {
 }
 
 fn cost() -> Cost {
-    Cost { amount: "0.5".to_owned(), details: "{}".to_owned() }
+    Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() }
 }
 
 fn usage() -> Usage {

@@ -235,7 +235,7 @@ impl Session {
         let created = i64::try_from(now_ms / 1000).unwrap_or_default();
         let wish = StreamWish { created, ..StreamWish::default() };
         let head = Head::new(fresh, &node.words("model"), &wish);
-        let free = Cost { amount: "0".to_owned(), details: "{}".to_owned() };
+        let free = Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let usage = response_usage_with_cost(None, &Usage::default(), &free);
         let event = |(number, (kind, status, usage)): (usize, (&str, Status, Option<&str>))| {
             let mut event = Out::object();

@@ -1,0 +1,106 @@
+//! The currency of amounts: whoever reads an object that names a bucket is told in which currency its amounts are, since tools
+//! take a number without one for dollars.
+//!
+//! What always holds: a currency is the one that the catalogue says of the bucket; of a bucket that the catalogue no longer has
+//! it is null, and never a guess.
+
+use serde_json::{Map, Value};
+
+use crate::catalog::Catalog;
+
+/// The currency of a bucket, as JSON.
+pub fn of(catalog: &Catalog, bucket: &str) -> Value {
+    let found = catalog.buckets.iter().find(|(id, _)| id.as_str() == bucket);
+    found.map_or(Value::Null, |(_, bucket)| bucket.currency.as_str().into())
+}
+
+/// A journal row with the currency of its bucket. The receipt of a request that cost nothing names one, and its row does not.
+pub fn row(mut row: Value, catalog: &Catalog) -> Value {
+    let bucket = row.get("bucket").filter(|bucket| !bucket.is_null()).or_else(|| row.pointer("/doc/bucket"));
+    let code = bucket.and_then(Value::as_str).map_or(Value::Null, |bucket| of(catalog, bucket));
+    if let Some(fields) = row.as_object_mut() {
+        fields.insert("currency".to_owned(), code);
+    }
+    row
+}
+
+/// Puts the currency beside every `bucket` within a value, and `currencies` beside `charges`, which are by bucket.
+pub fn within(value: &mut Value, catalog: &Catalog) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| within(item, catalog)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| within(field, catalog));
+            beside_bucket(fields, catalog);
+            beside_charges(fields, catalog);
+        }
+        _ => {}
+    }
+}
+
+/// The same of a value that is handed on.
+pub fn told(mut value: Value, catalog: &Catalog) -> Value {
+    within(&mut value, catalog);
+    value
+}
+
+fn beside_bucket(fields: &mut Map<String, Value>, catalog: &Catalog) {
+    if fields.contains_key("currency") {
+        return;
+    }
+    let Some(code) = fields.get("bucket").map(|bucket| bucket.as_str().map_or(Value::Null, |bucket| of(catalog, bucket))) else {
+        return;
+    };
+    let place = fields.keys().position(|name| name == "bucket").unwrap_or(0);
+    fields.shift_insert(place.saturating_add(1), "currency".to_owned(), code);
+}
+
+fn beside_charges(fields: &mut Map<String, Value>, catalog: &Catalog) {
+    let Some(charges) = fields.get("charges").and_then(Value::as_object) else { return };
+    let codes: Map<String, Value> = charges.keys().map(|bucket| (bucket.clone(), of(catalog, bucket))).collect();
+    fields.insert("currencies".to_owned(), codes.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalog::UpstreamHosts;
+
+    fn catalog() -> Catalog {
+        let buckets = json!({"credit": {"label": "C", "currency": "USD"}, "wallet": {"label": "W", "currency": "CNY"}});
+        let document = json!({"version": 1, "buckets": buckets, "channels": {}, "models": {}});
+        Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
+    }
+
+    #[test]
+    fn every_object_with_a_bucket_says_its_currency() {
+        let value = json!({
+            "bucket": "wallet", "quote": "1", "reasons": [{"bucket": "credit", "limit": "2"}, {"code": "x"}],
+            "known": {"bucket": "credit", "currency": "EUR"}, "none": {"bucket": null}, "gone": {"bucket": "old", "amount": "1"},
+            "totals": {"charges": {"credit": "1", "wallet": "2", "old": "3"}},
+        });
+        let expected = json!({
+            "bucket": "wallet", "currency": "CNY", "quote": "1",
+            "reasons": [{"bucket": "credit", "currency": "USD", "limit": "2"}, {"code": "x"}],
+            "known": {"bucket": "credit", "currency": "EUR"}, "none": {"bucket": null, "currency": null},
+            "gone": {"bucket": "old", "currency": null, "amount": "1"},
+            "totals": {"charges": {"credit": "1", "wallet": "2", "old": "3"},
+                "currencies": {"credit": "USD", "wallet": "CNY", "old": null}},
+        });
+        // As text, since the currency stands beside its bucket.
+        assert_eq!(told(value, &catalog()).to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn a_row_has_the_currency_of_its_own_bucket_or_of_its_receipts() {
+        for (given, code) in [
+            (json!({"bucket": "wallet", "doc": {"bucket": "credit"}}), json!("CNY")),
+            (json!({"bucket": null, "doc": {"bucket": "credit"}}), json!("USD")),
+            (json!({"doc": {"bucket": null}}), Value::Null),
+            (json!({"bucket": "old"}), Value::Null),
+        ] {
+            assert_eq!(row(given.clone(), &catalog())["currency"], code, "{given}");
+        }
+    }
+}
