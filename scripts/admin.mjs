@@ -31,14 +31,14 @@ const help = `npm run admin -- <command>
   receipts [--account <account>] [--key <id>] [--project <id>] [--model <name>] [--route <route>] [--bucket <bucket>]
            [--status <status>] [--run <id>] [--kind <kind>] [--since <time>] [--until <time>] [--format <csv|jsonl>]
   ledger [the same]
-  audit [the same]                                         what people and providers did
+  audit [the same]                                         who did what, and why
   spend [--by <a,b>] [--since <day>] [--until <day>] [--date <day>] [--account <account>] [--project <id>] [--key <id>]
         [--model <name>] [--route <route>] [--bucket <bucket>] [--cause <cause>]
   reconcile [--account <account>] [--from <row>]
   catalog get
   catalog put <file> [--author <name>] [--reason <text>] [--effective-at <time>] [--dry-run]
   catalog announced                                        the catalogue that is to take effect, with what it changes
-  catalog withdraw                                         takes that back
+  catalog withdraw [--author <name>] [--reason <text>]     takes that back
   catalog versions [--model <name>]                        what was published when, by whom, why, and what it changed
   catalog version <version>                                one of them, with its document
   health
@@ -46,7 +46,8 @@ const help = `npm run admin -- <command>
 
 A budget's period is total, day or month: --budget credit:month:25.00
 Lists have pages: --limit <n>, and --after with the \`next\` of the page before; with --format they are whole.
-What needs a --reason takes --author <name> too. Credit and refund take --idempotency-key <text>: twice is once.
+What changes something takes --author <name> and --reason <text>, which no customer sees. Where a --reason is needed there is
+--note <text> too, which the customer does see. Credit and refund take --idempotency-key <text>: twice is once.
 The gateway is $TF_URL with the token $TF_ADMIN_TOKEN, or else the one that \`npm start\` runs here.`;
 
 const options = {
@@ -68,6 +69,7 @@ const options = {
   'browser-origins': { type: 'string' },
   reason: { type: 'string' },
   author: { type: 'string' },
+  note: { type: 'string' },
   amount: { type: 'string' },
   'effective-at': { type: 'string' },
   'dry-run': { type: 'boolean' },
@@ -101,18 +103,18 @@ const sums = ['by', 'date', 'account', 'project', 'key', 'model', 'route', 'buck
 
 /** Each command: its words, the arguments that have to follow, and the call that it makes: method, path, body, headers. */
 const commands = {
-  'account create': [['name'], ({ name }, { id }) => ['POST', '/accounts', { id, name }]],
+  'account create': [['name'], ({ name }, { id, ...flags }) => ['POST', '/accounts', { id, name, ...signed(flags) }]],
   'account list': [[], (_, flags) => list('/accounts', flags, page)],
   'account show': [['account'], ({ account }) => ['GET', `/accounts/${account}`]],
   'project create': [
     ['account', 'name'],
-    ({ account, name }, flags) => ['POST', `/accounts/${account}/projects`, { name, budgets: budgets(flags) }],
+    ({ account, name }, flags) => ['POST', `/accounts/${account}/projects`, { name, budgets: budgets(flags), ...signed(flags) }],
   ],
   'project list': [['account'], ({ account }) => ['GET', `/accounts/${account}/projects`]],
-  'key create': [['account'], ({ account }, flags) => ['POST', `/accounts/${account}/keys`, { label: 'key', ...policy(flags) }]],
-  'key change': [['account', 'key'], ({ account, key }, flags) => ['PATCH', `/accounts/${account}/keys/${key}`, policy(flags)]],
+  'key create': [['account'], ({ account }, flags) => ['POST', `/accounts/${account}/keys`, { label: 'key', ...policy(flags), ...signed(flags) }]],
+  'key change': [['account', 'key'], ({ account, key }, flags) => ['PATCH', `/accounts/${account}/keys/${key}`, { ...policy(flags), ...signed(flags) }]],
   'key list': [['account'], ({ account }) => ['GET', `/accounts/${account}/keys`]],
-  'key revoke': [['account', 'key'], ({ account, key }) => ['DELETE', `/accounts/${account}/keys/${key}`]],
+  'key revoke': [['account', 'key'], ({ account, key }, flags) => ['DELETE', `/accounts/${account}/keys/${key}${signature(flags)}`]],
   credit: [
     ['account', 'bucket', 'amount'],
     ({ account, bucket, amount }, flags) => {
@@ -156,7 +158,7 @@ const commands = {
     },
   ],
   'code list': [[], (_, flags) => list('/codes', flags, page)],
-  'code revoke': [['code'], ({ code }) => ['DELETE', `/codes/${code}`]],
+  'code revoke': [['code'], ({ code }, flags) => ['DELETE', `/codes/${code}${signature(flags)}`]],
   receipts: [[], (_, flags) => list('/receipts', flags, rows)],
   ledger: [[], (_, flags) => list('/ledger', flags, rows)],
   audit: [[], (_, flags) => list('/audit', flags, rows)],
@@ -165,11 +167,11 @@ const commands = {
   'catalog get': [[], () => ['GET', '/catalog']],
   'catalog put': [['file'], ({ file }, flags) => ['PUT', `/catalog${publication(flags)}`, json(file)]],
   'catalog announced': [[], () => ['GET', '/catalog/announced']],
-  'catalog withdraw': [[], () => ['DELETE', '/catalog/announced']],
+  'catalog withdraw': [[], (_, flags) => ['DELETE', `/catalog/announced${signature(flags)}`]],
   'catalog versions': [[], (_, flags) => list('/catalog/versions', flags, ['model', ...page])],
   'catalog version': [['version'], ({ version }) => ['GET', `/catalog/versions/${version}`]],
   health: [[], () => ['GET', '/health']],
-  probe: [[], () => ['POST', '/probe']],
+  probe: [[], (_, flags) => ['POST', '/probe', signed(flags)]],
 };
 
 await main(async () => {
@@ -220,10 +222,21 @@ function publication(flags) {
   return given.length > 0 ? `?${new URLSearchParams(given)}` : '';
 }
 
-/** Why something is done, and by whom. */
-function explained({ reason, author }, what) {
-  if (!reason) throw new Failure(`${what} needs a --reason, which is kept.`);
-  return { reason, author };
+/** Why something is done, by whom, and what the customer is told. */
+function explained({ reason, author, note }, what) {
+  if (!reason) throw new Failure(`${what} needs a --reason, which is kept for the operator alone.`);
+  return { reason, author, note };
+}
+
+/** Who does something, and why, where both may be left out. */
+function signed({ author, reason }) {
+  return { author, reason };
+}
+
+/** The same in a query. */
+function signature(flags) {
+  const given = Object.entries(signed(flags)).filter(([, value]) => value !== undefined);
+  return given.length > 0 ? `?${new URLSearchParams(given)}` : '';
 }
 
 function idempotency(flags) {

@@ -15,7 +15,9 @@ use crate::money::Money;
 use crate::time::Timestamp;
 
 /// How many columns there are.
-const WIDTH: usize = 56;
+const WIDTH: usize = 59;
+/// How many of them customers get: the last are the operator's own.
+const CUSTOMERS: usize = 57;
 /// The classes whose sum is the size of a request.
 const INPUT: [&str; 6] = ["input", "cached_input", "cache_write", "cache_write_1h", "audio_input", "image_input"];
 /// A text that begins with one of these is run as a formula by some spreadsheet; the last four are its full-width forms.
@@ -28,6 +30,24 @@ pub enum Format {
     Csv,
     /// One JSON object per line.
     Jsonl,
+}
+
+/// Whose export it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// Those for customers.
+    Customer,
+    /// All.
+    Operator,
+}
+
+impl Columns {
+    const fn count(self) -> usize {
+        match self {
+            Self::Customer => CUSTOMERS,
+            Self::Operator => WIDTH,
+        }
+    }
 }
 
 /// There is no such format.
@@ -87,25 +107,26 @@ fn accepted(range: &str) -> Option<Option<Format>> {
 }
 
 /// What stands before the first row: the names of the columns in CSV, nothing in JSONL.
-pub fn head(format: Format) -> Vec<u8> {
+pub fn head(format: Format, columns: Columns) -> Vec<u8> {
     let mut out = Vec::new();
     if format == Format::Csv {
-        record(&mut writer(), &mut out, cells(&Value::Null).map(|(name, _)| Cow::Borrowed(name)));
+        let names = cells(&Value::Null).into_iter().map(|(name, _)| Cow::Borrowed(name));
+        record(&mut writer(), &mut out, names.take(columns.count()));
     }
     out
 }
 
 /// Some rows of the journal, each an object with `seq`, `at` in milliseconds, `kind`, `bucket`, `amount` in nano-units,
 /// `balances`, `doc` and `account`; as UTF-8.
-pub fn rows(format: Format, rows: &[Value]) -> Vec<u8> {
+pub fn rows(format: Format, columns: Columns, rows: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = writer();
     for row in rows {
+        let cells = cells(row).into_iter().take(columns.count());
         match format {
-            Format::Csv => record(&mut writer, &mut out, cells(row).map(|(_, cell)| cell.csv())),
+            Format::Csv => record(&mut writer, &mut out, cells.map(|(_, cell)| cell.csv())),
             Format::Jsonl => {
-                let object: Map<String, Value> =
-                    cells(row).into_iter().map(|(name, cell)| (name.to_owned(), cell.json())).collect();
+                let object: Map<String, Value> = cells.map(|(name, cell)| (name.to_owned(), cell.json())).collect();
                 out.extend_from_slice(Value::Object(object).to_string().as_bytes());
                 out.push(b'\n');
             }
@@ -174,6 +195,9 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
     };
     let dropped = request.get("dropped_parameters").and_then(Value::as_array).filter(|names| !names.is_empty());
     let dropped = dropped.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    // Who did what stands in the row itself, or beside the record that the row is about.
+    let done =
+        |name: &str| doc.get(name).or_else(|| doc.get("change")?.get(name)).and_then(Value::as_str).filter(|_| !is_receipt);
     // The credential of the attempt that answered.
     let attempts = request.get("attempts").and_then(Value::as_array);
     let answered = attempts.and_then(|all| all.iter().rfind(|attempt| attempt.get("status").is_some_and(|it| it == "answered")));
@@ -212,7 +236,7 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
         ("charge_policy", written("charge_policy")),
         ("entry_id", made(row.get("seq").and_then(Value::as_u64).filter(|_| is_entry).map(|seq| format!("entry-{seq}")))),
         ("kind", text(Some(if is_receipt && is_entry { "charge" } else { kind }))),
-        ("adjustment_reason", text(doc.get("reason").and_then(Value::as_str).filter(|_| !is_receipt))),
+        ("adjustment_reason", text(done("reason"))),
         ("balance_after", made(money(balance))),
         ("run", written("run")),
         ("status", written("status")),
@@ -234,6 +258,9 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
         ("price_searches", price("searches")),
         ("credential", text(answered.and_then(|attempt| attempt.get("credential")?.as_str()))),
         ("dropped_parameters", dropped.filter(|names| !names.is_empty()).map_or(Cell::Empty, Cell::Written)),
+        ("note", text(doc.get("note").and_then(Value::as_str).filter(|_| !is_receipt))),
+        ("author", text(done("author"))),
+        ("what", text(done("what"))),
     ]
 }
 
@@ -267,8 +294,8 @@ fn writer() -> Writer {
 }
 
 /// Writes one line of CSV.
-fn record(writer: &mut Writer, out: &mut Vec<u8>, cells: [Cow<'_, str>; WIDTH]) {
-    for (index, cell) in cells.iter().enumerate() {
+fn record<'a>(writer: &mut Writer, out: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
+    for (index, cell) in cells.enumerate() {
         if index > 0 {
             put(out, 2, |room| writer.delimiter(room).1);
         }
@@ -299,16 +326,17 @@ mod tests {
                           price_audio_output,charge,amount,bucket,charge_policy,entry_id,kind,adjustment_reason,balance_after,\
                           run,status,error_code,no_charge_reason,tokens_cache_write_1h,tokens_image_input,tokens_image_output,\
                           images,seconds,characters,searches,price_cache_write_1h,price_image_input,price_image_output,\
-                          price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters\r\n";
+                          price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters,\
+                          note,author,what\r\n";
     /// Of a row that has nothing of what came last.
-    const REST: &str = ",,,,,,,,,,,,,,,,\r\n";
+    const REST: &str = ",,,,,,,,,,,,,,,,,,,\r\n";
 
     fn csv(row: &Value) -> String {
-        String::from_utf8(rows(Format::Csv, std::slice::from_ref(row))).unwrap()
+        String::from_utf8(rows(Format::Csv, Columns::Operator, std::slice::from_ref(row))).unwrap()
     }
 
     fn jsonl(row: &Value) -> String {
-        String::from_utf8(rows(Format::Jsonl, std::slice::from_ref(row))).unwrap()
+        String::from_utf8(rows(Format::Jsonl, Columns::Operator, std::slice::from_ref(row))).unwrap()
     }
 
     /// A charge that a backup answered.
@@ -353,8 +381,11 @@ mod tests {
 
     #[test]
     fn the_header_names_every_column_once() {
-        assert_eq!(String::from_utf8(head(Format::Csv)).unwrap(), HEADER);
-        assert!(head(Format::Jsonl).is_empty());
+        assert_eq!(String::from_utf8(head(Format::Csv, Columns::Operator)).unwrap(), HEADER);
+        assert!(head(Format::Jsonl, Columns::Operator).is_empty());
+        // Customers get all but who did what.
+        let customers = String::from_utf8(head(Format::Csv, Columns::Customer)).unwrap();
+        assert_eq!(customers.trim_end(), HEADER.trim_end().strip_suffix(",author,what").unwrap());
         let names: std::collections::BTreeSet<&str> = HEADER.trim_end().split(',').collect();
         assert_eq!(names.len(), WIDTH);
     }
@@ -385,7 +416,7 @@ mod tests {
                 + r#""tokens_image_output":null,"images":null,"seconds":null,"characters":null,"searches":null,"#
                 + r#""price_cache_write_1h":null,"price_image_input":null,"price_image_output":null,"price_images":null,"#
                 + r#""price_seconds":null,"price_characters":null,"price_searches":null,"credential":null,"#
-                + r#""dropped_parameters":null}"#
+                + r#""dropped_parameters":null,"note":null,"author":null,"what":null}"#
                 + "\n"
         );
     }
@@ -466,7 +497,9 @@ mod tests {
             ("debt_payment", -100_000_000, "-0.1"),
         ] {
             let empty = ",".repeat(26);
-            let line = format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5,,,,{REST}");
+            let rest = ",".repeat(22);
+            let line =
+                format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5{rest}ops,\r\n");
             assert_eq!(csv(&entry(kind, nanos)), line);
         }
     }
@@ -568,11 +601,11 @@ mod tests {
 
     /// Whether both formats say the same of these rows, cell by cell.
     fn agree(all: &[Value]) -> Result<(), TestCaseError> {
-        let text = [head(Format::Csv), rows(Format::Csv, all)].concat();
+        let text = [head(Format::Csv, Columns::Operator), rows(Format::Csv, Columns::Operator, all)].concat();
         let mut reader = csv::Reader::from_reader(text.as_slice());
         let names: Vec<String> = reader.headers().unwrap().iter().map(ToOwned::to_owned).collect();
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
-        let objects = String::from_utf8(rows(Format::Jsonl, all)).unwrap();
+        let objects = String::from_utf8(rows(Format::Jsonl, Columns::Operator, all)).unwrap();
         let objects: Vec<Map<String, Value>> =
             objects.split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect();
         prop_assert_eq!((records.len(), objects.len()), (all.len(), all.len()));

@@ -317,6 +317,7 @@ pub struct CodeTaken {
     pub amount: Money,
     pub reason: String,
     pub author: String,
+    pub note: Option<String>,
 }
 
 /// A call on a channel.

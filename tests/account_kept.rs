@@ -28,7 +28,7 @@ fn request(name: &str) -> RequestId {
 /// An account with 10 and one key.
 fn opened() -> Memory {
     let (account, mut memory) = (AccountId::parse("a").unwrap(), Memory::default());
-    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: start() }), start());
+    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: start() }.into()), start());
     let key = KeyRecord {
         id: KeyId::parse("key").unwrap(),
         hash: KeyHash::parse("hash").unwrap(),
@@ -40,11 +40,11 @@ fn opened() -> Memory {
         revoked_at: None,
         policy: Policy::default(),
     };
-    memory.command(Command::PutKey(Box::new(key)), start());
+    memory.command(Command::PutKey(Box::new(key.into())), start());
     let amount = Money::parse("10").unwrap();
     let bucket = BucketId::parse("credit").unwrap();
     memory.command(
-        Command::Adjust(Adjustment { id: "adj".into(), bucket, amount, reason: "r".into(), author: "t".into() }),
+        Command::Adjust(Adjustment { id: "adj".into(), bucket, amount, reason: "r".into(), author: "t".into(), note: None }),
         start(),
     );
     memory

@@ -48,16 +48,16 @@ fn opened() -> Memory {
     let now = Timestamp::from_millis(START);
     let mut memory = Memory::default();
     let account = AccountId::parse("a").unwrap();
-    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
+    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
     let budgets = serde_json::from_value(json!([{"bucket": "wallet", "period": "total", "limit": "40"}])).unwrap();
     let project = ProjectRecord { id: ProjectId::first(), account, name: "P".into(), budgets, created_at: now };
-    memory.command(Command::PutProject(project), now);
+    memory.command(Command::PutProject(project.into()), now);
     for (name, rules) in [
         ("free", json!({})),
         ("budgeted", json!({"budgets": [{"bucket": "credit", "period": "day", "limit": "3"}]})),
         ("limited", json!({"rpm": 5, "tpm": 3_000_000, "concurrency": 2})),
     ] {
-        memory.command(Command::PutKey(Box::new(key(name, policy(rules)))), now);
+        memory.command(Command::PutKey(Box::new(key(name, policy(rules)).into())), now);
     }
     memory
 }
@@ -137,6 +137,7 @@ fn adjust(memory: &mut Memory, id: &str, bucket: &str, amount: &str) -> Answer {
         amount: money(amount),
         reason: "test".to_owned(),
         author: "test".to_owned(),
+        note: None,
     };
     memory.command(Command::Adjust(adjustment), Timestamp::from_millis(START))
 }
@@ -218,6 +219,7 @@ fn command(step: &Step) -> Option<Command> {
             amount: Money::from_nanos(*nanos).unwrap_or_default(),
             reason: "generated".to_owned(),
             author: "test".to_owned(),
+            note: None,
         }),
         Step::Hold { request: number, leg, key, wallet, nanos, idempotency, is_last } => Command::Hold(Box::new(HoldRequest {
             leg: *leg,
@@ -246,7 +248,7 @@ fn command(step: &Step) -> Option<Command> {
             Command::RecordRefused(Box::new((facts(&request(*number), "free"), outcome)))
         }
         Step::Revoke { key } if *key < 3 => {
-            let change = KeyChange { policy: serde_json::Map::new(), label: None, revoke: *key == 2 };
+            let change = KeyChange { policy: serde_json::Map::new(), label: None, revoke: *key == 2, by: None };
             Command::ChangeKey(KeyId::parse(name(*key)).unwrap(), change)
         }
         Step::Revoke { .. } | Step::Advance { .. } | Step::Again | Step::Crash { .. } => return None,
@@ -430,7 +432,7 @@ fn a_revoked_or_changed_key_is_noticed_at_once() {
     memory.command(Command::ChangeKey(id.clone(), change), now);
     let answer = memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("1")))), now);
     assert!(matches!(answer, Answer::Hold(HoldAnswer::Stale(record)) if record.policy.models == ["x"] && record.version == 2));
-    let revoke = KeyChange { policy: serde_json::Map::new(), label: None, revoke: true };
+    let revoke = KeyChange { policy: serde_json::Map::new(), label: None, revoke: true, by: None };
     memory.command(Command::ChangeKey(id, revoke), now);
     assert_eq!(
         refusal(&memory.command(Command::Hold(Box::new(hold("gen-2", "free", "credit", money("1")))), now)),

@@ -328,6 +328,7 @@ fn a_key_that_changed_is_planned_again_with_what_it_may_do_now() {
         policy: serde_json::from_value(json!({"routes": ["routed"]})).unwrap(),
         label: None,
         revoke: false,
+        by: None,
     };
     simulation
         .world

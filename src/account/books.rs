@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::act::{Act, Noted};
 use super::budget::Alert;
 use super::hold::{Checkpoint, Claim, Hold};
 use super::kept::KeptAnswer;
@@ -213,11 +214,11 @@ pub enum Journaled {
     /// A credit or debit by the operator.
     Adjustment(AdjustmentRecord),
     /// The account was opened.
-    Account(AccountRecord),
+    Account(Noted<AccountRecord>),
     /// A project was made or changed.
-    Project(ProjectRecord),
+    Project(Noted<ProjectRecord>),
     /// A key was made, changed or revoked.
-    Key(Box<KeyRecord>),
+    Key(Box<Noted<KeyRecord>>),
     /// A settlement came after its hold had expired.
     Correction(Box<Correction>),
     /// An order was made, or a message about it came.
@@ -234,6 +235,8 @@ pub enum Journaled {
     Run(RunRecord),
     /// A budget reached a level.
     Alert(Box<Alert>),
+    /// The operator did something that is about no account.
+    Act(Box<Act>),
 }
 
 /// The kind of a journal row, as stored.
@@ -254,6 +257,9 @@ pub enum Kind {
     DebtPayment,
     Run,
     Alert,
+    Catalog,
+    Code,
+    Probe,
 }
 
 impl Kind {
@@ -273,14 +279,18 @@ impl Kind {
             Self::DebtPayment => "debt_payment",
             Self::Run => "run",
             Self::Alert => "alert",
+            Self::Catalog => "catalog",
+            Self::Code => "code",
+            Self::Probe => "probe",
         }
     }
 }
 
 impl Journaled {
     /// The kind of the row.
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
+            Self::Act(act) => act.row_kind(),
             Self::Receipt(_) => Kind::Receipt,
             Self::Adjustment(_) => Kind::Adjustment,
             Self::Account(_) => Kind::Account,
@@ -312,6 +322,7 @@ impl Journaled {
             | Self::Order(_)
             | Self::DebtPayment(_)
             | Self::Run(_)
+            | Self::Act(_)
             | Self::Alert(_) => None,
         }
     }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::act::{Act, Signed};
 use super::hold::{HoldAnswer, HoldRequest, Wanted, Weighed};
 use super::kept::KeptItems;
 use super::manage::{AccountRecord, Adjustment, KeyChange, ProjectRecord};
@@ -31,11 +32,11 @@ pub enum Command {
     /// Write the receipt of a request that was refused before any hold.
     RecordRefused(Box<(Facts, Outcome)>),
     /// Open the account.
-    Open(AccountRecord),
+    Open(Signed<AccountRecord>),
     /// Make or replace a project.
-    PutProject(ProjectRecord),
+    PutProject(Signed<ProjectRecord>),
     /// Make a key.
-    PutKey(Box<KeyRecord>),
+    PutKey(Box<Signed<KeyRecord>>),
     /// Change or revoke a key.
     ChangeKey(KeyId, KeyChange),
     /// Credit or debit.
@@ -54,6 +55,8 @@ pub enum Command {
     Refund(RefundRequest),
     /// Credit a redeem code.
     Redeem(Redemption, BucketId, Money),
+    /// Note what the operator did about no account.
+    Act(Box<Act>),
     /// Copy what is new to the searchable store now.
     Flush,
     /// Tell.

@@ -1,5 +1,6 @@
 //! From a command to a decision: loads what the command touches and asks the part of the state machine that knows.
 
+use super::act::act;
 use super::books::{Books, Event};
 use super::command::{Answer, Command};
 use super::hold::{Claim, Hold, hold};
@@ -11,6 +12,7 @@ use super::run::open_run;
 use super::settle::{checkpoint, expire, record_refused, settle};
 use super::tally::Tally;
 use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
+use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -120,14 +122,16 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             let books = Books { account: shelf.account()?, ..shelf.books(Touches::default())? };
             or_refused(open_account(books, record, now))
         }
-        Command::PutProject(record) => {
-            let books = shelf.books(Touches { project: Some(&record.id), ..Touches::default() })?;
-            let tally = shelf.spent(None, Some(&record.id), books.time(now))?;
-            or_refused(put_project(books, record, tally, now))
+        Command::PutProject(signed) => {
+            let id = &signed.record.id;
+            let books = shelf.books(Touches { project: Some(id), ..Touches::default() })?;
+            let tally = shelf.spent(None, Some(id), books.time(now))?;
+            or_refused(put_project(books, signed, tally, now))
         }
-        Command::PutKey(record) => {
-            let touches = Touches { key: Some(&record.id), project: Some(&record.project), ..Touches::default() };
-            or_refused(put_key(shelf.books(touches)?, *record, now))
+        Command::PutKey(signed) => {
+            let KeyRecord { id, project, .. } = &signed.record;
+            let touches = Touches { key: Some(id), project: Some(project), ..Touches::default() };
+            or_refused(put_key(shelf.books(touches)?, *signed, now))
         }
         Command::ChangeKey(key, change) => {
             let books = shelf.books(Touches { key: Some(&key), ..Touches::default() })?;
@@ -156,6 +160,10 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
         Command::Redeem(redemption, bucket, amount) => {
             let books = of_subject(&redemption.subject())?;
             or_refused(require_open(&books).and_then(|()| redeem(books, (redemption, bucket, amount), now)))
+        }
+        Command::Act(acted) => {
+            let books = Books { account: shelf.account()?, ..shelf.books(Touches::default())? };
+            done(act(books, *acted, now))
         }
         Command::Flush | Command::Read(_) => done(Vec::new()),
     })

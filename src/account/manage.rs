@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::act::{By, Noted, Signed};
 use super::books::{Books, Event, Journaled};
 use super::tally::Tally;
 use crate::id::{AccountId, BucketId, ProjectId};
@@ -50,6 +51,9 @@ pub struct Adjustment {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A credit or a debit as it stands in the ledger.
@@ -61,6 +65,9 @@ pub struct AdjustmentRecord {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A change of a key: fields of its policy, its label, or its end.
@@ -72,10 +79,14 @@ pub struct KeyChange {
     pub label: Option<String>,
     /// Whether it is revoked, for good.
     pub revoke: bool,
+    /// Who wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
 }
 
 /// Opens the account with its first project. The same command once more changes nothing; another one is refused.
-pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub fn open_account(mut books: Books, signed: Signed<AccountRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let Signed { record, by } = signed;
     if let Some(known) = &books.account {
         let message = format!("There is already an account `{}`.", known.id);
         let refusal = Refusal::new(Code::Conflict, message, "Choose another id, or leave it out.").param("id");
@@ -89,23 +100,29 @@ pub fn open_account(mut books: Books, record: AccountRecord, now: Timestamp) -> 
         created_at: now,
     };
     let mut events = vec![Event::AccountStored(record.clone()), Event::ProjectStored(project.clone(), Tally::default())];
-    events.extend(books.append(now, Journaled::Account(record), None));
-    events.extend(books.append(now, Journaled::Project(project), None));
+    let name = format!("account {}", record.id);
+    events.extend(books.append(now, Journaled::Account(Noted::new(&name, None, record, by.clone())), None));
+    let name = format!("project {}", project.id);
+    events.extend(books.append(now, Journaled::Project(Noted::new(&name, None, project, by)), None));
     Ok(events)
 }
 
 /// Makes or replaces a project. `tally` is what its keys spent so far, so that new budgets count it.
-pub fn put_project(mut books: Books, record: ProjectRecord, tally: Tally, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub fn put_project(mut books: Books, signed: Signed<ProjectRecord>, tally: Tally, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     require_open(&books)?;
-    let announced = books.project.take().map(|known| known.tally.announced).unwrap_or_default();
+    let Signed { record, by } = signed;
+    let (before, announced) = books.project.take().map(|known| (known.record, known.tally.announced)).unzip();
+    let announced = announced.unwrap_or_default();
     let mut events = vec![Event::ProjectStored(record.clone(), Tally { announced, ..tally })];
-    events.extend(books.append(now, Journaled::Project(record), None));
+    let noted = Noted::new(&format!("project {}", record.id), before.as_ref(), record, by);
+    events.extend(books.append(now, Journaled::Project(noted), None));
     Ok(events)
 }
 
 /// Makes a key.
-pub fn put_key(mut books: Books, record: KeyRecord, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub fn put_key(mut books: Books, signed: Signed<KeyRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     require_open(&books)?;
+    let Signed { record, by } = signed;
     if books.project.is_none() {
         let message = format!("There is no project `{}` in this account.", record.project);
         return Err(Refusal::new(Code::NotFound, message, "Create the project first, or leave it out.").param("project"));
@@ -114,7 +131,8 @@ pub fn put_key(mut books: Books, record: KeyRecord, now: Timestamp) -> Result<Ve
         return Ok(Vec::new());
     }
     let mut events = vec![Event::KeyStored(Box::new(record.clone()), Tally::default())];
-    events.extend(books.append(now, Journaled::Key(Box::new(record)), None));
+    let noted = Noted::new(&key_name(&record), None, record, by);
+    events.extend(books.append(now, Journaled::Key(Box::new(noted)), None));
     Ok(events)
 }
 
@@ -123,6 +141,7 @@ pub fn change_key(mut books: Books, change: KeyChange, tally: Tally, now: Timest
     let Some(key) = books.key.take() else {
         return Err(Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys."));
     };
+    let before = key.record.clone();
     let mut record = key.record;
     record.policy = patched(&record.policy, change.policy)?;
     if let Some(label) = change.label {
@@ -134,8 +153,13 @@ pub fn change_key(mut books: Books, change: KeyChange, tally: Tally, now: Timest
     record.version = record.version.saturating_add(1);
     let tally = Tally { spent: tally.spent, ..key.tally };
     let mut events = vec![Event::KeyStored(Box::new(record.clone()), tally)];
-    events.extend(books.append(now, Journaled::Key(Box::new(record.clone())), None));
+    let noted = Noted::new(&key_name(&record), Some(&before), record.clone(), change.by);
+    events.extend(books.append(now, Journaled::Key(Box::new(noted)), None));
     Ok((record, events))
+}
+
+fn key_name(record: &KeyRecord) -> String {
+    format!("key {}", record.id)
 }
 
 fn patched(policy: &Policy, changes: Map<String, Value>) -> Result<Policy, Refusal> {
@@ -163,8 +187,8 @@ pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Resul
             format!("`{}` has {available} available; an adjustment by {} is not possible.", adjustment.bucket, adjustment.amount);
         return Err(Refusal::new(Code::InvalidRequest, message, "Choose another amount.").param("amount"));
     }
-    let Adjustment { id, bucket, amount, reason, author } = adjustment;
-    let row = books.append(now, Journaled::Adjustment(AdjustmentRecord { id, reason, author }), Some((&bucket, amount)));
+    let Adjustment { id, bucket, amount, reason, author, note } = adjustment;
+    let row = books.append(now, Journaled::Adjustment(AdjustmentRecord { id, reason, author, note }), Some((&bucket, amount)));
     let row = row.map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))?;
     let mut events = vec![row];
     events.extend(books.collect(&bucket, now));

@@ -15,6 +15,7 @@
 //! Deliberately absent: HTTP, SQL, clocks, and every kind of memory between commands.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
 
+mod act;
 mod audit;
 mod books;
 mod budget;
@@ -33,6 +34,7 @@ mod run;
 mod settle;
 mod tally;
 
+pub use act::{Act, ActKind, By, Done, Noted, OPERATOR, Signed};
 pub use audit::{AuditRow, audit};
 pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, ProjectBook, Row};
 pub use budget::{Alert, ScopeKind};

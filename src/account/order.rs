@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Journaled};
-use super::refund::{Why, credit_again, credit_order, take_back, unknown_order};
+use super::refund::{Said, Why, credit_again, credit_order, take_back, unknown_order};
 use crate::id::{AccountId, BucketId, KeyId, OrderId};
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
@@ -85,6 +85,9 @@ pub struct Order {
     /// Who decided, where the operator did.
     #[serde(default)]
     pub author: Option<String>,
+    /// What the customer is told of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// When it was credited.
     #[serde(default)]
     pub paid_at: Option<Timestamp>,
@@ -114,6 +117,8 @@ pub struct Order {
 pub struct OrderRefund {
     pub id: String,
     pub amount: Money,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A payment that the customer's bank took back.
@@ -214,6 +219,9 @@ pub struct Verdict {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What the provider answered when an order was handed to it.
@@ -293,7 +301,8 @@ pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Ord
     let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
     let is_repeated = matches!((order.state, verdict.is_approved), (OrderState::Paid, true) | (OrderState::Failed, false))
         && verdict.amount.is_none_or(|amount| amount == order.amount);
-    if is_repeated && order.author.as_ref() == Some(&verdict.author) && order.reason.as_ref() == Some(&verdict.reason) {
+    let said = (order.author.as_ref(), order.reason.as_ref(), order.note.as_ref());
+    if is_repeated && said == (Some(&verdict.author), Some(&verdict.reason), verdict.note.as_ref()) {
         return Ok((order, Vec::new()));
     }
     if order.state != OrderState::InReview {
@@ -309,12 +318,13 @@ pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Ord
             let message = "`amount` must be what is to be credited, above nothing.";
             return Err(Refusal::invalid("amount", message).fact("why", order.reason.clone()));
         }
-        events.extend(credit_order(&mut books, &mut order, amount, (&verdict.reason, &verdict.author), now)?);
+        let why = Said { reason: &verdict.reason, author: &verdict.author, note: verdict.note.as_deref() };
+        events.extend(credit_order(&mut books, &mut order, amount, why, now)?);
         events.extend(square(&mut books, &mut order, "The payment was taken back before it was approved.", now));
     } else {
         order.state = OrderState::Failed;
     }
-    (order.reason, order.author) = (Some(verdict.reason), Some(verdict.author));
+    (order.reason, order.author, order.note) = (Some(verdict.reason), Some(verdict.author), verdict.note);
     events.extend(stored(&mut books, &order, now));
     Ok((order, events))
 }
@@ -368,7 +378,8 @@ fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Times
             };
             let reason = format!("Order {} was paid.", order.id);
             let credited = match doubt {
-                None => credit_order(books, order, *amount, (&reason, "stripe"), now).map_err(|refusal| refusal.message),
+                None => credit_order(books, order, *amount, Said { reason: &reason, author: "stripe", note: None }, now)
+                    .map_err(|refusal| refusal.message),
                 Some(doubt) => Err(doubt),
             };
             match credited {
@@ -440,7 +451,7 @@ fn told(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> (
 fn square(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
     // That nothing is booked twice follows from the sums; the id only has to be new.
     let id = format!("{}/refund-{}", order.id, books.head.seq.saturating_add(1));
-    square_as(books, order, (id, "webhook", reason, "stripe"), now)
+    square_as(books, order, (id, "webhook", Said { reason, author: "stripe", note: None }), now)
 }
 
 /// The same, in somebody's name.

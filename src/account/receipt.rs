@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::output::{Elsewhere, OutputLimit};
-use crate::catalog::{CutPolicy, RouteKind};
+use crate::catalog::{CutPolicy, Named, RouteKind};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::{Money, Price};
 use crate::refusal::Refusal;
@@ -85,6 +85,9 @@ pub enum AttemptStatus {
 /// One call on one candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
+    /// The model that would have answered, by its public name. Receipts of before do not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
     /// The channel.
     pub channel: ChannelId,
     /// 0 is primary.
@@ -114,6 +117,14 @@ pub struct Attempt {
     /// The credential that it was sent with, by its name in the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+}
+
+impl Attempt {
+    /// Whom it was made on.
+    pub fn named(&self) -> Named<'_> {
+        let model = self.model.as_ref().map_or("", ModelName::as_str);
+        Named { channel: self.channel.as_str(), upstream_model: &self.upstream_model, model }
+    }
 }
 
 /// Who answered, and at which price.

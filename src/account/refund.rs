@@ -22,6 +22,9 @@ pub struct TopUp {
     pub reason: String,
     /// Who said that it is paid.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A redeem code, as an account is told to credit it.
@@ -35,6 +38,9 @@ pub struct Redemption {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Redemption {
@@ -85,6 +91,9 @@ pub struct RefundRequest {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A refund or reversal in the ledger.
@@ -114,6 +123,9 @@ pub struct Refund {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// What the customer is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Credits an order, once: the ledger has its id as subject.
@@ -121,10 +133,11 @@ pub(super) fn credit_order(
     books: &mut Books,
     order: &mut Order,
     amount: Money,
-    (reason, author): (&str, &str),
+    said: Said<'_>,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    let top_up = TopUp { order: order.id.clone(), reason: reason.to_owned(), author: author.to_owned() };
+    let (reason, author, note) = said.owned();
+    let top_up = TopUp { order: order.id.clone(), reason, author, note };
     let row = books.append(now, Journaled::TopUp(top_up), Some((&order.bucket, amount))).map_err(|_| out_of_range())?;
     order.state = OrderState::Paid;
     order.amount = amount;
@@ -135,18 +148,33 @@ pub(super) fn credit_order(
     Ok(events)
 }
 
-/// Id, source, reason and author of a refund.
-pub(super) type Why<'a> = (String, &'a str, &'a str, &'a str);
+/// Why something is booked, who says so, and what the customer is told of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub reason: &'a str,
+    pub author: &'a str,
+    pub note: Option<&'a str>,
+}
+
+impl Said<'_> {
+    fn owned(self) -> (String, String, Option<String>) {
+        (self.reason.to_owned(), self.author.to_owned(), self.note.map(ToOwned::to_owned))
+    }
+}
+
+/// Id and source of a refund, and what is said of it.
+pub(super) type Why<'a> = (String, &'a str, Said<'a>);
 
 /// Takes back what an order brought: from what is available, the rest becomes a debt.
 pub(super) fn take_back(
     books: &mut Books,
     order: &mut Order,
     amount: Money,
-    (id, source, reason, author): Why<'_>,
+    (id, source, said): Why<'_>,
     now: Timestamp,
 ) -> Option<Event> {
     let bucket = order.bucket.clone();
+    let (reason, author, note) = said.owned();
     let rest = order.amount.checked_sub(order.refunded).unwrap_or_default();
     let amount = amount.min(rest);
     if !amount.is_positive() {
@@ -168,8 +196,9 @@ pub(super) fn take_back(
         debt,
         debt_after,
         source: source.to_owned(),
-        reason: reason.to_owned(),
-        author: author.to_owned(),
+        reason,
+        author,
+        note,
     };
     order.refunded = order.refunded.checked_add(amount).unwrap_or(order.amount);
     // What is available is covered by the balance, so this cannot fail.
@@ -181,10 +210,11 @@ pub(super) fn credit_again(
     books: &mut Books,
     order: &mut Order,
     amount: Money,
-    (id, source, reason, author): Why<'_>,
+    (id, source, said): Why<'_>,
     now: Timestamp,
 ) -> Vec<Event> {
     let amount = amount.min(order.refunded);
+    let (reason, author, note) = said.owned();
     let refund = Refund {
         id,
         order: order.id.clone(),
@@ -196,8 +226,9 @@ pub(super) fn credit_again(
         debt: Money::ZERO,
         debt_after: books.debt(&order.bucket),
         source: source.to_owned(),
-        reason: reason.to_owned(),
-        author: author.to_owned(),
+        reason,
+        author,
+        note,
     };
     // What the balance cannot hold stays taken back, and is credited with the next message or refund that finds room.
     let Ok(row) = books.append(now, Journaled::Refund(Box::new(refund)), Some((&order.bucket, amount))) else {
@@ -235,10 +266,11 @@ pub fn refund(mut books: Books, request: RefundRequest, now: Timestamp) -> Resul
         let refusal = Refusal::new(Code::Conflict, message, next_step).param("amount");
         return Err(refusal.fact("available", available.to_string()).fact("refundable", rest.to_string()));
     }
-    let RefundRequest { id, amount, reason, author, .. } = request;
-    order.refunds.push(OrderRefund { id: id.clone(), amount });
+    let RefundRequest { id, amount, reason, author, note, .. } = request;
+    order.refunds.push(OrderRefund { id: id.clone(), amount, note: note.clone() });
     order.given_back = order.given_back.checked_add(amount).unwrap_or(Money::MAX);
-    let mut events = square_as(&mut books, &mut order, (id, "admin", &reason, &author), now);
+    let mut events =
+        square_as(&mut books, &mut order, (id, "admin", Said { reason: &reason, author: &author, note: note.as_deref() }), now);
     events.extend(super::order::stored(&mut books, &order, now));
     Ok((order, events))
 }

@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, billing, browser, catalog, lists, ok, oversight, owner, spend, topups, with_status};
-use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
+use super::{Request, audit, billing, browser, catalog, lists, ok, oversight, owner, spend, topups, with_status};
+use crate::account::{
+    AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
+};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use crate::key::{Budget, KeyRecord, Policy};
@@ -20,6 +22,7 @@ use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, check_idempotency_key, unavailable};
 
 const LONGEST_NAME: usize = 200;
+const LONGEST_NOTE: usize = 500;
 
 /// Answers a request under `/admin/v1/`.
 pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
@@ -48,7 +51,10 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("PATCH", ["accounts", account, "keys", key]) => {
             change_key(ports, account_id(account)?, key, read(request.body).await?).await
         }
-        ("DELETE", ["accounts", account, "keys", key]) => revoke_key(ports, account_id(account)?, key).await,
+        ("DELETE", ["accounts", account, "keys", key]) => {
+            let change = KeyChange { policy: Map::new(), label: None, revoke: true, by: Some(signature(&request)?) };
+            apply_change(ports, account_id(account)?, key, change).await
+        }
         ("POST", ["accounts", account, "adjustments"]) => {
             let id = request.head.idempotency_key.clone();
             adjust(ports, account_id(account)?, id, read(request.body).await?).await
@@ -68,7 +74,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("GET", ["topups"]) => billing::orders(ports, &request).await,
         ("POST", ["codes"]) => billing::make_codes(ports, request.body).await,
         ("GET", ["codes"]) => billing::list_codes(ports, &request).await,
-        ("DELETE", ["codes", id]) => billing::revoke_code(ports, id).await,
+        ("DELETE", ["codes", id]) => billing::revoke_code(ports, id, signature(&request)?).await,
         ("GET", ["receipts"]) => oversight::list(ports, &request, Listed::Receipts).await,
         ("GET", ["ledger"]) => oversight::list(ports, &request, Listed::Entries).await,
         ("GET", ["audit"]) => oversight::list(ports, &request, Listed::Records).await,
@@ -76,7 +82,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         ("GET", ["reconcile"]) => oversight::report(ports, &request).await,
         (_, ["catalog", rest @ ..]) => catalog::handle(ports, request, rest).await,
         ("GET", ["health"]) => health(ports).await,
-        ("POST", ["probe"]) => probe_now(ports).await,
+        ("POST", ["probe"]) => probe_now(ports, read(request.body).await?).await,
         _ => Err(super::nothing_here()),
     }
 }
@@ -108,7 +114,14 @@ pub async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>
 
 /// Reads an account's id from a path.
 pub fn account_id(text: &str) -> Result<AccountId, Refusal> {
+    if text == OPERATOR {
+        return Err(no_account());
+    }
     AccountId::parse(text).ok_or_else(|| Refusal::invalid("account", "The account's id has characters that no id has."))
+}
+
+fn no_account() -> Refusal {
+    Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts.")
 }
 
 /// Text that people read, neither empty nor long.
@@ -119,7 +132,24 @@ pub fn name(param: &str, text: String) -> Result<String, Refusal> {
 
 /// Who does something, in their own words.
 pub fn author(author: Option<String>) -> Result<String, Refusal> {
-    name("author", author.unwrap_or_else(|| "admin".to_owned()))
+    Ok(audit::by(author, None)?.author)
+}
+
+/// What the customer is told.
+pub fn note(note: Option<String>) -> Result<Option<String>, Refusal> {
+    let Some(text) = note else { return Ok(None) };
+    let is_note = !text.trim().is_empty() && text.len() <= LONGEST_NOTE && !text.chars().any(char::is_control);
+    if is_note {
+        Ok(Some(text))
+    } else {
+        Err(Refusal::invalid("note", format!("`note` must be 1 to {LONGEST_NOTE} characters.")))
+    }
+}
+
+/// Who does something and why, where there is no body to say so.
+pub fn signature<B>(request: &Request<B>) -> Result<By, Refusal> {
+    let text = |name: &str| request.param(name).map(ToOwned::to_owned);
+    audit::by(text("author"), text("reason"))
 }
 
 /// Says something to an account that can be refused.
@@ -142,15 +172,18 @@ pub async fn flush<P: Records>(ports: &P, account: &AccountId) {
 struct NewAccount {
     id: Option<AccountId>,
     name: String,
+    author: Option<String>,
+    reason: Option<String>,
 }
 
 async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
-    if id.as_str() == probe::HOUSE {
-        return Err(Refusal::invalid("id", format!("`{id}` is the account that pays for probes; choose another id.")));
+    if [probe::HOUSE, OPERATOR].contains(&id.as_str()) {
+        return Err(Refusal::invalid("id", format!("`{id}` is an account of the gateway's own; choose another id.")));
     }
+    let by = Some(audit::by(new.author, new.reason)?);
     let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
-    command(ports, &id, Command::Open(record)).await?;
+    command(ports, &id, Command::Open(Signed { record, by })).await?;
     flush(ports, &id).await;
     Ok(Reply { status: 201, ..show_account(ports, &id).await? })
 }
@@ -163,7 +196,7 @@ async fn show_account<P: Records>(ports: &P, id: &AccountId) -> Result<Reply, Re
 async fn account_view<P: Records>(ports: &P, id: &AccountId, catalog: Option<&Catalog>) -> Result<Value, Refusal> {
     let overview = owner::overview(ports, id).await?;
     let Some(account) = &overview.account else {
-        return Err(Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts."));
+        return Err(no_account());
     };
     let balances = catalog.map_or_else(|| json!(overview.balances), |catalog| json!(owner::balances(&overview, catalog)));
     Ok(json!({"id": account.id, "name": account.name, "created_at": account.created_at, "balances": balances}))
@@ -195,6 +228,8 @@ struct NewProject {
     name: String,
     #[serde(default)]
     budgets: Vec<Budget>,
+    author: Option<String>,
+    reason: Option<String>,
 }
 
 async fn put_project<P: Records>(ports: &P, account: AccountId, new: NewProject) -> Result<Reply, Refusal> {
@@ -202,7 +237,8 @@ async fn put_project<P: Records>(ports: &P, account: AccountId, new: NewProject)
     let name = name("name", new.name)?;
     check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     let record = ProjectRecord { id, account: account.clone(), name, budgets: new.budgets, created_at: ports.now() };
-    command(ports, &account, Command::PutProject(record.clone())).await?;
+    let by = Some(audit::by(new.author, new.reason)?);
+    command(ports, &account, Command::PutProject(Signed { record: record.clone(), by })).await?;
     flush(ports, &account).await;
     with_status(201, &record)
 }
@@ -211,6 +247,8 @@ async fn put_project<P: Records>(ports: &P, account: AccountId, new: NewProject)
 struct NewKey {
     project: Option<ProjectId>,
     label: String,
+    author: Option<String>,
+    reason: Option<String>,
     /// The rest is the policy, which knows its own fields.
     #[serde(flatten)]
     policy: Map<String, Value>,
@@ -240,7 +278,8 @@ async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Res
         revoked_at: None,
         policy,
     };
-    command(ports, &account, Command::PutKey(Box::new(record.clone()))).await?;
+    let by = Some(audit::by(new.author, new.reason)?);
+    command(ports, &account, Command::PutKey(Box::new(Signed { record: record.clone(), by }))).await?;
     ports.publish_key(&record).await.map_err(unavailable)?;
     flush(ports, &account).await;
     let mut view = key_view(&record);
@@ -264,21 +303,19 @@ async fn change_key<P: Records>(
     key: &str,
     mut fields: Map<String, Value>,
 ) -> Result<Reply, Refusal> {
-    let label = match fields.remove("label") {
-        None => None,
-        Some(Value::String(text)) => Some(name("label", text)?),
-        Some(_) => return Err(Refusal::invalid("label", "`label` must be text.")),
+    let mut text = |field: &str| match fields.remove(field) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Refusal::invalid(field, format!("`{field}` must be text."))),
     };
+    let label = text("label")?.map(|text| name("label", text)).transpose()?;
+    let by = Some(audit::by(text("author")?, text("reason")?)?);
     if let Some(budgets) = fields.get("budgets") {
         let budgets: Vec<Budget> = serde_json::from_str(&budgets.to_string())
             .map_err(|error| Refusal::invalid("budgets", format!("`budgets` are not valid: {error}.")))?;
         check_buckets(ports, budgets.iter().map(|budget| &budget.bucket)).await?;
     }
-    apply_change(ports, account, key, KeyChange { policy: fields, label, revoke: false }).await
-}
-
-async fn revoke_key<P: Records>(ports: &P, account: AccountId, key: &str) -> Result<Reply, Refusal> {
-    apply_change(ports, account, key, KeyChange { policy: Map::new(), label: None, revoke: true }).await
+    apply_change(ports, account, key, KeyChange { policy: fields, label, revoke: false, by }).await
 }
 
 async fn apply_change<P: Records>(ports: &P, account: AccountId, key: &str, change: KeyChange) -> Result<Reply, Refusal> {
@@ -302,6 +339,7 @@ struct NewAdjustment {
     amount: Money,
     reason: String,
     author: Option<String>,
+    note: Option<String>,
 }
 
 async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, new: NewAdjustment) -> Result<Reply, Refusal> {
@@ -311,8 +349,8 @@ async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, n
         |key| format!("adj-key-{}", crate::id::sha256_hex(&[key.as_bytes()])),
     );
     let reason = name("reason", new.reason)?;
-    let author = author(new.author)?;
-    let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author };
+    let (author, note) = (author(new.author)?, note(new.note)?);
+    let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author, note };
     command(ports, &account, Command::Adjust(adjustment.clone())).await?;
     flush(ports, &account).await;
     let catalog = ports.catalog().await.ok();
@@ -356,10 +394,21 @@ async fn health<P: Records>(ports: &P) -> Result<Reply, Refusal> {
     ok(&json!({"data": data, "next": null}))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signature {
+    author: Option<String>,
+    reason: Option<String>,
+}
+
 /// Runs one probe round and publishes what it found. The cron does the same.
-async fn probe_now<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+async fn probe_now<P: Records>(ports: &P, asked: Signature) -> Result<Reply, Refusal> {
+    let by = audit::by(asked.author, asked.reason)?;
     match probe::round(ports).await.map_err(unavailable)? {
-        Some(probes) => ok(&json!({"data": probes, "next": null})),
+        Some(probes) => {
+            audit::note(ports, ActKind::Probe, by, format!("probe round run, {} probes made", probes.len())).await;
+            ok(&json!({"data": probes, "next": null}))
+        }
         None => {
             let message = "A probe round is running now.";
             Err(Refusal::new(Code::Conflict, message, "Ask again in half a minute; it ends by itself.").retry_after(30))

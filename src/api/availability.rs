@@ -11,6 +11,7 @@ use futures_util::future::join3;
 use serde_json::{Map, Value, json};
 
 use super::owner::unexpected;
+use super::shown::Shown;
 use crate::account::{Answer, Command, Query, Wanted, Weighed};
 use crate::catalog::{Catalog, Change, Model, RouteKind, changes};
 use crate::dialect::recipe::{Recipe, plain};
@@ -94,6 +95,8 @@ pub struct ServedBy {
     pub price: Rc<Price>,
     /// By one of these, which share the first tier that is expected to answer.
     pub candidates: Vec<CandidateId>,
+    /// The model, by its public name.
+    pub model: ModelName,
     /// What would be set aside for it at least.
     pub quote: Money,
 }
@@ -122,9 +125,12 @@ impl Reason {
 
 impl ServedBy {
     /// As in lists.
-    pub fn json(&self) -> Value {
-        let candidates: Vec<Value> =
-            self.candidates.iter().map(|id| json!({"channel": id.channel, "upstream_model": id.upstream_model})).collect();
+    pub fn json(&self, catalog: &Catalog) -> Value {
+        let candidate = |id: &CandidateId| {
+            let shown = Shown::new(catalog, id, self.model.as_str());
+            json!({"channel": shown.channel(), "upstream_model": shown.upstream_model()})
+        };
+        let candidates: Vec<Value> = self.candidates.iter().map(candidate).collect();
         json!({"route": self.route, "bucket": self.bucket, "price": self.price, "candidates": candidates, "smallest_quote": self.quote})
     }
 }
@@ -145,7 +151,7 @@ impl Snapshot {
     pub fn coming(&self, model: &ModelName) -> Option<Coming<'_>> {
         let (announced, changes) = self.announced.as_ref()?;
         let own = changes.iter().filter(|change| change.model.as_ref() == Some(model));
-        let changes: Vec<&str> = own.map(|change| change.text.as_str()).collect();
+        let changes: Vec<&str> = own.filter_map(Change::shown).collect();
         let Announced { version, effective_at, .. } = announced;
         (!changes.is_empty()).then_some(Coming { version: *version, effective_at: *effective_at, changes })
     }
@@ -156,6 +162,7 @@ struct Short {
     wanted: Wanted,
     served_by: Option<ServedBy>,
     route: RouteKind,
+    model: ModelName,
     candidates: Vec<CandidateId>,
 }
 
@@ -225,12 +232,14 @@ fn short(leg: &Leg) -> Option<Short> {
             bucket: planned.bucket.clone(),
             price: Rc::clone(&planned.price),
             candidates: peers.map(|peer| peer.candidate_id()).collect(),
+            model: planned.model.id.clone(),
             quote: leg.least,
         }
     });
-    let route = leg.attempts.first()?.planned.route;
+    let planned = &leg.attempts.first()?.planned;
+    let (route, model) = (planned.route, planned.model.id.clone());
     let candidates = leg.attempts.iter().map(|quoted| quoted.planned.candidate_id()).collect();
-    Some(Short { wanted: leg.wanted(), served_by, route, candidates })
+    Some(Short { wanted: leg.wanted(), served_by, route, model, candidates })
 }
 
 /// The relay tries leg after leg: one that is not covered is passed over, where the no is about its balance alone.
@@ -277,7 +286,10 @@ fn out_of_order(leg: &Short, snapshot: &Snapshot) -> Refusal {
     let since = known.iter().map(|(_, health)| health.since).max().unwrap_or_default();
     let causes: Vec<String> = known
         .iter()
-        .filter_map(|(id, health)| health.last_failure.as_ref().map(|failure| format!("{}: {}", id.channel, failure.message)))
+        .filter_map(|(id, health)| {
+            let shown = Shown::new(&snapshot.catalog, id, leg.model.as_str());
+            health.last_failure.as_ref().map(|failure| format!("{}: {}", shown.channel(), shown.text(&failure.message)))
+        })
         .collect();
     let message =
         format!("Every channel of the {} route is down since {} ({}).", leg.route.as_str(), since.to_second(), causes.join("; "));

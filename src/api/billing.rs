@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::topups::{code_hash, said};
-use super::{Request, admin, lists, ok, with_status};
-use crate::account::{Command, IfUsed, RefundRequest, Verdict};
+use super::{Request, admin, audit, lists, ok, with_status};
+use crate::account::{ActKind, By, Command, IfUsed, RefundRequest, Verdict};
 use crate::id::{AccountId, BucketId, CodeId, OrderId, sha256_hex};
 use crate::money::Money;
 use crate::ports::{NewCode, Records};
@@ -27,6 +27,7 @@ struct Review {
     amount: Option<Money>,
     reason: String,
     author: Option<String>,
+    note: Option<String>,
 }
 
 /// Approves or rejects an order.
@@ -36,8 +37,9 @@ pub async fn review<P: Records>(
     (order, is_approved): (&str, bool),
     body: impl Future<Output = Result<Vec<u8>, Refusal>>,
 ) -> Result<Reply, Refusal> {
-    let Review { amount, reason, author } = admin::read(body).await?;
-    let verdict = Verdict { is_approved, amount, reason: admin::name("reason", reason)?, author: admin::author(author)? };
+    let Review { amount, reason, author, note } = admin::read(body).await?;
+    let (reason, author, note) = (admin::name("reason", reason)?, admin::author(author)?, admin::note(note)?);
+    let verdict = Verdict { is_approved, amount, reason, author, note };
     let order = said(ports, account, Command::Review(order_id(order)?, verdict)).await?;
     admin::flush(ports, account).await;
     ok(&order)
@@ -53,6 +55,7 @@ struct NewRefund {
     amount: Money,
     reason: String,
     author: Option<String>,
+    note: Option<String>,
     #[serde(default)]
     if_used: IfUsed,
 }
@@ -64,13 +67,14 @@ pub async fn refund<P: Records>(
     (order, idempotency): (&str, Option<&str>),
     body: impl Future<Output = Result<Vec<u8>, Refusal>>,
 ) -> Result<Reply, Refusal> {
-    let NewRefund { amount, reason, author, if_used } = admin::read(body).await?;
+    let NewRefund { amount, reason, author, note, if_used } = admin::read(body).await?;
     let id = idempotency.map_or_else(
         || format!("refund-{:032x}", ports.random()),
         |text| format!("refund-key-{}", sha256_hex(&[order.as_bytes(), b"\n", text.as_bytes()])),
     );
-    let (order, reason, author) = (order_id(order)?, admin::name("reason", reason)?, admin::author(author)?);
-    let order = said(ports, account, Command::Refund(RefundRequest { id, order, amount, if_used, reason, author })).await?;
+    let (reason, author, note) = (admin::name("reason", reason)?, admin::author(author)?, admin::note(note)?);
+    let request = RefundRequest { id, order: order_id(order)?, amount, if_used, reason, author, note };
+    let order = said(ports, account, Command::Refund(request)).await?;
     admin::flush(ports, account).await;
     with_status(201, &order)
 }
@@ -85,6 +89,7 @@ struct NewCodes {
     expires_at: Timestamp,
     reason: String,
     author: Option<String>,
+    note: Option<String>,
 }
 
 /// Makes redeem codes; they are answered this once, and stored as hashes.
@@ -102,6 +107,7 @@ pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result
         return Err(Refusal::invalid("expires_at", "`expires_at` must be in the future."));
     }
     let (reason, author) = (admin::name("reason", new.reason)?, admin::author(new.author)?);
+    let note = admin::note(new.note)?;
     let (mut made, mut shown) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let code = code(ports.random());
@@ -111,13 +117,18 @@ pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result
         made.push(NewCode { hash, id });
     }
     let common = json!({
-        "bucket": new.bucket, "amount": new.amount, "reason": reason, "author": author,
+        "bucket": new.bucket, "amount": new.amount, "reason": reason, "author": author, "note": note,
         "created_at": now.millis(), "expires_at": new.expires_at.millis(),
     });
     ports.put_codes(&made, &common).await.map_err(unavailable)?;
+    let what = format!("{count} codes of {} on {} made, to be redeemed until {}", new.amount, new.bucket, new.expires_at);
+    audit::note(ports, ActKind::Code, By { author: author.clone(), reason: Some(reason.clone()) }, what).await;
     with_status(
         201,
-        &json!({"bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author, "data": shown}),
+        &json!({
+            "bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author,
+            "note": note, "data": shown,
+        }),
     )
 }
 
@@ -155,8 +166,9 @@ pub async fn list_codes<P: Records, B>(ports: &P, request: &Request<B>) -> Resul
 }
 
 /// Ends a code that nobody has taken yet.
-pub async fn revoke_code<P: Records>(ports: &P, id: &str) -> Result<Reply, Refusal> {
+pub async fn revoke_code<P: Records>(ports: &P, id: &str, by: By) -> Result<Reply, Refusal> {
     if ports.revoke_code(id).await.map_err(unavailable)? {
+        audit::note(ports, ActKind::Code, by, format!("code {id} revoked")).await;
         return ok(&json!({"id": id, "revoked": true}));
     }
     Err(Refusal::new(Code::NotFound, "There is no such code that could still be redeemed.", "List the codes."))

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{Request, admin, lists, ok};
+use super::{Request, admin, audit, lists, ok};
+use crate::account::{ActKind, By};
 use crate::catalog::{Announcement, Catalog, Change, changes};
 use crate::dialect::{Edit, Object};
 use crate::id::ModelName;
@@ -18,6 +19,9 @@ use crate::ports::{Publication, Records, VersionRow};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, unavailable};
 use crate::time::Timestamp;
+
+/// So many changes of a publication the audit tells; the version itself has all of them.
+const MOST_TOLD: usize = 20;
 
 /// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
 pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
@@ -36,7 +40,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             Some(announced) => show_version(ports, announced.version).await,
             None => Err(nothing_announced()),
         },
-        ("DELETE", ["announced"]) => withdraw(ports).await,
+        ("DELETE", ["announced"]) => withdraw(ports, admin::signature(&request)?).await,
         ("GET", ["versions"]) => list_versions(ports, &request).await,
         ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
         _ => Err(super::nothing_here()),
@@ -89,7 +93,13 @@ impl Wish {
 }
 
 fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
-    Catalog::parse(text, ports.hosts()).map_err(|faults| {
+    let checked = Catalog::parse(text, ports.hosts());
+    // What runs already goes on to: a name is refused only where it is new.
+    let checked = checked.and_then(|catalog| match catalog.unfit_names() {
+        unfit if unfit.is_empty() => Ok(catalog),
+        unfit => Err(unfit),
+    });
+    checked.map_err(|faults| {
         let message = format!(
             "The catalogue has {} fault(s), so the running one stays. The first: {}.",
             faults.len(),
@@ -133,13 +143,27 @@ async fn publish<P: Records>(ports: &P, wish: Wish, body: Vec<u8>) -> Result<Rep
             *raised = raise(ports, announced, &catalog).await?;
         }
         let Wish { author, reason, effective_at, .. } = wish;
+        let by = By { author: author.clone(), reason: reason.clone() };
+        let what = published(version, effective_at, &changes);
         let publication = Publication { catalog, document, effective_at, author, reason, changes };
         ports.publish_catalog(publication).await.map_err(unavailable)?;
+        audit::note(ports, ActKind::Catalog, by, what).await;
     }
     if let (Some((version, announced)), Some(fields)) = (beside, answer.as_object_mut()) {
         fields.insert("announced".to_owned(), json!({"version": version, "effective_at": announced.effective_at}));
     }
     ok(&answer)
+}
+
+/// What a publication is, in words, with the first of its changes.
+fn published(version: u64, effective_at: Option<Timestamp>, changes: &[Change]) -> String {
+    let how = effective_at.map_or_else(|| "published".to_owned(), |at| format!("announced for {at}"));
+    let first: Vec<&str> = changes.iter().take(MOST_TOLD).map(|change| change.text.as_str()).collect();
+    let rest = match changes.len().saturating_sub(first.len()) {
+        0 => String::new(),
+        rest => format!("; and {rest} more"),
+    };
+    format!("catalogue version {version} {how}: {}{rest}", first.join("; "))
 }
 
 /// Puts what is announced above a catalogue that is published before its time, with what it will change then. First of all:
@@ -173,10 +197,13 @@ fn nothing_announced() -> Refusal {
     Refusal::new(Code::NotFound, "No catalogue is announced.", next_step)
 }
 
-async fn withdraw<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+async fn withdraw<P: Records>(ports: &P, by: By) -> Result<Reply, Refusal> {
     let versions = ports.withdraw_announced().await.map_err(unavailable)?;
     match versions.iter().max() {
-        Some(version) => ok(&json!({"version": version, "withdrawn": true})),
+        Some(version) => {
+            audit::note(ports, ActKind::Catalog, by, format!("catalogue version {version} withdrawn")).await;
+            ok(&json!({"version": version, "withdrawn": true}))
+        }
         None => Err(nothing_announced()),
     }
 }

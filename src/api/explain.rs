@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::availability::{self, Reason};
 use super::{Request, ok, owner};
 use crate::account::{Overview, Weighed};
+use crate::catalog::Catalog;
 use crate::dialect::Called;
 use crate::id::RequestId;
 use crate::money::Money;
@@ -61,8 +62,8 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) 
             attempts.push(json!({
                 "order": attempts.len().saturating_add(1),
                 "model": planned.model.id, "route": planned.route, "bucket": planned.bucket,
-                "channel": planned.candidate.channel, "tier": planned.candidate.tier,
-                "upstream_model": planned.candidate.upstream_model,
+                "channel": planned.channel.shown(), "tier": planned.candidate.tier,
+                "upstream_model": prepared.catalog.shown_upstream(planned.named()),
                 "status": planned.health, "expected_to_answer": planned.is_expected, "reason": planned.reason,
                 "price": planned.price, "quote": quoted.quote,
                 "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
@@ -87,7 +88,7 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) 
         "quote": first.map(|(_, weighed)| weighed.amount),
         "quotes": quotes,
         "callable": serving.is_some(),
-        "if_the_first_fails": if_the_first_fails(&granted),
+        "if_the_first_fails": if_the_first_fails(&granted, &prepared.catalog),
     })
 }
 
@@ -109,7 +110,7 @@ fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, weighed): (&Overview, &W
 }
 
 /// Who is next after the one that is expected to answer: the next that is expected to, or else the next that is tried.
-fn if_the_first_fails(granted: &[&Leg]) -> String {
+fn if_the_first_fails(granted: &[&Leg], catalog: &Catalog) -> String {
     let attempts: Vec<&Planned> = granted.iter().flat_map(|leg| &leg.attempts).map(|quoted| &quoted.planned).collect();
     let place = attempts.iter().position(|planned| planned.is_expected).unwrap_or(0);
     let mut rest = attempts.iter().skip(place);
@@ -122,5 +123,6 @@ fn if_the_first_fails(granted: &[&Leg]) -> String {
     } else {
         format!("`{}` pays instead, with a hold of its own", second.bucket)
     };
-    format!("`{}` is tried as `{}`{doubt}; {crossing}.", second.candidate.channel, second.candidate.upstream_model)
+    let upstream_model = catalog.shown_upstream(second.named());
+    format!("`{}` is tried as `{upstream_model}`{doubt}; {crossing}.", second.channel.shown())
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::shown::{self, Shown};
 use super::{models, ok};
-use crate::catalog::{Model, Route};
+use crate::catalog::{Catalog, Model, Route};
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::{Reply, unavailable};
@@ -106,12 +107,13 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
     let ids = candidates(model);
     let history = History::read(ports, &ids, wanted).await?;
     let view = ports.health().await;
-    let candidates: Vec<Value> = ids.iter().map(|id| candidate(&history, id, &view)).collect();
+    let candidates: Vec<Value> =
+        ids.iter().map(|id| candidate(&history, (id, Shown::new(&catalog, id, model.id.as_str())), &view)).collect();
     let routes: Vec<Value> = model
         .routes
         .iter()
         .map(|route| {
-            let changes = changes_of(route, &history.changes);
+            let changes = shown_changes(&catalog, (model, route), &history);
             json!({
                 "route": route.kind, "uptime": percent(uptime(&changes, history.since, history.now)),
                 "changes": changes, "incidents": incidents(&changes, history.now).iter().map(incident).collect::<Vec<_>>(),
@@ -124,15 +126,24 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
     }))
 }
 
-fn candidate(history: &History, id: &CandidateId, view: &HealthView) -> Value {
-    let health = view.of(id);
-    let changes = history.changes_of(id);
+/// How the status of a route changed, in words for customers.
+fn shown_changes(catalog: &Catalog, (model, route): (&Model, &Route), history: &History) -> Vec<Change> {
+    let mut changes = changes_of(route, &history.changes);
+    for change in &mut changes {
+        change.cause = shown::of_route(catalog, model, route, &change.cause);
+    }
+    changes
+}
+
+fn candidate(history: &History, (id, shown): (&CandidateId, Shown<'_>), view: &HealthView) -> Value {
+    let health = shown.health(view.of(id));
+    let changes = shown.changes(history.changes_of(id));
     json!({
-        "channel": id.channel, "upstream_model": id.upstream_model, "status": health.status, "since": models::since(&health),
-        "uptime": percent(uptime(changes, history.since, history.now)), "last_probe": health.last_probe,
+        "channel": shown.channel(), "upstream_model": shown.upstream_model(), "status": health.status, "since": models::since(&health),
+        "uptime": percent(uptime(&changes, history.since, history.now)), "last_probe": health.last_probe,
         "last_failure": health.last_failure, "changes": changes,
-        "incidents": incidents(changes, history.now).iter().map(incident).collect::<Vec<_>>(),
-        "points": history.points(std::slice::from_ref(id), changes).iter().map(Point::json).collect::<Vec<_>>(),
+        "incidents": incidents(&changes, history.now).iter().map(incident).collect::<Vec<_>>(),
+        "points": history.points(std::slice::from_ref(id), &changes).iter().map(Point::json).collect::<Vec<_>>(),
     })
 }
 

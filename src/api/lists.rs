@@ -7,9 +7,9 @@ use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, ok};
+use super::{Request, audit, ok};
 use crate::account::{Filter, Listed};
-use crate::export::{self, Format};
+use crate::export::{self, Columns, Format};
 use crate::money::Money;
 use crate::refusal::Refusal;
 use crate::relay::{Reply, ReplyBody};
@@ -25,8 +25,17 @@ pub type Part = (Vec<Value>, Option<String>);
 /// Loads a part of a list: behind a cursor, so many rows.
 pub type Load = Box<dyn Fn(Option<String>, u32) -> Pin<Box<dyn Future<Output = Result<Part, Refusal>>>>>;
 
+/// Who reads a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The holder of a key: the rows are made for customers already.
+    Customer,
+    /// The operator.
+    Operator,
+}
+
 /// Answers a list of receipts or entries as it was asked for.
-pub async fn answer<B>(request: &Request<B>, listed: Listed, load: Load) -> Result<Reply, Refusal> {
+pub async fn answer<B>(request: &Request<B>, (listed, reader): (Listed, Reader), load: Load) -> Result<Reply, Refusal> {
     let format = Format::choose(request.param("format"), request.accept.as_deref())
         .map_err(|unknown| Refusal::invalid("format", format!("`format` {unknown}.")))?;
     let Some(format) = format else {
@@ -34,8 +43,9 @@ pub async fn answer<B>(request: &Request<B>, listed: Listed, load: Load) -> Resu
         let (rows, next) = load(after, limit).await?;
         let view = match listed {
             Listed::Receipts => receipt,
-            Listed::Entries => entry,
-            Listed::Records => record,
+            Listed::Entries if reader == Reader::Customer => entry,
+            Listed::Entries => audit::entry,
+            Listed::Records => audit::record,
         };
         return ok(&json!({"data": rows.into_iter().map(view).collect::<Vec<_>>(), "next": next}));
     };
@@ -44,7 +54,8 @@ pub async fn answer<B>(request: &Request<B>, listed: Listed, load: Load) -> Resu
         Listed::Entries => "ledger",
         Listed::Records => "audit",
     };
-    whole(format, name, request.param("after").map(ToOwned::to_owned), load).await
+    let columns = if reader == Reader::Customer { Columns::Customer } else { Columns::Operator };
+    whole((format, columns), name, request.param("after").map(ToOwned::to_owned), load).await
 }
 
 /// What comes next of a list.
@@ -57,10 +68,10 @@ enum Next {
 }
 
 /// A list of any length, a part at a time: what is not read is not loaded.
-async fn whole(format: Format, name: &str, after: Option<String>, load: Load) -> Result<Reply, Refusal> {
+async fn whole((format, columns): (Format, Columns), name: &str, after: Option<String>, load: Load) -> Result<Reply, Refusal> {
     // What goes wrong at the start is still an error with a status.
     let first = load(after, MOST_ROWS).await?;
-    let stream = unfold(Next::Have(export::head(format), first), move |next| {
+    let stream = unfold(Next::Have(export::head(format, columns), first), move |next| {
         let loading = if let Next::Load(after) = &next { Some(load(Some(after.clone()), MOST_ROWS)) } else { None };
         async move {
             let (mut text, (rows, cursor)) = match (next, loading) {
@@ -72,7 +83,7 @@ async fn whole(format: Format, name: &str, after: Option<String>, load: Load) ->
                 },
                 (_, None) => return None,
             };
-            text.extend(export::rows(format, &rows));
+            text.extend(export::rows(format, columns, &rows));
             Some((Ok(text), cursor.map_or(Next::End, Next::Load)))
         }
     });
@@ -154,21 +165,6 @@ pub fn cache(usage: &Usage) -> Value {
     })
 }
 
-/// A journal row as a record of what somebody did, with all that is known of it.
-fn record(row: Value) -> Value {
-    let mut doc = row.get("doc").cloned().unwrap_or_default();
-    if let Some(doc) = doc.as_object_mut() {
-        for secret in ["hash", "request_key"] {
-            doc.shift_remove(secret);
-        }
-    }
-    let mut record = entry(row);
-    if let Some(fields) = record.as_object_mut() {
-        fields.insert("record".to_owned(), doc);
-    }
-    record
-}
-
 /// A journal row as a ledger entry.
 pub fn entry(row: Value) -> Value {
     let field = |name: &str| row.get(name).cloned().unwrap_or_default();
@@ -202,7 +198,7 @@ pub fn entry(row: Value) -> Value {
         "run": doc("run"),
         "order": order,
         "reason": reason,
-        "author": doc("author"),
+        "note": doc("note"),
     });
     if let Some(fields) = entry.as_object_mut() {
         if let Some(account) = row.get("account") {

@@ -6,10 +6,12 @@
 
 pub mod admin;
 mod advice;
+mod audit;
 mod availability;
 mod billing;
 mod browser;
 mod catalog;
+mod customer;
 mod explain;
 mod history;
 mod lists;
@@ -20,6 +22,7 @@ pub mod oversight;
 mod owner;
 mod runs;
 mod session;
+mod shown;
 mod site;
 pub mod socket;
 mod spend;

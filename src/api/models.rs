@@ -7,6 +7,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::availability::{self, Availability, Reason, Snapshot, Viewer};
+use super::shown::Shown;
 use super::{model_shapes, ok};
 use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
 use crate::key::{KeyRecord, Policy};
@@ -103,7 +104,7 @@ impl View<'_> {
         let first = told.served_by.as_ref().map(|served| served.route);
         let first = first.into_iter().chain(self.policy.routes.iter().copied()).find_map(|kind| model.route(kind));
         let price = first.or(model.routes.first()).and_then(|route| route.price.as_ref());
-        let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route, model.kind)).collect();
+        let routes: Vec<Value> = model.routes.iter().map(|route| self.route(route, model)).collect();
         let most_output = Some(model.max_output_tokens).filter(|most| *most > 0);
         let reasons: Vec<Value> = told.reasons.iter().map(Reason::json).collect();
         let reason = told.reasons.first().filter(|_| !told.callable).map(|reason| reason.message.as_str());
@@ -119,27 +120,29 @@ impl View<'_> {
             "top_provider": {"context_length": model.context_length, "max_completion_tokens": most_output},
             "tf": {
                 "callable": told.callable, "reason": reason, "reasons": reasons, "kind": model.kind, "aliases": model.aliases,
-                "price": price, "served_by": told.served_by.as_ref().map(availability::ServedBy::json), "routes": routes,
+                "price": price, "served_by": told.served_by.as_ref().map(|served| served.json(&self.snapshot.catalog)), "routes": routes,
                 "catalog_version": self.snapshot.catalog.version,
                 "announced": self.snapshot.coming(&model.id).map(|coming| coming.json()),
             },
         })
     }
 
-    fn route(&self, route: &Route, kind: ModelKind) -> Value {
+    fn route(&self, route: &Route, model: &Model) -> Value {
         let currency = self.snapshot.catalog.buckets.get(&route.bucket).map(|bucket| bucket.currency.as_str());
-        let candidates: Vec<Value> = route.candidates.iter().map(|candidate| self.candidate(candidate)).collect();
+        let candidates: Vec<Value> = route.candidates.iter().map(|candidate| self.candidate(candidate, model)).collect();
         json!({
             "route": route.kind, "bucket": route.bucket, "currency": currency,
-            "pricing": route.price.as_ref().map(|price| pricing(price, kind)), "price": route.price,
+            "pricing": route.price.as_ref().map(|price| pricing(price, model.kind)), "price": route.price,
             "allowed": self.policy.routes.contains(&route.kind), "candidates": candidates,
         })
     }
 
-    fn candidate(&self, candidate: &Candidate) -> Value {
-        let health = self.snapshot.health.of(&CandidateId::of(candidate));
+    fn candidate(&self, candidate: &Candidate, model: &Model) -> Value {
+        let id = CandidateId::of(candidate);
+        let shown = Shown::new(&self.snapshot.catalog, &id, model.id.as_str());
+        let health = shown.health(self.snapshot.health.of(&id));
         json!({
-            "channel": candidate.channel, "upstream_model": candidate.upstream_model, "tier": candidate.tier, "weight": candidate.weight,
+            "channel": shown.channel(), "upstream_model": shown.upstream_model(), "tier": candidate.tier,
             "status": health.status, "since": since(&health), "last_probe": health.last_probe, "last_failure": health.last_failure,
             "last_success_at": health.last_success_at, "listing": health.listing,
             "expected_to_answer": health.is_expected_to_answer(self.snapshot.now), "summary": health.sentence(self.snapshot.now),
@@ -150,7 +153,9 @@ impl View<'_> {
         let id = CandidateId::of(candidate);
         let (status, stats) = (self.snapshot.health.of(&id).status, board.of(&id));
         let percent = |share: Option<f64>| share.map(|share| share * 100.0);
-        let mut facts = self.candidate(candidate);
+        let mut facts = self.candidate(candidate, model);
+        let shown = Shown::new(&self.snapshot.catalog, &id, model.id.as_str());
+        let channel = shown.channel();
         let more = json!({
             "route": route.kind, "bucket": route.bucket,
             "currency": self.snapshot.catalog.buckets.get(&route.bucket).map(|bucket| &bucket.currency),
@@ -162,9 +167,9 @@ impl View<'_> {
             facts.extend(more);
         }
         json!({
-            "name": format!("{} | {}", candidate.channel, candidate.upstream_model),
-            "tag": format!("{}/{}", route.kind.as_str(), candidate.channel),
-            "model_id": model.id, "model_name": model.name, "provider_name": candidate.channel, "quantization": null,
+            "name": format!("{channel} | {}", shown.upstream_model()),
+            "tag": format!("{}/{channel}", route.kind.as_str()),
+            "model_id": model.id, "model_name": model.name, "provider_name": channel, "quantization": null,
             "context_length": model.context_length, "max_completion_tokens": Some(model.max_output_tokens).filter(|most| *most > 0),
             "max_prompt_tokens": null, "supported_parameters": [],
             "pricing": route.price.as_ref().map(|price| pricing(price, model.kind)),

@@ -33,7 +33,7 @@ pub async fn list<P: Records, B>(ports: &P, request: &Request<B>, listed: Listed
             Ok((rows.into_iter().map(|(_, row)| row).collect(), next))
         })
     });
-    lists::answer(request, listed, load).await
+    lists::answer(request, (listed, lists::Reader::Operator), load).await
 }
 
 /// What one account's journal was compared with.

@@ -1,8 +1,11 @@
 //! What the holder of a key can read: balances, the key, receipts, the ledger, models.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
-use super::{Request, history, lists, models, ok, runs, spend, topups};
+use super::lists::Reader;
+use super::{Request, customer, history, lists, models, ok, runs, spend, topups};
 use crate::account::{Answer, BalanceView, Command, Listed, Overview, Page, Query};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, RequestId};
@@ -75,6 +78,11 @@ pub async fn read<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Reques
     }
 }
 
+/// What customers call channels. Without a catalogue they are told by their aliases.
+async fn naming<P: Records>(ports: &P) -> Rc<Catalog> {
+    ports.catalog().await.unwrap_or_else(|_| Rc::new(Catalog::nothing()))
+}
+
 /// Puts the receipt of an earlier request into the answer to its replay.
 pub async fn with_receipt<P: Records>(ports: &P, mut reply: Reply, account: &AccountId, request: &RequestId) -> Reply {
     if let Ok(receipt) = receipt(ports, account, request.as_str()).await {
@@ -133,15 +141,17 @@ async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result
         Refusal::new(Code::NotFound, "This account has no such receipt.", next_step).param("id")
     };
     let id = RequestId::parse(id).ok_or_else(not_found)?;
-    rows(ports, account, Query::Receipt(id)).await?.into_iter().next().map(|(_, row)| lists::receipt(row)).ok_or_else(not_found)
+    let (_, row) = rows(ports, account, Query::Receipt(id)).await?.into_iter().next().ok_or_else(not_found)?;
+    Ok(lists::receipt(customer::row(naming(ports).await.as_ref(), row)))
 }
 
 /// Journal rows of the caller's account, from the account itself.
 async fn journal<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>, listed: Listed) -> Result<Reply, Refusal> {
     let filter = lists::filter(request, listed)?;
+    let catalog = naming(ports).await;
     let (outside, account) = (ports.clone(), caller.account.clone());
     let load: lists::Load = Box::new(move |after, limit| {
-        let (outside, account, filter) = (outside.clone(), account.clone(), filter.clone());
+        let (outside, account, filter, catalog) = (outside.clone(), account.clone(), filter.clone(), Rc::clone(&catalog));
         Box::pin(async move {
             let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
             let before = after.map(|text| text.parse().map_err(|_| wrong())).transpose()?;
@@ -152,12 +162,12 @@ async fn journal<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request
                 if let Some(fields) = row.as_object_mut() {
                     fields.insert("account".to_owned(), account.as_str().into());
                 }
-                row
+                customer::row(&catalog, row)
             };
             Ok((rows.into_iter().map(with_account).collect(), next))
         })
     });
-    lists::answer(request, listed, load).await
+    lists::answer(request, (listed, Reader::Customer), load).await
 }
 
 /// OpenRouter's shape for the key, with ours beside it.

@@ -5,7 +5,7 @@ use std::future::Future;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, admin, lists, ok, owner, with_status};
+use super::{Request, admin, customer, lists, ok, owner, with_status};
 use crate::account::{Answer, Command, Opened, Order, OrderState, PaymentEvent, Provider, Query, Redemption};
 use crate::id::{AccountId, BucketId, OrderId, sha256_hex};
 use crate::key::KeyRecord;
@@ -73,6 +73,7 @@ pub async fn order<P: Records>(
         payment: None,
         reason: is_manual.then(|| "The operator looks for the transfer.".to_owned()),
         author: None,
+        note: None,
         paid_at: None,
         entry: None,
         refunded: Money::ZERO,
@@ -96,7 +97,7 @@ pub async fn order<P: Records>(
     if is_manual {
         admin::flush(ports, &caller.account).await;
     }
-    with_status(201, &view(&json!(placed)))
+    with_status(201, &customer::order(&json!(placed)))
 }
 
 /// Asks the provider for the page of an order. Asked twice, also at once, it is the same page.
@@ -134,36 +135,9 @@ pub async fn said<P: Records>(ports: &P, account: &AccountId, command: Command) 
     }
 }
 
-/// An order as its owner sees it: without the provider's own words.
-fn view(order: &Value) -> Value {
-    let mut order = order.clone();
-    if let Some(fields) = order.as_object_mut() {
-        fields.shift_remove("deliveries");
-        fields.shift_remove("request_key");
-        let is_manual = fields.get("provider").is_some_and(|provider| provider == "manual");
-        let has_page = fields.get("url").is_some_and(Value::is_string);
-        let is_pending = fields.get("state").is_some_and(|state| state == "pending");
-        if !is_pending {
-            fields.shift_remove("url");
-        }
-        let next_step = match fields.get("state").and_then(Value::as_str) {
-            Some("pending") if !has_page => "Send the same request again in a few seconds for the page to pay on.",
-            Some("pending") => "Pay at `url` before `expires_at`; the balance follows within seconds.",
-            Some("in_review") => "The operator approves or rejects it; the balance follows then.",
-            Some("paid") => "Nothing; the ledger has the entry.",
-            _ if is_manual => "Order again with a new `Idempotency-Key`, or ask the operator.",
-            _ => {
-                "Order again with a new `Idempotency-Key`. If it was paid after all, the payment still counts when the provider tells of it."
-            }
-        };
-        fields.insert("next_step".to_owned(), next_step.into());
-    }
-    order
-}
-
 /// Answers `GET /v1/topups/{id}`.
 pub async fn one<P: Records>(ports: &P, caller: &KeyRecord, id: &str) -> Result<Reply, Refusal> {
-    ok(&view(&stored(ports, &caller.account, id).await?))
+    ok(&customer::order(&stored(ports, &caller.account, id).await?))
 }
 
 /// An order as it is stored.
@@ -178,7 +152,7 @@ pub async fn stored<P: Records>(ports: &P, account: &AccountId, id: &str) -> Res
 pub async fn list<P: Records, B>(ports: &P, account: &AccountId, request: &Request<B>, is_whole: bool) -> Result<Reply, Refusal> {
     let (limit, after) = lists::page(request)?;
     let rows = owner::rows(ports, account, Query::Orders(after, limit)).await?;
-    let data: Vec<Value> = rows.into_iter().map(|(_, row)| if is_whole { row } else { view(&row) }).collect();
+    let data: Vec<Value> = rows.into_iter().map(|(_, row)| if is_whole { row } else { customer::order(&row) }).collect();
     let next = lists::next_id(&data, limit);
     ok(&json!({"data": data, "next": next}))
 }
@@ -208,8 +182,8 @@ pub async fn redeem<P: Records>(
 /// Takes a code for an account and credits it.
 async fn credit_code<P: Records>(ports: &P, account: &AccountId, hash: &str) -> Result<(String, BucketId, Money), Refusal> {
     let taken = ports.take_code(hash, account).await.map_err(unavailable)?;
-    let CodeTaken { id, bucket, amount, reason, author } = taken.ok_or_else(unknown_code)?;
-    let redemption = Redemption { hash: hash.to_owned(), id: id.clone(), reason, author };
+    let CodeTaken { id, bucket, amount, reason, author, note } = taken.ok_or_else(unknown_code)?;
+    let redemption = Redemption { hash: hash.to_owned(), id: id.clone(), reason, author, note };
     admin::command(ports, account, Command::Redeem(redemption, bucket.clone(), amount)).await?;
     if let Err(error) = ports.code_credited(hash).await {
         ports.log(&format!("code {id}: {}", error.0));

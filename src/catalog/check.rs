@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use url::{Host, Url};
 
+use super::labels;
 use super::names::Folded;
 use super::raw::{self, Field, Optional, Table, Unknown};
 use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
@@ -149,6 +150,7 @@ impl Checker {
                 channels.insert(channel.id.clone(), Rc::new(channel));
             }
         }
+        labels::check(self, &channels);
         channels
     }
 
@@ -158,6 +160,8 @@ impl Checker {
         if id.is_none() {
             self.fault(path, "is not a valid channel name");
         }
+        let label = self.optional(path, "label", raw.label);
+        let shows_upstream_models = self.optional(path, "shows_upstream_models", raw.shows_upstream_models);
         let dialect = self.required(path, "dialect", raw.dialect);
         let base_url = self.required(path, "base_url", raw.base_url).and_then(|text| self.base_url(path, &text));
         let secrets = self.required(path, "secrets", raw.secrets);
@@ -183,6 +187,8 @@ impl Checker {
         let known = is_openais_own.then_some(OutputLimitField::MaxCompletionTokens);
         Some(Channel {
             id: id?,
+            label,
+            shows_upstream_models: shows_upstream_models.unwrap_or(false),
             dialect,
             base_url,
             secrets: secrets?,

@@ -9,9 +9,11 @@ mod announced;
 mod bucket;
 mod check;
 mod diff;
+mod labels;
 mod names;
 mod origins;
 mod price;
+mod public;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,7 @@ pub use announced::{Announcement, Published, Standing};
 pub use check::Fault;
 pub use diff::{Change, ChangeKind, changes};
 pub use origins::Origins;
+pub use public::{Named, replaced};
 
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::money::{Money, Price};
@@ -131,6 +134,10 @@ pub struct Bucket {
 pub struct Channel {
     /// Its name in the catalogue.
     pub id: ChannelId,
+    /// What customers call it; without one they see an alias.
+    pub label: Option<String>,
+    /// Whether customers see the ids that models have on it.
+    pub shows_upstream_models: bool,
     /// The wire format that it speaks.
     pub dialect: Dialect,
     /// Where it is, without a slash at the end.

@@ -62,6 +62,8 @@ pub struct Bucket {
 
 #[derive(Debug, Deserialize)]
 pub struct Channel {
+    pub label: Optional<String>,
+    pub shows_upstream_models: Optional<bool>,
     pub dialect: Optional<super::Dialect>,
     pub base_url: Optional<String>,
     pub secrets: Optional<Vec<crate::id::SecretName>>,

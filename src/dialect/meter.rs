@@ -5,6 +5,7 @@
 
 use super::bridge::{Bridge, Bridged};
 use super::format::{Line, Reader, StreamWish, Writer};
+use super::hidden::Hidden;
 use super::mend::Mended;
 use super::sse::{self, Broken, Event};
 use super::talk::Delta;
@@ -41,13 +42,20 @@ pub struct Meter {
     tally: Tally,
     /// Whether something came that says nothing to the client.
     is_noted: bool,
+    /// What of the model's name the client does not read.
+    hidden: Option<Hidden>,
 }
 
 impl Meter {
     /// A meter for a stream. `fallback` is what is used if upstream reports nothing, but for the tokens that come out, which
     /// `counter` counts.
     pub fn new(way: Way, fallback: Fallback, counter: Counter, pricing: Pricing) -> Self {
-        Self { reader: sse::Reader::default(), way, tally: Tally::new(fallback, counter, pricing), is_noted: false }
+        Self { reader: sse::Reader::default(), way, tally: Tally::new(fallback, counter, pricing), is_noted: false, hidden: None }
+    }
+
+    /// The same for a client that reads the model under its own name for it.
+    pub fn hiding(self, hidden: Option<Hidden>) -> Self {
+        Self { hidden, ..self }
     }
 
     /// How far the stream is.
@@ -143,6 +151,7 @@ impl Meter {
     /// The end of a stream that broke off: an error in the client's dialect, and no terminal event. False if it cannot be told,
     /// because the client gets bytes that have no place for it.
     pub fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) -> bool {
+        let message = &self.hidden.as_ref().map_or_else(|| message.to_owned(), |hidden| hidden.text(message));
         match &mut self.way {
             Way::Same(line) => line.broken(code, message, out),
             Way::Translated(_, writer) => writer.broken(code, message, out),
@@ -156,7 +165,12 @@ impl Meter {
             match (self.reader.next_event(), &mut self.way) {
                 (Ok(None), _) | (_, Way::Bytes) => return,
                 (Ok(Some(Event::Comment)), _) => self.is_noted = true,
-                (Ok(Some(Event::Data(data))), Way::Same(line)) => line.event(&data, &mut self.tally, out),
+                (Ok(Some(Event::Data(mut data))), Way::Same(line)) => {
+                    if let Some(told) = self.hidden.as_ref().and_then(|hidden| hidden.event(&data.data)) {
+                        data.data = told;
+                    }
+                    line.event(&data, &mut self.tally, out);
+                }
                 (Ok(Some(Event::Data(data))), Way::Translated(reader, writer)) => {
                     let mut deltas = Vec::new();
                     reader.event(&data, &mut self.tally, &mut deltas);

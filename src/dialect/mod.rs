@@ -18,6 +18,7 @@ pub mod fit;
 mod form;
 pub mod format;
 pub mod gemini;
+pub mod hidden;
 #[cfg(test)]
 mod hostile;
 mod json;

@@ -75,7 +75,6 @@ fn candidate(channel: &str, upstream_model: &str, tier: u8, status: Status) -> C
         channel: channel.to_owned(),
         upstream_model: upstream_model.to_owned(),
         tier,
-        weight: 3,
         status,
         since: Some(before(31)),
         last_probe: Some(Probe {
@@ -189,8 +188,6 @@ fn versions() -> Vec<Version> {
         version,
         published_at: before(hours + 26),
         effective_at: before(hours),
-        author: "ops@forge.example".to_owned(),
-        reason: "The provider changed its list price.".to_owned(),
         changes: changes.iter().map(|text| (*text).to_owned()).collect(),
     };
     vec![
@@ -339,7 +336,7 @@ fn spoil(route: &mut Route) {
 fn hostile_versions() -> Vec<Version> {
     let mut versions = versions();
     for version in &mut versions {
-        (version.author, version.reason, version.changes) = (hostile(), hostile(), vec![hostile()]);
+        version.changes = vec![hostile()];
     }
     versions
 }

@@ -191,8 +191,6 @@ pub struct Candidate {
     pub upstream_model: String,
     /// 0 is primary, higher ones are backups.
     pub tier: u8,
-    /// Its share of its tier.
-    pub weight: u32,
     /// Its health.
     pub status: Status,
     /// Since when its health is this.
@@ -311,10 +309,6 @@ pub struct Version {
     pub published_at: Timestamp,
     /// When it takes effect.
     pub effective_at: Timestamp,
-    /// Who published it.
-    pub author: String,
-    /// Why.
-    pub reason: String,
     /// What it changed, each in words.
     pub changes: Vec<String>,
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 
 use super::schedule::Target;
-use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Query};
+use crate::account::{AccountRecord, Adjustment, Answer, By, Command, KeyChange, Query, Signed};
 use crate::catalog::{Catalog, Channel, Dialect, ModelKind};
 use crate::dialect::read_error;
 use crate::dialect::recipe::{Recipe, ran_into_its_limit, recipe};
@@ -123,6 +123,7 @@ async fn is_covered<P: Records>(
         amount: caps.unwrap_or(quote),
         reason: "What probes may cost today".to_owned(),
         author: "gateway".to_owned(),
+        note: None,
     };
     // Once a day; when that is used up, there are no calls until tomorrow.
     ports.command(&key.account, Command::Adjust(given)).await?;
@@ -138,6 +139,11 @@ async fn preview<P: Records>(
         Answer::Previewed(mut refused) => Ok(refused.pop().flatten()),
         other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
     }
+}
+
+/// Who acts where nobody does.
+fn gateway() -> By {
+    By { author: "gateway".to_owned(), reason: Some("Probes are paid by the house".to_owned()) }
 }
 
 /// The house's key for a channel, with the channel's cap as its budget. Nobody knows its secret.
@@ -157,7 +163,7 @@ async fn key_of<P: Records>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
     if let Some(known) = known {
         let budgets = serde_json::to_value(&policy.budgets).map_err(|error| Unavailable(error.to_string()))?;
         let fields = [("budgets".to_owned(), budgets)].into_iter().collect();
-        let change = KeyChange { policy: fields, label: None, revoke: false };
+        let change = KeyChange { policy: fields, label: None, revoke: false, by: Some(gateway()) };
         return match ports.command(&account, Command::ChangeKey(known.id.clone(), change)).await? {
             Answer::Key(changed) => Ok(*changed),
             other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
@@ -165,7 +171,7 @@ async fn key_of<P: Records>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
     }
     let record = AccountRecord { id: account.clone(), name: "Probes of the gateway".to_owned(), created_at: now };
     // Refused where it is open already.
-    ports.command(&account, Command::Open(record)).await?;
+    ports.command(&account, Command::Open(Signed { record, by: Some(gateway()) })).await?;
     let mut random = [0_u8; 24];
     let bits = [ports.random().to_le_bytes(), ports.random().to_le_bytes()].concat();
     random.iter_mut().zip(bits).for_each(|(to, from)| *to = from);
@@ -180,7 +186,7 @@ async fn key_of<P: Records>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
         revoked_at: None,
         policy,
     };
-    match ports.command(&account, Command::PutKey(Box::new(key.clone()))).await? {
+    match ports.command(&account, Command::PutKey(Box::new(Signed { record: key.clone(), by: Some(gateway()) }))).await? {
         Answer::Done => Ok(key),
         other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
     }

@@ -13,6 +13,7 @@ use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
 use crate::dialect::bridge::Bridge;
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
+use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
 use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
@@ -85,6 +86,8 @@ struct Reading<'a> {
     /// Between upstream's format and the client's, where those differ.
     bridge: Option<Bridge>,
     wish: StreamWish,
+    /// What of the model's name the client does not read.
+    hidden: Option<Hidden>,
     fallback: Fallback,
     charging: Charging,
 }
@@ -269,6 +272,8 @@ fn reading<'a, P: Ports>(
             seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
             compacts: envelope.compacts,
         },
+        hidden: (!quoted.planned.channel.shows_upstream_models)
+            .then(|| Hidden { upstream: quoted.planned.candidate.upstream_model.clone(), told: told_model(prepared, quoted) }),
         fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
         charging: Charging {
             price: served.price.clone(),
@@ -336,7 +341,7 @@ fn meter_of(reading: &Reading<'_>) -> Meter {
     };
     let charging = reading.charging.clone();
     let pricing = Box::new(move |usage: &Usage, source, bytes| charging.cost(usage, source, bytes));
-    Meter::new(way, reading.fallback, reading.counter(), pricing)
+    Meter::new(way, reading.fallback, reading.counter(), pricing).hiding(reading.hidden.clone())
 }
 
 /// What the client is told that a stream is. Of upstream's word only what can do no harm in a browser.
@@ -426,6 +431,8 @@ fn plain<B>(reading: &Reading<'_>, bytes: &[u8]) -> Result<Content<B>, String> {
             // Programs that speak this dialect forget the thoughts of a model by another name than they asked for.
             if reading.prepared.request.endpoint == Endpoint::Messages && object.get("model").is_some() {
                 edits.push(Edit::Set("model", json_text(&reading.wish.model)));
+            } else if let Some(hidden) = &reading.hidden {
+                edits.extend(hidden.edits(&object));
             }
             object.edited(&edits)
         }

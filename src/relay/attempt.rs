@@ -8,6 +8,7 @@ use super::quote::Quoted;
 use super::reply::Reply;
 use super::ticket::Ticket;
 use crate::account::{Attempt, AttemptStatus, Served, Status};
+use crate::catalog::Catalog;
 use crate::dialect::proof::{usual, wanted_instead};
 use crate::id::SecretName;
 use crate::ports::Ports;
@@ -241,6 +242,7 @@ async fn asked<P: Ports>(
 /// An attempt as it is planned.
 fn described(planned: &Planned, status: AttemptStatus, started_at: Timestamp) -> Attempt {
     Attempt {
+        model: Some(planned.model.id.clone()),
         channel: planned.candidate.channel.clone(),
         tier: planned.candidate.tier,
         route: planned.route,
@@ -274,7 +276,7 @@ fn answered<P: Ports>(
     let headers = |ticket: &Ticket<P>, reply: Reply| {
         let reply = reply.ids(&ticket.request).asked(&prepared.facts.requested_model).rates(&ticket.rates);
         match ticket.attempts.last() {
-            Some(last) => ticket.account_for(reply, last),
+            Some(last) => ticket.account_for(reply, last, &prepared.catalog),
             None => reply,
         }
     };
@@ -300,7 +302,12 @@ fn answered<P: Ports>(
 }
 
 /// The answer when every attempt failed; `failures` are those of each candidate.
-pub fn nobody_answered<P: Ports>(failures: &[Vec<Failure>], refused: Option<&Refusal>, ticket: &Ticket<P>) -> Refusal {
+pub fn nobody_answered<P: Ports>(
+    failures: &[Vec<Failure>],
+    refused: Option<&Refusal>,
+    ticket: &Ticket<P>,
+    catalog: &Catalog,
+) -> Refusal {
     let told: Vec<&Failure> = failures.iter().filter_map(|failures| telling(failures)).collect();
     let code = code_of(&told);
     let wait = failures.iter().flatten().filter_map(|failure| failure.retry_after_s).max();
@@ -320,9 +327,11 @@ pub fn nobody_answered<P: Ports>(failures: &[Vec<Failure>], refused: Option<&Ref
         .attempts
         .iter()
         .map(|attempt| {
+            let named = attempt.named();
             serde_json::json!({
-                "channel": attempt.channel, "upstream_model": attempt.upstream_model, "tier": attempt.tier, "route": attempt.route,
-                "credential": attempt.credential, "error": attempt.error, "message": attempt.message,
+                "channel": catalog.shown_channel(named.channel), "upstream_model": catalog.shown_upstream(named),
+                "tier": attempt.tier, "route": attempt.route, "error": attempt.error,
+                "message": attempt.message.as_deref().map(|text| catalog.shown_text(text, named)),
                 "provider_status": attempt.provider_status,
             })
         })

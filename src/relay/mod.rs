@@ -326,7 +326,7 @@ fn nobody_answered<P: Ports>(
     refused: Option<(Refusal, Rates)>,
 ) -> Reply {
     let refused = refused.map(|(refusal, _)| refusal);
-    let refusal = attempt::nobody_answered(failures, refused.as_ref(), &ticket);
+    let refusal = attempt::nobody_answered(failures, refused.as_ref(), &ticket, &prepared.catalog);
     let telling = failures.last().and_then(|failures| attempt::telling(failures));
     let failure = telling.map(|failure| (failure.kind, failure.message.clone()));
     Reply { failure, ..ticket.fail(prepared, &refusal) }

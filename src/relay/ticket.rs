@@ -19,7 +19,7 @@ use crate::account::{
     Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, Rates, ReceiptError,
     Served, Settlement, Status,
 };
-use crate::catalog::{CutPolicy, Dialect};
+use crate::catalog::{Catalog, CutPolicy, Dialect};
 use crate::dialect::openai::responses::own_output;
 use crate::id::{AccountId, RequestId};
 use crate::money::Money;
@@ -355,13 +355,13 @@ impl<P: Ports> Ticket<P> {
         let reply =
             refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
         match self.attempts.last() {
-            Some(last) => self.account_for(reply, last),
+            Some(last) => self.account_for(reply, last, &prepared.catalog),
             None => reply,
         }
     }
 
     /// Headers that tell who answered, who paid, and what it took.
-    pub fn account_for(&self, reply: Reply, last: &Attempt) -> Reply {
+    pub fn account_for(&self, reply: Reply, last: &Attempt, catalog: &Catalog) -> Reply {
         let attempts = self.attempts.iter().filter(|attempt| attempt.dispatched).count();
         let overhead = self.ports.now().since(self.arrived).saturating_sub(self.upstream_ms);
         let reply = match self.dropped.is_empty() {
@@ -376,9 +376,9 @@ impl<P: Ports> Ticket<P> {
             None => reply,
         };
         reply
-            .header("x-tf-upstream-model", last.upstream_model.clone())
+            .header("x-tf-upstream-model", catalog.shown_upstream(last.named()))
             .header("x-tf-route", last.route.as_str())
-            .header("x-tf-channel", last.channel.as_str())
+            .header("x-tf-channel", catalog.shown_channel(last.channel.as_str()))
             .header("x-tf-bucket", last.bucket.as_str())
             .header("x-tf-attempts", attempts.to_string())
             .header("x-tf-overhead-ms", overhead.to_string())

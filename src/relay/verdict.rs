@@ -23,6 +23,8 @@ pub struct Rejection {
     /// The status that upstream gave: 200 where it stood in place of an answer.
     pub status: u16,
     pub error: UpstreamError,
+    /// Its words as the client may read them.
+    shown: String,
     pub condition: Condition,
     client: Client,
     /// Whether upstream's own words and codes are of another format than the client's.
@@ -103,7 +105,8 @@ impl Asked<'_> {
         // Chat and responses have an envelope and codes in common, but not what they say of a full context.
         let is_about_words = matches!(condition, Condition::TooLong(_) | Condition::Filtered);
         let is_foreign = is_other || self.way.is_translated && is_about_words;
-        No::Rejected(Box::new(Rejection { status, error, condition, client: Client::of(endpoint), is_foreign }))
+        let shown = self.prepared.catalog.shown_text(&error.message, self.quoted.planned.named());
+        No::Rejected(Box::new(Rejection { status, error, shown, condition, client: Client::of(endpoint), is_foreign }))
     }
 }
 
@@ -125,8 +128,8 @@ impl Rejection {
 
     /// The error for the client: as upstream told it where it speaks the client's dialect, else as the table of conditions has it.
     pub fn refusal(self) -> Refusal {
-        let Self { status, error, condition, client, is_foreign } = self;
-        let told = condition.told(client, &error.message, None);
+        let Self { status, error, shown, condition, client, is_foreign } = self;
+        let told = condition.told(client, &shown, None);
         // What is wrong with a request has many statuses, which all dialects share.
         let keeps_status = match (condition, classify(status)) {
             (Condition::Invalid, verdict) => verdict == Verdict::Client,
@@ -139,7 +142,7 @@ impl Rejection {
             Condition::NotFound => "Correct what the request refers to; the provider does not know it.",
             _ => "Correct the request; every provider of this model would refuse it.",
         };
-        let message = if is_foreign { told.message } else { error.message };
+        let message = if is_foreign { told.message } else { shown };
         let refusal = Refusal::new(Code::UpstreamRejected, message, next_step).limit("upstream");
         let named = is_foreign.then(|| {
             let own = |text: &str| text.to_owned();

@@ -8,7 +8,7 @@ use super::attempt::FailureKind;
 use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
 use super::health::{CandidateId, Health, HealthView, Status};
-use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Route, RouteKind};
+use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Named, Route, RouteKind};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::key::Policy;
 use crate::money::{Money, Price, Ratio};
@@ -48,7 +48,7 @@ impl Ask {
     }
 }
 
-/// The `provider` object of a request, as OpenRouter has it; names are those of channels.
+/// The `provider` object of a request, as OpenRouter has it; names are labels, aliases or ids of channels.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderPreferences {
@@ -144,6 +144,12 @@ impl Planned {
     pub fn candidate_id(&self) -> CandidateId {
         CandidateId::of(&self.candidate)
     }
+
+    /// Whom it is made on.
+    pub fn named(&self) -> Named<'_> {
+        let Candidate { channel, upstream_model, .. } = &self.candidate;
+        Named { channel: channel.as_str(), upstream_model, model: self.model.id.as_str() }
+    }
 }
 
 /// Something that would not be tried.
@@ -153,7 +159,7 @@ pub struct LeftOut {
     pub model: String,
     /// The route, where one was looked at.
     pub route: Option<RouteKind>,
-    /// The channel, where one was looked at.
+    /// The channel, where one was looked at, as customers call it.
     pub channel: Option<String>,
     /// Why.
     pub reason: String,
@@ -311,7 +317,7 @@ impl<'a> Planner<'a> {
                 self.left_out.push(LeftOut {
                     model: model.id.to_string(),
                     route: Some(route.kind),
-                    channel: Some(channel.id.to_string()),
+                    channel: Some(channel.shown().into_owned()),
                     reason,
                     code,
                     next_step,
@@ -340,7 +346,7 @@ impl<'a> Planner<'a> {
         }
         let preferences = &self.input.ask.provider;
         let order = |planned: &Planned| {
-            let place = preferences.order.iter().position(|name| name == planned.candidate.channel.as_str());
+            let place = preferences.order.iter().position(|name| planned.channel.is_called(name));
             (place.unwrap_or(usize::MAX), planned.candidate.tier)
         };
         if taken.len() > 1 {
@@ -353,7 +359,7 @@ impl<'a> Planner<'a> {
     /// Why a channel is not asked, if it is not.
     fn excluded(&self, channel: &Channel) -> Option<Excluded> {
         let Ask { provider, unable, pinned, .. } = self.input.ask;
-        let listed = |list: &[String]| list.iter().any(|listed| listed == channel.id.as_str());
+        let listed = |list: &[String]| list.iter().any(|listed| channel.is_called(listed));
         if listed(&provider.ignore) {
             return Some(Excluded::Unwanted("the request ignores this channel"));
         }
@@ -753,7 +759,7 @@ mod tests {
         case.ask.unable = vec![(channel("b"), no.clone())];
         assert_eq!(case.channels(), ["a"]);
         let left_out = &case.plan().unwrap().left_out[0];
-        assert_eq!((left_out.channel.as_deref(), left_out.reason.as_str()), (Some("b"), no.message.as_str()));
+        assert_eq!((left_out.channel.as_deref(), left_out.reason.as_str()), (Some("channel-5230db"), no.message.as_str()));
         assert_eq!(left_out.code, Some("invalid_request"));
         let other = Refusal::invalid("other", "`other` neither.");
         case.ask.unable.extend(["a", "c", "d"].map(|id| (channel(id), other.clone())));

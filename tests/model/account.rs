@@ -147,7 +147,7 @@ pub fn usage(cost: i64) -> Usage {
 /// An account with one key and two balances.
 pub fn opened(balances: &[(&str, i64)]) -> Memory {
     let (mut memory, now, account) = (Memory::default(), at(START), AccountId::parse("a").unwrap());
-    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
+    memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
     let project = ProjectRecord {
         id: ProjectId::first(),
         account: account.clone(),
@@ -155,7 +155,7 @@ pub fn opened(balances: &[(&str, i64)]) -> Memory {
         budgets: Vec::new(),
         created_at: now,
     };
-    memory.command(Command::PutProject(project), now);
+    memory.command(Command::PutProject(project.into()), now);
     let key = KeyRecord {
         id: KeyId::parse("key").unwrap(),
         hash: KeyHash::parse("key").unwrap(),
@@ -167,7 +167,7 @@ pub fn opened(balances: &[(&str, i64)]) -> Memory {
         revoked_at: None,
         policy: Policy::default(),
     };
-    memory.command(Command::PutKey(Box::new(key)), now);
+    memory.command(Command::PutKey(Box::new(key.into())), now);
     for (bucket, amount) in balances {
         let adjustment = Adjustment {
             id: format!("adj-{bucket}"),
@@ -175,6 +175,7 @@ pub fn opened(balances: &[(&str, i64)]) -> Memory {
             amount: units(*amount),
             reason: "test".to_owned(),
             author: "test".to_owned(),
+            note: None,
         };
         assert_eq!(memory.command(Command::Adjust(adjustment), now), Answer::Done);
     }

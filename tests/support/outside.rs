@@ -119,7 +119,7 @@ impl Simulation {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let account = AccountId::parse("acct").unwrap();
         let mut memory = Memory::default();
-        memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }), now);
+        memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
         for bucket in buckets {
             let adjustment = Adjustment {
                 id: format!("adj-{bucket}"),
@@ -127,6 +127,7 @@ impl Simulation {
                 amount: Money::parse("1").unwrap(),
                 reason: "r".into(),
                 author: "t".into(),
+                note: None,
             };
             memory.command(Command::Adjust(adjustment), now);
         }
@@ -141,7 +142,7 @@ impl Simulation {
             revoked_at: None,
             policy: serde_json::from_value(policy).unwrap(),
         };
-        memory.command(Command::PutKey(Box::new(key.clone())), now);
+        memory.command(Command::PutKey(Box::new(key.clone().into())), now);
         Self::new(catalog, memory, key)
     }
 

@@ -227,6 +227,7 @@ fn usage(tokens: u64) -> Usage {
 
 fn attempt(channel: &str, on: u8, at: Timestamp) -> Attempt {
     Attempt {
+        model: None,
         channel: ChannelId::parse(channel).unwrap(),
         tier: 0,
         route: RouteKind::Official,
@@ -256,9 +257,9 @@ impl World {
             budgets,
             created_at: now,
         };
-        world.arrives(Command::Open(AccountRecord { id: account_id(), name: "A".to_owned(), created_at: now }))?;
-        world.arrives(Command::PutProject(project("capped", budgets("project capped"))))?;
-        world.arrives(Command::PutProject(project("spare", Vec::new())))?;
+        world.arrives(Command::Open(AccountRecord { id: account_id(), name: "A".to_owned(), created_at: now }.into()))?;
+        world.arrives(Command::PutProject(project("capped", budgets("project capped")).into()))?;
+        world.arrives(Command::PutProject(project("spare", Vec::new()).into()))?;
         for (name, _) in KEYS.iter().filter(|(name, _)| *name != "unknown") {
             let record = KeyRecord {
                 id: KeyId::parse(name).unwrap(),
@@ -272,7 +273,7 @@ impl World {
                 policy: policy(name),
             };
             world.versions.insert(record.id.clone(), 1);
-            world.arrives(Command::PutKey(Box::new(record)))?;
+            world.arrives(Command::PutKey(Box::new(record.into())))?;
             world.watch(ScopeKind::Key, name, &budgets(name));
         }
         world.watch(ScopeKind::Project, "capped", &budgets("project capped"));
@@ -282,7 +283,14 @@ impl World {
         for (id, on, amount) in [("adj-first", 0, 8), ("adj-second", 1, 4)] {
             let amount = units(amount);
             let (id, reason) = (id.to_owned(), "start".to_owned());
-            world.arrives(Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason, author: "test".to_owned() }))?;
+            world.arrives(Command::Adjust(Adjustment {
+                id,
+                bucket: bucket(on),
+                amount,
+                reason,
+                author: "test".to_owned(),
+                note: None,
+            }))?;
         }
         world.counts.clear();
         world.told = is_told.then(Vec::new);
@@ -1083,12 +1091,19 @@ impl World {
             }
             Act::Adjust { bucket: on, nanos: amount } => {
                 let (id, author) = (self.next("adj"), "test".to_owned());
-                Command::Adjust(Adjustment { id, bucket: bucket(on), amount: nanos(amount), reason: "drawn".to_owned(), author })
+                Command::Adjust(Adjustment {
+                    id,
+                    bucket: bucket(on),
+                    amount: nanos(amount),
+                    reason: "drawn".to_owned(),
+                    author,
+                    note: None,
+                })
             }
             Act::Drain { bucket: on } => {
                 let amount = self.memory.all_books().available(&bucket(on)).negated();
                 let (id, author) = (self.next("adj"), "test".to_owned());
-                Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason: "drained".to_owned(), author })
+                Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason: "drained".to_owned(), author, note: None })
             }
             Act::Place { bucket: on, nanos: amount, is_manual, is_again } => self.place(on, nanos(amount), is_manual, is_again),
             Act::Opened { pick, works } => {
@@ -1102,14 +1117,14 @@ impl World {
             Act::Review { pick, is_approved, nanos: amount } => {
                 let id = self.placed(pick)?.id.clone();
                 let (reason, author) = (self.next("because"), "operator".to_owned());
-                Command::Review(id, Verdict { is_approved, amount: amount.map(nanos), reason, author })
+                Command::Review(id, Verdict { is_approved, amount: amount.map(nanos), reason, author, note: None })
             }
             Act::Refund { pick, part, is_debt, is_again } => {
                 let (id, placed) = (self.next("refund"), self.placed(pick)?);
                 let if_used = if is_debt { IfUsed::Debt } else { IfUsed::Block };
                 let (order, amount) = (placed.id.clone(), quarters(placed.amount, part));
                 let (reason, author) = ("asked for".to_owned(), "operator".to_owned());
-                let mut request = RefundRequest { id, order, amount, if_used, reason, author };
+                let mut request = RefundRequest { id, order, amount, if_used, reason, author, note: None };
                 if let Some(last) = self.refund.clone().filter(|_| is_again) {
                     (request.id, request.order) = (last.id, last.order);
                 }
@@ -1118,7 +1133,8 @@ impl World {
             }
             Act::Redeem { code } => {
                 let (hash, id) = (format!("hash-{code}"), format!("code-{code}"));
-                let redemption = Redemption { hash, id, reason: "given out".to_owned(), author: "operator".to_owned() };
+                let redemption =
+                    Redemption { hash, id, reason: "given out".to_owned(), author: "operator".to_owned(), note: None };
                 // The last one is not a gift: what takes more than there is, is refused wherever it comes from.
                 let amount = if code == 4 { units(-500) } else { units(i64::from(code) + 1) };
                 Command::Redeem(redemption, bucket(code), amount)
@@ -1133,7 +1149,7 @@ impl World {
                 };
                 let (name, created_at) = (id.to_owned(), Timestamp::from_millis(START));
                 let id = ProjectId::parse(id).unwrap();
-                Command::PutProject(ProjectRecord { id, account: account_id(), name, budgets, created_at })
+                Command::PutProject(ProjectRecord { id, account: account_id(), name, budgets, created_at }.into())
             }
             Act::OpenRun { run, is_other } => Command::OpenRun(self.run_record(run, is_other)),
         })
@@ -1218,6 +1234,7 @@ impl World {
             payment: None,
             reason: None,
             author: None,
+            note: None,
             paid_at: None,
             entry: None,
             refunded: Money::ZERO,
@@ -1283,7 +1300,7 @@ fn outcome(status: Status, served: Option<Served>, tokens: u64) -> Outcome {
 /// Labels change everywhere, budgets only of the key that is there for it, and some are revoked.
 fn change_key(key: &str, what: u8) -> Command {
     let budgets = json!([{"bucket": "credit", "period": "day", "limit": (what % 3 + 1).to_string()}]);
-    let mut change = KeyChange { policy: serde_json::Map::new(), label: Some(format!("label {what}")), revoke: false };
+    let mut change = KeyChange { policy: serde_json::Map::new(), label: Some(format!("label {what}")), revoke: false, by: None };
     if key == "changing" {
         change.policy.insert("budgets".to_owned(), budgets);
     }
@@ -1309,6 +1326,7 @@ fn kind(command: &Command) -> &'static str {
         Command::Review(..) => "review",
         Command::Refund(_) => "refund",
         Command::Redeem(..) => "redeem",
+        Command::Act(_) => "act",
         Command::Flush => "flush",
         Command::Read(_) => "read",
     }
@@ -1340,7 +1358,7 @@ fn told(command: &Command) -> String {
             format!("{} on {}, {} in", it.request, it.checkpoint.served.bucket, it.checkpoint.usage.input)
         }
         Command::RecordRefused(it) => it.0.request.to_string(),
-        Command::PutProject(it) => format!("{} {:?}", it.id, it.budgets),
+        Command::PutProject(it) => format!("{} {:?}", it.record.id, it.record.budgets),
         Command::ChangeKey(key, change) => format!("{key} {:?} revoke: {}", change.policy, change.revoke),
         Command::Adjust(it) => format!("{}: {} of {}", it.id, it.amount, it.bucket),
         Command::OpenRun(it) => format!("{} {:?}", it.id, it.name),

@@ -161,7 +161,7 @@ describe('a catalogue', () => {
 describe('where private upstreams are not allowed', () => {
   let gateway;
   const publicCatalog = () => smallCatalog('https://upstream.example');
-  before(async () => (gateway = await startGateway({ catalog: publicCatalog, vars: { ALLOW_PRIVATE_UPSTREAMS: '' } })));
+  before(async () => (gateway = await startGateway({ catalog: publicCatalog, vars: { ALLOW_PRIVATE_UPSTREAMS: '' }, isPrivate: true })));
   after(() => gateway?.close());
 
   test('a channel on this machine, a private network or without TLS is refused', async () => {

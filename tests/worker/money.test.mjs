@@ -229,7 +229,7 @@ describe('the ledger', () => {
       ids.push(answer.headers.get('x-generation-id'));
       await gateway.receipt(secret, answer);
     }
-    assert.equal((await adjust(account, '-0.25', { bucket: 'wallet', reason: 'a correction', author: 'ana' })).status, 201);
+    assert.equal((await adjust(account, '-0.25', { bucket: 'wallet', reason: 'a correction', author: 'ana', note: 'Yours' })).status, 201);
 
     const pages = [];
     for (let after = ''; after !== null; ) {
@@ -241,10 +241,10 @@ describe('the ledger', () => {
     const { entries, receipts } = await audit(secret);
     assert.deepEqual(pages.flat(), entries.toReversed());
     const [correction] = pages.flat();
-    const { kind, bucket, amount, balance_after, reason, author, request } = correction;
+    const { kind, bucket, amount, balance_after, reason, author, note, request } = correction;
     assert.deepEqual(
-      { kind, bucket, amount, reason, author, request },
-      { kind: 'adjustment', bucket: 'wallet', amount: '-0.25', reason: 'a correction', author: 'ana', request: null },
+      { kind, bucket, amount, reason, author, note, request },
+      { kind: 'adjustment', bucket: 'wallet', amount: '-0.25', reason: null, author: undefined, note: 'Yours', request: null },
     );
     assert.equal(nanos(balance_after), nanos('1.75') - 2n * nanos('0.00028'));
     assert.deepEqual(entries.filter(({ kind }) => kind === 'charge').map(({ request }) => request), ids.toSpliced(3, 1));

@@ -60,7 +60,12 @@ describe('an export', () => {
     for (const list of ['receipts', 'ledger']) {
       const own = await exported(caller.secret, `/v1/${list}?format=csv`);
       const operators = await exported(adminToken, `/admin/v1/${list}?${path}`);
-      assert.deepEqual(operators.rows, own.rows);
+      // Besides what customers get, credentials, reasons and who did what.
+      assert.deepEqual(operators.header, [...own.header, 'author', 'what']);
+      const forCustomers = (row) => own.header.map((name, at) => (['credential', 'adjustment_reason'].includes(name) ? '' : row[at]));
+      assert.deepEqual(operators.rows.map(forCustomers), own.rows);
+      const [name, value] = list === 'receipts' ? ['credential', 'TEST_UPSTREAM_KEY'] : ['adjustment_reason', 'a, "reason"'];
+      assert.ok(operators.rows.some((row) => row[operators.header.indexOf(name)] === value), name);
     }
     const other = await gateway.richKey();
     await gateway.receipt(other, await gateway.call(other, 'demo-large'));
@@ -136,7 +141,7 @@ describe('an export', () => {
       }
     }
     const nothing = await exported(caller.secret, '/v1/ledger?model=none-such&format=csv');
-    assert.deepEqual([nothing.header.length, nothing.rows], [56, []], 'the header stands alone');
+    assert.deepEqual([nothing.header.length, nothing.rows], [57, []], 'the header stands alone');
   });
 
   test('comes in parts, and a reader that stops early does no harm', async () => {
@@ -576,7 +581,7 @@ async function busyAccount() {
     await answer.text();
   });
   for (let n = 0; n < 20; n += 1) {
-    await gateway.admin('POST', `/admin/v1/accounts/${account}/adjustments`, { bucket: n % 2 ? 'credit' : 'wallet', amount: n % 3 ? '0.01' : '-0.01', reason: n % 4 ? '@SUM(A1:A9)' : 'a, "reason"' });
+    await gateway.admin('POST', `/admin/v1/accounts/${account}/adjustments`, { bucket: n % 2 ? 'credit' : 'wallet', amount: n % 3 ? '0.01' : '-0.01', reason: n % 4 ? '@SUM(A1:A9)' : 'a, "reason"', ...(n % 2 && { note: '=1+1, "note"' }) });
   }
   await gateway.receipt(secret, await gateway.call(secret, `backed-${backed++}`));
   await settled(gateway, secret);
@@ -697,13 +702,14 @@ function receiptColumns(receipt) {
     ...prefixed('price', [...laterTokens, ...laterCounts], (name) => receipt.price?.[name] ?? null),
     credential: receipt.attempts.findLast(({ status }) => status === 'answered')?.credential ?? null,
     dropped_parameters: receipt.dropped_parameters?.join(' ') ?? null,
+    note: null,
   };
 }
 
 /** The columns of an export for an adjustment. */
 function adjustmentColumns(entry) {
   const empty = receiptColumns({ attempts: [], usage: {}, entry_ids: [], charge: '0' });
-  const columns = { ...empty, time: entry.at, account: entry.account, charge: null, amount: entry.amount, bucket: entry.bucket, entry_id: entry.id, kind: entry.kind, adjustment_reason: entry.reason, balance_after: entry.balance_after };
+  const columns = { ...empty, time: entry.at, account: entry.account, charge: null, amount: entry.amount, bucket: entry.bucket, entry_id: entry.id, kind: entry.kind, adjustment_reason: entry.reason, balance_after: entry.balance_after, note: entry.note };
   return Object.fromEntries(Object.entries(columns).map(([name, value]) => [name, value ?? null]));
 }
 

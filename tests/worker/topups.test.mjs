@@ -75,8 +75,8 @@ describe('a card payment', () => {
     assert.deepEqual([credit.balance, credit.available, credit.debt], ['10', '10', '0']);
     assert.equal(entries.length, 1);
     const { id, kind, amount, bucket, order: named, author, reason } = entries[0];
-    assert.deepEqual({ kind, amount, bucket, named, author }, { kind: 'top_up', amount: '10', bucket: 'credit', named: order.id, author: 'stripe' });
-    assert.ok(reason);
+    assert.deepEqual({ kind, amount, bucket, named, author }, { kind: 'top_up', amount: '10', bucket: 'credit', named: order.id, author: undefined });
+    assert.equal(reason, `Order ${order.id} was paid.`);
 
     const seen = await view(customer, order);
     assert.deepEqual([seen.state, seen.entry, seen.payment, seen.refunded], ['paid', id, paymentOf(order), '0']);
@@ -319,11 +319,11 @@ describe('another amount or currency than was ordered', () => {
       const found = await reviewList(order);
       assert.deepEqual([found.account, found.reason], [customer.account, seen.reason]);
 
-      const { status, body } = await review(customer, order, 'approve', { amount: '9.99', reason: 'What arrived', author: 'kim' });
+      const { status, body } = await review(customer, order, 'approve', { amount: '9.99', reason: 'What arrived', author: 'kim', note: 'As it came' });
       assert.deepEqual([status, body.state, body.amount, body.author, body.reason], [200, 'paid', '9.99', 'kim', 'What arrived']);
       const { credit, entries } = await audit(customer);
       assert.equal(credit.balance, '9.99');
-      assert.deepEqual(entries.map(({ kind, amount, author, reason, order }) => ({ kind, amount, author, reason, order })), [{ kind: 'top_up', amount: '9.99', author: 'kim', reason: 'What arrived', order: order.id }]);
+      assert.deepEqual(entries.map(({ kind, amount, author, reason, note, order }) => ({ kind, amount, author, reason, note, order })), [{ kind: 'top_up', amount: '9.99', author: undefined, reason: null, note: 'As it came', order: order.id }]);
       assert.match((await tell(completed(order))).body.effect, /^none/);
       assert.equal((await audit(customer)).credit.balance, '9.99');
       assert.equal((await view(customer, order)).amount, '9.99');
@@ -334,9 +334,9 @@ describe('another amount or currency than was ordered', () => {
     const customer = await newCustomer();
     const order = await newOrder(customer);
     await tell(completed(order, { amount_total: 1 }));
-    assert.equal((await review(customer, order, 'reject', { reason: 'Given back at Stripe', author: 'kim' })).body.state, 'failed');
-    const { state, reason } = await view(customer, order);
-    assert.deepEqual([state, reason], ['failed', 'Given back at Stripe']);
+    assert.equal((await review(customer, order, 'reject', { reason: 'Given back at Stripe', author: 'kim', note: 'It went back to your card' })).body.state, 'failed');
+    const { state, reason, note } = await view(customer, order);
+    assert.deepEqual([state, reason, note], ['failed', null, 'It went back to your card']);
     assert.equal((await audit(customer)).entries.length, 0);
   });
 
@@ -550,8 +550,8 @@ describe('a transfer', () => {
     const answers = await Promise.all(Array.from({ length: 5 }, () => review(customer, order, 'approve', verdict)));
     for (const { status, body } of answers) assert.deepEqual([status, body.state], [200, 'paid']);
     const { wallet, entries } = await audit(customer);
-    assert.deepEqual([wallet.balance, entries.length, entries[0].author], ['0.001', 1, 'kim']);
-    for (const [word, other] of [['reject', verdict], ['approve', { ...verdict, author: 'sam' }], ['approve', { ...verdict, reason: 'Another' }]]) {
+    assert.deepEqual([wallet.balance, entries.length, entries[0].author], ['0.001', 1, undefined]);
+    for (const [word, other] of [['reject', verdict], ['approve', { ...verdict, author: 'sam' }], ['approve', { ...verdict, reason: 'Another' }], ['approve', { ...verdict, note: 'Another' }]]) {
       const { status, body } = await review(customer, order, word, other);
       assert.deepEqual([status, body.error?.code], [409, 'conflict'], JSON.stringify([word, other]));
     }
@@ -606,12 +606,12 @@ describe('a refund', () => {
   test('of a part, then of the rest, takes exactly that, and never more than was paid', async () => {
     const customer = await newCustomer({ credit: '5' });
     const order = await paidOrder(customer);
-    const part = await refund(customer, order, { amount: '4', reason: 'Half a month', author: 'kim' });
+    const part = await refund(customer, order, { amount: '4', reason: 'Half a month', author: 'kim', note: 'For half a month' });
     assert.deepEqual([part.status, part.body.refunded, part.body.state], [201, '4', 'paid']);
     const { credit, entries } = await audit(customer);
     assert.equal(credit.balance, '11');
-    const { kind, amount, author, reason, order: named, refund: told } = entries[0];
-    assert.deepEqual({ kind, amount, author, reason, named }, { kind: 'refund', amount: '-4', author: 'kim', reason: 'Half a month', named: order.id });
+    const { kind, amount, author, reason, note, order: named, refund: told } = entries[0];
+    assert.deepEqual({ kind, amount, author, reason, note, named }, { kind: 'refund', amount: '-4', author: undefined, reason: null, note: 'For half a month', named: order.id });
     assert.deepEqual([told.order_amount, told.amount, told.refunded_before, told.taken, told.debt, told.source], ['10', '4', '0', '4', '0', 'admin']);
 
     for (const amount of ['6.000000001', '10', '0', '-1', '1000000000']) {
@@ -719,7 +719,8 @@ describe('a refund', () => {
     for (const message of [first, second, first, refunded(order, '7')]) assert.equal((await tell(message)).status, 200);
     const { credit, entries } = await audit(customer);
     assert.deepEqual([credit.balance, entries.length], ['3', 2]);
-    assert.deepEqual([entries[0].kind, entries[0].amount, entries[0].author, entries[0].refund.source], ['refund', '-7', 'stripe', 'webhook']);
+    assert.deepEqual([entries[0].kind, entries[0].amount, entries[0].author, entries[0].refund.source], ['refund', '-7', undefined, 'webhook']);
+    assert.ok(entries[0].reason, 'what the provider said is told');
     await tell(refunded(order, '10'));
     assert.equal((await audit(customer)).credit.balance, '0');
     assert.equal((await view(customer, order)).refunded, '10');
@@ -836,7 +837,7 @@ describe('a redeem code', () => {
       assert.deepEqual([credit.balance, entries.length], customer === winner ? ['2.5', 1] : ['0', 0]);
     }
     const [entry] = (await audit(winner)).entries;
-    assert.deepEqual([entry.kind, entry.reason, entry.author], ['redemption', 'Welcome', 'kim']);
+    assert.deepEqual([entry.kind, entry.reason, entry.author, entry.note], ['redemption', null, undefined, 'Enjoy']);
     const listed = await listedCode(id);
     assert.equal(listed.account, winner.account);
     assert.ok(listed.taken_at);
@@ -1068,7 +1069,7 @@ const redeem = ({ secret }, code) => ask(secret, 'POST', '/v1/redeem', { code })
 const reviewList = ({ id }) => until(async () => (await ask(adminToken, 'GET', '/admin/v1/topups?state=in_review&limit=100')).body.data.find((order) => order.id === id), `${id} in review`);
 
 async function newCodes(more = {}) {
-  const made = await gateway.admin('POST', '/admin/v1/codes', { bucket: 'credit', amount: '2.5', expires_at: '2999-01-01T00:00:00Z', reason: 'Welcome', author: 'kim', ...more });
+  const made = await gateway.admin('POST', '/admin/v1/codes', { bucket: 'credit', amount: '2.5', expires_at: '2999-01-01T00:00:00Z', reason: 'Welcome', author: 'kim', note: 'Enjoy', ...more });
   codes.push(...made.data.map(({ code }) => code));
   return made.data;
 }

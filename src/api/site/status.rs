@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::api::availability::Snapshot;
 use crate::api::history::changes_of;
-use crate::catalog::{Candidate, Model, Route};
+use crate::api::shown::of_route;
+use crate::catalog::{Candidate, Catalog, Model, Route};
 use crate::pages::view;
 use crate::ports::Records;
 use crate::probe;
@@ -40,7 +41,7 @@ pub async fn page<P: Records>(ports: &P, snapshot: &Snapshot) -> view::StatusPag
             let status = of_route_now(route, snapshot);
             for incident in incidents(&history, now) {
                 let is_over = incident.ended_at;
-                let shown = shown(model, route, incident);
+                let shown = shown(&snapshot.catalog, (model, route), incident);
                 match is_over {
                     None => current.push(shown),
                     Some(end) if now < end.plus(PAST_MS) => past.push(shown),
@@ -71,7 +72,7 @@ pub async fn page<P: Records>(ports: &P, snapshot: &Snapshot) -> view::StatusPag
     view::StatusPage { status, sentence, models, current, past }
 }
 
-fn shown(model: &Model, route: &Route, incident: Incident) -> view::Incident {
+fn shown(catalog: &Catalog, (model, route): (&Model, &Route), incident: Incident) -> view::Incident {
     view::Incident {
         id: format!("{}-{}-{}", model.id, route.kind.as_str(), incident.started_at.millis()),
         subject: format!("{}, {} route", model.id, route.kind.as_str()),
@@ -79,7 +80,7 @@ fn shown(model: &Model, route: &Route, incident: Incident) -> view::Incident {
         status: incident.status,
         started_at: incident.started_at,
         ended_at: incident.ended_at,
-        cause: incident.cause,
+        cause: of_route(catalog, model, route, &incident.cause),
     }
 }
 

@@ -8,8 +8,9 @@ use super::status::of_route_now;
 use crate::account::Overview;
 use crate::api::availability::{self, Availability, Coming, Snapshot, Viewer};
 use crate::api::history::{History, Point, candidates, changes_of, worst};
+use crate::api::shown::Shown;
 use crate::api::{models, owner};
-use crate::catalog::{Candidate, Model, Route, RouteKind};
+use crate::catalog::{self, Candidate, Model, Route, RouteKind};
 use crate::id::BucketId;
 use crate::pages::view;
 use crate::ports::{Records, VersionRow};
@@ -99,7 +100,10 @@ impl Teller {
             ports.log(&format!("page: {}", error.0));
             Vec::new()
         });
-        Ok((self.model(told, histories.as_ref()), versions.into_iter().map(version).collect()))
+        Ok((
+            self.model(told, histories.as_ref()),
+            versions.into_iter().map(version).filter(|version| !version.changes.is_empty()).collect(),
+        ))
     }
 
     fn bucket(&self, id: &BucketId) -> view::Bucket {
@@ -156,7 +160,11 @@ impl Teller {
             key_label: self.key.as_ref().map(|key| key.label.clone()),
             reasons: told.reasons.iter().map(reason).collect(),
             payer,
-            channel: told.served_by.as_ref().and_then(|served| served.candidates.first()).map(|id| id.channel.to_string()),
+            channel: told
+                .served_by
+                .as_ref()
+                .and_then(|served| served.candidates.first())
+                .map(|id| self.snapshot.catalog.shown_channel(id.channel.as_str())),
         }
     }
 
@@ -178,39 +186,40 @@ impl Teller {
             is_callable: told.callable,
             status,
             since,
-            sentence: self.sentence(route, told, status),
-            candidates: route.candidates.iter().map(|candidate| self.candidate(candidate)).collect(),
+            sentence: self.sentence((model, route), told, status),
+            candidates: route.candidates.iter().map(|candidate| self.candidate(candidate, model)).collect(),
             hours,
             days: histories.map(|(_, days)| points(days, route)).unwrap_or_default(),
         }
     }
 
-    fn sentence(&self, route: &Route, told: &Availability, status: Status) -> String {
+    fn sentence(&self, (model, route): (&Model, &Route), told: &Availability, status: Status) -> String {
+        let shown = |id| Shown::new(&self.snapshot.catalog, id, model.id.as_str());
         let first = told.served_by.as_ref().and_then(|served| served.candidates.first());
         match (status, first) {
             (_, None) => {
                 told.reasons.first().map_or_else(|| "It cannot be used now.".to_owned(), |reason| reason.message.clone())
             }
-            (Status::Up, Some(first)) => format!("{} answers.", first.channel),
+            (Status::Up, Some(first)) => format!("{} answers.", shown(first).channel()),
             (Status::Unknown, Some(_)) => "Nothing is known of it yet; a request finds out.".to_owned(),
             (_, Some(first))
                 if route.candidates.iter().any(|candidate| candidate.channel == first.channel && candidate.tier > 0) =>
             {
-                format!("The primary is not well; the backup {} answers.", first.channel)
+                format!("The primary is not well; the backup {} answers.", shown(first).channel())
             }
-            (_, Some(first)) => self.snapshot.health.of(first).sentence(self.snapshot.now),
+            (_, Some(first)) => shown(first).health(self.snapshot.health.of(first)).sentence(self.snapshot.now),
         }
     }
 
-    fn candidate(&self, candidate: &Candidate) -> view::Candidate {
+    fn candidate(&self, candidate: &Candidate, model: &Model) -> view::Candidate {
         let id = CandidateId::of(candidate);
-        let (health, stats) = (self.snapshot.health.of(&id), self.board.of(&id));
+        let shown = Shown::new(&self.snapshot.catalog, &id, model.id.as_str());
+        let (health, stats) = (shown.health(self.snapshot.health.of(&id)), self.board.of(&id));
         let since = models::since(&health);
         view::Candidate {
-            channel: candidate.channel.to_string(),
-            upstream_model: candidate.upstream_model.clone(),
+            channel: shown.channel(),
+            upstream_model: shown.upstream_model().to_owned(),
             tier: candidate.tier,
-            weight: candidate.weight,
             status: health.status,
             since,
             last_probe: health.last_probe.map(|probe| view::Probe {
@@ -249,9 +258,7 @@ fn version(row: VersionRow) -> view::Version {
         version: row.version,
         published_at: row.published_at,
         effective_at: row.effective_at.unwrap_or(row.published_at),
-        author: row.author.unwrap_or_default(),
-        reason: row.reason.unwrap_or_default(),
-        changes: row.changes.unwrap_or_default().into_iter().map(|change| change.text).collect(),
+        changes: row.changes.unwrap_or_default().iter().filter_map(catalog::Change::shown).map(ToOwned::to_owned).collect(),
     }
 }
 
@@ -261,8 +268,6 @@ fn announced(coming: Coming<'_>) -> view::Version {
         version: coming.version,
         published_at: coming.effective_at,
         effective_at: coming.effective_at,
-        author: String::new(),
-        reason: String::new(),
         changes: coming.changes.into_iter().map(ToOwned::to_owned).collect(),
     }
 }

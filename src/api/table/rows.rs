@@ -115,7 +115,9 @@ pub const TABLE: &[Row] = &[
         .takes("NewKey")
         .makes("NewKeyMade"),
     admin("PATCH", "/admin/v1/accounts/{account}/keys/{key}", "Changes a key's policy or label.").takes("KeyChange").gives("Key"),
-    admin("DELETE", "/admin/v1/accounts/{account}/keys/{key}", "Revokes a key, effective at once.").gives("Key"),
+    admin("DELETE", "/admin/v1/accounts/{account}/keys/{key}", "Revokes a key, effective at once.")
+        .query("author reason")
+        .gives("Key"),
     admin("POST", "/admin/v1/accounts/{account}/adjustments", "Credits, or debits with a negative amount.")
         .takes("NewAdjustment")
         .makes("Adjusted"),
@@ -131,7 +133,7 @@ pub const TABLE: &[Row] = &[
     admin("POST", "/admin/v1/codes", "Makes redeem codes; the answer has them, this once.")
         .takes("NewCodes")
         .makes("NewCodesMade"),
-    admin("DELETE", "/admin/v1/codes/{id}", "Ends a code that nobody has taken.").gives("CodeRevoked"),
+    admin("DELETE", "/admin/v1/codes/{id}", "Ends a code that nobody has taken.").query("author reason").gives("CodeRevoked"),
     admin("GET", "/admin/v1/receipts", "Receipts of all accounts.").query(ALL_FILTERS).gives("ReceiptPage").types(EXPORTS),
     admin("GET", "/admin/v1/ledger", "Ledger entries of all accounts.").query(ALL_FILTERS).gives("EntryPage").types(EXPORTS),
     admin("GET", "/admin/v1/audit", "What was done, by whom and why.").query(ALL_FILTERS).gives("RecordPage").types(EXPORTS),
@@ -145,13 +147,13 @@ pub const TABLE: &[Row] = &[
         .takes("Catalog")
         .gives("Published"),
     admin("GET", "/admin/v1/catalog/announced", "The catalogue that is to take effect.").gives("CatalogVersionWhole"),
-    admin("DELETE", "/admin/v1/catalog/announced", "Withdraws it.").gives("Withdrawn"),
+    admin("DELETE", "/admin/v1/catalog/announced", "Withdraws it.").query("author reason").gives("Withdrawn"),
     admin("GET", "/admin/v1/catalog/versions", "Versions of the catalogue, newest first.")
         .query("limit after")
         .gives("CatalogVersionPage"),
     admin("GET", "/admin/v1/catalog/versions/{version}", "One version with its document.").gives("CatalogVersionWhole"),
     admin("GET", "/admin/v1/health", "The health of every candidate.").gives("CandidateHealthPage"),
-    admin("POST", "/admin/v1/probe", "Runs one probe round now.").gives("ProbePage"),
+    admin("POST", "/admin/v1/probe", "Runs one probe round now.").takes("Signature").gives("ProbePage"),
     // The gateway itself, and its pages.
     Row::new("GET", "/healthz", (Anyone, Gateway), "Whether the Worker answers.").gives("Ok"),
     Row::new("GET", "/openapi.json", (Anyone, Gateway), "This document.").gives("OpenApi"),

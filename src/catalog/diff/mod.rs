@@ -56,6 +56,9 @@ pub struct Change {
     pub kind: ChangeKind,
     /// The sentence.
     pub text: String,
+    /// The sentence for customers, where they read another one; see [`Change::shown`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<String>,
 }
 
 /// Collects changes of one subject.
@@ -77,7 +80,15 @@ impl Changes {
 
     /// Notes a whole sentence.
     fn say(&mut self, kind: ChangeKind, text: String) {
-        self.found.push(Change { model: self.model.clone(), kind, text });
+        self.found.push(Change { model: self.model.clone(), kind, text, public: None });
+    }
+
+    /// Notes a change that customers read in other words; the subject stands before both.
+    fn note_both(&mut self, kind: ChangeKind, text: impl Display, public: impl Display) {
+        self.note(kind, text);
+        if let Some(change) = self.found.last_mut() {
+            change.public = Some(format!("{}: {public}", self.subject));
+        }
     }
 
     /// Notes a value that became another.
@@ -144,7 +155,7 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
 
 impl Catalog {
     /// One that sells nothing, with what holds where a document says nothing.
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             version: 0,
             buckets: BTreeMap::new(),
@@ -228,6 +239,8 @@ fn channel(before: Option<&Channel>, after: Option<&Channel>) -> Vec<Change> {
 fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
     let Channel {
         id: _,
+        label,
+        shows_upstream_models,
         dialect,
         base_url,
         secrets,
@@ -243,6 +256,11 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
         probe_daily_cap,
     } = after;
     let kind = ChangeKind::Channel;
+    changes.value(kind, "customers call it", (&before.label, label), |label| {
+        label.as_deref().map_or_else(|| "by an alias".to_owned(), quoted)
+    });
+    let shows = (&before.shows_upstream_models, shows_upstream_models);
+    changes.value(kind, "customers see the ids of its models:", shows, yes_or_no);
     changes.value(kind, "dialect", (&before.dialect, dialect), |dialect| dialect.as_str().to_owned());
     changes.value(kind, "address", (&before.base_url, base_url), ToString::to_string);
     changes.value(kind, "credentials", (&before.secrets, secrets), |secrets| list(secrets));
@@ -256,7 +274,6 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
     changes.value(kind, "output is limited by", (&before.output_limit_field, output_limit_field), |field| {
         field.map_or("either field", |field| field.name()).to_owned()
     });
-    let yes_or_no = |is_so: &bool| if *is_so { "yes" } else { "no" }.to_owned();
     changes.value(kind, "serves responses itself:", (&before.responses, responses), yes_or_no);
     changes.value(kind, "is asked for the usage of streams:", (&before.stream_usage, stream_usage), yes_or_no);
     changes.value(kind, "reasoning tokens are", (&before.reasoning_tokens, reasoning_tokens), |place| match place {
@@ -293,6 +310,11 @@ fn bucket(id: &BucketId, before: Option<&Bucket>, after: Option<&Bucket>) -> Vec
         (None, None) => {}
     }
     changes.found
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As values are shown.
+fn yes_or_no(is_so: &bool) -> String {
+    if *is_so { "yes" } else { "no" }.to_owned()
 }
 
 fn list(names: &[impl Display]) -> String {

@@ -22,9 +22,12 @@ pub fn added(changes: &mut Changes, route: &Route, catalog: &Catalog) {
         Some(price) => price::whole(price, currency(catalog, route)),
         None => "without a price, so that it is not sold".to_owned(),
     };
-    let by = route.candidates.iter().map(name).collect::<Vec<_>>().join(", then ");
     let kind = route.kind.as_str();
-    changes.note(ChangeKind::Added, format!("{kind} route added, paid by {}; {sold}; served by {by}", route.bucket));
+    let added =
+        |names: Vec<String>| format!("{kind} route added, paid by {}; {sold}; served by {}", route.bucket, names.join(", then "));
+    let names = route.candidates.iter().map(name).collect();
+    let shown = route.candidates.iter().map(|candidate| shown(catalog, candidate)).collect();
+    changes.note_both(ChangeKind::Added, added(names), added(shown));
 }
 
 /// What changed of each route.
@@ -52,7 +55,7 @@ fn route(changes: &mut Changes, (before, after): (&Route, &Route), catalogs: (&C
         (Some(_), None) => changes.note(ChangeKind::Price, "price removed, so that it is not sold any more"),
         (None, None) => {}
     }
-    self::candidates(changes, &before.candidates, candidates);
+    self::candidates(changes, (&before.candidates, candidates), catalogs);
     changes.subject = model;
 }
 
@@ -64,8 +67,19 @@ fn role(candidate: &Candidate) -> &'static str {
     if candidate.tier == 0 { "primary" } else { "backup" }
 }
 
-/// Who came, who went, who stands elsewhere. One that is named twice is matched in the order of the tiers.
-fn candidates(changes: &mut Changes, old: &[Candidate], new: &[Candidate]) {
+/// A candidate as customers know it.
+fn shown(catalog: &Catalog, candidate: &Candidate) -> String {
+    let channel = catalog.shown_channel(candidate.channel.as_str());
+    match catalog.shows_upstream(candidate.channel.as_str()) {
+        true => format!("{channel}/{}", candidate.upstream_model),
+        false => channel,
+    }
+}
+
+/// Who came, who went, who stands elsewhere. One that is named twice is matched in the order of the tiers. Weights are the
+/// operator's own.
+fn candidates(changes: &mut Changes, (old, new): (&[Candidate], &[Candidate]), catalogs: (&Catalog, &Catalog)) {
+    let kind = ChangeKind::Candidates;
     let mut left: BTreeMap<String, VecDeque<&Candidate>> = BTreeMap::new();
     for candidate in old {
         left.entry(name(candidate)).or_default().push_back(candidate);
@@ -73,24 +87,27 @@ fn candidates(changes: &mut Changes, old: &[Candidate], new: &[Candidate]) {
     let known = changes.found.len();
     for candidate in new {
         let Candidate { channel: _, upstream_model: _, tier, weight } = candidate;
-        let (role, name) = (role(candidate), name(candidate));
+        let (role, name, shown) = (role(candidate), name(candidate), shown(catalogs.1, candidate));
         let before = left.get_mut(&name).and_then(VecDeque::pop_front);
         let Some(before) = before else {
-            let weight = if *weight == 1 { String::new() } else { format!(", weight {weight}") };
-            changes.note(ChangeKind::Candidates, format!("{role} {name} added in tier {tier}{weight}"));
+            let share = if *weight == 1 { String::new() } else { format!(", weight {weight}") };
+            let added = |name: &str| format!("{role} {name} added in tier {tier}");
+            changes.note_both(kind, added(&name) + &share, added(&shown));
             continue;
         };
         if before.tier != *tier {
-            changes.note(ChangeKind::Candidates, format!("{name} moved from tier {} to tier {tier}", before.tier));
+            let moved = |name: &str| format!("{name} moved from tier {} to tier {tier}", before.tier);
+            changes.note_both(kind, moved(&name), moved(&shown));
         }
-        changes.value(ChangeKind::Candidates, &format!("{role} {name}, weight"), (&before.weight, weight), ToString::to_string);
+        changes.value(kind, &format!("{role} {name}, weight"), (&before.weight, weight), ToString::to_string);
     }
     for candidate in left.values().flatten() {
-        let (role, tier) = (role(candidate), candidate.tier);
-        changes.note(ChangeKind::Candidates, format!("{role} {} removed from tier {tier}", name(candidate)));
+        let removed = |name: &str| format!("{} {name} removed from tier {}", role(candidate), candidate.tier);
+        changes.note_both(kind, removed(&name(candidate)), removed(&shown(catalogs.0, candidate)));
     }
     if changes.found.len() == known && old != new {
-        let order = new.iter().map(name).collect::<Vec<_>>().join(", ");
-        changes.note(ChangeKind::Candidates, format!("candidates in another order: {order}"));
+        let order = |names: Vec<String>| format!("candidates in another order: {}", names.join(", "));
+        let public = new.iter().map(|candidate| shown(catalogs.1, candidate)).collect();
+        changes.note_both(kind, order(new.iter().map(name).collect()), order(public));
     }
 }

@@ -88,6 +88,18 @@ fn every_field_has_its_sentence() {
             Price,
             "paint, official: images 0.04 -> 0.00 USD per image (-100 %)",
         ),
+        (
+            "/channels/main/label".into(),
+            json!("Main line"),
+            Channel,
+            "channel main: customers call it by an alias -> “Main line”",
+        ),
+        (
+            "/channels/main/shows_upstream_models".into(),
+            json!(true),
+            Channel,
+            "channel main: customers see the ids of its models: no -> yes",
+        ),
         (at("/candidates/0/weight"), json!(4), Candidates, "gpt, official: primary main/gpt-1, weight 3 -> 4"),
         (at("/candidates/2/tier"), json!(2), Candidates, "gpt, official: pool/gpt moved from tier 1 to tier 2"),
         (
@@ -375,5 +387,48 @@ proptest! {
         prop_assert_eq!(found.is_empty(), is_same(&old, &new), "{:?}", found);
         prop_assert_eq!(changes(Some(&new), &old).is_empty(), found.is_empty());
         prop_assert!(changes(Some(&old), &catalog(&a)).is_empty());
+    }
+}
+
+#[test]
+fn customers_read_of_candidates_by_what_they_call_them_and_of_channels_nothing() {
+    let (main, pool) = (catalog(&document()).shown_channel("main"), catalog(&document()).shown_channel("pool"));
+    let routed = json!({"bucket": "wallet", "price": {"input": "4.5", "output": "36"}, "candidates": [{"channel": "pool", "upstream_model": "gpt"}]});
+    let official = "/models/gpt/routes/official";
+    for (pointer, value, told) in [
+        (format!("{official}/candidates/0/weight"), json!(4), None),
+        (format!("{official}/candidates/2/tier"), json!(2), Some(format!("gpt, official: {pool} moved from tier 1 to tier 2"))),
+        (
+            format!("{official}/candidates/2"),
+            json!({"channel": "main", "upstream_model": "gpt-3", "tier": 1, "weight": 7919}),
+            Some(format!("gpt, official: backup {main} added in tier 1; gpt, official: backup {pool} removed from tier 1")),
+        ),
+        (
+            "/models/gpt/routes/routed".to_owned(),
+            routed,
+            Some(format!(
+                "gpt: routed route added, paid by wallet; input 4.5, output 36 CNY per million tokens; served by {pool}"
+            )),
+        ),
+        ("/channels/main/secrets".to_owned(), json!(["OTHER"]), None),
+        ("/models/gpt/context_length".to_owned(), json!(500_000), Some("gpt: context 400000 tokens -> 500000 tokens".to_owned())),
+    ] {
+        let found = changed(&pointer, &value);
+        assert!(!found.is_empty(), "{pointer}");
+        let shown: Vec<&str> = found.iter().filter_map(Change::shown).collect();
+        assert_eq!((!shown.is_empty()).then(|| shown.join("; ")), told, "{pointer}");
+    }
+}
+
+#[test]
+fn changes_that_were_stored_before_are_told_without_who_serves() {
+    for (kind, text, is_shown) in [
+        ("price", "gpt, official: input 1 -> 2 USD per million tokens", true),
+        ("candidates", "gpt, official: primary pool/gpt added in tier 0", false),
+        ("added", "gpt: routed route added, paid by wallet; input 4; served by pool/gpt", false),
+        ("channel", "channel pool: credentials A -> B", false),
+    ] {
+        let change: Change = serde_json::from_value(json!({"model": "gpt", "kind": kind, "text": text})).unwrap();
+        assert_eq!(change.shown().is_some(), is_shown, "{text}");
     }
 }

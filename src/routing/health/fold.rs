@@ -180,8 +180,8 @@ impl Health {
                 self.rest_until = self.rest_until.filter(|_| was_there.is_none());
             }
             Ok(Some(Found::Missing(near))) if was_there == Some(true) => {
-                let hint = if near.is_empty() { String::new() } else { format!("; it has {}", near.join(", ")) };
-                let message = format!("the provider's list of models does not have this id any more{hint}");
+                // Which ids are near is told beside it: they are not for everybody.
+                let message = "the provider's list of models does not have this id any more".to_owned();
                 self.listing = Some(Listing { is_there: false, since: now, near });
                 self.is_real_failure = false;
                 self.fail(Failure { at: now, kind: FailureKind::Vanished, message }, None);
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!((gone.status, gone.since), (Status::Down, at(60)));
         let failure = gone.last_failure.clone().unwrap();
         assert_eq!(failure.kind, FailureKind::Vanished);
-        assert!(failure.message.ends_with("any more; it has m-2"), "{}", failure.message);
+        assert!(failure.message.ends_with("any more"), "{}", failure.message);
         let still = gone.clone().observe(list(Some(near())), at(120));
         assert_eq!((still.since, still.failures), (at(60), gone.failures), "it vanishes once");
         let listed = still.clone().observe(list(Some(Found::There)), at(180));

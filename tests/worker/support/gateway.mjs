@@ -21,8 +21,10 @@ export const adminToken = 'test-admin-token';
  * @param {(upstreamUrl: string) => object} [options.catalog] another catalogue
  * @param {Record<string, string>} [options.vars] more variables, or others
  * @param {boolean} [options.clock] its clock can be put forward
+ * @param {boolean} [options.isPrivate] catalogues are published as they are; otherwise customers see channels under their own
+ *   names and the ids of models on them, which most tests look at
  */
-export async function startGateway({ catalog = testCatalog, vars = {}, clock = false } = {}) {
+export async function startGateway({ catalog = testCatalog, vars = {}, clock = false, isPrivate = false } = {}) {
   const state = mkdtempSync(join(tmpdir(), 'tokens-forge-'));
   const logs = [];
   const upstream = await startUpstream();
@@ -32,7 +34,7 @@ export async function startGateway({ catalog = testCatalog, vars = {}, clock = f
     vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
     onLog: (entry) => logs.push(entry),
   });
-  const gateway = new Gateway({ state, upstream, worker, logs });
+  const gateway = new Gateway({ state, upstream, worker, logs, isPrivate });
   try {
     const document = catalog(upstream.url);
     upstream.add(...upstreamModels(document));
@@ -44,13 +46,20 @@ export async function startGateway({ catalog = testCatalog, vars = {}, clock = f
   return gateway;
 }
 
+/** A catalogue whose customers see what the operator sees of its channels. */
+function opened(document) {
+  if (typeof document?.channels !== 'object' || document.channels === null) return document;
+  const entries = Object.entries(document.channels).map(([id, channel]) => [id, { ...channel, label: id, shows_upstream_models: true }]);
+  return { ...document, channels: Object.fromEntries(entries) };
+}
+
 /** The ids that a catalogue's models have upstream: there is nothing wrong with any of them until a test says so. */
 function upstreamModels({ models }) {
   return Object.values(models).flatMap(({ routes }) => Object.values(routes).flatMap(({ candidates }) => candidates.map((candidate) => candidate.upstream_model)));
 }
 
 class Gateway {
-  constructor({ state, upstream, worker, logs }) {
+  constructor({ state, upstream, worker, logs, isPrivate }) {
     this.state = state;
     /** The simulated upstream; `upstream.requests` is what reached it. */
     this.upstream = upstream;
@@ -61,7 +70,11 @@ class Gateway {
     /** `baseURL` of the SDKs. */
     this.baseUrl = `${worker.url}/v1`;
     /** admin(method, path, body): the JSON of the answer, or an AdminError with status and body. */
-    this.admin = adminApi(worker.url, adminToken);
+    const admin = adminApi(worker.url, adminToken);
+    this.admin = (method, path, body, headers) => {
+      const isCatalog = method === 'PUT' && path.startsWith('/admin/v1/catalog');
+      return admin(method, path, isCatalog && !isPrivate ? opened(body) : body, headers);
+    };
   }
 
   /** The Worker's own bindings, `CONFIG` (KV) and `DB` (D1). Ask again after `kill`. */
