@@ -278,6 +278,7 @@ describe('what goes upstream', () => {
       'x-custom': 'client', origin: 'https://client.example', referer: 'https://client.example/', 'user-agent': 'client/1.0', 'x-stainless-lang': 'js',
       'proxy-authorization': 'Basic Y2xpZW50', 'accept-encoding': 'gzip, br', traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     };
+    const key = await gateway.richKey({ browser_origins: [headers.origin] });
     const [call] = await scriptedTo(undefined, async () => assert.equal((await gateway.call(key, { model: 'scripted', user: 'u' }, headers)).status, 200));
     assert.equal(call.headers.authorization, 'Bearer upstream-secret');
     assert.equal(call.headers['accept-encoding'], 'identity');
