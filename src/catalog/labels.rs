@@ -104,7 +104,7 @@ mod tests {
             ("K", true),
             ("K2", true),
             ("sk-proj-1", false),
-            ("key", false),
+            ("pool_key", false),
             ("1K", false),
             ("AIzaSy", false),
         ] {
