@@ -63,6 +63,7 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
         stream: false,
         requested_model: "m".to_owned(),
         catalog_version: 1,
+            promise: None,
     };
     let asked = HoldRequest {
         leg: 0,
@@ -102,6 +103,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
         next_step: None,
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        promise: None,
         latency_ms: 1,
     };
     Command::Settle(Box::new(Settlement { request: request(id), outcome, body: None, kept }))

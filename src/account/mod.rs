@@ -25,6 +25,7 @@ mod kept;
 mod late;
 mod manage;
 mod order;
+mod promise;
 mod receipt;
 mod refund;
 mod run;

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::promise::judged;
 use crate::catalog::{CutPolicy, RouteKind};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::{Money, Price};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::truth::{Promise, Promised};
 use crate::usage::{Bounds, Usage, UsageSource};
 
 /// What is known of a request before anything was tried.
@@ -34,6 +36,9 @@ pub struct Facts {
     pub requested_model: String,
     /// The catalogue that planned and priced it.
     pub catalog_version: u64,
+    /// Who was expected to answer, of those whom the hold is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
 }
 
 /// How a request ended.
@@ -177,6 +182,9 @@ pub struct Outcome {
     /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
     #[serde(default)]
     pub dropped_parameters: Vec<String>,
+    /// Who was expected to answer, and was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
 }
 
 impl Outcome {
@@ -200,6 +208,7 @@ impl Outcome {
             first_byte_ms: None,
             latency_ms,
             dropped_parameters: Vec::new(),
+            promise: None,
         }
     }
 }
@@ -290,11 +299,15 @@ pub struct Receipt {
     /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_parameters: Vec<String>,
+    /// Who was expected to answer, and whether that came true; none where nobody was, or the end says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promised>,
 }
 
 impl Receipt {
     /// A receipt that charges nothing yet.
     pub(super) fn uncharged(facts: Facts, outcome: Outcome, closed_at: Timestamp) -> Self {
+        let promise = judged(&outcome);
         let made: Vec<&Attempt> = outcome.attempts.iter().filter(|attempt| attempt.dispatched).collect();
         let further = made.iter().zip(made.iter().skip(1));
         let (retries, fallbacks): (Vec<_>, Vec<_>) = further.partition(|(one, next)| one.channel == next.channel);
@@ -352,6 +365,7 @@ impl Receipt {
             first_byte_ms: outcome.first_byte_ms,
             latency_ms: outcome.latency_ms,
             dropped_parameters: outcome.dropped_parameters,
+            promise,
         }
     }
 }

@@ -206,6 +206,8 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
     };
     let last = prepared.legs.len().saturating_sub(1);
     for (index, leg) in prepared.legs.iter().enumerate() {
+        let promised = ticket.as_ref().and_then(|ticket| ticket.promise.clone());
+        let promise = promised.or_else(|| leg.attempts.iter().find_map(|quoted| prepared.promise(&quoted.planned)));
         let request = HoldRequest {
             leg: u32::try_from(index).unwrap_or(u32::MAX),
             key_version: key.version,
@@ -215,7 +217,7 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
             tokens: leg.tokens,
             idempotency: idempotency.clone(),
             is_last: index == last,
-            facts: prepared.facts.clone(),
+            facts: Facts { promise, ..prepared.facts.clone() },
         };
         match ask(ports, &mut ticket, &opening, request).await {
             Ok(None) => {}

@@ -16,6 +16,7 @@ use crate::refusal::{Code, Refusal};
 use crate::routing::health::{CandidateId, HealthView};
 use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
+use crate::truth::Promise;
 use crate::usage::{Class, Most, Usage};
 
 /// The caller's own key for a request is no longer than this.
@@ -158,6 +159,7 @@ impl Preparing {
             stream: envelope.as_ref().map_or(self.called.stream, |envelope| envelope.stream),
             requested_model: model.map(|name| shown(name)).unwrap_or_default(),
             catalog_version: self.catalog.version,
+            promise: None,
         }
     }
 }
@@ -433,6 +435,12 @@ fn default_output_limit(model: &Model, input_tokens: u64) -> u64 {
 }
 
 impl Prepared<'_> {
+    /// That an attempt is expected to answer, if it is. What is free promises nothing, nor does what the gateway asks itself.
+    pub fn promise(&self, planned: &Planned) -> Option<Promise> {
+        let is_promised = planned.is_expected && self.head.probed.is_none() && !self.request.endpoint.is_free();
+        is_promised.then(|| Promise { model: planned.model.id.clone(), route: planned.route })
+    }
+
     /// What an attempt is charged by in place of tokens: images, seconds, characters, or the searches of a ranking.
     pub fn basis(&self, quoted: &Quoted) -> Option<Class> {
         let price = &quoted.planned.price;

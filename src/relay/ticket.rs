@@ -24,6 +24,7 @@ use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::truth::Promise;
 use crate::usage::{Bounds, Usage, UsageSource};
 
 /// How often a long request tells the account that it is alive, in milliseconds; sooner where holds are short.
@@ -65,6 +66,8 @@ pub struct Ticket<P: Ports> {
     pub dropped: Vec<String>,
     /// The dialect that the client speaks.
     pub dialect: Dialect,
+    /// Who was expected to answer, and was asked.
+    pub promise: Option<Promise>,
     keeper: Option<Keeper>,
     /// The items of the answer, where a later request may refer to them.
     items: Option<String>,
@@ -162,6 +165,7 @@ impl<P: Ports> Ticket<P> {
             limits: None,
             dropped: Vec::new(),
             dialect: opening.dialect,
+            promise: None,
             keeper: opening.keeper,
             items: None,
             in_flight: None,
@@ -179,6 +183,9 @@ impl<P: Ports> Ticket<P> {
     /// Notes that a call goes out.
     pub fn dispatch(&mut self, prepared: &Prepared<'_>, quoted: &Quoted, attempt: Attempt) -> Served {
         let planned = &quoted.planned;
+        if self.promise.is_none() {
+            self.promise = prepared.promise(planned);
+        }
         let is_crossing = prepared.legs.first().is_some_and(|first| first.bucket != planned.bucket);
         let route = planned.route.as_str();
         let why = match (is_crossing, self.attempts.is_empty()) {
@@ -258,6 +265,7 @@ impl<P: Ports> Ticket<P> {
             bounds,
             upstream_cut: self.upstream_cut,
             dropped_parameters: self.dropped.clone(),
+            promise: self.promise.clone(),
             finish_reason: None,
             error: None,
             next_step: None,
@@ -310,6 +318,7 @@ impl<P: Ports> Ticket<P> {
             limits: self.limits,
             dropped: std::mem::take(&mut self.dropped),
             dialect: self.dialect,
+            promise: self.promise.take(),
             keeper: self.keeper.take(),
             items: self.items.take(),
             in_flight: None,
@@ -331,7 +340,7 @@ impl<P: Ports> Ticket<P> {
     /// Ends a request that nobody answered, and answers the client.
     pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
         let outcome = Outcome::unserved(Status::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
-        self.settle(outcome, None);
+        self.settle(Outcome { promise: self.promise.clone(), ..outcome }, None);
         let reply =
             refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
         match self.attempts.last() {
@@ -440,6 +449,7 @@ impl<P: Ports> Ticket<P> {
             bounds: None,
             upstream_cut: self.upstream_cut,
             dropped_parameters: Vec::new(),
+            promise: self.promise.clone(),
             finish_reason: None,
             error: None,
             next_step: None,

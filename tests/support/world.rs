@@ -1019,6 +1019,7 @@ impl World {
             stream: false,
             requested_model: "m".to_owned(),
             catalog_version: 1,
+            promise: None,
         }
     }
 
@@ -1266,6 +1267,7 @@ fn outcome(status: Status, served: Option<Served>, tokens: u64) -> Outcome {
         next_step: None,
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        promise: None,
         latency_ms: 1,
     }
 }
