@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{models, ok};
+use super::{models, ok, truth};
 use crate::catalog::{Model, Route};
 use crate::ports::Records;
 use crate::refusal::Refusal;
@@ -105,7 +105,7 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
     };
     let ids = candidates(model);
     let history = History::read(ports, &ids, wanted).await?;
-    let view = ports.health().await;
+    let (view, board) = futures_util::future::join(ports.health(), ports.board()).await;
     let candidates: Vec<Value> = ids.iter().map(|id| candidate(&history, id, &view)).collect();
     let routes: Vec<Value> = model
         .routes
@@ -121,6 +121,7 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
     ok(&json!({
         "object": "health", "model": model.id, "window": asked, "since": history.since, "until": history.now,
         "seconds_per_point": history.span.millis().div_euclid(1000), "routes": routes, "candidates": candidates,
+        "truth": truth::of_model(model, &board),
     }))
 }
 
