@@ -204,8 +204,7 @@ mod tests {
 
     #[test]
     fn only_the_last_misses_are_told_newest_first_to_the_second() {
-        let entries: Vec<Entry> =
-            (0..30).map(|at| Entry(format!("gen-{at}"), at * 1_000 + 999, Some(Missed::Timeout))).collect();
+        let entries: Vec<Entry> = (0..30).map(|at| Entry(format!("gen-{at}"), at * 1_000 + 999, Some(Missed::Timeout))).collect();
         let misses = Truth::new(40, 10, &entries).misses;
         assert_eq!(misses.len(), MOST_MISSES);
         assert_eq!(misses[0], Miss { at: Timestamp::from_millis(29_000), reason: Missed::Timeout });

@@ -63,7 +63,7 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
         stream: false,
         requested_model: "m".to_owned(),
         catalog_version: 1,
-            promise: None,
+        promise: None,
     };
     let asked = HoldRequest {
         leg: 0,

@@ -75,7 +75,7 @@ fn facts(request: &str, key: &str) -> Facts {
         stream: false,
         requested_model: "m".to_owned(),
         catalog_version: 1,
-            promise: None,
+        promise: None,
     }
 }
 

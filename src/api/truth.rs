@@ -8,9 +8,8 @@ use crate::truth::{DAYS, Miss, Truth};
 
 /// Of each route of a model, by its kind.
 pub fn of_model(model: &Model, board: &Board) -> Value {
-    let of_route = |route: &crate::catalog::Route| {
-        (route.kind.as_str().to_owned(), of_route(&board.truth(&model.id, route.kind)))
-    };
+    let of_route =
+        |route: &crate::catalog::Route| (route.kind.as_str().to_owned(), of_route(&board.truth(&model.id, route.kind)));
     Value::Object(model.routes.iter().map(of_route).collect())
 }
 

@@ -55,9 +55,8 @@ pub async fn sums(outside: &Outside, now: Timestamp) -> Result<Vec<(Promise, Tru
     );
     let rows: Vec<Sum> = outside.d1(&statement, &[day(since(now))]).await?;
     let count = |sum: i64| u64::try_from(sum).unwrap_or(0);
-    let told = |Sum { promise, callable, answered, misses }: Sum| {
-        (promise, Truth::new(count(callable), count(answered), &misses))
-    };
+    let told =
+        |Sum { promise, callable, answered, misses }: Sum| (promise, Truth::new(count(callable), count(answered), &misses));
     Ok(rows.into_iter().map(told).collect())
 }
 

@@ -228,7 +228,7 @@ impl Plan {
                     stream: false,
                     requested_model: "m".to_owned(),
                     catalog_version: 1,
-            promise: None,
+                    promise: None,
                 };
                 Command::Hold(Box::new(HoldRequest {
                     leg,
@@ -267,7 +267,7 @@ impl Plan {
                     next_step: None,
                     first_byte_ms: None,
                     dropped_parameters: Vec::new(),
-        promise: None,
+                    promise: None,
                     latency_ms: 1,
                 };
                 let body = (ending == Ending::Completed).then(|| "{}".to_owned());
