@@ -40,12 +40,20 @@ impl fmt::Display for Promise {
 /// A promise, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promised {
-    /// What was promised.
-    #[serde(flatten)]
-    pub promise: Promise,
+    /// The model, by its public name.
+    pub model: ModelName,
+    /// Over this route.
+    pub route: RouteKind,
     /// Why it was not kept; none if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Missed>,
+}
+
+impl Promise {
+    /// With what became of it.
+    pub fn told(self, missed: Option<Missed>) -> Promised {
+        Promised { model: self.model, route: self.route, missed }
+    }
 }
 
 /// Why a promise was not kept. What upstream did is named as everywhere else.
@@ -230,9 +238,9 @@ mod tests {
     #[test]
     fn a_promise_that_was_kept_says_no_more_than_what_was_promised() {
         let promise = Promise { model: ModelName::parse("m").unwrap(), route: RouteKind::Official };
-        let kept = Promised { promise: promise.clone(), missed: None };
+        let kept = promise.clone().told(None);
         assert_eq!(serde_json::to_string(&kept).unwrap(), r#"{"model":"m","route":"official"}"#);
-        let missed = Promised { promise, missed: Some(Missed::OtherRoute) };
+        let missed = promise.told(Some(Missed::OtherRoute));
         assert_eq!(serde_json::to_string(&missed).unwrap(), r#"{"model":"m","route":"official","missed":"other_route"}"#);
         for missed in Missed::ALL {
             assert_eq!(serde_json::to_string(&missed).unwrap(), format!("\"{}\"", missed.as_str()));

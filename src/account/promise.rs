@@ -23,7 +23,7 @@ pub(super) fn judged(outcome: &Outcome) -> Option<Promised> {
         (Status::Aborted | Status::Refused, _) => return None,
         (Status::Failed, _) | (_, None) => Some(failed(&promise, &outcome.attempts)?),
     };
-    Some(Promised { promise, missed })
+    Some(promise.told(missed))
 }
 
 /// Whether somebody else answered.

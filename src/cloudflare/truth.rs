@@ -7,6 +7,8 @@ use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
 use super::outside::Outside;
+use crate::catalog::RouteKind;
+use crate::id::ModelName;
 use crate::ports::Unavailable;
 use crate::time::Timestamp;
 use crate::truth::{Entry, KEPT_MISSES, Promise, Truth, since};
@@ -38,8 +40,8 @@ pub fn counting() -> String {
 
 #[derive(Deserialize)]
 struct Sum {
-    #[serde(flatten)]
-    promise: Promise,
+    model: ModelName,
+    route: RouteKind,
     callable: i64,
     answered: i64,
     misses: Vec<Entry>,
@@ -55,8 +57,9 @@ pub async fn sums(outside: &Outside, now: Timestamp) -> Result<Vec<(Promise, Tru
     );
     let rows: Vec<Sum> = outside.d1(&statement, &[day(since(now))]).await?;
     let count = |sum: i64| u64::try_from(sum).unwrap_or(0);
-    let told =
-        |Sum { promise, callable, answered, misses }: Sum| (promise, Truth::new(count(callable), count(answered), &misses));
+    let told = |Sum { model, route, callable, answered, misses }: Sum| {
+        (Promise { model, route }, Truth::new(count(callable), count(answered), &misses))
+    };
     Ok(rows.into_iter().map(told).collect())
 }
 

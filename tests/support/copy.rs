@@ -93,8 +93,8 @@ fn count_promise(truths: &mut Truths, row: &Row) {
     };
     let day = Period::Day.start(row.at).millis();
     let told = |promised: &Option<Promised>, sign| promised.clone().map(|promised| (promised, sign));
-    for (Promised { promise, missed }, sign) in told(before, -1).into_iter().chain(told(now, 1)) {
-        let kept = truths.entry((promise, day)).or_default();
+    for (Promised { model, route, missed }, sign) in told(before, -1).into_iter().chain(told(now, 1)) {
+        let kept = truths.entry((Promise { model, route }, day)).or_default();
         kept.callable += sign;
         kept.answered += if missed.is_none() { sign } else { 0 };
         let entry = missed.map(|missed| Entry(id.to_string(), row.at.millis(), (sign > 0).then_some(missed)));
