@@ -488,12 +488,12 @@ fn copied(rows: &[Row], dice: &mut Dice, ledger: &mut Ledger) -> SearchableCopy 
     while mark < rows.len() {
         let end = (mark + 1 + usize::try_from(dice.below(40)).unwrap()).min(rows.len());
         match dice.below(6) {
-            // It died before the transaction, or within it.
-            0 => drop({
+            // It died within the transaction.
+            0 => {
                 let mut transaction = copy.clone();
                 transaction.write(&rows[mark..end]);
                 ledger.count("copy: rolled back");
-            }),
+            }
             // It died before it noted that it was done.
             1 => {
                 copy.write(&rows[mark..end]);

@@ -915,7 +915,7 @@ impl World {
         }
         let words: Vec<Promised> = words.into_values().flatten().collect();
         let kept = words.iter().filter(|word| word.missed.is_none());
-        let counted = (words.len() as i64, kept.count() as i64);
+        let counted = (i64::try_from(words.len()).unwrap(), i64::try_from(kept.count()).unwrap());
         let told = truths.values().fold((0, 0), |sum, kept| (sum.0 + kept.callable, sum.1 + kept.answered));
         law!(told == counted, "promises", "{told:?} are counted, of {counted:?}");
         for word in words {
@@ -1214,7 +1214,7 @@ impl World {
         };
         outcome.attempts = channels.iter().map(|channel| attempt(channel, on, self.now())).collect();
         // Now and then the end says nothing of the promise.
-        outcome.promise = (rest % 7 != 0).then(|| promise(asked.bucket));
+        outcome.promise = (!rest.is_multiple_of(7)).then(|| promise(asked.bucket));
         let body = Some(format!("answer {} of {}", tokens % 7, asked.id));
         let kept = (rest & 8 != 0).then(|| format!("sealed answer of {}", asked.id));
         Some(Command::Settle(Box::new(Settlement { request: asked.id.clone(), outcome, body, kept })))
