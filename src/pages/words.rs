@@ -38,7 +38,7 @@ pub fn uptime(share: Option<f64>) -> String {
 /// How often "callable" came true, in one sentence.
 pub fn truth(truth: &Truth) -> String {
     let Some(parts) = truth.parts() else {
-        return "No request has counted in the last 30 days.".to_owned();
+        return "No request counted in the last 30 days.".to_owned();
     };
     let requests = if truth.callable == 1 { "request" } else { "requests" };
     let (answered, callable) = (grouped(truth.answered), grouped(truth.callable));
@@ -295,7 +295,7 @@ mod tests {
     fn how_often_callable_came_true_is_told_in_a_sentence() {
         let truth_of = |callable, answered| Truth { callable, answered, misses: Vec::new() };
         for (callable, answered, told) in [
-            (0, 0, "No request has counted in the last 30 days."),
+            (0, 0, "No request counted in the last 30 days."),
             (1, 1, "“Callable” came true for 1 of 1 request in the last 30 days: 100 %."),
             (100_000, 99_999, "“Callable” came true for 99,999 of 100,000 requests in the last 30 days: 99.99 %."),
         ] {
