@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::RouteKind;
+use crate::catalog::{Fit, RouteKind};
 use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId};
-use crate::money::Money;
+use crate::money::{Money, Ratio};
 use crate::time::{Period, Timestamp};
 
 /// What is known of a key. KV holds a copy under the hash of its secret; the account object decides.
@@ -47,6 +47,9 @@ pub struct Policy {
     pub routes: Vec<RouteKind>,
     /// Whether a request may go on to a route that another bucket pays.
     pub cross_routes: bool,
+    /// How many times as much as the first choice whoever serves instead may cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_ceiling: Option<Ratio>,
     /// What it may spend.
     pub budgets: Vec<Budget>,
     /// Requests a minute.
@@ -55,6 +58,9 @@ pub struct Policy {
     pub tpm: Option<u64>,
     /// Requests at the same time.
     pub concurrency: Option<u32>,
+    /// What becomes of output limits that the balance has no room for.
+    #[serde(skip_serializing_if = "Fit::is_default")]
+    pub fit: Fit,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
     /// Addresses or networks that it may be used from; empty is anywhere.
@@ -67,10 +73,12 @@ impl Default for Policy {
             models: vec!["*".to_owned()],
             routes: vec![RouteKind::Official, RouteKind::Routed],
             cross_routes: false,
+            fallback_ceiling: None,
             budgets: Vec::new(),
             rpm: None,
             tpm: None,
             concurrency: None,
+            fit: Fit::Balance,
             expires_at: None,
             ip_allow: Vec::new(),
         }

@@ -305,6 +305,60 @@ pub fn cost(price: &Price, usage: &Usage) -> Result<Money, MoneyError> {
     round_up(sum)
 }
 
+/// How many times as much, such as 1.5: above nothing, and at most 1,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ratio(Money);
+
+impl TryFrom<String> for Ratio {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let most = Self::MOST.saturating_mul(NANOS_PER_UNIT);
+        let ratio = Money::parse(&text).ok().filter(|ratio| ratio.is_positive() && ratio.nanos() <= most);
+        ratio.map(Self).ok_or("must be a decimal string above 0 and up to 1000, such as \"1.5\"")
+    }
+}
+
+impl From<Ratio> for String {
+    fn from(ratio: Ratio) -> Self {
+        ratio.0.to_string()
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Ratio {
+    /// A larger one is a typing error.
+    const MOST: i64 = 1_000;
+
+    /// Whether every usage costs at `price` at most so many times what it costs at `first`. Each comes with what a unit of its
+    /// currency is worth. What `first` does not charge is not compared; prices that count different things are not within any.
+    pub fn covers(self, (price, worth): (&Price, Money), (first, first_worth): (&Price, Money)) -> bool {
+        if price.basis() != first.basis() {
+            return false;
+        }
+        let sizes = price.tiers.iter().chain(&first.tiers).map(|tier| tier.above.saturating_add(1)).chain([0]);
+        let is_within = |class: Class, size: u64| {
+            let Some(most) = first.rate(class, size).filter(|_| first.charges(class)) else { return true };
+            let rate = price.rate(class, size).filter(|_| price.charges(class)).unwrap_or_default();
+            // Two amounts of 53 bits and a ratio of 20 are within 128: it is taken in thousandths, rounded down.
+            let thousandths = self.0.nanos().checked_div(NANOS_PER_UNIT.checked_div(1_000).unwrap_or(1)).unwrap_or(0);
+            let side = |factors: [i64; 3]| {
+                factors.into_iter().try_fold(1_i128, |product, factor| product.checked_mul(i128::from(factor)))
+            };
+            match (side([rate.nanos(), worth.nanos(), 1_000]), side([most.nanos(), first_worth.nanos(), thousandths])) {
+                (Some(cost), Some(limit)) => cost <= limit,
+                _ => false,
+            }
+        };
+        sizes.into_iter().all(|size| Class::ALL.into_iter().all(|class| is_within(class, size)))
+    }
+}
+
 /// The most that a request can cost that uses no more than `most`.
 ///
 /// What always holds: `worst_cost(p, most) >= cost(p, u)` for every `u` whose sides and counts are within `most`.

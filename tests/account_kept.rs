@@ -70,6 +70,9 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
         key_version: 1,
         bucket: BucketId::parse("credit").unwrap(),
         amount: Money::parse("1").unwrap(),
+        least: None,
+        currency: String::new(),
+        waits: false,
         timeout_ms: 60_000,
         idempotency: None,
         tokens: 10,
@@ -89,6 +92,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
         bucket: BucketId::parse("credit").unwrap(),
         price: serde_json::from_str::<Price>(r#"{"input":"1","output":"1"}"#).unwrap(),
         why: "because".to_owned(),
+        output_limit: None,
     };
     let outcome = Outcome {
         status,
@@ -104,6 +108,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
         promise: None,
+        elsewhere: Vec::new(),
         latency_ms: 1,
     };
     Command::Settle(Box::new(Settlement { request: request(id), outcome, body: None, kept }))

@@ -85,6 +85,9 @@ fn hold(request: &str, key: &str, bucket: &str, amount: Money) -> HoldRequest {
         key_version: 1,
         bucket: BucketId::parse(bucket).unwrap(),
         amount,
+        least: None,
+        currency: String::new(),
+        waits: false,
         timeout_ms: 60_000,
         tokens: 0,
         idempotency: None,
@@ -104,6 +107,7 @@ fn served(bucket: &str) -> Served {
         bucket: BucketId::parse(bucket).unwrap(),
         price,
         why: "because".to_owned(),
+        output_limit: None,
     }
 }
 
@@ -122,6 +126,7 @@ fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
         promise: None,
+        elsewhere: Vec::new(),
         latency_ms: 1,
     };
     Settlement { request: RequestId::parse(request).unwrap(), outcome, body: Some("{}".to_owned()), kept: None }
@@ -220,6 +225,9 @@ fn command(step: &Step) -> Option<Command> {
             leg: *leg,
             idempotency: idempotency.map(|id| (format!("claim-{id}"), format!("body-{}", number % 2))),
             is_last: *is_last,
+            // Two in three may be fitted, and half of these ask again while others are in flight.
+            least: (nanos % 3 != 0).then(|| Money::from_nanos(nanos / 7).unwrap()),
+            waits: nanos % 3 != 0 && nanos % 2 == 0,
             ..hold(&request(*number), name(*key), bucket(*wallet), Money::from_nanos(*nanos).unwrap())
         })),
         Step::Settle { request: number, status: s, wallet, tokens } => {

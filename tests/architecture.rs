@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("dialect", &["catalog", "id", "refusal", "usage"]),
     ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time", "truth"]),
     ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "truth", "usage"]),
-    ("pages", &["catalog", "money", "routing", "time", "truth"]),
+    ("pages", &["catalog", "money", "routing", "time", "truth", "usage"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time", "truth"]),
     (
         "api",

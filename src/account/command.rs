@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::hold::{HoldAnswer, HoldRequest};
+use super::hold::{HoldAnswer, HoldRequest, Wanted, Weighed};
 use super::kept::KeptItems;
 use super::manage::{AccountRecord, Adjustment, KeyChange, ProjectRecord};
 use super::order::{Opened, Order, PaymentEvent, Verdict};
@@ -73,8 +73,10 @@ pub enum Query {
     Key(KeyId),
     /// A key as it is now.
     Record(KeyId),
-    /// What holds of so much would be refused with, if a request of the key asked for one now.
+    /// What holds of exactly so much would be refused with, if a request of the key asked for one now.
     Preview(KeyId, Vec<(BucketId, Money)>),
+    /// What would become of these holds, if a request of the key asked for one now.
+    Weigh(KeyId, Vec<Wanted>),
     /// All keys.
     Keys,
     /// All projects.
@@ -155,6 +157,8 @@ pub enum Answer {
     Audit(Box<Audit>),
     /// To [`Query::Preview`]: none where the hold would be granted.
     Previewed(Vec<Option<Refusal>>),
+    /// To [`Query::Weigh`].
+    Weighed(Vec<Weighed>),
     /// To [`Query::Kept`]: without those of which nothing is kept.
     Kept(Vec<(RequestId, KeptItems)>),
     /// Rows with their numbers, as JSON.
@@ -172,6 +176,7 @@ impl Answer {
             Self::Order(_) => "order",
             Self::Audit(_) => "audit",
             Self::Previewed(_) => "previewed",
+            Self::Weighed(_) => "weighed",
             Self::Overview(_) => "overview",
             Self::Kept(_) => "kept",
             Self::Rows(_) => "rows",

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::books::{Books, Event, Held, KeyBook};
 use super::budget::{over_budgets, refused};
+use super::fit::Free;
 use super::receipt::{Attempt, Facts, Outcome, Served, Status};
 use super::settle::record_refused;
 use super::tally::seconds_left;
@@ -71,6 +72,15 @@ pub struct HoldRequest {
     pub bucket: BucketId,
     /// The worst-case cost.
     pub amount: Money,
+    /// The same with the smallest limit that the output may be fitted to; none where it may not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<Money>,
+    /// The currency of the balance, for what people are told.
+    #[serde(default)]
+    pub currency: String,
+    /// Whether the caller asks again while the balance is only in flight, so that this no does not end the request.
+    #[serde(default)]
+    pub waits: bool,
     /// How long it lives without a sign of life, in milliseconds.
     pub timeout_ms: i64,
     /// The caller's idempotency key, hashed with the API key, and the hash of the body.
@@ -82,6 +92,13 @@ pub struct HoldRequest {
     pub is_last: bool,
     /// What is known of the request.
     pub facts: Facts,
+}
+
+impl HoldRequest {
+    /// What it needs at least; never more than it wants.
+    fn least(&self) -> Money {
+        self.least.map_or(self.amount, |least| least.min(self.amount))
+    }
 }
 
 /// The answer.
@@ -106,6 +123,9 @@ pub struct Granted {
     pub balance: Money,
     /// What can still be set aside.
     pub available: Money,
+    /// What was free before it, where the amount was fitted to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted: Option<Free>,
     /// Where the key stands with its limits; none if it has none.
     pub rates: Rates,
 }
@@ -180,12 +200,14 @@ pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnsw
         Err(No { refusal, is_known }) => {
             let rates = books.key.as_ref().filter(|_| is_known).map(|key| rates(&books, key, now)).unwrap_or_default();
             // A key that is not valid has no receipts, and a crossing that is refused leaves the first hold open.
-            let is_over = (request.is_last || !refusal.code.is_about_one_bucket()) && is_known && books.hold.is_none();
+            let is_awaited = request.waits && refusal.code == Code::BalanceInFlight;
+            let is_final = (request.is_last || !refusal.code.is_about_one_bucket()) && !is_awaited;
+            let is_over = is_final && is_known && books.hold.is_none();
             let outcome = Outcome::unserved(Status::Refused, Vec::new(), &refusal, now.since(request.facts.created_at));
             let mut events = Vec::new();
             if is_over {
                 if refusal.code == Code::BudgetExceeded {
-                    events.extend(refused(&mut books, &request.bucket, request.amount, now));
+                    events.extend(refused(&mut books, &request.bucket, request.least(), now));
                 }
                 events.extend(record_refused(&mut books, request.facts, outcome, now));
             }
@@ -218,7 +240,7 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     }
     if let Some(open) = books.hold.as_ref().filter(|open| open.leg >= request.leg) {
         // The same command once more.
-        let granted = granted(books, open.amount, &open.bucket, key, now);
+        let granted = granted(books, (&open.bucket, open.amount), key, now);
         return Ok((HoldAnswer::Granted(granted), Vec::new()));
     }
     if let Some(replay) = replay(books, request, now)? {
@@ -234,8 +256,11 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
     if is_first {
         over_limits(&books, key, now)?;
     }
-    covers(&books, &request.bucket, request.amount, now)?;
-    let (answer, mut events) = grant(&books, key.clone(), (request, is_first), now);
+    covers(&books, (&request.bucket, &request.currency), request.least(), now)?;
+    let free = Free::of(&books, &request.bucket, now);
+    let amount = free.share(request.least(), request.amount);
+    let (mut granted, mut events) = grant(&books, key.clone(), (request, amount, is_first), now);
+    granted.fitted = Some(free).filter(|_| amount < request.amount);
     if let Some(replaced) = replaced {
         // What it sets free may be owed; what this one sets aside is not.
         books.held.push(Held {
@@ -243,36 +268,70 @@ fn decide(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<(HoldA
             key: key.record.id.clone(),
             project: key.record.project.clone(),
             run: request.facts.run.clone(),
-            amount: request.amount,
+            amount,
             count: 1,
             tokens: request.tokens,
         });
         events.extend(books.collect(&replaced.bucket, now));
     }
-    Ok((answer, events))
+    Ok((HoldAnswer::Granted(granted), events))
 }
 
 /// Whether budgets and balance cover an amount.
-fn covers(books: &Books, bucket: &BucketId, amount: Money, now: Timestamp) -> Result<(), Refusal> {
+fn covers(books: &Books, (bucket, currency): (&BucketId, &str), amount: Money, now: Timestamp) -> Result<(), Refusal> {
     over_budgets(books, bucket, amount, now)?;
-    let (balance, available) = (books.balance(bucket), books.available(bucket));
-    if amount.is_negative() || amount > balance {
-        return Err(insufficient((bucket, amount), balance, books.debt(bucket)));
+    let short = Short { bucket, currency, amount, balance: books.balance(bucket), available: books.available(bucket) };
+    if amount.is_negative() || amount > short.balance {
+        return Err(short.insufficient(books.debt(bucket)));
     }
-    if amount > available {
-        return Err(balance_in_flight((bucket, amount), balance, available));
+    if amount > short.available {
+        return Err(short.in_flight());
     }
     Ok(())
 }
 
-/// What a hold of so much would be refused with, if a request of the key asked for it now; none if it would be granted.
-/// Nothing is set aside.
-pub fn preview(books: &Books, bucket: &BucketId, amount: Money, now: Timestamp) -> Option<Refusal> {
+/// A hold that somebody thinks of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The balance.
+    pub bucket: BucketId,
+    /// Its currency, for what people are told.
+    pub currency: String,
+    /// What is needed at least.
+    pub least: Money,
+    /// What can be used.
+    pub most: Money,
+}
+
+/// What would become of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Weighed {
+    /// What it would be refused with; none if it would be granted.
+    pub refusal: Option<Refusal>,
+    /// What would be set aside.
+    pub amount: Money,
+    /// What is free, where the amount is fitted to that.
+    pub fitted: Option<Free>,
+}
+
+impl Wanted {
+    /// Exactly so much, of a balance whose currency is not known.
+    pub fn exactly(bucket: BucketId, amount: Money) -> Self {
+        Self { bucket, currency: String::new(), least: amount, most: amount }
+    }
+}
+
+/// What would become of a hold, if a request of the key asked for it now. Nothing is set aside.
+pub fn weigh(books: &Books, wanted: &Wanted, now: Timestamp) -> Weighed {
     let now = books.time(now);
-    let Some(key) = books.key.as_ref().filter(|key| key.record.revoked_at.is_none() && !key.record.policy.is_expired(now)) else {
-        return Some(invalid_key());
+    let Wanted { bucket, currency, least, most } = wanted;
+    let refusal = match books.key.as_ref().filter(|key| key.record.revoked_at.is_none() && !key.record.policy.is_expired(now)) {
+        None => Some(invalid_key()),
+        Some(key) => over_limits(books, key, now).and_then(|()| covers(books, (bucket, currency), *least, now)).err(),
     };
-    over_limits(books, key, now).and_then(|()| covers(books, bucket, amount, now)).err()
+    let free = Free::of(books, bucket, now);
+    let amount = free.share(*least, *most);
+    Weighed { refusal, amount, fitted: Some(free).filter(|_| amount < *most) }
 }
 
 /// What came of an earlier request with the same idempotency key, if there was one.
@@ -297,7 +356,12 @@ fn replay(books: &Books, request: &HoldRequest, now: Timestamp) -> Result<Option
 }
 
 /// Opens the hold; a request is counted with its first.
-fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bool), now: Timestamp) -> (HoldAnswer, Vec<Event>) {
+fn grant(
+    books: &Books,
+    mut key: KeyBook,
+    (request, amount, is_first): (&HoldRequest, Money, bool),
+    now: Timestamp,
+) -> (Granted, Vec<Event>) {
     let record = &key.record;
     let claim = request.idempotency.as_ref().map(|(id, _)| id.clone());
     let mut events = vec![Event::Opened(Box::new(Hold {
@@ -306,7 +370,7 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
         key: record.id.clone(),
         project: record.project.clone(),
         bucket: request.bucket.clone(),
-        amount: request.amount,
+        amount,
         opened_at: now,
         deadline: now.plus(request.timeout_ms),
         claim,
@@ -328,13 +392,14 @@ fn grant(books: &Books, mut key: KeyBook, (request, is_first): (&HoldRequest, bo
             Claim { is_closed: false, is_released: false, status: None, body: None, id, fingerprint, request, at: now, replaces };
         events.push(Event::Claimed(taken));
     }
-    let mut granted = granted(books, request.amount, &request.bucket, &key, now);
-    granted.available = granted.available.checked_sub(request.amount).unwrap_or_default();
-    (HoldAnswer::Granted(granted), events)
+    let mut granted = granted(books, (&request.bucket, amount), &key, now);
+    granted.available = granted.available.checked_sub(amount).unwrap_or_default();
+    (granted, events)
 }
 
-fn granted(books: &Books, amount: Money, bucket: &BucketId, key: &KeyBook, now: Timestamp) -> Granted {
-    Granted { amount, balance: books.balance(bucket), available: books.available(bucket), rates: rates(books, key, now) }
+fn granted(books: &Books, (bucket, amount): (&BucketId, Money), key: &KeyBook, now: Timestamp) -> Granted {
+    let (balance, available) = (books.balance(bucket), books.available(bucket));
+    Granted { amount, balance, available, fitted: None, rates: rates(books, key, now) }
 }
 
 /// Tokens of this minute, those of requests in flight included.
@@ -375,28 +440,57 @@ fn over_limits(books: &Books, key: &KeyBook, now: Timestamp) -> Result<(), Refus
     policy.tpm.filter(|limit| taken >= *limit).map_or(Ok(()), |limit| no("tokens a minute", limit, wait))
 }
 
-fn insufficient((bucket, amount): (&BucketId, Money), balance: Money, debt: Money) -> Refusal {
-    let owed =
-        if debt.is_positive() { format!(" {debt} is owed from a refund; what comes in pays that first.") } else { String::new() };
-    let message = format!(
-        "The balance `{bucket}` is {balance}, and this request may cost up to {amount}. Nothing was sent upstream.{owed}"
-    );
-    let next_step = format!("Add balance to `{bucket}`, or lower `max_tokens`.");
-    balance_facts(Refusal::new(Code::InsufficientBalance, message, next_step), (bucket, amount), balance)
+/// A balance that does not cover an amount.
+struct Short<'a> {
+    bucket: &'a BucketId,
+    currency: &'a str,
+    amount: Money,
+    balance: Money,
+    available: Money,
 }
 
-fn balance_in_flight((bucket, amount): (&BucketId, Money), balance: Money, available: Money) -> Refusal {
-    let message = format!(
-        "The balance `{bucket}` is {balance}, but requests in flight set aside all but {available}, and this one may cost up to {amount}."
-    );
-    let next_step = "Send it again when the others are finished, add balance, or lower `max_tokens`.";
-    let refusal = Refusal::new(Code::BalanceInFlight, message, next_step).retry_after(2).fact("available", available.to_string());
-    balance_facts(refusal, (bucket, amount), balance)
-}
+impl Short<'_> {
+    /// An amount with its currency, where that is known.
+    fn told(&self, amount: Money) -> String {
+        format!("{amount} {}", self.currency).trim_end().to_owned()
+    }
 
-fn balance_facts(refusal: Refusal, (bucket, amount): (&BucketId, Money), balance: Money) -> Refusal {
-    let refusal = refusal.limit("account").fact("bucket", bucket.as_str()).fact("balance", balance.to_string());
-    refusal.fact("quote", amount.to_string())
+    fn insufficient(&self, debt: Money) -> Refusal {
+        let owed = match debt.is_positive() {
+            true => format!(" {} is owed from a refund, and what comes in pays that first.", self.told(debt)),
+            false => String::new(),
+        };
+        let message = format!(
+            "The balance `{}` is {}, and this request may cost {}. Nothing was sent upstream.{owed}",
+            self.bucket,
+            self.told(self.balance),
+            self.told(self.amount)
+        );
+        let next_step = format!("Add balance to `{}`, or set a lower `max_tokens`.", self.bucket);
+        self.with_facts(Refusal::new(Code::InsufficientBalance, message, next_step))
+    }
+
+    fn in_flight(&self) -> Refusal {
+        let message = format!(
+            "The balance `{}` is {}, but requests in flight set aside all but {}, and this one may cost {}.",
+            self.bucket,
+            self.told(self.balance),
+            self.told(self.available),
+            self.told(self.amount)
+        );
+        let next_step = "Send it again when the others are finished, add balance, or set a lower `max_tokens`.";
+        let refusal = Refusal::new(Code::BalanceInFlight, message, next_step).retry_after(2);
+        self.with_facts(refusal.fact("available", self.available.to_string()))
+    }
+
+    fn with_facts(&self, refusal: Refusal) -> Refusal {
+        let refusal = match self.currency {
+            "" => refusal,
+            currency => refusal.fact("currency", currency),
+        };
+        let refusal = refusal.limit("account").fact("bucket", self.bucket.as_str()).fact("balance", self.balance.to_string());
+        refusal.fact("quote", self.amount.to_string())
+    }
 }
 
 fn invalid_key() -> Refusal {

@@ -72,6 +72,7 @@ mod tests {
             bucket: BucketId::parse("credit").unwrap(),
             price: Price::default(),
             why: String::new(),
+            output_limit: None,
         }
     }
 
@@ -110,6 +111,7 @@ mod tests {
             first_byte_ms: None,
             latency_ms: 0,
             dropped_parameters: Vec::new(),
+            elsewhere: Vec::new(),
             promise: Some(Promise { model: model("m"), route: Official }),
         }
     }

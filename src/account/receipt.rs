@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::output::{Elsewhere, OutputLimit};
 use super::promise::judged;
 use crate::catalog::{CutPolicy, RouteKind};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
@@ -137,6 +138,9 @@ pub struct Served {
     pub price: Price,
     /// Why this route, and so this balance; one sentence.
     pub why: String,
+    /// How many tokens the answer may have, where the gateway can say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<OutputLimit>,
 }
 
 /// What went wrong, for the caller.
@@ -185,6 +189,9 @@ pub struct Outcome {
     /// Who was expected to answer, and was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<Promise>,
+    /// What the usage would have cost elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Outcome {
@@ -209,6 +216,7 @@ impl Outcome {
             latency_ms,
             dropped_parameters: Vec::new(),
             promise: None,
+            elsewhere: Vec::new(),
         }
     }
 }
@@ -267,6 +275,9 @@ pub struct Receipt {
     pub price: Option<Price>,
     /// The catalogue that they come from.
     pub catalog_version: u64,
+    /// How many tokens the answer could have, and who decided that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit: Option<OutputLimit>,
     /// What was set aside before the call.
     pub hold: Option<Money>,
     /// What was charged.
@@ -302,6 +313,9 @@ pub struct Receipt {
     /// Who was expected to answer, and whether that came true; none where nobody was, or the end says nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<Promised>,
+    /// What the same usage would have cost elsewhere: at the first choice, where it fell back, and over other routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Receipt {
@@ -312,7 +326,7 @@ impl Receipt {
         let further = made.iter().zip(made.iter().skip(1));
         let (retries, fallbacks): (Vec<_>, Vec<_>) = further.partition(|(one, next)| one.channel == next.channel);
         let (retries, fallbacks) = (retries.len(), fallbacks.len());
-        let (model, upstream_model, route, channel, bucket, price, why) = match outcome.served {
+        let (model, upstream_model, route, channel, bucket, price, output_limit, why) = match outcome.served {
             Some(it) => (
                 Some(it.model),
                 Some(it.upstream_model),
@@ -320,9 +334,10 @@ impl Receipt {
                 Some(it.channel),
                 Some(it.bucket),
                 Some(it.price),
+                it.output_limit,
                 it.why,
             ),
-            None => (None, None, None, None, None, None, "No balance pays, because nobody answered.".to_owned()),
+            None => (None, None, None, None, None, None, None, "No balance pays, because nobody answered.".to_owned()),
         };
         Self {
             id: facts.request,
@@ -350,6 +365,7 @@ impl Receipt {
             usage_source: outcome.usage_source,
             price,
             catalog_version: facts.catalog_version,
+            output_limit,
             hold: None,
             charge: Money::ZERO,
             input_charge: Money::ZERO,
@@ -366,6 +382,7 @@ impl Receipt {
             latency_ms: outcome.latency_ms,
             dropped_parameters: outcome.dropped_parameters,
             promise,
+            elsewhere: outcome.elsewhere,
         }
     }
 }

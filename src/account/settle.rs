@@ -183,7 +183,10 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     books.release(&hold);
     let Charge { full, charge, policy } = charge;
 
+    let output = outcome.usage.output_side();
     let mut receipt = Receipt::uncharged(hold.facts, outcome, now);
+    let ended = receipt.output_limit.as_ref().and_then(|limit| limit.next_step(output, hold.bucket.as_str()));
+    receipt.next_step = receipt.next_step.or(ended);
     receipt.bucket = Some(hold.bucket.clone());
     receipt.hold = Some(hold.amount);
     receipt.charge_policy = policy.rule.to_owned();
@@ -197,6 +200,9 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     receipt.input_charge = input.unwrap_or(charge).min(charge);
     receipt.balance_before = Some(before);
     receipt.balance_after = Some(after);
+    if !charge.is_positive() {
+        receipt.elsewhere.clear();
+    }
     if charge.is_positive() {
         receipt.entry_ids = vec![entry_id(books.head.seq.saturating_add(1))];
     } else if receipt.no_charge_reason.is_none() {
@@ -268,6 +274,7 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
         promise: hold.facts.promise.clone(),
+        elsewhere: Vec::new(),
         latency_ms: now.since(hold.facts.created_at),
     };
     (outcome, policy)

@@ -1,5 +1,5 @@
-//! Whether a key can call a model now, and why: the planner's word on the smallest useful request of the model's kind, the
-//! account's word on the holds that it needs, and the health of those who would be asked.
+//! Whether a key can call a model now, and why: the planner's word on a plain request of the model's kind, as people make it,
+//! the account's word on the holds that it needs, and the health of those who would be asked.
 //!
 //! What always holds: nothing is decided here. The plan is the one that the relay would run, and the account answers with the
 //! refusal that a request would get.
@@ -11,9 +11,9 @@ use futures_util::future::join3;
 use serde_json::{Map, Value, json};
 
 use super::owner::unexpected;
-use crate::account::{Answer, Command, Query};
+use crate::account::{Answer, Command, Query, Wanted, Weighed};
 use crate::catalog::{Catalog, Change, Model, RouteKind, changes};
-use crate::dialect::recipe::{Recipe, recipe};
+use crate::dialect::recipe::{Recipe, plain};
 use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
@@ -84,7 +84,7 @@ pub struct Reason {
     pub facts: Map<String, Value>,
 }
 
-/// Who would serve the smallest request, and who would pay.
+/// Who would serve a plain request, and who would pay.
 pub struct ServedBy {
     /// Over this route.
     pub route: RouteKind,
@@ -94,7 +94,7 @@ pub struct ServedBy {
     pub price: Rc<Price>,
     /// By one of these, which share the first tier that is expected to answer.
     pub candidates: Vec<CandidateId>,
-    /// What would be set aside for it.
+    /// What would be set aside for it at least.
     pub quote: Money,
 }
 
@@ -151,17 +151,16 @@ impl Snapshot {
     }
 }
 
-/// A leg of the smallest request, without the request.
-struct Wanted {
-    bucket: BucketId,
-    quote: Money,
+/// A leg of a plain request, without the request.
+struct Short {
+    wanted: Wanted,
     served_by: Option<ServedBy>,
     route: RouteKind,
     candidates: Vec<CandidateId>,
 }
 
 /// The legs of a request, and what was left out of them.
-type Planned = Result<(Vec<Wanted>, Vec<LeftOut>), Refusal>;
+type Planned = Result<(Vec<Short>, Vec<LeftOut>), Refusal>;
 
 /// Tells of models, each over any route or one.
 pub async fn of<P: Records>(
@@ -176,24 +175,23 @@ pub async fn of<P: Records>(
         Viewer::Anyone => (anyone.as_ref().ok_or_else(|| Refusal::unavailable("a name that is none"))?, Head::default()),
     };
     let planned: Vec<Planned> = asked.iter().map(|(model, route)| plan(snapshot, (key, &head), model, *route)).collect();
-    let mut holds: Vec<(BucketId, Money)> =
-        planned.iter().flatten().flat_map(|(legs, _)| legs).map(|leg| (leg.bucket.clone(), leg.quote)).collect();
+    let mut holds: Vec<Wanted> = planned.iter().flatten().flat_map(|(legs, _)| legs).map(|leg| leg.wanted.clone()).collect();
     holds.sort();
     holds.dedup();
-    let refused = match viewer {
-        Viewer::Anyone => vec![None; holds.len()],
-        Viewer::Key(..) => preview(ports, key, &holds).await?,
+    let weighed = match viewer {
+        Viewer::Anyone => Vec::new(),
+        Viewer::Key(..) => weigh(ports, key, &holds).await?,
     };
-    let refusal_of = |leg: &Wanted| {
-        let place = holds.iter().position(|(bucket, quote)| *bucket == leg.bucket && *quote == leg.quote);
-        place.and_then(|place| refused.get(place)).cloned().flatten()
+    let refusal_of = |leg: &Short| {
+        let place = holds.iter().position(|wanted| *wanted == leg.wanted);
+        place.and_then(|place| weighed.get(place)).and_then(|weighed| weighed.refusal.clone())
     };
     Ok(planned.into_iter().map(|planned| judge(planned, refusal_of, snapshot)).collect())
 }
 
-/// The legs of the smallest request, as the relay would run them.
+/// The legs of a plain request, as the relay would run them.
 fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>, route: Option<RouteKind>) -> Planned {
-    let Recipe { called, content_type, body } = recipe(model, model.id.as_str());
+    let Recipe { called, content_type, body } = plain(model, model.id.as_str());
     let request = RequestId::parse("smallest").ok_or_else(|| Refusal::unavailable("a name that is none"))?;
     let preparing = Preparing {
         request,
@@ -210,10 +208,10 @@ fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>
         early: Early::default(),
     };
     let prepared = prepare(&preparing, key, &body, snapshot.now, &|_, _| None)?;
-    Ok((prepared.legs.iter().filter_map(wanted).collect(), prepared.left_out))
+    Ok((prepared.legs.iter().filter_map(short).collect(), prepared.left_out))
 }
 
-fn wanted(leg: &Leg) -> Option<Wanted> {
+fn short(leg: &Leg) -> Option<Short> {
     let first = leg.attempts.iter().find(|quoted| quoted.planned.is_expected);
     let served_by = first.map(|quoted| {
         let planned = &quoted.planned;
@@ -227,16 +225,16 @@ fn wanted(leg: &Leg) -> Option<Wanted> {
             bucket: planned.bucket.clone(),
             price: Rc::clone(&planned.price),
             candidates: peers.map(|peer| peer.candidate_id()).collect(),
-            quote: leg.quote,
+            quote: leg.least,
         }
     });
     let route = leg.attempts.first()?.planned.route;
     let candidates = leg.attempts.iter().map(|quoted| quoted.planned.candidate_id()).collect();
-    Some(Wanted { bucket: leg.bucket.clone(), quote: leg.quote, served_by, route, candidates })
+    Some(Short { wanted: leg.wanted(), served_by, route, candidates })
 }
 
 /// The relay tries leg after leg: one that is not covered is passed over, where the no is about its balance alone.
-fn judge(planned: Planned, refusal_of: impl Fn(&Wanted) -> Option<Refusal>, snapshot: &Snapshot) -> Availability {
+fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, snapshot: &Snapshot) -> Availability {
     let (legs, left_out) = match planned {
         Ok(planned) => planned,
         Err(refusal) => return Availability { callable: false, reasons: vec![Reason::of(&refusal)], served_by: None },
@@ -262,7 +260,7 @@ fn judge(planned: Planned, refusal_of: impl Fn(&Wanted) -> Option<Refusal>, snap
 }
 
 /// Nobody on a route is expected to answer.
-fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
+fn out_of_order(leg: &Short, snapshot: &Snapshot) -> Refusal {
     let known: Vec<_> = leg.candidates.iter().map(|id| (id, snapshot.health.of(id))).collect();
     let loaded = known.iter().filter(|(_, health)| health.status != crate::routing::health::Status::Down);
     let next_step =
@@ -286,26 +284,22 @@ fn out_of_order(leg: &Wanted, snapshot: &Snapshot) -> Refusal {
     Refusal::new(Code::NoRouteAvailable, message, next_step).fact("down_since", since.to_string())
 }
 
-/// The legs whose holds would be granted, of those that a request has: the relay passes over one whose no is about its balance
-/// alone, and any other no ends the request.
-pub fn granted<'a>(legs: &'a [Leg], refused: &[Option<Refusal>]) -> Vec<&'a Leg> {
-    let is_final = |refusal: &Option<Refusal>| refusal.as_ref().is_some_and(|refusal| !refusal.code.is_about_one_bucket());
-    let tried = legs.iter().zip(refused).take_while(|(_, refusal)| !is_final(refusal));
-    tried.filter(|(_, refusal)| refusal.is_none()).map(|(leg, _)| leg).collect()
+/// The legs whose holds would be granted, of those that a request has, each with what would become of it: the relay passes over
+/// one whose no is about its balance alone, and any other no ends the request.
+pub fn granted<'a>(legs: &'a [Leg], weighed: &'a [Weighed]) -> Vec<(&'a Leg, &'a Weighed)> {
+    let is_final = |weighed: &Weighed| weighed.refusal.as_ref().is_some_and(|refusal| !refusal.code.is_about_one_bucket());
+    let tried = legs.iter().zip(weighed).take_while(|(_, weighed)| !is_final(weighed));
+    tried.filter(|(_, weighed)| weighed.refusal.is_none()).collect()
 }
 
-/// What the account would refuse each of these holds with; none where it would be granted.
-pub async fn preview<P: Records>(
-    ports: &P,
-    key: &KeyRecord,
-    holds: &[(BucketId, Money)],
-) -> Result<Vec<Option<Refusal>>, Refusal> {
+/// What would become of each of these holds.
+pub async fn weigh<P: Records>(ports: &P, key: &KeyRecord, holds: &[Wanted]) -> Result<Vec<Weighed>, Refusal> {
     if holds.is_empty() {
         return Ok(Vec::new());
     }
-    let query = Query::Preview(key.id.clone(), holds.to_vec());
+    let query = Query::Weigh(key.id.clone(), holds.to_vec());
     match ports.command(&key.account, Command::Read(query)).await.map_err(unavailable)? {
-        Answer::Previewed(refused) => Ok(refused),
+        Answer::Weighed(weighed) => Ok(weighed),
         other => Err(unexpected(&other)),
     }
 }

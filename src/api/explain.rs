@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::availability::{self, Reason};
 use super::{Request, ok, owner};
-use crate::account::Overview;
+use crate::account::{Overview, Weighed};
 use crate::dialect::Called;
 use crate::id::RequestId;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::Refusal;
-use crate::relay::{Early, Leg, Prepared, Preparing, Reply, prepare, resolved, unavailable};
+use crate::relay::{Early, Leg, Prepared, Preparing, Reply, prepare, resolved, unavailable, with_remedy};
 use crate::routing::Planned;
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
@@ -40,9 +40,9 @@ pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     let body = request.body.await?;
     let body = resolved(ports, (&preparing.called, &preparing.head), &key, &body).await?;
     let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
-    let holds: Vec<_> = prepared.legs.iter().map(|leg| (leg.bucket.clone(), leg.quote)).collect();
-    let (overview, refused) = join(owner::overview(ports, &key.account), availability::preview(ports, &key, &holds)).await;
-    ok(&explained(&prepared, &overview?, &refused?))
+    let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();
+    let (overview, weighed) = join(owner::overview(ports, &key.account), availability::weigh(ports, &key, &holds)).await;
+    ok(&explained(&prepared, &overview?, &weighed?))
 }
 
 /// The endpoint that the body is meant for, given as its path; chat completions by default.
@@ -52,49 +52,58 @@ fn called(path: Option<&str>) -> Result<Called, Refusal> {
     })
 }
 
-fn explained(prepared: &Prepared<'_>, overview: &Overview, refused: &[Option<Refusal>]) -> Value {
-    let attempts: Vec<Value> = prepared.legs.iter().flat_map(|leg| &leg.attempts).enumerate().map(|(index, quoted)| {
-        let planned = &quoted.planned;
-        json!({
-            "order": index.saturating_add(1),
-            "model": planned.model.id, "route": planned.route, "bucket": planned.bucket,
-            "channel": planned.candidate.channel, "tier": planned.candidate.tier, "upstream_model": planned.candidate.upstream_model,
-            "status": planned.health, "expected_to_answer": planned.is_expected, "reason": planned.reason,
-            "price": planned.price, "quote": quoted.quote,
-            "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
-        })
-    }).collect();
-    let quotes: Vec<Value> =
-        prepared.legs.iter().zip(refused).map(|(leg, refusal)| quote(prepared, leg, (overview, refusal.as_ref()))).collect();
-    let granted = availability::granted(&prepared.legs, refused);
-    let serving = granted.iter().copied().find(|leg| leg.attempts.iter().any(|quoted| quoted.planned.is_expected));
+fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) -> Value {
+    let legs = || prepared.legs.iter().zip(weighed);
+    let mut attempts: Vec<Value> = Vec::new();
+    for (leg, weighed) in legs() {
+        for quoted in leg.within(weighed.amount).iter() {
+            let planned = &quoted.planned;
+            attempts.push(json!({
+                "order": attempts.len().saturating_add(1),
+                "model": planned.model.id, "route": planned.route, "bucket": planned.bucket,
+                "channel": planned.candidate.channel, "tier": planned.candidate.tier,
+                "upstream_model": planned.candidate.upstream_model,
+                "status": planned.health, "expected_to_answer": planned.is_expected, "reason": planned.reason,
+                "price": planned.price, "quote": quoted.quote,
+                "input_tokens_at_most": quoted.most.input, "output_tokens_at_most": quoted.most.output,
+                "output_limit": prepared.output_limit(quoted, weighed.fitted),
+            }));
+        }
+    }
+    let quotes: Vec<Value> = legs().map(|(leg, weighed)| quote(prepared, leg, (overview, weighed))).collect();
+    let granted = availability::granted(&prepared.legs, weighed);
+    let is_expected = |leg: &Leg| leg.attempts.iter().any(|quoted| quoted.planned.is_expected);
+    let serving = granted.iter().copied().find(|(leg, _)| is_expected(leg));
     // Where nobody serves, what is wanted of the first balance is told.
-    let first = serving.or(prepared.legs.first());
+    let first = serving.or_else(|| legs().next());
+    let granted: Vec<&Leg> = granted.into_iter().map(|(leg, _)| leg).collect();
     json!({
         "object": "route_plan",
         "requested_model": prepared.facts.requested_model,
         "catalog_version": prepared.catalog.version,
         "attempts": attempts,
         "left_out": prepared.left_out,
-        "bucket": first.map(|leg| &leg.bucket),
-        "quote": first.map(|leg| leg.quote),
+        "bucket": first.map(|(leg, _)| &leg.bucket),
+        "quote": first.map(|(_, weighed)| weighed.amount),
         "quotes": quotes,
         "callable": serving.is_some(),
         "if_the_first_fails": if_the_first_fails(&granted),
     })
 }
 
-fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, refusal): (&Overview, Option<&Refusal>)) -> Value {
+fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, weighed): (&Overview, &Weighed)) -> Value {
     let view = overview.balances.iter().find(|view| view.bucket == leg.bucket);
     let (balance, available) = view.map_or((Money::ZERO, Money::ZERO), |view| (view.balance, view.available));
-    let after = available.checked_sub(leg.quote).filter(|after| !after.is_negative());
+    let refusal = weighed.refusal.clone().map(|refusal| with_remedy(refusal, prepared, leg));
+    let is_covered = refusal.is_none();
+    let left = |of: Money| of.checked_sub(weighed.amount).filter(|left| is_covered && !left.is_negative());
     json!({
         "bucket": leg.bucket,
-        "currency": prepared.catalog.buckets.get(&leg.bucket).map(|bucket| &bucket.currency),
-        "amount": leg.quote, "balance": balance, "available": available,
-        "covered": refusal.is_none(), "refusal": refusal.map(|refusal| Reason::of(refusal).json()),
-        "available_after_hold": after.filter(|_| refusal.is_none()),
-        "balance_after_at_worst": balance.checked_sub(leg.quote).filter(|_| refusal.is_none()),
+        "currency": leg.currency,
+        "amount": weighed.amount, "least": leg.least, "most": leg.quote, "balance": balance, "available": available,
+        "covered": is_covered, "refusal": refusal.as_ref().map(|refusal| Reason::of(refusal).json()),
+        "available_after_hold": left(available),
+        "balance_after_at_worst": left(balance),
         "affordable_max_tokens": leg.affordable_output(available),
     })
 }

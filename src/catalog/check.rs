@@ -17,6 +17,10 @@ const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
 /// Long enough for the slowest plain answer; a living stream renews its hold.
 pub(super) const DEFAULT_HOLD_TIMEOUT_MS: u32 = 900_000;
+/// Where the catalogue sets none: enough for most answers, and little money.
+pub(super) const DEFAULT_OUTPUT_FLOOR_TOKENS: u64 = 4_096;
+/// A higher floor than this is a typing error.
+const MOST_OUTPUT_FLOOR_TOKENS: u64 = 1_000_000;
 /// Time-outs and weights beyond these are typing errors.
 const MAX_TIMEOUT_MS: u32 = 3_600_000;
 const DEFAULT_PROBE_CAP: &str = "0.05";
@@ -67,7 +71,7 @@ impl Checker {
         self.faults.push(Fault { path: path.into(), message: message.into() });
     }
 
-    fn no_unknown(&mut self, path: &str, unknown: Unknown) {
+    pub(super) fn no_unknown(&mut self, path: &str, unknown: Unknown) {
         for name in unknown.into_keys() {
             self.fault(join(path, &name), "is not a field of the catalogue");
         }
@@ -91,7 +95,7 @@ impl Checker {
     }
 
     /// Every entry of a table with its path, those of the wrong type noted and left out.
-    fn entries<T>(&mut self, name: &str, table: Option<Table<T>>) -> Vec<(String, String, T)> {
+    pub(super) fn entries<T>(&mut self, name: &str, table: Option<Table<T>>) -> Vec<(String, String, T)> {
         let mut entries = Vec::new();
         for (key, field) in table.unwrap_or_default() {
             let path = join(name, &key);
@@ -118,6 +122,10 @@ impl Checker {
             self.optional("charge_policy", "upstream_cut", policy.upstream_cut)
         });
         let hold_timeout_ms = self.timeout("", "hold_timeout_ms", raw.hold_timeout_ms, DEFAULT_HOLD_TIMEOUT_MS);
+        let output_floor_tokens = self.optional("", "output_floor_tokens", raw.output_floor_tokens);
+        if output_floor_tokens.is_some_and(|tokens| !(1..=MOST_OUTPUT_FLOOR_TOKENS).contains(&tokens)) {
+            self.fault("output_floor_tokens", format!("must be from 1 to {MOST_OUTPUT_FLOOR_TOKENS}"));
+        }
         Some(Catalog {
             version: version?,
             buckets,
@@ -125,29 +133,9 @@ impl Checker {
             models,
             upstream_cut: upstream_cut.unwrap_or_default(),
             hold_timeout_ms: i64::from(hold_timeout_ms),
+            output_floor_tokens: output_floor_tokens.unwrap_or(DEFAULT_OUTPUT_FLOOR_TOKENS),
             aliases,
         })
-    }
-
-    fn buckets(&mut self, table: Option<Table<raw::Bucket>>) -> BTreeMap<BucketId, Bucket> {
-        let mut buckets = BTreeMap::new();
-        for (name, path, raw) in self.entries("buckets", table) {
-            self.no_unknown(&path, raw.unknown);
-            let label = self.required(&path, "label", raw.label);
-            let currency = self.required(&path, "currency", raw.currency);
-            let usd = self.optional(&path, "usd", raw.usd).and_then(|text| self.amount(&join(&path, "usd"), &text));
-            let id = BucketId::parse(&name);
-            if id.is_none() {
-                self.fault(&path, "is not a valid bucket name");
-            }
-            if currency.as_ref().is_some_and(|code| code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase())) {
-                self.fault(join(&path, "currency"), "must be a currency code of three capitals, such as USD");
-            }
-            if let (Some(id), Some(label), Some(currency)) = (id, label, currency) {
-                buckets.insert(id, Bucket { label, currency, usd });
-            }
-        }
-        buckets
     }
 
     fn channels(&mut self, table: Option<Table<raw::Channel>>) -> BTreeMap<ChannelId, Rc<Channel>> {
@@ -207,7 +195,7 @@ impl Checker {
         })
     }
 
-    fn amount(&mut self, path: &str, text: &str) -> Option<Money> {
+    pub(super) fn amount(&mut self, path: &str, text: &str) -> Option<Money> {
         let amount = Money::parse(text).ok().filter(|amount| !amount.is_negative());
         if amount.is_none() {
             self.fault(path, "must be a decimal amount in a string, not below zero, such as \"0.05\"");

@@ -6,6 +6,7 @@
 //! Deliberately absent: balances, health, and any way to change a catalogue in place. A new version replaces it.
 
 mod announced;
+mod bucket;
 mod check;
 mod diff;
 mod price;
@@ -39,6 +40,8 @@ pub struct Catalog {
     pub upstream_cut: CutPolicy,
     /// How long a hold lives without a sign of life of its request, in milliseconds.
     pub hold_timeout_ms: i64,
+    /// No limit that is fitted to a balance is below so many tokens.
+    pub output_floor_tokens: u64,
     aliases: BTreeMap<ModelName, ModelName>,
 }
 
@@ -99,6 +102,9 @@ pub struct Bucket {
     /// ever charged by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usd: Option<Money>,
+    /// Where people add to it, if there is such a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_up_url: Option<String>,
 }
 
 /// One upstream that can be called.
@@ -146,6 +152,33 @@ pub enum Thoughts {
     All,
     /// None: some refuse the field.
     None,
+}
+
+/// What becomes of an output limit that the balance has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// It is fitted to the balance.
+    #[default]
+    Balance,
+    /// The request is refused.
+    Never,
+}
+
+impl Fit {
+    /// Reads `balance` or `never`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "balance" => Some(Self::Balance),
+            "never" => Some(Self::Never),
+            _ => None,
+        }
+    }
+
+    /// Whether it is what holds where nobody says anything.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A wire format.
@@ -305,6 +338,19 @@ impl ModelKind {
             Self::Speech => "/v1/audio/speech",
             Self::Transcription => "/v1/audio/transcriptions",
             Self::Rerank => "/v1/rerank",
+        }
+    }
+
+    /// What a first call has beside the model, in JSON; empty where it is a form. Pages show it, and whether a model can be
+    /// called is said by it.
+    pub const fn first_call(self) -> &'static str {
+        match self {
+            Self::Chat => r#""messages": [{"role": "user", "content": "Hello"}]"#,
+            Self::Embedding | Self::Moderation => r#""input": "Hello""#,
+            Self::Image => r#""prompt": "A lighthouse at dawn""#,
+            Self::Speech => r#""input": "Hello", "voice": "alloy""#,
+            Self::Transcription => "",
+            Self::Rerank => r#""query": "coast", "documents": ["A lighthouse", "A mill"]"#,
         }
     }
 

@@ -44,6 +44,7 @@ pub struct Catalog {
     pub models: Optional<Table<Model>>,
     pub charge_policy: Optional<ChargePolicy>,
     pub hold_timeout_ms: Optional<u32>,
+    pub output_floor_tokens: Optional<u64>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }
@@ -53,6 +54,7 @@ pub struct Bucket {
     pub label: Optional<String>,
     pub currency: Optional<String>,
     pub usd: Optional<String>,
+    pub top_up_url: Optional<String>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }

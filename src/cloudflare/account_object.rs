@@ -10,7 +10,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use super::store::Store;
 use super::{alerts, clock, outbox};
-use crate::account::{self, Answer, BalanceView, Command, OpenHold, Overview, Query, Shelf, Touches};
+use crate::account::{self, Answer, BalanceView, Command, OpenHold, Overview, Query, Shelf, Touches, Wanted};
 use crate::id::{BucketId, KeyId};
 use crate::time::Timestamp;
 
@@ -190,8 +190,13 @@ impl AccountObject {
             },
             Query::Preview(key, holds) => {
                 let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
+                let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));
+                Answer::Previewed(exactly.map(|wanted| account::weigh(&books, &wanted, clock::now()).refusal).collect())
+            }
+            Query::Weigh(key, holds) => {
+                let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
                 let now = clock::now();
-                Answer::Previewed(holds.iter().map(|(bucket, amount)| account::preview(&books, bucket, *amount, now)).collect())
+                Answer::Weighed(holds.iter().map(|wanted| account::weigh(&books, wanted, now)).collect())
             }
             Query::Keys => Answer::Rows(store.keys()?),
             Query::Projects => Answer::Rows(store.projects()?),

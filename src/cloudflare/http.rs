@@ -73,6 +73,7 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         address: get("cf-connecting-ip").and_then(|text| text.parse().ok()),
         route: get("x-tf-route"),
         run: get("x-tf-run"),
+        fit: get("x-tf-fit"),
         idempotency_key: get("idempotency-key"),
         session: SESSION.into_iter().find_map(|name| get(name).filter(|value| !value.is_empty())),
         content_type: get("content-type"),

@@ -108,6 +108,16 @@ impl Endpoint {
         }
     }
 
+    /// The member of a request that limits how much comes out, of endpoints where the gateway can lower it.
+    pub const fn limit_member(self) -> Option<&'static str> {
+        match self {
+            Self::Chat | Self::Completions | Self::Messages => Some("max_tokens"),
+            Self::Responses => Some("max_output_tokens"),
+            Self::Generate => Some("generationConfig.maxOutputTokens"),
+            _ => None,
+        }
+    }
+
     /// What models it asks.
     pub const fn kinds(self) -> &'static [ModelKind] {
         match self {

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::json::Object;
+use crate::catalog::Fit;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -24,6 +25,10 @@ pub struct Envelope {
     pub include_usage: bool,
     /// How many tokens each answer may have, where the client says.
     pub output_limit: Option<u64>,
+    /// What the client wants of a limit that its balance has no room for, where it says.
+    pub fit: Option<Fit>,
+    /// A limit that is fitted is never below this, whatever the balance has room for: thoughts have a least budget of their own.
+    pub least_output: u64,
     /// How many they have where it does not, if the format has a default of its own.
     pub default_output: Option<u64>,
     /// How many answers, or images.
@@ -70,10 +75,11 @@ impl Envelope {
         }
     }
 
-    /// Reads what every JSON request may have for the gateway: `models`, `provider`, `session_id`.
+    /// Reads what every JSON request may have for the gateway: `models`, `provider`, `session_id`, `fit`.
     pub fn read_extras(&mut self, object: &Object<'_>) -> Result<(), Refusal> {
         let fields = Fields(object);
         self.session = fields.read("session_id", "a string")?;
+        self.fit = fields.read("fit", "`balance` or `never`")?;
         self.provider = object.get("provider").filter(|json| *json != "null").map(ToOwned::to_owned);
         for name in fields.read::<Vec<String>>("models", "a list of strings")?.unwrap_or_default() {
             self.add_model(name);

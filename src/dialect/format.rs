@@ -24,6 +24,8 @@ pub struct Upstream<'a> {
     pub model: &'a str,
     /// How many tokens each answer may have.
     pub output_limit: u64,
+    /// Whether that is less than the client asked for, so that what it wants to be thought is to fit into it.
+    pub is_fitted: bool,
     /// The only field by which the channel limits output, where it knows only one (OpenAI's chat completions).
     pub limit_field: Option<OutputLimitField>,
     /// Whether the answer is to be streamed.
@@ -41,6 +43,7 @@ impl Upstream<'_> {
     pub const NOBODY: Self = Self {
         model: "",
         output_limit: 1,
+        is_fitted: false,
         limit_field: None,
         stream: false,
         place: "",

@@ -1,5 +1,5 @@
-//! The smallest useful request of a model, by what it does: what a probe sends, and what is planned and quoted to say that a
-//! model can be called.
+//! The smallest useful request of a model, by what it does: what a probe sends. And the plain one, which people make: the same
+//! without a limit. By that it is said whether a model can be called.
 //!
 //! What always holds: a recipe is a request like a client's, in OpenAI's words, for one model and no fallback. It is the same
 //! every time, costs next to nothing, and asks for nothing that only some models know.
@@ -74,6 +74,16 @@ pub fn recipe(model: &Model, name: &str) -> Recipe {
         }
     };
     Recipe { called, content_type: Some("application/json"), body: body.to_string().into_bytes() }
+}
+
+/// The request that a person makes first, as the pages of a model show it: without any limit.
+pub fn plain(model: &Model, name: &str) -> Recipe {
+    if model.kind == ModelKind::Transcription {
+        return recipe(model, name);
+    }
+    let called = Called { endpoint: endpoint_of(model.kind), model: None, stream: false };
+    let body = format!("{{\"model\": {}, {}}}", json!(name), model.kind.first_call());
+    Recipe { called, content_type: Some("application/json"), body: body.into_bytes() }
 }
 
 /// Channels that know the other name of the limit get that in its place, as with every request.

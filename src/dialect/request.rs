@@ -16,7 +16,7 @@ use crate::catalog::Dialect;
 use crate::refusal::Refusal;
 
 /// Members that are for the gateway alone.
-const EXTRAS: [&str; 3] = ["models", "provider", "session_id"];
+const EXTRAS: [&str; 4] = ["models", "provider", "session_id", "fit"];
 
 /// So many members that were left out are named.
 const MOST_NAMED: usize = 32;
@@ -137,6 +137,7 @@ fn changed(edit: &Edit, leaves_out_hosted: bool) -> Option<String> {
         Edit::Set("tools", _) if leaves_out_hosted => Some("tools[].web_search".to_owned()),
         Edit::Set("tools", _) => Some("tools[].max_uses".to_owned()),
         Edit::Set(name @ "max_tool_calls", bound) => Some(format!("{name}={bound}")),
+        Edit::Set("thinking", _) => Some("thinking.budget_tokens".to_owned()),
         Edit::Set("messages" | "input" | "contents", _) => Some("reasoning_details".to_owned()),
         _ => None,
     }
@@ -186,6 +187,15 @@ impl<'a> Request<'a> {
         match &self.content {
             Content::Json(body) => tokens::estimate_json(family, &body.lean),
             Content::Form(form, _) => tokens::estimate(family, form.text("prompt").unwrap_or_default()),
+        }
+    }
+
+    /// The member that limits how much comes out, as this client writes it; none where the gateway cannot lower it.
+    pub fn limit_member(&self) -> Option<&'static str> {
+        let newer = "max_completion_tokens";
+        match self.endpoint {
+            Endpoint::Chat if self.has_member(newer) => Some(newer),
+            endpoint => endpoint.limit_member(),
         }
     }
 

@@ -37,18 +37,6 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// What the request has beside the model, in JSON.
-    const fn rest(&self) -> &'static str {
-        match self.kind {
-            ModelKind::Chat => r#""messages": [{"role": "user", "content": "Hello"}]"#,
-            ModelKind::Embedding | ModelKind::Moderation => r#""input": "Hello""#,
-            ModelKind::Image => r#""prompt": "A lighthouse at dawn""#,
-            ModelKind::Speech => r#""input": "Hello", "voice": "alloy""#,
-            ModelKind::Transcription => "",
-            ModelKind::Rerank => r#""query": "coast", "documents": ["A lighthouse", "A mill"]"#,
-        }
-    }
-
     fn curl(&self, id: &str) -> String {
         let url = format!("{}{}", self.origin, self.kind.endpoint());
         let head =
@@ -56,7 +44,7 @@ impl Call<'_> {
         if matches!(self.kind, ModelKind::Transcription) {
             return format!("{head}  -F {} \\\n  -F file=@speech.mp3", shell_word(&format!("model={id}")));
         }
-        let body = format!("{{\"model\": {}, {}}}", self.model, self.rest());
+        let body = format!("{{\"model\": {}, {}}}", self.model, self.kind.first_call());
         let end = if matches!(self.kind, ModelKind::Speech) { " \\\n  -o speech.mp3" } else { "" };
         format!("{head}  -H 'Content-Type: application/json' \\\n  -d {}{end}", shell_word(&body))
     }
@@ -68,7 +56,7 @@ impl Call<'_> {
                 "# pip install requests\nimport os, requests\n\nanswer = requests.post(\n    {},\n    headers={{\"Authorization\": f\"Bearer \
                  {{os.environ['TF_KEY']}}\"}},\n    json={{\"model\": {model}, {}}},\n)\nprint(answer.json())",
                 quoted(&format!("{origin}{}", self.kind.endpoint())),
-                self.rest(),
+                self.kind.first_call(),
             );
         }
         let call = match self.kind {
@@ -110,7 +98,7 @@ impl Call<'_> {
                  \"Content-Type\": \"application/json\",\n  }},\n  body: JSON.stringify({{\"model\": {model}, {}}}),\n}});\n\
                  console.log(await answer.json());",
                 quoted(&format!("{origin}{}", self.kind.endpoint())),
-                self.rest(),
+                self.kind.first_call(),
             );
         }
         let call = match self.kind {

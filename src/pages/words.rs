@@ -9,6 +9,7 @@ use crate::catalog::{ModelKind, RouteKind};
 use crate::routing::health::Status;
 use crate::time::Timestamp;
 use crate::truth::{Missed, Truth};
+pub use crate::usage::grouped;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const MINUTE_MS: u64 = 60_000;
@@ -90,19 +91,6 @@ pub fn millis(value: Option<u64>) -> String {
         Some(ms) if ms < MINUTE_MS => format!("{}.{:02} s", ms / 1000, ms % 1000 / 10),
         Some(ms) => format!("{} min {} s", ms / MINUTE_MS, ms % MINUTE_MS / 1000),
     }
-}
-
-/// A number with its thousands apart.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len().saturating_mul(2));
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && digits.len().saturating_sub(at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1 model`, `2 models`.

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 
 use super::attempt::Failure;
-use super::prepare::{Prepared, Quoted, SEAL, sealed};
+use super::prepare::{Prepared, SEAL, sealed};
+use super::quote::Quoted;
 use super::ticket::{Limits, Ticket};
 use super::verdict::{Asked, Rejection};
 use crate::account::Served;
@@ -199,6 +200,7 @@ fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way, thoughts: Tho
     let upstream = Upstream {
         model: &quoted.planned.candidate.upstream_model,
         output_limit: quoted.output_limit,
+        is_fitted: quoted.output_limit < quoted.wanted,
         limit_field: quoted.planned.channel.output_limit_field,
         stream: prepared.request.envelope.stream,
         place: &place(quoted.planned.channel.id.as_str()),
@@ -309,9 +311,17 @@ impl Charging {
         let mut details = self.details.clone();
         if let Some(fields) = details.as_object_mut() {
             fields.insert("usage_source".to_owned(), serde_json::to_value(source).unwrap_or_default());
+            tell_end(fields, usage.output_side());
         }
         Cost { amount: amount.to_string(), details: details.to_string() }
     }
+}
+
+/// Says of an answer that ended at a limit that was made smaller that it did.
+fn tell_end(details: &mut serde_json::Map<String, serde_json::Value>, output: u64) {
+    let Some(limit) = details.get_mut("output_limit").and_then(|limit| limit.as_object_mut()) else { return };
+    let is_reached = limit.get("tokens").and_then(|tokens| tokens.as_u64()).is_some_and(|tokens| output >= tokens);
+    limit.insert("reached".to_owned(), is_reached.into());
 }
 
 fn meter_of(reading: &Reading<'_>) -> Meter {
@@ -431,5 +441,11 @@ async fn error_text<P: Ports>(ticket: &Ticket<P>, body: P::Body) -> String {
 
 fn cost_details(prepared: &Prepared<'_>, served: &Served) -> serde_json::Value {
     let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
-    serde_json::json!({"currency": currency, "bucket": served.bucket, "route": served.route, "price": served.price})
+    let mut details =
+        serde_json::json!({"currency": currency, "bucket": served.bucket, "route": served.route, "price": served.price});
+    let told = served.output_limit.as_ref().filter(|limit| limit.because.is_some());
+    if let (Some(fields), Some(limit)) = (details.as_object_mut(), told) {
+        fields.insert("output_limit".to_owned(), serde_json::json!(limit));
+    }
+    details
 }

@@ -3,7 +3,8 @@
 
 use super::answer::{self, Answer, Content, No, With, estimated};
 use super::flow::Flow;
-use super::prepare::{Prepared, Quoted};
+use super::prepare::Prepared;
+use super::quote::Quoted;
 use super::reply::Reply;
 use super::ticket::Ticket;
 use crate::account::{Attempt, AttemptStatus, Served, Status};

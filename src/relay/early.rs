@@ -14,7 +14,8 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
 use super::answer::told_model;
-use super::prepare::{Prepared, Quoted};
+use super::prepare::Prepared;
+use super::quote::Quoted;
 use super::reply::{Reply, ReplyBody};
 use crate::account::Rates;
 use crate::dialect::Endpoint;

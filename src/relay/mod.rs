@@ -9,13 +9,17 @@
 mod answer;
 mod attempt;
 mod early;
+mod elsewhere;
 mod flow;
 mod kept;
 mod prepare;
+mod quote;
+mod remedy;
 mod reply;
 pub mod socket;
 mod ticket;
 mod verdict;
+mod wait;
 
 use std::future::Future;
 
@@ -23,7 +27,9 @@ use futures_util::future::join4;
 
 pub use early::Early;
 pub use kept::resolved;
-pub use prepare::{Head, Leg, Prepared, Preparing, Seal, check_idempotency_key, prepare};
+pub use prepare::{Head, Prepared, Preparing, Seal, check_idempotency_key, prepare};
+pub use quote::Leg;
+pub use remedy::with_remedy;
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
 use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Rates, Replay, Status};
@@ -36,6 +42,7 @@ use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use attempt::{Failure, Tried};
 use ticket::{First, Opening, Ticket};
+use wait::Line;
 
 /// A request with its head read, and its body still on the way.
 pub struct Incoming<B> {
@@ -191,84 +198,145 @@ impl From<Reply> for Ran {
 }
 
 async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idempotency: Option<(String, String)>) -> Ran {
-    let mut ticket: Option<Ticket<P>> = None;
-    let mut failures: Vec<Vec<Failure>> = Vec::new();
-    let mut refused: Option<Refusal> = None;
-    let mut rates = Rates::default();
-    let dialect = prepared.request.endpoint.dialect();
     let opening = Opening {
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
         keeps_body: idempotency.is_some(),
         keeper: prepared.head.credential.as_deref().filter(|_| prepared.request.envelope.keeps).and_then(kept::Keeper::new),
         resting: attempt::resting(prepared, ports.now()),
-        dialect,
+        dialect: prepared.request.endpoint.dialect(),
     };
-    let last = prepared.legs.len().saturating_sub(1);
-    for (index, leg) in prepared.legs.iter().enumerate() {
-        let promised = ticket.as_ref().and_then(|ticket| ticket.promise.clone());
-        let promise = promised.or_else(|| leg.attempts.iter().find_map(|quoted| prepared.promise(&quoted.planned)));
-        let request = HoldRequest {
-            leg: u32::try_from(index).unwrap_or(u32::MAX),
-            key_version: key.version,
-            bucket: leg.bucket.clone(),
-            amount: leg.quote,
-            timeout_ms: prepared.catalog.hold_timeout_ms,
-            tokens: leg.tokens,
-            idempotency: idempotency.clone(),
-            is_last: index == last,
-            facts: Facts { promise, ..prepared.facts.clone() },
-        };
-        match ask(ports, &mut ticket, &opening, request).await {
-            Ok(None) => {}
-            Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current),
-            Ok(Some(Held::Stale(_))) => break,
-            Ok(Some(Held::Replayed(replay))) => return replayed(prepared, replay).into(),
-            Ok(Some(Held::Refused(refusal, current))) => {
-                let is_final = !refusal.code.is_about_one_bucket();
-                rates = current;
-                refused = Some(with_affordable(*refusal, leg));
-                if is_final {
+    let mut line = Line::new(ports, prepared);
+    loop {
+        let may_wait = line.may_wait();
+        let mut round = Round { prepared, key, idempotency: &idempotency, opening: &opening, may_wait, is_in_flight: false };
+        match round.run(ports).await {
+            Ended::Ran(ran) => {
+                line.leave();
+                return ran;
+            }
+            Ended::InFlight => line.wait().await,
+        }
+    }
+}
+
+/// One go at all legs of a request.
+struct Round<'a> {
+    prepared: &'a Prepared<'a>,
+    key: &'a KeyRecord,
+    idempotency: &'a Option<(String, String)>,
+    opening: &'a Opening,
+    /// Whether there is another round, should a balance only be in flight.
+    may_wait: bool,
+    /// Whether one was.
+    is_in_flight: bool,
+}
+
+enum Ended {
+    Ran(Ran),
+    /// Nothing was held, because other requests of the account hold what is left.
+    InFlight,
+}
+
+impl From<Ran> for Ended {
+    fn from(ran: Ran) -> Self {
+        Self::Ran(ran)
+    }
+}
+
+impl Round<'_> {
+    async fn run<P: Ports>(&mut self, ports: &P) -> Ended {
+        let prepared = self.prepared;
+        let mut ticket: Option<Ticket<P>> = None;
+        let mut failures: Vec<Vec<Failure>> = Vec::new();
+        let mut refused: Option<(Refusal, Rates)> = None;
+        for (index, leg) in prepared.legs.iter().enumerate() {
+            let request = self.hold_of(index, leg, ticket.as_ref());
+            match ask(ports, &mut ticket, self.opening, request).await {
+                Ok(None) => {}
+                Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current).into(),
+                Ok(Some(Held::Stale(_))) => break,
+                Ok(Some(Held::Replayed(replay))) => return Ran::from(replayed(prepared, replay)).into(),
+                Ok(Some(Held::Refused(refusal, rates))) => {
+                    let is_final = !refusal.code.is_about_one_bucket();
+                    self.is_in_flight |= refusal.code == Code::BalanceInFlight;
+                    refused = Some((with_remedy(*refusal, prepared, leg), rates));
+                    if is_final {
+                        self.is_in_flight = false;
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    ports.log(&format!("hold: {}", error.0));
+                    refused = Some((unavailable(error), Rates::default()));
+                    self.is_in_flight = false;
                     break;
                 }
-                continue;
             }
-            Err(error) => {
-                ports.log(&format!("hold: {}", error.0));
-                refused = Some(unavailable(error));
-                break;
+            let Some(ticket) = ticket.as_mut() else { break };
+            prepared.early.open(prepared, ticket.rates);
+            for quoted in leg.within(ticket.hold).iter() {
+                match attempt::attempt(ticket, prepared, quoted).await {
+                    Tried::Answered(reply) => return Ran::Reply(reply).into(),
+                    Tried::Rejected(refusal) => return Ran::from(ticket.fail(prepared, &refusal)).into(),
+                    Tried::Failed(failed) => failures.push(failed),
+                }
             }
         }
-        let Some(ticket) = ticket.as_mut() else { break };
-        prepared.early.open(prepared, ticket.rates);
-        for quoted in &leg.attempts {
-            match attempt::attempt(ticket, prepared, quoted).await {
-                Tried::Answered(reply) => return Ran::Reply(reply),
-                Tried::Rejected(refusal) => return ticket.fail(prepared, &refusal).into(),
-                Tried::Failed(failed) => failures.push(failed),
-            }
+        match ticket {
+            None if self.is_in_flight && self.may_wait => Ended::InFlight,
+            None => Ran::from(untried(ports, prepared, refused)).into(),
+            Some(ticket) => Ran::from(nobody_answered(prepared, ticket, &failures, refused)).into(),
         }
     }
-    match (ticket, refused) {
-        // Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
-        (None, Some(refusal)) => {
-            let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
-            let reply =
-                refusal_reply(&refusal, &prepared.facts.request, has_receipt, dialect).asked(&prepared.facts.requested_model);
-            reply.rates(&rates).untried(ports.now().since(prepared.facts.created_at)).into()
-        }
-        (None, None) => {
-            refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect).into()
-        }
-        (Some(mut ticket), refused) => {
-            let refusal = attempt::nobody_answered(&failures, refused.as_ref(), &ticket);
-            let failure = failures
-                .last()
-                .and_then(|failures| attempt::telling(failures))
-                .map(|failure| (failure.kind, failure.message.clone()));
-            Reply { failure, ..ticket.fail(prepared, &refusal) }.into()
+
+    /// The hold of a leg. Only the first that is granted can be waited for.
+    fn hold_of<P: Ports>(&self, index: usize, leg: &Leg, ticket: Option<&Ticket<P>>) -> HoldRequest {
+        let waits = self.may_wait && ticket.is_none();
+        let promised = ticket.and_then(|ticket| ticket.promise.clone());
+        let promise = promised.or_else(|| leg.attempts.iter().find_map(|quoted| self.prepared.promise(&quoted.planned)));
+        let is_last = index == self.prepared.legs.len().saturating_sub(1);
+        HoldRequest {
+            leg: u32::try_from(index).unwrap_or(u32::MAX),
+            key_version: self.key.version,
+            bucket: leg.bucket.clone(),
+            amount: leg.quote,
+            least: Some(leg.least).filter(|_| leg.is_fitting()),
+            currency: leg.currency.clone(),
+            waits,
+            timeout_ms: self.prepared.catalog.hold_timeout_ms,
+            tokens: leg.tokens,
+            idempotency: self.idempotency.clone(),
+            is_last: is_last && !(waits && self.is_in_flight),
+            facts: Facts { promise, ..self.prepared.facts.clone() },
         }
     }
+}
+
+/// Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
+fn untried<P: Ports>(ports: &P, prepared: &Prepared<'_>, refused: Option<(Refusal, Rates)>) -> Reply {
+    let dialect = prepared.request.endpoint.dialect();
+    let Some((refusal, rates)) = refused else {
+        return refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect);
+    };
+    let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
+    let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt, dialect).asked(&prepared.facts.requested_model);
+    reply.rates(&rates).untried(ports.now().since(prepared.facts.created_at))
+}
+
+/// Every attempt that was covered failed.
+fn nobody_answered<P: Ports>(
+    prepared: &Prepared<'_>,
+    mut ticket: Ticket<P>,
+    failures: &[Vec<Failure>],
+    refused: Option<(Refusal, Rates)>,
+) -> Reply {
+    let refused = refused.map(|(refusal, _)| refusal);
+    let refusal = attempt::nobody_answered(failures, refused.as_ref(), &ticket);
+    let telling = failures.last().and_then(|failures| attempt::telling(failures));
+    let failure = telling.map(|failure| (failure.kind, failure.message.clone()));
+    Reply { failure, ..ticket.fail(prepared, &refusal) }
 }
 
 /// An answer to a hold that is not a grant.
@@ -306,19 +374,6 @@ async fn ask<P: Ports>(
         HoldAnswer::Stale(current) => Some(Held::Stale(current)),
         HoldAnswer::Replayed(replay) => Some(Held::Replayed(replay)),
     })
-}
-
-/// Tells how many output tokens the balance would cover.
-fn with_affordable(refusal: Refusal, leg: &Leg) -> Refusal {
-    if !matches!(refusal.code, Code::InsufficientBalance | Code::BalanceInFlight) {
-        return refusal;
-    }
-    let name = if refusal.code == Code::BalanceInFlight { "available" } else { "balance" };
-    let amount = refusal.facts.get(name).and_then(|text| text.as_str()).and_then(|text| crate::money::Money::parse(text).ok());
-    match amount.map(|amount| leg.affordable_output(amount)) {
-        Some(tokens) if tokens > 0 => refusal.fact("affordable_max_tokens", tokens),
-        _ => refusal,
-    }
 }
 
 /// Answers what an earlier request with the same idempotency key answered. Of a stream, its receipt is the answer.

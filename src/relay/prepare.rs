@@ -6,23 +6,21 @@ use std::rc::Rc;
 use subtle::ConstantTimeEq;
 
 use super::early::Early;
-use crate::account::Facts;
-use crate::catalog::{Catalog, Channel, Dialect, Model, ModelKind, RouteKind};
+use super::quote::{Leg, Legs, Quoted};
+use crate::account::{Facts, Free, OutputLimit};
+use crate::catalog::{Catalog, Channel, Dialect, Fit, RouteKind};
 use crate::dialect::{Called, Endpoint, Request};
-use crate::id::{AccountId, BucketId, ChannelId, RequestId, RunId, SecretName};
+use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
-use crate::money::{Money, affordable_output, worst_cost};
 use crate::refusal::{Code, Refusal};
 use crate::routing::health::{CandidateId, HealthView};
-use crate::routing::{Ask, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
+use crate::routing::{Ask, FirstChoice, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
 use crate::truth::Promise;
-use crate::usage::{Class, Most, Usage};
+use crate::usage::{Class, Usage};
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
-/// What `,"max_completion_tokens":100000000` adds to a body, rounded up.
-const LIMIT_BYTES: u64 = 40;
 /// Stands between a provider's id of a response and the gateway's proof of who made it.
 pub const SEAL: &str = "_tf";
 
@@ -37,6 +35,8 @@ pub struct Head {
     pub route: Option<String>,
     /// `x-tf-run`.
     pub run: Option<String>,
+    /// `x-tf-fit`.
+    pub fit: Option<String>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// Whether it was presented as Google's clients do.
@@ -88,6 +88,8 @@ pub struct Prepared<'a> {
     pub legs: Vec<Leg>,
     /// What will not be tried, and why.
     pub left_out: Vec<crate::routing::LeftOut>,
+    /// What falling back is compared with.
+    pub first_choice: Option<FirstChoice>,
     /// How many tokens go in, as far as it can be told without the provider.
     pub estimated_input: u64,
     /// Equal seeds choose equal candidates and credentials.
@@ -96,49 +98,6 @@ pub struct Prepared<'a> {
     pub previous: Option<(String, SecretName)>,
     /// What its client can be told while nobody answers.
     pub early: Early,
-}
-
-/// Attempts in a row that one bucket pays: one hold covers them.
-#[derive(Debug)]
-pub struct Leg {
-    /// The bucket.
-    pub bucket: BucketId,
-    /// What the dearest of them can cost.
-    pub quote: Money,
-    /// What a limit on tokens counts beforehand: the input, estimated, and the output that the request allows itself. Output
-    /// that it does not limit counts when it has come.
-    pub tokens: u64,
-    /// The attempts in order.
-    pub attempts: Vec<Quoted>,
-    choices: u64,
-}
-
-/// An attempt with its bounds and what it can cost within them.
-#[derive(Debug)]
-pub struct Quoted {
-    /// The attempt.
-    pub planned: Planned,
-    /// The most that it can use.
-    pub most: Most,
-    /// How many tokens each answer may have; upstream is told.
-    pub output_limit: u64,
-    /// The cost of the most.
-    pub quote: Money,
-    /// Whether tools that the provider runs are left out of the request: they are only offered, and have no price here.
-    pub leaves_out_hosted: bool,
-}
-
-impl Leg {
-    /// How many output tokens, for each answer, of the dearest attempt an amount can pay for.
-    pub fn affordable_output(&self, amount: Money) -> u64 {
-        let of = |quoted: &Quoted| {
-            // The limit itself has to fit into the request that asks for it.
-            let most = Most { input: quoted.most.input.saturating_add(LIMIT_BYTES), ..quoted.most };
-            let tokens = affordable_output(&quoted.planned.price, &most, amount).checked_div(self.choices).unwrap_or(0);
-            tokens.min(quoted.planned.model.max_output_tokens)
-        };
-        self.attempts.iter().map(of).min().unwrap_or(0)
-    }
 }
 
 impl Preparing {
@@ -185,7 +144,10 @@ pub fn prepare<'a>(
     let channels = channels(&request, catalog);
     let previous = request.envelope.previous_response.as_deref();
     let previous = previous.map(|id| maker_of(id, &channels, &key.account, seal)).transpose()?;
-    let ask = ask(&request, preparing, &channels, previous.as_ref())?;
+    let fits = fits(&request, &preparing.head, key)?;
+    let mut ask = ask(&request, preparing, &channels, previous.as_ref())?;
+    // Where limits are fitted, one above the model's own is as well.
+    ask.output_limit = ask.output_limit.filter(|_| !fits);
     let session = request.envelope.session.as_ref().or(preparing.head.session.as_ref());
     let seed = match (session, &request.envelope.prefix) {
         (Some(session), _) => format!("{}/{session}", key.account),
@@ -194,7 +156,7 @@ pub fn prepare<'a>(
         (None, None) => preparing.request.to_string(),
     };
     let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
-    let Plan { attempts, left_out } = plan(input)?;
+    let Plan { attempts, left_out, first_choice } = plan(input)?;
     let facts = Facts {
         stream: request.envelope.stream,
         requested_model: request.envelope.models.first().map(|name| shown(name)).unwrap_or_default(),
@@ -202,11 +164,20 @@ pub fn prepare<'a>(
     };
     let first = attempts.first().map(|planned| &planned.model);
     let estimated_input = first.map_or(0, |model| request.estimated_tokens(&model.family).min(model.context_length));
-    let legs = legs(attempts, &request, estimated_input)?;
+    let legs = Legs { catalog, floor: fits.then_some(catalog.output_floor_tokens), estimated_input }.of(attempts, &request)?;
     let previous = previous.map(|(id, _, secret)| (id, secret));
     let catalog = Rc::clone(catalog);
     let early = preparing.early.clone();
-    Ok(Prepared { facts, request, head: &preparing.head, catalog, legs, left_out, estimated_input, seed, previous, early })
+    let head = &preparing.head;
+    Ok(Prepared { facts, request, head, catalog, legs, left_out, first_choice, estimated_input, seed, previous, early })
+}
+
+/// Whether the output limit may be fitted to the balance: the request says, or else the key.
+fn fits(request: &Request<'_>, head: &Head, key: &KeyRecord) -> Result<bool, Refusal> {
+    let unknown = || Refusal::invalid("x-tf-fit", "`x-tf-fit` must be `balance` or `never`.");
+    let told = head.fit.as_deref().map(|text| Fit::parse(text).ok_or_else(unknown)).transpose()?;
+    let fit = request.envelope.fit.or(told).unwrap_or(key.policy.fit);
+    Ok(fit == Fit::Balance && request.endpoint.limit_member().is_some())
 }
 
 /// What the planner is asked.
@@ -364,81 +335,23 @@ pub fn check_idempotency_key(key: Option<&str>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn legs(attempts: Vec<Planned>, request: &Request<'_>, estimated_input: u64) -> Result<Vec<Leg>, Refusal> {
-    let envelope = &request.envelope;
-    let mut legs: Vec<Leg> = Vec::new();
-    for planned in attempts {
-        let quoted = quoted(planned, request)?;
-        match legs.last_mut().filter(|leg| leg.bucket == quoted.planned.bucket) {
-            Some(leg) => {
-                leg.quote = leg.quote.max(quoted.quote);
-                leg.attempts.push(quoted);
-            }
-            None => {
-                let output = envelope.output_limit.unwrap_or(0).saturating_mul(envelope.choices);
-                legs.push(Leg {
-                    bucket: quoted.planned.bucket.clone(),
-                    quote: quoted.quote,
-                    tokens: estimated_input.saturating_add(output),
-                    attempts: vec![quoted],
-                    choices: envelope.choices,
-                });
-            }
-        }
-    }
-    Ok(legs)
-}
-
-fn quoted(planned: Planned, request: &Request<'_>) -> Result<Quoted, Refusal> {
-    let (model, envelope) = (&planned.model, &request.envelope);
-    let is_translated = request.endpoint.asked_of(&planned.channel).is_some_and(|way| way.is_translated);
-    let leaves_out_hosted = envelope.is_hosted_offered && (is_translated || !planned.price.covers(Class::Searches));
-    let (searches, rounds) = if leaves_out_hosted { (0, 0) } else { (envelope.searches, envelope.rounds) };
-    // A token of text is at least a byte; what is referred to rather than sent is bounded by the context alone.
-    let input = match (model.kind, envelope.has_media) {
-        (ModelKind::Chat, true) => model.context_length,
-        (ModelKind::Chat, false) => request.bytes.min(model.context_length),
-        // Of other kinds one request has many inputs, each with the context for itself.
-        (_, has_media) => {
-            let bytes = request.bytes.saturating_add(envelope.read_again);
-            bytes.max(if has_media { model.context_length } else { 0 })
-        }
-    };
-    // What the provider's own tools find goes in again, with the whole conversation.
-    let input = if rounds > 0 { model.context_length.saturating_mul(rounds.saturating_add(1)) } else { input };
-    let output_limit = envelope.output_limit.or(envelope.default_output);
-    let output_limit = output_limit.unwrap_or_else(|| default_output_limit(model, input));
-    let is_transcription = matches!(request.endpoint, Endpoint::Transcriptions | Endpoint::AudioTranslations);
-    if is_transcription && envelope.is_bytes && planned.price.basis().is_none() {
-        let message = "This model is charged by tokens, which only `json` tells.";
-        return Err(Refusal::invalid("response_format", message));
-    }
-    let most = Most {
-        input,
-        output: output_limit.saturating_mul(envelope.choices),
-        images: envelope.choices,
-        seconds: envelope.seconds,
-        characters: envelope.unreported.characters,
-        searches,
-    };
-    let most = if request.endpoint.is_free() { Most::default() } else { most };
-    let quote = worst_cost(&planned.price, &most)
-        .map_err(|_| Refusal::invalid("max_tokens", "The request could cost more than can be counted."))?;
-    Ok(Quoted { planned, most, output_limit, quote, leaves_out_hosted })
-}
-
-/// The limit that upstream is told where the client names none: what the model can write and its context still holds.
-/// Some servers refuse a limit beyond that.
-fn default_output_limit(model: &Model, input_tokens: u64) -> u64 {
-    let room = model.context_length.saturating_sub(input_tokens).max(model.context_length / 4);
-    model.max_output_tokens.min(room).max(1)
-}
-
 impl Prepared<'_> {
     /// That an attempt is expected to answer, if it is. What is free promises nothing, nor does what the gateway asks itself.
     pub fn promise(&self, planned: &Planned) -> Option<Promise> {
         let is_promised = planned.is_expected && self.head.probed.is_none() && !self.request.endpoint.is_free();
         is_promised.then(|| Promise { model: planned.model.id.clone(), route: planned.route })
+    }
+
+    /// How many tokens an answer of an attempt may have, and why; `free` is what was free where that decided. None where the
+    /// gateway does not limit it.
+    pub fn output_limit(&self, quoted: &Quoted, free: Option<Free>) -> Option<OutputLimit> {
+        self.request.endpoint.limit_member()?;
+        let limit = OutputLimit::unfitted(self.request.envelope.output_limit, quoted.wanted);
+        let leg = self.legs.iter().find(|leg| leg.bucket == quoted.planned.bucket);
+        Some(match free.filter(|_| quoted.output_limit < quoted.wanted).zip(leg) {
+            Some((free, leg)) => limit.fitted(quoted.output_limit, free, &format!("{} of `{}`", leg.currency, leg.bucket)),
+            None => limit,
+        })
     }
 
     /// What an attempt is charged by in place of tokens: images, seconds, characters, or the searches of a ranking.

@@ -9,13 +9,15 @@ use std::future::Future;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
+use super::elsewhere::Comparison;
 use super::flow::Drain;
 use super::kept::Keeper;
-use super::prepare::{Prepared, Quoted};
+use super::prepare::Prepared;
+use super::quote::Quoted;
 use super::reply::{Reply, refusal_reply};
 use crate::account::{
-    Attempt, Checkpoint, Extension, Facts, Granted, HoldAnswer, HoldRequest, Outcome, Rates, ReceiptError, Served, Settlement,
-    Status,
+    Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, Rates, ReceiptError,
+    Served, Settlement, Status,
 };
 use crate::catalog::{CutPolicy, Dialect};
 use crate::dialect::openai::responses::own_output;
@@ -56,6 +58,12 @@ pub struct Ticket<P: Ports> {
     pub upstream_ms: u64,
     /// What is set aside by the current leg.
     pub hold: Money,
+    /// What was free before that, where it is less than was wanted.
+    fitted: Option<Free>,
+    /// How many tokens the answer of the current attempt may have.
+    output_limit: Option<OutputLimit>,
+    /// What the current attempt is compared with.
+    comparison: Comparison,
     pub rates: Rates,
     pub upstream_cut: CutPolicy,
     pub hold_timeout_ms: i64,
@@ -158,6 +166,9 @@ impl<P: Ports> Ticket<P> {
             resting: opening.resting,
             upstream_ms: 0,
             hold: granted.amount,
+            fitted: granted.fitted,
+            output_limit: None,
+            comparison: Comparison::default(),
             rates: granted.rates,
             upstream_cut: opening.upstream_cut,
             hold_timeout_ms: opening.hold_timeout_ms,
@@ -177,6 +188,7 @@ impl<P: Ports> Ticket<P> {
     /// Notes that another hold took the place of the first.
     pub fn crossed(&mut self, granted: &Granted) {
         self.hold = granted.amount;
+        self.fitted = granted.fitted;
         self.rates = granted.rates;
     }
 
@@ -211,7 +223,10 @@ impl<P: Ports> Ticket<P> {
             bucket: planned.bucket.clone(),
             price: (*planned.price).clone(),
             why,
+            output_limit: prepared.output_limit(quoted, self.fitted),
         };
+        self.output_limit.clone_from(&served.output_limit);
+        self.comparison = Comparison::new(prepared, quoted);
         let usage = prepared.unreported(quoted);
         let most = quoted.most;
         // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
@@ -256,6 +271,7 @@ impl<P: Ports> Ticket<P> {
         bytes: u64,
     ) -> Outcome {
         let bounds = self.limits.filter(|_| usage.1 == UsageSource::Upstream).map(|limits| limits.with(bytes));
+        let elsewhere = self.comparison.of(&bounds.map_or(usage.0, |bounds| usage.0.bounded(&bounds)));
         Outcome {
             status,
             served: Some(served),
@@ -266,6 +282,7 @@ impl<P: Ports> Ticket<P> {
             upstream_cut: self.upstream_cut,
             dropped_parameters: self.dropped.clone(),
             promise: self.promise.clone(),
+            elsewhere,
             finish_reason: None,
             error: None,
             next_step: None,
@@ -311,6 +328,9 @@ impl<P: Ports> Ticket<P> {
             resting: std::mem::take(&mut self.resting),
             upstream_ms: self.upstream_ms,
             hold: self.hold,
+            fitted: self.fitted,
+            output_limit: self.output_limit.take(),
+            comparison: std::mem::take(&mut self.comparison),
             rates: self.rates,
             upstream_cut: self.upstream_cut,
             hold_timeout_ms: self.hold_timeout_ms,
@@ -356,6 +376,13 @@ impl<P: Ports> Ticket<P> {
         let reply = match self.dropped.is_empty() {
             true => reply,
             false => reply.header("x-tf-dropped-parameters", self.dropped.join(", ")),
+        };
+        let told = self.output_limit.as_ref().filter(|limit| limit.because.is_some());
+        let reply = match told {
+            Some(limit) => {
+                reply.header("x-tf-output-limit", limit.tokens.to_string()).header("x-tf-output-limit-by", limit.by.as_str())
+            }
+            None => reply,
         };
         reply
             .header("x-tf-upstream-model", last.upstream_model.clone())
@@ -450,6 +477,7 @@ impl<P: Ports> Ticket<P> {
             upstream_cut: self.upstream_cut,
             dropped_parameters: Vec::new(),
             promise: self.promise.clone(),
+            elsewhere: Vec::new(),
             finish_reason: None,
             error: None,
             next_step: None,

@@ -9,7 +9,8 @@
 
 use super::answer::No;
 use super::attempt::Failure;
-use super::prepare::{Prepared, Quoted};
+use super::prepare::Prepared;
+use super::quote::Quoted;
 use crate::catalog::Dialect;
 use crate::dialect::condition::{Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request};
 use crate::dialect::format::UpstreamError;

@@ -6,8 +6,10 @@
 //! Deliberately absent: bytes, HTTP and balances.
 
 pub mod attempt;
+mod ceiling;
 pub mod credentials;
 pub mod health;
 mod plan;
 
+pub use ceiling::FirstChoice;
 pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};

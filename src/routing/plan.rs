@@ -5,12 +5,13 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::FailureKind;
+use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
 use super::health::{CandidateId, Health, HealthView, Status};
 use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Route, RouteKind};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::key::Policy;
-use crate::money::{Money, Price};
+use crate::money::{Money, Price, Ratio};
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::usage::Class;
@@ -63,6 +64,8 @@ pub struct ProviderPreferences {
     pub sort: Option<Sort>,
     /// What a million tokens may cost at most, of a request of any size; in the bucket's currency.
     pub max_price: Option<MaxPrice>,
+    /// How many times as much as the first choice whoever serves instead may cost.
+    pub fallback_ceiling: Option<Ratio>,
 }
 
 /// What the cheapest route is preferred by.
@@ -107,6 +110,8 @@ pub struct Plan {
     pub attempts: Vec<Planned>,
     /// What will not, and why.
     pub left_out: Vec<LeftOut>,
+    /// What would serve if everything were as it should be: what falling back is compared with.
+    pub first_choice: Option<FirstChoice>,
 }
 
 /// One attempt that would be made.
@@ -168,7 +173,11 @@ pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
     for asked in &input.ask.models {
         planner.model(asked);
     }
-    let Planner { mut attempts, left_out, refusal, unable, .. } = planner;
+    let Planner { mut attempts, mut left_out, refusal, unable, .. } = planner;
+    let first_choice = attempts.first().map(FirstChoice::of);
+    if let Some((first, ceiling)) = first_choice.as_ref().zip(Ceiling::of(input.policy, input.ask)) {
+        left_out.extend(ceiling.leave_out(&mut attempts, first, input.catalog));
+    }
     // What rests goes last, in its order: it may still be the only one that answers.
     attempts.sort_by_key(|planned| planned.is_resting);
     if input.ask.provider.allow_fallbacks == Some(false) {
@@ -177,7 +186,7 @@ pub fn plan(input: PlanInput<'_>) -> Result<Plan, Refusal> {
     if attempts.is_empty() {
         return Err(unable.or(refusal).unwrap_or_else(|| model_not_found(input.catalog, "")));
     }
-    Ok(Plan { attempts, left_out })
+    Ok(Plan { attempts, left_out, first_choice })
 }
 
 struct Planner<'a> {

@@ -192,6 +192,7 @@ pub fn served(bucket: &str) -> Served {
         bucket: BucketId::parse(bucket).unwrap(),
         price,
         why: "because".to_owned(),
+        output_limit: None,
     }
 }
 
@@ -235,6 +236,9 @@ impl Plan {
                     key_version: 1,
                     bucket: BucketId::parse(self.bucket(leg)).unwrap(),
                     amount: units(self.held(leg)),
+                    least: None,
+                    currency: String::new(),
+                    waits: false,
                     timeout_ms: TIMEOUT_MS,
                     tokens: 0,
                     idempotency: self.has_claim.then(|| ("claim".to_owned(), "body".to_owned())),
@@ -268,6 +272,7 @@ impl Plan {
                     first_byte_ms: None,
                     dropped_parameters: Vec::new(),
                     promise: None,
+                    elsewhere: Vec::new(),
                     latency_ms: 1,
                 };
                 let body = (ending == Ending::Completed).then(|| "{}".to_owned());

@@ -123,6 +123,7 @@ mod tests {
             label: currency.to_owned(),
             currency: currency.to_owned(),
             usd: usd.map(|text| Money::parse(text).unwrap()),
+            top_up_url: None,
         };
         [("credit", bucket("USD", None)), ("wallet", bucket("CNY", Some("0.14"))), ("euro", bucket("EUR", None))]
             .map(|(id, bucket)| (BucketId::parse(id).unwrap(), bucket))

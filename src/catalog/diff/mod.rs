@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::DEFAULT_HOLD_TIMEOUT_MS;
+use super::check::{DEFAULT_HOLD_TIMEOUT_MS, DEFAULT_OUTPUT_FLOOR_TOKENS};
 use super::{Bucket, Catalog, Channel, CutPolicy, Model, OnClientGone, ReasoningTokens, Thoughts};
 use crate::id::{BucketId, ModelName};
 
@@ -92,7 +92,7 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
     let nothing = Catalog::nothing();
     let old = old.unwrap_or(&nothing);
     // The aliases are those of the models, which tell of them.
-    let Catalog { version: _, buckets, channels, models, upstream_cut, hold_timeout_ms, aliases: _ } = new;
+    let Catalog { version: _, buckets, channels, models, upstream_cut, hold_timeout_ms, output_floor_tokens, aliases: _ } = new;
     let mut found = Vec::new();
     for (before, after) in pairs(&old.models, models) {
         match (before, after) {
@@ -120,6 +120,8 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
     changes.value(ChangeKind::ChargePolicy, "a stream that upstream cut short costs", (&old.upstream_cut, upstream_cut), cut);
     changes.subject = "holds".to_owned();
     changes.value(ChangeKind::Limits, "time-out", (&old.hold_timeout_ms, hold_timeout_ms), |ms| duration(*ms));
+    changes.subject = "limits fitted to a balance".to_owned();
+    changes.value(ChangeKind::Limits, "tokens at least", (&old.output_floor_tokens, output_floor_tokens), u64::to_string);
     found.extend(changes.found);
     found
 }
@@ -134,6 +136,7 @@ impl Catalog {
             models: BTreeMap::new(),
             upstream_cut: CutPolicy::default(),
             hold_timeout_ms: i64::from(DEFAULT_HOLD_TIMEOUT_MS),
+            output_floor_tokens: DEFAULT_OUTPUT_FLOOR_TOKENS,
             aliases: BTreeMap::new(),
         }
     }
@@ -257,11 +260,14 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
 fn bucket(id: &BucketId, before: Option<&Bucket>, after: Option<&Bucket>) -> Vec<Change> {
     let mut changes = Changes::of(format!("bucket {id}"), None);
     match (before, after) {
-        (Some(before), Some(Bucket { label, currency, usd })) => {
+        (Some(before), Some(Bucket { label, currency, usd, top_up_url })) => {
             changes.value(ChangeKind::Bucket, "currency", (&before.currency, currency), Clone::clone);
             changes.value(ChangeKind::Bucket, "label", (&before.label, label), |text| quoted(text));
             changes.value(ChangeKind::Bucket, "a unit is about worth in US dollars", (&before.usd, usd), |usd| {
                 usd.map_or_else(|| "not told".to_owned(), |usd| usd.to_string())
+            });
+            changes.value(ChangeKind::Bucket, "topped up at", (&before.top_up_url, top_up_url), |url| {
+                url.clone().unwrap_or_else(|| "no page".to_owned())
             });
         }
         (Some(_), None) => changes.say(ChangeKind::Removed, format!("bucket {id} removed")),

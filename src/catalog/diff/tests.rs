@@ -175,6 +175,13 @@ fn every_field_has_its_sentence() {
             "charge policy: a stream that upstream cut short costs nothing -> what arrived",
         ),
         ("/hold_timeout_ms".into(), json!(600_000), Limits, "holds: time-out 900 s -> 600 s"),
+        ("/output_floor_tokens".into(), json!(512), Limits, "limits fitted to a balance: tokens at least 4096 -> 512"),
+        (
+            "/buckets/credit/top_up_url".into(),
+            json!("https://pay.example/"),
+            Bucket,
+            "bucket credit: topped up at no page -> https://pay.example/",
+        ),
     ];
     for (pointer, value, kind, text) in table {
         let found = changed(&pointer, &value);
@@ -326,7 +333,7 @@ fn documents() -> impl Strategy<Value = Value> {
             let models = [("m", m), ("n", n)].into_iter().filter_map(|(name, model)| Some((name.to_owned(), model?)));
             json!({"version": version, "channels": {"main": main, "pool": pool}, "models": Value::Object(models.collect()),
             "buckets": {"credit": {"label": "C", "currency": "USD"}, "wallet": {"label": "W", "currency": currency}},
-            "charge_policy": {"upstream_cut": cut}, "hold_timeout_ms": version * 1000})
+            "charge_policy": {"upstream_cut": cut}, "hold_timeout_ms": version * 1000, "output_floor_tokens": version})
         },
     )
 }
@@ -334,7 +341,8 @@ fn documents() -> impl Strategy<Value = Value> {
 /// All of a catalogue but its version.
 fn is_same(a: &Catalog, b: &Catalog) -> bool {
     (&a.buckets, &a.channels, &a.models) == (&b.buckets, &b.channels, &b.models)
-        && (a.upstream_cut, a.hold_timeout_ms) == (b.upstream_cut, b.hold_timeout_ms)
+        && (a.upstream_cut, a.hold_timeout_ms, a.output_floor_tokens)
+            == (b.upstream_cut, b.hold_timeout_ms, b.output_floor_tokens)
 }
 
 /// The same document with one part of the other in its place, so that pairs differ in little too.

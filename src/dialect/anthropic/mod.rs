@@ -29,6 +29,9 @@ use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
+/// Anthropic refuses a budget for thoughts below 1,024 tokens, and as much again is for the answer.
+const LEAST_WITH_THOUGHTS: u64 = 2_048;
+
 /// The format of `/messages`.
 pub struct Messages;
 
@@ -44,6 +47,7 @@ impl Format for Messages {
         messages_are_a_list(object)?;
         // Thoughts are within it.
         envelope.output_limit = Some(output_limit(object)?);
+        envelope.least_output = thinking_budget(object).map_or(0, |_| LEAST_WITH_THOUGHTS);
         if envelope.session.is_none() {
             envelope.session = user_id(object)?;
         }
@@ -80,6 +84,7 @@ impl Format for Messages {
         let asked = request.get("max_tokens").and_then(|json| json.parse::<u64>().ok());
         if asked.is_none_or(|asked| asked > upstream.output_limit) {
             edits.push(Edit::Set("max_tokens", upstream.output_limit.to_string()));
+            edits.extend(thinking_within(request, upstream.output_limit));
         }
         edits.extend(tools::edit(request, upstream.leaves_out_hosted));
         edits.extend(foreign::edit(request, upstream.thoughts));
@@ -195,6 +200,19 @@ impl Format for CountTokens {
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
         Messages.line(wish, counting)
     }
+}
+
+/// `thinking.budget_tokens`, where a client sets one.
+fn thinking_budget(object: &Object<'_>) -> Option<u64> {
+    Object::parse(wire::given(object, "thinking")?)?.get("budget_tokens")?.parse().ok()
+}
+
+/// A budget for thoughts is less than the output that they are a part of: where that becomes less, half of it is for them.
+fn thinking_within(request: &Object<'_>, output_limit: u64) -> Option<Edit> {
+    thinking_budget(request).filter(|budget| *budget >= output_limit)?;
+    let thinking = Object::parse(request.get("thinking")?)?;
+    let budget = Edit::Set("budget_tokens", (output_limit / 2).to_string());
+    Some(Edit::Set("thinking", thinking.edited(&[budget])))
 }
 
 fn messages_are_a_list(object: &Object<'_>) -> Result<(), Refusal> {

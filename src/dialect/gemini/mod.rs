@@ -51,7 +51,7 @@ impl Format for Generate {
 
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
         let mut edits = vec![Edit::Remove("model")];
-        edits.extend(limit(request, upstream.output_limit));
+        edits.extend(limit(request, upstream));
         edits.extend(foreign::edit(request, upstream.thoughts));
         edits
     }
@@ -135,7 +135,8 @@ fn path(model: &str, method: &str) -> String {
 }
 
 /// Output is always limited: by the client, or by what was set aside for it.
-fn limit(request: &Object<'_>, output_limit: u64) -> Option<Edit> {
+fn limit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
+    let output_limit = upstream.output_limit;
     let (config_name, config) = spelled(request, ["generationConfig", "generation_config"]);
     // A config that is null counts as none.
     let config = Object::parse(config.unwrap_or_default());
@@ -143,8 +144,25 @@ fn limit(request: &Object<'_>, output_limit: u64) -> Option<Edit> {
         return Some(Edit::Set(config_name, format!(r#"{{"maxOutputTokens":{output_limit}}}"#)));
     };
     let (name, given) = spelled(&config, ["maxOutputTokens", "max_output_tokens"]);
-    let edit = Edit::Set(name, output_limit.to_string());
-    given.filter(|json| *json != "null").is_none().then(|| Edit::Set(config_name, config.edited(&[edit])))
+    let asked = given.filter(|json| *json != "null").map(|json| json.parse::<u64>().unwrap_or(0));
+    if asked.is_some_and(|asked| asked <= output_limit) {
+        return None;
+    }
+    let mut edits = vec![Edit::Set(name, output_limit.to_string())];
+    if upstream.is_fitted {
+        edits.extend(thinking(&config, output_limit));
+    }
+    Some(Edit::Set(config_name, config.edited(&edits)))
+}
+
+/// Thoughts are a part of the output here: where it becomes less than what was to be thought, half of it is for them.
+fn thinking(config: &Object<'_>, output_limit: u64) -> Option<Edit> {
+    let (thinking_name, thinking) = spelled(config, ["thinkingConfig", "thinking_config"]);
+    let thinking = Object::parse(thinking?)?;
+    let (name, budget) = spelled(&thinking, ["thinkingBudget", "thinking_budget"]);
+    let budget: u64 = budget?.parse().ok()?;
+    let edit = Edit::Set(name, (output_limit / 2).to_string());
+    (budget >= output_limit).then(|| Edit::Set(thinking_name, thinking.edited(&[edit])))
 }
 
 /// A member and how the client spells its name; the first way if it is not there. It is not null in one and given in the other:

@@ -95,7 +95,14 @@ impl Format for Chat {
                 edits.push(Edit::Set(field.name(), upstream.output_limit.to_string()));
                 edits.push(Edit::Remove(other.name()));
             }
-            None if is_given(old) || is_given(new) => {}
+            None if is_given(old) || is_given(new) => {
+                let is_above = |field: &OutputLimitField| {
+                    let asked = request.get(field.name()).and_then(|json| json.parse::<u64>().ok());
+                    asked.is_some_and(|asked| asked > upstream.output_limit)
+                };
+                let above = [old, new].into_iter().filter(is_above);
+                edits.extend(above.map(|field| Edit::Set(field.name(), upstream.output_limit.to_string())));
+            }
             None => edits.push(Edit::Set(old.name(), upstream.output_limit.to_string())),
         }
         if upstream.stream {
