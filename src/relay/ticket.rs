@@ -195,9 +195,7 @@ impl<P: Ports> Ticket<P> {
     /// Notes that a call goes out.
     pub fn dispatch(&mut self, prepared: &Prepared<'_>, quoted: &Quoted, attempt: Attempt) -> Served {
         let planned = &quoted.planned;
-        if self.promise.is_none() {
-            self.promise = prepared.promise(planned);
-        }
+        self.promise = self.promise.take().or_else(|| prepared.promise(planned));
         let is_crossing = prepared.legs.first().is_some_and(|first| first.bucket != planned.bucket);
         let route = planned.route.as_str();
         let why = match (is_crossing, self.attempts.is_empty()) {
