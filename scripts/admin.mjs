@@ -14,7 +14,7 @@ const help = `npm run admin -- <command>
   project create <account> <name> [--budget <bucket:period:limit>]...
   project list <account>
   key create <account> [--label <text>] [--project <id>] [--models <a,b>] [--routes <official,routed>]
-             [--cross-routes] [--budget <bucket:period:limit>]... [--rpm <n>] [--tpm <n>] [--concurrency <n>]
+             [--cross-routes] [--fallback-ceiling <times>] [--fit balance|never] [--budget <bucket:period:limit>]... [--rpm <n>] [--tpm <n>] [--concurrency <n>]
              [--expires-at <time>] [--ip-allow <a,b>]
   key change <account> <key> [the same but --project]
   key list <account>
@@ -61,6 +61,8 @@ const options = {
   rpm: { type: 'string' },
   tpm: { type: 'string' },
   concurrency: { type: 'string' },
+  'fallback-ceiling': { type: 'string' },
+  fit: { type: 'string' },
   'expires-at': { type: 'string' },
   'ip-allow': { type: 'string' },
   reason: { type: 'string' },
@@ -248,6 +250,8 @@ function policy(flags) {
     models: list(flags.models),
     routes: list(flags.routes),
     cross_routes: flags['cross-routes'],
+    fallback_ceiling: flags['fallback-ceiling'],
+    fit: flags.fit,
     budgets: budgets(flags),
     rpm: number('rpm', flags),
     tpm: number('tpm', flags),

@@ -142,8 +142,8 @@ impl Text {
         let in_path = row.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| ("path_", name));
         let in_query = row.query.split_whitespace().map(|name| ("", name));
         let headers: &[&str] = match () {
-            () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route"],
-            () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route"],
+            () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route", "x-tf-fit"],
+            () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route", "x-tf-fit"],
             () if row.body != Body::Nothing && matches!(row.who, Who::Key | Who::Operator) => &["Idempotency-Key"],
             () => &[],
         };
@@ -197,7 +197,15 @@ impl Text {
         self.push(&["\"", &status.to_string(), r#"":{"description":""#, description, "\""]);
         if row.about.is_asking() && status != SWITCHING {
             self.push(&[r#","headers":{"#]);
-            let names = ["x-request-id", "x-tf-upstream-model", "x-tf-route", "x-tf-channel", "x-tf-bucket", "x-tf-attempts"];
+            let names = [
+                "x-request-id",
+                "x-tf-upstream-model",
+                "x-tf-route",
+                "x-tf-channel",
+                "x-tf-bucket",
+                "x-tf-attempts",
+                "x-tf-output-limit",
+            ];
             self.list(names.iter(), |text, name| {
                 text.push(&["\"", name, "\":"]);
                 text.reference("headers", name);

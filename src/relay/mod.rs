@@ -16,6 +16,7 @@ mod prepare;
 mod quote;
 mod remedy;
 mod reply;
+mod retry;
 pub mod socket;
 mod ticket;
 mod verdict;
@@ -136,7 +137,7 @@ fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal, dialect: Dialect
     let outside = ports.clone();
     ports.spawn(async move {
         let account = facts.account.clone();
-        ticket::retried(&outside, "record a refusal", || outside.record_refused(&account, facts.clone(), outcome.clone())).await;
+        retry::retried(&outside, "record a refusal", || outside.record_refused(&account, facts.clone(), outcome.clone())).await;
     });
     reply
 }

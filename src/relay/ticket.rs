@@ -15,6 +15,7 @@ use super::kept::Keeper;
 use super::prepare::Prepared;
 use super::quote::Quoted;
 use super::reply::{Reply, refusal_reply};
+use super::retry::retried;
 use crate::account::{
     Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, Rates, ReceiptError,
     Served, Settlement, Status,
@@ -31,9 +32,6 @@ use crate::usage::{Bounds, Usage, UsageSource};
 
 /// How often a long request tells the account that it is alive, in milliseconds; sooner where holds are short.
 const CHECKPOINT_MS: i64 = 20_000;
-/// How often and after which pauses something is tried that must not be lost, in milliseconds: 25 seconds in all, since that
-/// is about what the platform grants after an answer.
-const PAUSES_MS: [u32; 5] = [100, 500, 2_000, 7_000, 15_000];
 
 /// How many tokens a provider may add to a prompt before its count is doubted.
 const PROMPT_SLACK: u64 = 1_024;
@@ -492,22 +490,4 @@ pub const LEFT: &str = "Nothing, if the client meant to stop. Otherwise send the
 pub fn client_left() -> ReceiptError {
     let message = "The client closed the connection before the answer was complete.".to_owned();
     ReceiptError { code: "client_left".to_owned(), message, provider_code: None }
-}
-
-/// Tries something that must not be lost, until it is done or the time that the platform grants is over.
-pub async fn retried<P: Ports, F: Future<Output = Result<(), Unavailable>>>(
-    ports: &P,
-    what: &str,
-    mut action: impl FnMut() -> F,
-) {
-    for pause_ms in PAUSES_MS.into_iter().map(Some).chain([None]) {
-        match action().await {
-            Ok(()) => return,
-            Err(error) => ports.log(&format!("{what}: {}", error.0)),
-        }
-        match pause_ms {
-            Some(ms) => ports.sleep(ms).await,
-            None => ports.log(&format!("{what}: given up; the hold's deadline settles it")),
-        }
-    }
 }

@@ -688,6 +688,34 @@ mod tests {
     }
 
     #[test]
+    fn a_fallback_costs_at_most_so_many_times_the_first_choice() {
+        let ceiling = |text: &str| serde_json::from_value(json!(text)).ok();
+        let mut case = case(&["m1:official", "m1:routed", "m2"]);
+        case.policy.cross_routes = true;
+        // Dollars and yuan: nobody says what they are worth.
+        case.policy.fallback_ceiling = ceiling("1000");
+        assert_eq!(case.channels(), ["a", "b"]);
+        let left_out = case.plan().unwrap().left_out;
+        assert_eq!(left_out[0].code, Some("fallback_too_dear"));
+        for (bucket, usd) in [("credit", "1"), ("wallet", "0.14")] {
+            let id = BucketId::parse(bucket).unwrap();
+            case.catalog.buckets.get_mut(&id).unwrap().usd = Money::parse(usd).ok();
+        }
+        assert_eq!(case.channels().len(), 5, "1 and 2 yuan are less than 2 and 2 dollars");
+        case.policy.fallback_ceiling = ceiling("0.1");
+        assert_eq!(case.channels(), ["a", "b"], "half the input is 0.07 times, and the output 0.14");
+        case.policy.fallback_ceiling = None;
+        case.ask.provider.fallback_ceiling = ceiling("0.14");
+        assert_eq!(case.channels().len(), 5, "the request may say so, too");
+        case.policy.fallback_ceiling = ceiling("0.01");
+        assert_eq!(case.channels(), ["a", "b"], "the smaller of both holds");
+        // What is tried first because the first choice rests is compared with it all the same.
+        case.fail("a");
+        case.fail("b");
+        assert_eq!(case.channels(), ["a", "b"]);
+    }
+
+    #[test]
     fn what_has_no_price_is_refused_by_its_name() {
         for class in
             [Class::AudioInput, Class::AudioOutput, Class::ImageOutput, Class::CacheWrite, Class::CacheWrite1h, Class::Searches]
