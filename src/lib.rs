@@ -22,5 +22,6 @@ pub mod relay;
 pub mod routing;
 pub mod spend;
 pub mod time;
+pub mod truth;
 pub mod usage;
 pub mod webhook;

@@ -20,6 +20,7 @@ use crate::payment::Checkout;
 use crate::probe::ProbeResult;
 use crate::routing::health::{Board, CandidateId, Change, Counts, HealthView, Observation, Recent, Span};
 use crate::time::Timestamp;
+use crate::truth::{Promise, Truth};
 
 /// Something outside did not answer; the text is for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub trait HealthStore: Ports {
     async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Result<Vec<Counts>, Unavailable>;
     /// How the status of these changed since then, with the change before, by `channel/upstream_model`.
     async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Result<BTreeMap<String, Vec<Change>>, Unavailable>;
+    /// What the promises of the last days came to, by model and route.
+    async fn truths(&self) -> Result<Vec<(Promise, Truth)>, Unavailable>;
     /// How the status of all these changed in as many days as are shown; a copy that may be some seconds old. Knowing nothing is
     /// no failure.
     async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>>;

@@ -63,6 +63,7 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
         stream: false,
         requested_model: "m".to_owned(),
         catalog_version: 1,
+        promise: None,
     };
     let asked = HoldRequest {
         leg: 0,
@@ -106,6 +107,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
         next_step: None,
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        promise: None,
         elsewhere: Vec::new(),
         latency_ms: 1,
     };

@@ -75,6 +75,7 @@ fn facts(request: &str, key: &str) -> Facts {
         stream: false,
         requested_model: "m".to_owned(),
         catalog_version: 1,
+        promise: None,
     }
 }
 
@@ -124,6 +125,7 @@ fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64
         next_step: None,
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        promise: None,
         elsewhere: Vec::new(),
         latency_ms: 1,
     };

@@ -6,34 +6,35 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
     ("id", &["time"]),
     ("refusal", &[]),
+    ("truth", &["catalog", "id", "time"]),
     ("key", &["catalog", "id", "money", "time"]),
     ("catalog", &["id", "money", "time", "usage"]),
-    ("account", &["catalog", "id", "key", "money", "refusal", "time", "usage"]),
+    ("account", &["catalog", "id", "key", "money", "refusal", "time", "truth", "usage"]),
     ("payment", &["account", "id", "money", "refusal", "time", "webhook"]),
-    ("routing", &["catalog", "id", "key", "money", "refusal", "time", "usage"]),
+    ("routing", &["catalog", "id", "key", "money", "refusal", "time", "truth", "usage"]),
     ("dialect", &["catalog", "id", "refusal", "usage"]),
-    ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time"]),
-    ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "usage"]),
-    ("pages", &["catalog", "money", "routing", "time", "usage"]),
-    ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time"]),
+    ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time", "truth"]),
+    ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "truth", "usage"]),
+    ("pages", &["catalog", "money", "routing", "time", "truth", "usage"]),
+    ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time", "truth"]),
     (
         "api",
         &[
             "account", "catalog", "dialect", "export", "id", "key", "money", "pages", "payment", "ports", "probe", "refusal",
-            "relay", "routing", "spend", "time", "usage",
+            "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (
         "cloudflare",
         &[
             "account", "api", "catalog", "id", "key", "money", "payment", "ports", "probe", "refusal", "relay", "routing",
-            "time", "webhook",
+            "time", "truth", "webhook",
         ],
     ),
     ("export", &["money", "time"]),

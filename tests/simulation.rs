@@ -69,7 +69,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// What must have happened so often in `CASES` histories: a simulation that has become blind proves nothing.
-const LEAST: [(&str, u64); 92] = [
+const LEAST: [(&str, u64); 96] = [
     ("hold granted", 10000),
     ("crossing granted", 1000),
     ("hold recognised as repeated", 1700),
@@ -92,6 +92,10 @@ const LEAST: [(&str, u64); 92] = [
     ("receipt: aborted", 5700),
     ("receipt: failed", 670),
     ("receipt: refused", 7600),
+    ("promise: kept", 2400),
+    ("promise: lost", 4200),
+    ("promise: cut", 600),
+    ("promise: other_model", 120),
     ("replayed", 250),
     ("outdated key noticed", 1400),
     ("refused: idempotency_in_flight", 460),

@@ -9,12 +9,14 @@ use super::books::{Books, Event, Journaled};
 use super::budget::{self, Corrected, Counted};
 use super::hold::Claim;
 use super::kept::keep;
+use super::promise::judged;
 use super::receipt::Status;
 use super::settle::{Charge, Settlement, charge_of, kept};
 use crate::catalog::RouteKind;
 use crate::id::{BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::Money;
 use crate::time::Timestamp;
+use crate::truth::Promised;
 use crate::usage::{Usage, UsageSource};
 
 /// How a request ended whose hold expired; from its receipt.
@@ -37,6 +39,9 @@ pub struct Expired {
     pub charge: Money,
     /// The usage that it counted.
     pub usage: Usage,
+    /// What it said of the promise.
+    #[serde(default)]
+    pub promise: Option<Promised>,
 }
 
 /// What a late settlement changed. It stands beside the receipt, which stays as it was.
@@ -84,6 +89,12 @@ pub struct Correction {
     pub latency_ms: u64,
     /// Why there is a correction; one sentence.
     pub reason: String,
+    /// What became of the promise in truth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promised>,
+    /// What the expiry said of it; that counts no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise_before: Option<Promised>,
 }
 
 /// Corrects what an expiry charged.
@@ -108,6 +119,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
         usage: outcome.usage,
         before: expired.usage,
     });
+    let promise = judged(&outcome);
     let served = outcome.served;
     let request = expired.id.clone();
     let correction = Correction {
@@ -137,6 +149,8 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
             "The settlement arrived after the hold had expired."
         }
         .to_owned(),
+        promise,
+        promise_before: expired.promise,
     };
     let moved = (change != Money::ZERO).then(|| (&expired.bucket, change.negated()));
     // What cannot be counted exactly is not given back, and nothing is counted for it.

@@ -28,6 +28,7 @@ mod late;
 mod manage;
 mod order;
 mod output;
+mod promise;
 mod receipt;
 mod refund;
 mod run;

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::output::{Elsewhere, OutputLimit};
+use super::promise::judged;
 use crate::catalog::{CutPolicy, Named, RouteKind};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::{Money, Price};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::truth::{Promise, Promised};
 use crate::usage::{Bounds, Usage, UsageSource};
 
 /// What is known of a request before anything was tried.
@@ -35,6 +37,9 @@ pub struct Facts {
     pub requested_model: String,
     /// The catalogue that planned and priced it.
     pub catalog_version: u64,
+    /// Who was expected to answer, of those whom the hold is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
 }
 
 /// How a request ended.
@@ -192,6 +197,9 @@ pub struct Outcome {
     /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
     #[serde(default)]
     pub dropped_parameters: Vec<String>,
+    /// Who was expected to answer, and was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
     /// What the usage would have cost elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
@@ -218,6 +226,7 @@ impl Outcome {
             first_byte_ms: None,
             latency_ms,
             dropped_parameters: Vec::new(),
+            promise: None,
             elsewhere: Vec::new(),
         }
     }
@@ -312,6 +321,9 @@ pub struct Receipt {
     /// Fields of the request that the channel that answered has no counterpart for, so that it was not sent them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped_parameters: Vec<String>,
+    /// Who was expected to answer, and whether that came true; none where nobody was, or the end says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promised>,
     /// What the same usage would have cost elsewhere: at the first choice, where it fell back, and over other routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
@@ -320,6 +332,7 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt that charges nothing yet.
     pub(super) fn uncharged(facts: Facts, outcome: Outcome, closed_at: Timestamp) -> Self {
+        let promise = judged(&outcome);
         let made: Vec<&Attempt> = outcome.attempts.iter().filter(|attempt| attempt.dispatched).collect();
         let further = made.iter().zip(made.iter().skip(1));
         let (retries, fallbacks): (Vec<_>, Vec<_>) = further.partition(|(one, next)| one.channel == next.channel);
@@ -379,6 +392,7 @@ impl Receipt {
             first_byte_ms: outcome.first_byte_ms,
             latency_ms: outcome.latency_ms,
             dropped_parameters: outcome.dropped_parameters,
+            promise,
             elsewhere: outcome.elsewhere,
         }
     }

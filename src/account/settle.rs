@@ -7,6 +7,7 @@ use super::budget::{Counted, count};
 use super::hold::{Checkpoint, Claim, Hold};
 use super::kept::keep;
 use super::late::correct;
+use super::promise::HOLD_EXPIRED;
 use super::receipt::{Facts, Outcome, Receipt, ReceiptError, Status, entry_id};
 use crate::catalog::CutPolicy;
 use crate::id::{BucketId, RequestId};
@@ -265,13 +266,14 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         upstream_cut: CutPolicy::Free,
         finish_reason: None,
         error: Some(ReceiptError {
-            code: "hold_expired".to_owned(),
+            code: HOLD_EXPIRED.to_owned(),
             message: "No settlement arrived before the hold's deadline.".to_owned(),
             provider_code: None,
         }),
         next_step: Some("Send the request again if its answer did not arrive.".to_owned()),
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        promise: hold.facts.promise.clone(),
         elsewhere: Vec::new(),
         latency_ms: now.since(hold.facts.created_at),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::shown::{self, Shown};
-use super::{models, ok};
+use super::{models, ok, truth};
 use crate::catalog::{Catalog, Model, Route};
 use crate::ports::Records;
 use crate::refusal::Refusal;
@@ -106,7 +106,7 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
     };
     let ids = candidates(model);
     let history = History::read(ports, &ids, wanted).await?;
-    let view = ports.health().await;
+    let (view, board) = futures_util::future::join(ports.health(), ports.board()).await;
     let candidates: Vec<Value> =
         ids.iter().map(|id| candidate(&history, (id, Shown::new(&catalog, id, model.id.as_str())), &view)).collect();
     let routes: Vec<Value> = model
@@ -123,6 +123,7 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
     ok(&json!({
         "object": "health", "model": model.id, "window": asked, "since": history.since, "until": history.now,
         "seconds_per_point": history.span.millis().div_euclid(1000), "routes": routes, "candidates": candidates,
+        "truth": truth::of_model(model, &board),
     }))
 }
 

@@ -29,6 +29,7 @@ pub mod socket;
 mod spend;
 pub mod table;
 pub mod topups;
+mod truth;
 
 use std::future::Future;
 

@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use futures_util::future::join;
 use serde_json::{Map, Value, json};
 
 use super::availability::{self, Availability, Reason, Snapshot, Viewer};
 use super::shown::Shown;
-use super::{currency, model_shapes, ok};
+use super::{currency, model_shapes, ok, truth};
 use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
@@ -22,16 +23,23 @@ use crate::usage::Class;
 /// All that a model's entry depends on.
 struct View<'a> {
     snapshot: &'a Snapshot,
+    board: &'a Board,
     policy: Policy,
 }
 
 /// A model as lists have it.
-pub fn entry(snapshot: &Snapshot, viewer: &Viewer<'_>, model: &Rc<Model>, told: &Availability) -> Value {
+pub fn entry((snapshot, board): (&Snapshot, &Board), viewer: &Viewer<'_>, model: &Rc<Model>, told: &Availability) -> Value {
     let policy = match viewer {
         Viewer::Key(key, _) => key.policy.clone(),
         Viewer::Anyone => Policy::default(),
     };
-    View { snapshot, policy }.entry(model, told)
+    View { snapshot, board, policy }.entry(model, told)
+}
+
+/// What is sold and known now, and what was seen of it lately.
+pub async fn seen<P: Records>(ports: &P) -> Result<(Snapshot, Rc<Board>), Refusal> {
+    let (snapshot, board) = join(Snapshot::take(ports), ports.board()).await;
+    Ok((snapshot?, board))
 }
 
 /// Answers `GET /v1/models`.
@@ -41,10 +49,10 @@ pub async fn list<P: Records>(
     include_unavailable: bool,
     dialect: Dialect,
 ) -> Result<Reply, Refusal> {
-    let snapshot = Snapshot::take(ports).await?;
+    let (snapshot, board) = seen(ports).await?;
     let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, policy: caller.key.policy.clone() };
+    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone() };
     let shown = asked.iter().zip(&told).filter(|(_, told)| told.callable || include_unavailable);
     let data: Vec<Value> = shown.map(|((model, _), told)| view.entry(model, told)).collect();
     ok(&model_shapes::list(dialect, data))
@@ -52,30 +60,31 @@ pub async fn list<P: Records>(
 
 /// Answers `GET /v1/models/{id}`, whether the key can call it or not: the entry says so.
 pub async fn one<P: Records>(ports: &P, caller: Caller<'_>, name: &str, dialect: Dialect) -> Result<Reply, Refusal> {
-    let snapshot = Snapshot::take(ports).await?;
+    let (snapshot, board) = seen(ports).await?;
     let asked = [(Rc::clone(found(&snapshot.catalog, name)?), None)];
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, policy: caller.key.policy.clone() };
+    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone() };
     let entry = asked.iter().zip(&told).map(|((model, _), told)| view.entry(model, told)).next();
     ok(&model_shapes::one(dialect, entry.unwrap_or_default()))
 }
 
 /// Answers `GET /v1/models/{id}/endpoints`: every candidate of every route, in OpenRouter's shape.
 pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) -> Result<Reply, Refusal> {
-    let snapshot = Snapshot::take(ports).await?;
-    let board = ports.board().await;
+    let (snapshot, board) = seen(ports).await?;
     let model = found(&snapshot.catalog, name)?;
     let asked: Vec<_> = model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, policy: caller.key.policy.clone() };
+    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone() };
     let mut endpoints = Vec::new();
     for (route, told) in model.routes.iter().zip(&told) {
-        endpoints.extend(route.candidates.iter().map(|candidate| view.endpoint(model, (route, told), candidate, &board)));
+        endpoints.extend(route.candidates.iter().map(|candidate| view.endpoint(model, (route, told), candidate)));
     }
     let price = model.routes.first().and_then(|route| route.price.as_ref());
     ok(&json!({"data": {
         "id": model.id, "name": model.name, "created": 0, "description": "", "architecture": architecture(model.kind, price),
-        "endpoints": endpoints, "tf": {"health_at": board.at, "catalog_version": snapshot.catalog.version},
+        "endpoints": endpoints, "tf": {
+            "health_at": board.at, "catalog_version": snapshot.catalog.version, "truth": truth::of_model(model, &board),
+        },
     }}))
 }
 
@@ -124,6 +133,7 @@ impl View<'_> {
                 "callable": told.callable, "reason": reason, "reasons": reasons, "kind": model.kind, "aliases": model.aliases,
                 "price": price, "currency": currency,
                 "served_by": told.served_by.as_ref().map(|served| served.json(&self.snapshot.catalog)), "routes": routes,
+                "truth": truth::of_model(model, self.board),
                 "catalog_version": self.snapshot.catalog.version,
                 "announced": self.snapshot.coming(&model.id).map(|coming| coming.json()),
             },
@@ -158,9 +168,9 @@ impl View<'_> {
         })
     }
 
-    fn endpoint(&self, model: &Model, (route, told): (&Route, &Availability), candidate: &Candidate, board: &Board) -> Value {
+    fn endpoint(&self, model: &Model, (route, told): (&Route, &Availability), candidate: &Candidate) -> Value {
         let id = CandidateId::of(candidate);
-        let (status, stats) = (self.snapshot.health.of(&id).status, board.of(&id));
+        let (status, stats) = (self.snapshot.health.of(&id).status, self.board.of(&id));
         let percent = |share: Option<f64>| share.map(|share| share * 100.0);
         let currency = self.currency(route);
         let mut facts = self.candidate(candidate, model);

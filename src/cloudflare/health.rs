@@ -13,12 +13,13 @@ use wasm_bindgen::JsValue;
 
 use super::outside::{HEALTH_KEY, Outside, failed};
 use super::records::number;
-use super::{cache, clock};
+use super::{cache, clock, truth};
 use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
 use crate::probe::HOUSE;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Recent, Span, Status};
 use crate::time::Timestamp;
+use crate::truth::{Promise, Truth};
 
 const BOARD_KEY: &str = "health:board";
 const RANGES: usize = BOUNDS_MS.len() + 1;
@@ -252,7 +253,10 @@ pub async fn tidy(outside: &Outside) -> Found<()> {
     let changes = "DELETE FROM health_changes AS a WHERE at < CAST(?1 AS INTEGER) AND EXISTS (SELECT 1 FROM health_changes b
         WHERE b.channel = a.channel AND b.upstream_model = a.upstream_model AND b.at > a.at AND b.at <= CAST(?1 AS INTEGER))";
     let probes = "DELETE FROM probes WHERE at < CAST(?1 AS INTEGER)";
-    outside.together(&[(&days, &forget(DAYS_MS)), (changes, &forget(CHANGES_MS)), (probes, &forget(PROBES_MS))]).await
+    let (truths, unshown) = truth::forgetting(now);
+    let forgotten: [(&str, &[JsValue]); 4] =
+        [(&days, &forget(DAYS_MS)), (changes, &forget(CHANGES_MS)), (probes, &forget(PROBES_MS)), (truths, &unshown)];
+    outside.together(&forgotten).await
 }
 
 impl HealthStore for Outside {
@@ -304,6 +308,10 @@ impl HealthStore for Outside {
 
     async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
         changes(self, of, since).await
+    }
+
+    async fn truths(&self) -> Found<Vec<(Promise, Truth)>> {
+        truth::sums(self, clock::now()).await
     }
 
     async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {

@@ -19,6 +19,7 @@ mod post;
 mod records;
 mod socket;
 mod store;
+mod truth;
 mod upstream;
 
 use futures_util::future::{Either, select};

@@ -9,6 +9,7 @@ use worker::{D1Database, Env, Result};
 use super::clock::sleep;
 use super::health;
 use super::store::Store;
+use super::truth;
 use crate::id::AccountId;
 
 /// Rows in one statement. A receipt is about 2 KB, and a bound value has at most 2 MB.
@@ -95,7 +96,7 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
         let both = [rows.clone(), owner];
         let mut statements = Vec::new();
         // What counts rows comes before the rows themselves.
-        for statement in [health::counting().as_str(), USAGE, BATCH, JOURNAL] {
+        for statement in [health::counting().as_str(), truth::counting().as_str(), USAGE, BATCH, JOURNAL] {
             statements.push(database.prepare(statement).bind(&both)?);
         }
         if batch.has_records {

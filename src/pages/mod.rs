@@ -15,11 +15,11 @@ pub mod llms;
 pub mod site;
 pub mod sitemap;
 pub mod view;
+pub mod words;
 
 mod filter;
 mod markup;
 mod snippet;
-mod words;
 
 #[cfg(test)]
 mod laws;

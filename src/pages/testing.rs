@@ -5,6 +5,7 @@ use super::view::*;
 use crate::catalog::{ModelKind, RouteKind};
 use crate::routing::health::Status;
 use crate::time::Timestamp;
+use crate::truth::{Miss, Missed, Truth};
 
 const HOUR: i64 = 3_600_000;
 
@@ -98,6 +99,16 @@ fn candidate(channel: &str, upstream_model: &str, tier: u8, status: Status) -> C
     }
 }
 
+/// What promises came to: all kept, some missed for every reason, and none made.
+fn truth(status: Status) -> Truth {
+    let misses = Missed::ALL.iter().zip(1..).map(|(reason, hours)| Miss { at: before(hours * 7), reason: *reason });
+    match status {
+        Status::Up => Truth { callable: 18_204, answered: 18_204, misses: Vec::new() },
+        Status::Unknown => Truth::default(),
+        Status::Degraded | Status::Down => Truth { callable: 9_412, answered: 9_371, misses: misses.collect() },
+    }
+}
+
 fn route(kind: RouteKind, status: Status, prices: Vec<PriceRow>, candidates: Vec<Candidate>) -> Route {
     Route {
         kind,
@@ -115,6 +126,7 @@ fn route(kind: RouteKind, status: Status, prices: Vec<PriceRow>, candidates: Vec
             Status::Unknown => "Nothing was asked of it yet.",
         }
         .to_owned(),
+        truth: truth(status),
         candidates,
         hours: points(24, 3600, 380),
         days: points(30, 86_400, 410),
@@ -265,6 +277,7 @@ pub fn status() -> StatusPage {
                 kind: route.kind,
                 status: route.status,
                 since: route.since,
+                truth: route.truth,
                 uptime: Some(if route.status == Status::Up { 1.0 } else { 0.998_73 }),
                 days: days(usize::from(route.status != Status::Up)),
             })

@@ -8,6 +8,7 @@
 use crate::catalog::{ModelKind, RouteKind};
 use crate::routing::health::Status;
 use crate::time::Timestamp;
+use crate::truth::Truth;
 
 use super::filter::Filter;
 
@@ -159,6 +160,8 @@ pub struct Route {
     pub since: Option<Timestamp>,
     /// How it is, in one sentence.
     pub sentence: String,
+    /// How often "callable" came true.
+    pub truth: Truth,
     /// Who serves it, in the order of tiers.
     pub candidates: Vec<Candidate>,
     /// The last day by the hour, oldest first.
@@ -348,6 +351,8 @@ pub struct StatusRoute {
     pub status: Status,
     /// Since when its health is this.
     pub since: Option<Timestamp>,
+    /// How often "callable" came true.
+    pub truth: Truth,
     /// The share of attempts that went well over all days.
     pub uptime: Option<f64>,
     /// The last 90 days, oldest first.

@@ -8,6 +8,7 @@ use super::markup::Markup;
 use crate::catalog::{ModelKind, RouteKind};
 use crate::routing::health::Status;
 use crate::time::Timestamp;
+use crate::truth::{Missed, Truth};
 pub use crate::usage::grouped;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -33,6 +34,43 @@ pub fn parts(share: Option<f64>) -> Option<u64> {
 /// A share in percent, never rounded up: `99.99 %` until it is the whole.
 pub fn uptime(share: Option<f64>) -> String {
     parts(share).map_or_else(|| "no data".to_owned(), percent)
+}
+
+/// How often "callable" came true, in one sentence.
+pub fn truth(truth: &Truth) -> String {
+    let Some(parts) = truth.parts() else {
+        return "No request counted in the last 30 days.".to_owned();
+    };
+    let requests = if truth.callable == 1 { "request" } else { "requests" };
+    let (answered, callable) = (grouped(truth.answered), grouped(truth.callable));
+    format!("“Callable” came true for {answered} of {callable} {requests} in the last 30 days: {}.", percent(parts))
+}
+
+/// How many misses are told, and of how many.
+pub fn misses(truth: &Truth) -> String {
+    let shown = u64::try_from(truth.misses.len()).unwrap_or(u64::MAX);
+    match truth.callable.saturating_sub(truth.answered) {
+        all if all > shown => format!("The last {shown} of {} misses", grouped(all)),
+        _ => counted(truth.misses.len(), "miss", "misses"),
+    }
+}
+
+/// Why it did not, for people; what upstream did is told as of any failure.
+pub const fn missed(missed: Missed) -> &'static str {
+    match missed {
+        Missed::Connect => "No connection",
+        Missed::Timeout => "No answer in time",
+        Missed::Load => "Asked for fewer requests",
+        Missed::Server => "Failed on its side",
+        Missed::Credential => "Did not accept the gateway's credential",
+        Missed::NotFound => "Does not know the model",
+        Missed::Unreadable => "Answered with something that is no answer",
+        Missed::NotConfigured => "Has no credential set",
+        Missed::Cut => "Broke off in the middle of an answer",
+        Missed::OtherRoute => "Answered over another route",
+        Missed::OtherModel => "Answered by a fallback model",
+        Missed::Lost => "Lost by the gateway",
+    }
 }
 
 /// Parts of [`WHOLE`] in percent, with up to two digits.
@@ -239,6 +277,21 @@ mod tests {
             let share = f64::from(basis) / 10_000.0;
             assert_eq!(parts(Some(share)), Some(u64::from(basis)), "{share}");
         }
+    }
+
+    #[test]
+    fn how_often_callable_came_true_is_told_in_a_sentence() {
+        let truth_of = |callable, answered| Truth { callable, answered, misses: Vec::new() };
+        for (callable, answered, told) in [
+            (0, 0, "No request counted in the last 30 days."),
+            (1, 1, "“Callable” came true for 1 of 1 request in the last 30 days: 100 %."),
+            (100_000, 99_999, "“Callable” came true for 99,999 of 100,000 requests in the last 30 days: 99.99 %."),
+        ] {
+            assert_eq!(truth(&truth_of(callable, answered)), told);
+        }
+        let miss = crate::truth::Miss { at: Timestamp::default(), reason: Missed::Cut };
+        let with = |callable, answered, count| misses(&Truth { misses: vec![miss; count], ..truth_of(callable, answered) });
+        assert_eq!((with(3, 2, 1), with(99, 46, 20)), ("1 miss".to_owned(), "The last 20 of 53 misses".to_owned()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::StreamExt;
+use futures_util::future::join;
 use futures_util::stream::iter;
 use serde::Serialize;
 
@@ -173,8 +174,16 @@ async fn board<P: Records>(ports: &P, ids: &[CandidateId], new: &[(CandidateId, 
         known.push(change.clone());
         known.sort_by_key(|change| change.at);
     }
-    let counts = ports.counted(ids, now.plus(-1_800_000)).await.map_err(lost).unwrap_or_default();
-    Board::new(ids, &changes, &counts, now)
+    let (counts, truths) = join(ports.counted(ids, now.plus(-1_800_000)), ports.truths()).await;
+    let board = Board::new(ids, &changes, &counts.map_err(lost).unwrap_or_default(), now);
+    match truths {
+        Ok(truths) => board.with(truths),
+        // What was true a minute ago says more than nothing.
+        Err(error) => {
+            lost(error);
+            Board { truths: ports.board().await.truths.clone(), ..board }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -242,7 +242,9 @@ impl<P: Ports> Flow<P> {
         self.is_cut = !open.meter.broken(told.word(), &told.message, out);
         let provider_code = error.code.clone();
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: told.message, provider_code };
-        let outcome = open.outcome(Status::Truncated);
+        let mut outcome = open.outcome(Status::Truncated);
+        // No provider of the model would have answered it to the end.
+        outcome.promise = outcome.promise.filter(|_| !condition.is_the_clients());
         open.ticket.settle(Outcome { error: Some(error), next_step: Some(next_step.to_owned()), ..outcome }, None);
     }
 
@@ -272,6 +274,8 @@ impl<P: Ports> Flow<P> {
             if open.meter.is_over_limit() || is_unfinished {
                 outcome.upstream_cut = CutPolicy::Usage;
             }
+            // How long an answer may be, and where it stops, is the request's and the model's.
+            outcome.promise = outcome.promise.filter(|_| !is_unfinished);
             open.ticket.settle(outcome, None);
         }
     }

@@ -17,6 +17,7 @@ mod prepare;
 mod quote;
 mod remedy;
 mod reply;
+mod retry;
 pub mod socket;
 mod ticket;
 mod verdict;
@@ -130,7 +131,7 @@ fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal, dialect: Dialect
     let outside = ports.clone();
     ports.spawn(async move {
         let account = facts.account.clone();
-        ticket::retried(&outside, "record a refusal", || outside.record_refused(&account, facts.clone(), outcome.clone())).await;
+        retry::retried(&outside, "record a refusal", || outside.record_refused(&account, facts.clone(), outcome.clone())).await;
     });
     reply
 }
@@ -246,7 +247,7 @@ impl Round<'_> {
         let mut failures: Vec<Vec<Failure>> = Vec::new();
         let mut refused: Option<(Refusal, Rates)> = None;
         for (index, leg) in prepared.legs.iter().enumerate() {
-            let request = self.hold_of(index, leg, ticket.is_some());
+            let request = self.hold_of(index, leg, ticket.as_ref());
             match ask(ports, &mut ticket, self.opening, request).await {
                 Ok(None) => {}
                 Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current).into(),
@@ -287,8 +288,10 @@ impl Round<'_> {
     }
 
     /// The hold of a leg. Only the first that is granted can be waited for.
-    fn hold_of(&self, index: usize, leg: &Leg, is_crossing: bool) -> HoldRequest {
-        let waits = self.may_wait && !is_crossing;
+    fn hold_of<P: Ports>(&self, index: usize, leg: &Leg, ticket: Option<&Ticket<P>>) -> HoldRequest {
+        let waits = self.may_wait && ticket.is_none();
+        let promised = ticket.and_then(|ticket| ticket.promise.clone());
+        let promise = promised.or_else(|| leg.attempts.iter().find_map(|quoted| self.prepared.promise(&quoted.planned)));
         let is_last = index == self.prepared.legs.len().saturating_sub(1);
         HoldRequest {
             leg: u32::try_from(index).unwrap_or(u32::MAX),
@@ -302,7 +305,7 @@ impl Round<'_> {
             tokens: leg.tokens,
             idempotency: self.idempotency.clone(),
             is_last: is_last && !(waits && self.is_in_flight),
-            facts: self.prepared.facts.clone(),
+            facts: Facts { promise, ..self.prepared.facts.clone() },
         }
     }
 }

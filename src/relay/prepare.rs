@@ -15,8 +15,9 @@ use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::refusal::{Code, Refusal};
 use crate::routing::health::{CandidateId, HealthView};
-use crate::routing::{Ask, FirstChoice, Plan, PlanInput, ProviderPreferences, asked_model, plan};
+use crate::routing::{Ask, FirstChoice, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
+use crate::truth::Promise;
 use crate::usage::{Class, Usage};
 
 /// The caller's own key for a request is no longer than this.
@@ -122,6 +123,7 @@ impl Preparing {
             stream: envelope.as_ref().map_or(self.called.stream, |envelope| envelope.stream),
             requested_model: model.map(|name| shown(name)).unwrap_or_default(),
             catalog_version: self.catalog.version,
+            promise: None,
         }
     }
 }
@@ -352,6 +354,12 @@ pub fn check_idempotency_key(key: Option<&str>) -> Result<(), Refusal> {
 }
 
 impl Prepared<'_> {
+    /// That an attempt is expected to answer, if it is. What is free promises nothing, nor does what the gateway asks itself.
+    pub fn promise(&self, planned: &Planned) -> Option<Promise> {
+        let is_promised = planned.is_expected && self.head.probed.is_none() && !self.request.endpoint.is_free();
+        is_promised.then(|| Promise { model: planned.model.id.clone(), route: planned.route })
+    }
+
     /// How many tokens an answer of an attempt may have, and why; `free` is what was free where that decided. None where the
     /// gateway does not limit it.
     pub fn output_limit(&self, quoted: &Quoted, free: Option<Free>) -> Option<OutputLimit> {

@@ -15,6 +15,7 @@ use super::kept::Keeper;
 use super::prepare::Prepared;
 use super::quote::Quoted;
 use super::reply::{Reply, refusal_reply};
+use super::retry::retried;
 use crate::account::{
     Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, Rates, ReceiptError,
     Served, Settlement, Status,
@@ -26,13 +27,11 @@ use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
+use crate::truth::Promise;
 use crate::usage::{Bounds, Usage, UsageSource};
 
 /// How often a long request tells the account that it is alive, in milliseconds; sooner where holds are short.
 const CHECKPOINT_MS: i64 = 20_000;
-/// How often and after which pauses something is tried that must not be lost, in milliseconds: 25 seconds in all, since that
-/// is about what the platform grants after an answer.
-const PAUSES_MS: [u32; 5] = [100, 500, 2_000, 7_000, 15_000];
 
 /// How many tokens a provider may add to a prompt before its count is doubted.
 const PROMPT_SLACK: u64 = 1_024;
@@ -73,6 +72,8 @@ pub struct Ticket<P: Ports> {
     pub dropped: Vec<String>,
     /// The dialect that the client speaks.
     pub dialect: Dialect,
+    /// Who was expected to answer, and was asked.
+    pub promise: Option<Promise>,
     keeper: Option<Keeper>,
     /// The items of the answer, where a later request may refer to them.
     items: Option<String>,
@@ -173,6 +174,7 @@ impl<P: Ports> Ticket<P> {
             limits: None,
             dropped: Vec::new(),
             dialect: opening.dialect,
+            promise: None,
             keeper: opening.keeper,
             items: None,
             in_flight: None,
@@ -191,6 +193,7 @@ impl<P: Ports> Ticket<P> {
     /// Notes that a call goes out.
     pub fn dispatch(&mut self, prepared: &Prepared<'_>, quoted: &Quoted, attempt: Attempt) -> Served {
         let planned = &quoted.planned;
+        self.promise = self.promise.take().or_else(|| prepared.promise(planned));
         let is_crossing = prepared.legs.first().is_some_and(|first| first.bucket != planned.bucket);
         let route = planned.route.as_str();
         let why = match (is_crossing, self.attempts.is_empty()) {
@@ -274,6 +277,7 @@ impl<P: Ports> Ticket<P> {
             bounds,
             upstream_cut: self.upstream_cut,
             dropped_parameters: self.dropped.clone(),
+            promise: self.promise.clone(),
             elsewhere,
             finish_reason: None,
             error: None,
@@ -330,6 +334,7 @@ impl<P: Ports> Ticket<P> {
             limits: self.limits,
             dropped: std::mem::take(&mut self.dropped),
             dialect: self.dialect,
+            promise: self.promise.take(),
             keeper: self.keeper.take(),
             items: self.items.take(),
             in_flight: None,
@@ -351,7 +356,7 @@ impl<P: Ports> Ticket<P> {
     /// Ends a request that nobody answered, and answers the client.
     pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
         let outcome = Outcome::unserved(Status::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
-        self.settle(outcome, None);
+        self.settle(Outcome { promise: self.promise.clone(), ..outcome }, None);
         let reply =
             refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
         match self.attempts.last() {
@@ -467,6 +472,7 @@ impl<P: Ports> Ticket<P> {
             bounds: None,
             upstream_cut: self.upstream_cut,
             dropped_parameters: Vec::new(),
+            promise: self.promise.clone(),
             elsewhere: Vec::new(),
             finish_reason: None,
             error: None,
@@ -484,22 +490,4 @@ pub const LEFT: &str = "Nothing, if the client meant to stop. Otherwise send the
 pub fn client_left() -> ReceiptError {
     let message = "The client closed the connection before the answer was complete.".to_owned();
     ReceiptError { code: "client_left".to_owned(), message, provider_code: None }
-}
-
-/// Tries something that must not be lost, until it is done or the time that the platform grants is over.
-pub async fn retried<P: Ports, F: Future<Output = Result<(), Unavailable>>>(
-    ports: &P,
-    what: &str,
-    mut action: impl FnMut() -> F,
-) {
-    for pause_ms in PAUSES_MS.into_iter().map(Some).chain([None]) {
-        match action().await {
-            Ok(()) => return,
-            Err(error) => ports.log(&format!("{what}: {}", error.0)),
-        }
-        match pause_ms {
-            Some(ms) => ports.sleep(ms).await,
-            None => ports.log(&format!("{what}: given up; the hold's deadline settles it")),
-        }
-    }
 }

@@ -5,7 +5,8 @@
 //! Deliberately absent: an order among those that wait. The account decides on each as it asks.
 
 use super::prepare::Prepared;
-use super::ticket::{LEFT, client_left, retried};
+use super::retry::retried;
+use super::ticket::{LEFT, client_left};
 use crate::account::{Facts, Outcome, Status};
 use crate::ports::Ports;
 use crate::refusal::Refusal;

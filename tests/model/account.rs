@@ -230,6 +230,7 @@ impl Plan {
                     stream: false,
                     requested_model: "m".to_owned(),
                     catalog_version: 1,
+                    promise: None,
                 };
                 Command::Hold(Box::new(HoldRequest {
                     leg,
@@ -271,6 +272,7 @@ impl Plan {
                     next_step: None,
                     first_byte_ms: None,
                     dropped_parameters: Vec::new(),
+                    promise: None,
                     elsewhere: Vec::new(),
                     latency_ms: 1,
                 };

@@ -1,9 +1,11 @@
-//! The searchable copy as the outbox keeps it: rows by number, and sums by day that count a row once.
+//! The searchable copy as the outbox keeps it: rows by number, and sums by day that count a row once: of what was used, and of
+//! what became of promises.
 
 use std::collections::BTreeMap;
 
 use tokens_forge::account::{Journaled, Row};
 use tokens_forge::time::Period;
+use tokens_forge::truth::{Entry, KEPT_MISSES, Promise, Promised};
 use tokens_forge::usage::{Class, Side, Usage};
 
 /// Day, project, key, model, route, bucket and cause.
@@ -24,11 +26,23 @@ pub struct Sums {
     pub input_charge: i128,
 }
 
+/// What the promises of one day came to; the columns of `truth_days`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kept {
+    pub callable: i64,
+    pub answered: i64,
+    pub misses: Vec<Entry>,
+}
+
+/// By what was promised, and when the day began.
+pub type Truths = BTreeMap<(Promise, i64), Kept>;
+
 /// One database.
 #[derive(Debug, Clone, Default)]
 pub struct SearchableCopy {
     pub rows: BTreeMap<u64, Row>,
     pub days: BTreeMap<DayKey, Sums>,
+    pub truths: Truths,
     /// First and last row of what arrived together.
     pub batches: Vec<(u64, u64)>,
 }
@@ -41,7 +55,10 @@ impl SearchableCopy {
         if let (Some(first), Some(last)) = (news.peek(), rows.last()) {
             self.batches.push((first.seq, last.seq));
         }
-        news.for_each(|row| count(&mut self.days, row));
+        news.for_each(|row| {
+            count(&mut self.days, row);
+            count_promise(&mut self.truths, row);
+        });
         for row in rows {
             self.rows.entry(row.seq).or_insert_with(|| row.clone());
         }
@@ -58,6 +75,33 @@ pub fn days_of(journal: &[Row]) -> BTreeMap<DayKey, Sums> {
     let mut days = BTreeMap::new();
     journal.iter().for_each(|row| count(&mut days, row));
     days
+}
+
+/// What became of the promises of a whole journal.
+pub fn truths_of(journal: &[Row]) -> Truths {
+    let mut truths = Truths::new();
+    journal.iter().for_each(|row| count_promise(&mut truths, row));
+    truths
+}
+
+/// Counts what one row says of a promise; a correction takes back what the expiry had said.
+fn count_promise(truths: &mut Truths, row: &Row) {
+    let (id, now, before) = match &row.journaled {
+        Journaled::Receipt(receipt) => (&receipt.id, &receipt.promise, &None),
+        Journaled::Correction(correction) => (&correction.id, &correction.promise, &correction.promise_before),
+        _ => return,
+    };
+    let day = Period::Day.start(row.at).millis();
+    let told = |promised: &Option<Promised>, sign| promised.clone().map(|promised| (promised, sign));
+    for (Promised { model, route, missed }, sign) in told(before, -1).into_iter().chain(told(now, 1)) {
+        let kept = truths.entry((Promise { model, route }, day)).or_default();
+        kept.callable += sign;
+        kept.answered += if missed.is_none() { sign } else { 0 };
+        let entry = missed.map(|missed| Entry(id.to_string(), row.at.millis(), (sign > 0).then_some(missed)));
+        kept.misses.extend(entry);
+        kept.misses.sort_by_key(|Entry(_, at, _)| std::cmp::Reverse(*at));
+        kept.misses.truncate(KEPT_MISSES);
+    }
 }
 
 /// Input and output.

@@ -15,9 +15,10 @@ use tokens_forge::key::{Budget, KeyRecord, Policy};
 use tokens_forge::money::{Money, Price, Rates, Tier};
 use tokens_forge::refusal::Code;
 use tokens_forge::time::{Period, Timestamp};
+use tokens_forge::truth::{Missed, Promise, Promised};
 use tokens_forge::usage::{Bounds, Usage, UsageSource};
 
-use super::copy::{SearchableCopy, days_of, sides};
+use super::copy::{SearchableCopy, days_of, sides, truths_of};
 use super::law::{Broken, Law, Watched};
 use super::memory::Memory;
 use super::steps::{Act, Change, CopyFault, Fate, Step};
@@ -210,6 +211,12 @@ fn served(on: u8) -> Served {
         why: "because".to_owned(),
         output_limit: None,
     }
+}
+
+/// The model and the route that a bucket pays.
+fn promise(on: u8) -> Promise {
+    let Served { model, route, .. } = served(on);
+    Promise { model, route }
 }
 
 fn usage(tokens: u64) -> Usage {
@@ -882,6 +889,8 @@ impl World {
         law!(copied.iter().copied().eq(&self.memory.journal), "outbox", "the copy is not the journal");
         let (days, expected) = (&self.copy.days, days_of(&self.memory.journal));
         law!(*days == expected, "daily sums", "{days:?}, the journal says {expected:?}");
+        self.promises()?;
+        let days = &self.copy.days;
         let charged =
             self.memory.journal.iter().filter(|row| matches!(row.journaled, Journaled::Receipt(_) | Journaled::Correction(_)));
         let charged: i128 = charged.filter_map(|row| row.amount).map(|amount| -i128::from(amount.nanos())).sum();
@@ -905,6 +914,29 @@ impl World {
 }
 
 impl World {
+    /// A request counts once for what was promised, by the last word on how it ended.
+    fn promises(&mut self) -> Result<(), Broken> {
+        let (truths, expected) = (&self.copy.truths, truths_of(&self.memory.journal));
+        law!(*truths == expected, "promises", "{truths:?}, the journal says {expected:?}");
+        let mut words: BTreeMap<RequestId, Option<Promised>> = BTreeMap::new();
+        for row in &self.memory.journal {
+            match &row.journaled {
+                Journaled::Receipt(receipt) => words.insert(receipt.id.clone(), receipt.promise.clone()),
+                Journaled::Correction(correction) => words.insert(correction.id.clone(), correction.promise.clone()),
+                _ => None,
+            };
+        }
+        let words: Vec<Promised> = words.into_values().flatten().collect();
+        let kept = words.iter().filter(|word| word.missed.is_none());
+        let counted = (i64::try_from(words.len()).unwrap(), i64::try_from(kept.count()).unwrap());
+        let told = truths.values().fold((0, 0), |sum, kept| (sum.0 + kept.callable, sum.1 + kept.answered));
+        law!(told == counted, "promises", "{told:?} are counted, of {counted:?}");
+        for word in words {
+            self.note(format!("promise: {}", word.missed.map_or("kept", Missed::as_str)));
+        }
+        Ok(())
+    }
+
     /// Whatever the order in which the provider's messages came, in the end all of them count.
     fn messages(&self) -> Result<(), Broken> {
         for (id, said) in &self.said_of {
@@ -1032,6 +1064,7 @@ impl World {
             stream: false,
             requested_model: "m".to_owned(),
             catalog_version: 1,
+            promise: Some(promise(asked.bucket)),
         }
     }
 
@@ -1205,6 +1238,8 @@ impl World {
             _ => &["c"],
         };
         outcome.attempts = channels.iter().map(|channel| attempt(channel, on, self.now())).collect();
+        // Now and then the end says nothing of the promise.
+        outcome.promise = (!rest.is_multiple_of(7)).then(|| promise(asked.bucket));
         let body = Some(format!("answer {} of {}", tokens % 7, asked.id));
         let kept = (rest & 8 != 0).then(|| format!("sealed answer of {}", asked.id));
         Some(Command::Settle(Box::new(Settlement { request: asked.id.clone(), outcome, body, kept })))
@@ -1292,6 +1327,7 @@ fn outcome(status: Status, served: Option<Served>, tokens: u64) -> Outcome {
         next_step: None,
         first_byte_ms: None,
         dropped_parameters: Vec::new(),
+        promise: None,
         elsewhere: Vec::new(),
         latency_ms: 1,
     }

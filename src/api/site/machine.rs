@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::status;
 use crate::api::availability::{self, Snapshot, Viewer};
-use crate::api::models;
+use crate::api::{models, truth};
 use crate::pages::view::{Day, Incident};
 use crate::ports::Records;
 use crate::refusal::Refusal;
@@ -23,20 +23,20 @@ fn kept(value: &Value, viewer: Option<&Viewer<'_>>) -> Reply {
 
 /// `/models.json`: every model, callable or not.
 pub async fn models<P: Records>(ports: &P, viewer: &Viewer<'_>) -> Result<Reply, Refusal> {
-    let snapshot = Snapshot::take(ports).await?;
+    let (snapshot, board) = models::seen(ports).await?;
     let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
     let told = availability::of(ports, viewer, &snapshot, &asked).await?;
     let data: Vec<Value> =
-        asked.iter().zip(&told).map(|((model, _), told)| models::entry(&snapshot, viewer, model, told)).collect();
+        asked.iter().zip(&told).map(|((model, _), told)| models::entry((&snapshot, &board), viewer, model, told)).collect();
     Ok(kept(&json!({"object": "list", "data": data}), Some(viewer)))
 }
 
 /// `/models/{id}.json`: one of them.
 pub async fn model<P: Records>(ports: &P, viewer: &Viewer<'_>, name: &str) -> Result<Reply, Refusal> {
-    let snapshot = Snapshot::take(ports).await?;
+    let (snapshot, board) = models::seen(ports).await?;
     let asked = [(Rc::clone(models::found(&snapshot.catalog, name)?), None)];
     let told = availability::of(ports, viewer, &snapshot, &asked).await?;
-    let entry = asked.iter().zip(&told).map(|((model, _), told)| models::entry(&snapshot, viewer, model, told)).next();
+    let entry = asked.iter().zip(&told).map(|((model, _), told)| models::entry((&snapshot, &board), viewer, model, told)).next();
     Ok(kept(&entry.unwrap_or_default(), Some(viewer)))
 }
 
@@ -58,6 +58,7 @@ pub async fn status<P: Records>(ports: &P) -> Result<Reply, Refusal> {
             json!({
                 "model": model.id, "name": model.name, "route": route.kind, "status": route.status, "since": route.since,
                 "uptime_last_90d": percent(route.uptime), "days": route.days.iter().map(day).collect::<Vec<_>>(),
+                "truth": truth::of_route(&route.truth),
             })
         }));
     }

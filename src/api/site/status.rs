@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join;
+
 use crate::api::availability::Snapshot;
 use crate::api::history::changes_of;
 use crate::api::shown::of_route;
@@ -30,7 +32,8 @@ pub fn of_route_now(route: &Route, snapshot: &Snapshot) -> Status {
 
 /// The status page.
 pub async fn page<P: Records>(ports: &P, snapshot: &Snapshot) -> view::StatusPage {
-    let changes = ports.all_changes(&probe::candidates(&snapshot.catalog)).await;
+    let ids = probe::candidates(&snapshot.catalog);
+    let (changes, board) = join(ports.all_changes(&ids), ports.board()).await;
     let now = snapshot.now;
     let mut models = Vec::new();
     let (mut current, mut past) = (Vec::new(), Vec::new());
@@ -50,6 +53,7 @@ pub async fn page<P: Records>(ports: &P, snapshot: &Snapshot) -> view::StatusPag
             }
             routes.push(view::StatusRoute {
                 kind: route.kind,
+                truth: board.truth(&model.id, route.kind),
                 status,
                 since: history.last().filter(|last| last.status == status).map(|last| last.at),
                 uptime: uptime(&history, now.plus(i64::from(DAYS).saturating_mul(-DAY_MS)), now),

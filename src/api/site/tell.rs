@@ -12,13 +12,14 @@ use crate::api::shown::Shown;
 use crate::api::{models, owner};
 use crate::catalog::{self, Candidate, Model, Route, RouteKind};
 use crate::id::BucketId;
-use crate::pages::view;
+use crate::pages::{view, words};
 use crate::ports::{Records, VersionRow};
 use crate::probe;
 use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{Board, CandidateId, Change, Counts, Percentiles, Span, Status, uptime};
 use crate::time::Timestamp;
+use crate::truth::Missed;
 
 const HOUR_MS: i64 = 3_600_000;
 const HOURS: i64 = 24;
@@ -187,6 +188,7 @@ impl Teller {
             status,
             since,
             sentence: self.sentence((model, route), told, status),
+            truth: self.board.truth(&model.id, route.kind),
             candidates: route.candidates.iter().map(|candidate| self.candidate(candidate, model)).collect(),
             hours,
             days: histories.map(|(_, days)| points(days, route)).unwrap_or_default(),
@@ -329,17 +331,6 @@ fn points(history: &History, route: &Route) -> Vec<view::Point> {
 }
 
 /// What kind of failure it was, for people.
-const fn words(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Connect => "No connection",
-        FailureKind::Timeout => "No answer in time",
-        FailureKind::Load => "Asked for fewer requests",
-        FailureKind::Server => "Failed on its side",
-        FailureKind::Credential => "Did not accept the gateway's credential",
-        FailureKind::NotFound => "Does not know the model",
-        FailureKind::Unreadable => "Answered with something that is no answer",
-        FailureKind::NotConfigured => "Has no credential set",
-        FailureKind::Vanished => "Gone from the provider's list",
-        FailureKind::Cut => "Broke off in the middle of an answer",
-    }
+fn words(kind: FailureKind) -> &'static str {
+    Missed::parse(kind.as_str()).map_or("Gone from the provider's list", words::missed)
 }

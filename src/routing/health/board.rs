@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CandidateId, Change, Histogram, Percentiles, Span, uptime};
+use crate::catalog::RouteKind;
+use crate::id::ModelName;
 use crate::time::Timestamp;
+use crate::truth::{Promise, Truth};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -89,6 +92,8 @@ pub struct Board {
     pub at: Timestamp,
     /// By `channel/upstream_model`.
     pub candidates: BTreeMap<String, Stats>,
+    /// What promises came to, by `model:route`.
+    pub truths: BTreeMap<String, Truth>,
 }
 
 impl Board {
@@ -114,7 +119,20 @@ impl Board {
             };
             candidates.insert(name, stats);
         }
-        Self { at: now, candidates }
+        Self { at: now, candidates, truths: BTreeMap::new() }
+    }
+
+    /// The same with what promises came to.
+    #[must_use]
+    pub fn with(mut self, truths: Vec<(Promise, Truth)>) -> Self {
+        self.truths = truths.into_iter().map(|(promise, truth)| (promise.to_string(), truth)).collect();
+        self
+    }
+
+    /// What promises of a model over a route came to.
+    pub fn truth(&self, model: &ModelName, route: RouteKind) -> Truth {
+        let promise = Promise { model: model.clone(), route };
+        self.truths.get(&promise.to_string()).cloned().unwrap_or_default()
     }
 
     /// What is shown of a candidate; nothing is a fine answer.
