@@ -14,8 +14,8 @@ const help = `npm run admin -- <command>
   project create <account> <name> [--budget <bucket:period:limit>]...
   project list <account>
   key create <account> [--label <text>] [--project <id>] [--models <a,b>] [--routes <official,routed>]
-             [--cross-routes] [--budget <bucket:period:limit>]... [--rpm <n>] [--tpm <n>] [--concurrency <n>]
-             [--expires-at <time>] [--ip-allow <a,b>]
+             [--cross-routes] [--fallback-ceiling <times>] [--fit balance|never] [--budget <bucket:period:limit>]... [--rpm <n>] [--tpm <n>] [--concurrency <n>]
+             [--expires-at <time>] [--ip-allow <a,b>] [--browser-origins <a,b>]
   key change <account> <key> [the same but --project]
   key list <account>
   key revoke <account> <key>
@@ -62,8 +62,11 @@ const options = {
   rpm: { type: 'string' },
   tpm: { type: 'string' },
   concurrency: { type: 'string' },
+  'fallback-ceiling': { type: 'string' },
+  fit: { type: 'string' },
   'expires-at': { type: 'string' },
   'ip-allow': { type: 'string' },
+  'browser-origins': { type: 'string' },
   reason: { type: 'string' },
   author: { type: 'string' },
   amount: { type: 'string' },
@@ -250,12 +253,15 @@ function policy(flags) {
     models: list(flags.models),
     routes: list(flags.routes),
     cross_routes: flags['cross-routes'],
+    fallback_ceiling: flags['fallback-ceiling'],
+    fit: flags.fit,
     budgets: budgets(flags),
     rpm: number('rpm', flags),
     tpm: number('tpm', flags),
     concurrency: number('concurrency', flags),
     expires_at: flags['expires-at'],
     ip_allow: list(flags['ip-allow']),
+    browser_origins: list(flags['browser-origins']),
   };
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Fit, RouteKind};
+use crate::catalog::{Fit, Origins, RouteKind};
 use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId};
 use crate::money::{Money, Ratio};
 use crate::time::{Period, Timestamp};
@@ -65,6 +65,9 @@ pub struct Policy {
     pub expires_at: Option<Timestamp>,
     /// Addresses or networks that it may be used from; empty is anywhere.
     pub ip_allow: Vec<AddressRule>,
+    /// Sites whose pages may call with it from a browser, beside those that the catalogue names.
+    #[serde(skip_serializing_if = "Origins::is_empty")]
+    pub browser_origins: Origins,
 }
 
 impl Default for Policy {
@@ -81,6 +84,7 @@ impl Default for Policy {
             fit: Fit::Balance,
             expires_at: None,
             ip_allow: Vec::new(),
+            browser_origins: Origins::default(),
         }
     }
 }
@@ -158,7 +162,13 @@ mod tests {
 
     #[test]
     fn a_policy_with_a_wrong_field_is_refused() {
-        for text in [r#"{"rmp": 1}"#, r#"{"rpm": -1}"#, r#"{"ip_allow": ["here"]}"#, r#"{"expires_at": "soon"}"#] {
+        for text in [
+            r#"{"rmp": 1}"#,
+            r#"{"rpm": -1}"#,
+            r#"{"ip_allow": ["here"]}"#,
+            r#"{"expires_at": "soon"}"#,
+            r#"{"browser_origins": ["here"]}"#,
+        ] {
             assert!(serde_json::from_str::<Policy>(text).is_err(), "{text}");
         }
     }

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::usage::{Class, Most, Side, Usage, every_class};
+use crate::usage::{Class, Classes, Most, Side, Usage, every_class};
 
 /// Nano-units in one unit of currency.
 const NANOS_PER_UNIT: i64 = 1_000_000_000;
@@ -193,9 +193,10 @@ impl Rates {
         self.of(class).or(fallback)
     }
 
-    /// The most that a token of a side can cost. No fallback is dearer than what it falls back to.
-    fn dearest(&self, side: Side) -> Option<Money> {
-        Class::ALL.into_iter().filter(|class| class.side() == side).filter_map(|class| self.of(class)).max()
+    /// The most that a token of a side can cost that is of none of these classes.
+    fn dearest(&self, side: Side, without: Classes) -> Option<Money> {
+        let of_side = Class::ALL.into_iter().filter(|class| class.side() == side && !without.has(*class));
+        of_side.filter_map(|class| self.effective(class)).max()
     }
 
     /// Whether no class has a rate.
@@ -284,7 +285,7 @@ impl Price {
 fn charged(rates: &Rates, class: Class) -> Option<Money> {
     rates.effective(class).or_else(|| match class.side() {
         Side::Count => None,
-        side => rates.dearest(side),
+        side => rates.dearest(side, Classes::default()),
     })
 }
 
@@ -361,7 +362,9 @@ impl Ratio {
 
 /// The most that a request can cost that uses no more than `most`.
 ///
-/// What always holds: `worst_cost(p, most) >= cost(p, u)` for every `u` whose sides and counts are within `most`.
+/// What always holds: `worst_cost(p, most) >= cost(p, u)` for every `u` whose sides and counts are within `most`, and that has
+/// nothing of the classes that `most` leaves out.
+///
 pub fn worst_cost(price: &Price, most: &Most) -> Result<Money, MoneyError> {
     let mut worst: u128 = 0;
     for end in price.ends(most.input) {
@@ -395,7 +398,8 @@ fn without_output(price: &Price, most: &Most, end: u64) -> Result<(u128, Option<
     if price.basis().is_some() {
         return Ok((sum, None));
     }
-    Ok((add(sum, end, rates.dearest(Side::Input), 1)?, rates.dearest(Side::Output)))
+    let dearest = |side| rates.dearest(side, most.unasked);
+    Ok((add(sum, end, dearest(Side::Input), 1)?, dearest(Side::Output)))
 }
 
 /// Adds what `count` costs, in millionths of a nano-unit; one of them is so many millionths of what the rate is for.
@@ -412,6 +416,8 @@ fn round_up(scaled: u128) -> Result<Money, MoneyError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)] // Of small numbers.
+
     use super::*;
     use proptest::prelude::*;
 
@@ -503,6 +509,38 @@ mod tests {
         let mut five_minutes = cached;
         five_minutes.rates.cache_write_1h = None;
         assert_eq!(costs(&five_minutes, Usage { cache_write_1h: 1_000_000, ..Usage::default() }), "1.25");
+    }
+
+    #[test]
+    fn a_ratio_is_read_and_compares_every_rate() {
+        let ratio = |text: &str| Ratio::try_from(text.to_owned());
+        for text in ["0", "-1", "1000.1", "two", ""] {
+            assert!(ratio(text).is_err(), "{text}");
+        }
+        let first = price(r#"{"input": "1", "output": "4"}"#);
+        let same = |text: &str, other: &str| ratio(text).unwrap().covers((&price(other), Money(1)), (&first, Money(1)));
+        assert!(same("1", r#"{"input": "1", "output": "4"}"#));
+        assert!(same("2", r#"{"input": "2", "output": "8"}"#));
+        assert!(!same("2", r#"{"input": "2", "output": "8.01"}"#), "one rate is enough");
+        assert!(!same("2", r#"{"input": "1", "output": "4", "cache_write": "2.5"}"#), "what the first bills as input");
+        assert!(!same("2", r#"{"input": "1", "output": "4", "tiers": [{"above": 9, "input": "3"}]}"#), "in a larger request");
+        assert!(!same("1000", r#"{"images": "0.01"}"#), "counted otherwise");
+        // A unit of the other currency is worth a seventh.
+        let yuan = price(r#"{"input": "7", "output": "28"}"#);
+        assert!(ratio("1").unwrap().covers((&yuan, Money(1)), (&first, Money(7))));
+        assert!(!ratio("0.999").unwrap().covers((&yuan, Money(1)), (&first, Money(7))));
+    }
+
+    #[test]
+    fn what_a_request_does_not_ask_for_is_not_held() {
+        let claude = price(r#"{"input": "3", "cache_write": "3.75", "cache_write_1h": "6", "output": "15"}"#);
+        let worst = |unasked: &[Class]| {
+            let most = Most { input: 1_000_000, unasked: unasked.iter().copied().collect(), ..Most::default() };
+            worst_cost(&claude, &most).unwrap().to_string()
+        };
+        assert_eq!(worst(&[]), "6");
+        assert_eq!(worst(&[Class::CacheWrite1h]), "3.75");
+        assert_eq!(worst(&[Class::CacheWrite, Class::CacheWrite1h]), "3");
     }
 
     #[test]
@@ -625,6 +663,7 @@ mod tests {
             seconds,
             characters,
             searches,
+            unasked: Classes::default(),
         }
     }
 
@@ -642,11 +681,35 @@ mod tests {
         }
 
         #[test]
-        fn the_quote_covers_every_usage_within_it(price in any_price(), usage in any_usage(), more in 0u64..2_000_000) {
+        fn the_quote_covers_every_usage_within_it(
+            price in any_price(), usage in any_usage(), more in 0u64..2_000_000, unasked in proptest::array::uniform4(any::<bool>()),
+        ) {
+            // What may be left out has a rate of its own where it has one, and else counts as another.
+            let optional = [Class::CacheWrite, Class::CacheWrite1h, Class::AudioInput, Class::ImageOutput];
+            let unasked: Classes = optional.into_iter().zip(unasked).filter(|(_, is_unasked)| *is_unasked).map(|(class, _)| class).collect();
+            let has_all = unasked == Classes::default();
+            let usage = usage.only(|class| has_all || !unasked.has(class) && price.rates.effective(class).is_some());
             let charge = cost(&price, &usage);
-            match worst_cost(&price, &most_of(&usage, more)) {
+            match worst_cost(&price, &Most { unasked, ..most_of(&usage, more) }) {
                 Ok(quote) => prop_assert!(quote >= charge.unwrap()),
                 Err(error) => prop_assert_eq!(error, MoneyError::OutOfRange),
+            }
+        }
+
+        #[test]
+        fn what_is_within_a_ratio_never_costs_more_than_so_many_times(
+            first in any_price(), other in any_price(), usage in any_usage(), thousandths in 1i64..3_000_000, worth in 1i64..20,
+        ) {
+            let ratio = Ratio(Money(thousandths * 1_000_000));
+            let (one, worth) = (Money(1), Money(worth));
+            // Usage of what the first does not charge is not compared.
+            let usage = usage.only(|class| first.rate(class, 0).is_some() && first.charges(class));
+            if ratio.covers((&other, worth), (&first, one))
+                && let (Ok(there), Ok(here)) = (cost(&other, &usage), cost(&first, &usage))
+            {
+                // Both are rounded up to a nano-unit.
+                let limit = i128::from(here.nanos()) * i128::from(thousandths);
+                prop_assert!(i128::from(there.nanos() - 1) * i128::from(worth.nanos()) * 1_000 <= limit);
             }
         }
 
@@ -665,7 +728,7 @@ mod tests {
         fn what_is_used_and_has_a_dearest_rate_is_never_free(price in any_price(), usage in any_usage()) {
             let rates = price.rates_at(usage.input_side());
             for (class, count) in billable(&price, &usage).by_class() {
-                if count > 0 && class.side() != Side::Count && rates.of(class).is_none() && rates.dearest(class.side()).is_some() {
+                if count > 0 && class.side() != Side::Count && rates.of(class).is_none() && rates.dearest(class.side(), Classes::default()).is_some() {
                     prop_assert!(price.rate(class, usage.input_side()).is_some());
                 }
             }

@@ -19,6 +19,7 @@ pub enum Code {
     ModelNotAllowed,
     RouteNotAllowed,
     IpNotAllowed,
+    OriginNotAllowed,
     Forbidden,
     BudgetExceeded,
     ModelNotFound,
@@ -55,13 +56,14 @@ pub struct Row {
 
 impl Code {
     /// Every case.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidApiKey,
         Self::InvalidAdminToken,
         Self::InsufficientBalance,
         Self::ModelNotAllowed,
         Self::RouteNotAllowed,
         Self::IpNotAllowed,
+        Self::OriginNotAllowed,
         Self::Forbidden,
         Self::BudgetExceeded,
         Self::ModelNotFound,
@@ -94,6 +96,7 @@ impl Code {
             Self::ModelNotAllowed => (403, "model_not_allowed", "permission_error"),
             Self::RouteNotAllowed => (403, "route_not_allowed", "permission_error"),
             Self::IpNotAllowed => (403, "ip_not_allowed", "permission_error"),
+            Self::OriginNotAllowed => (403, "origin_not_allowed", "permission_error"),
             Self::Forbidden => (403, "forbidden", "permission_error"),
             Self::BudgetExceeded => (403, "budget_exceeded", "insufficient_quota"),
             Self::ModelNotFound => (404, "model_not_found", "invalid_request_error"),
@@ -235,10 +238,29 @@ impl Refusal {
         self
     }
 
+    /// The `message` of an envelope. Most clients show nothing else, so that it says what is wrong and what to do now; of an
+    /// error of upstream's, what upstream said.
+    pub fn told(&self) -> String {
+        if self.code == Code::UpstreamRejected { self.message.clone() } else { joined(&self.message, &self.next_step) }
+    }
+
     /// HTTP status: that of the table, or upstream's own for an error of upstream's.
     pub fn status(&self) -> u16 {
         self.upstream_status.filter(|_| self.code == Code::UpstreamRejected).unwrap_or(self.code.row().status)
     }
+}
+
+/// What is wrong and what to do now, as one text in which nothing is said twice.
+pub fn joined(message: &str, next_step: &str) -> String {
+    let (message, next_step) = (message.trim(), next_step.trim());
+    if next_step.is_empty() || message.ends_with(next_step) {
+        return message.to_owned();
+    }
+    if message.is_empty() {
+        return next_step.to_owned();
+    }
+    let end = if message.ends_with(['.', '!', '?', ':']) { "" } else { "." };
+    format!("{message}{end} {next_step}")
 }
 
 #[cfg(test)]
@@ -250,6 +272,7 @@ mod tests {
         for (code, status) in [
             (Code::InvalidApiKey, 401),
             (Code::InsufficientBalance, 402),
+            (Code::OriginNotAllowed, 403),
             (Code::BudgetExceeded, 403),
             (Code::ModelNotFound, 404),
             (Code::IdempotencyMismatch, 409),
@@ -272,6 +295,23 @@ mod tests {
         }
         let cases = include_str!("refusal.rs").split("pub enum Code {").nth(1).unwrap().split('}').next().unwrap();
         assert_eq!(cases.lines().filter(|line| line.ends_with(',')).count(), Code::ALL.len());
+    }
+
+    #[test]
+    fn what_clients_show_is_what_is_wrong_and_what_to_do() {
+        for (message, next_step, told) in [
+            ("No key.", "Send one.", "No key. Send one."),
+            ("No key", "Send one.", "No key. Send one."),
+            ("Which one?", "Send one.", "Which one? Send one."),
+            ("No key. Send one.", "Send one.", "No key. Send one."),
+            ("No key.", "", "No key."),
+            ("", "Send one.", "Send one."),
+        ] {
+            for code in Code::ALL {
+                let told = if code == Code::UpstreamRejected { message } else { told };
+                assert_eq!(Refusal::new(code, message, next_step).told(), told, "{code:?}");
+            }
+        }
     }
 
     #[test]

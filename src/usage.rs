@@ -213,6 +213,28 @@ impl Usage {
     }
 }
 
+/// A set of classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Classes(u16);
+
+impl Classes {
+    /// Whether a class is in it.
+    pub fn has(self, class: Class) -> bool {
+        self.0 & Self::bit(class) != 0
+    }
+
+    fn bit(class: Class) -> u16 {
+        let place = Class::ALL.into_iter().position(|known| known == class).and_then(|place| u32::try_from(place).ok());
+        place.and_then(|place| 1_u16.checked_shl(place)).unwrap_or(0)
+    }
+}
+
+impl FromIterator<Class> for Classes {
+    fn from_iter<T: IntoIterator<Item = Class>>(classes: T) -> Self {
+        Self(classes.into_iter().fold(0, |set, class| set | Self::bit(class)))
+    }
+}
+
 /// What one request can use at most: tokens of each side, and counts. A price makes its worst-case cost of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Most {
@@ -228,6 +250,8 @@ pub struct Most {
     pub characters: u64,
     /// Searches.
     pub searches: u64,
+    /// Tokens of these classes are not among them: the request does not ask for any.
+    pub unasked: Classes,
 }
 
 impl Most {
@@ -244,7 +268,7 @@ impl Most {
 
     /// What usage cannot be beyond, as far as the request alone tells.
     pub const fn bounds(&self) -> Bounds {
-        let Self { input, output, images, seconds, characters, searches } = *self;
+        let Self { input, output, images, seconds, characters, searches, unasked: _ } = *self;
         Bounds { input, output, visible: u64::MAX, images, seconds, characters, searches }
     }
 }
@@ -365,7 +389,7 @@ mod tests {
             let usage = Usage { input, cached_input, cache_write, cache_write_1h, audio_input, image_input, output, reasoning,
                 audio_output, image_output, images, seconds, characters, searches };
             let [input, output, images, seconds, characters, searches] = most;
-            let most = Most { input, output, images, seconds, characters, searches };
+            let most = Most { input, output, images, seconds, characters, searches, ..Most::default() };
             let bounds = Bounds { visible, ..most.bounds() };
             let bounded = usage.bounded(&bounds);
             prop_assert!(bounded.input_side() <= input && bounded.output_side() <= output && bounded.output <= visible);

@@ -51,6 +51,8 @@ impl Free {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)] // Of small numbers.
+
     use super::*;
     use proptest::prelude::*;
 

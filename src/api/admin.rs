@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, billing, catalog, currency, lists, ok, oversight, owner, spend, topups, with_status};
+use super::{Request, billing, browser, catalog, currency, lists, ok, oversight, owner, spend, topups, with_status};
 use crate::account::{AccountRecord, Adjustment, Answer, Command, KeyChange, Listed, ProjectRecord, Query};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
@@ -28,6 +28,11 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     path: &str,
 ) -> Result<Reply, Refusal> {
     authorize(ports, request.head.credential.as_deref())?;
+    if request.method == "OPTIONS"
+        && let Some(reply) = browser::options(path)
+    {
+        return Ok(reply);
+    }
     super::table::check(&request.method, path)?;
     check_idempotency_key(request.head.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();

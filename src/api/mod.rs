@@ -5,8 +5,10 @@
 //! it first; an account is never named by a caller's request, only by its key.
 
 pub mod admin;
+mod advice;
 mod availability;
 mod billing;
+mod browser;
 mod catalog;
 mod currency;
 mod explain;
@@ -34,8 +36,10 @@ use crate::dialect::{Called, write_error};
 use crate::id::RequestId;
 use crate::key::KeyRecord;
 use crate::ports::Records;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Head, Incoming, Reply, check_idempotency_key, refusal_reply};
+use advice::Lost;
+pub use browser::Preflight;
 use table::nothing_here;
 
 /// A request with its headers read, and its body still on the way.
@@ -54,6 +58,10 @@ pub struct Request<B> {
     pub cookies: Option<String>,
     /// `Origin`: the site of the page that sent it.
     pub from: Option<String>,
+    /// What a browser asks before it sends the request itself.
+    pub preflight: Option<Preflight>,
+    /// The header that the credential came in.
+    pub presented_in: Option<&'static str>,
     /// `Stripe-Signature`.
     pub signature: Option<String>,
     /// The scheme and host that were called.
@@ -66,6 +74,28 @@ impl<B> Request<B> {
     /// A query parameter.
     fn param(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The site of the page that sent it, where that is another than this one.
+    fn foreign(&self) -> Option<String> {
+        self.from.clone().filter(|from| *from != self.origin)
+    }
+
+    /// Whether a person looks at the answer in a browser.
+    fn is_for_people(&self) -> bool {
+        self.accept.as_deref().is_some_and(|accept| accept.contains("text/html"))
+    }
+
+    /// The dialect of clients that send such headers, where the path tells nothing.
+    fn speaks(&self) -> Dialect {
+        let has_version = self.head.passed.iter().any(|(name, _)| *name == "anthropic-version");
+        if self.head.is_google || self.path.starts_with("/v1beta/") {
+            Dialect::Gemini
+        } else if has_version || self.presented_in == Some("x-api-key") {
+            Dialect::Anthropic
+        } else {
+            Dialect::Openai
+        }
     }
 
     /// The dialect that the client speaks, where it does not ask a model.
@@ -81,35 +111,97 @@ impl<B> Request<B> {
     }
 }
 
-/// Answers a request.
-pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(ports: P, request: Request<B>) -> Reply {
+/// Answers a request: `HEAD` as `GET`, `OPTIONS` by the table, and so that a page of another site can read it where it may.
+pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(
+    ports: P,
+    mut request: Request<B>,
+) -> Reply {
     let path = request.path.trim_end_matches('/').to_owned();
-    let method = request.method.clone();
-    let dialect = request.dialect();
-    let known = table::check(&method, &path);
-    if let Some(called) = Called::at(&path) {
-        let Err(refusal) = known else { return ask(ports, called, request).await };
-        let id = RequestId::new(ports.now(), ports.random());
-        return with_allow(refusal_reply(&refusal, &id, false, called.endpoint.dialect()), &refusal);
+    let site = request.foreign().filter(|_| browser::is_open(&path));
+    request.head.site = request.foreign();
+    let is_head = request.method == "HEAD";
+    if is_head {
+        "GET".clone_into(&mut request.method);
     }
-    if site::is_here(&path) {
-        let id = RequestId::new(ports.now(), ports.random());
-        return site::answer(&ports, request, &path).await.ids(&id);
+    if request.method == "OPTIONS"
+        && let Some(reply) = options(&request, &path)
+    {
+        return reply.ids(&RequestId::new(ports.now(), ports.random()));
     }
-    let answered = match known {
-        Err(refusal) if !table::is_guarded(&path) => Err(refusal),
-        _ => dispatch(&ports, request, &path).await,
+    let reply = answer(ports, request, &path).await;
+    let reply = match site {
+        Some(site) => browser::readable(reply, &site),
+        None => reply,
     };
-    let id = RequestId::new(ports.now(), ports.random());
+    if is_head { browser::without_body(reply) } else { reply }
+}
+
+/// What OPTIONS answers; none where that is a refusal like any other.
+fn options<B>(request: &Request<B>, path: &str) -> Option<Reply> {
+    match (&request.preflight, &request.from) {
+        (Some(preflight), Some(from)) if browser::is_open(path) => Some(browser::allowed(preflight, from, path)),
+        _ => browser::options(path).filter(|_| !table::is_guarded(path)),
+    }
+}
+
+async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(
+    ports: P,
+    request: Request<B>,
+    path: &str,
+) -> Reply {
+    let method = request.method.clone();
+    let known = table::check(&method, path);
+    if let Some((dialect, refusal)) = astray(&request, path, &known) {
+        if request.is_for_people() && !browser::is_for_programs(path) {
+            let id = RequestId::new(ports.now(), ports.random());
+            return site::nothing_here(&ports, &request, path, &refusal).await.ids(&id);
+        }
+        return refused(&ports, &refusal, dialect);
+    }
+    if let Some(called) = Called::at(path) {
+        let Err(refusal) = known else { return ask(ports, called, request).await };
+        return refused(&ports, &refusal, called.endpoint.dialect());
+    }
+    if site::is_here(path) {
+        let id = RequestId::new(ports.now(), ports.random());
+        return site::answer(&ports, request, path).await.ids(&id);
+    }
+    let dialect = request.dialect();
+    let answered = match known {
+        Err(refusal) if !table::is_guarded(path) => Err(refusal),
+        _ => dispatch(&ports, request, path).await,
+    };
     match answered {
-        Ok(reply) => reply.ids(&id),
+        Ok(reply) => reply.ids(&RequestId::new(ports.now(), ports.random())),
+        Err(refusal) => refused(&ports, &refusal, dialect),
+    }
+}
+
+/// What is told to who is at a wrong address, in which dialect; none where the address is right.
+fn astray<B>(request: &Request<B>, path: &str, known: &Result<(), Refusal>) -> Option<(Dialect, Refusal)> {
+    let (method, origin, speaks) = (request.method.as_str(), request.origin.as_str(), request.speaks());
+    let lost = Lost { method, path, origin, speaks };
+    match known {
+        Err(_) if table::is_guarded(path) => None,
         Err(refusal) => {
-            if let Some(detail) = &refusal.detail {
-                ports.log(&format!("{id}: {detail}"));
-            }
-            with_allow(refusal_reply(&refusal, &id, false, dialect), &refusal)
+            advice::advise(lost, refusal).or_else(|| (refusal.code == Code::NotFound).then(|| (speaks, refusal.clone())))
+        }
+        // Browsers present no key to a page.
+        Ok(()) => {
+            let is_page = path == "/models" || path.starts_with("/models/") && !path.ends_with(".json");
+            let is_program = request.presented_in.is_some() && !request.is_for_people();
+            (is_page && is_program).then(|| advice::page_for_people(lost))
         }
     }
+}
+
+/// The answer for a refusal before any model is asked; what is private of it goes to the log.
+fn refused<P: Records>(ports: &P, refusal: &Refusal, dialect: Dialect) -> Reply {
+    let id = RequestId::new(ports.now(), ports.random());
+    if let Some(detail) = &refusal.detail {
+        ports.log(&format!("{id}: {detail}"));
+    }
+    with_allow(refusal_reply(refusal, &id, false, dialect), refusal)
 }
 
 /// Calls what answers an endpoint of the table.
@@ -182,6 +274,13 @@ fn ok(value: &impl Serialize) -> Result<Reply, Refusal> {
 fn with_status(status: u16, value: &impl Serialize) -> Result<Reply, Refusal> {
     let body = serde_json::to_string(value).map_err(|error| Refusal::unavailable(error.to_string()))?;
     Ok(Reply::json(status, body))
+}
+
+/// The answer to a request whose address cannot be read, because of what it names as its host.
+pub fn wrong_host(id: &RequestId) -> Reply {
+    let next_step = "Send the gateway's own name in `Host`, and once.";
+    let refusal = Refusal::new(Code::InvalidRequest, "The `Host` header names no host.", next_step);
+    refusal_reply(&refusal, id, false, Dialect::Openai)
 }
 
 /// The answer of last resort, when the platform itself fails.

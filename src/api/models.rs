@@ -12,9 +12,10 @@ use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::Records;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::relay::Reply;
 use crate::routing::health::{Board, CandidateId, Status};
+use crate::routing::{asked_model, model_not_found};
 use crate::usage::Class;
 
 /// All that a model's entry depends on.
@@ -92,13 +93,9 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// The model of this name or alias.
+/// The model that a name in a path means: as in a request, with or without a route.
 pub fn found<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Rc<Model>, Refusal> {
-    catalog.model(name).ok_or_else(|| {
-        let near = catalog.near_names(name);
-        let refusal = Refusal::new(Code::ModelNotFound, "There is no such model.", "Choose a name from GET /v1/models.");
-        refusal.param("model").fact("near", near)
-    })
+    asked_model(catalog, name).ok_or_else(|| model_not_found(catalog, name))
 }
 
 impl View<'_> {

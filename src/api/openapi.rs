@@ -15,7 +15,8 @@ const MAX_AGE_S: u32 = 300;
 const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells the truth and whose money is explained. \
     Amounts and prices are decimal strings in the currency of their bucket; times are RFC 3339 in UTC; ids are opaque. Lists page \
     by `limit` and `after`, which takes the `next` of the page before. A path's `model` may have slashes. Every answer has an id in \
-    `x-request-id`, which is also that of the receipt. A method that a path does not have is answered 405 with `allow`.";
+    `x-request-id`, which is also that of the receipt. A method that a path does not have is answered 405 with `allow`; \
+    `HEAD` is answered as `GET` without a body, and `OPTIONS` with the methods of a path.";
 
 /// The schemas of errors; answers with one are named after it and their status.
 const ENVELOPES: [&str; 4] = ["Error", "AnthropicError", "GeminiError", PAGE];
@@ -142,8 +143,8 @@ impl Text {
         let in_path = row.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| ("path_", name));
         let in_query = row.query.split_whitespace().map(|name| ("", name));
         let headers: &[&str] = match () {
-            () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route"],
-            () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route"],
+            () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route", "x-tf-fit"],
+            () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route", "x-tf-fit"],
             () if row.body != Body::Nothing && matches!(row.who, Who::Key | Who::Operator) => &["Idempotency-Key"],
             () => &[],
         };
@@ -197,7 +198,15 @@ impl Text {
         self.push(&["\"", &status.to_string(), r#"":{"description":""#, description, "\""]);
         if row.about.is_asking() && status != SWITCHING {
             self.push(&[r#","headers":{"#]);
-            let names = ["x-request-id", "x-tf-upstream-model", "x-tf-route", "x-tf-channel", "x-tf-bucket", "x-tf-attempts"];
+            let names = [
+                "x-request-id",
+                "x-tf-upstream-model",
+                "x-tf-route",
+                "x-tf-channel",
+                "x-tf-bucket",
+                "x-tf-attempts",
+                "x-tf-output-limit",
+            ];
             self.list(names.iter(), |text, name| {
                 text.push(&["\"", name, "\":"]);
                 text.reference("headers", name);

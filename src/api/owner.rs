@@ -12,17 +12,20 @@ use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, credential_hash, unavailable, valid_key};
+use crate::relay::{Reply, ReplyBody, check_site, presented, unavailable, valid_key};
 use crate::usage::Usage;
 
 /// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
 pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
-    let hash = credential_hash(request.head.credential.as_deref())?;
+    let hash = presented(&request.head)?;
     let copy = valid_key(ports.key(&hash).await.map_err(unavailable)?, ports.now())?;
     let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
     if !key.policy.allows_address(request.head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
+    }
+    if request.head.site.is_some() {
+        check_site(&request.head, &key, &*ports.catalog().await.map_err(unavailable)?)?;
     }
     Ok(key)
 }

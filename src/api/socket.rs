@@ -7,7 +7,7 @@ use crate::dialect::{Called, Endpoint};
 use crate::id::RequestId;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Head, Reply, credential_hash, refusal_reply, valid_key};
+use crate::relay::{self, Head, Reply, check_site, presented, refusal_reply, valid_key};
 
 /// Whether a path answers clients that want a WebSocket.
 pub fn is_here<B>(request: &Request<B>) -> bool {
@@ -16,7 +16,8 @@ pub fn is_here<B>(request: &Request<B>) -> bool {
 }
 
 /// The head that counts for each request of the connection; an error is the answer in place of one.
-pub async fn admit<P: Ports, B>(ports: &P, request: Request<B>) -> Result<Head, Box<Reply>> {
+pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<Head, Box<Reply>> {
+    request.head.site = request.foreign();
     let id = RequestId::new(ports.now(), ports.random());
     match checked(ports, &request.head).await {
         Ok(()) => Ok(request.head),
@@ -32,11 +33,14 @@ pub async fn admit<P: Ports, B>(ports: &P, request: Request<B>) -> Result<Head, 
 
 /// What is checked before a connection; each of its requests is checked again, with the key as it is then.
 async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<(), Refusal> {
-    let hash = credential_hash(head.credential.as_deref())?;
+    let hash = presented(head)?;
     let key = valid_key(ports.key(&hash).await.map_err(relay::unavailable)?, ports.now())?;
     if !key.policy.allows_address(head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
+    }
+    if head.site.is_some() {
+        check_site(head, &key, &*ports.catalog().await.map_err(relay::unavailable)?)?;
     }
     Ok(())
 }

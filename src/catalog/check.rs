@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use url::{Host, Url};
 
+use super::names::Folded;
 use super::raw::{self, Field, Optional, Table, Unknown};
 use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
@@ -121,12 +122,15 @@ impl Checker {
             self.no_unknown("charge_policy", policy.unknown);
             self.optional("charge_policy", "upstream_cut", policy.upstream_cut)
         });
+        let browser_origins = self.optional("", "browser_origins", raw.browser_origins).unwrap_or_default();
         let hold_timeout_ms = self.timeout("", "hold_timeout_ms", raw.hold_timeout_ms, DEFAULT_HOLD_TIMEOUT_MS);
         let output_floor_tokens = self.optional("", "output_floor_tokens", raw.output_floor_tokens);
         if output_floor_tokens.is_some_and(|tokens| !(1..=MOST_OUTPUT_FLOOR_TOKENS).contains(&tokens)) {
             self.fault("output_floor_tokens", format!("must be from 1 to {MOST_OUTPUT_FLOOR_TOKENS}"));
         }
         Some(Catalog {
+            folded: Folded::of(&models),
+            browser_origins,
             version: version?,
             buckets,
             channels,

@@ -9,6 +9,8 @@ mod announced;
 mod bucket;
 mod check;
 mod diff;
+mod names;
+mod origins;
 mod price;
 mod raw;
 
@@ -21,6 +23,7 @@ use url::Url;
 pub use announced::{Announcement, Published, Standing};
 pub use check::Fault;
 pub use diff::{Change, ChangeKind, changes};
+pub use origins::Origins;
 
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::money::{Money, Price};
@@ -38,11 +41,14 @@ pub struct Catalog {
     pub models: BTreeMap<ModelName, Rc<Model>>,
     /// What a stream that upstream cut short costs.
     pub upstream_cut: CutPolicy,
+    /// The sites whose pages may call with any key.
+    pub browser_origins: Origins,
     /// How long a hold lives without a sign of life of its request, in milliseconds.
     pub hold_timeout_ms: i64,
     /// No limit that is fitted to a balance is below so many tokens.
     pub output_floor_tokens: u64,
     aliases: BTreeMap<ModelName, ModelName>,
+    folded: names::Folded,
 }
 
 /// Which addresses a channel may have.
@@ -66,10 +72,18 @@ impl Catalog {
         Self { version, ..self }
     }
 
-    /// The model of this name or alias.
+    /// The model of this name or alias; else the only one that it can be in another case, with its provider before it, or with a
+    /// date that a candidate of it has upstream.
     pub fn model(&self, name: &str) -> Option<&Rc<Model>> {
-        let name = ModelName::parse(name)?;
-        self.models.get(self.aliases.get(&name).unwrap_or(&name))
+        let exact = ModelName::parse(name).and_then(|name| self.models.get(self.aliases.get(&name).unwrap_or(&name)));
+        exact.or_else(|| self.models.get(self.folded.find(name, |model, dated| self.is_upstream(model, dated))?))
+    }
+
+    /// Whether a candidate of a model has this name upstream.
+    fn is_upstream(&self, model: &ModelName, name: &str) -> bool {
+        let routes = self.models.get(model).map(|model| model.routes.as_slice()).unwrap_or_default();
+        let mut candidates = routes.iter().flat_map(|route| &route.candidates);
+        candidates.any(|candidate| candidate.upstream_model.eq_ignore_ascii_case(name))
     }
 
     /// The channel of a candidate; the check made sure that it exists.
@@ -77,8 +91,12 @@ impl Catalog {
         self.channels.get(id)
     }
 
-    /// Public names that look like `name`, nearest first, at most three.
+    /// Public names that look like `name`, nearest first, at most three. What is longer than any name is near to none.
     pub fn near_names(&self, name: &str) -> Vec<String> {
+        if !names::is_short(name) {
+            return Vec::new();
+        }
+        let undated = self.folded.without_date(name);
         let mut near: Vec<(f64, &ModelName)> = self
             .models
             .keys()
@@ -87,7 +105,8 @@ impl Catalog {
             .collect();
         near.retain(|(score, _)| *score > 0.75);
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-        near.into_iter().take(3).map(|(_, name)| name.to_string()).collect()
+        let near = near.into_iter().map(|(_, name)| name).filter(|name| Some(*name) != undated);
+        undated.into_iter().chain(near).take(3).map(ToString::to_string).collect()
     }
 }
 

@@ -44,6 +44,7 @@ pub struct Catalog {
     pub models: Optional<Table<Model>>,
     pub charge_policy: Optional<ChargePolicy>,
     pub hold_timeout_ms: Optional<u32>,
+    pub browser_origins: Optional<super::Origins>,
     pub output_floor_tokens: Optional<u64>,
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -8,9 +8,11 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use worker::{Headers, Request, Response, ResponseBuilder};
 
+use super::clock;
 use crate::api;
+use crate::id::RequestId;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Reply, ReplyBody};
+use crate::relay::{Head, Misplaced, Reply, ReplyBody};
 
 /// The largest body: 30 MB of images are 40 MB of base64. It stands in memory twice on its way, once here and once where the
 /// platform sends it from, of 128 MB in all.
@@ -58,18 +60,27 @@ impl Drop for Listener {
 
 type Body = std::pin::Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>>>>;
 
-/// Reads the head of a request; the body stays on its way.
-pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
+/// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
+pub fn read(request: Request) -> Result<api::Request<Body>, Reply> {
+    let Ok(url) = request.url() else { return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random()))) };
     let headers = request.headers();
     let get = |name: &str| headers.get(name).ok().flatten();
-    let bearer = get("authorization").and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
+    let authorization = get("authorization");
+    let bearer = authorization.as_deref().and_then(|value| {
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     });
+    let keys = ["x-api-key", "x-goog-api-key"].into_iter().filter_map(|name| Some((name, get(name)?)));
+    let presented = bearer.map(|token| ("authorization", token)).into_iter().chain(keys).next();
+    let (presented_in, credential) = presented.unzip();
+    let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");
+    let query: Vec<(String, String)> = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
     let head = Head {
-        credential: bearer.or_else(|| get("x-api-key")).or_else(|| get("x-goog-api-key")),
+        misplaced: misplaced(authorization.as_deref(), get("api-key").is_some(), &query),
+        credential,
         is_google: get("x-goog-api-key").is_some(),
+        site: None,
         address: get("cf-connecting-ip").and_then(|text| text.parse().ok()),
         route: get("x-tf-route"),
         run: get("x-tf-run"),
@@ -81,14 +92,16 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         is_list: false,
         probed: None,
     };
-    let url = request.url()?;
-    let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");
-    let query = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
     let (accept, signature) = (get("accept"), get("stripe-signature"));
     let (cookies, from) = (get("cookie"), get("origin"));
+    let preflight = get("access-control-request-method").map(|method| api::Preflight {
+        method,
+        headers: get("access-control-request-headers").filter(|names| !names.is_empty()),
+    });
     let origin = url.origin().ascii_serialization();
-    let method = request.method().to_string();
+    // The platform's own type takes what it does not know for GET.
+    let method = request.inner().method();
     Ok(api::Request {
         method,
         path,
@@ -97,10 +110,24 @@ pub fn read(request: Request) -> worker::Result<api::Request<Body>> {
         accept,
         cookies,
         from,
+        preflight,
+        presented_in,
         signature,
         origin,
         body: Box::pin(body(request, declared)),
     })
+}
+
+/// Where a credential stands that is not read there.
+fn misplaced(authorization: Option<&str>, has_other_header: bool, query: &[(String, String)]) -> Option<Misplaced> {
+    let is_key = |(name, value): &(String, String)| name == "key" && (value.starts_with("sk-") || value.starts_with("AIza"));
+    if authorization.is_some_and(|value| !value.is_empty()) {
+        Some(Misplaced::Scheme)
+    } else if has_other_header {
+        Some(Misplaced::Header)
+    } else {
+        query.iter().any(is_key).then_some(Misplaced::Query)
+    }
 }
 
 fn decoded(part: &str) -> String {
@@ -146,6 +173,8 @@ pub fn write(reply: Reply) -> worker::Result<Response> {
     }
     let builder = ResponseBuilder::new().with_status(reply.status).with_headers(headers);
     match reply.body {
+        // Some statuses may have no body, not even an empty one.
+        ReplyBody::Full(bytes) if bytes.is_empty() => Ok(builder.empty()),
         ReplyBody::Full(bytes) => Ok(builder.fixed(bytes)),
         ReplyBody::Stream(stream) => builder.from_stream(stream.map(|piece| piece.map_err(worker::Error::RustError))),
     }

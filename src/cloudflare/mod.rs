@@ -39,8 +39,10 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
         if socket::is_asked(&request) {
             return socket::answer(request, env, context).await;
         }
-        let request = http::read(request)?;
-        http::write(api::handle(Outside::new(env, context), request).await)
+        http::write(match http::read(request) {
+            Ok(request) => api::handle(Outside::new(env, context), request).await,
+            Err(reply) => reply,
+        })
     };
     let answered = match select(Box::pin(answer), gone).await {
         Either::Left((answered, _)) => answered,

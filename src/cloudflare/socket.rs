@@ -32,7 +32,10 @@ pub fn is_asked(request: &Request) -> bool {
 
 /// Answers a client that asks for one: accepted where there is one and the key is good, else as any other request.
 pub async fn answer(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    let request = http::read(request)?;
+    let request = match http::read(request) {
+        Ok(request) => request,
+        Err(reply) => return http::write(reply),
+    };
     let outside = Outside::new(env, context);
     if !api::socket::is_here(&request) {
         return http::write(api::handle(outside, request).await);

@@ -43,6 +43,7 @@ pub mod tally;
 pub mod tokens;
 
 pub use endpoint::{Called, Endpoint, Way};
+pub use envelope::Envelope;
 pub use json::{Edit, Object, quoted};
 pub use request::{Request, Sent};
 

@@ -127,7 +127,7 @@ fn from_minor(minor: i64, currency: &str) -> Option<Money> {
 /// is being replaced.
 fn verify(secret: Option<&str>, signature: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), Refusal> {
     let nothing =
-        || Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in the documentation.");
+        || Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in GET /openapi.json.");
     let wrong = |message: &str, next_step: &str| Refusal::new(Code::InvalidRequest, message, next_step).param(HEADER);
 
     let secret = secret.filter(|secret| !secret.trim().is_empty()).ok_or_else(nothing)?;

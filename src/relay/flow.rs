@@ -18,6 +18,7 @@ use crate::dialect::format::UpstreamError;
 use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
+use crate::refusal::joined;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{CandidateId, Observation};
 use crate::time::Timestamp;
@@ -255,13 +256,16 @@ impl<P: Ports> Flow<P> {
             open.ticket.ports.observe(&open.candidate(), seen);
         }
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
-        self.break_off((Status::Truncated, Some("Send the request again.".to_owned())), error, out);
+        let is_too_long = self.open.as_ref().is_some_and(|open| open.meter.is_over_limit());
+        let next_step = if is_too_long { "Ask for less in one answer." } else { "Send the request again." };
+        self.break_off((Status::Truncated, Some(next_step.to_owned())), error, out);
     }
 
     /// The client gets the error as the last event, the receipt the same error.
     fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
-            self.is_cut = !open.meter.broken(&error.code, &error.message, out);
+            let told = joined(&error.message, next_step.as_deref().unwrap_or_default());
+            self.is_cut = !open.meter.broken(&error.code, &told, out);
             let is_unfinished = is_unfinished(error.provider_code.as_deref());
             let mut outcome = Outcome { error: Some(error), next_step, ..open.outcome(status) };
             // What the gateway itself does not pass on was made, and is paid; so is what the model left unfinished.

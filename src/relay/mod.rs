@@ -8,6 +8,7 @@
 
 mod answer;
 mod attempt;
+mod caller;
 mod early;
 mod elsewhere;
 mod flow;
@@ -25,6 +26,7 @@ use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use caller::{Misplaced, check_site, presented};
 pub use early::Early;
 pub use kept::resolved;
 pub use prepare::{Head, Prepared, Preparing, Seal, check_idempotency_key, prepare};
@@ -65,7 +67,7 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Resu
     let arrived = ports.now();
     let request = RequestId::new(arrived, ports.random());
     let dialect = incoming.called.endpoint.dialect();
-    let hash = match credential_hash(incoming.head.credential.as_deref()) {
+    let hash = match presented(&incoming.head) {
         Ok(hash) => hash,
         Err(refusal) => return refusal_reply(&refusal, &request, false, dialect),
     };
@@ -92,30 +94,22 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Resu
 
 /// The hash of a credential that may be one of our keys.
 pub fn credential_hash(credential: Option<&str>) -> Result<KeyHash, Refusal> {
-    let Some(credential) = credential else {
-        let message = "No API key was sent.";
-        let next_step = "Send `Authorization: Bearer sk-tf-...` (or `x-api-key`, or `x-goog-api-key`).";
-        return Err(Refusal::new(Code::InvalidApiKey, message, next_step));
-    };
-    KeySecret::parse(credential).map(|secret| secret.hash()).ok_or_else(unknown_key)
+    let credential = credential.ok_or_else(caller::no_key)?;
+    KeySecret::parse(credential).map(|secret| secret.hash()).ok_or_else(|| caller::not_a_key(credential))
 }
 
 /// The record of a key that is neither unknown, revoked nor expired. The account object has the last word on each request.
 pub fn valid_key(key: Option<KeyRecord>, now: Timestamp) -> Result<KeyRecord, Refusal> {
-    let key = key.ok_or_else(unknown_key)?;
-    if key.revoked_at.is_some() || key.policy.is_expired(now) {
-        return Err(Refusal::new(
-            Code::InvalidApiKey,
-            "This API key was revoked or has expired.",
-            "Use another key, or create one.",
-        ));
+    let key = key.ok_or_else(caller::unknown)?;
+    let ended = match (key.revoked_at, key.policy.expires_at) {
+        (Some(at), _) => Some(format!("This API key was revoked at {at}.")),
+        (None, Some(at)) if key.policy.is_expired(now) => Some(format!("This API key expired at {at}.")),
+        _ => None,
+    };
+    match ended {
+        Some(message) => Err(Refusal::new(Code::InvalidApiKey, message, "Use another key, or create one.")),
+        None => Ok(key),
     }
-    Ok(key)
-}
-
-fn unknown_key() -> Refusal {
-    let next_step = "Check that the whole key was copied, and that it is for this gateway.";
-    Refusal::new(Code::InvalidApiKey, "This API key is not known.", next_step)
 }
 
 /// Our own records did not answer.
@@ -177,7 +171,8 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
 
 /// The key as the account knows it, where it is another than the copy that a refusal came from.
 async fn current_key<P: Ports>(ports: &P, key: &KeyRecord, refusal: &Refusal) -> Option<KeyRecord> {
-    let is_of_policy = matches!(refusal.code, Code::ModelNotAllowed | Code::RouteNotAllowed | Code::IpNotAllowed);
+    let is_of_policy =
+        matches!(refusal.code, Code::ModelNotAllowed | Code::RouteNotAllowed | Code::IpNotAllowed | Code::OriginNotAllowed);
     if !is_of_policy {
         return None;
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
+use super::caller::{Misplaced, check_site};
 use super::early::Early;
 use super::quote::{Leg, Legs, Quoted};
 use crate::account::{Facts, Free, OutputLimit};
@@ -28,8 +29,12 @@ pub const SEAL: &str = "_tf";
 pub struct Head {
     /// What the caller presented.
     pub credential: Option<String>,
+    /// Where a credential was found that nobody reads there.
+    pub misplaced: Option<Misplaced>,
     /// Where it came from.
     pub address: Option<IpAddr>,
+    /// The site of the page that called, where that is another than the gateway's own.
+    pub site: Option<String>,
     /// `x-tf-route`.
     pub route: Option<String>,
     /// `x-tf-run`.
@@ -133,6 +138,7 @@ pub fn prepare<'a>(
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
     }
+    check_site(&preparing.head, key, &preparing.catalog)?;
     check_head(&preparing.head)?;
     let mut request = Request::read(&preparing.called, body, preparing.head.content_type.as_deref())?;
     let catalog = &preparing.catalog;

@@ -7,12 +7,12 @@ use std::borrow::Cow;
 
 use crate::account::Wanted;
 use crate::catalog::{Catalog, Model, ModelKind};
-use crate::dialect::{Endpoint, Request};
+use crate::dialect::{Endpoint, Envelope, Request};
 use crate::id::BucketId;
 use crate::money::{Money, affordable_output, worst_cost};
 use crate::refusal::Refusal;
 use crate::routing::Planned;
-use crate::usage::{Class, Most};
+use crate::usage::{Class, Classes, Most};
 
 /// What `,"max_completion_tokens":100000000` adds to a body, rounded up.
 const LIMIT_BYTES: u64 = 40;
@@ -139,6 +139,14 @@ impl Legs<'_> {
     }
 }
 
+/// The classes that a chat uses only if it asks for them. Where one of them costs more than the others of its side, a request
+/// without it is not held to that.
+fn unasked(kind: ModelKind, envelope: &Envelope) -> Classes {
+    let optional = [Class::CacheWrite, Class::CacheWrite1h, Class::AudioInput, Class::AudioOutput, Class::ImageOutput];
+    let is_chat = kind == ModelKind::Chat && !envelope.has_media;
+    optional.into_iter().filter(|class| is_chat && !envelope.needs.contains(class)).collect()
+}
+
 fn quoted(planned: Planned, request: &Request<'_>, floor: Option<u64>) -> Result<Quoted, Refusal> {
     let (model, envelope) = (&planned.model, &request.envelope);
     let is_translated = request.endpoint.asked_of(&planned.channel).is_some_and(|way| way.is_translated);
@@ -174,6 +182,7 @@ fn quoted(planned: Planned, request: &Request<'_>, floor: Option<u64>) -> Result
             seconds: envelope.seconds,
             characters: envelope.unreported.characters,
             searches,
+            unasked: unasked(model.kind, envelope),
         },
     };
     let cost = |limit: u64| {

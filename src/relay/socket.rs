@@ -97,11 +97,11 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
             Arrived::Text(text) => text,
             Arrived::Gone => return wire.close(GOING_AWAY, ""),
             Arrived::TooMuch => {
-                wire.send(&Session::unreadable("A frame is longer than the 16 MiB that one may have, or too many came at once."));
+                wire.send(&Session::unreadable("A frame is longer than the 16 MiB that one may have, or too many came at once. Send less, and wait for answers."));
                 return wire.close(TOO_BIG, "too large");
             }
             Arrived::Binary => {
-                wire.send(&Session::unreadable("Frames must be text."));
+                wire.send(&Session::unreadable("A frame was binary. Open a new connection and send frames of text."));
                 return wire.close(UNREADABLE, "text only");
             }
         };

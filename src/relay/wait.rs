@@ -10,35 +10,42 @@ use crate::account::{Facts, Outcome, Status};
 use crate::ports::Ports;
 use crate::refusal::Refusal;
 
-/// After so many milliseconds it asks again, 30 seconds in all: most answers are complete by then, and clients still listen.
-const PAUSES_MS: [u32; 7] = [250, 500, 1_000, 2_000, 4_000, 8_000, 14_250];
+/// It asks again so often, 30 seconds in all: most answers are complete by then, and clients still listen.
+const TIMES: u32 = 23;
+/// The first time after so many milliseconds, then after twice as many, up to the longest pause. Each is made up to a half
+/// longer or shorter, so that those who wait do not all ask at once.
+const FIRST_MS: u32 = 100;
+const LONGEST_MS: u32 = 1_500;
 
 /// A request that may wait.
 pub struct Line<P: Ports> {
     ports: P,
     /// What is known of it; none once its end is somebody else's.
     facts: Option<Facts>,
-    pauses: std::slice::Iter<'static, u32>,
+    /// How often it asked, and how often it may.
+    asked: u32,
+    times: u32,
 }
 
 impl<P: Ports> Line<P> {
     /// A request whose limit is fitted waits; any other is refused at once, as it was asked for exactly as it is.
     pub fn new(ports: &P, prepared: &Prepared<'_>) -> Self {
         let waits = prepared.legs.iter().any(super::Leg::is_fitting);
-        let pauses = if waits { PAUSES_MS.iter() } else { [].iter() };
-        Self { ports: ports.clone(), facts: waits.then(|| prepared.facts.clone()), pauses }
+        let times = if waits { TIMES } else { 0 };
+        Self { ports: ports.clone(), facts: waits.then(|| prepared.facts.clone()), asked: 0, times }
     }
 
     /// Whether it would ask once more.
     pub fn may_wait(&self) -> bool {
-        !self.pauses.as_slice().is_empty()
+        self.asked < self.times
     }
 
     /// Waits until it asks once more.
     pub async fn wait(&mut self) {
-        if let Some(pause_ms) = self.pauses.next() {
-            self.ports.sleep(*pause_ms).await;
-        }
+        let pause_ms = FIRST_MS.saturating_mul(2_u32.saturating_pow(self.asked)).min(LONGEST_MS);
+        self.asked = self.asked.saturating_add(1);
+        let more = u32::try_from(self.ports.random() % u128::from(pause_ms)).unwrap_or(0);
+        self.ports.sleep((pause_ms / 2).saturating_add(more)).await;
     }
 
     /// Its end is written elsewhere.

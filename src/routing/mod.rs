@@ -12,4 +12,4 @@ pub mod health;
 mod plan;
 
 pub use ceiling::FirstChoice;
-pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
+pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, model_not_found, plan};

@@ -368,9 +368,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// No name of a model is longer, with its route.
-const LONGEST_NAME: usize = 256;
-
 /// Why a channel is not asked.
 enum Excluded {
     /// The request does not want it.
@@ -386,7 +383,11 @@ pub fn asked_model<'a>(catalog: &'a Catalog, asked: &str) -> Option<&'a Rc<Model
 
 /// Splits `gpt-5.5:official` into the name and the route.
 fn split_route(asked: &str) -> (&str, Option<RouteKind>) {
-    match asked.rsplit_once(':').map(|(name, suffix)| (name, RouteKind::parse(suffix))) {
+    let asked = asked.trim();
+    let kind = |suffix: &str| {
+        [RouteKind::Official, RouteKind::Routed].into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(suffix))
+    };
+    match asked.rsplit_once(':').map(|(name, suffix)| (name, kind(suffix))) {
         Some((name, Some(kind))) => (name, Some(kind)),
         _ => (asked, None),
     }
@@ -428,10 +429,15 @@ fn reason(candidate: &Candidate, health: &Health, resting: bool) -> String {
     }
 }
 
-fn model_not_found(catalog: &Catalog, name: &str) -> Refusal {
-    // What is longer than any name is near to none.
-    let near = if name.len() > LONGEST_NAME { Vec::new() } else { catalog.near_names(name) };
-    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(", ")) };
+/// There is no model of this name; which ones look like it.
+pub fn model_not_found(catalog: &Catalog, name: &str) -> Refusal {
+    let near = catalog.near_names(name);
+    let quoted: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
+    let hint = match quoted.split_last() {
+        None => String::new(),
+        Some((only, [])) => format!(" Did you mean {only}?"),
+        Some((last, others)) => format!(" Did you mean {} or {last}?", others.join(", ")),
+    };
     let next_step = "Choose a name from GET /v1/models.";
     Refusal::new(Code::ModelNotFound, format!("There is no model `{}`.{hint}", shorten(name)), next_step)
         .param("model")
@@ -685,6 +691,34 @@ mod tests {
         let max_price = MaxPrice { prompt: Some(Money::parse("1.5").unwrap()), completion: None };
         case.ask.provider = ProviderPreferences { max_price: Some(max_price), ..Default::default() };
         assert!(["c", "d"].contains(&case.channels()[0].as_str()));
+    }
+
+    #[test]
+    fn a_fallback_costs_at_most_so_many_times_the_first_choice() {
+        let ceiling = |text: &str| serde_json::from_value(json!(text)).ok();
+        let mut case = case(&["m1:official", "m1:routed", "m2"]);
+        case.policy.cross_routes = true;
+        // Dollars and yuan: nobody says what they are worth.
+        case.policy.fallback_ceiling = ceiling("1000");
+        assert_eq!(case.channels(), ["a", "b"]);
+        let left_out = case.plan().unwrap().left_out;
+        assert_eq!(left_out[0].code, Some("fallback_too_dear"));
+        for (bucket, usd) in [("credit", "1"), ("wallet", "0.14")] {
+            let id = BucketId::parse(bucket).unwrap();
+            case.catalog.buckets.get_mut(&id).unwrap().usd = Money::parse(usd).ok();
+        }
+        assert_eq!(case.channels().len(), 5, "1 and 2 yuan are less than 2 and 2 dollars");
+        case.policy.fallback_ceiling = ceiling("0.1");
+        assert_eq!(case.channels(), ["a", "b"], "half the input is 0.07 times, and the output 0.14");
+        case.policy.fallback_ceiling = None;
+        case.ask.provider.fallback_ceiling = ceiling("0.14");
+        assert_eq!(case.channels().len(), 5, "the request may say so, too");
+        case.policy.fallback_ceiling = ceiling("0.01");
+        assert_eq!(case.channels(), ["a", "b"], "the smaller of both holds");
+        // What is tried first because the first choice rests is compared with it all the same.
+        case.fail("a");
+        case.fail("b");
+        assert_eq!(case.channels(), ["a", "b"]);
     }
 
     #[test]

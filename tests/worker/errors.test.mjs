@@ -47,7 +47,8 @@ async function checkRefused(send, expected, secret = key) {
   }
   const receipt = await gateway.receipt(secret, response);
   checkUncharged(receipt, { status: 'refused' });
-  assert.deepEqual([receipt.error.code, receipt.error.message, receipt.next_step], [error.code, error.message, error.metadata.next_step]);
+  assert.deepEqual([receipt.error.code, receipt.next_step], [error.code, error.metadata.next_step]);
+  assert.equal(error.message, `${receipt.error.message} ${receipt.next_step}`, 'clients print the next step too');
   return error;
 }
 

@@ -90,13 +90,22 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         if let Some(detail) = &refusal.detail {
             ports.log(&format!("page: {detail}"));
         }
-        let page = ErrorPage { status: refusal.status(), message: Some(refusal.message.clone()), request_id: None };
-        let reply = html(&visitor, refusal.status(), site::error::error(&visitor.site, &page));
+        let reply = error(&visitor, &refusal);
         match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
             Some(allow) => reply.header("allow", allow),
             None => reply,
         }
     })
+}
+
+/// The page for people at an address where there is nothing.
+pub async fn nothing_here<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: &Refusal) -> Reply {
+    error(&Visitor::of(ports, request, path).await, refusal)
+}
+
+fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
+    let page = ErrorPage { status: refusal.status(), message: Some(refusal.told()), request_id: None };
+    html(visitor, refusal.status(), site::error::error(&visitor.site, &page))
 }
 
 /// What a page is kept under that everybody gets alike and that is work to make: whoever asks for it again and again costs little.

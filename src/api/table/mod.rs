@@ -179,6 +179,21 @@ pub fn at(path: &str) -> impl Iterator<Item = &'static Row> + Clone {
     TABLE.iter().filter(move |row| found.is_some_and(|found| found.path == row.path))
 }
 
+/// What OPTIONS says of a path: its methods, `HEAD` with `GET`, and itself. Nothing at a path that is not there.
+pub fn methods(path: &str) -> Vec<&'static str> {
+    let mut methods = Vec::new();
+    for row in at(path).filter(|row| row.answer.status != SWITCHING) {
+        methods.push(row.method);
+        if row.method == "GET" {
+            methods.push("HEAD");
+        }
+    }
+    if !methods.is_empty() {
+        methods.push("OPTIONS");
+    }
+    methods
+}
+
 /// Whether only those who may call a path may know what it answers.
 pub fn is_guarded(path: &str) -> bool {
     at(path).any(|row| matches!(row.who, Who::Operator | Who::Signature))
@@ -208,7 +223,7 @@ pub fn nothing_here() -> Refusal {
 mod tests {
     use super::*;
 
-    fn methods(path: &str) -> Vec<&'static str> {
+    fn rows(path: &str) -> Vec<&'static str> {
         at(path).map(|row| row.method).collect()
     }
 
@@ -235,13 +250,25 @@ mod tests {
             ("v1/models", vec![]),
             ("/v1/models/{model}", vec!["GET"]),
         ] {
-            assert_eq!(methods(path), expected, "{path}");
+            assert_eq!(rows(path), expected, "{path}");
         }
         let template = |path: &str| at(path).next().map(|row| row.path);
         assert_eq!(template("/v1/models/a/b/endpoints"), Some("/v1/models/{model}/endpoints"));
         assert_eq!(template("/v1/models/endpoints"), Some("/v1/models/{model}"));
         assert_eq!(template("/models/a/b.json"), Some("/models/{model}.json"));
         assert_eq!(template("/models/.json"), Some("/models/{model}"));
+    }
+
+    #[test]
+    fn options_tell_every_method() {
+        for (path, expected) in [
+            ("/v1/runs/", vec!["GET", "HEAD", "POST", "OPTIONS"]),
+            ("/v1/responses", vec!["POST", "OPTIONS"]),
+            ("", vec!["GET", "HEAD", "OPTIONS"]),
+            ("/v1/nothing", vec![]),
+        ] {
+            assert_eq!(methods(path), expected, "{path}");
+        }
     }
 
     #[test]

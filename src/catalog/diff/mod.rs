@@ -16,7 +16,8 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::check::{DEFAULT_HOLD_TIMEOUT_MS, DEFAULT_OUTPUT_FLOOR_TOKENS};
-use super::{Bucket, Catalog, Channel, CutPolicy, Model, OnClientGone, ReasoningTokens, Thoughts};
+use super::names::Folded;
+use super::{Bucket, Catalog, Channel, CutPolicy, Model, OnClientGone, Origins, ReasoningTokens, Thoughts};
 use crate::id::{BucketId, ModelName};
 
 /// What a change is about.
@@ -92,7 +93,18 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
     let nothing = Catalog::nothing();
     let old = old.unwrap_or(&nothing);
     // The aliases are those of the models, which tell of them.
-    let Catalog { version: _, buckets, channels, models, upstream_cut, hold_timeout_ms, output_floor_tokens, aliases: _ } = new;
+    let Catalog {
+        version: _,
+        buckets,
+        channels,
+        models,
+        upstream_cut,
+        browser_origins,
+        hold_timeout_ms,
+        output_floor_tokens,
+        aliases: _,
+        folded: _,
+    } = new;
     let mut found = Vec::new();
     for (before, after) in pairs(&old.models, models) {
         match (before, after) {
@@ -122,6 +134,10 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
     changes.value(ChangeKind::Limits, "time-out", (&old.hold_timeout_ms, hold_timeout_ms), |ms| duration(*ms));
     changes.subject = "limits fitted to a balance".to_owned();
     changes.value(ChangeKind::Limits, "tokens at least", (&old.output_floor_tokens, output_floor_tokens), u64::to_string);
+    changes.subject = "pages of other sites".to_owned();
+    changes.value(ChangeKind::Other, "may call with any key:", (&old.browser_origins, browser_origins), |origins| {
+        if origins.is_empty() { "none".to_owned() } else { list(origins.as_slice()) }
+    });
     found.extend(changes.found);
     found
 }
@@ -136,8 +152,10 @@ impl Catalog {
             models: BTreeMap::new(),
             upstream_cut: CutPolicy::default(),
             hold_timeout_ms: i64::from(DEFAULT_HOLD_TIMEOUT_MS),
+            browser_origins: Origins::default(),
             output_floor_tokens: DEFAULT_OUTPUT_FLOOR_TOKENS,
             aliases: BTreeMap::new(),
+            folded: Folded::default(),
         }
     }
 }

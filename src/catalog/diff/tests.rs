@@ -175,6 +175,12 @@ fn every_field_has_its_sentence() {
             "charge policy: a stream that upstream cut short costs nothing -> what arrived",
         ),
         ("/hold_timeout_ms".into(), json!(600_000), Limits, "holds: time-out 900 s -> 600 s"),
+        (
+            "/browser_origins".into(),
+            json!(["https://app.example", "*"]),
+            Other,
+            "pages of other sites: may call with any key: none -> https://app.example, *",
+        ),
         ("/output_floor_tokens".into(), json!(512), Limits, "limits fitted to a balance: tokens at least 4096 -> 512"),
         (
             "/buckets/credit/top_up_url".into(),
@@ -333,7 +339,8 @@ fn documents() -> impl Strategy<Value = Value> {
             let models = [("m", m), ("n", n)].into_iter().filter_map(|(name, model)| Some((name.to_owned(), model?)));
             json!({"version": version, "channels": {"main": main, "pool": pool}, "models": Value::Object(models.collect()),
             "buckets": {"credit": {"label": "C", "currency": "USD"}, "wallet": {"label": "W", "currency": currency}},
-            "charge_policy": {"upstream_cut": cut}, "hold_timeout_ms": version * 1000, "output_floor_tokens": version})
+            "charge_policy": {"upstream_cut": cut}, "hold_timeout_ms": version * 1000, "output_floor_tokens": version,
+            "browser_origins": if version == 1 { json!([]) } else { json!(["https://app.example"]) }})
         },
     )
 }
@@ -343,6 +350,7 @@ fn is_same(a: &Catalog, b: &Catalog) -> bool {
     (&a.buckets, &a.channels, &a.models) == (&b.buckets, &b.channels, &b.models)
         && (a.upstream_cut, a.hold_timeout_ms, a.output_floor_tokens)
             == (b.upstream_cut, b.hold_timeout_ms, b.output_floor_tokens)
+        && a.browser_origins == b.browser_origins
 }
 
 /// The same document with one part of the other in its place, so that pairs differ in little too.

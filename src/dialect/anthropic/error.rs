@@ -38,7 +38,7 @@ pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     if let Some(param) = &refusal.param {
         metadata.insert("param".to_owned(), param.clone().into());
     }
-    let mut error = json!({"type": kind, "message": refusal.message});
+    let mut error = json!({"type": kind, "message": refusal.told()});
     // What Anthropic's own clients act on stands where they look for it.
     if let (Some(details), Some(error)) = (metadata.shift_remove("details"), error.as_object_mut()) {
         error.insert("details".to_owned(), details);

@@ -92,7 +92,7 @@ pub fn write_error(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
     }
     json!({"error": {
         "code": status,
-        "message": refusal.message,
+        "message": refusal.told(),
         "status": kind.unwrap_or(status_word(status)),
         "details": details,
     }})

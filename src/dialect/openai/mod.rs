@@ -78,7 +78,7 @@ pub fn error_body(refusal: &Refusal, receipt: Option<&RequestId>) -> String {
         None => [own("type", row.kind.into()), own("param", refusal.param.clone().into()), own("code", row.code.into())],
     };
     json!({"error": {
-        "message": refusal.message,
+        "message": refusal.told(),
         "type": kind,
         "param": param,
         "code": code,

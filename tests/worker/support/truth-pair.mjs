@@ -179,7 +179,7 @@ export class Pairs {
     assert.ok(reasons.some(({ code }) => code === error.code), `refused with ${error.code}, announced was ${reasons.map(({ code }) => code)}`);
     assert.ok(statuses[error.code]?.includes(status), `${error.code} came with ${status}`);
     if (reasons[0].code !== error.code) this.tally.counts['reason was not the first'] += 1;
-    assert.ok(reasons.some(({ code, message }) => code === error.code && message === error.message), `another message than announced: ${error.message}`);
+    assert.ok(reasons.some(({ code, message, next_step }) => code === error.code && `${message} ${next_step}` === error.message), `another message than announced: ${error.message}`);
   }
 
   /** `POST /v1/route` against the request: whether, who, for how much. */

@@ -56,7 +56,7 @@ pub fn too_large() -> Fault {
 
 /// A response is not remembered.
 pub fn not_found(id: &str) -> Fault {
-    let message = format!("Previous response with id '{}' not found.", shown(id));
+    let message = format!("Previous response with id '{}' not found. Send the whole conversation as `input`.", shown(id));
     Fault::new(NOT_FOUND, message, Some("previous_response_id"))
 }
 

@@ -125,7 +125,7 @@ impl Session {
             return Act::Send(vec![too_large().frame(400, None)]);
         }
         let Some(frame) = Object::parse(text).filter(|frame| frame.repeated().is_none()) else {
-            let message = "A frame must be one JSON object, with each member once.";
+            let message = "A frame must be one JSON object, with each member once. Correct it and send it again.";
             return Act::Send(vec![Fault::new("invalid_json", message, None).frame(400, None)]);
         };
         let lane = match self.lane(&frame) {
@@ -276,7 +276,8 @@ impl Session {
         let body = std::str::from_utf8(body).unwrap_or_default();
         let error = Object::parse(body).and_then(|body| body.get("error")).and_then(Object::parse);
         let Some(error) = error else {
-            return Fault::new("server_error", "The request failed.", None).frame(status.max(500), lane.as_deref());
+            return Fault::new("server_error", "The request failed. Send it again.", None)
+                .frame(status.max(500), lane.as_deref());
         };
         // By this code clients know that they have to send everything.
         let is_previous = error.get("param") == Some("\"previous_response_id\"");
@@ -338,7 +339,7 @@ impl Session {
     /// The answer has no more events. A frame, where its last one is missing.
     pub fn ended(&mut self) -> Option<String> {
         let turn = self.turn.take().filter(|turn| !turn.is_done)?;
-        let message = "The answer broke off before it was complete.";
+        let message = "The answer broke off before it was complete. Send the request again.";
         Some(Fault::new("upstream_cut", message, None).frame(502, turn.lane.as_deref()))
     }
 }
