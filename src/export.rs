@@ -386,9 +386,12 @@ mod tests {
                 + r#""tokens_image_output":null,"images":null,"seconds":null,"characters":null,"searches":null,"#
                 + r#""price_cache_write_1h":null,"price_image_input":null,"price_image_output":null,"price_images":null,"#
                 + r#""price_seconds":null,"price_characters":null,"price_searches":null,"credential":null,"#
-                + r#""dropped_parameters":null}"#
+                + r#""dropped_parameters":null,"currency":null}"#
                 + "\n"
         );
+        let mut row = charge();
+        row["currency"] = json!("CNY");
+        assert!(csv(&row).ends_with(",CNY\r\n") && jsonl(&row).ends_with(",\"currency\":\"CNY\"}\n"));
     }
 
     #[test]
