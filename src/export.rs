@@ -417,9 +417,12 @@ mod tests {
                 + r#""tokens_image_output":null,"images":null,"seconds":null,"characters":null,"searches":null,"#
                 + r#""price_cache_write_1h":null,"price_image_input":null,"price_image_output":null,"price_images":null,"#
                 + r#""price_seconds":null,"price_characters":null,"price_searches":null,"credential":null,"#
-                + r#""dropped_parameters":null,"note":null,"author":null,"what":null}"#
+                + r#""dropped_parameters":null,"note":null,"currency":null,"author":null,"what":null}"#
                 + "\n"
         );
+        let mut row = charge();
+        row["currency"] = json!("CNY");
+        assert!(csv(&row).ends_with(",CNY,,\r\n") && jsonl(&row).contains("\"currency\":\"CNY\","));
     }
 
     #[test]
