@@ -78,6 +78,7 @@ mod tests {
 
     fn attempt((route, status, error): (RouteKind, AttemptStatus, Option<&str>)) -> Attempt {
         Attempt {
+            model: None,
             channel: ChannelId::parse("c").unwrap(),
             tier: 0,
             route,
