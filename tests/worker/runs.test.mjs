@@ -528,7 +528,8 @@ function assertSums(run, receipts) {
   assert.deepEqual(bare(run.totals), sums(receipts));
   for (const [dimension, name] of Object.entries(dimensions)) {
     const groups = Object.groupBy(receipts, name);
-    const expected = Object.entries(groups).map(([of, group]) => ({ [dimension]: of, ...sums(group) }));
+    const currency = (of) => (dimension === 'bucket' ? { currency: { credit: 'USD', wallet: 'CNY' }[of] ?? null } : {});
+    const expected = Object.entries(groups).map(([of, group]) => ({ [dimension]: of, ...currency(of), ...sums(group) }));
     const byName = (a, b) => (a[dimension] < b[dimension] ? -1 : 1);
     assert.deepEqual(run[`by_${dimension}`].map(bare).toSorted(byName), expected.toSorted(byName), dimension);
   }
