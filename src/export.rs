@@ -501,7 +501,7 @@ mod tests {
             ("debt_payment", -100_000_000, "-0.1"),
         ] {
             let empty = ",".repeat(26);
-            let rest = ",".repeat(22);
+            let rest = ",".repeat(23);
             let line =
                 format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5{rest}ops,\r\n");
             assert_eq!(csv(&entry(kind, nanos)), line);

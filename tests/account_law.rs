@@ -430,7 +430,8 @@ fn a_revoked_or_changed_key_is_noticed_at_once() {
     let (mut memory, now) = (opened(), Timestamp::from_millis(START));
     adjust(&mut memory, "adj", "credit", "10");
     let id = KeyId::parse("free").unwrap();
-    let change = KeyChange { policy: serde_json::from_value(json!({"models": ["x"]})).unwrap(), label: None, revoke: false };
+    let change =
+        KeyChange { policy: serde_json::from_value(json!({"models": ["x"]})).unwrap(), label: None, revoke: false, by: None };
     memory.command(Command::ChangeKey(id.clone(), change), now);
     let answer = memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("1")))), now);
     assert!(matches!(answer, Answer::Hold(HoldAnswer::Stale(record)) if record.policy.models == ["x"] && record.version == 2));
