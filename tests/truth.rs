@@ -54,7 +54,7 @@ const CANDIDATES: [(&str, RouteKind, &str, &str); 7] = [
 
 fn catalog() -> Catalog {
     let channel = |name: &str| {
-        json!({"dialect": "openai", "base_url": format!("https://{name}.example.com/v1"), "secrets": [format!("KEY_{name}").to_uppercase()],
+        json!({"dialect": "openai", "base_url": format!("https://{name}.example.com/v1"), "shows_upstream_models": true, "secrets": [format!("KEY_{name}").to_uppercase()],
                "first_byte_timeout_ms": 1000, "idle_timeout_ms": 5000, "on_client_gone": if name == "d" { "drain" } else { "cancel" }})
     };
     let mut models = json!({});
