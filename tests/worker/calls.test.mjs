@@ -639,7 +639,7 @@ describe('POST /v1/route', () => {
     const narrow = await gateway.richKey({ models: ['demo-large', 'unpriced', 'both-routes'], routes: ['official'] });
     for (const body of [
       { model: 'demo-small' }, { model: 'demo-lagre' }, { model: 'both-routes:routed' }, { model: 'unpriced' }, { model: 'demo-large', max_tokens: -1 },
-      { model: 'demo-large', max_tokens: 5000 }, { model: 'demo-large', provider: { only: ['elsewhere'] } }, { model: 'demo-large', messages: 'hello' },
+      { model: 'demo-large', max_tokens: 5000, fit: 'never' }, { model: 'demo-large', provider: { only: ['elsewhere'] } }, { model: 'demo-large', messages: 'hello' },
     ]) {
       const [explained, called] = [await route(narrow, { messages: [], ...body }), await gateway.call(narrow, { messages: [], ...body })];
       const [a, b] = [await explained.json(), await called.json()];
@@ -679,7 +679,7 @@ describe('the reading endpoints', () => {
     const reasons = Object.fromEntries(rest.data.map(({ id, tf }) => [id, tf.reason]));
     assert.equal(rest.data.length, Object.keys(catalog('http://127.0.0.1:1').models).length);
     assert.match(reasons['demo-small'], /may not call/);
-    assert.match(reasons['demo-large'], /`credit` is 0, and this request may cost up to/);
+    assert.match(reasons['demo-large'], /`credit` is 0 USD, and this request may cost 0\.0\d+ USD/);
     assert.match(reasons.unpriced, /no price/);
     assert.equal(reasons['routed-only'], null);
   });

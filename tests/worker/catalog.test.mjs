@@ -312,7 +312,7 @@ describe('health', () => {
     await gateway.admin('POST', '/admin/v1/probe');
     assert.deepEqual((await gateway.get(secret, '/v1/receipts')).data, []);
     const { DB } = await gateway.bindings();
-    const { results } = await DB.prepare('SELECT DISTINCT kind FROM journal').all();
+    const { results } = await DB.prepare("SELECT DISTINCT kind FROM journal WHERE account <> 'tf-operator'").all();
     for (const { kind } of results) assert.ok(['receipt', 'adjustment', 'account', 'project', 'key'].includes(kind));
   });
 

@@ -187,7 +187,7 @@ describe('a body', () => {
     ['"model":"demo-large","stream":true,"stream_options":{"include_usage":"yes"}', 'stream_options'],
     ['"model":"demo-large","max_tokens":-1', 'max_tokens'], ['"model":"demo-large","max_tokens":0', 'max_tokens'], ['"model":"demo-large","max_tokens":1.5', 'max_tokens'], ['"model":"demo-large","max_tokens":"100"', 'max_tokens'],
     ['"model":"demo-large","max_tokens":1e99', 'max_tokens'], ['"model":"demo-large","max_tokens":1e999', 'max_tokens'], ['"model":"demo-large","max_tokens":18446744073709551616', 'max_tokens'], ['"model":"demo-large","max_tokens":9007199254740993', 'max_tokens'],
-    ['"model":"demo-large","max_tokens":4097', 'max_tokens'], ['"model":"demo-large","max_tokens":true', 'max_tokens'], ['"model":"demo-large","max_completion_tokens":-9223372036854775809', 'max_completion_tokens'],
+    ['"model":"demo-large","fit":"never","max_tokens":4097', 'max_tokens'], ['"model":"demo-large","fit":"sometimes"', 'fit'], ['"model":"demo-large","max_tokens":true', 'max_tokens'], ['"model":"demo-large","max_completion_tokens":-9223372036854775809', 'max_completion_tokens'],
     ['"model":"demo-large","n":0', 'n'], ['"model":"demo-large","n":-1', 'n'], ['"model":"demo-large","n":129', 'n'], ['"model":"demo-large","n":4294967297', 'n'], ['"model":"demo-large","n":"2"', 'n'],
     ['"model":"demo-large","session_id":5', 'session_id'], ['"model":"demo-large","modalities":"audio"', 'modalities'], ['"model":"demo-large","provider":"main"', 'provider'],
     ['"model":"demo-large","provider":{"order":"main"}', 'provider'], ['"model":"demo-large","provider":{"max_price":{"prompt":-1}}', 'provider'], ['"model":"demo-large","provider":{"only":["elsewhere"]}', 'provider'],

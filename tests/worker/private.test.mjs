@@ -7,12 +7,13 @@ import { after, before, describe, test } from 'node:test';
 import { dialectCatalog, dialectVars } from './support/dialects.mjs';
 import { adminToken, startGateway, until } from './support/gateway.mjs';
 
-const mark = /zqx|\b7919\b/i;
-/** What the model itself says passes as it came, and the simulated ones name themselves: "This is gpt-sim-zqx, a simulated ...". */
-const own = /[\w.-]+-zqx,/g;
+// No id has these letters.
+const mark = /zquilo|\b7919\b/i;
+/** What the model itself says passes as it came, and the simulated ones name themselves: "This is gpt-sim-zquilo, a simulated ...". */
+const own = /[\w.-]+-zquilo,/g;
 const note = 'A note for the customer';
-const said = { reason: 'zqx because', author: 'zqx kim' };
-const signed = '?author=zqx%20kim&reason=zqx%20because';
+const said = { reason: 'zquilo because', author: 'zquilo kim' };
+const signed = '?author=zquilo%20kim&reason=zquilo%20because';
 const hello = [{ role: 'user', content: 'hello' }];
 
 let gateway;
@@ -26,29 +27,29 @@ const seen = [];
 function catalog(upstreamUrl) {
   const document = dialectCatalog(upstreamUrl);
   document.buckets.wallet = { label: 'Routed wallet', currency: 'CNY' };
-  const secret = (name) => `ZQX_${name}`;
+  const secret = (name) => `ZQUILO_${name}`;
   document.channels = Object.fromEntries(
-    Object.entries(document.channels).map(([id, channel]) => [`zqx-${id}`, { ...channel, secrets: channel.secrets.map(secret), probe_daily_cap: '0.01' }]),
+    Object.entries(document.channels).map(([id, channel]) => [`zquilo-${id}`, { ...channel, secrets: channel.secrets.map(secret), probe_daily_cap: '0.01' }]),
   );
-  document.channels['zqx-openai'].label = 'Main line';
-  Object.assign(document.channels['zqx-anthropic'], { label: 'Open line', shows_upstream_models: true });
+  document.channels['zquilo-openai'].label = 'Main line';
+  Object.assign(document.channels['zquilo-anthropic'], { label: 'Open line', shows_upstream_models: true });
   for (const model of Object.values(document.models)) {
     for (const candidate of model.routes.official.candidates) {
-      candidate.channel = `zqx-${candidate.channel}`;
-      candidate.upstream_model += candidate.channel === 'zqx-anthropic' ? '-open' : '-zqx';
+      candidate.channel = `zquilo-${candidate.channel}`;
+      candidate.upstream_model += candidate.channel === 'zquilo-anthropic' ? '-open' : '-zquilo';
       candidate.weight = 7919;
     }
   }
   const { official } = document.models['gpt-sim'].routes;
   const [good] = official.candidates;
   const [bad] = document.models['gpt-fail-503'].routes.official.candidates;
-  const both = [{ ...bad, upstream_model: 'fail-503-both-zqx' }, { ...good, tier: 1 }];
+  const both = [{ ...bad, upstream_model: 'fail-503-both-zquilo' }, { ...good, tier: 1 }];
   document.models.both = { ...document.models['gpt-sim'], routes: { official: { ...official, candidates: both }, routed: { ...official, bucket: 'wallet', candidates: [good] } } };
   return document;
 }
 
 const vars = Object.fromEntries(
-  Object.entries({ TEST_UPSTREAM_KEY: 'upstream-secret', ...dialectVars }).map(([name, value]) => [`ZQX_${name}`, value]),
+  Object.entries({ TEST_UPSTREAM_KEY: 'upstream-secret', ...dialectVars }).map(([name, value]) => [`ZQUILO_${name}`, value]),
 );
 
 before(async () => {
@@ -176,7 +177,7 @@ describe('what customers and everybody can ask', () => {
     const next = catalog(gateway.upstream.url);
     next.models.both.routes.official.candidates[1].weight = 6007;
     next.models.both.routes.official.price.input = '3';
-    next.models.both.routes.official.candidates.push({ channel: 'zqx-compat', upstream_model: 'demo-zqx', tier: 2 });
+    next.models.both.routes.official.candidates.push({ channel: 'zquilo-compat', upstream_model: 'demo-zquilo', tier: 2 });
     await gateway.admin('PUT', `/admin/v1/catalog${signed}&effective_at=2999-01-01T00:00:00Z`, next);
     const receipts = (await until(async () => {
       const { data } = await gateway.get(key, '/v1/receipts?limit=100');
@@ -220,13 +221,13 @@ describe('what customers and everybody can ask', () => {
     shown('POST /v1/chat/completions', /x-tf-upstream-model: gpt-sim\n/);
     shown('POST /v1/messages', /x-tf-upstream-model: claude-sim-open/);
     for (const name of ['GET /v1/ledger', 'GET /v1/topups', 'GET /v1/topups/{id}']) shown(name, new RegExp(note));
-    shown('GET /v1/ledger', /,note\r\n/);
+    shown('GET /v1/ledger', /,note,currency\r\n/);
   });
 
   test('takes labels, aliases and ids of channels as preferences', async () => {
     const plan = async (only) => (await gateway.fetch(key, '/v1/route', { method: 'POST', body: JSON.stringify({ model: 'both', provider: { only: [only] }, messages: hello }) })).json();
-    for (const name of ['Main line', 'zqx-openai']) assert.deepEqual((await plan(name)).attempts[0].channel, 'Main line', name);
-    const first = (await plan('zqx-openai-faulty')).attempts[0].channel;
+    for (const name of ['Main line', 'zquilo-openai']) assert.deepEqual((await plan(name)).attempts[0].channel, 'Main line', name);
+    const first = (await plan('zquilo-openai-faulty')).attempts[0].channel;
     assert.match(first, /^channel-[0-9a-f]{6}$/);
     assert.equal((await plan(first)).attempts[0].channel, first);
   });
@@ -237,15 +238,15 @@ describe('what customers and everybody can ask', () => {
       const text = await answer.text();
       for (const word of words) assert.ok(text.includes(word), `${path} shows ${word}`);
     };
-    await shows('/admin/v1/receipts?limit=100', 'zqx-openai', 'gpt-sim-zqx', 'ZQX_TEST_UPSTREAM_KEY');
-    await shows('/admin/v1/receipts?format=csv', 'zqx-openai', 'gpt-sim-zqx', 'ZQX_TEST_UPSTREAM_KEY');
-    await shows(`/admin/v1/ledger?account=${account}`, 'zqx because', 'zqx kim', note);
-    await shows(`/admin/v1/ledger?account=${account}&format=csv`, 'zqx because', 'zqx kim', note);
-    await shows('/admin/v1/catalog', 'zqx-openai', '7919', 'ZQX_TEST_UPSTREAM_KEY');
-    await shows('/admin/v1/health', 'zqx-openai', 'gpt-sim-zqx');
-    await shows('/admin/v1/catalog/versions', 'zqx kim', 'zqx because');
-    await shows('/admin/v1/codes', 'zqx kim', note);
-    await shows(`/admin/v1/accounts/${account}/topups`, 'zqx kim', 'zqx because', note);
+    await shows('/admin/v1/receipts?limit=100', 'zquilo-openai', 'gpt-sim-zquilo', 'ZQUILO_TEST_UPSTREAM_KEY');
+    await shows('/admin/v1/receipts?format=csv', 'zquilo-openai', 'gpt-sim-zquilo', 'ZQUILO_TEST_UPSTREAM_KEY');
+    await shows(`/admin/v1/ledger?account=${account}`, 'zquilo because', 'zquilo kim', note);
+    await shows(`/admin/v1/ledger?account=${account}&format=csv`, 'zquilo because', 'zquilo kim', note);
+    await shows('/admin/v1/catalog', 'zquilo-openai', '7919', 'ZQUILO_TEST_UPSTREAM_KEY');
+    await shows('/admin/v1/health', 'zquilo-openai', 'gpt-sim-zquilo');
+    await shows('/admin/v1/catalog/versions', 'zquilo kim', 'zquilo because');
+    await shows('/admin/v1/codes', 'zquilo kim', note);
+    await shows(`/admin/v1/accounts/${account}/topups`, 'zquilo kim', 'zquilo because', note);
   });
 });
 
@@ -299,8 +300,8 @@ describe('every change', () => {
       assert.equal(row.reason, `reason ${index}`, name);
       assert.ok(row.what?.length > 0, name);
     }
-    const times = rows.map(({ at }) => at);
-    assert.deepEqual(times, times.toSorted().toReversed(), 'in one list, newest first');
+    const times = rows.map(({ at }) => Date.parse(at));
+    assert.deepEqual(times, times.toSorted((a, b) => b - a), 'in one list, newest first');
   });
 
   test('of a key tells each field with what it was and what it became, and no hash', () => {
@@ -317,7 +318,7 @@ describe('every change', () => {
     }
     const answer = await fetch(`${gateway.url}/admin/v1/audit?format=csv`, { headers: { authorization: `Bearer ${adminToken}` } });
     const [head, ...lines] = (await answer.text()).trim().split('\r\n');
-    assert.match(head, /,note,author,what$/);
+    assert.match(head, /,note,currency,author,what$/);
     assert.ok(lines.some((line) => /author 3,.*rpm 10 -> 20/.test(line)));
   });
 
@@ -344,9 +345,9 @@ describe('a catalogue', () => {
   test('with a key in place of the name of a secret is refused, and the key is not repeated', async () => {
     for (const name of ['sk-proj-PASTED123', 'pool_key', '1KEY', 'AIzaSyPASTED123']) {
       const document = catalog(gateway.upstream.url);
-      document.channels['zqx-pool'].secrets = ['ZQX_POOL_KEY_1', name];
+      document.channels['zquilo-pool'].secrets = ['ZQUILO_POOL_KEY_1', name];
       await assert.rejects(gateway.admin('PUT', '/admin/v1/catalog', document), ({ status, body }) => {
-        assert.deepEqual([status, body.error.metadata.faults[0].path], [400, 'channels.zqx-pool.secrets[1]']);
+        assert.deepEqual([status, body.error.metadata.faults[0].path], [400, 'channels.zquilo-pool.secrets[1]']);
         assert.ok(!JSON.stringify(body).includes(name), name);
         return true;
       });
@@ -354,9 +355,9 @@ describe('a catalogue', () => {
   });
 
   test('has labels that cannot be taken for each other', async () => {
-    for (const [label, words] of [['Main line', /also the label of/], ['zqx-openai', /id of another channel/], ['channel-abc', /must not begin with/], ['', /1 to 64/], [' x', /1 to 64/], ['x'.repeat(65), /1 to 64/], ['größe', /ASCII/]]) {
+    for (const [label, words] of [['Main line', /also the label of/], ['zquilo-openai', /id of another channel/], ['channel-abc', /must not begin with/], ['', /1 to 64/], [' x', /1 to 64/], ['x'.repeat(65), /1 to 64/], ['größe', /ASCII/]]) {
       const document = catalog(gateway.upstream.url);
-      document.channels['zqx-pool'].label = label;
+      document.channels['zquilo-pool'].label = label;
       await assert.rejects(gateway.admin('PUT', '/admin/v1/catalog', document), ({ body }) => {
         assert.match(body.error.metadata.faults[0].message, words, label);
         return true;

@@ -162,7 +162,7 @@ test('what says nothing of a promise does not count', async () => {
   behave(['alive-single', 'fail-400']);
   await request({ model: 'single' }, { status: 400, counts: false });
   gateway.upstream.restoreAll();
-  await request({ model: 'single', max_tokens: 5000 }, { status: 400, counts: false });
+  await request({ model: 'single', max_tokens: 5000, fit: 'never' }, { status: 400, counts: false });
   const counted = await gateway.fetch(secret, '/v1/messages/count_tokens', { method: 'POST', body: JSON.stringify({ model: 'single', messages: [{ role: 'user', content: 'hello' }] }) });
   assert.equal(counted.status, 200);
   requests.push(counted.headers.get('x-generation-id'));

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { between, randomOf } from './support/chaos.mjs';
 import { startGateway } from './support/gateway.mjs';
 import { Pairs, Tally } from './support/truth-pair.mjs';
-import { amountOf, around, catalogOf, keyOf, nanosOf, smallest, truthVars } from './support/truth.mjs';
+import { amountOf, around, catalogOf, keyOf, nanosOf, plain, truthVars } from './support/truth.mjs';
 
 const seed = process.env.TRUTH_SEED ?? String(randomInt(1_000_000));
 const cases = Number(process.env.TRUTH_CASES ?? 20);
@@ -67,7 +67,7 @@ async function newKey(random, pairs) {
   const account = await gateway.newAccount();
   const quoteOf = async (secret) => {
     const model = models[between(random, 0, models.length - 1)];
-    const { status, body } = await pairs.route(secret, smallest(model, model.id));
+    const { status, body } = await pairs.route(secret, plain(model, model.id));
     return Object.fromEntries(status === 200 ? body.quotes.map(({ bucket, amount }) => [bucket, nanosOf(amount)]) : []);
   };
   let project;
@@ -111,7 +111,7 @@ async function owe(account, secret) {
 /** Opens a stream that does not end, so that a part of the balance is held, and one of the requests at a time is taken. */
 async function keepBusy(key, model) {
   const leave = new AbortController();
-  const { path, headers, body } = smallest(model, model.id, { stream: true });
+  const { path, headers, body } = plain(model, model.id, { stream: true });
   const response = await gateway.fetch(key.secret, path, { method: 'POST', headers, body, signal: leave.signal });
   if (response.status !== 200) return response.text();
   await response.body.getReader().read();

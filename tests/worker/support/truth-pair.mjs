@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { between, pick } from './chaos.mjs';
-import { nanosOf, smallest } from './truth.mjs';
+import { nanosOf, plain } from './truth.mjs';
 
 /** The statuses that a reason's code comes with. */
 const statuses = {
@@ -80,7 +80,7 @@ export class Pairs {
 
   /** One call on one candidate by somebody who may. */
   only(model, { route, channel }) {
-    return this.call(this.operator, smallest(model, `${model.id}:${route}`, { provider: { only: [channel], allow_fallbacks: false } }));
+    return this.call(this.operator, plain(model, `${model.id}:${route}`, { provider: { only: [channel], allow_fallbacks: false } }));
   }
 
   /** Load passes by itself, and nobody can know when: what asked for fewer requests does so once more. */
@@ -120,7 +120,7 @@ export class Pairs {
       const context = { seed: this.seed, key: { ...key, secret: undefined }, model };
       try {
         await this.refreshLoad(model);
-        const served = await this.smallestRequest(key, model, context, random() < 0.3);
+        const served = await this.plainCall(key, model, context, random() < 0.3);
         if (served === undefined) return;
         if (fallback || random() < 0.4) await this.variant(key, { model, fallback }, random, context);
         if (served && random() < 0.4) await this.fallback(key, model, context);
@@ -132,13 +132,13 @@ export class Pairs {
   }
 
   /** Answers whether it was served; nothing if the key cannot even read the list. */
-  async smallestRequest(key, model, context, isWhole) {
-    const request = smallest(model, model.id);
+  async plainCall(key, model, context, isWhole) {
+    const request = plain(model, model.id);
     const { said, answer } = await this.withinAMinute(async () => {
       const said = await this.announced(key, model, request, isWhole);
       return { said, answer: await this.call(key.secret, request) };
     });
-    Object.assign(context, { what: 'the smallest request', said: { entry: said.entry, route: said.route }, answer: told(answer) });
+    Object.assign(context, { what: 'a plain call', said: { entry: said.entry, route: said.route }, answer: told(answer) });
     this.tally.counts.pairs += 1;
     if (answer.status === 200) this.tally.counts.served += 1;
     else this.tally.refusal(answer.error.code);
@@ -163,7 +163,8 @@ export class Pairs {
     assert.deepEqual([receipt.bucket, receipt.route], [served_by.bucket, served_by.route], 'another bucket or route than announced');
     assert.ok(served_by.candidates.map(who).includes(who(receipt)), `${who(receipt)} answered and was not announced`);
     assert.deepEqual(receipt.price, served_by.price, 'another price than announced');
-    assert.ok(nanosOf(receipt.charge) <= nanosOf(served_by.smallest_quote), `charged ${receipt.charge}, quoted ${served_by.smallest_quote}`);
+    assert.ok(nanosOf(receipt.charge) <= nanosOf(receipt.hold), `charged ${receipt.charge}, held ${receipt.hold}`);
+    assert.ok(nanosOf(receipt.hold) >= nanosOf(served_by.smallest_quote), `held ${receipt.hold}, at least ${served_by.smallest_quote}`);
     const ofRoute = said.endpoints.body.data.endpoints.filter((endpoint) => endpoint.tf.route === receipt.route);
     assert.ok(ofRoute.length > 0 && ofRoute.every((endpoint) => endpoint.tf.route_callable), 'the endpoints say that its route cannot be called');
     return true;
@@ -199,6 +200,7 @@ export class Pairs {
     assert.ok(mine, `${receipt.channel}/${receipt.upstream_model} answered; the plan's first was ${first.channel}/${first.upstream_model}`);
     assert.deepEqual([receipt.bucket, receipt.route, receipt.model], [mine.bucket, mine.route, mine.model]);
     assert.deepEqual(receipt.price, mine.price);
+    assert.deepEqual(receipt.output_limit ?? null, mine.output_limit, 'another output limit than planned');
     assert.ok(nanosOf(receipt.charge) <= nanosOf(mine.quote), `charged ${receipt.charge}, quoted ${mine.quote}`);
     const names = ['x-tf-channel', 'x-tf-upstream-model', 'x-tf-route', 'x-tf-bucket'];
     assert.deepEqual(names.map((name) => headers.get(name)), [receipt.channel, receipt.upstream_model, receipt.route, receipt.bucket]);
@@ -215,19 +217,20 @@ export class Pairs {
     const isChat = model.kind === 'chat';
     const providers = [{ order: [channel] }, { only: [channel] }, { ignore: [channel] }, { allow_fallbacks: false }, { sort: 'price' }, { max_price: { prompt: '20', completion: '80' } }];
     const name = fallback ? 'models' : pick(random, [
-      [2, 'suffix'], [2, 'header'], [2, 'provider'], [2, 'session'], ...(model.aliases.length ? [[2, 'alias']] : []),
+      [2, 'suffix'], ...(isChat ? [[3, 'limit']] : []), [2, 'header'], [2, 'provider'], [2, 'session'], ...(model.aliases.length ? [[2, 'alias']] : []),
       ...(isChat && !model.isBusy ? [[1, 'stream']] : []), ...(isChat ? [[1, 'messages'], [1, 'responses'], [1, 'gemini']] : []),
     ]);
     const talk = { messages: [{ role: 'user', content: 'Reply with OK.' }], max_tokens: Math.min(model.most, 16) };
     const headers = { 'content-type': 'application/json' };
     const make = {
-      suffix: () => smallest(model, `${model.id}:${kind}`),
-      header: () => smallest(model, model.id),
-      provider: () => smallest(model, model.id, { session_id: 'steady', provider: providers[between(random, 0, providers.length - 1)] }),
-      session: () => smallest(model, model.id, { session_id: `s-${between(random, 0, 99)}` }),
-      alias: () => smallest(model, model.aliases[0]),
-      models: () => smallest(model, random() < 0.3 ? 'no-such-model' : model.id, { models: [fallback.id, model.id] }),
-      stream: () => smallest(model, model.id, { stream: true }),
+      suffix: () => plain(model, `${model.id}:${kind}`),
+      limit: () => plain(model, model.id, { max_tokens: pick(random, [[1, 1], [1, 4096], [1, 20_000], [1, 500_000]]) }),
+      header: () => plain(model, model.id),
+      provider: () => plain(model, model.id, { session_id: 'steady', provider: providers[between(random, 0, providers.length - 1)] }),
+      session: () => plain(model, model.id, { session_id: `s-${between(random, 0, 99)}` }),
+      alias: () => plain(model, model.aliases[0]),
+      models: () => plain(model, random() < 0.3 ? 'no-such-model' : model.id, { models: [fallback.id, model.id] }),
+      stream: () => plain(model, model.id, { stream: true }),
       messages: () => ({ path: '/v1/messages', headers, body: JSON.stringify({ model: model.id, ...talk }) }),
       responses: () => ({ path: '/v1/responses', headers, body: JSON.stringify({ model: model.id, input: 'Reply with OK.', max_output_tokens: Math.min(model.most, 16) }) }),
       gemini: () => ({ path: `/v1beta/models/${model.id}:generateContent`, headers, body: JSON.stringify({ contents: [{ role: 'user', parts: [{ text: 'Reply with OK.' }] }] }) }),
@@ -254,7 +257,7 @@ export class Pairs {
 
   /** Breaks who would answer, for one request: who answers then is who was named for that. */
   async fallback(key, model, context) {
-    const request = smallest(model, model.id, { session_id: 'steady' });
+    const request = plain(model, model.id, { session_id: 'steady' });
     const { gateway } = this;
     let broken;
     const { plan, answer } = await this.withinAMinute(async () => {

@@ -1,5 +1,5 @@
-// What the truth test is made of: catalogues, keys and balances by a seed, and the smallest useful
-// request of a model. Nothing here knows what the gateway says of them.
+// What the truth test is made of: catalogues, keys and balances by a seed, and a plain call
+// of a model. Nothing here knows what the gateway says of them.
 import { Buffer } from 'node:buffer';
 import { between, pick } from './chaos.mjs';
 
@@ -65,7 +65,7 @@ export function catalogOf(random, name, upstreamUrl) {
   const isOneBucket = random() < 0.25;
   for (const { routes } of models) if (isOneBucket && routes.routed) routes.routed.bucket = 'credit';
   const entries = models.map(({ id, kind, aliases, routes, most }) => [
-    id, { name: id, family: 'test', kind, context_length: 8000, ...(most && { max_output_tokens: most }), aliases, routes },
+    id, { name: id, family: 'test', kind, context_length: kind === 'chat' ? 200_000 : 8000, ...(most && { max_output_tokens: most }), aliases, routes },
   ]);
   return { document: { version: 1, buckets, channels: channels(upstreamUrl), models: Object.fromEntries(entries) }, models, candidates };
 }
@@ -100,7 +100,7 @@ function modelOf({ random, name, group, candidates, isBusy = false }) {
     if (!known.isSold && routes.routed.price) Object.assign(known, { isSold: true, route: 'routed' });
   }
   const aliases = random() < 0.4 ? [`${name}-latest`] : [];
-  return { id: name, kind, aliases, routes, group, isBusy, most: kind === 'chat' || kind === 'transcription' ? pick(random, [[4, 4000], [1, 16], [1, 7]]) : 0 };
+  return { id: name, kind, aliases, routes, group, isBusy, most: kind === 'chat' || kind === 'transcription' ? pick(random, [[2, 4000], [1, 16], [1, 7], ...(kind === 'chat' ? [[4, 128_000]] : [])]) : 0 };
 }
 
 /** A key's policy, and what else is odd about it; budgets and balances go by quotes, so they come later. */
@@ -119,6 +119,8 @@ export function keyOf(random, models) {
   if (oddity === 'tpm') policy.tpm = between(random, 20, 200);
   if (oddity === 'busy alone') policy.concurrency = 1;
   if (oddity === 'elsewhere') policy.ip_allow = ['203.0.113.7'];
+  // Who waits for others would wait in vain here.
+  if (oddity.startsWith('busy') || random() < 0.15) policy.fit = 'never';
   if (oddity.startsWith('busy')) Object.assign(policy, { models: ['*'], routes: ['official', 'routed'] });
   return { policy, oddity };
 }
@@ -140,29 +142,25 @@ export const amountOf = (nanos) => {
 };
 
 /**
- * The smallest useful request of a model, byte for byte as long as the gateway's own (src/dialect/recipe.rs):
- * quotes go by the length. `more` are further members.
+ * A plain call of a model, byte for byte as its page shows it (src/catalog/mod.rs): quotes go by the length, and nobody names
+ * a limit. `more` are further members.
  * @returns {{path: string, headers: object, body: string | Buffer}}
  */
-export function smallest({ kind, most }, name, more = {}) {
-  const json = (path, members) => ({ path, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model: name, ...members, ...more }) });
-  switch (kind) {
-    case 'chat':
-      return json('/v1/chat/completions', { messages: [{ role: 'user', content: 'Reply with OK.' }], max_tokens: Math.min(most, 16) });
-    case 'embedding':
-      return json('/v1/embeddings', { input: 'OK.' });
-    case 'moderation':
-      return json('/v1/moderations', { input: 'OK.' });
-    case 'image':
-      return json('/v1/images/generations', { prompt: 'A black dot on white.', n: 1 });
-    case 'speech':
-      return json('/v1/audio/speech', { input: 'OK.', voice: 'alloy' });
-    case 'rerank':
-      return json('/v1/rerank', { query: 'capital of France', documents: ['Paris is the capital of France.', 'Bread is baked.'], top_n: 1 });
-    default:
-      return transcription(name, more);
-  }
+export function plain({ kind }, name, more = {}) {
+  if (kind === 'transcription') return transcription(name, more);
+  const [path, first] = firstCalls[kind];
+  const members = Object.entries(more).map(([member, value]) => `, ${JSON.stringify(member)}: ${JSON.stringify(value)}`);
+  return { path, headers: { 'content-type': 'application/json' }, body: `{"model": ${JSON.stringify(name)}, ${first}${members.join('')}}` };
 }
+
+const firstCalls = {
+  chat: ['/v1/chat/completions', '"messages": [{"role": "user", "content": "Hello"}]'],
+  embedding: ['/v1/embeddings', '"input": "Hello"'],
+  moderation: ['/v1/moderations', '"input": "Hello"'],
+  image: ['/v1/images/generations', '"prompt": "A lighthouse at dawn"'],
+  speech: ['/v1/audio/speech', '"input": "Hello", "voice": "alloy"'],
+  rerank: ['/v1/rerank', '"query": "coast", "documents": ["A lighthouse", "A mill"]'],
+};
 
 const boundary = 'tokens-forge-8d3f6c1a7b25';
 
