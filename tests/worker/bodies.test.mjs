@@ -7,13 +7,15 @@ import { dialectCatalog, dialectVars, poolSecrets } from './support/dialects.mjs
 import { startGateway } from './support/gateway.mjs';
 
 let gateway;
+let account;
 let key;
 
 before(async () => {
   // Two of the pool's credentials are refused by the simulator, each in its way.
   const vars = { ...dialectVars, [poolSecrets[0]]: 'upstream-pool-429', [poolSecrets[1]]: 'upstream-pool-401' };
   gateway = await startGateway({ catalog: dialectCatalog, vars });
-  key = await gateway.newKey(await gateway.newAccount({ credit: '100' }));
+  account = await gateway.newAccount({ credit: '100' });
+  key = await gateway.newKey(account);
 });
 after(() => gateway?.close());
 
@@ -108,14 +110,15 @@ test('only headers of an allow-list go up and come down', async () => {
   assert.equal(anthropic.headers.authorization, undefined);
 });
 
-test('refused credentials rest, and the receipt names each by its label alone', async () => {
+test('refused credentials rest, and the receipt of the operator names each by its label alone', async () => {
   const ask = (session_id) =>
     post('/v1/chat/completions', JSON.stringify({ model: 'pool-sim', session_id, messages: [{ role: 'user', content: 'hi' }] }));
   const labels = new Set();
   for (let session = 0; session < 12; session += 1) {
     const response = await ask(`s${session}`);
     assert.equal(response.status, 200, await response.clone().text());
-    const receipt = await gateway.receipt(key, response);
+    const { id } = await gateway.receipt(key, response);
+    const receipt = await gateway.admin('GET', `/admin/v1/accounts/${account}/receipts/${id}`);
     const { credential, status } = receipt.attempts.at(-1);
     assert.deepEqual([credential, status], [poolSecrets[2], 'answered']);
     for (const attempt of receipt.attempts) labels.add(`${attempt.credential} ${attempt.error}`);

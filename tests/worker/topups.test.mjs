@@ -678,7 +678,7 @@ describe('a refund', () => {
     assert.deepEqual([amount, debt_after, told.already_used, told.taken, told.debt], ['-3', '7', '7', '3', '7']);
     const refused = await gateway.call(customer.secret, 'demo-large');
     assert.equal(refused.status, 402);
-    assert.match((await refused.json()).error.message, /7 is owed/);
+    assert.match((await refused.json()).error.message, /7 USD is owed/);
 
     // What comes in pays the debt: a part of it first, then the rest.
     await paidOrder(customer, { amount: '2' });
