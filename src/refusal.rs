@@ -170,6 +170,9 @@ pub struct Refusal {
     /// What the caller's dialect calls it, where upstream speaks another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Box<Named>>,
+    /// Whether it passes when requests in flight give back what they do not use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_flight: bool,
     /// More facts for `error.metadata`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub facts: Map<String, Value>,
@@ -193,6 +196,7 @@ impl Refusal {
             retry_after_s: None,
             upstream_status: None,
             named: None,
+            in_flight: false,
             facts: Map::new(),
             detail: None,
         }

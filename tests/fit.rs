@@ -163,7 +163,7 @@ fn a_small_balance_answers_a_plain_call_with_a_limit_that_it_has_room_for() {
     let receipt = &receipts(&simulation)[0];
     let told = receipt.output_limit.as_ref().unwrap();
     assert_eq!((told.tokens, told.asked, told.by), (limit, None, LimitBy::Balance));
-    let because = "128,000 -> 12,492 tokens, because there is 0.5 USD of `credit` free: one request takes at most a quarter of that, and leaves room for nine more.";
+    let because = "128,000 -> 12,492 tokens, because there is 0.5 USD of `credit` free: one request takes at most a quarter of that and leaves room for nine more, but has at least 4,096 tokens.";
     assert_eq!(told.because.as_deref(), Some(because));
     assert_eq!(receipt.hold, Some(money("0.125")));
     let answer: Value = serde_json::from_str(&text).unwrap();

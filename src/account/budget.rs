@@ -155,7 +155,10 @@ fn over_budget(scope: &Scope<'_>, budget: &Budget, (spent, held): (Money, Money)
         None if scope.kind == ScopeKind::Run => "Lower `max_tokens`, or go on in a new run.".to_owned(),
         None => "Lower `max_tokens`, or ask the owner to raise the budget.".to_owned(),
     };
-    let refusal = Refusal::new(Code::BudgetExceeded, message, next_step).limit(kind).fact("scope", kind);
+    // What is spent stays spent; what is only set aside comes back.
+    let in_flight = spent.checked_add(amount).is_some_and(|after| after <= budget.limit);
+    let refusal = Refusal { in_flight, ..Refusal::new(Code::BudgetExceeded, message, next_step) };
+    let refusal = refusal.limit(kind).fact("scope", kind);
     refusal
         .fact("scope_id", scope.id)
         .fact("bucket", budget.bucket.as_str())

@@ -200,7 +200,7 @@ pub fn hold(mut books: Books, request: HoldRequest, now: Timestamp) -> (HoldAnsw
         Err(No { refusal, is_known }) => {
             let rates = books.key.as_ref().filter(|_| is_known).map(|key| rates(&books, key, now)).unwrap_or_default();
             // A key that is not valid has no receipts, and a crossing that is refused leaves the first hold open.
-            let is_awaited = request.waits && refusal.code == Code::BalanceInFlight;
+            let is_awaited = request.waits && refusal.in_flight;
             let is_final = (request.is_last || !refusal.code.is_about_one_bucket()) && !is_awaited;
             let is_over = is_final && is_known && books.hold.is_none();
             let outcome = Outcome::unserved(Status::Refused, Vec::new(), &refusal, now.since(request.facts.created_at));
@@ -480,6 +480,7 @@ impl Short<'_> {
         );
         let next_step = "Send it again when the others are finished, add balance, or set a lower `max_tokens`.";
         let refusal = Refusal::new(Code::BalanceInFlight, message, next_step).retry_after(2);
+        let refusal = Refusal { in_flight: true, ..refusal };
         self.with_facts(refusal.fact("available", self.available.to_string()))
     }
 

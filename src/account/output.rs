@@ -60,9 +60,9 @@ impl OutputLimit {
         Self { tokens: wanted, asked, by, because }
     }
 
-    /// The same, made to fit into what was free of a bucket, which the text names with its currency.
+    /// The same, made to fit into what was free of a bucket, which the text names with its currency; never below a floor.
     #[must_use]
-    pub fn fitted(self, tokens: u64, free: Free, bucket: &str) -> Self {
+    pub fn fitted(self, (tokens, floor): (u64, u64), free: Free, bucket: &str) -> Self {
         let Free { amount, is_of_a_budget } = free;
         let (by, left) = match is_of_a_budget {
             true => (LimitBy::Budget, "a budget leaves"),
@@ -70,7 +70,8 @@ impl OutputLimit {
         };
         let (from, to) = (grouped(self.asked.unwrap_or(self.tokens)), grouped(tokens));
         let because = format!(
-            "{from} -> {to} tokens, because {left} {amount} {bucket} free: one request takes at most a quarter of that, and leaves room for nine more."
+            "{from} -> {to} tokens, because {left} {amount} {bucket} free: one request takes at most a quarter of that and leaves room for nine more, but has at least {} tokens.",
+            grouped(floor)
         );
         Self { tokens, by, because: Some(because), ..self }
     }

@@ -59,7 +59,7 @@ pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             let id = request.head.idempotency_key.clone();
             adjust(ports, account_id(account)?, id, read(request.body).await?).await
         }
-        ("GET", ["accounts", account, "receipts", id]) => ok(&owner::receipt(ports, &account_id(account)?, id).await?),
+        ("GET", ["accounts", account, "receipts", id]) => ok(&owner::whole_receipt(ports, &account_id(account)?, id).await?),
         ("GET", ["accounts", account, "topups"]) => topups::list(ports, &account_id(account)?, &request, true).await,
         ("GET", ["accounts", account, "topups", order]) => ok(&topups::stored(ports, &account_id(account)?, order).await?),
         ("POST", ["accounts", account, "topups", order, "approve"]) => {

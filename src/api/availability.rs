@@ -20,7 +20,7 @@ use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::{Announced, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Early, Head, Leg, Preparing, prepare, unavailable};
+use crate::relay::{Early, Head, Leg, Preparing, prepare, unavailable, with_remedy};
 use crate::routing::LeftOut;
 use crate::routing::health::{CandidateId, HealthView};
 use crate::time::Timestamp;
@@ -159,6 +159,9 @@ impl Snapshot {
 
 /// A leg of a plain request, without the request.
 struct Short {
+    leg: Leg,
+    /// The member that limits its output, for what there is to do.
+    member: Option<&'static str>,
     wanted: Wanted,
     served_by: Option<ServedBy>,
     route: RouteKind,
@@ -215,10 +218,11 @@ fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>
         early: Early::default(),
     };
     let prepared = prepare(&preparing, key, &body, snapshot.now, &|_, _| None)?;
-    Ok((prepared.legs.iter().filter_map(short).collect(), prepared.left_out))
+    let member = prepared.request.limit_member();
+    Ok((prepared.legs.into_iter().filter_map(|leg| short(leg, member)).collect(), prepared.left_out))
 }
 
-fn short(leg: &Leg) -> Option<Short> {
+fn short(leg: Leg, member: Option<&'static str>) -> Option<Short> {
     let first = leg.attempts.iter().find(|quoted| quoted.planned.is_expected);
     let served_by = first.map(|quoted| {
         let planned = &quoted.planned;
@@ -239,7 +243,7 @@ fn short(leg: &Leg) -> Option<Short> {
     let planned = &leg.attempts.first()?.planned;
     let (route, model) = (planned.route, planned.model.id.clone());
     let candidates = leg.attempts.iter().map(|quoted| quoted.planned.candidate_id()).collect();
-    Some(Short { wanted: leg.wanted(), served_by, route, model, candidates })
+    Some(Short { wanted: leg.wanted(), member, served_by, route, model, candidates, leg })
 }
 
 /// The relay tries leg after leg: one that is not covered is passed over, where the no is about its balance alone.
@@ -252,8 +256,9 @@ fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, snaps
     let mut served_by = None;
     for leg in legs {
         if let Some(refusal) = refusal_of(&leg) {
-            reasons.push(Reason::of(&refusal));
-            if !refusal.code.is_about_one_bucket() {
+            let is_final = !refusal.code.is_about_one_bucket();
+            reasons.push(Reason::of(&with_remedy(refusal, (&snapshot.catalog, leg.member), &leg.leg)));
+            if is_final {
                 break;
             }
             continue;

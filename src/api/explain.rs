@@ -95,7 +95,7 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) 
 fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, weighed): (&Overview, &Weighed)) -> Value {
     let view = overview.balances.iter().find(|view| view.bucket == leg.bucket);
     let (balance, available) = view.map_or((Money::ZERO, Money::ZERO), |view| (view.balance, view.available));
-    let refusal = weighed.refusal.clone().map(|refusal| with_remedy(refusal, prepared, leg));
+    let refusal = weighed.refusal.clone().map(|refusal| with_remedy(refusal, prepared.remedies(), leg));
     let is_covered = refusal.is_none();
     let left = |of: Money| of.checked_sub(weighed.amount).filter(|left| is_covered && !left.is_negative());
     json!({

@@ -135,8 +135,19 @@ pub fn unexpected(answer: &Answer) -> Refusal {
     Refusal::unavailable(format!("an account answered with {}", answer.kind()))
 }
 
-/// The receipt of a request of an account, by its own id or that of its answer.
+/// The receipt of a request of an account, by its own id or that of its answer, as its owner reads it.
 pub async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
+    let (row, catalog) = receipt_row(ports, account, id).await?;
+    Ok(lists::receipt(currency::row(customer::row(&catalog, row), &catalog)))
+}
+
+/// The same as the operator reads it.
+pub async fn whole_receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
+    let (row, catalog) = receipt_row(ports, account, id).await?;
+    Ok(lists::receipt(currency::row(row, &catalog)))
+}
+
+async fn receipt_row<P: Records>(ports: &P, account: &AccountId, id: &str) -> Result<(Value, Rc<Catalog>), Refusal> {
     let not_found = || {
         let next_step = "Check the id; a receipt appears when its request has ended.";
         Refusal::new(Code::NotFound, "This account has no such receipt.", next_step).param("id")
@@ -145,7 +156,7 @@ pub async fn receipt<P: Records>(ports: &P, account: &AccountId, id: &str) -> Re
     let id = RequestId::of_answer(id).or_else(|| RequestId::parse(id)).ok_or_else(not_found)?;
     let catalog = naming(ports).await;
     let (_, row) = rows(ports, account, Query::Receipt(id)).await?.into_iter().next().ok_or_else(not_found)?;
-    Ok(lists::receipt(currency::row(customer::row(&catalog, row), &catalog)))
+    Ok((row, catalog))
 }
 
 /// Journal rows of the caller's account, from the account itself.

@@ -129,6 +129,13 @@ pub struct Bucket {
     pub top_up_url: Option<String>,
 }
 
+impl Bucket {
+    /// About how much a unit is worth in US dollars; none where nobody says.
+    pub fn worth(&self) -> Option<Money> {
+        self.usd.or_else(|| Money::parse("1").ok().filter(|_| self.currency == "USD"))
+    }
+}
+
 /// One upstream that can be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {

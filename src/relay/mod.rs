@@ -255,8 +255,8 @@ impl Round<'_> {
                 Ok(Some(Held::Replayed(replay))) => return Ran::from(replayed(prepared, replay)).into(),
                 Ok(Some(Held::Refused(refusal, rates))) => {
                     let is_final = !refusal.code.is_about_one_bucket();
-                    self.is_in_flight |= refusal.code == Code::BalanceInFlight;
-                    refused = Some((with_remedy(*refusal, prepared, leg), rates));
+                    self.is_in_flight |= refusal.in_flight;
+                    refused = Some((with_remedy(*refusal, prepared.remedies(), leg), rates));
                     if is_final {
                         self.is_in_flight = false;
                         break;

@@ -354,6 +354,11 @@ pub fn check_idempotency_key(key: Option<&str>) -> Result<(), Refusal> {
 }
 
 impl Prepared<'_> {
+    /// What the remedies of a refusal go by: see [`super::with_remedy`].
+    pub fn remedies(&self) -> (&Catalog, Option<&'static str>) {
+        (&self.catalog, self.request.limit_member())
+    }
+
     /// That an attempt is expected to answer, if it is. What is free promises nothing, nor does what the gateway asks itself.
     pub fn promise(&self, planned: &Planned) -> Option<Promise> {
         let is_promised = planned.is_expected && self.head.probed.is_none() && !self.request.endpoint.is_free();
@@ -367,7 +372,9 @@ impl Prepared<'_> {
         let limit = OutputLimit::unfitted(self.request.envelope.output_limit, quoted.wanted);
         let leg = self.legs.iter().find(|leg| leg.bucket == quoted.planned.bucket);
         Some(match free.filter(|_| quoted.output_limit < quoted.wanted).zip(leg) {
-            Some((free, leg)) => limit.fitted(quoted.output_limit, free, &format!("{} of `{}`", leg.currency, leg.bucket)),
+            Some((free, leg)) => {
+                limit.fitted((quoted.output_limit, quoted.floor), free, &format!("{} of `{}`", leg.currency, leg.bucket))
+            }
             None => limit,
         })
     }

@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::prepare::Prepared;
 use super::quote::Leg;
+use crate::catalog::Catalog;
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::usage::grouped;
 
 /// The same refusal with the output limit that would be covered, by the name that the client gives it, and where balance is
 /// added. What is not about money stays as it is.
-pub fn with_remedy(refusal: Refusal, prepared: &Prepared<'_>, leg: &Leg) -> Refusal {
+pub fn with_remedy(refusal: Refusal, (catalog, member): (&Catalog, Option<&str>), leg: &Leg) -> Refusal {
     let Some(free) = free(&refusal) else { return refusal };
     let affordable = Some(leg.affordable_output(free)).filter(|tokens| *tokens > 0);
-    let limit = affordable.zip(prepared.request.limit_member()).map(|(tokens, member)| (member, grouped(tokens)));
-    let url = prepared.catalog.buckets.get(&leg.bucket).and_then(|bucket| bucket.top_up_url.as_ref());
+    let limit = affordable.zip(member).map(|(tokens, member)| (member, grouped(tokens)));
+    let url = catalog.buckets.get(&leg.bucket).and_then(|bucket| bucket.top_up_url.as_ref());
     let place = url.map_or_else(|| "with POST /v1/topups".to_owned(), |url| format!("at {url}"));
     let next_step = match (refusal.code, limit) {
         (Code::BudgetExceeded, Some((member, tokens))) => {
@@ -25,10 +25,10 @@ pub fn with_remedy(refusal: Refusal, prepared: &Prepared<'_>, leg: &Leg) -> Refu
         (_, None) => format!("Top up `{}` {place}.", leg.bucket),
     };
     let next_step = match refusal.code {
-        Code::BalanceInFlight => format!("Send it again when the others are finished. {next_step}"),
+        _ if refusal.in_flight => format!("Send it again when the others are finished. {next_step}"),
         _ => next_step,
     };
-    let refusal = Refusal { next_step, ..refusal };
+    let refusal = Refusal { next_step, ..refusal }.fact("currency", leg.currency.as_str());
     match affordable {
         Some(tokens) => refusal.fact("affordable_max_tokens", tokens),
         None => refusal,

@@ -50,24 +50,36 @@ impl Ceiling {
     /// Takes out what may cost more, and says so.
     pub(super) fn leave_out(&self, attempts: &mut Vec<Planned>, first: &FirstChoice, catalog: &Catalog) -> Vec<LeftOut> {
         let is_first = |planned: &Planned| (&planned.model.id, planned.route) == (&first.model.id, first.route);
+        let worths = |planned: &Planned| worths(catalog, &planned.bucket, &first.bucket);
         let is_within = |planned: &Planned| {
-            worths(catalog, &planned.bucket, &first.bucket)
+            worths(planned)
                 .is_some_and(|(worth, first_worth)| self.ratio.covers((&planned.price, worth), (&first.price, first_worth)))
         };
         let all = std::mem::take(attempts).into_iter();
         let (kept, dearer): (Vec<_>, Vec<_>) = all.partition(|planned| is_first(planned) || is_within(planned));
         *attempts = kept;
-        dearer.iter().map(|planned| self.dearer(planned)).collect()
+        dearer.iter().map(|planned| self.dearer(planned, worths(planned).is_some())).collect()
     }
 
-    fn dearer(&self, planned: &Planned) -> LeftOut {
+    fn dearer(&self, planned: &Planned, is_comparable: bool) -> LeftOut {
+        let reason = match is_comparable {
+            true => format!("the {} route may cost more than {} times the first choice", planned.route.as_str(), self.ratio),
+            false => format!(
+                "nobody says what the currency of the {} route is worth, so it cannot be compared with the first choice",
+                planned.route.as_str()
+            ),
+        };
+        let next_step = match self.is_of_the_key {
+            true => "Ask the key's owner for a higher `fallback_ceiling`.",
+            false => "Send a higher `provider.fallback_ceiling`, or none.",
+        };
         LeftOut {
             model: planned.model.id.to_string(),
             route: Some(planned.route),
-            channel: Some(planned.channel.id.to_string()),
-            reason: format!("it may cost more than {} times the first choice, or cannot be compared with it", self.ratio),
+            channel: Some(planned.channel.shown().into_owned()),
+            reason,
             code: self.is_of_the_key.then_some("fallback_too_dear"),
-            next_step: self.is_of_the_key.then(|| "Ask the key's owner for a higher `fallback_ceiling`.".to_owned()),
+            next_step: Some(next_step.to_owned()),
         }
     }
 }
@@ -76,5 +88,5 @@ impl Ceiling {
 fn worths(catalog: &Catalog, one: &BucketId, other: &BucketId) -> Option<(Money, Money)> {
     let (one, other) = (catalog.buckets.get(one)?, catalog.buckets.get(other)?);
     let same = Money::from_nanos(1).ok()?;
-    if one.currency == other.currency { Some((same, same)) } else { Some((one.usd?, other.usd?)) }
+    if one.currency == other.currency { Some((same, same)) } else { Some((one.worth()?, other.worth()?)) }
 }

@@ -558,7 +558,7 @@ impl World {
                     || events.iter().any(
                         |event| matches!(event, Event::Journaled(row) if row.journaled.subject().as_deref() == Some(id.as_str())),
                     );
-                let asks_again = request.waits && refusal.code == Code::BalanceInFlight;
+                let asks_again = request.waits && refusal.in_flight;
                 let can_go_on = !request.is_last && refusal.code.is_about_one_bucket() || asks_again;
                 law!(has_end || can_go_on || !is_known, "one receipt for each request", "{id} is refused without one");
             }

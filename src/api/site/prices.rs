@@ -8,8 +8,6 @@ use crate::money::{Price, Rates};
 use crate::pages::view::PriceRow;
 use crate::usage::Class;
 
-const NANOS: i128 = 1_000_000_000;
-
 /// What a class is called.
 const fn label(class: Class) -> &'static str {
     match class {
@@ -94,18 +92,13 @@ pub fn saving(
     };
     let (official, other) = match from.currency == to.currency {
         true => (sum(official), sum(other)),
-        false => (sum(official).checked_mul(worth(from)?)?, sum(other).checked_mul(worth(to)?)?),
+        false => (
+            sum(official).checked_mul(i128::from(from.worth()?.nanos()))?,
+            sum(other).checked_mul(i128::from(to.worth()?.nanos()))?,
+        ),
     };
     let saved = official.checked_sub(other)?.checked_mul(100)?.checked_div(official)?;
     i32::try_from(saved).ok()
-}
-
-/// What a unit of a bucket is worth in US dollars, in nano-units.
-fn worth(bucket: &Bucket) -> Option<i128> {
-    match bucket.usd {
-        Some(worth) => Some(i128::from(worth.nanos())),
-        None => (bucket.currency == "USD").then_some(NANOS),
-    }
 }
 
 #[cfg(test)]
