@@ -296,6 +296,83 @@ fn thoughts_stay_within_a_fitted_limit() {
 }
 
 #[test]
+fn a_fallback_that_is_not_covered_is_left_out_and_does_not_take_the_first_choice_away() {
+    let route = |output: &str| json!({"official": {"bucket": "credit", "price": {"input": "1", "output": output}, "candidates": [{"channel": "a", "upstream_model": format!("up-{output}")}]}});
+    let model = |output: &str| json!({"name": "M", "family": "f", "kind": "chat", "context_length": 400_000, "max_output_tokens": 128_000, "routes": route(output)});
+    let document = json!({
+        "version": 1, "buckets": {"credit": {"label": "C", "currency": "USD"}}, "models": {"m": model("10"), "dear": model("100"), "cheap": model("1")},
+        "channels": {"a": {"dialect": "openai", "base_url": "https://a.example.com/v1", "secrets": ["K"]}},
+    });
+    let catalog = Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap();
+    let mut simulation = with_balance(catalog, money("0.05"), json!({}));
+    simulation.script("a.example.com", Script::Status(500, "no"));
+    answers(&simulation, 1, 5);
+    let (status, _, text) = send(&mut simulation, hello(json!({"models": ["m", "dear", "cheap"]})));
+    assert_eq!(status, 200, "{text}");
+    let receipt = &receipts(&simulation)[0];
+    let story: Vec<_> =
+        receipt.attempts.iter().map(|attempt| (attempt.model.as_ref().unwrap().as_str(), attempt.dispatched)).collect();
+    assert_eq!(story, [("dear", false), ("m", true), ("cheap", true)]);
+    assert_eq!(receipt.attempts[0].message.as_deref(), Some("the balance has no room for its smallest answer"));
+    assert!(receipt.hold.unwrap() <= money("0.05"));
+}
+
+#[test]
+fn thoughts_leave_room_for_the_answer_in_another_dialect() {
+    let mut simulation = with_balance(catalog("anthropic", ("3", "15"), 64_000), money("0.5"), json!({}));
+    let answer = r#"{"id":"msg_1","type":"message","role":"assistant","model":"up","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":5}}"#;
+    simulation.script("a.example.com", Script::Status(200, answer));
+    let (status, _, text) = send(&mut simulation, hello(json!({"reasoning": {"max_tokens": 60_000}})));
+    assert_eq!(status, 200, "{text}");
+    let calls = simulation.world.calls.borrow();
+    let sent: Value = serde_json::from_str(&calls[0].body).unwrap();
+    let limit = sent["max_tokens"].as_u64().unwrap();
+    assert_eq!(sent["thinking"]["budget_tokens"].as_u64(), Some(limit / 2), "{sent}");
+}
+
+#[test]
+fn a_key_that_changes_while_its_request_waits_leaves_a_receipt() {
+    let mut simulation = with_balance(catalog("openai", ("1", "10"), 128_000), money("0.05"), json!({}));
+    simulation.script("a.example.com", Script::Silent(vec!["{"]));
+    let ports = simulation.outside();
+    let world = Rc::clone(&simulation.world);
+    let call = |ports: &support::outside::Outside| {
+        let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+        let body = hello(json!({})).to_string().into_bytes();
+        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body)) }))
+    };
+    let (first, second) = (call(&ports), call(&ports));
+    let (status, text) = simulation.run(async move {
+        use futures_util::future::{Either, select};
+        use tokens_forge::account::KeyChange;
+        use tokens_forge::ports::Ports;
+        let changes = async {
+            for rpm in 100..130 {
+                ports.sleep(1_000).await;
+                let policy = json!({"rpm": rpm}).as_object().unwrap().clone();
+                let change = KeyChange { policy, label: None, revoke: false, by: None };
+                let id = world.key.borrow().as_ref().unwrap().id.clone();
+                world.memory.borrow_mut().command(Command::ChangeKey(id, change), ports.now());
+            }
+            std::future::pending::<()>().await;
+        };
+        let others = futures_util::future::join(first, changes);
+        // The first is asked first, and holds what there is.
+        match select(Box::pin(others), second).await {
+            Either::Right((reply, _)) => {
+                let (status, _, text) = told(reply).await;
+                (status, text)
+            }
+            Either::Left(_) => panic!("the others do not end"),
+        }
+    });
+    simulation.settle_down();
+    let receipts = receipts(&simulation);
+    assert!(receipts.len() == 2 && receipts.iter().any(|receipt| receipt.status == Status::Refused), "{status}: {text}");
+    assert!([429, 503].contains(&status) && text.contains("\"receipt\":\"gen-"), "{status}: {text}");
+}
+
+#[test]
 fn falling_back_says_what_it_cost_and_what_other_routes_would_have() {
     let route = |bucket: &str, output: &str, channel: &str| json!({"bucket": bucket, "price": {"input": "1", "output": output}, "candidates": [{"channel": channel, "upstream_model": "up"}]});
     let channel =

@@ -16,9 +16,9 @@ use crate::dialect::Called;
 use crate::id::RequestId;
 use crate::money::Money;
 use crate::ports::Records;
-use crate::refusal::Refusal;
-use crate::relay::{Early, Leg, Prepared, Preparing, Reply, prepare, resolved, unavailable, with_remedy};
-use crate::routing::Planned;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Early, Leg, NO_ROOM, Prepared, Preparing, Quoted, Reply, prepare, resolved, unavailable, with_remedy};
+use crate::routing::{LeftOut, Planned};
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
 
@@ -71,6 +71,16 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) 
             }));
         }
     }
+    let mut left_out = prepared.left_out.clone();
+    let beyond = legs().flat_map(|(leg, weighed)| leg.beyond(weighed.amount));
+    left_out.extend(beyond.map(|Quoted { planned, .. }| LeftOut {
+        model: planned.model.id.to_string(),
+        route: Some(planned.route),
+        channel: Some(planned.channel.shown().into_owned()),
+        reason: NO_ROOM.to_owned(),
+        code: Some(Code::InsufficientBalance.row().code),
+        next_step: Some(format!("Add balance to `{}`.", planned.bucket)),
+    }));
     let quotes: Vec<Value> = legs().map(|(leg, weighed)| quote(prepared, leg, (overview, weighed))).collect();
     let granted = availability::granted(&prepared.legs, weighed);
     let is_expected = |leg: &Leg| leg.attempts.iter().any(|quoted| quoted.planned.is_expected);
@@ -83,7 +93,7 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) 
         "requested_model": prepared.facts.requested_model,
         "catalog_version": prepared.catalog.version,
         "attempts": attempts,
-        "left_out": prepared.left_out,
+        "left_out": left_out,
         "bucket": first.map(|(leg, _)| &leg.bucket),
         "quote": first.map(|(_, weighed)| weighed.amount),
         "quotes": quotes,

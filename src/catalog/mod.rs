@@ -82,11 +82,13 @@ impl Catalog {
         exact.or_else(|| self.models.get(self.folded.find(name, |model, dated| self.is_upstream(model, dated))?))
     }
 
-    /// Whether a candidate of a model has this name upstream.
+    /// Whether a candidate of a model has this name upstream, and its channel lets that be known.
     fn is_upstream(&self, model: &ModelName, name: &str) -> bool {
         let routes = self.models.get(model).map(|model| model.routes.as_slice()).unwrap_or_default();
         let mut candidates = routes.iter().flat_map(|route| &route.candidates);
-        candidates.any(|candidate| candidate.upstream_model.eq_ignore_ascii_case(name))
+        candidates.any(|candidate| {
+            candidate.upstream_model.eq_ignore_ascii_case(name) && self.shows_upstream(candidate.channel.as_str())
+        })
     }
 
     /// The channel of a candidate; the check made sure that it exists.

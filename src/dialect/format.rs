@@ -12,7 +12,7 @@ use super::maker::{Maker, Marks};
 use super::naming::Names;
 use super::openai::read_error;
 use super::sse::Data;
-use super::talk::{Answer, Conversation, Delta};
+use super::talk::{Answer, Conversation, Delta, Reasoning};
 use super::tally::Tally;
 use crate::catalog::{OutputLimitField, Thoughts};
 use crate::refusal::{Code, Refusal};
@@ -40,6 +40,11 @@ pub struct Upstream<'a> {
 }
 
 impl Upstream<'_> {
+    /// How much may be thought, where the client said so before its limit was made smaller.
+    pub fn reasoning(&self, wish: &Reasoning) -> Reasoning {
+        if self.is_fitted { wish.within(self.output_limit) } else { wish.clone() }
+    }
+
     /// A channel without a name: nothing but its format is asked of it.
     pub const NOBODY: Self = Self {
         model: "",

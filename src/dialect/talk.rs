@@ -258,6 +258,15 @@ pub struct Reasoning {
     pub is_shown: Option<bool>,
 }
 
+impl Reasoning {
+    /// The same within a limit that was made smaller: a budget that does not fit becomes half of it, so that there is as much left
+    /// for the answer.
+    pub fn within(&self, output_limit: u64) -> Self {
+        let budget = self.budget.map(|budget| if budget >= output_limit { output_limit / 2 } else { budget });
+        Self { budget, ..self.clone() }
+    }
+}
+
 /// How hard to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]

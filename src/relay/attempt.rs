@@ -4,13 +4,14 @@
 use super::answer::{self, Answer, Content, No, With, estimated};
 use super::flow::Flow;
 use super::prepare::Prepared;
-use super::quote::Quoted;
+use super::quote::{Leg, Quoted};
 use super::reply::Reply;
 use super::ticket::Ticket;
 use crate::account::{Attempt, AttemptStatus, Served, Status};
 use crate::catalog::Catalog;
 use crate::dialect::proof::{usual, wanted_instead};
 use crate::id::SecretName;
+use crate::money::Money;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
 use crate::routing::Planned;
@@ -21,6 +22,8 @@ use crate::time::Timestamp;
 
 /// When nobody can say when to come back, this is a fair guess, in seconds.
 const RETRY_AFTER_S: u64 = 5;
+/// Why an attempt is not made that its balance would have to pay.
+pub const NO_ROOM: &str = "the balance has no room for its smallest answer";
 /// How many credentials of a channel one request tries.
 const MOST_CREDENTIALS: usize = 3;
 
@@ -258,6 +261,14 @@ fn described(planned: &Planned, status: AttemptStatus, started_at: Timestamp) ->
         error: None,
         message: None,
     }
+}
+
+/// What a receipt tells of attempts that a hold does not cover.
+pub fn uncovered(leg: &Leg, hold: Money, now: Timestamp) -> Vec<Attempt> {
+    let message = || Some(NO_ROOM.to_owned());
+    leg.beyond(hold)
+        .map(|quoted| Attempt { message: message(), ..described(&quoted.planned, AttemptStatus::Skipped, now) })
+        .collect()
 }
 
 /// What a receipt tells of candidates that are tried last because of their health, if they are not tried at all.

@@ -27,11 +27,12 @@ use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use attempt::NO_ROOM;
 pub use caller::{Misplaced, check_site, presented};
 pub use early::Early;
 pub use kept::resolved;
 pub use prepare::{Head, Prepared, Preparing, Seal, check_idempotency_key, prepare};
-pub use quote::Leg;
+pub use quote::{Leg, Quoted};
 pub use remedy::with_remedy;
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
@@ -136,21 +137,32 @@ fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal, dialect: Dialect
     reply
 }
 
+/// How often a plan is made anew because the key is another by now.
+const MOST_STALE: u32 = 3;
+
 /// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
 pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
     let dialect = preparing.called.endpoint.dialect();
     let seal = |secret: &SecretName, text: &str| ports.seal(secret, text);
-    for _ in 0..3 {
+    let mut line = Line::new(&ports);
+    // Each wait is long enough for the key to change once more.
+    let mut stale: u32 = 0;
+    while stale < MOST_STALE.saturating_add(line.waited()) {
         let prepared = match prepare(&preparing, &key, body, ports.now(), &seal) {
             Ok(prepared) => prepared,
             Err(refusal) => match current_key(&ports, &key, &refusal).await {
                 Some(current) => {
                     key = current;
+                    stale = stale.saturating_add(1);
                     continue;
                 }
-                None => return refuse(&ports, preparing.facts(&key, Some(body)), &refusal, dialect),
+                None => {
+                    line.leave();
+                    return refuse(&ports, preparing.facts(&key, Some(body)), &refusal, dialect);
+                }
             },
         };
+        line.enter(&prepared);
         let idempotency = preparing.head.idempotency_key.as_ref().map(|text| {
             let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
             let Called { endpoint, model, stream } = &preparing.called;
@@ -161,13 +173,21 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
             };
             (claim, sha256_hex(&[asked.as_bytes(), b"\n", body]))
         });
-        match run(&ports, &prepared, &key, idempotency).await {
-            Ran::Reply(reply) => return *reply,
-            Ran::Stale(current) => key = *current,
+        match run(&ports, &prepared, (&key, idempotency), &mut line).await {
+            Ran::Reply(reply) => {
+                line.leave();
+                return *reply;
+            }
+            Ran::Stale(current) => {
+                key = *current;
+                stale = stale.saturating_add(1);
+            }
         }
     }
-    let refusal = Refusal::unavailable("the key changed again and again during one request");
-    refusal_reply(&refusal, &preparing.request, false, dialect)
+    line.leave();
+    let message = "The key was changed again and again while the request was prepared. Nothing was sent upstream.";
+    let refusal = Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2);
+    refuse(&ports, preparing.facts(&key, Some(body)), &refusal, dialect)
 }
 
 /// The key as the account knows it, where it is another than the copy that a refusal came from.
@@ -193,7 +213,12 @@ impl From<Reply> for Ran {
     }
 }
 
-async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idempotency: Option<(String, String)>) -> Ran {
+async fn run<P: Ports>(
+    ports: &P,
+    prepared: &Prepared<'_>,
+    (key, idempotency): (&KeyRecord, Option<(String, String)>),
+    line: &mut Line<P>,
+) -> Ran {
     let opening = Opening {
         upstream_cut: prepared.catalog.upstream_cut,
         hold_timeout_ms: prepared.catalog.hold_timeout_ms,
@@ -202,15 +227,11 @@ async fn run<P: Ports>(ports: &P, prepared: &Prepared<'_>, key: &KeyRecord, idem
         resting: attempt::resting(prepared, ports.now()),
         dialect: prepared.request.endpoint.dialect(),
     };
-    let mut line = Line::new(ports, prepared);
     loop {
         let may_wait = line.may_wait();
         let mut round = Round { prepared, key, idempotency: &idempotency, opening: &opening, may_wait, is_in_flight: false };
         match round.run(ports).await {
-            Ended::Ran(ran) => {
-                line.leave();
-                return ran;
-            }
+            Ended::Ran(ran) => return ran,
             Ended::InFlight => line.wait().await,
         }
     }
@@ -272,6 +293,7 @@ impl Round<'_> {
             }
             let Some(ticket) = ticket.as_mut() else { break };
             prepared.early.open(prepared, ticket.rates);
+            ticket.skip(attempt::uncovered(leg, ticket.hold, ports.now()));
             for quoted in leg.within(ticket.hold).iter() {
                 match attempt::attempt(ticket, prepared, quoted).await {
                     Tried::Answered(reply) => return Ran::Reply(reply).into(),

@@ -26,7 +26,8 @@ pub struct Leg {
     pub currency: String,
     /// What the dearest of them can cost.
     pub quote: Money,
-    /// The same with the smallest limit that their output may be fitted to.
+    /// What the first of them can cost with the smallest limit that its output may be fitted to. Others that cost more are not
+    /// tried where there is no room for them.
     pub least: Money,
     /// What a limit on tokens counts beforehand: the input, estimated, and the output that the request allows itself. Output
     /// that it does not limit counts when it has come.
@@ -80,15 +81,22 @@ impl Leg {
         self.least < self.quote
     }
 
-    /// The attempts with the limits that an amount pays for.
+    /// The attempts that an amount covers, with the limits that it pays for.
     pub fn within(&self, amount: Money) -> Cow<'_, [Quoted]> {
+        let covered = self.attempts.iter().filter(|quoted| quoted.least <= amount);
         match amount < self.quote {
-            true => self.attempts.iter().map(|quoted| quoted.within(amount, self.choices)).collect(),
+            true => covered.map(|quoted| quoted.within(amount, self.choices)).collect(),
             false => Cow::Borrowed(&self.attempts),
         }
     }
 
-    /// How many output tokens, for each answer, of the dearest attempt an amount can pay for.
+    /// The attempts that it does not cover.
+    pub fn beyond(&self, amount: Money) -> impl Iterator<Item = &Quoted> {
+        self.attempts.iter().filter(move |quoted| quoted.least > amount)
+    }
+
+    /// How many output tokens, for each answer, an amount can pay for: of the first attempt, or of the dearest where all are to be
+    /// covered.
     pub fn affordable_output(&self, amount: Money) -> u64 {
         let of = |quoted: &Quoted| {
             // The limit itself has to fit into the request that asks for it.
@@ -96,7 +104,9 @@ impl Leg {
             let tokens = affordable_output(&quoted.planned.price, &most, amount).checked_div(self.choices).unwrap_or(0);
             tokens.min(quoted.planned.model.max_output_tokens)
         };
-        self.attempts.iter().map(of).min().unwrap_or(0)
+        // Where the others need not be covered, they do not count.
+        let counted = if self.is_fitting() { 1 } else { self.attempts.len() };
+        self.attempts.iter().take(counted).map(of).min().unwrap_or(0)
     }
 }
 
@@ -117,7 +127,7 @@ impl Legs<'_> {
             match legs.last_mut().filter(|leg| leg.bucket == quoted.planned.bucket) {
                 Some(leg) => {
                     leg.quote = leg.quote.max(quoted.quote);
-                    leg.least = leg.least.max(quoted.least);
+                    leg.least = if self.floor.is_some() { leg.least } else { leg.quote };
                     leg.attempts.push(quoted);
                 }
                 None => {

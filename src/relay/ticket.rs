@@ -190,6 +190,11 @@ impl<P: Ports> Ticket<P> {
         self.rates = granted.rates;
     }
 
+    /// Notes attempts that are not made.
+    pub fn skip(&mut self, attempts: Vec<Attempt>) {
+        self.resting.extend(attempts);
+    }
+
     /// Notes that a call goes out.
     pub fn dispatch(&mut self, prepared: &Prepared<'_>, quoted: &Quoted, attempt: Attempt) -> Served {
         let planned = &quoted.planned;

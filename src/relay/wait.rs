@@ -29,16 +29,26 @@ pub struct Line<P: Ports> {
 }
 
 impl<P: Ports> Line<P> {
-    /// A request whose limit is fitted waits; any other is refused at once, as it was asked for exactly as it is.
-    pub fn new(ports: &P, prepared: &Prepared<'_>) -> Self {
+    /// Nobody yet.
+    pub fn new(ports: &P) -> Self {
+        Self { ports: ports.clone(), facts: None, asked: 0, times: 0 }
+    }
+
+    /// A request whose limit is fitted may wait; any other is refused at once, as it was asked for exactly as it is.
+    pub fn enter(&mut self, prepared: &Prepared<'_>) {
         let waits = prepared.legs.iter().any(super::Leg::is_fitting);
-        let times = if waits { TIMES } else { 0 };
-        Self { ports: ports.clone(), facts: waits.then(|| prepared.facts.clone()), asked: 0, times }
+        self.times = if waits { TIMES } else { 0 };
+        self.facts = waits.then(|| prepared.facts.clone());
     }
 
     /// Whether it would ask once more.
     pub fn may_wait(&self) -> bool {
         self.asked < self.times
+    }
+
+    /// How often it waited.
+    pub fn waited(&self) -> u32 {
+        self.asked
     }
 
     /// Waits until it asks once more.
@@ -50,7 +60,7 @@ impl<P: Ports> Line<P> {
     }
 
     /// Its end is written elsewhere.
-    pub fn leave(mut self) {
+    pub fn leave(&mut self) {
         self.facts = None;
     }
 }

@@ -1084,9 +1084,9 @@ impl World {
             bucket: bucket(asked.bucket),
             amount: nanos(amount),
             // One in five may be fitted, and half of these ask again while others are in flight.
-            least: (amount % 5 == 0).then(|| nanos(amount / 7)),
+            least: (index % 5 == 4).then(|| nanos(amount / 7)),
             currency: "USD".to_owned(),
-            waits: amount % 10 == 0,
+            waits: index % 10 == 9,
             timeout_ms: HOLD_MS,
             idempotency: asked.claim.clone(),
             tokens,

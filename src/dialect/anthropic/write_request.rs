@@ -55,7 +55,7 @@ pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result
     writer.system(conversation)?;
     writer.messages(&conversation.messages)?;
     writer.tools(conversation, &abilities);
-    let thinks = writer.reasoning_and_output(conversation, &abilities, upstream.output_limit);
+    let thinks = writer.reasoning_and_output(conversation, &abilities, upstream);
     writer.sampling(conversation, &abilities, thinks);
     if let Some(user) = &conversation.user {
         writer.out.push_str(",\"metadata\":{\"user_id\":");
@@ -293,8 +293,9 @@ impl RequestWriter {
     }
 
     /// Writes `thinking` and `output_config`; whether the model thinks.
-    fn reasoning_and_output(&mut self, conversation: &Conversation<'_>, abilities: &Abilities, output_limit: u64) -> bool {
-        let mut thinking = conversation.reasoning.as_ref().and_then(|wish| plan(wish, abilities, output_limit));
+    fn reasoning_and_output(&mut self, conversation: &Conversation<'_>, abilities: &Abilities, upstream: &Upstream<'_>) -> bool {
+        let wish = conversation.reasoning.as_ref().map(|wish| upstream.reasoning(wish));
+        let mut thinking = wish.and_then(|wish| plan(&wish, abilities, upstream.output_limit));
         let is_forced = matches!(conversation.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
         let is_asked = !matches!(thinking, None | Some(Plan::Off));
         let is_lost = matches!(thinking, Some(Plan::Budget(_))) && has_lost_thoughts(&conversation.messages);

@@ -341,7 +341,9 @@ impl<'c> Scribe<'c> {
                 push_member(out, "logprobs", &logprobs.to_string());
             }
         }
-        if let Some(thinking) = conversation.reasoning.as_ref().and_then(|reasoning| thinking(reasoning, upstream.output_limit)) {
+        if let Some(thinking) =
+            conversation.reasoning.as_ref().and_then(|reasoning| thinking(&upstream.reasoning(reasoning), upstream.output_limit))
+        {
             push_member(out, "thinkingConfig", &thinking);
         }
         out.push('}');
