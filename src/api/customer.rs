@@ -15,7 +15,8 @@ const RECEIPT: &str = "id status created_at closed_at account project key key_la
                        hold charge input_charge charge_policy in_review entry_ids balance_before balance_after no_charge_reason \
                        error next_step finish_reason first_byte_ms latency_ms dropped_parameters output_limit elsewhere promise";
 const CORRECTION: &str = "id key key_label project run status model upstream_model route channel bucket usage usage_before \
-                          usage_source charge_policy charge_before charge_after in_review finish_reason latency_ms reason promise";
+                          usage_source charge_policy charge_before charge_after in_review finish_reason latency_ms reason promise \
+                          promise_before";
 /// All but the credential, which is the operator's own.
 const ATTEMPT: &str = "model channel tier route bucket upstream_model reason dispatched status started_at latency_ms \
                        provider_status error message";

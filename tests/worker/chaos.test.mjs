@@ -100,18 +100,21 @@ describe(`chaos, seed ${seed}`, () => {
   test('D1 has every row once, and is what the accounts say', async () => {
     const report = await gateway.admin('GET', '/admin/v1/reconcile?limit=50');
     assert.ok(report.ok, JSON.stringify(report, null, 1));
-    for (const { account, rows, head, copied, is_whole } of report.data) {
+    // The operator's own acts have a journal, too.
+    const accounts = report.data.filter(({ account }) => account !== 'tf-operator');
+    for (const { account, rows, head, copied, is_whole } of accounts) {
       const own = books.get(account);
       assert.deepEqual([rows, copied, is_whole], [head, head, true]);
       assert.deepEqual(own.rows.map(({ seq }) => seq), Array.from({ length: head }, (_, index) => index + 1), 'without a gap');
       const docs = own.rows.filter(({ kind }) => kind === 'receipt').map(({ doc }) => JSON.parse(doc));
-      assert.deepEqual(docs, own.receipts.map(({ correction, cache, ...receipt }) => receipt));
+      for (const { attempts } of docs) for (const attempt of attempts) delete attempt.credential;
+      assert.deepEqual(docs, own.receipts.map(({ correction, cache, currency, ...receipt }) => receipt));
       assert.deepEqual(
         own.rows.filter(({ amount }) => amount !== null).map(({ seq, bucket, amount, balances }) => [`entry-${seq}`, bucket, BigInt(amount), JSON.parse(balances)[bucket]]),
         own.entries.map(({ id, bucket, amount, balance_after }) => [id, bucket, nanos(amount), balance_after]),
       );
     }
-    assert.equal(new Set(report.data.map(({ account }) => account)).size, books.size);
+    assert.equal(new Set(accounts.map(({ account }) => account)).size, books.size);
     const subjects = [...books.values()].flatMap(({ rows }) => rows).map(({ subject }) => subject).filter(Boolean);
     assert.equal(new Set(subjects).size, subjects.length, 'no subject twice');
   });
@@ -230,7 +233,8 @@ async function openAccounts() {
   for (const [funds, ...policies] of plans) {
     const account = await gateway.newAccount(funds);
     for (const policy of policies) {
-      const { id, secret } = await gateway.createKey(account, policy);
+      // Holds are told apart by their amounts here, so that none is fitted.
+      const { id, secret } = await gateway.createKey(account, { ...policy, fit: 'never' });
       callers.push({ account, key: id, secret, budget: policy.budgets?.[0].limit });
     }
   }
