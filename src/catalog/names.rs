@@ -152,7 +152,8 @@ mod tests {
         };
         let models: Value = models.iter().map(|(id, aliases, upstream)| ((*id).to_owned(), model(aliases, upstream))).collect();
         let document = json!({"version": 1, "buckets": {"credit": {"label": "C", "currency": "USD"}},
-            "channels": {"c": {"dialect": "openai", "base_url": "https://api.openai.com/v1", "secrets": ["S"]}}, "models": models});
+            "channels": {"c": {"dialect": "openai", "base_url": "https://api.openai.com/v1", "secrets": ["S"],
+                "shows_upstream_models": true}}, "models": models});
         Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
     }
 

@@ -152,15 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_means_a_channel_by_label_alias_or_id() {
+    fn a_request_means_a_channel_by_its_label_or_where_it_has_none_by_alias_or_id() {
         let catalog = catalog(json!({"label": "Main line"}));
         let (open, closed) = (alias("open"), alias("closed"));
         for (id, name, is_meant) in [
             ("open", "Main line", true),
-            ("open", "open", true),
-            ("open", open.as_str(), true),
+            ("open", "open", false),
+            ("open", open.as_str(), false),
             ("open", closed.as_str(), false),
             ("closed", closed.as_str(), true),
+            ("closed", "closed", true),
             ("closed", "Main line", false),
         ] {
             let channel = catalog.channel_of(id).unwrap();
