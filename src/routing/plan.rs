@@ -240,9 +240,7 @@ impl<'a> Planner<'a> {
                         self.leave_out(model.id.as_str(), Some(kind), crossing_not_allowed(kind, &route.bucket));
                         continue;
                     }
-                    let before = self.attempts.len();
-                    self.candidates(model, route, &price);
-                    if self.attempts.len() > before {
+                    if self.candidates(model, route, &price) {
                         self.bucket.get_or_insert_with(|| route.bucket.clone());
                     }
                 }
@@ -299,8 +297,11 @@ impl<'a> Planner<'a> {
         Ok((route, Rc::new(price.clone())))
     }
 
-    fn candidates(&mut self, model: &Rc<Model>, route: &Route, price: &Rc<Price>) {
+    /// Plans a route's candidates. Whether the route was one to ask: also where its channels cannot serve this request, since
+    /// another balance does not pay for that unless the key allows it.
+    fn candidates(&mut self, model: &Rc<Model>, route: &Route, price: &Rc<Price>) -> bool {
         let mut taken: Vec<Planned> = Vec::new();
+        let mut is_unable = false;
         for candidate in &route.candidates {
             let Some(channel) = self.input.catalog.channel(&candidate.channel) else { continue };
             let is_probed_elsewhere = self.input.ask.probed.as_ref().is_some_and(|probed| *probed != CandidateId::of(candidate));
@@ -309,6 +310,7 @@ impl<'a> Planner<'a> {
                 let (reason, code, next_step) = match excluded {
                     Excluded::Unwanted(reason) => (reason.to_owned(), None, None),
                     Excluded::Refused(no) => {
+                        is_unable = true;
                         let why = (no.message.clone(), Some(no.code.row().code), Some(no.next_step.clone()));
                         self.unable.get_or_insert(*no);
                         why
@@ -353,7 +355,9 @@ impl<'a> Planner<'a> {
             // Smallest draw first; for positive numbers the order of the bits is the order of the numbers.
             taken.sort_by_cached_key(|planned| (order(planned), draw(self.input.seed, &planned.candidate).to_bits()));
         }
+        let is_asked = is_unable || !taken.is_empty();
         self.attempts.extend(taken);
+        is_asked
     }
 
     /// Why a channel is not asked, if it is not.
@@ -766,6 +770,20 @@ mod tests {
         assert_eq!(case.plan().unwrap_err().param.as_deref(), Some("other"), "the first candidate's reason");
         case.ask.provider.ignore = vec!["a".to_owned()];
         assert_eq!(case.plan().unwrap_err(), no);
+    }
+
+    #[test]
+    fn what_a_route_cannot_serve_is_not_paid_from_another_balance_unasked() {
+        let mut case = case(&["m1"]);
+        let no = Refusal::invalid("n", "`n` has no counterpart.");
+        case.ask.unable = ["a", "b"].map(|id| (ChannelId::parse(id).unwrap(), no.clone())).to_vec();
+        assert_eq!(case.plan().unwrap_err(), no);
+        case.policy.cross_routes = true;
+        assert_eq!(case.channels().len(), 2);
+        // Who leaves a route out has chosen the other one.
+        case.policy.cross_routes = false;
+        case.ask.provider.ignore = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(case.channels().len(), 2);
     }
 
     #[test]

@@ -93,7 +93,8 @@ fn overall(models: &[view::StatusModel]) -> (Status, String) {
     let count = |status: Status| routes.iter().filter(|of| **of == status).count();
     let (down, degraded, up) = (count(Status::Down), count(Status::Degraded), count(Status::Up));
     if down > 0 {
-        return (Status::Down, format!("{down} of {} routes are down.", routes.len()));
+        let are = if down == 1 { "is" } else { "are" };
+        return (Status::Down, format!("{down} of {} routes {are} down.", routes.len()));
     }
     if degraded > 0 {
         return (

@@ -148,7 +148,7 @@ fn limit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
         return Some(Edit::Set(config_name, format!(r#"{{"maxOutputTokens":{output_limit}}}"#)));
     };
     let (name, given) = spelled(&config, ["maxOutputTokens", "max_output_tokens"]);
-    let asked = given.filter(|json| *json != "null").map(|json| json.parse::<u64>().unwrap_or(0));
+    let asked = given.filter(|json| *json != "null").map(|json| whole(json).unwrap_or(u64::MAX));
     if asked.is_some_and(|asked| asked <= output_limit) {
         return None;
     }
@@ -164,9 +164,17 @@ fn thinking(config: &Object<'_>, output_limit: u64) -> Option<Edit> {
     let (thinking_name, thinking) = spelled(config, ["thinkingConfig", "thinking_config"]);
     let thinking = Object::parse(thinking?)?;
     let (name, budget) = spelled(&thinking, ["thinkingBudget", "thinking_budget"]);
-    let budget: u64 = budget?.parse().ok()?;
+    let budget = whole(budget?)?;
     let edit = Edit::Set(name, (output_limit / 2).to_string());
     (budget >= output_limit).then(|| Edit::Set(thinking_name, thinking.edited(&[edit])))
+}
+
+/// A whole number as Google's JSON takes it: in digits, in a string, or as `5e4`. None below zero.
+fn whole(json: &str) -> Option<u64> {
+    let text = json.trim_matches('"');
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; below zero is left out")]
+    let of = |number: f64| (number.is_finite() && number >= 0.0).then_some(number as u64);
+    text.parse().ok().or_else(|| of(text.parse().ok()?))
 }
 
 /// A member and how the client spells its name; the first way if it is not there. It is not null in one and given in the other:
@@ -218,6 +226,23 @@ mod tests {
             (r#"{"generationConfig":{"max_output_tokens":7}}"#, r#"{"generationConfig":{"max_output_tokens":7}}"#),
         ] {
             assert_eq!(up(body), expected);
+        }
+    }
+
+    #[test]
+    fn a_fitted_limit_bounds_thoughts_however_their_number_is_written() {
+        for (budget, expected) in [("50000", "49"), ("\"50000\"", "49"), ("5e4", "49"), ("98", "98"), ("-1", "-1")] {
+            let body = format!(
+                r#"{{"generationConfig":{{"maxOutputTokens":500,"thinkingConfig":{{"thinkingBudget":{budget}}}}}}}"#
+            );
+            let object = Object::parse(&body).unwrap();
+            let fitted = Upstream { is_fitted: true, ..upstream("m", false) };
+            let expected = body.replace("500,", "99,").replace(&format!(":{budget}}}"), &format!(":{expected}}}"));
+            assert_eq!(object.edited(&Generate.pass_request(&object, &fitted)), expected, "{budget}");
+        }
+        for limit in ["\"500\"", "5e2"] {
+            let body = format!(r#"{{"generationConfig":{{"maxOutputTokens":{limit}}}}}"#);
+            assert_eq!(up(&body), r#"{"generationConfig":{"maxOutputTokens":99}}"#);
         }
     }
 
