@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod api;
+pub mod body;
 pub mod catalog;
 #[cfg(target_arch = "wasm32")]
 pub mod cloudflare;
@@ -12,6 +13,7 @@ pub mod dialect;
 pub mod export;
 pub mod id;
 pub mod key;
+pub mod limits;
 pub mod money;
 pub mod pages;
 pub mod payment;

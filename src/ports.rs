@@ -15,6 +15,7 @@ use crate::account::{
 use crate::catalog::{self, Announcement, Catalog, Dialect, UpstreamHosts};
 use crate::id::{AccountId, BucketId, CodeId, KeyHash, ModelName, OrderId, RequestId, SecretName};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::money::Money;
 use crate::payment::Checkout;
 use crate::probe::ProbeResult;
@@ -50,8 +51,18 @@ pub trait Ports: Clone + 'static {
 
     /// The key of this hash; a copy that may be a minute old.
     async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable>;
+    /// Whether it is remembered what key has this hash, or that none has: then asking costs nothing.
+    fn remembers(&self, hash: &KeyHash) -> bool;
     /// The key as the account knows it now.
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable>;
+    /// Counts one at a gate; false if there were too many, and then the subject rests. What cannot be counted is let through.
+    async fn admit(&self, gate: Gate, subject: &str) -> bool;
+    /// For how many seconds more a subject rests at a gate, as far as is known here.
+    fn rest(&self, gate: Gate, subject: &str) -> Option<u64>;
+    /// Notes that a request of a key was let through.
+    fn granted(&self, key: &KeyRecord);
+    /// Notes that a request of a key was refused; whether [`Gate::Refused`] has to count it.
+    fn refused(&self, key: &KeyRecord) -> bool;
     /// The catalogue; a copy that may be a minute old.
     async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable>;
     /// What is known of the candidates. Knowing nothing is no failure.

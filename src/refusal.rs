@@ -29,6 +29,7 @@ pub enum Code {
     IdempotencyInFlight,
     Conflict,
     BodyTooLarge,
+    BodyStalled,
     InvalidJson,
     InvalidRequest,
     InvalidCatalog,
@@ -56,7 +57,7 @@ pub struct Row {
 
 impl Code {
     /// Every case.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidApiKey,
         Self::InvalidAdminToken,
         Self::InsufficientBalance,
@@ -73,6 +74,7 @@ impl Code {
         Self::IdempotencyInFlight,
         Self::Conflict,
         Self::BodyTooLarge,
+        Self::BodyStalled,
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidCatalog,
@@ -106,6 +108,7 @@ impl Code {
             Self::IdempotencyInFlight => (409, "idempotency_in_flight", "conflict_error"),
             Self::Conflict => (409, "conflict", "conflict_error"),
             Self::BodyTooLarge => (413, "body_too_large", "invalid_request_error"),
+            Self::BodyStalled => (408, "body_stalled", "invalid_request_error"),
             Self::InvalidJson => (400, "invalid_json", "invalid_request_error"),
             Self::InvalidRequest => (400, "invalid_request", "invalid_request_error"),
             Self::InvalidCatalog => (400, "invalid_catalog", "invalid_request_error"),

@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
     ("id", &["time"]),
     ("refusal", &[]),
+    ("limits", &["time"]),
+    ("body", &["limits", "refusal"]),
     ("truth", &["catalog", "id", "time"]),
     ("key", &["catalog", "id", "money", "time"]),
     ("catalog", &["id", "money", "time", "usage"]),
@@ -19,22 +21,28 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("payment", &["account", "id", "money", "refusal", "time", "webhook"]),
     ("routing", &["catalog", "id", "key", "money", "refusal", "time", "truth", "usage"]),
     ("dialect", &["catalog", "id", "refusal", "usage"]),
-    ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time", "truth"]),
-    ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "truth", "usage"]),
+    ("ports", &["account", "catalog", "id", "key", "limits", "money", "payment", "probe", "routing", "time", "truth"]),
+    (
+        "relay",
+        &[
+            "account", "body", "catalog", "dialect", "id", "key", "limits", "money", "ports", "refusal", "routing", "time",
+            "truth", "usage",
+        ],
+    ),
     ("pages", &["catalog", "money", "routing", "time", "truth", "usage"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time", "truth"]),
     (
         "api",
         &[
-            "account", "catalog", "dialect", "export", "id", "key", "money", "pages", "payment", "ports", "probe", "refusal",
-            "relay", "routing", "spend", "time", "truth", "usage",
+            "account", "body", "catalog", "dialect", "export", "id", "key", "limits", "money", "pages", "payment", "ports",
+            "probe", "refusal", "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (
         "cloudflare",
         &[
-            "account", "api", "catalog", "id", "key", "money", "payment", "ports", "probe", "refusal", "relay", "routing",
-            "time", "truth", "webhook",
+            "account", "api", "body", "catalog", "id", "key", "limits", "money", "payment", "ports", "probe", "refusal", "relay",
+            "routing", "time", "truth", "webhook",
         ],
     ),
     ("export", &["money", "time"]),

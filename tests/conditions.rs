@@ -70,7 +70,7 @@ impl Told {
 
 fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> Told {
     let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
+    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
     let future = serve(simulation.outside(), incoming);
     let told = simulation.run(async move {
         let reply = future.await;

@@ -61,7 +61,7 @@ fn simulation() -> Simulation {
 /// Asks, reads the answer to its end, and lets what runs behind it end.
 fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> (u16, String) {
     let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
+    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
     let future = serve(simulation.outside(), incoming);
     let answer = simulation.run(async move {
         let reply = future.await;
@@ -254,7 +254,7 @@ fn only_the_headers_of_its_own_dialect_go_up() {
             ..Head::default()
         };
         let body = json!({"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}).to_string();
-        let incoming = Incoming { called: Called::at(MESSAGES).unwrap(), head, body: ready(Ok(body.into_bytes())) };
+        let incoming = Incoming { called: Called::at(MESSAGES).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
         let future = serve(simulation.outside(), incoming);
         assert_eq!(simulation.run(async move { future.await.status }), 200);
         let mut names: Vec<&str> = simulation.world.calls.borrow()[0].headers.iter().map(|(name, _)| *name).collect();
@@ -286,7 +286,7 @@ fn sound_that_is_cut_ends_in_a_broken_connection_and_costs_nothing() {
         let head = Head { credential: Some(secret().reveal()), ..Head::default() };
         let body = json!({"model": "voice", "input": "hello", "voice": "alloy"}).to_string();
         let called = Called::at("/v1/audio/speech").unwrap();
-        let future = serve(simulation.outside(), Incoming { called, head, body: ready(Ok(body.into_bytes())) });
+        let future = serve(simulation.outside(), Incoming { called, head, body: ready(Ok(body.into_bytes().into())) });
         let (bytes, is_broken) = simulation.run(async move {
             let ReplyBody::Stream(mut stream) = future.await.body else { panic!("sound is streamed") };
             let (mut bytes, mut is_broken) = (Vec::new(), false);
@@ -339,7 +339,8 @@ fn a_session_in_a_header_is_one_unless_the_body_names_another() {
     let serve_with = |simulation: &mut Simulation, session: &str, body: Value| {
         simulation.script("pool.example.com", Script::Status(200, CHAT_ANSWER));
         let head = Head { credential: Some(secret().reveal()), session: Some(session.to_owned()), ..Head::default() };
-        let incoming = Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
+        let incoming =
+            Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
         let future = serve(simulation.outside(), incoming);
         assert_eq!(simulation.run(async move { future.await.status }), 200);
         simulation.settle_down();

@@ -93,7 +93,7 @@ fn send_all(simulation: &mut Simulation, path: &str, bodies: Vec<String>) -> Vec
     let replies = simulation.run(async move {
         join_all(bodies.into_iter().map(|body| {
             let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-            let incoming = Incoming { called: Called::at(&path).unwrap(), head, body: ready(Ok(body.into_bytes())) };
+            let incoming = Incoming { called: Called::at(&path).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
             let ports = ports.clone();
             async move { told(serve(ports, incoming).await).await }
         }))
@@ -339,7 +339,7 @@ fn a_key_that_changes_while_its_request_waits_leaves_a_receipt() {
     let call = |ports: &support::outside::Outside| {
         let head = Head { credential: Some(secret().reveal()), ..Head::default() };
         let body = hello(json!({})).to_string().into_bytes();
-        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body)) }))
+        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.into())) }))
     };
     let (first, second) = (call(&ports), call(&ports));
     let (status, text) = simulation.run(async move {
@@ -418,7 +418,7 @@ fn who_leaves_while_waiting_has_a_receipt() {
     let call = |ports: &support::outside::Outside| {
         let head = Head { credential: Some(secret().reveal()), ..Head::default() };
         let body = hello(json!({})).to_string().into_bytes();
-        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body)) }))
+        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.into())) }))
     };
     let (first, second) = (call(&ports), call(&ports));
     simulation.run(async move {

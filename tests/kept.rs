@@ -66,7 +66,7 @@ fn simulation() -> Simulation {
 fn ask_with(simulation: &mut Simulation, credential: KeySecret, body: &Value) -> (u16, String) {
     let head = Head { credential: Some(credential.reveal()), ..Head::default() };
     let incoming =
-        Incoming { called: Called::at("/v1/responses").unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) };
+        Incoming { called: Called::at("/v1/responses").unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
     let future = serve(simulation.outside(), incoming);
     simulation.run(async move {
         let reply = future.await;

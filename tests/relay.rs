@@ -57,7 +57,7 @@ fn request(ports: &Outside, body: &str) -> impl Future<Output = Reply> + use<> {
 
 fn ask(ports: &Outside, path: &str, body: &str) -> impl Future<Output = Reply> + use<> {
     let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    serve(ports.clone(), Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.as_bytes().to_vec())) })
+    serve(ports.clone(), Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.as_bytes().to_vec().into())) })
 }
 
 fn body(model: &str, stream: bool) -> String {

@@ -64,7 +64,10 @@ fn ask(ports: &Outside, path: &str, model: &str) -> impl Future<Output = Reply> 
         _ => json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}),
     };
     let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    serve(ports.clone(), Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes())) })
+    serve(
+        ports.clone(),
+        Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) },
+    )
 }
 
 /// What the client got, each piece with the second at which it came.

@@ -395,7 +395,7 @@ impl<'a> Day<'a> {
         let head =
             Head { credential: Some(secret().reveal()), probed: probed.filter(|_| asked.kind == Kind::Probe), ..Head::default() };
         let path = if asked.kind == Kind::Count { "/v1/messages/count_tokens" } else { "/v1/chat/completions" };
-        let body = ready(Ok(asked.body().into_bytes()));
+        let body = ready(Ok(asked.body().into_bytes().into()));
         let outside = self.simulation.outside();
         let client = async move {
             let reply = serve(outside, Incoming { called: Called::at(path).unwrap(), head, body }).await;

@@ -1,7 +1,5 @@
 //! Administration: accounts, projects, keys, adjustments, health. For the bearer of the operator's token.
 
-use std::future::Future;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -12,6 +10,7 @@ use super::{Request, audit, billing, browser, catalog, currency, lists, ok, over
 use crate::account::{
     AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
 };
+use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use crate::key::{Budget, KeyRecord, Policy};
@@ -25,11 +24,7 @@ const LONGEST_NAME: usize = 200;
 const LONGEST_NOTE: usize = 500;
 
 /// Answers a request under `/admin/v1/`.
-pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    request: Request<B>,
-    path: &str,
-) -> Result<Reply, Refusal> {
+pub async fn handle<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Result<Reply, Refusal> {
     authorize(ports, request.head.credential.as_deref())?;
     if request.method == "OPTIONS"
         && let Some(reply) = browser::options(path)
@@ -102,9 +97,9 @@ fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refu
 }
 
 /// Reads a body of JSON; nothing is an empty object.
-pub async fn read<T: DeserializeOwned>(body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<T, Refusal> {
+pub async fn read<T: DeserializeOwned>(body: impl Arriving) -> Result<T, Refusal> {
     let body = body.await?;
-    let body = if body.trim_ascii().is_empty() { b"{}".as_slice() } else { body.as_slice() };
+    let body = if body.trim_ascii().is_empty() { b"{}".as_slice() } else { &body };
     let text = std::str::from_utf8(body)
         .map_err(|_| Refusal::new(Code::InvalidJson, "The request body is not UTF-8.", "Send JSON in UTF-8."))?;
     serde_json::from_str(text).map_err(|error| {

@@ -1,13 +1,12 @@
 //! Administration of money: orders in review, refunds, redeem codes.
 
-use std::future::Future;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::topups::{code_hash, said};
 use super::{Request, admin, audit, currency, lists, ok, with_status};
 use crate::account::{ActKind, By, Command, IfUsed, RefundRequest, Verdict};
+use crate::body::Arriving;
 use crate::id::{AccountId, BucketId, CodeId, OrderId, sha256_hex};
 use crate::money::Money;
 use crate::ports::{NewCode, Records};
@@ -35,7 +34,7 @@ pub async fn review<P: Records>(
     ports: &P,
     account: &AccountId,
     (order, is_approved): (&str, bool),
-    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+    body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let Review { amount, reason, author, note } = admin::read(body).await?;
     let (reason, author, note) = (admin::name("reason", reason)?, admin::author(author)?, admin::note(note)?);
@@ -65,7 +64,7 @@ pub async fn refund<P: Records>(
     ports: &P,
     account: &AccountId,
     (order, idempotency): (&str, Option<&str>),
-    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+    body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let NewRefund { amount, reason, author, note, if_used } = admin::read(body).await?;
     let id = idempotency.map_or_else(
@@ -93,7 +92,7 @@ struct NewCodes {
 }
 
 /// Makes redeem codes; they are answered this once, and stored as hashes.
-pub async fn make_codes<P: Records>(ports: &P, body: impl Future<Output = Result<Vec<u8>, Refusal>>) -> Result<Reply, Refusal> {
+pub async fn make_codes<P: Records>(ports: &P, body: impl Arriving) -> Result<Reply, Refusal> {
     let new: NewCodes = admin::read(body).await?;
     admin::check_buckets(ports, [&new.bucket].into_iter()).await?;
     // Before anything is made, since the secrets are told this once.

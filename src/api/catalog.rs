@@ -5,13 +5,13 @@
 //!
 //! Deliberately absent: merging. A document is published as a whole, and what is announced undoes what it does not have.
 
-use std::future::Future;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
 use super::{Request, admin, audit, lists, ok};
 use crate::account::{ActKind, By};
+use crate::body::{Arriving, Body};
 use crate::catalog::{Announcement, Catalog, Change, changes};
 use crate::dialect::{Edit, Object};
 use crate::id::ModelName;
@@ -24,11 +24,7 @@ use crate::time::Timestamp;
 const MOST_TOLD: usize = 20;
 
 /// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
-pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    request: Request<B>,
-    rest: &[&str],
-) -> Result<Reply, Refusal> {
+pub async fn handle<P: Records, B: Arriving>(ports: &P, request: Request<B>, rest: &[&str]) -> Result<Reply, Refusal> {
     let method = request.method.clone();
     match (method.as_str(), rest) {
         ("GET", []) => show(ports).await,
@@ -117,18 +113,18 @@ fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String
 }
 
 /// Checks a catalogue as a whole and publishes or announces it.
-async fn publish<P: Records>(ports: &P, wish: Wish, body: Vec<u8>) -> Result<Reply, Refusal> {
+async fn publish<P: Records>(ports: &P, wish: Wish, body: Body) -> Result<Reply, Refusal> {
     let text =
-        String::from_utf8(body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
-    let catalog = parse(ports, &text)?;
+        std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
+    let catalog = parse(ports, text)?;
     let document = ports.catalog_document().await.map_err(unavailable)?;
     let announced = ports.announcement().await.map_err(unavailable)?;
     let running = document.as_deref().and_then(|document| Catalog::parse(document, ports.hosts()).ok());
-    let is_changed = document.as_deref() != Some(text.as_str());
+    let is_changed = document.as_deref() != Some(text);
     // A copy of the running one may be a minute old; the history knows better.
     let newest = running.as_ref().map_or(0, |running| running.version).max(ports.newest_catalog_version().await);
     let version = if is_changed { catalog.version.max(newest.saturating_add(1)) } else { catalog.version };
-    let (catalog, document) = versioned(catalog, &text, version);
+    let (catalog, document) = versioned(catalog, text, version);
     let changes = changes(running.as_ref(), &catalog);
     let effective_at = wish.effective_at.unwrap_or_else(|| ports.now());
     let mut answer = json!({

@@ -3,17 +3,17 @@
 //! What always holds: what it says of who answers, who pays and who is next is about the attempts whose holds would be granted,
 //! because the relay tries no others.
 
-use std::future::Future;
-
 use futures_util::future::join;
 use serde_json::{Value, json};
 
 use super::availability::{self, Reason};
 use super::{Request, currency, ok, owner};
 use crate::account::{Overview, Weighed};
+use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::dialect::Called;
 use crate::id::RequestId;
+use crate::limits::Gate;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
@@ -23,11 +23,8 @@ use crate::routing::{LeftOut, Planned};
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
 
 /// Explains what would happen; a refusal is the one that the request itself would get.
-pub async fn route<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    mut request: Request<B>,
-) -> Result<Reply, Refusal> {
-    let key = owner::caller(ports, &request).await?;
+pub async fn route<P: Records, B: Arriving>(ports: &P, mut request: Request<B>) -> Result<Reply, Refusal> {
+    let key = owner::caller(ports, &request, Gate::Free).await?;
     let (catalog, health) = join(ports.catalog(), ports.health()).await;
     let preparing = Preparing {
         request: RequestId::new(ports.now(), ports.random()),

@@ -31,14 +31,14 @@ pub mod table;
 pub mod topups;
 mod truth;
 
-use std::future::Future;
-
 use serde::Serialize;
 
+use crate::body::Arriving;
 use crate::catalog::Dialect;
 use crate::dialect::{Called, write_error};
 use crate::id::RequestId;
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Head, Incoming, Reply, check_idempotency_key, refusal_reply};
@@ -116,10 +116,7 @@ impl<B> Request<B> {
 }
 
 /// Answers a request: `HEAD` as `GET`, `OPTIONS` by the table, and so that a page of another site can read it where it may.
-pub async fn handle<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(
-    ports: P,
-    mut request: Request<B>,
-) -> Reply {
+pub async fn handle<P: Records, B: Arriving + 'static>(ports: P, mut request: Request<B>) -> Reply {
     let path = request.path.trim_end_matches('/').to_owned();
     let site = request.foreign().filter(|_| browser::is_open(&path));
     request.head.site = request.foreign();
@@ -148,11 +145,7 @@ fn options<B>(request: &Request<B>, path: &str) -> Option<Reply> {
     }
 }
 
-async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(
-    ports: P,
-    request: Request<B>,
-    path: &str,
-) -> Reply {
+async fn answer<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>, path: &str) -> Reply {
     let method = request.method.clone();
     let known = table::check(&method, path);
     if let Some((dialect, refusal)) = astray(&request, path, &known) {
@@ -209,24 +202,28 @@ fn refused<P: Records>(ports: &P, refusal: &Refusal, dialect: Dialect) -> Reply 
 }
 
 /// Calls what answers an endpoint of the table.
-async fn dispatch<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    request: Request<B>,
-    path: &str,
-) -> Result<Reply, Refusal> {
+async fn dispatch<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Result<Reply, Refusal> {
     let method = request.method.clone();
     match (method.as_str(), path) {
         ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
         ("GET", "/openapi.json") => Ok(openapi::answer(&request.origin)),
         (_, path) if path.starts_with("/admin/v1/") => admin::handle(ports, request, path).await,
         ("POST", "/v1/route") => explain::route(ports, request).await,
-        (_, "/webhooks/stripe") => topups::stripe(ports, (&method, request.signature.as_deref()), request.body).await,
+        (_, "/webhooks/stripe") => {
+            let sender = (method.as_str(), request.signature.as_deref(), request.head.address);
+            topups::stripe(ports, sender, request.body).await
+        }
         ("POST", "/v1/runs" | "/v1/redeem" | "/v1/topups") => {
-            let caller = owner::caller(ports, &request).await?;
+            let gate = match path {
+                "/v1/runs" => Gate::Free,
+                "/v1/topups" => Gate::Order,
+                _ => Gate::Read,
+            };
+            let caller = owner::caller(ports, &request, gate).await?;
             post(ports, &caller, request, path).await
         }
         ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => {
-            let caller = owner::caller(ports, &request).await?;
+            let caller = owner::caller(ports, &request, Gate::Read).await?;
             owner::read(ports, &caller, &request, path).await
         }
         _ => Err(nothing_here()),
@@ -242,11 +239,7 @@ fn with_allow(reply: Reply, refusal: &Refusal) -> Reply {
 }
 
 /// Asks a model.
-async fn ask<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>(
-    ports: P,
-    called: Called,
-    request: Request<B>,
-) -> Reply {
+async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: Called, request: Request<B>) -> Reply {
     let is_list = called.endpoint.dialect() == Dialect::Gemini && request.param("alt") != Some("sse");
     let incoming = Incoming { called, head: Head { is_list, ..request.head }, body: request.body };
     let reply = relay::serve(ports.clone(), incoming).await;
@@ -257,12 +250,7 @@ async fn ask<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>> + 'static>
 }
 
 /// What the holder of a key can do besides asking models.
-async fn post<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    caller: &KeyRecord,
-    request: Request<B>,
-    path: &str,
-) -> Result<Reply, Refusal> {
+async fn post<P: Records, B: Arriving>(ports: &P, caller: &KeyRecord, request: Request<B>, path: &str) -> Result<Reply, Refusal> {
     check_idempotency_key(request.head.idempotency_key.as_deref())?;
     match path {
         "/v1/runs" => runs::open(ports, caller, request.body).await,

@@ -10,16 +10,20 @@ use crate::account::{Answer, BalanceView, Command, Listed, Overview, Page, Query
 use crate::catalog::Catalog;
 use crate::id::{AccountId, RequestId};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, check_site, presented, unavailable, valid_key};
+use crate::relay::{Reply, ReplyBody, check_site, gate, known_key, presented, unavailable, valid_key};
 use crate::usage::Usage;
 
 /// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
-pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>) -> Result<KeyRecord, Refusal> {
+/// It is counted at a gate before its account is asked anything.
+pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>, gate: Gate) -> Result<KeyRecord, Refusal> {
     let hash = presented(&request.head)?;
-    let copy = valid_key(ports.key(&hash).await.map_err(unavailable)?, ports.now())?;
+    let copy = known_key(ports, (&hash, request.head.address), ports.now()).await?;
+    let subject = if gate == Gate::Free { copy.id.as_str() } else { copy.account.as_str() };
+    gate::pass(ports, gate, subject).await?;
     let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
     if !key.policy.allows_address(request.head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";

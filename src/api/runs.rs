@@ -1,12 +1,11 @@
 //! Runs: opening one with a budget, and what its requests came to.
 
-use std::future::Future;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Request, admin, currency, lists, ok, owner, with_status};
 use crate::account::{Command, Query, RunLine, RunRecord};
+use crate::body::Arriving;
 use crate::id::{BucketId, RunId};
 use crate::key::{Budget, KeyRecord};
 use crate::money::Money;
@@ -33,11 +32,7 @@ struct RunBudget {
 }
 
 /// Answers `POST /v1/runs`.
-pub async fn open<P: Records>(
-    ports: &P,
-    caller: &KeyRecord,
-    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
-) -> Result<Reply, Refusal> {
+pub async fn open<P: Records>(ports: &P, caller: &KeyRecord, body: impl Arriving) -> Result<Reply, Refusal> {
     let new: NewRun = admin::read(body).await?;
     admin::check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     if new.budgets.iter().any(|budget| budget.limit.is_negative()) {

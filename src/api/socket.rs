@@ -7,7 +7,7 @@ use crate::dialect::{Called, Endpoint};
 use crate::id::RequestId;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Head, Reply, check_site, presented, refusal_reply, valid_key};
+use crate::relay::{self, Head, Reply, check_site, known_key, presented, refusal_reply};
 
 /// Whether a path answers clients that want a WebSocket.
 pub fn is_here<B>(request: &Request<B>) -> bool {
@@ -34,7 +34,7 @@ pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<He
 /// What is checked before a connection; each of its requests is checked again, with the key as it is then.
 async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<(), Refusal> {
     let hash = presented(head)?;
-    let key = valid_key(ports.key(&hash).await.map_err(relay::unavailable)?, ports.now())?;
+    let key = known_key(ports, (&hash, head.address), ports.now()).await?;
     if !key.policy.allows_address(head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
         return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));

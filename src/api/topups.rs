@@ -1,19 +1,21 @@
 //! Top-ups, for the holder of a key: orders and redeem codes. And the messages of payment providers.
 
-use std::future::Future;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Request, admin, currency, customer, lists, ok, owner, with_status};
 use crate::account::{Answer, Command, Opened, Order, OrderState, PaymentEvent, Provider, Query, Redemption};
+use crate::body::Arriving;
 use crate::id::{AccountId, BucketId, OrderId, sha256_hex};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::money::Money;
 use crate::payment::{Message, PaymentProvider, Stripe};
 use crate::ports::{CodeTaken, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, unavailable};
+use crate::relay::{Reply, gate, unavailable};
 
 /// How long a pending order lives, in milliseconds. Stripe's pages live for half an hour at least.
 const ORDER_MS: i64 = 35 * 60 * 1000;
@@ -38,7 +40,7 @@ pub async fn order<P: Records>(
     ports: &P,
     caller: &KeyRecord,
     (idempotency, origin): (Option<&str>, &str),
-    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+    body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let new: NewOrder = admin::read(body).await?;
     let catalog = ports.catalog().await.map_err(unavailable)?;
@@ -164,14 +166,18 @@ struct RedeemRequest {
 }
 
 /// Answers `POST /v1/redeem`. The code is taken for the account first, then credited; both may be repeated.
-pub async fn redeem<P: Records>(
-    ports: &P,
-    caller: &KeyRecord,
-    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
-) -> Result<Reply, Refusal> {
+pub async fn redeem<P: Records>(ports: &P, caller: &KeyRecord, body: impl Arriving) -> Result<Reply, Refusal> {
     let RedeemRequest { code } = admin::read(body).await?;
-    let hash = code_hash(&code).ok_or_else(unknown_code)?;
-    let (id, bucket, amount) = credit_code(ports, &caller.account, &hash).await?;
+    let guesser = caller.account.as_str();
+    gate::open(ports, Gate::Guess, guesser)?;
+    let credited = match code_hash(&code) {
+        Some(hash) => credit_code(ports, &caller.account, &hash).await,
+        None => Err(unknown_code()),
+    };
+    let (id, bucket, amount) = match credited {
+        Err(refusal) if refusal.code == Code::NotFound => return Err(gate::missed(ports, Gate::Guess, guesser, refusal).await),
+        credited => credited?,
+    };
     let catalog = ports.catalog().await.map_err(unavailable)?;
     let overview = owner::overview(ports, &caller.account).await?;
     ok(&json!({
@@ -220,15 +226,19 @@ fn unknown_code() -> Refusal {
 /// Answers at `/webhooks/stripe`. Without a secret there is nothing there, whatever is asked.
 pub async fn stripe<P: Records>(
     ports: &P,
-    (method, signature): (&str, Option<&str>),
-    body: impl Future<Output = Result<Vec<u8>, Refusal>>,
+    (method, signature, address): (&str, Option<&str>, Option<IpAddr>),
+    body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let Some(secret) = ports.setting("STRIPE_WEBHOOK_SECRET") else {
         return Err(super::nothing_here());
     };
     super::table::check(method, "/webhooks/stripe")?;
     let body = body.await?;
-    let found = match Stripe.message(Some(&secret), signature, &body, ports.now())? {
+    let message = match Stripe.message(Some(&secret), signature, &body, ports.now()) {
+        Err(refusal) => return Err(gate::missed(ports, Gate::Guess, &gate::by_address(address), refusal).await),
+        Ok(message) => message,
+    };
+    let found = match message {
         Message::About { account, event } => Some((account, event)),
         Message::OfPayment { payment, at, event } => {
             let found = ports.order_of_payment(&payment).await.map_err(unavailable)?;

@@ -21,12 +21,15 @@ const USABLE_MS: u64 = 60_000;
 const SHOWN_MS: u64 = 5_000;
 /// Pages of more bytes together than this are forgotten all at once.
 const MOST_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// A key that nobody has is not looked up again for this long, in milliseconds.
+const UNKNOWN_MS: u64 = 30_000;
 /// More keys than this are forgotten all at once.
 const MOST_KEYS: usize = 2_000;
 
 thread_local! {
     static CATALOG: RefCell<Option<Copied<Standing>>> = const { RefCell::new(None) };
     static KEYS: RefCell<HashMap<KeyHash, Copied<KeyRecord>>> = RefCell::new(HashMap::new());
+    static UNKNOWN: RefCell<HashMap<KeyHash, Timestamp>> = RefCell::new(HashMap::new());
     static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
     static BOARD: RefCell<Copied<Rc<Board>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
     static PAGES: RefCell<HashMap<String, Copied<Kept>>> = RefCell::new(HashMap::new());
@@ -123,11 +126,28 @@ pub fn put_key(record: &KeyRecord, now: Timestamp) {
         }
         keys.insert(record.hash.clone(), Copied { value: record.clone(), at: now });
     });
+    UNKNOWN.with_borrow_mut(|unknown| unknown.remove(&record.hash));
 }
 
-/// Forgets a key.
-pub fn forget_key(hash: &KeyHash) {
+/// Remembers that nobody has a key, and forgets whoever had it.
+pub fn put_unknown(hash: &KeyHash, now: Timestamp) {
     KEYS.with_borrow_mut(|keys| keys.remove(hash));
+    UNKNOWN.with_borrow_mut(|unknown| {
+        if unknown.len() >= MOST_KEYS {
+            unknown.clear();
+        }
+        unknown.insert(hash.clone(), now);
+    });
+}
+
+/// Whether nobody had a key, some seconds ago.
+pub fn is_unknown(hash: &KeyHash, now: Timestamp) -> bool {
+    UNKNOWN.with_borrow(|unknown| unknown.get(hash).is_some_and(|at| now.since(*at) < UNKNOWN_MS))
+}
+
+/// Whether it is known whose a key is, or that it is nobody's.
+pub fn remembers(hash: &KeyHash, now: Timestamp) -> bool {
+    KEYS.with_borrow(|keys| keys.contains_key(hash)) || is_unknown(hash, now)
 }
 
 /// Until when a credential rests; none if it does not.

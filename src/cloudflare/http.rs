@@ -4,21 +4,21 @@ use std::future::Future;
 
 use futures_channel::oneshot;
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use worker::{Headers, Request, Response, ResponseBuilder};
 
 use super::clock;
 use crate::api;
-use crate::id::RequestId;
+use crate::body::{Body, Room, grown};
+use crate::id::{RequestId, sha256_hex};
+use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Misplaced, Reply, ReplyBody};
+use crate::relay::{Head, Misplaced, Reply, ReplyBody, gate};
 
-/// The largest body: 30 MB of images are 40 MB of base64. It stands in memory twice on its way, once here and once where the
-/// platform sends it from, of 128 MB in all.
-const LARGEST_BODY: usize = 42 * 1024 * 1024;
-/// A body up to this is read as a whole.
-const SMALL_BODY: usize = 64 * 1024;
+/// Who waits for room looks again after this.
+const LOOK_MS: u32 = 100;
 /// Headers of clients that go up as they came.
 const PASSED: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
 
@@ -58,10 +58,10 @@ impl Drop for Listener {
     }
 }
 
-type Body = std::pin::Pin<Box<dyn Future<Output = Result<Vec<u8>, Refusal>>>>;
+type Coming = std::pin::Pin<Box<dyn Future<Output = Result<Body, Refusal>>>>;
 
 /// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
-pub fn read(request: Request) -> Result<api::Request<Body>, Reply> {
+pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
     let Ok(url) = request.url() else { return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random()))) };
     let headers = request.headers();
     let get = |name: &str| headers.get(name).ok().flatten();
@@ -92,6 +92,9 @@ pub fn read(request: Request) -> Result<api::Request<Body>, Reply> {
         is_list: false,
         probed: None,
     };
+    // Whoever sends a body is known by then only by what was presented.
+    let whose = head.credential.as_deref().map_or_else(|| gate::by_address(head.address), |key| sha256_hex(&[key.as_bytes()]));
+    let most = api::table::most_bytes(&path);
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
     let (accept, signature) = (get("accept"), get("stripe-signature"));
     let (cookies, from) = (get("cookie"), get("origin"));
@@ -114,7 +117,7 @@ pub fn read(request: Request) -> Result<api::Request<Body>, Reply> {
         presented_in,
         signature,
         origin,
-        body: Box::pin(body(request, declared)),
+        body: Box::pin(body(request, declared, most, whose)),
     })
 }
 
@@ -134,30 +137,80 @@ fn decoded(part: &str) -> String {
     percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
-async fn body(mut request: Request, declared: Option<usize>) -> Result<Vec<u8>, Refusal> {
-    if declared.is_some_and(|length| length > LARGEST_BODY) {
-        return Err(too_large());
+/// Reads a body piece by piece: memory grows with what arrives, and only where there is room for it.
+async fn body(mut request: Request, declared: Option<usize>, most: usize, whose: String) -> Result<Body, Refusal> {
+    if declared.is_some_and(|length| length > most) {
+        return Err(too_large(most));
     }
-    if declared.is_some_and(|length| length <= SMALL_BODY) {
-        return request.bytes().await.map_err(|error| broken(&error));
+    let mut room = Room::of(&whose);
+    if declared.is_some_and(|length| length <= SMALL_BYTES) {
+        let bytes = match select(Box::pin(request.bytes()), clock::sleep(STALLED_MS)).await {
+            Either::Left((bytes, _)) => bytes.map_err(|error| broken(&error))?,
+            Either::Right(_) => return Err(stalled()),
+        };
+        return Ok(Body::new(bytes, room));
     }
-    // A large one is read piece by piece, so that it never stands here twice, and no further than the limit.
-    let Ok(mut stream) = request.stream() else { return Ok(Vec::new()) };
-    let mut bytes = Vec::with_capacity(declared.unwrap_or(SMALL_BODY));
-    while let Some(piece) = stream.next().await {
-        bytes.extend(piece.map_err(|error| broken(&error))?);
-        if bytes.len() > LARGEST_BODY {
-            return Err(too_large());
+    let Ok(mut stream) = request.stream() else { return Ok(Vec::new().into()) };
+    let begun = clock::now();
+    let (mut bytes, mut arrived, mut watch) = (Vec::new(), begun, clock::sleep(STALLED_MS));
+    loop {
+        let piece = match select(stream.next(), watch).await {
+            Either::Left((None, _)) => return Ok(Body::new(bytes, room)),
+            Either::Left((Some(piece), rest)) => {
+                watch = rest;
+                piece.map_err(|error| broken(&error))?
+            }
+            // One timer for many pieces: what arrived meanwhile gives it more time.
+            Either::Right(_) => {
+                let silent_ms = u32::try_from(clock::now().since(arrived)).unwrap_or(u32::MAX);
+                if silent_ms >= STALLED_MS || clock::now().since(begun) >= u64::from(ARRIVED_MS) {
+                    return Err(stalled());
+                }
+                watch = clock::sleep(STALLED_MS.saturating_sub(silent_ms));
+                continue;
+            }
+        };
+        arrived = clock::now();
+        let length = bytes.len().saturating_add(piece.len());
+        if length > most {
+            return Err(too_large(most));
         }
+        let capacity = grown(bytes.capacity(), length, declared);
+        if capacity > bytes.capacity() {
+            find_room(&mut room, capacity).await?;
+            bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
+        }
+        bytes.extend(piece);
     }
-    Ok(bytes)
 }
 
-fn too_large() -> Refusal {
-    let mib = LARGEST_BODY >> 20;
-    let message = format!("The request body is larger than {mib} MiB.");
-    Refusal::new(Code::BodyTooLarge, message, "Send less, or refer to images by URL instead of sending them.")
-        .fact("limit_bytes", LARGEST_BODY)
+/// Waits a little for others to leave room.
+async fn find_room(room: &mut Room, bytes: usize) -> Result<(), Refusal> {
+    let begun = clock::now();
+    while !room.make(bytes) {
+        if clock::now().since(begun) >= u64::from(ROOM_MS) {
+            let message = "The gateway is taking in as many large requests as it has room for.";
+            return Err(Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2));
+        }
+        clock::sleep(LOOK_MS).await;
+    }
+    Ok(())
+}
+
+fn too_large(most: usize) -> Refusal {
+    let message = format!(
+        "The request body is larger than {}.",
+        if most >= 1 << 20 { format!("{} MiB", most >> 20) } else { format!("{} KiB", most >> 10) }
+    );
+    let next_step =
+        if most == ASKED_BYTES { "Send less, or refer to images by URL instead of sending them." } else { "Send less." };
+    Refusal::new(Code::BodyTooLarge, message, next_step).fact("limit_bytes", most)
+}
+
+fn stalled() -> Refusal {
+    let message = "The request body did not arrive in time.";
+    let next_step = format!("Send the request again, without pauses of more than {} seconds.", STALLED_MS / 1_000);
+    Refusal::new(Code::BodyStalled, message, next_step)
 }
 
 fn broken(error: &worker::Error) -> Refusal {

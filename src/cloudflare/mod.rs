@@ -8,6 +8,7 @@ mod alerts;
 mod cache;
 mod catalog;
 mod clock;
+mod gates;
 mod health;
 mod http;
 mod kept;

@@ -10,7 +10,7 @@ use worker::{Context, Env, ScheduleContext};
 
 use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
-use super::{account_client, catalog, clock, post, records};
+use super::{account_client, catalog, clock, gates, post, records};
 use crate::account::{
     AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, KeptItems, Outcome, Query,
     Settlement,
@@ -18,6 +18,7 @@ use crate::account::{
 use crate::catalog::{Announcement, Catalog, UpstreamHosts};
 use crate::id::{AccountId, KeyHash, ModelName, OrderId, RequestId, SecretName};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::payment::Checkout;
 use crate::ports::{
     Announced, Call, CodeTaken, Cursor, NewCode, Ports, Publication, Reconciled, Records, SendError, Sums, Unavailable,
@@ -113,7 +114,7 @@ impl Outside {
         let record = text.map(|text| serde_json::from_str::<KeyRecord>(&text)).transpose().map_err(failed)?;
         match &record {
             Some(record) => cache::put_key(record, clock::now()),
-            None => cache::forget_key(hash),
+            None => cache::put_unknown(hash, clock::now()),
         }
         Ok(record)
     }
@@ -181,8 +182,29 @@ impl Ports for Outside {
                 Ok(Some(record))
             }
             Age::Old(record) => Ok(self.renew_key(hash).await.unwrap_or(Some(record))),
+            Age::Missing if cache::is_unknown(hash, clock::now()) => Ok(None),
             Age::Missing => self.renew_key(hash).await,
         }
+    }
+
+    fn remembers(&self, hash: &KeyHash) -> bool {
+        cache::remembers(hash, clock::now())
+    }
+
+    async fn admit(&self, gate: Gate, subject: &str) -> bool {
+        gates::admit(&self.env, gate, subject).await
+    }
+
+    fn rest(&self, gate: Gate, subject: &str) -> Option<u64> {
+        gates::rest(gate, subject)
+    }
+
+    fn granted(&self, key: &KeyRecord) {
+        gates::granted(key);
+    }
+
+    fn refused(&self, key: &KeyRecord) -> bool {
+        gates::refused(key)
     }
 
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {

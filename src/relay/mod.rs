@@ -12,6 +12,7 @@ mod caller;
 mod early;
 mod elsewhere;
 mod flow;
+pub mod gate;
 mod kept;
 mod prepare;
 mod quote;
@@ -23,9 +24,9 @@ mod ticket;
 mod verdict;
 mod wait;
 
-use std::future::Future;
+use std::net::IpAddr;
 
-use futures_util::future::join4;
+use futures_util::future::join3;
 
 pub use attempt::NO_ROOM;
 pub use caller::{Misplaced, check_site, presented};
@@ -37,10 +38,12 @@ pub use remedy::with_remedy;
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
 use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Rates, Replay, Status};
+use crate::body::Arriving;
 use crate::catalog::Dialect;
 use crate::dialect::Called;
 use crate::id::{KeyHash, KeySecret, RequestId, SecretName, sha256_hex};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
@@ -59,13 +62,13 @@ pub struct Incoming<B> {
 }
 
 /// Serves a request to a model.
-pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>> + 'static>) -> Reply {
+pub async fn serve<P: Ports>(ports: P, incoming: Incoming<impl Arriving + 'static>) -> Reply {
     let early = Early::default();
     let answer = Box::pin(answer(ports.clone(), incoming, early.clone()));
     early.watch(ports, answer).await
 }
 
-async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Result<Vec<u8>, Refusal>>>, early: Early) -> Reply {
+async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Arriving>, early: Early) -> Reply {
     let arrived = ports.now();
     let request = RequestId::new(arrived, ports.random());
     let dialect = incoming.called.endpoint.dialect();
@@ -73,8 +76,12 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Resu
         Ok(hash) => hash,
         Err(refusal) => return refusal_reply(&refusal, &request, false, dialect),
     };
-    let (key, catalog, health, body) = join4(ports.key(&hash), ports.catalog(), ports.health(), incoming.body).await;
-    let key = key.map_err(unavailable).and_then(|key| valid_key(key, arrived));
+    let who = (&hash, incoming.head.address);
+    let (key, catalog, health) = join3(known_key(&ports, who, arrived), ports.catalog(), ports.health()).await;
+    let key = match key {
+        Ok(key) => let_in(&ports, &incoming.called, &key).await.map(|()| key),
+        Err(refusal) => Err(refusal),
+    };
     let (key, catalog) = match (key, catalog.map_err(unavailable)) {
         (Ok(key), Ok(catalog)) => (key, catalog),
         (Err(refusal), _) | (_, Err(refusal)) => {
@@ -85,19 +92,42 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Future<Output = Resu
         }
     };
     let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health, early };
-    match body {
+    // Nothing of it is read before its sender is known.
+    match incoming.body.await {
         Ok(body) => match resolved(&ports, (&preparing.called, &preparing.head), &key, &body).await {
             Ok(body) => attend(ports, preparing, key, &body).await,
-            Err(refusal) => refuse(&ports, preparing.facts(&key, Some(&body)), &refusal, dialect),
+            Err(refusal) => refuse(&ports, (&key, preparing.facts(&key, Some(&body))), &refusal, dialect),
         },
-        Err(refusal) => refuse(&ports, preparing.facts(&key, None), &refusal, dialect),
+        Err(refusal) => refuse(&ports, (&key, preparing.facts(&key, None)), &refusal, dialect),
     }
+}
+
+/// Errors where a key has had too much of what costs it nothing.
+async fn let_in<P: Ports>(ports: &P, called: &Called, key: &KeyRecord) -> Result<(), Refusal> {
+    gate::open(ports, Gate::Refused, key.id.as_str())?;
+    if called.endpoint.is_free() { gate::pass(ports, Gate::Free, key.id.as_str()).await } else { Ok(()) }
 }
 
 /// The hash of a credential that may be one of our keys.
 pub fn credential_hash(credential: Option<&str>) -> Result<KeyHash, Refusal> {
     let credential = credential.ok_or_else(caller::no_key)?;
     KeySecret::parse(credential).map(|secret| secret.hash()).ok_or_else(|| caller::not_a_key(credential))
+}
+
+/// The key of a hash, if it still works. Who comes with keys that nobody has is counted by address.
+pub async fn known_key<P: Ports>(
+    ports: &P,
+    (hash, address): (&KeyHash, Option<IpAddr>),
+    now: Timestamp,
+) -> Result<KeyRecord, Refusal> {
+    let is_remembered = ports.remembers(hash);
+    if !is_remembered {
+        gate::open(ports, Gate::Stranger, &gate::by_address(address))?;
+    }
+    match ports.key(hash).await.map_err(unavailable)? {
+        None if !is_remembered => Err(gate::missed(ports, Gate::Stranger, &gate::by_address(address), caller::unknown()).await),
+        key => valid_key(key, now),
+    }
 }
 
 /// The record of a key that is neither unknown, revoked nor expired. The account object has the last word on each request.
@@ -125,7 +155,8 @@ pub fn unavailable(Unavailable(detail): Unavailable) -> Refusal {
 }
 
 /// Answers a refusal that comes before any hold, and writes its receipt behind the answer.
-fn refuse<P: Ports>(ports: &P, facts: Facts, refusal: &Refusal, dialect: Dialect) -> Reply {
+fn refuse<P: Ports>(ports: &P, (key, facts): (&KeyRecord, Facts), refusal: &Refusal, dialect: Dialect) -> Reply {
+    gate::refused(ports, key, refusal);
     let reply = refusal_reply(refusal, &facts.request, true, dialect).asked(&facts.requested_model);
     let reply = reply.untried(ports.now().since(facts.created_at));
     let outcome = Outcome::unserved(Status::Refused, Vec::new(), refusal, ports.now().since(facts.created_at));
@@ -158,7 +189,7 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
                 }
                 None => {
                     line.leave();
-                    return refuse(&ports, preparing.facts(&key, Some(body)), &refusal, dialect);
+                    return refuse(&ports, (&key, preparing.facts(&key, Some(body))), &refusal, dialect);
                 }
             },
         };
@@ -187,7 +218,7 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
     line.leave();
     let message = "The key was changed again and again while the request was prepared. Nothing was sent upstream.";
     let refusal = Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2);
-    refuse(&ports, preparing.facts(&key, Some(body)), &refusal, dialect)
+    refuse(&ports, (&key, preparing.facts(&key, Some(body))), &refusal, dialect)
 }
 
 /// The key as the account knows it, where it is another than the copy that a refusal came from.
@@ -292,6 +323,7 @@ impl Round<'_> {
                 }
             }
             let Some(ticket) = ticket.as_mut() else { break };
+            ports.granted(self.key);
             prepared.early.open(prepared, ticket.rates);
             ticket.skip(attempt::uncovered(leg, ticket.hold, ports.now()));
             for quoted in leg.within(ticket.hold).iter() {
@@ -304,7 +336,7 @@ impl Round<'_> {
         }
         match ticket {
             None if self.is_in_flight && self.may_wait => Ended::InFlight,
-            None => Ran::from(untried(ports, prepared, refused)).into(),
+            None => Ran::from(untried(ports, (self.key, prepared), refused)).into(),
             Some(ticket) => Ran::from(nobody_answered(prepared, ticket, &failures, refused)).into(),
         }
     }
@@ -333,11 +365,12 @@ impl Round<'_> {
 }
 
 /// Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
-fn untried<P: Ports>(ports: &P, prepared: &Prepared<'_>, refused: Option<(Refusal, Rates)>) -> Reply {
+fn untried<P: Ports>(ports: &P, (key, prepared): (&KeyRecord, &Prepared<'_>), refused: Option<(Refusal, Rates)>) -> Reply {
     let dialect = prepared.request.endpoint.dialect();
     let Some((refusal, rates)) = refused else {
         return refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect);
     };
+    gate::refused(ports, key, &refusal);
     let has_receipt = !matches!(refusal.code, Code::InvalidApiKey | Code::Unavailable);
     let reply = refusal_reply(&refusal, &prepared.facts.request, has_receipt, dialect).asked(&prepared.facts.requested_model);
     reply.rates(&rates).untried(ports.now().since(prepared.facts.created_at))

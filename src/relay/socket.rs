@@ -139,7 +139,7 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
 /// Serves one request; false if the client is gone.
 async fn answer<P: Ports, W: Wire>(ports: &P, head: &Head, session: &mut Session, body: Vec<u8>, wire: &W) -> bool {
     let called = Called { endpoint: Endpoint::Responses, model: None, stream: false };
-    let incoming = Incoming { called, head: head.clone(), body: std::future::ready(Ok(body)) };
+    let incoming = Incoming { called, head: head.clone(), body: std::future::ready(Ok(body.into())) };
     let Reply { status, headers, body, .. } = serve(ports.clone(), incoming).await;
     let is_told = |name: &str| TOLD.iter().any(|told| name.starts_with(told));
     let told = headers.iter().map(|(name, value)| (*name, value.as_str())).filter(|(name, _)| is_told(name));

@@ -19,6 +19,7 @@ use tokens_forge::account::{
 use tokens_forge::catalog::Catalog;
 use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, RequestId, SecretName, sha256_hex};
 use tokens_forge::key::KeyRecord;
+use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
 use tokens_forge::ports::{Call, Ports, SendError, Unavailable, UpstreamResponse};
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
@@ -66,6 +67,12 @@ pub struct World {
     pub calls: RefCell<Vec<Sent>>,
     /// Credentials that rest.
     pub cooling: RefCell<BTreeMap<SecretName, Timestamp>>,
+    /// What was counted at the gates, in order.
+    pub counted: RefCell<Vec<(Gate, String)>>,
+    /// Gates at which there were too many of everything.
+    pub closed: RefCell<Vec<Gate>>,
+    /// Gates at which everybody rests.
+    pub resting: RefCell<Vec<Gate>>,
     /// Calls that are open now.
     pub open_calls: Cell<i32>,
     spawner: LocalSpawner,
@@ -108,6 +115,9 @@ impl Simulation {
             failing: RefCell::default(),
             calls: RefCell::default(),
             cooling: RefCell::default(),
+            counted: RefCell::default(),
+            closed: RefCell::default(),
+            resting: RefCell::default(),
             open_calls: Cell::new(0),
             spawner: pool.spawner(),
         };
@@ -324,6 +334,25 @@ impl Ports for Outside {
     async fn key(&self, _hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
         Yield(false).await;
         Ok(self.0.key.borrow().clone())
+    }
+
+    fn remembers(&self, _hash: &KeyHash) -> bool {
+        self.0.key.borrow().is_some()
+    }
+
+    async fn admit(&self, gate: Gate, subject: &str) -> bool {
+        self.0.counted.borrow_mut().push((gate, subject.to_owned()));
+        !self.0.closed.borrow().contains(&gate)
+    }
+
+    fn rest(&self, gate: Gate, _subject: &str) -> Option<u64> {
+        self.0.resting.borrow().contains(&gate).then_some(7)
+    }
+
+    fn granted(&self, _key: &KeyRecord) {}
+
+    fn refused(&self, _key: &KeyRecord) -> bool {
+        true
     }
 
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {

@@ -8,19 +8,21 @@ mod prices;
 mod status;
 mod tell;
 
-use std::future::Future;
 use std::net::IpAddr;
 
 use super::Request;
 use super::availability::{Snapshot, Viewer};
-use super::session;
+use super::{models, session};
+use crate::body::Arriving;
+use crate::catalog::Catalog;
 use crate::id::{KeyHash, KeySecret};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
 use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
 use crate::pages::{Filter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, valid_key};
+use crate::relay::{Reply, ReplyBody, gate, known_key, unavailable, valid_key};
 use tell::{Teller, home};
 
 /// A form with a key is no longer than this.
@@ -70,18 +72,11 @@ pub fn is_here(path: &str) -> bool {
 }
 
 /// Answers a request of the site.
-pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    request: Request<B>,
-    path: &str,
-) -> Reply {
-    let visitor = Visitor::of(ports, &request, path).await;
+pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Reply {
+    let mut visitor = Visitor::of(ports, &request, path).await;
     let answered = match (super::table::check(&request.method, path), request.method.as_str(), place(path)) {
         (Err(refusal), ..) => Err(refusal),
-        (_, "GET", Some(place)) => match address(&visitor, &place, &request) {
-            Some(address) => shared(ports, &visitor, place, &request, address).await,
-            None => read(ports, &visitor, place, &request).await,
-        },
+        (_, "GET", Some(place)) => page(ports, &mut visitor, place, &request).await,
         (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
         (_, "POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
         _ => Err(super::nothing_here()),
@@ -108,39 +103,64 @@ fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
     html(visitor, refusal.status(), site::error::error(&visitor.site, &page))
 }
 
-/// What a page is kept under that everybody gets alike and that is work to make: whoever asks for it again and again costs little.
-fn address<B>(visitor: &Visitor, place: &Place<'_>, request: &Request<B>) -> Option<String> {
+/// A page. One that everybody gets alike and that is work to make is kept for some seconds under its exact name; whoever asks
+/// for what is not kept is counted.
+async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
     let is_cheap = matches!(place, Place::Asset(_) | Place::Robots | Place::Login | Place::Logout | Place::Sitemap);
-    if visitor.key.is_some() || is_cheap {
-        return None;
+    if is_cheap {
+        return read(ports, visitor, place, request).await;
     }
-    let query: Vec<String> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let can_sign_in = visitor.site.can_sign_in;
-    Some(format!("{} {} {can_sign_in} {}", visitor.site.origin, visitor.site.path, query.join("&")))
-}
-
-/// Such a page, as it was made some seconds ago or anew.
-async fn shared<P: Records, B>(
-    ports: &P,
-    visitor: &Visitor,
-    place: Place<'_>,
-    request: &Request<B>,
-    address: String,
-) -> Result<Reply, Refusal> {
-    if let Some(Kept { headers, body }) = ports.kept_page(&address) {
+    if let Some(refusal) = visitor.refused.take() {
+        return Err(refusal);
+    }
+    if visitor.key.is_some() {
+        return read(ports, visitor, place, request).await;
+    }
+    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let address = exact(&catalog, &place, visitor, request);
+    if let Some((path, _)) = &address {
+        visitor.site.path.clone_from(path);
+    }
+    let site = &visitor.site;
+    let address = address.map(|(path, rest)| format!("{} {} {path} {rest}", site.origin, site.can_sign_in));
+    if let Some(Kept { headers, body }) = address.as_ref().and_then(|address| ports.kept_page(address)) {
         return Ok(Reply { headers, ..Reply::full(200, "", body) });
     }
+    gate::pass(ports, Gate::Page, &gate::by_address(visitor.address)).await?;
     let reply = read(ports, visitor, place, request).await?;
-    if let (200, ReplyBody::Full(body)) = (reply.status, &reply.body) {
+    if let (Some(address), 200, ReplyBody::Full(body)) = (address, reply.status, &reply.body) {
         ports.keep_page(address, Kept { headers: reply.headers.clone(), body: body.clone() });
     }
     Ok(reply)
+}
+
+/// The path of a page and what else tells it apart, however it was asked for; none where there are as many as anybody can
+/// think of.
+fn exact<B>(catalog: &Catalog, place: &Place<'_>, visitor: &Visitor, request: &Request<B>) -> Option<(String, String)> {
+    let of_model = |name: &str| models::found(catalog, name).ok().map(|model| format!("/models/{}", model.id));
+    Some(match place {
+        Place::Model(name) => (of_model(name)?, String::new()),
+        Place::ModelJson(name) => (format!("{}.json", of_model(name)?), String::new()),
+        Place::Models => {
+            let filter = filter(request);
+            let is_family = filter.family.is_empty() || catalog.models.values().any(|model| model.family == filter.family);
+            let is_one_of_few = filter.q.is_empty() && filter.max_price.is_empty() && is_family;
+            is_one_of_few.then(|| (visitor.site.path.clone(), format!("{filter:?}")))?
+        }
+        _ => (visitor.site.path.clone(), String::new()),
+    })
+}
+
+fn filter<B>(request: &Request<B>) -> Filter {
+    Filter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// Who looks at a page.
 struct Visitor {
     site: Site,
     key: Option<KeyRecord>,
+    /// Why what is shown of an account is not read now.
+    refused: Option<Refusal>,
     address: Option<IpAddr>,
 }
 
@@ -150,14 +170,17 @@ impl Visitor {
         let hash = secret.as_deref().zip(request.cookies.as_deref());
         let hash = hash.and_then(|(secret, cookies)| session::key_hash(secret, cookies, &request.origin, ports.now()));
         let address = request.head.address;
-        let key = match hash {
-            Some(hash) => current(ports, &hash, address).await,
-            None => None,
+        let (key, refused) = match hash {
+            Some(hash) => match current(ports, &hash, address).await {
+                Err(refusal) if refusal.code == Code::RateLimitExceeded => (None, Some(refusal)),
+                key => (key.ok(), None),
+            },
+            None => (None, None),
         };
         let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
-        Self { site, key, address }
+        Self { site, key, refused, address }
     }
 
     fn viewer(&self) -> Viewer<'_> {
@@ -166,10 +189,11 @@ impl Visitor {
 }
 
 /// The key of this hash, if it still works and may be used from here.
-async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>) -> Option<KeyRecord> {
-    let copy = ports.key(hash).await.ok().flatten()?;
-    let key = valid_key(ports.current_key(&copy).await.ok().flatten(), ports.now()).ok()?;
-    Some(key).filter(|key| key.policy.allows_address(address))
+async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>) -> Result<KeyRecord, Refusal> {
+    let copy = known_key(ports, (hash, address), ports.now()).await?;
+    gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
+    let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
+    if key.policy.allows_address(address) { Ok(key) } else { Err(super::nothing_here()) }
 }
 
 async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
@@ -187,7 +211,7 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
         Place::Models => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             let all: Vec<_> = teller.models();
-            let filter = Filter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            let filter = filter(request);
             let mut families: Vec<String> = all.iter().map(|model| model.family.clone()).collect();
             families.sort();
             families.dedup();
@@ -284,11 +308,7 @@ fn own<B>(request: &Request<B>) -> Result<(), Refusal> {
 }
 
 /// Starts a session for a key that works.
-async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
-    ports: &P,
-    visitor: &Visitor,
-    request: Request<B>,
-) -> Result<Reply, Refusal> {
+async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request: Request<B>) -> Result<Reply, Refusal> {
     own(&request)?;
     let Some(secret) = session::secret(ports) else {
         return Ok(html(visitor, 403, site::login::login(&visitor.site, &login_page(None))));
@@ -299,11 +319,13 @@ async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
     let key = match &hash {
         Some(hash) => current(ports, hash, visitor.address).await,
-        None => None,
+        None => Err(super::nothing_here()),
     };
-    match key.zip(hash) {
-        Some((_, hash)) => Ok(redirect("/models", Some(session::cookie(&secret, &hash, &request.origin, ports.now())))),
-        None => {
+    match key.map(|_| hash) {
+        Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
+        Ok(Some(hash)) => Ok(redirect("/models", Some(session::cookie(&secret, &hash, &request.origin, ports.now())))),
+        _ => {
+            gate::pass(ports, Gate::Guess, &gate::by_address(visitor.address)).await?;
             let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";
             Ok(html(visitor, 401, site::login::login(&visitor.site, &login_page(Some(error.to_owned())))))
         }

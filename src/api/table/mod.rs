@@ -9,6 +9,7 @@ mod rows;
 
 pub use rows::TABLE;
 
+use crate::limits;
 use crate::refusal::{Code, Refusal};
 
 /// Who may call an endpoint.
@@ -194,6 +195,16 @@ pub fn methods(path: &str) -> Vec<&'static str> {
     methods
 }
 
+/// The most bytes that the body of a request to a path may have.
+pub fn most_bytes(path: &str) -> usize {
+    match at(path).find(|row| row.method != "GET") {
+        Some(row) if row.about.is_asking() || row.path == "/v1/route" => limits::ASKED_BYTES,
+        Some(row) if row.path == "/admin/v1/catalog" => limits::CATALOG_BYTES,
+        Some(row) if row.who == Who::Signature => limits::MESSAGE_BYTES,
+        _ => limits::SAID_BYTES,
+    }
+}
+
 /// Whether only those who may call a path may know what it answers.
 pub fn is_guarded(path: &str) -> bool {
     at(path).any(|row| matches!(row.who, Who::Operator | Who::Signature))
@@ -268,6 +279,26 @@ mod tests {
             ("/v1/nothing", vec![]),
         ] {
             assert_eq!(methods(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_what_asks_a_model_may_be_large() {
+        for (path, most) in [
+            ("/v1/chat/completions", limits::ASKED_BYTES),
+            ("/v1/responses/", limits::ASKED_BYTES),
+            ("/v1beta/models/a:countTokens", limits::ASKED_BYTES),
+            ("/v1/audio/transcriptions", limits::ASKED_BYTES),
+            ("/v1/route", limits::ASKED_BYTES),
+            ("/admin/v1/catalog", limits::CATALOG_BYTES),
+            ("/webhooks/stripe", limits::MESSAGE_BYTES),
+            ("/admin/v1/accounts", limits::SAID_BYTES),
+            ("/login", limits::SAID_BYTES),
+            ("/v1/runs", limits::SAID_BYTES),
+            ("/v1/models", limits::SAID_BYTES),
+            ("/nothing", limits::SAID_BYTES),
+        ] {
+            assert_eq!(most_bytes(path), most, "{path}");
         }
     }
 

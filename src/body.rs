@@ -1,0 +1,180 @@
+//! Bodies of requests while they are here, and the room that they take.
+//!
+//! What always holds: what a body takes is counted before its memory is, and given back with it; one sender alone cannot take
+//! all of it; a small body needs none.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use crate::limits::{MOST_BYTES, MOST_BYTES_OF_ONE, SMALL_BYTES};
+use crate::refusal::Refusal;
+
+/// A body on its way in. It is read when somebody waits for it, and not before.
+pub trait Arriving: Future<Output = Result<Body, Refusal>> {}
+
+impl<F: Future<Output = Result<Body, Refusal>>> Arriving for F {}
+
+/// A body that has arrived.
+#[derive(Debug)]
+pub struct Body {
+    bytes: Vec<u8>,
+    _room: Option<Room>,
+}
+
+impl Body {
+    /// With the room that was made for it.
+    pub fn new(bytes: Vec<u8>, room: Room) -> Self {
+        Self { bytes, _room: Some(room) }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, _room: None }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by: HashMap<Rc<str>, usize>,
+}
+
+thread_local! {
+    static TAKEN: RefCell<Taken> = RefCell::default();
+}
+
+/// What one body takes of the isolate's room for bodies.
+#[derive(Debug)]
+pub struct Room {
+    whose: Rc<str>,
+    bytes: usize,
+}
+
+impl Room {
+    /// For a body of this sender's; it takes nothing yet.
+    pub fn of(whose: &str) -> Self {
+        Self { whose: whose.into(), bytes: 0 }
+    }
+
+    /// Takes room for so many bytes in all; false if there is not so much, and then it has what it had.
+    pub fn make(&mut self, bytes: usize) -> bool {
+        let bytes = bytes.saturating_sub(SMALL_BYTES);
+        TAKEN.with_borrow_mut(|taken| {
+            let others = taken.all.saturating_sub(self.bytes);
+            let own = taken.by.get(&self.whose).map_or(0, |of_sender| of_sender.saturating_sub(self.bytes));
+            let (all, of_sender) = (others.saturating_add(bytes), own.saturating_add(bytes));
+            if bytes > self.bytes && (all > MOST_BYTES || of_sender > MOST_BYTES_OF_ONE) {
+                return false;
+            }
+            taken.all = all;
+            if of_sender == 0 {
+                taken.by.remove(&self.whose);
+            } else {
+                taken.by.insert(Rc::clone(&self.whose), of_sender);
+            }
+            self.bytes = bytes;
+            true
+        })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.make(0);
+    }
+}
+
+/// The capacity that a buffer grows to for what arrives: twice as much each time, but no more than was announced.
+pub fn grown(capacity: usize, needed: usize, declared: Option<usize>) -> usize {
+    if needed <= capacity {
+        return capacity;
+    }
+    let twice = capacity.saturating_mul(2).max(SMALL_BYTES);
+    needed.max(declared.map_or(twice, |declared| twice.min(declared)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn taken() -> (usize, usize) {
+        TAKEN.with_borrow(|taken| (taken.all, taken.by.len()))
+    }
+
+    #[test]
+    fn one_sender_leaves_room_for_the_others_and_small_bodies_need_none() {
+        let mut big = Room::of("a");
+        assert!(big.make(MOST_BYTES_OF_ONE));
+        let mut more = Room::of("a");
+        assert!(more.make(SMALL_BYTES), "a small one");
+        assert!(!more.make(SMALL_BYTES + MIB));
+        let (mut other, mut third) = (Room::of("b"), Room::of("c"));
+        assert!(other.make(MOST_BYTES - MOST_BYTES_OF_ONE));
+        assert!(third.make(SMALL_BYTES) && !third.make(MIB));
+        drop(other);
+        assert!(third.make(MIB));
+        drop((big, more, third));
+        assert_eq!(taken(), (0, 0));
+    }
+
+    #[test]
+    fn a_body_gives_its_room_back() {
+        let mut room = Room::of("a");
+        assert!(room.make(MIB));
+        let body = Body::new(vec![1, 2], room);
+        assert_eq!((&*body, taken()), ([1, 2].as_slice(), (MIB - SMALL_BYTES, 1)));
+        drop(body);
+        assert_eq!(taken(), (0, 0));
+    }
+
+    #[test]
+    fn buffers_grow_with_what_arrives_and_not_with_what_was_announced() {
+        let announced = Some(42 * MIB);
+        assert_eq!(grown(0, 1, announced), SMALL_BYTES);
+        assert_eq!(grown(0, 1, Some(10)), 10);
+        assert_eq!(grown(0, 1, None), SMALL_BYTES);
+        assert_eq!(grown(MIB, MIB, announced), MIB);
+        assert_eq!(grown(32 * MIB, 32 * MIB + 1, announced), 42 * MIB);
+        assert_eq!(grown(MIB, 5 * MIB, None), 5 * MIB);
+        // Who sends more than was announced gets what is needed.
+        assert_eq!(grown(10, 11, Some(10)), 11);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_the_sum_of_what_is_held(steps in prop::collection::vec((0_usize..6, 0_usize..64), 1..60)) {
+            let mut rooms: Vec<Room> = (0..6).map(|number| Room::of(["a", "b", "c"][number % 3])).collect();
+            for (place, mib) in steps {
+                let before = rooms[place].bytes;
+                let has_grown = mib * MIB > before;
+                let made = rooms[place].make(mib * MIB + SMALL_BYTES);
+                prop_assert_eq!(rooms[place].bytes, if made { mib * MIB } else { before });
+                prop_assert!(made || has_grown, "less is always possible");
+                let sum: usize = rooms.iter().map(|room| room.bytes).sum();
+                prop_assert_eq!(taken().0, sum);
+                prop_assert!(sum <= MOST_BYTES);
+                for whose in ["a", "b", "c"] {
+                    let of_one: usize = rooms.iter().filter(|room| &*room.whose == whose).map(|room| room.bytes).sum();
+                    prop_assert!(of_one <= MOST_BYTES_OF_ONE);
+                }
+            }
+            drop(rooms);
+            prop_assert_eq!(taken(), (0, 0));
+        }
+    }
+}
