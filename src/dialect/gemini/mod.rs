@@ -232,9 +232,8 @@ mod tests {
     #[test]
     fn a_fitted_limit_bounds_thoughts_however_their_number_is_written() {
         for (budget, expected) in [("50000", "49"), ("\"50000\"", "49"), ("5e4", "49"), ("98", "98"), ("-1", "-1")] {
-            let body = format!(
-                r#"{{"generationConfig":{{"maxOutputTokens":500,"thinkingConfig":{{"thinkingBudget":{budget}}}}}}}"#
-            );
+            let body =
+                format!(r#"{{"generationConfig":{{"maxOutputTokens":500,"thinkingConfig":{{"thinkingBudget":{budget}}}}}}}"#);
             let object = Object::parse(&body).unwrap();
             let fitted = Upstream { is_fitted: true, ..upstream("m", false) };
             let expected = body.replace("500,", "99,").replace(&format!(":{budget}}}"), &format!(":{expected}}}"));
