@@ -10,6 +10,8 @@ mod ceiling;
 pub mod credentials;
 pub mod health;
 mod plan;
+mod refusals;
 
 pub use ceiling::FirstChoice;
-pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, model_not_found, plan};
+pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
+pub use refusals::model_not_found;
