@@ -21,15 +21,16 @@ const cron = '* * * * *';
  * @param {Record<string, string>} options.vars variables and secrets, all that the Worker gets
  * @param {number} [options.port] 0 chooses a free one
  * @param {boolean} [options.clock] the Worker runs under a clock that can be put forward, for tests
+ * @param {boolean} [options.meter] what the Worker asks of the platform is counted, for tests
  * @param {(entry: {level: string, message: string}) => void} [options.onLog]
  */
-export async function startWorker({ state, vars, port = 0, clock = false, onLog = () => {} }) {
+export async function startWorker({ state, vars, port = 0, clock = false, meter = false, onLog = () => {} }) {
   let restarted = () => {};
   port = port || (await freePort());
   const ownPort = await freePort();
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
-      ...workerOptions(clock),
+      ...workerOptions({ clock, meter }),
       bindings: vars,
       resourcePersistencePath: state,
       // Requests go straight to the Worker; Miniflare's own socket, which would wrap it, is not used.
@@ -77,7 +78,7 @@ export async function startWorker({ state, vars, port = 0, clock = false, onLog 
   };
 }
 
-function workerOptions(clock) {
+function workerOptions({ clock, meter }) {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(root, 'wrangler.toml'));
   // Rules find modules by globs; ours are named.
   delete workerOptions.modulesRules;
@@ -87,6 +88,7 @@ function workerOptions(clock) {
     modulesRoot: root,
     // The first is the one that runs.
     modules: [
+      ...(meter ? [{ type: 'ESModule', path: join(root, 'tests/worker/support/meter.mjs') }] : []),
       ...(clock ? [{ type: 'ESModule', path: join(root, 'tests/worker/support/clock.mjs') }] : []),
       { type: 'ESModule', path: join(root, 'build/index.js') },
       { type: 'CompiledWasm', path: join(root, 'build/index_bg.wasm') },

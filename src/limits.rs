@@ -75,7 +75,7 @@ impl Gate {
         let (binding, most, rest_s, what) = match self {
             Self::Stranger => ("STRANGERS", 60, 10, "requests with API keys that are not known came from this address"),
             Self::Guess => ("GUESSES", 20, 60, "wrong secrets came from here"),
-            Self::Refused => ("REFUSALS", 60, 10, "requests of this API key were refused"),
+            Self::Refused => ("REFUSALS", 300, 10, "requests of this API key were refused"),
             Self::Free => ("FREE_CALLS", 600, 10, "requests that cost nothing were made with this API key"),
             Self::Read => ("READS", 1_200, 10, "reads of records were made for this account"),
             Self::Page => ("PAGES", 300, 10, "pages were asked for from this address"),

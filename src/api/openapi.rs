@@ -91,17 +91,16 @@ fn errors(row: &Row) -> Vec<u16> {
             (Who::Anyone, 404) => has_hole,
             (Who::Anyone, 401) => has_body,
             (Who::Anyone, 403) => is_changing,
-            (Who::Anyone, 503) => row.about == About::Pages,
+            (Who::Anyone, 429 | 503) => row.about == About::Pages,
             (Who::Anyone, _) | (_, 405) => false,
-            (Who::Signature, _) => [400, 404, 413, 503].contains(status),
+            (Who::Signature, _) => [400, 404, 408, 413, 429, 503].contains(status),
             // A dry run meets every refusal but those of upstreams.
             (Who::Key, 402 | 502) => row.about.is_asking() && has_body,
-            (Who::Key, 401 | 403 | 503) | (Who::Operator, 401 | 404 | 503) => true,
+            (Who::Key, 401 | 403 | 429 | 503) | (Who::Operator, 401 | 404 | 429 | 503) => true,
             (_, 400) => has_body || has_hole || !row.query.is_empty(),
             (Who::Key, 404) => has_body || has_hole || !row.query.is_empty(),
             (_, 409) => is_changing,
-            (_, 413) => has_body,
-            (Who::Key, 429) => has_body,
+            (_, 408 | 413) => has_body,
             _ => false,
         })
         .collect()

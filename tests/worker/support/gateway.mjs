@@ -21,16 +21,18 @@ export const adminToken = 'test-admin-token';
  * @param {(upstreamUrl: string) => object} [options.catalog] another catalogue
  * @param {Record<string, string>} [options.vars] more variables, or others
  * @param {boolean} [options.clock] its clock can be put forward
+ * @param {boolean} [options.meter] what its Worker asks of the platform is counted, see `GET /__meter`
  * @param {boolean} [options.isPrivate] catalogues are published as they are; otherwise customers see channels under their own
  *   names and the ids of models on them, which most tests look at
  */
-export async function startGateway({ catalog = testCatalog, vars = {}, clock = false, isPrivate = false } = {}) {
+export async function startGateway({ catalog = testCatalog, vars = {}, clock = false, meter = false, isPrivate = false } = {}) {
   const state = mkdtempSync(join(tmpdir(), 'tokens-forge-'));
   const logs = [];
   const upstream = await startUpstream();
   const worker = await startWorker({
     state,
     clock,
+    meter,
     vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
     onLog: (entry) => logs.push(entry),
   });

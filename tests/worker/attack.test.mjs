@@ -1,0 +1,294 @@
+// Strangers and callers who do not pay, beside a customer who does. Each attack runs while the customer's streams and calls go
+// on: not one of them may differ from a quiet run, nor may the books. What an attack cost the operator is printed.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readStream, startGateway, until } from './support/gateway.mjs';
+
+let gateway, customer, account, quiet, broke, brokeAccount;
+/** The customer's requests so far. */
+let asked = 0;
+
+before(async () => {
+  gateway = await startGateway({ meter: true });
+  account = await gateway.newAccount({ credit: '100', wallet: '100' });
+  customer = await gateway.newKey(account);
+  brokeAccount = await gateway.newAccount();
+  broke = await gateway.newKey(brokeAccount);
+  quiet = await round();
+  assert.equal(quiet.plain.status, 200);
+  assert.deepEqual([quiet.stream.done, quiet.stream.broken], [true, undefined]);
+});
+after(() => gateway?.close());
+
+/** What the customer does: a stream, and calls beside it. Answers what can be compared. */
+async function round() {
+  const streaming = gateway.call(customer, { model: 'slow-stream', stream: true, max_tokens: 50 }).then(readStream);
+  const times = [];
+  let plain;
+  for (let n = 0; n < 3; n += 1) {
+    const began = performance.now();
+    const answer = await gateway.call(customer, { model: 'demo-large', max_tokens: 50 });
+    const { choices, usage } = await answer.json();
+    times.push(performance.now() - began);
+    plain = { status: answer.status, text: choices?.[0].message.content, cost: usage?.cost };
+  }
+  const { text, done, broken, error, finishReason } = await streaming;
+  asked += 4;
+  return { plain, stream: { text, done, broken, error, finishReason }, times };
+}
+
+const newKey = () => `sk-tf-${randomBytes(24).toString('hex')}`;
+const meter = async () => (await fetch(`${gateway.url}/__meter`)).json();
+
+/** The processor time of the runtime so far, in milliseconds. */
+async function cpu() {
+  const pid = await gateway.worker.pid();
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+async function rows() {
+  const { DB } = await gateway.bindings();
+  return (await DB.prepare('SELECT COUNT(*) AS n FROM journal').first()).n;
+}
+
+/** Runs an attack beside the customer; the attack answers how many requests it made. */
+async function attacked(t, attack) {
+  const quietRate = await spent(async () => {
+    for (let n = 0; n < 3; n += 1) await compared(await round());
+    return 12;
+  });
+  let isOver = false;
+  const rounds = (async () => {
+    const times = [];
+    do times.push(...(await compared(await round())).times);
+    while (!isOver);
+    return times;
+  })();
+  const before = asked;
+  let times;
+  const cost = await spent(async () => {
+    const requests = await attack().finally(() => (isOver = true));
+    times = await rounds;
+    return requests;
+  });
+  // What the customer's own requests cost is known from the quiet rounds.
+  const own = (asked - before) / 12;
+  const left = (name) => Math.max(0, Math.round(cost[name] - quietRate[name] * own));
+  const names = ['kv_reads', 'd1_statements', 'object_calls', 'rows', 'cpu_ms'];
+  const slowest = Math.max(...times).toFixed(0);
+  t.diagnostic(`${cost.made} requests cost ${names.map((name) => `${name} ${left(name)}`).join(', ')}; the customer waited ${slowest} ms at most`);
+  await balanced();
+  return Object.fromEntries(names.map((name) => [name, left(name)]));
+}
+
+async function spent(work) {
+  const [counts, processor, written] = [await meter(), await cpu(), await rows()];
+  const made = await work();
+  await sleep(300);
+  const later = await meter();
+  const differences = Object.fromEntries(Object.keys(counts).map((name) => [name, later[name] - counts[name]]));
+  return { ...differences, made, cpu_ms: (await cpu()) - processor, rows: (await rows()) - written };
+}
+
+async function compared(now) {
+  assert.deepEqual(now.plain, quiet.plain);
+  assert.deepEqual(now.stream, quiet.stream);
+  return now;
+}
+
+/** The customer's books: one receipt for each request, and what is gone is what they say. */
+async function balanced() {
+  const charges = await until(async () => {
+    const found = [];
+    for (let next = ''; next !== undefined; ) {
+      const page = await gateway.get(customer, `/v1/receipts?limit=100${next && `&after=${next}`}`);
+      found.push(...page.data);
+      next = page.next ?? undefined;
+    }
+    return found.length >= asked && found.every(({ status }) => status === 'completed') && found;
+  }, 'the receipts');
+  assert.equal(charges.length, asked);
+  const [{ balance, held }] = (await gateway.get(customer, '/v1/balances')).data;
+  assert.equal(held, '0');
+  const nanos = (text) => BigInt(Math.round(Number(text) * 1e9));
+  assert.equal(nanos('100') - charges.reduce((sum, { charge }) => sum + nanos(charge), 0n), nanos(balance));
+}
+
+/** So many at once, until all are made; answers how many answers had which status. */
+async function flood(total, one, width = 16) {
+  const statuses = {};
+  let next = 0;
+  await Promise.all(Array.from({ length: width }, async () => {
+    while (next < total) {
+      const answer = await one(next++);
+      await answer.arrayBuffer();
+      statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
+      if (answer.status === 429) assert.ok(Number(answer.headers.get('retry-after')) > 0, 'says when to come back');
+    }
+  }));
+  return statuses;
+}
+
+describe('before the caller is known', () => {
+  test('nobody makes the gateway hold memory by announcing it', async (t) => {
+    const sockets = [];
+    const answers = [];
+    const cost = await attacked(t, async () => {
+      for (let n = 0; n < 110; n += 1) {
+        const socket = connect(Number(new URL(gateway.url).port), '127.0.0.1');
+        sockets.push(socket);
+        socket.on('error', () => {});
+        socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${newKey()}\r\ncontent-type: application/json\r\ncontent-length: ${42 << 20}\r\n\r\n{`);
+        answers.push(once(socket, 'data').then(([data]) => Number(String(data).split(' ')[1])));
+      }
+      for (const status of await Promise.all(answers)) assert.ok([401, 429].includes(status), `answered ${status}`);
+      return 110;
+    });
+    for (const socket of sockets) socket.destroy();
+    assert.ok(cost.kv_reads <= 70, `${cost.kv_reads} reads for invented keys`);
+    assert.equal(cost.rows, 0);
+  });
+
+  test('invented keys are looked up so many times a minute, and one key once', async (t) => {
+    let statuses;
+    const cost = await attacked(t, async () => {
+      statuses = await flood(400, () => gateway.call(newKey(), 'demo-large'));
+      return 400;
+    });
+    assert.ok(statuses[429] >= 300, JSON.stringify(statuses));
+    assert.ok(cost.kv_reads <= 70 && cost.object_calls <= 5, JSON.stringify(cost));
+    const one = newKey();
+    const again = await attacked(t, async () => {
+      await flood(50, () => gateway.call(one, 'demo-large'));
+      return 50;
+    });
+    assert.ok(again.kv_reads <= 5);
+  });
+
+  test('wrong secrets are told to slow down, and the right ones work', async (t) => {
+    for (const [what, one, usual] of [
+      ['operator tokens', () => fetch(`${gateway.url}/admin/v1/accounts`, { headers: { authorization: `Bearer ${randomBytes(24).toString('base64url')}` } }), 401],
+      ['sign-ins', () => fetch(`${gateway.url}/login`, { method: 'POST', redirect: 'manual', headers: { origin: gateway.url }, body: new URLSearchParams({ key: newKey() }) }), 401],
+      ['codes', () => gateway.fetch(broke, '/v1/redeem', { method: 'POST', body: JSON.stringify({ code: randomBytes(12).toString('hex') }) }), 404],
+    ]) {
+      let statuses;
+      const cost = await attacked(t, async () => {
+        statuses = await flood(60, one);
+        return 60;
+      });
+      assert.ok(statuses[429] >= 30 && (statuses[usual] ?? 0) <= 25, `${what}: ${JSON.stringify(statuses)}`);
+      assert.ok(cost.d1_statements <= 60, JSON.stringify(cost));
+    }
+    assert.ok((await gateway.admin('GET', '/admin/v1/accounts')).data.length > 0);
+  });
+});
+
+describe('a key without money', () => {
+  test('costs a bounded number of rows and calls', async (t) => {
+    let statuses;
+    const cost = await attacked(t, async () => {
+      statuses = await flood(900, () => gateway.call(broke, 'demo-large'));
+      return 900;
+    });
+    assert.ok(statuses[402] >= 250 && statuses[429] >= 400, JSON.stringify(statuses));
+    assert.ok(cost.object_calls <= 2 * 330 && cost.rows <= 330, JSON.stringify(cost));
+  });
+
+  test('does not have things worked out without end', async (t) => {
+    const key = await gateway.newKey(brokeAccount);
+    let statuses;
+    await attacked(t, async () => {
+      statuses = await flood(800, () => gateway.fetch(key, '/v1/route', { method: 'POST', body: '{"model":"demo-large","messages":[]}' }));
+      return 800;
+    });
+    assert.ok(statuses[429] >= 150, JSON.stringify(statuses));
+  });
+
+  test('does not read records without end', async (t) => {
+    const key = await gateway.newKey(await gateway.newAccount());
+    let statuses;
+    await attacked(t, async () => {
+      statuses = await flood(1_500, () => gateway.fetch(key, '/v1/receipts?limit=1'));
+      return 1_500;
+    });
+    assert.ok(statuses[429] >= 200, JSON.stringify(statuses));
+  });
+
+  test('does not hold the gateway with bodies that do not come', async () => {
+    const key = await gateway.newKey(await gateway.newAccount());
+    const sockets = Array.from({ length: 20 }, () => {
+      const socket = connect(Number(new URL(gateway.url).port), '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${40 << 20}\r\n\r\n{`);
+      return socket;
+    });
+    const answers = Promise.all(sockets.map(async (socket) => Number(String((await once(socket, 'data'))[0]).split(' ')[1])));
+    await compared(await round());
+    for (const status of await answers) assert.equal(status, 408);
+    for (const socket of sockets) socket.destroy();
+    await balanced();
+  });
+
+  test('does not take all the room for large bodies', async () => {
+    const key = await gateway.newKey(await gateway.newAccount());
+    const size = 20 << 20;
+    const sockets = Array.from({ length: 4 }, () => {
+      const socket = connect(Number(new URL(gateway.url).port), '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write(`POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${size}\r\n\r\n`);
+      socket.write(Buffer.alloc(size - 1, 32));
+      return socket;
+    });
+    const answers = sockets.map(async (socket) => Number(String((await once(socket, 'data'))[0]).split(' ')[1]));
+    // Two of them fit, and then the sender has had its share.
+    assert.equal(await Promise.race(answers), 503);
+    const large = { model: 'demo-large', max_tokens: 50, messages: [{ role: 'user', content: 'x'.repeat(200_000) }] };
+    assert.equal((await gateway.call(customer, large)).status, 200);
+    asked += 1;
+    await compared(await round());
+    for (const socket of sockets) socket.destroy();
+    await balanced();
+  });
+});
+
+describe('pages', () => {
+  test('are not driven around what is kept of them', async (t) => {
+    const { id } = (await (await fetch(`${gateway.url}/models.json`)).json()).data[0];
+    let statuses;
+    const cost = await attacked(t, async () => {
+      statuses = await flood(600, (n) => fetch(`${gateway.url}/models?x=${n}`));
+      const spelled = await flood(100, (n) => fetch(`${gateway.url}/models/${n % 2 ? id.toUpperCase() : id}?${n}`));
+      const json = await flood(100, (n) => fetch(`${gateway.url}/status.json?${n}`));
+      assert.deepEqual([statuses, spelled, json], [{ 200: 600 }, { 200: 100 }, { 200: 100 }]);
+      return 800;
+    });
+    assert.ok(cost.d1_statements <= 60, JSON.stringify(cost));
+  });
+
+  test('that anybody can think of are counted', async (t) => {
+    let statuses;
+    await attacked(t, async () => {
+      statuses = await flood(400, (n) => fetch(`${gateway.url}/models?q=word${n}`));
+      return 400;
+    });
+    assert.ok(statuses[429] >= 50, JSON.stringify(statuses));
+    await sleep(10_500);
+  });
+
+  test('are kept under their exact name', async () => {
+    const text = async (path) => (await fetch(gateway.url + path)).text();
+    const shown = (page) => [...page.matchAll(/href="\/models\/([^"]+)"/g)].length;
+    const [all, none] = [await text('/models'), await text('/models?q=zzz%26family%3Dtest')];
+    assert.ok(shown(all) > 0);
+    assert.equal(shown(none), 0);
+    assert.ok(shown(await text('/models?q=&family=test')) > 0, 'another query has its own page');
+    assert.equal(shown(await text('/models?family=zzz')), 0);
+    assert.equal(shown(await text('/models?family=test%26q%3Dzzz')), 0, 'a family of that name');
+  });
+});

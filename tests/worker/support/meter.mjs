@@ -1,0 +1,69 @@
+// The built Worker with what it asks of the platform counted: `startWorker({ meter: true })` runs
+// this module in place of build/index.js, in the Worker's own isolate. GET /__meter answers the
+// counts since the start; only this module knows that path.
+import Gateway, { AccountObject as Account } from '../../../build/index.js';
+
+export * from '../../../build/index.js';
+
+const counts = { requests: 0, kv_reads: 0, kv_writes: 0, d1_statements: 0, object_calls: 0, limiter_calls: 0 };
+const count = (name, by = 1) => (counts[name] += by);
+
+/** The object with some of its methods replaced by what `change` makes of them. */
+function wrapped(object, change) {
+  return new Proxy(object, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      if (name === 'constructor' || typeof value !== 'function') return value;
+      const method = value.bind(target);
+      return Object.hasOwn(change, name) ? change[name](method) : method;
+    },
+  });
+}
+
+const counting = (name) => (method) => (...args) => (count(name), method(...args));
+
+/** Statements stay the platform's own, because batches take no others. */
+const statements = new WeakSet();
+function statement(made) {
+  if (statements.has(made)) return made;
+  statements.add(made);
+  const { bind } = made;
+  made.bind = (...values) => statement(bind.apply(made, values));
+  for (const name of ['all', 'first', 'run', 'raw']) {
+    const method = made[name];
+    made[name] = (...args) => (count('d1_statements'), method.apply(made, args));
+  }
+  return made;
+}
+
+function metered(env) {
+  const changed = { ...env };
+  changed.CONFIG = wrapped(env.CONFIG, { get: counting('kv_reads'), list: counting('kv_reads'), put: counting('kv_writes'), delete: counting('kv_writes') });
+  changed.DB = wrapped(env.DB, {
+    prepare: (method) => (...args) => statement(method(...args)),
+    batch: (method) => (list) => (count('d1_statements', list.length), method(list)),
+  });
+  const stub = (method) => (...args) => wrapped(method(...args), { fetch: counting('object_calls') });
+  changed.ACCOUNTS = wrapped(env.ACCOUNTS, { get: stub, getByName: stub });
+  for (const [name, binding] of Object.entries(env)) {
+    if (typeof binding?.limit === 'function') changed[name] = wrapped(binding, { limit: counting('limiter_calls') });
+  }
+  return changed;
+}
+
+export class AccountObject extends Account {
+  constructor(state, env) {
+    super(state, metered(env));
+  }
+}
+
+export default {
+  fetch(request, env, context) {
+    if (new URL(request.url).pathname === '/__meter') return Response.json(counts);
+    count('requests');
+    return new Gateway(context, metered(env)).fetch(request);
+  },
+  scheduled(event, env, context) {
+    return new Gateway(context, metered(env)).scheduled(event);
+  },
+};
