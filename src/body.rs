@@ -1,6 +1,6 @@
-//! Bodies of requests while they are here, and the room that they take.
+//! Bodies of requests while they are here, and the room that they and other things take of an isolate.
 //!
-//! What always holds: what a body takes is counted before its memory is, and given back with it; one sender alone cannot take
+//! What always holds: what something takes is counted before its memory is, and given back with it; one sender alone cannot take
 //! all of it; a small body needs none.
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::limits::{MOST_BYTES, MOST_BYTES_OF_ONE, SMALL_BYTES};
+use crate::limits::{Pool, SMALL_BYTES};
 use crate::refusal::Refusal;
 
 /// A body on its way in. It is read when somebody waits for it, and not before.
@@ -51,41 +51,48 @@ struct Taken {
 }
 
 thread_local! {
-    static TAKEN: RefCell<Taken> = RefCell::default();
+    static TAKEN: RefCell<HashMap<Pool, Taken>> = RefCell::default();
 }
 
-/// What one body takes of the isolate's room for bodies.
+/// What one thing takes of a pool.
 #[derive(Debug)]
 pub struct Room {
+    pool: Pool,
     whose: Rc<str>,
-    bytes: usize,
+    taken: usize,
 }
 
 impl Room {
-    /// For a body of this sender's; it takes nothing yet.
-    pub fn of(whose: &str) -> Self {
-        Self { whose: whose.into(), bytes: 0 }
+    /// Of this sender; it takes nothing yet.
+    pub fn of(pool: Pool, whose: &str) -> Self {
+        Self { pool, whose: whose.into(), taken: 0 }
     }
 
-    /// Takes room for so many bytes in all; false if there is not so much, and then it has what it had.
-    pub fn make(&mut self, bytes: usize) -> bool {
-        let bytes = bytes.saturating_sub(SMALL_BYTES);
-        TAKEN.with_borrow_mut(|taken| {
-            let others = taken.all.saturating_sub(self.bytes);
-            let own = taken.by.get(&self.whose).map_or(0, |of_sender| of_sender.saturating_sub(self.bytes));
-            let (all, of_sender) = (others.saturating_add(bytes), own.saturating_add(bytes));
-            if bytes > self.bytes && (all > MOST_BYTES || of_sender > MOST_BYTES_OF_ONE) {
+    /// Takes so much in all; false if there is not so much, and then it has what it had.
+    pub fn make(&mut self, wanted: usize) -> bool {
+        let (most, most_of_one) = self.pool.most();
+        TAKEN.with_borrow_mut(|pools| {
+            let pool = pools.entry(self.pool).or_default();
+            let others = pool.all.saturating_sub(self.taken);
+            let own = pool.by.get(&self.whose).map_or(0, |of_sender| of_sender.saturating_sub(self.taken));
+            let (all, of_sender) = (others.saturating_add(wanted), own.saturating_add(wanted));
+            if wanted > self.taken && (all > most || of_sender > most_of_one) {
                 return false;
             }
-            taken.all = all;
+            pool.all = all;
             if of_sender == 0 {
-                taken.by.remove(&self.whose);
+                pool.by.remove(&self.whose);
             } else {
-                taken.by.insert(Rc::clone(&self.whose), of_sender);
+                pool.by.insert(Rc::clone(&self.whose), of_sender);
             }
-            self.bytes = bytes;
+            self.taken = wanted;
             true
         })
+    }
+
+    /// The same for a body of so many bytes, of which the first are free.
+    pub fn hold(&mut self, bytes: usize) -> bool {
+        self.make(bytes.saturating_sub(SMALL_BYTES))
     }
 }
 
@@ -111,31 +118,39 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+    const ALL: usize = Pool::Bodies.most().0;
+    const OF_ONE: usize = Pool::Bodies.most().1;
+
+    fn room(whose: &str) -> Room {
+        Room::of(Pool::Bodies, whose)
+    }
 
     fn taken() -> (usize, usize) {
-        TAKEN.with_borrow(|taken| (taken.all, taken.by.len()))
+        TAKEN.with_borrow(|pools| pools.get(&Pool::Bodies).map_or((0, 0), |pool| (pool.all, pool.by.len())))
     }
 
     #[test]
     fn one_sender_leaves_room_for_the_others_and_small_bodies_need_none() {
-        let mut big = Room::of("a");
-        assert!(big.make(MOST_BYTES_OF_ONE));
-        let mut more = Room::of("a");
-        assert!(more.make(SMALL_BYTES), "a small one");
-        assert!(!more.make(SMALL_BYTES + MIB));
-        let (mut other, mut third) = (Room::of("b"), Room::of("c"));
-        assert!(other.make(MOST_BYTES - MOST_BYTES_OF_ONE));
-        assert!(third.make(SMALL_BYTES) && !third.make(MIB));
+        let mut big = room("a");
+        assert!(big.hold(OF_ONE));
+        let mut more = room("a");
+        assert!(more.hold(SMALL_BYTES), "a small one");
+        assert!(!more.hold(SMALL_BYTES + MIB));
+        let (mut other, mut third) = (room("b"), room("c"));
+        assert!(other.hold(ALL - OF_ONE));
+        assert!(third.hold(SMALL_BYTES) && !third.hold(MIB));
         drop(other);
-        assert!(third.make(MIB));
+        assert!(third.hold(MIB));
+        // Other things have their own room.
+        assert!(Room::of(Pool::Remembered, "c").make(MIB));
         drop((big, more, third));
         assert_eq!(taken(), (0, 0));
     }
 
     #[test]
     fn a_body_gives_its_room_back() {
-        let mut room = Room::of("a");
-        assert!(room.make(MIB));
+        let mut room = room("a");
+        assert!(room.hold(MIB));
         let body = Body::new(vec![1, 2], room);
         assert_eq!((&*body, taken()), ([1, 2].as_slice(), (MIB - SMALL_BYTES, 1)));
         drop(body);
@@ -158,19 +173,19 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_is_the_sum_of_what_is_held(steps in prop::collection::vec((0_usize..6, 0_usize..64), 1..60)) {
-            let mut rooms: Vec<Room> = (0..6).map(|number| Room::of(["a", "b", "c"][number % 3])).collect();
+            let mut rooms: Vec<Room> = (0..6).map(|number| room(["a", "b", "c"][number % 3])).collect();
             for (place, mib) in steps {
-                let before = rooms[place].bytes;
+                let before = rooms[place].taken;
                 let has_grown = mib * MIB > before;
-                let made = rooms[place].make(mib * MIB + SMALL_BYTES);
-                prop_assert_eq!(rooms[place].bytes, if made { mib * MIB } else { before });
+                let made = rooms[place].make(mib * MIB);
+                prop_assert_eq!(rooms[place].taken, if made { mib * MIB } else { before });
                 prop_assert!(made || has_grown, "less is always possible");
-                let sum: usize = rooms.iter().map(|room| room.bytes).sum();
+                let sum: usize = rooms.iter().map(|room| room.taken).sum();
                 prop_assert_eq!(taken().0, sum);
-                prop_assert!(sum <= MOST_BYTES);
+                prop_assert!(sum <= ALL);
                 for whose in ["a", "b", "c"] {
-                    let of_one: usize = rooms.iter().filter(|room| &*room.whose == whose).map(|room| room.bytes).sum();
-                    prop_assert!(of_one <= MOST_BYTES_OF_ONE);
+                    let of_one: usize = rooms.iter().filter(|room| &*room.whose == whose).map(|room| room.taken).sum();
+                    prop_assert!(of_one <= OF_ONE);
                 }
             }
             drop(rooms);

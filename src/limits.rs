@@ -21,11 +21,31 @@ pub const SAID_BYTES: usize = 64 * 1024;
 
 /// A body up to this takes no room from others, so that small requests are served however full it is.
 pub const SMALL_BYTES: usize = 64 * 1024;
-/// So many bytes of larger bodies an isolate holds at once, of 128 MB in all. A body stands in memory twice on its way: once
-/// here, and once where the platform sends it from.
-pub const MOST_BYTES: usize = 60 * 1024 * 1024;
-/// So many of them from one sender: one of the largest, or several smaller ones.
-pub const MOST_BYTES_OF_ONE: usize = ASKED_BYTES;
+
+/// What an isolate has only so much of, and what shares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pool {
+    /// Bytes of bodies and frames above the small ones. They stand in memory twice on their way: once here, and once where the
+    /// platform sends them from, of 128 MB in all.
+    Bodies,
+    /// Bytes that WebSockets remember between their requests.
+    Remembered,
+    /// WebSockets that are open.
+    Sockets,
+}
+
+impl Pool {
+    /// How much there is in all, and how much of it one sender may have.
+    pub const fn most(self) -> (usize, usize) {
+        match self {
+            Self::Bodies => (60 * MIB, ASKED_BYTES),
+            Self::Remembered => (32 * MIB, 16 * MIB),
+            Self::Sockets => (4_000, 200),
+        }
+    }
+}
+
+const MIB: usize = 1024 * 1024;
 
 /// A body of which nothing arrives for this long is given up.
 pub const STALLED_MS: u32 = 20_000;
@@ -185,7 +205,17 @@ mod tests {
             assert!(docs.contains(&format!("| {grouped} a minute | {rest_s} s |")), "{gate:?}");
         }
         let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
-        for said in [mib(ASKED_BYTES), mib(MOST_BYTES), "1,900,000 bytes".to_owned(), "64 KiB".to_owned(), "256 KiB".to_owned()] {
+        for said in [
+            mib(ASKED_BYTES),
+            mib(Pool::Bodies.most().0),
+            mib(Pool::Remembered.most().0),
+            mib(Pool::Remembered.most().1),
+            "4,000".to_owned(),
+            "200".to_owned(),
+            "1,900,000 bytes".to_owned(),
+            "64 KiB".to_owned(),
+            "256 KiB".to_owned(),
+        ] {
             assert!(docs.contains(&said), "{said}");
         }
     }

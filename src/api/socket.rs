@@ -5,6 +5,7 @@
 use super::{Request, with_allow};
 use crate::dialect::{Called, Endpoint};
 use crate::id::RequestId;
+use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Head, Reply, check_site, known_key, presented, refusal_reply};
@@ -29,6 +30,15 @@ pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<He
             Err(Box::new(with_allow(reply, &refusal)))
         }
     }
+}
+
+/// The answer to who has as many connections as one key may have.
+pub fn too_many<P: Ports>(ports: &P) -> Reply {
+    let (_, most) = Pool::Sockets.most();
+    let message = format!("This key has {most} WebSockets open, or the gateway has as many as it can hold.");
+    let next_step = "Close one, or send the request over HTTP.";
+    let refusal = Refusal::new(Code::RateLimitExceeded, message, next_step).limit("key").retry_after(10);
+    refusal_reply(&refusal, &RequestId::new(ports.now(), ports.random()), false, Endpoint::Responses.dialect())
 }
 
 /// What is checked before a connection; each of its requests is checked again, with the key as it is then.

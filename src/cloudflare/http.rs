@@ -12,8 +12,8 @@ use worker::{Headers, Request, Response, ResponseBuilder};
 use super::clock;
 use crate::api;
 use crate::body::{Body, Room, grown};
-use crate::id::{RequestId, sha256_hex};
-use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
+use crate::id::RequestId;
+use crate::limits::{ARRIVED_MS, ASKED_BYTES, Pool, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Head, Misplaced, Reply, ReplyBody, gate};
 
@@ -93,7 +93,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
         probed: None,
     };
     // Whoever sends a body is known by then only by what was presented.
-    let whose = head.credential.as_deref().map_or_else(|| gate::by_address(head.address), |key| sha256_hex(&[key.as_bytes()]));
+    let whose = gate::sender(&head);
     let most = api::table::most_bytes(&path);
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
     let (accept, signature) = (get("accept"), get("stripe-signature"));
@@ -142,7 +142,7 @@ async fn body(mut request: Request, declared: Option<usize>, most: usize, whose:
     if declared.is_some_and(|length| length > most) {
         return Err(too_large(most));
     }
-    let mut room = Room::of(&whose);
+    let mut room = Room::of(Pool::Bodies, &whose);
     if declared.is_some_and(|length| length <= SMALL_BYTES) {
         let bytes = match select(Box::pin(request.bytes()), clock::sleep(STALLED_MS)).await {
             Either::Left((bytes, _)) => bytes.map_err(|error| broken(&error))?,
@@ -187,7 +187,7 @@ async fn body(mut request: Request, declared: Option<usize>, most: usize, whose:
 /// Waits a little for others to leave room.
 async fn find_room(room: &mut Room, bytes: usize) -> Result<(), Refusal> {
     let begun = clock::now();
-    while !room.make(bytes) {
+    while !room.hold(bytes) {
         if clock::now().since(begun) >= u64::from(ROOM_MS) {
             let message = "The gateway is taking in as many large requests as it has room for.";
             return Err(Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2));

@@ -16,7 +16,10 @@ use worker::{Context, Env, Request, Response, WebSocket, WebSocketPair};
 use super::http;
 use super::outside::Outside;
 use crate::api;
+use crate::body::Room;
+use crate::limits::Pool;
 use crate::ports::Ports;
+use crate::relay::gate;
 use crate::relay::socket::{Arrived, Wire, converse};
 
 /// The longest frame, and what may wait in all, in UTF-16 units.
@@ -44,19 +47,24 @@ pub async fn answer(request: Request, env: Env, context: Context) -> worker::Res
         Ok(head) => head,
         Err(reply) => return http::write(*reply),
     };
+    let whose = gate::sender(&head);
+    let mut place = Room::of(Pool::Sockets, &whose);
+    if !place.make(1) {
+        return http::write(api::socket::too_many(&outside));
+    }
     let WebSocketPair { client, server } = WebSocketPair::new()?;
-    let wire = Connection::accept(server)?;
+    let wire = Connection::accept(server, place, &whose)?;
     // It lives as long as the connection, and a little longer: what a client leaves behind is settled then.
     outside.spawn(converse(outside.clone(), head, wire));
     Response::from_websocket(client)
 }
 
 /// What came and was not read yet.
-#[derive(Default)]
 struct Inbox {
     frames: VecDeque<Frame>,
     /// Of all frames together.
     units: usize,
+    room: Room,
     is_gone: bool,
     waker: Option<Waker>,
 }
@@ -78,7 +86,8 @@ impl Inbox {
             Ok(text) => {
                 let length = usize::try_from(text.length()).unwrap_or(usize::MAX);
                 self.units = self.units.saturating_add(length);
-                if self.units > LONGEST_FRAME || self.frames.len() >= MOST_WAITING { Frame::TooMuch } else { Frame::Text(text) }
+                let fits = self.units <= LONGEST_FRAME && self.frames.len() < MOST_WAITING && self.room.hold(self.units);
+                if fits { Frame::Text(text) } else { Frame::TooMuch }
             }
         };
         self.frames.push_back(frame);
@@ -106,6 +115,7 @@ impl Inbox {
             Frame::TooMuch => Arrived::TooMuch,
             Frame::Text(text) => {
                 self.units = self.units.saturating_sub(usize::try_from(text.length()).unwrap_or(usize::MAX));
+                self.room.hold(self.units);
                 Arrived::Text(text.into())
             }
         })
@@ -118,13 +128,16 @@ struct Connection {
     inbox: Rc<RefCell<Inbox>>,
     message: Closure<dyn FnMut(web_sys::MessageEvent)>,
     end: Closure<dyn FnMut(web_sys::Event)>,
+    /// Among the connections that are open.
+    _place: Room,
 }
 
 const ENDS: [&str; 2] = ["close", "error"];
 
 impl Connection {
-    fn accept(socket: WebSocket) -> worker::Result<Self> {
-        let inbox = Rc::new(RefCell::new(Inbox::default()));
+    fn accept(socket: WebSocket, place: Room, whose: &str) -> worker::Result<Self> {
+        let room = Room::of(Pool::Bodies, whose);
+        let inbox = Rc::new(RefCell::new(Inbox { frames: VecDeque::new(), units: 0, room, is_gone: false, waker: None }));
         let (taking, leaving) = (Rc::clone(&inbox), Rc::clone(&inbox));
         let message = Closure::new(move |event: web_sys::MessageEvent| taking.borrow_mut().take(event.data()));
         let end = Closure::new(move |_: web_sys::Event| leaving.borrow_mut().leave());
@@ -134,7 +147,7 @@ impl Connection {
             raw.add_event_listener_with_callback(name, end.as_ref().unchecked_ref())?;
         }
         socket.accept()?;
-        Ok(Self { socket, inbox, message, end })
+        Ok(Self { socket, inbox, message, end, _place: place })
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use super::Head;
+use crate::id::sha256_hex;
 use crate::key::KeyRecord;
 use crate::limits::{Gate, Row};
 use crate::ports::Ports;
@@ -53,6 +55,11 @@ fn closed(gate: Gate, seconds: u64) -> Refusal {
         _ => format!("Try again in {seconds} seconds, and more slowly."),
     };
     Refusal::new(Code::RateLimitExceeded, message, next_step).limit(source).retry_after(seconds)
+}
+
+/// Who sends something, before it is known whose key that is.
+pub fn sender(head: &Head) -> String {
+    head.credential.as_deref().map_or_else(|| by_address(head.address), |key| sha256_hex(&[key.as_bytes()]))
 }
 
 /// Who is counted where there is no key: an address, or the network that one customer has of the newer kind.

@@ -4,32 +4,27 @@
 //! of money is open between two of them; a client that goes away in the middle of an answer has left it; a connection that is
 //! at its end is closed.
 
-use std::cell::Cell;
 use std::pin::pin;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 
-use super::{Head, Incoming, Reply, ReplyBody, serve};
+use super::{Head, Incoming, Reply, ReplyBody, gate, serve};
+use crate::body::Room;
 pub use crate::dialect::openai::responses::socket::LONGEST_FRAME;
 use crate::dialect::openai::responses::socket::{Act, Cutter, Session};
 use crate::dialect::{Called, Endpoint};
 use crate::id::RequestId;
+use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::time::Timestamp;
 
-/// So many bytes all connections of an isolate remember together. Who gets no room sends everything.
-const MOST_REMEMBERED: usize = 32 * 1024 * 1024;
 /// Headers of answers that a frame tells.
 const TOLD: [&str; 6] = ["retry-after", "request-id", "x-generation-id", "x-ratelimit-", "x-request-id", "x-tf-"];
 /// Why a connection is closed, by the standard's numbers.
 const GOING_AWAY: u16 = 1001;
 const TOO_BIG: u16 = 1009;
 const UNREADABLE: u16 = 1003;
-
-thread_local! {
-    static REMEMBERED: Cell<usize> = const { Cell::new(0) };
-}
 
 /// What comes of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,33 +52,12 @@ pub trait Wire {
     fn close(&self, code: u16, reason: &str);
 }
 
-/// What one connection remembers, counted with the others'.
-struct Share(usize);
-
-impl Share {
-    /// Takes so much instead of what it had; false if there is no room for it, and then it has nothing.
-    fn set(&mut self, bytes: usize) -> bool {
-        REMEMBERED.with(|all| {
-            let others = all.get().saturating_sub(self.0);
-            let fits = others.saturating_add(bytes) <= MOST_REMEMBERED;
-            self.0 = if fits { bytes } else { 0 };
-            all.set(others.saturating_add(self.0));
-            fits
-        })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.set(0);
-    }
-}
-
 /// Serves a connection to its end. `head` is that of the request that opened it, and counts for each of its requests.
 pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
     let head = each(head);
     let mut session = Session::new(milliseconds(ports.now()));
-    let mut share = Share(0);
+    // Who gets no room sends everything.
+    let mut room = Room::of(Pool::Remembered, &gate::sender(&head));
     loop {
         let patience = u32::try_from(session.patience_ms(milliseconds(ports.now()))).unwrap_or(u32::MAX);
         let arrived = match select(pin!(wire.next()), pin!(ports.sleep(patience))).await {
@@ -130,7 +104,8 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
                 }
             }
         }
-        if !share.set(session.kept_bytes()) {
+        if !room.make(session.kept_bytes()) {
+            room.make(0);
             session.forget();
         }
     }
@@ -178,16 +153,6 @@ fn milliseconds(time: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_connections_share_what_is_remembered() {
-        let (mut one, mut two) = (Share(0), Share(0));
-        assert!(one.set(MOST_REMEMBERED / 2) && two.set(MOST_REMEMBERED / 2));
-        assert!(!one.set(MOST_REMEMBERED / 2 + 1), "there is no room for more");
-        assert!(two.set(MOST_REMEMBERED), "and then it has nothing");
-        drop(two);
-        assert!(one.set(MOST_REMEMBERED));
-    }
 
     #[test]
     fn the_head_of_a_connection_is_none_of_a_single_request() {

@@ -100,7 +100,11 @@ pub async fn nothing_here<P: Records, B>(ports: &P, request: &Request<B>, path: 
 
 fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
     let page = ErrorPage { status: refusal.status(), message: Some(refusal.told()), request_id: None };
-    html(visitor, refusal.status(), site::error::error(&visitor.site, &page))
+    let reply = html(visitor, refusal.status(), site::error::error(&visitor.site, &page));
+    match refusal.retry_after_s {
+        Some(seconds) => reply.header("retry-after", seconds.to_string()),
+        None => reply,
+    }
 }
 
 /// A page. One that everybody gets alike and that is work to make is kept for some seconds under its exact name; whoever asks
