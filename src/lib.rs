@@ -13,6 +13,7 @@ pub mod export;
 pub mod id;
 pub mod key;
 pub mod money;
+pub mod operator;
 pub mod pages;
 pub mod payment;
 pub mod ports;

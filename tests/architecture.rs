@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
@@ -19,22 +19,23 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("payment", &["account", "id", "money", "refusal", "time", "webhook"]),
     ("routing", &["catalog", "id", "key", "money", "refusal", "time", "truth", "usage"]),
     ("dialect", &["catalog", "id", "refusal", "usage"]),
-    ("ports", &["account", "catalog", "id", "key", "money", "payment", "probe", "routing", "time", "truth"]),
+    ("operator", &["id", "time"]),
+    ("ports", &["account", "catalog", "id", "key", "money", "operator", "payment", "probe", "routing", "time", "truth"]),
     ("relay", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "routing", "time", "truth", "usage"]),
     ("pages", &["catalog", "money", "routing", "time", "truth", "usage"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time", "truth"]),
     (
         "api",
         &[
-            "account", "catalog", "dialect", "export", "id", "key", "money", "pages", "payment", "ports", "probe", "refusal",
-            "relay", "routing", "spend", "time", "truth", "usage",
+            "account", "catalog", "dialect", "export", "id", "key", "money", "operator", "pages", "payment", "ports", "probe",
+            "refusal", "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (
         "cloudflare",
         &[
-            "account", "api", "catalog", "id", "key", "money", "payment", "ports", "probe", "refusal", "relay", "routing",
-            "time", "truth", "webhook",
+            "account", "api", "catalog", "id", "key", "money", "operator", "payment", "ports", "probe", "refusal", "relay",
+            "routing", "time", "truth", "webhook",
         ],
     ),
     ("export", &["money", "time"]),

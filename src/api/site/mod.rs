@@ -13,8 +13,9 @@ use std::net::IpAddr;
 
 use super::Request;
 use super::availability::{Snapshot, Viewer};
-use super::session;
-use crate::id::{KeyHash, KeySecret};
+use super::{admin, session};
+use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
+use crate::id::{KeyHash, KeySecret, SessionId};
 use crate::key::KeyRecord;
 use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
 use crate::pages::{Filter, feed, frame, llms, site, sitemap};
@@ -83,7 +84,7 @@ pub async fn answer<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
             None => read(ports, &visitor, place, &request).await,
         },
         (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
-        (_, "POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
+        (_, "POST", Some(Place::Logout)) => sign_out(ports, &visitor, request).await,
         _ => Err(super::nothing_here()),
     };
     answered.unwrap_or_else(|refusal| {
@@ -141,23 +142,25 @@ async fn shared<P: Records, B>(
 struct Visitor {
     site: Site,
     key: Option<KeyRecord>,
+    session: Option<Signed>,
     address: Option<IpAddr>,
 }
 
 impl Visitor {
     async fn of<P: Records, B>(ports: &P, request: &Request<B>, path: &str) -> Self {
         let secret = session::secret(ports);
-        let hash = secret.as_deref().zip(request.cookies.as_deref());
-        let hash = hash.and_then(|(secret, cookies)| session::key_hash(secret, cookies, &request.origin, ports.now()));
+        let told = secret.as_deref().zip(request.cookies.as_deref());
+        let told = told.and_then(|(secret, cookies)| session::told(secret, cookies, &request.origin, ports.now()));
         let address = request.head.address;
-        let key = match hash {
-            Some(hash) => current(ports, &hash, address).await,
+        let signed = match told {
+            Some(told) => of_session(ports, told, address).await,
             None => None,
         };
+        let (key, signed) = signed.unzip();
         let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
-        Self { site, key, address }
+        Self { site, key, session: signed, address }
     }
 
     fn viewer(&self) -> Viewer<'_> {
@@ -170,6 +173,16 @@ async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>)
     let copy = ports.key(hash).await.ok().flatten()?;
     let key = valid_key(ports.current_key(&copy).await.ok().flatten(), ports.now()).ok()?;
     Some(key).filter(|key| key.policy.allows_address(address))
+}
+
+/// The key of a session, if both still work: the account is asked for both at once.
+async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<IpAddr>) -> Option<(KeyRecord, Signed)> {
+    let copy = ports.key(&told.hash).await.ok().flatten()?;
+    let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at };
+    let answer = ports.command(&copy.account, Command::Read(Query::Session(signed.clone()))).await.ok()?;
+    let Answer::Key(record) = answer else { return None };
+    let key = valid_key(Some(*record), ports.now()).ok()?;
+    key.policy.allows_address(address).then_some((key, signed))
 }
 
 async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
@@ -268,7 +281,7 @@ fn login_page(error: Option<String>) -> LoginPage {
         cookie_holds: "The cookie holds a hash of the key, signed, and not the key itself: nobody can call a model with it."
             .to_owned(),
         cookie_ends: format!(
-            "It ends after {} hours, when you sign out, or when the key is revoked.",
+            "It ends after {} hours, when you sign out, here or everywhere, or when the key is revoked.",
             session::LIFETIME_S / 3600
         ),
     }
@@ -283,6 +296,27 @@ fn own<B>(request: &Request<B>) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Forbidden, message, "Open the page of this site and send the form from there."))
 }
 
+/// Ends the session where it counts, in the account; with `all` every session of its key. The cookie goes with it.
+async fn sign_out<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
+    ports: &P,
+    visitor: &Visitor,
+    request: Request<B>,
+) -> Result<Reply, Refusal> {
+    own(&request)?;
+    if let (Some(key), Some(signed)) = (&visitor.key, &visitor.session) {
+        let body = request.body.await?;
+        let is_all = form(&body).any(|(name, value)| name == "all" && value == "1");
+        let end = if is_all { SessionEnd::OfKey(key.id.clone()) } else { SessionEnd::Of(signed.clone()) };
+        admin::command(ports, &key.account, Command::EndSessions(end)).await?;
+    }
+    Ok(redirect("/", Some(session::ended(&request.origin))))
+}
+
+/// The fields of a form.
+fn form(body: &[u8]) -> url::form_urlencoded::Parse<'_> {
+    url::form_urlencoded::parse(body.get(..LONGEST_FORM).unwrap_or(body))
+}
+
 /// Starts a session for a key that works.
 async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     ports: &P,
@@ -294,7 +328,7 @@ async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         return Ok(html(visitor, 403, site::login::login(&visitor.site, &login_page(None))));
     };
     let body = request.body.await?;
-    let pasted = url::form_urlencoded::parse(body.get(..LONGEST_FORM).unwrap_or(&body)).find(|(name, _)| name == "key");
+    let pasted = form(&body).find(|(name, _)| name == "key");
     let pasted = pasted.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
     let key = match &hash {
@@ -302,7 +336,11 @@ async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
         None => None,
     };
     match key.zip(hash) {
-        Some((_, hash)) => Ok(redirect("/models", Some(session::cookie(&secret, &hash, &request.origin, ports.now())))),
+        Some((_, hash)) => {
+            let now = ports.now();
+            let told = session::Told { hash, id: SessionId::new(now, ports.random()), began_at: now };
+            Ok(redirect("/models", Some(session::cookie(&secret, &told, &request.origin))))
+        }
         None => {
             let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";
             Ok(html(visitor, 401, site::login::login(&visitor.site, &login_page(Some(error.to_owned())))))
