@@ -116,7 +116,7 @@ fn return_url<P: Records>(ports: &P) -> Result<String, Refusal> {
     };
     let message = "This gateway takes no card payments at the moment: its operator has not said where customers come back to.";
     let next_step = "Send `\"provider\": \"manual\"` and pay by transfer, or tell the operator that TOPUP_RETURN_URL is missing.";
-    let refusal = Refusal::new(Code::Unavailable, message, next_step).param("provider");
+    let refusal = Refusal::new(Code::InvalidRequest, message, next_step).param("provider");
     Err(Refusal { detail: Some(format!("top-ups by card are off: {why}")), ..refusal })
 }
 

@@ -236,9 +236,9 @@ async function restart(gateway) {
 /** Takes D1 back to the first version with the ten rows of the account, and starts the Worker again. */
 async function asFirstVersion(gateway, old) {
   const { DB } = await gateway.bindings();
-  for (const table of ['batches', 'usage_days', 'orders', 'codes', 'reconciled', 'health_counts', 'health_changes', 'health_round', 'truth_days']) await DB.prepare(`DROP TABLE ${table}`).run();
+  for (const table of ['batches', 'usage_days', 'orders', 'codes', 'reconciled', 'health_counts', 'health_changes', 'health_round', 'truth_days', 'admin_tokens', 'admin_attempts']) await DB.prepare(`DROP TABLE ${table}`).run();
   await DB.prepare('ALTER TABLE journal DROP COLUMN debts').run();
-  for (const column of ['author', 'reason', 'effective_at', 'withdrawn_at', 'changes']) await DB.prepare(`ALTER TABLE catalog_versions DROP COLUMN ${column}`).run();
+  for (const column of ['author', 'on_behalf_of', 'reason', 'effective_at', 'withdrawn_at', 'changes']) await DB.prepare(`ALTER TABLE catalog_versions DROP COLUMN ${column}`).run();
   await DB.prepare("DELETE FROM d1_migrations WHERE name <> '0001_journal.sql'").run();
   const row = DB.prepare('INSERT INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
   await DB.batch(old.rows.map(({ seq, at, kind, subject, key, bucket, amount, balances, doc }) => row.bind(old.account, seq, at, kind, subject, key, bucket, amount, balances, doc)));

@@ -250,7 +250,7 @@ describe('a request', () => {
   test('by GET in place of POST is told which method', async () => {
     for (const path of ['/v1/chat/completions', '/v1/messages', '/v1/responses', '/v1beta/models/demo-large:generateContent']) {
       const { status, text, headers } = await send({ method: 'GET' }, path);
-      assert.deepEqual([status, headers.get('allow')], [405, 'POST'], path);
+      assert.deepEqual([status, headers.get('allow')], [405, 'POST, OPTIONS'], path);
       assert.match(text, /does not answer GET\. Use POST\.$/);
     }
   });
