@@ -19,16 +19,13 @@ const NAME: &str = "tf-session";
 /// How long a session lasts, in seconds.
 pub const LIFETIME_S: i64 = SESSION_MS.div_euclid(1000);
 
-/// The secret that sessions are signed with. Without one of its own that is not weak nobody can sign in: who has a cookie could
-/// try out without asking anybody what a weak one is.
-pub fn secret<P: Records>(ports: &P) -> Option<String> {
-    let secret = ports.setting("SESSION_SECRET")?.trim().to_owned();
+/// The secret that sessions are signed with. Without one of its own that is not weak nobody can sign in, and it says why: who
+/// has a cookie could try out without asking anybody what a weak one is.
+pub fn secret<P: Records>(ports: &P) -> Result<String, &'static str> {
+    let secret = ports.setting("SESSION_SECRET").ok_or("is not set")?.trim().to_owned();
     let is_another = super::operator::ROOTS.iter().any(|root| ports.setting(root).is_some_and(|root| root.trim() == secret));
     let why = weakness(&secret).or_else(|| is_another.then_some("is the operator's token"));
-    if let Some(why) = why {
-        ports.log(&format!("signing in is off: SESSION_SECRET {why}"));
-    }
-    why.is_none().then_some(secret)
+    why.map_or(Ok(secret), Err)
 }
 
 /// What a cookie says.

@@ -225,10 +225,9 @@ impl Checker {
         };
         if !(1..=MAX_SECRETS).contains(&named.len()) {
             self.fault(path, format!("must name 1 to {MAX_SECRETS} secrets"));
-            return None;
         }
         let mut known = Vec::new();
-        for (i, name) in named.iter().enumerate() {
+        for (i, name) in named.iter().enumerate().take(MAX_SECRETS) {
             let Some(secret) = name.as_str().and_then(secrets::read) else {
                 self.fault(format!("{path}[{i}]"), secrets::WANTED);
                 return None;

@@ -134,7 +134,7 @@ describe('an account of the first version', () => {
     const { gateway, old } = await startWithOldAccount();
     await gateway.get(old.secret, '/v1/balances');
     const first = old.dump();
-    assert.equal(first.meta.find(({ name }) => name === 'schema').value, '3');
+    assert.equal(first.meta.find(({ name }) => name === 'schema').value, '4');
     assert.deepEqual(first.journal.map(({ debts, ...row }) => row), old.rows, 'rows are never changed');
     for (let n = 0; n < 2; n += 1) {
       await restart(gateway);
@@ -143,7 +143,7 @@ describe('an account of the first version', () => {
     }
     await gateway.receipt(old.secret, await gateway.call(old.secret, 'demo-large'));
     const { meta, journal } = old.dump();
-    assert.deepEqual([meta.find(({ name }) => name === 'schema').value, journal.length], ['3', 11]);
+    assert.deepEqual([meta.find(({ name }) => name === 'schema').value, journal.length], ['4', 11]);
   });
 
   test('is consistent after a crash right behind its first request', async () => {
@@ -155,7 +155,7 @@ describe('an account of the first version', () => {
       const id = await call;
       await gateway.receipt(old.secret, await gateway.call(old.secret, 'demo-large'));
       const schema = old.dump().meta.find(({ name }) => name === 'schema').value;
-      assert.equal(schema, '3');
+      assert.equal(schema, '4');
       // The first request has its hold until the deadline, or is settled; it is never half of either.
       const view = await balances(gateway, old.secret);
       const open = view.credit.open_holds.map(({ request }) => request);

@@ -7,7 +7,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
 import OpenAI from 'openai';
 import { testCatalog } from './support/catalog.mjs';
-import { startGateway } from './support/gateway.mjs';
+import { adminToken, startGateway } from './support/gateway.mjs';
 
 let gateway;
 let account;
@@ -300,7 +300,7 @@ describe('HEAD and OPTIONS', () => {
       const expected = known.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
       assert.equal(response.headers.get('allow'), [...expected, 'OPTIONS'].join(', '), path);
     }
-    const operator = await fetch(`${gateway.url}/admin/v1/catalog`, { method: 'OPTIONS', headers: { authorization: 'Bearer test-admin-token' } });
+    const operator = await fetch(`${gateway.url}/admin/v1/catalog`, { method: 'OPTIONS', headers: { authorization: `Bearer ${adminToken}` } });
     assert.deepEqual([operator.status, operator.headers.get('allow')], [204, 'GET, HEAD, PUT, OPTIONS']);
     assert.equal((await fetch(`${gateway.url}/nothing`, { method: 'OPTIONS' })).status, 404);
   });

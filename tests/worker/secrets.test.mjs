@@ -65,10 +65,10 @@ describe('a channel', () => {
 
   test('does not get a secret of the gateway\'s from a catalogue that was stored before', async () => {
     const key = await gateway.richKey();
-    const { CONFIG, DB } = await gateway.bindings();
     for (const [version, name] of [[900, 'ADMIN_TOKEN'], [901, pasted], [902, 'AKIAIOSFODNN7EXAMPLE']]) {
       const document = { ...withSecret(name), version };
       document.models.other.name = 'Other';
+      const { CONFIG, DB } = await gateway.bindings();
       await CONFIG.put('catalog', JSON.stringify(document));
       await DB.prepare('INSERT INTO catalog_versions (version, published_at, document) VALUES (?, 1, ?)').bind(version, JSON.stringify(document)).run();
       await gateway.kill();

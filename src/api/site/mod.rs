@@ -148,7 +148,7 @@ struct Visitor {
 
 impl Visitor {
     async fn of<P: Records, B>(ports: &P, request: &Request<B>, path: &str) -> Self {
-        let secret = session::secret(ports);
+        let secret = session::secret(ports).ok();
         let told = secret.as_deref().zip(request.cookies.as_deref());
         let told = told.and_then(|(secret, cookies)| session::told(secret, cookies, &request.origin, ports.now()));
         let address = request.head.address;
@@ -192,7 +192,12 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
         Place::Robots => {
             kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
         }
-        Place::Login => html(visitor, 200, site::login::login(site, &login_page(None))),
+        Place::Login => {
+            if let Err(why) = session::secret(ports) {
+                ports.log(&format!("signing in is off: SESSION_SECRET {why}"));
+            }
+            html(visitor, 200, site::login::login(site, &login_page(None)))
+        }
         Place::Home => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             html(visitor, 200, site::home::home(site, &home(&teller)))
@@ -324,7 +329,7 @@ async fn sign_in<P: Records, B: Future<Output = Result<Vec<u8>, Refusal>>>(
     request: Request<B>,
 ) -> Result<Reply, Refusal> {
     own(&request)?;
-    let Some(secret) = session::secret(ports) else {
+    let Ok(secret) = session::secret(ports) else {
         return Ok(html(visitor, 403, site::login::login(&visitor.site, &login_page(None))));
     };
     let body = request.body.await?;

@@ -187,16 +187,19 @@ pub fn named(raw: &str) -> String {
     let decoded = || percent_encoding::percent_decode_str(path).decode_utf8().ok();
     match TABLE.iter().find(|row| path.contains('%') && fits(row.path, path)).zip(decoded()) {
         // What is decoded must not lead elsewhere.
-        Some((row, decoded)) if at(&decoded).next().is_some_and(|found| found.path == row.path) => decoded.into_owned(),
+        Some((row, decoded)) if !decoded.ends_with('/') && at(&decoded).next().is_some_and(|found| found.path == row.path) => {
+            decoded.into_owned()
+        }
         _ => path.to_owned(),
     }
 }
 
 /// The rows of a path, one for each method; none if there is nothing at it. The first template that fits is the path's.
 pub fn at(path: &str) -> impl Iterator<Item = &'static Row> + Clone {
+    let is_odd = is_odd(path);
     let path = path.strip_suffix('/').unwrap_or(path);
     let is_root = path.is_empty();
-    let found = TABLE.iter().find(|row| !is_odd(path) && if is_root { row.path == "/" } else { fits(row.path, path) });
+    let found = TABLE.iter().find(|row| !is_odd && if is_root { row.path == "/" } else { fits(row.path, path) });
     TABLE.iter().filter(move |row| found.is_some_and(|found| found.path == row.path))
 }
 
@@ -267,7 +270,8 @@ mod tests {
             ("/v1/chat/completions/extra", vec![]),
             ("/v1/receipts/a/b", vec![]),
             ("/admin/v1/accounts//keys", vec![]),
-            ("//", vec!["GET"]),
+            ("//", vec![]),
+            ("/", vec!["GET"]),
             ("v1/models", vec![]),
             ("/v1/models/{model}", vec!["GET"]),
         ] {
