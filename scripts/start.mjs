@@ -67,9 +67,13 @@ function checkStrength(devVars) {
 }
 
 /** A secret of the last start, unless it is weaker than one that is made now. */
-const strong = (secret) => (secret && !weakness(secret) ? secret : undefined);
+function strong(secret) {
+  return secret && !weakness(secret) ? secret : undefined;
+}
 
-const madeSecret = () => randomBytes(32).toString('hex');
+function madeSecret() {
+  return randomBytes(32).toString('hex');
+}
 
 /** The catalogue, the account and the key of the demo; then the welcome. */
 async function prepareDemo({ worker, upstream, adminToken, sessionSecret, before }) {

@@ -310,3 +310,22 @@ pub fn wrong_host(id: &RequestId) -> Reply {
 pub fn failure_body() -> String {
     write_error(Dialect::Openai, &Refusal::unavailable("the platform failed"), None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_says_how_browsers_may_take_it() {
+        for (origin, expected) in [("https://a.example", Some("max-age=31536000")), ("http://127.0.0.1:8787", None)] {
+            for reply in [Reply::json(200, "{}".to_owned()), Reply { headers: Vec::new(), ..Reply::json(200, "{}".to_owned()) }] {
+                let reply = secured(reply, origin);
+                let values = |name: &str| -> Vec<&str> {
+                    reply.headers.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.as_str()).collect()
+                };
+                assert_eq!(values("x-content-type-options"), ["nosniff"], "once");
+                assert_eq!(values("strict-transport-security").first().copied(), expected, "{origin}");
+            }
+        }
+    }
+}
