@@ -19,6 +19,7 @@ const help = `npm run admin -- <command>
   key change <account> <key> [the same but --project]
   key list <account>
   key revoke <account> <key>
+  session end <account> [--key <id>]                       whoever is signed in with a key of the account, or with this one, is not any more
   credit <account> <bucket> <amount> --reason <text>      a negative amount debits
   topup list [--state <state>] [--account <account>]      without either: those in review
   topup show <account> <order>
@@ -44,11 +45,16 @@ const help = `npm run admin -- <command>
   catalog version <version>                                one of them, with its document
   health
   probe
+  token create <name> --scopes <a,b> [--expires-at <time>] of: read, catalog, channels, money, accounts, support, tokens
+  token list
+  token revoke <token id>
+  attempts                                                 who failed to present a token, by hour and address
 
 A budget's period is total, day or month: --budget credit:month:25.00
 Lists have pages: --limit <n>, and --after with the \`next\` of the page before; with --format they are whole.
-What changes something takes --author <name> and --reason <text>, which no customer sees. Where a --reason is needed there is
---note <text> too, which the customer does see. Credit and refund take --idempotency-key <text>: twice is once.
+What changes something takes --author <name> and --reason <text>, which no customer sees: the audit has the name of the token as its
+author, and --author beside it as who it was done for. Where a --reason is needed there is --note <text> too, which the customer
+does see. Credit and refund take --idempotency-key <text>: twice is once. A flag that does nothing for a command is refused.
 The gateway is $TF_URL with the token $TF_ADMIN_TOKEN, or else the one that \`npm start\` runs here.`;
 
 const options = {
@@ -95,6 +101,7 @@ const options = {
   format: { type: 'string' },
   limit: { type: 'string' },
   after: { type: 'string' },
+  scopes: { type: 'string' },
 };
 
 const page = ['limit', 'after'];
@@ -104,7 +111,7 @@ const sums = ['by', 'date', 'account', 'project', 'key', 'model', 'route', 'buck
 
 /** Each command: its words, the arguments that have to follow, and the call that it makes: method, path, body, headers. */
 const commands = {
-  'account create': [['name'], ({ name }, { id, ...flags }) => ['POST', '/accounts', { id, name, ...signed(flags) }]],
+  'account create': [['name'], ({ name }, flags) => ['POST', '/accounts', { id: flags.id, name, ...signed(flags) }]],
   'account list': [[], (_, flags) => list('/accounts', flags, page)],
   'account show': [['account'], ({ account }) => ['GET', `/accounts/${account}`]],
   'project create': [
@@ -112,10 +119,17 @@ const commands = {
     ({ account, name }, flags) => ['POST', `/accounts/${account}/projects`, { name, budgets: budgets(flags), ...signed(flags) }],
   ],
   'project list': [['account'], ({ account }) => ['GET', `/accounts/${account}/projects`]],
-  'key create': [['account'], ({ account }, flags) => ['POST', `/accounts/${account}/keys`, { label: 'key', ...policy(flags), ...signed(flags) }]],
+  'key create': [
+    ['account'],
+    ({ account }, flags) => ['POST', `/accounts/${account}/keys`, { label: 'key', project: flags.project, ...policy(flags), ...signed(flags) }],
+  ],
   'key change': [['account', 'key'], ({ account, key }, flags) => ['PATCH', `/accounts/${account}/keys/${key}`, { ...policy(flags), ...signed(flags) }]],
   'key list': [['account'], ({ account }) => ['GET', `/accounts/${account}/keys`]],
   'key revoke': [['account', 'key'], ({ account, key }, flags) => ['DELETE', `/accounts/${account}/keys/${key}${signature(flags)}`]],
+  'session end': [
+    ['account'],
+    ({ account }, flags) => ['DELETE', `/accounts/${account}/sessions${signature(flags, { key: flags.key })}`],
+  ],
   credit: [
     ['account', 'bucket', 'amount'],
     ({ account, bucket, amount }, flags) => {
@@ -174,6 +188,17 @@ const commands = {
   'catalog version': [['version'], ({ version }) => ['GET', `/catalog/versions/${version}`]],
   health: [[], () => ['GET', '/health']],
   probe: [[], (_, flags) => ['POST', '/probe', signed(flags)]],
+  'token create': [
+    ['name'],
+    ({ name }, flags) => {
+      if (!flags.scopes) throw new Failure('A token needs --scopes, such as read,money.');
+      const scopes = flags.scopes.split(',').map((scope) => scope.trim());
+      return ['POST', '/tokens', { name, scopes, expires_at: flags['expires-at'], ...signed(flags) }];
+    },
+  ],
+  'token list': [[], (_, flags) => list('/tokens', flags, page)],
+  'token revoke': [['token'], ({ token }, flags) => ['DELETE', `/tokens/${token}${signature(flags)}`]],
+  attempts: [[], (_, flags) => list('/attempts', flags, page)],
 };
 
 await main(async () => {
@@ -185,7 +210,7 @@ await main(async () => {
   const [wanted, call] = commands[name];
   const given = positionals.slice(words);
   if (given.length !== wanted.length) throw new Failure(`Usage: ${name} ${wanted.map((word) => `<${word}>`).join(' ')}`);
-  const [method, path, body, headers] = call(Object.fromEntries(wanted.map((word, index) => [word, given[index]])), flags);
+  const [method, path, body, headers] = called(call, Object.fromEntries(wanted.map((word, index) => [word, given[index]])), flags);
   const { url, token } = gateway();
   if (flags.format && flags.format !== 'json') return write(adminList(url, token)(`/admin/v1${path}`));
   const answer = await adminApi(url, token)(method, `/admin/v1${path}`, body, headers);
@@ -193,6 +218,16 @@ await main(async () => {
   // So that a cron job of the operator's fails when the books do not agree.
   if (name === 'reconcile' && !answer.ok) throw new Failure('There are differences.');
 });
+
+/** What a command calls. A flag that it does not look at is refused: it was meant to do something. */
+function called(call, words, flags) {
+  const looked = new Set();
+  const watched = new Proxy(flags, { get: (all, name) => (looked.add(name), all[name]) });
+  const made = call(words, watched);
+  const unused = Object.keys(flags).find((name) => !looked.has(name));
+  if (unused) throw new Failure(`--${unused} does nothing here. What this command takes is in the help.`);
+  return made;
+}
 
 /** Writes a list to stdout as it comes; a reader that has enough, such as `head`, may leave. */
 async function write(pieces) {
@@ -235,9 +270,9 @@ function signed({ author, reason }) {
   return { author, reason };
 }
 
-/** The same in a query. */
-function signature(flags) {
-  const given = Object.entries(signed(flags)).filter(([, value]) => value !== undefined);
+/** The same in a query, with what else stands there. */
+function signature(flags, more = {}) {
+  const given = Object.entries({ ...more, ...signed(flags) }).filter(([, value]) => value !== undefined);
   return given.length > 0 ? `?${new URLSearchParams(given)}` : '';
 }
 
@@ -262,7 +297,6 @@ function policy(flags) {
   const list = (text) => text?.split(',').map((item) => item.trim());
   const fields = {
     label: flags.label,
-    project: flags.project,
     models: list(flags.models),
     routes: list(flags.routes),
     cross_routes: flags['cross-routes'],

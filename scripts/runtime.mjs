@@ -10,6 +10,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Log, LogLevel, Miniflare, convertV4MiniflareOptions } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions, unstable_splitSqlQuery } from 'wrangler';
+import { isForChannels, isOwn } from './secrets.mjs';
 import { Failure, output, root } from './shell.mjs';
 
 const cron = '* * * * *';
@@ -18,7 +19,8 @@ const cron = '* * * * *';
  * Starts the Worker and applies the D1 migrations.
  * @param {object} options
  * @param {string} options.state folder that holds KV, D1 and Durable Objects between starts
- * @param {Record<string, string>} options.vars variables and secrets, all that the Worker gets
+ * @param {Record<string, string>} options.vars variables and secrets, all that the Worker gets; without UPSTREAM_SECRETS among
+ *   them those that are not the gateway's own are for channels
  * @param {number} [options.port] 0 chooses a free one
  * @param {boolean} [options.clock] the Worker runs under a clock that can be put forward, for tests
  * @param {boolean} [options.meter] what the Worker asks of the platform is counted, for tests
@@ -31,7 +33,7 @@ export async function startWorker({ state, vars, port = 0, clock = false, meter 
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       ...workerOptions({ clock, meter }),
-      bindings: vars,
+      bindings: { ...declared(vars), ...vars },
       resourcePersistencePath: state,
       // Requests go straight to the Worker; Miniflare's own socket, which would wrap it, is not used.
       unsafeDirectSockets: [{ host: '127.0.0.1', port }],
@@ -76,6 +78,11 @@ export async function startWorker({ state, vars, port = 0, clock = false, meter 
     },
     close: () => miniflare.dispose(),
   };
+}
+
+function declared(vars) {
+  const names = Object.keys(vars).filter((name) => !isOwn(name));
+  return { UPSTREAM_SECRETS: names.filter((name) => isForChannels(name, names)).join(',') };
 }
 
 function workerOptions({ clock, meter }) {

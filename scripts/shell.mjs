@@ -31,6 +31,17 @@ export async function must(command, args, options) {
   if (code !== 0) throw new Failure(`\`${[command, ...args].join(' ')}\` ended with ${code}`);
 }
 
+/** Runs a program that has to succeed, with a text as its input. */
+export function fed(command, args, input, options = {}) {
+  const child = spawn(command, args, { cwd: root, stdio: ['pipe', 'inherit', 'inherit'], ...options });
+  child.stdin.on('error', () => {});
+  child.stdin.end(input);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => (code === 0 ? resolve() : reject(new Failure(`\`${[command, ...args].join(' ')}\` ended with ${code}`))));
+  });
+}
+
 /** Runs a program and answers what it printed, or undefined if it failed or does not exist. */
 export function output(command, args, options = {}) {
   const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'ignore'], ...options });

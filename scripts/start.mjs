@@ -8,8 +8,9 @@ import { parseEnv } from 'node:util';
 import { adminApi } from './admin-api.mjs';
 import { build } from './build.mjs';
 import { checkPort, startWorker } from './runtime.mjs';
+import { guarded, weakness } from './secrets.mjs';
 import { sha256 } from './setup.mjs';
-import { main, root } from './shell.mjs';
+import { Failure, main, root } from './shell.mjs';
 import { startUpstream } from './upstream.mjs';
 
 const port = Number(process.env.PORT || 8787);
@@ -19,16 +20,26 @@ const demoFile = join(root, '.wrangler/demo.json');
 
 await main(async () => {
   await checkPort(port);
-  await build();
   const before = existsSync(demoFile) ? JSON.parse(readFileSync(demoFile, 'utf8')) : {};
   const devVars = existsSync(join(root, '.dev.vars')) ? parseEnv(readFileSync(join(root, '.dev.vars'), 'utf8')) : {};
-  const adminToken = devVars.ADMIN_TOKEN || before.admin_token || randomBytes(24).toString('base64url');
+  checkStrength(devVars);
+  await build();
+  const adminToken = devVars.ADMIN_TOKEN || strong(before.admin_token) || madeSecret();
+  const sessionSecret = devVars.SESSION_SECRET || strong(before.session_secret) || madeSecret();
   const upstream = await startUpstream({ port: port + 1 }).catch(() => startUpstream());
   const worker = await startWorker({
     port,
     state: join(root, '.wrangler/state/v3'),
     // Only here may a channel be on a private address: the catalogue's check allows it by this.
-    vars: { ALLOW_PRIVATE_UPSTREAMS: 'true', DEMO_UPSTREAM_KEY: 'demo', ...devVars, ADMIN_TOKEN: adminToken },
+    vars: {
+      ALLOW_PRIVATE_UPSTREAMS: 'true',
+      DEMO_UPSTREAM_KEY: 'demo',
+      ...devVars,
+      ...(devVars.UPSTREAM_SECRETS && { UPSTREAM_SECRETS: `${devVars.UPSTREAM_SECRETS},DEMO_UPSTREAM_KEY` }),
+      ADMIN_TOKEN: adminToken,
+      SESSION_SECRET: sessionSecret,
+      TOPUP_RETURN_URL: devVars.TOPUP_RETURN_URL || `http://127.0.0.1:${port}`,
+    },
     onLog: ({ level, message }) => console.log(`[${level}] ${message}`),
   });
   const stopCron = everyMinute(worker.scheduled);
@@ -38,7 +49,7 @@ await main(async () => {
   };
   stopOnSignals(stop);
   try {
-    await prepareDemo({ worker, upstream, adminToken, before });
+    await prepareDemo({ worker, upstream, adminToken, sessionSecret, before });
   } catch (error) {
     // Without the demo there is nothing to stay up for.
     await stop();
@@ -46,13 +57,31 @@ await main(async () => {
   }
 });
 
+/** What .dev.vars sets of the secrets that must not be guessed has to be strong: the Worker would not take it. */
+function checkStrength(devVars) {
+  for (const name of guarded.filter((name) => devVars[name])) {
+    const why = weakness(devVars[name].trim());
+    if (why) throw new Failure(`${name} in .dev.vars ${why}. Leave it empty, and one is made; or set what \`openssl rand -hex 32\` prints.`);
+  }
+  if (devVars.SESSION_SECRET && devVars.SESSION_SECRET === devVars.ADMIN_TOKEN) throw new Failure('SESSION_SECRET in .dev.vars has to be another than ADMIN_TOKEN.');
+}
+
+/** A secret of the last start, unless it is weaker than one that is made now. */
+function strong(secret) {
+  return secret && !weakness(secret) ? secret : undefined;
+}
+
+function madeSecret() {
+  return randomBytes(32).toString('hex');
+}
+
 /** The catalogue, the account and the key of the demo; then the welcome. */
-async function prepareDemo({ worker, upstream, adminToken, before }) {
+async function prepareDemo({ worker, upstream, adminToken, sessionSecret, before }) {
   const admin = adminApi(worker.url, adminToken);
   const { catalog, model } = await publishCatalog(admin, upstream.url, before.catalog);
   await ensureAccount(admin);
   const key = await ensureKey(admin, worker.url, before.key);
-  const demo = { url: worker.url, key, account: 'demo', admin_token: adminToken, upstream: upstream.url, catalog };
+  const demo = { url: worker.url, key, account: 'demo', admin_token: adminToken, session_secret: sessionSecret, upstream: upstream.url, catalog };
   mkdirSync(join(root, '.wrangler'), { recursive: true });
   writeFileSync(demoFile, JSON.stringify(demo, null, 2) + '\n', { mode: 0o600 });
   console.log(welcome(demo, model));

@@ -15,13 +15,15 @@ use crate::money::Money;
 use crate::time::Timestamp;
 
 /// How many columns there are.
-const WIDTH: usize = 60;
+const WIDTH: usize = 61;
 /// How many of them customers get: the last are the operator's own.
 const CUSTOMERS: usize = 58;
 /// The classes whose sum is the size of a request.
 const INPUT: [&str; 6] = ["input", "cached_input", "cache_write", "cache_write_1h", "audio_input", "image_input"];
-/// A text that begins with one of these is run as a formula by some spreadsheet; the last four are its full-width forms.
-const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+/// A text that begins with one of these is run as a formula by some spreadsheet; the last ones are full-width and small forms.
+const FORMULA: [char; 14] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '−', '⁼'];
+/// Without this spreadsheets take UTF-8 for something else.
+const MARK: &str = "\u{feff}";
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +108,11 @@ fn accepted(range: &str) -> Option<Option<Format>> {
     }
 }
 
-/// What stands before the first row: the names of the columns in CSV, nothing in JSONL.
+/// What stands before the first row: in CSV a byte order mark and the names of the columns, nothing in JSONL.
 pub fn head(format: Format, columns: Columns) -> Vec<u8> {
     let mut out = Vec::new();
     if format == Format::Csv {
+        out.extend_from_slice(MARK.as_bytes());
         let names = cells(&Value::Null).into_iter().map(|(name, _)| Cow::Borrowed(name));
         record(&mut writer(), &mut out, names.take(columns.count()));
     }
@@ -151,9 +154,9 @@ impl<'a> Cell<'a> {
     fn csv(self) -> Cow<'a, str> {
         match self {
             Self::Empty => Cow::Borrowed(""),
-            Self::Text(text) if text.starts_with(FORMULA) => Cow::Owned(format!("'{text}")),
+            Self::Text(text) if is_formula(text) => Cow::Owned(format!("'{text}")),
             Self::Text(text) => Cow::Borrowed(text),
-            Self::Written(text) if text.starts_with(FORMULA) => Cow::Owned(format!("'{text}")),
+            Self::Written(text) if is_formula(&text) => Cow::Owned(format!("'{text}")),
             Self::Written(text) => Cow::Owned(text),
             Self::Made(text) => Cow::Owned(text),
             Self::Count(count) => Cow::Owned(count.to_string()),
@@ -168,6 +171,18 @@ impl<'a> Cell<'a> {
             Self::Count(count) => count.into(),
         }
     }
+}
+
+/// Whether a spreadsheet may run a text: at its beginning, or behind what spreadsheets strip or do not show. Cells that begin with
+/// such a letter are defused too, but for plain blanks.
+fn is_formula(text: &str) -> bool {
+    let is_unseen = |letter: char| {
+        letter.is_whitespace()
+            || letter.is_control()
+            || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let begins = text.trim_start_matches(is_unseen);
+    begins.starts_with(FORMULA) || text.starts_with(|first: char| is_unseen(first) && first != ' ')
 }
 
 /// Every column with the row's cell, in order.
@@ -262,6 +277,7 @@ fn cells(row: &Value) -> [(&'static str, Cell<'_>); WIDTH] {
         ("currency", text(row.get("currency").and_then(Value::as_str))),
         ("author", text(done("author"))),
         ("what", text(done("what"))),
+        ("on_behalf_of", text(done("on_behalf_of"))),
     ]
 }
 
@@ -328,9 +344,9 @@ mod tests {
                           run,status,error_code,no_charge_reason,tokens_cache_write_1h,tokens_image_input,tokens_image_output,\
                           images,seconds,characters,searches,price_cache_write_1h,price_image_input,price_image_output,\
                           price_images,price_seconds,price_characters,price_searches,credential,dropped_parameters,\
-                          note,currency,author,what\r\n";
+                          note,currency,author,what,on_behalf_of\r\n";
     /// Of a row that has nothing of what came last.
-    const REST: &str = ",,,,,,,,,,,,,,,,,,,,\r\n";
+    const REST: &str = ",,,,,,,,,,,,,,,,,,,,,\r\n";
 
     fn csv(row: &Value) -> String {
         String::from_utf8(rows(Format::Csv, Columns::Operator, std::slice::from_ref(row))).unwrap()
@@ -382,11 +398,14 @@ mod tests {
 
     #[test]
     fn the_header_names_every_column_once() {
-        assert_eq!(String::from_utf8(head(Format::Csv, Columns::Operator)).unwrap(), HEADER);
+        assert_eq!(String::from_utf8(head(Format::Csv, Columns::Operator)).unwrap(), format!("{MARK}{HEADER}"));
         assert!(head(Format::Jsonl, Columns::Operator).is_empty());
         // Customers get all but who did what.
         let customers = String::from_utf8(head(Format::Csv, Columns::Customer)).unwrap();
-        assert_eq!(customers.trim_end(), HEADER.trim_end().strip_suffix(",author,what").unwrap());
+        assert_eq!(
+            customers.trim_end().trim_start_matches(MARK),
+            HEADER.trim_end().strip_suffix(",author,what,on_behalf_of").unwrap()
+        );
         let names: std::collections::BTreeSet<&str> = HEADER.trim_end().split(',').collect();
         assert_eq!(names.len(), WIDTH);
     }
@@ -417,12 +436,12 @@ mod tests {
                 + r#""tokens_image_output":null,"images":null,"seconds":null,"characters":null,"searches":null,"#
                 + r#""price_cache_write_1h":null,"price_image_input":null,"price_image_output":null,"price_images":null,"#
                 + r#""price_seconds":null,"price_characters":null,"price_searches":null,"credential":null,"#
-                + r#""dropped_parameters":null,"note":null,"currency":null,"author":null,"what":null}"#
+                + r#""dropped_parameters":null,"note":null,"currency":null,"author":null,"what":null,"on_behalf_of":null}"#
                 + "\n"
         );
         let mut row = charge();
         row["currency"] = json!("CNY");
-        assert!(csv(&row).ends_with(",CNY,,\r\n") && jsonl(&row).contains("\"currency\":\"CNY\","));
+        assert!(csv(&row).ends_with(",CNY,,,\r\n") && jsonl(&row).contains("\"currency\":\"CNY\","));
     }
 
     #[test]
@@ -503,7 +522,7 @@ mod tests {
             let empty = ",".repeat(26);
             let rest = ",".repeat(23);
             let line =
-                format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5{rest}ops,\r\n");
+                format!(",1970-01-01T00:00:01Z,acct_1{empty},{amount},wallet,,entry-3,{kind},As agreed,-2.5{rest}ops,,\r\n");
             assert_eq!(csv(&entry(kind, nanos)), line);
         }
     }
@@ -603,6 +622,37 @@ mod tests {
         })
     }
 
+    #[test]
+    fn no_cell_is_run_as_a_formula() {
+        let unseen = [
+            "",
+            " ",
+            "   ",
+            "\t",
+            "\r",
+            "\n",
+            "\r\n ",
+            "\u{feff}",
+            " \u{feff} ",
+            "\u{a0}",
+            "\u{3000}",
+            "\u{200b}",
+            "\u{0}",
+            "\u{202e}",
+        ];
+        for before in unseen {
+            for begin in FORMULA {
+                let mut row = entry("adjustment", 1);
+                row["doc"]["reason"] = format!("{before}{begin}HYPERLINK(\"x\")").into();
+                let (csv, expected) = (csv(&row), format!("'{before}{begin}HYPERLINK").replace('"', "\"\""));
+                assert!(csv.contains(&expected), "{before:?} {begin}: {csv}");
+            }
+        }
+        for plain in ["a=b", " a", "客户甲", "'=1", "1-2", "\"=1"] {
+            assert!(!is_formula(plain), "{plain}");
+        }
+    }
+
     /// Whether both formats say the same of these rows, cell by cell.
     fn agree(all: &[Value]) -> Result<(), TestCaseError> {
         let text = [head(Format::Csv, Columns::Operator), rows(Format::Csv, Columns::Operator, all)].concat();
@@ -621,7 +671,7 @@ mod tests {
                     || ["time", "charge", "amount", "entry_id", "balance_after"].contains(&name.as_str());
                 let expected = match value {
                     Value::Null => String::new(),
-                    Value::String(text) if !is_made && text.starts_with(FORMULA) => format!("'{text}"),
+                    Value::String(text) if !is_made && is_formula(text) => format!("'{text}"),
                     Value::String(text) => text.clone(),
                     number => number.to_string(),
                 };

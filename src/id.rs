@@ -71,6 +71,9 @@ text_id!(/** One request, and its receipt. */ RequestId, 64, is_plain);
 text_id!(/** The SHA-256 of an API key's secret, in hex. */ KeyHash, 64, is_plain);
 text_id!(/** An order of a top-up. */ OrderId, 64, is_plain);
 text_id!(/** A redeem code, without what would redeem it. */ CodeId, 64, is_plain);
+text_id!(/** A token of an operator, without its secret. */ TokenId, 64, is_plain);
+text_id!(/** What the audit calls who presents a token. */ TokenName, 64, is_plain);
+text_id!(/** A session of the pages. */ SessionId, 64, is_plain);
 
 /// No id of an answer is longer, the provider's own id of a response within it included.
 const LONGEST_ANSWER_ID: usize = 512;
@@ -159,6 +162,20 @@ impl CodeId {
     /// A new id for a redeem code.
     pub fn new(now: Timestamp, random: u128) -> Self {
         Self(format!("code-{}", sortable(now, random)))
+    }
+}
+
+impl TokenId {
+    /// A new id for a token.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(format!("token-{}", sortable(now, random)))
+    }
+}
+
+impl SessionId {
+    /// A new id for a session.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(sortable(now, random))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod money;
+pub mod operator;
 pub mod pages;
 pub mod payment;
 pub mod ports;

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use futures_util::Stream;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::account::{
@@ -13,10 +15,11 @@ use crate::account::{
     Settlement,
 };
 use crate::catalog::{self, Announcement, Catalog, Dialect, UpstreamHosts};
-use crate::id::{AccountId, BucketId, CodeId, KeyHash, ModelName, OrderId, RequestId, SecretName};
+use crate::id::{AccountId, BucketId, CodeId, KeyHash, ModelName, OrderId, RequestId, SecretName, TokenId};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
 use crate::money::Money;
+use crate::operator::{Failure, TokenRecord};
 use crate::payment::Checkout;
 use crate::probe::ProbeResult;
 use crate::routing::health::{Board, CandidateId, Change, Counts, HealthView, Observation, Recent, Span};
@@ -221,6 +224,40 @@ pub trait Records: HealthStore {
     async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
     /// Ends a code that nobody has taken; false if there is none.
     async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable>;
+
+    /// The token whose secret has this hash, as it is now, whether it works or not.
+    async fn token(&self, hash: &str) -> Result<Option<TokenRecord>, Unavailable>;
+    /// Stores a new token; false if one of its name works already, or so many do.
+    async fn put_token(&self, token: &TokenRecord, hash: &str, most: u32) -> Result<bool, Unavailable>;
+    /// Tokens, newest first.
+    async fn tokens(&self, after: Option<&str>, limit: u32) -> Result<Vec<TokenRecord>, Unavailable>;
+    /// Revokes a token that works; none if there is no such.
+    async fn revoke_token(&self, id: &TokenId) -> Result<Option<TokenRecord>, Unavailable>;
+    /// Notes behind the answer that a token was used, once an hour.
+    fn note_token_used(&self, token: &TokenRecord);
+    /// Counts a failed attempt to administer, behind the answer and with others of its time.
+    fn note_attempt(&self, address: Option<IpAddr>, failure: Failure);
+    /// Failed attempts by hour and address, newest first.
+    async fn attempts(&self, after: Option<(Timestamp, String)>, limit: u32) -> Result<Vec<Attempts>, Unavailable>;
+}
+
+/// Failed attempts to administer, from one address in one hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// When the hour began.
+    pub hour: Timestamp,
+    /// The address; of version 6 its network of 64 bits, and `others` where there were too many.
+    pub address: String,
+    /// Nothing was presented.
+    pub absent: u64,
+    /// What was presented could be no token.
+    pub malformed: u64,
+    /// It could be one and was none.
+    pub unknown: u64,
+    /// It was one, and had ended.
+    pub ended: u64,
+    /// When the last of them was.
+    pub last_at: Timestamp,
 }
 
 /// A catalogue on its way to become the running one.
@@ -234,6 +271,8 @@ pub struct Publication {
     pub effective_at: Option<Timestamp>,
     /// Who publishes it.
     pub author: String,
+    /// For whom, as the client says it.
+    pub on_behalf_of: Option<String>,
     /// Why.
     pub reason: Option<String>,
     /// From the one that ran before.
@@ -264,6 +303,8 @@ pub struct VersionRow {
     pub withdrawn_at: Option<Timestamp>,
     /// Who published it.
     pub author: Option<String>,
+    /// For whom, as the client said it.
+    pub on_behalf_of: Option<String>,
     /// Why.
     pub reason: Option<String>,
     /// From the one that ran before.
@@ -331,6 +372,7 @@ pub struct CodeTaken {
     pub amount: Money,
     pub reason: String,
     pub author: String,
+    pub on_behalf_of: Option<String>,
     pub note: Option<String>,
 }
 

@@ -44,7 +44,15 @@ fn opened() -> Memory {
     let amount = Money::parse("10").unwrap();
     let bucket = BucketId::parse("credit").unwrap();
     memory.command(
-        Command::Adjust(Adjustment { id: "adj".into(), bucket, amount, reason: "r".into(), author: "t".into(), note: None }),
+        Command::Adjust(Adjustment {
+            id: "adj".into(),
+            bucket,
+            amount,
+            reason: "r".into(),
+            author: "t".into(),
+            on_behalf_of: None,
+            note: None,
+        }),
         start(),
     );
     memory

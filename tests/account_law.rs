@@ -139,6 +139,7 @@ fn adjust(memory: &mut Memory, id: &str, bucket: &str, amount: &str) -> Answer {
         amount: money(amount),
         reason: "test".to_owned(),
         author: "test".to_owned(),
+        on_behalf_of: None,
         note: None,
     };
     memory.command(Command::Adjust(adjustment), Timestamp::from_millis(START))
@@ -221,6 +222,7 @@ fn command(step: &Step) -> Option<Command> {
             amount: Money::from_nanos(*nanos).unwrap_or_default(),
             reason: "generated".to_owned(),
             author: "test".to_owned(),
+            on_behalf_of: None,
             note: None,
         }),
         Step::Hold { request: number, leg, key, wallet, nanos, idempotency, is_last } => Command::Hold(Box::new(HoldRequest {
@@ -561,6 +563,10 @@ impl Shelf for Confused<'_> {
 
     fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>, Self::Error> {
         self.memory.stale(until, most_bytes)
+    }
+
+    fn ended_sessions(&self, since: Timestamp) -> Result<u32, Self::Error> {
+        self.memory.ended_sessions(since)
     }
 
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {

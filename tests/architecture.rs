@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
@@ -21,7 +21,11 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("payment", &["account", "id", "money", "refusal", "time", "webhook"]),
     ("routing", &["catalog", "id", "key", "money", "refusal", "time", "truth", "usage"]),
     ("dialect", &["catalog", "id", "refusal", "usage"]),
-    ("ports", &["account", "catalog", "id", "key", "limits", "money", "payment", "probe", "routing", "time", "truth"]),
+    ("operator", &["id", "time"]),
+    (
+        "ports",
+        &["account", "catalog", "id", "key", "limits", "money", "operator", "payment", "probe", "routing", "time", "truth"],
+    ),
     (
         "relay",
         &[
@@ -34,15 +38,15 @@ const ARROWS: [(&str, &[&str]); 24] = [
     (
         "api",
         &[
-            "account", "body", "catalog", "dialect", "export", "id", "key", "limits", "money", "pages", "payment", "ports",
-            "probe", "refusal", "relay", "routing", "spend", "time", "truth", "usage",
+            "account", "body", "catalog", "dialect", "export", "id", "key", "limits", "money", "operator", "pages", "payment",
+            "ports", "probe", "refusal", "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (
         "cloudflare",
         &[
-            "account", "api", "body", "catalog", "id", "key", "limits", "money", "payment", "ports", "probe", "refusal", "relay",
-            "routing", "time", "truth", "webhook",
+            "account", "api", "body", "catalog", "id", "key", "limits", "money", "operator", "payment", "ports", "probe",
+            "refusal", "relay", "routing", "time", "truth", "webhook",
         ],
     ),
     ("export", &["money", "time"]),

@@ -52,6 +52,7 @@ fn with_balance(catalog: Catalog, balance: Money, policy: Value) -> Simulation {
         amount: balance.checked_sub(money("1")).unwrap(),
         reason: "r".into(),
         author: "t".into(),
+        on_behalf_of: None,
         note: None,
     };
     simulation.world.memory.borrow_mut().command(Command::Adjust(change), Timestamp::from_millis(1_800_000_000_000));

@@ -8,7 +8,7 @@ import { embed } from './capnp.mjs';
 import { Server } from './workerd.mjs';
 import { around, benchFile, chatTargets, jsWorker, object, plainCases, socket, text, translatedTargets } from './workers.mjs';
 
-const ADMIN_TOKEN = 'bench-admin-token';
+const ADMIN_TOKEN = 'bench-admin-token-7Jq2Lr9Xw4Tn6Vb8Zk1Hs3Gd5';
 const SECRETS = { ADMIN_TOKEN, UPSTREAM_KEY: 'bench-upstream-key', ALLOW_PRIVATE_UPSTREAMS: 'true' };
 
 /** The main module and every module that it imports, by their paths in the build folder. */

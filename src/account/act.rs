@@ -20,8 +20,11 @@ const UNTOLD: [&str; 2] = ["hash", "version"];
 /// Who does something, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
-    /// Who, in their own words.
+    /// Who was authenticated: the name of a token.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -88,6 +91,10 @@ pub enum ActKind {
     Code,
     /// The probes.
     Probe,
+    /// Tokens of operators.
+    Token,
+    /// Sessions of customers.
+    Session,
 }
 
 impl Act {
@@ -97,6 +104,8 @@ impl Act {
             ActKind::Catalog => Kind::Catalog,
             ActKind::Code => Kind::Code,
             ActKind::Probe => Kind::Probe,
+            ActKind::Token => Kind::Token,
+            ActKind::Session => Kind::Session,
         }
     }
 }
@@ -158,7 +167,7 @@ mod tests {
     }
 
     fn kim() -> Option<By> {
-        Some(By { author: "kim".to_owned(), reason: Some("because".to_owned()) })
+        Some(By { author: "kim".to_owned(), on_behalf_of: None, reason: Some("because".to_owned()) })
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::order::Order;
 use super::receipt::Receipt;
 use super::refund::{DebtPayment, Redemption, Refund, TopUp};
 use super::run::{RunBook, RunRecord};
+use super::session::Ended;
 use super::tally::Tally;
 use crate::id::{BucketId, KeyId, ProjectId, RequestId, RunId};
 use crate::key::KeyRecord;
@@ -260,6 +261,8 @@ pub enum Kind {
     Catalog,
     Code,
     Probe,
+    Token,
+    Session,
 }
 
 impl Kind {
@@ -282,6 +285,8 @@ impl Kind {
             Self::Catalog => "catalog",
             Self::Code => "code",
             Self::Probe => "probe",
+            Self::Token => "token",
+            Self::Session => "session",
         }
     }
 }
@@ -398,4 +403,6 @@ pub enum Event {
     Kept(Box<KeptAnswer>),
     /// Answers up to this journal row are no longer kept.
     Forgotten(u64),
+    /// Sessions were ended.
+    SessionsEnded(Ended),
 }

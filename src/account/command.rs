@@ -13,6 +13,7 @@ use super::order::{Opened, Order, PaymentEvent, Verdict};
 use super::receipt::{Facts, Outcome};
 use super::refund::{Redemption, RefundRequest};
 use super::run::RunRecord;
+use super::session::{Session, SessionEnd};
 use super::settle::{Extension, Settlement};
 use crate::id::{BucketId, KeyId, OrderId, RequestId, RunId};
 use crate::key::KeyRecord;
@@ -57,6 +58,8 @@ pub enum Command {
     Redeem(Redemption, BucketId, Money),
     /// Note what the operator did about no account.
     Act(Box<Act>),
+    /// End sessions of the pages.
+    EndSessions(SessionEnd),
     /// Copy what is new to the searchable store now.
     Flush,
     /// Tell.
@@ -76,6 +79,8 @@ pub enum Query {
     Key(KeyId),
     /// A key as it is now.
     Record(KeyId),
+    /// The key of a session as it is now; nothing if the session was ended.
+    Session(Session),
     /// What holds of exactly so much would be refused with, if a request of the key asked for one now.
     Preview(KeyId, Vec<(BucketId, Money)>),
     /// What would become of these holds, if a request of the key asked for one now.

@@ -9,6 +9,7 @@ use super::manage::{AccountRecord, adjust, change_key, open_account, put_key, pu
 use super::order::{Order, expire_order, opened, pay, place, review};
 use super::refund::{redeem, refund};
 use super::run::open_run;
+use super::session::end_sessions;
 use super::settle::{checkpoint, expire, record_refused, settle};
 use super::tally::Tally;
 use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
@@ -53,6 +54,8 @@ pub trait Shelf {
     fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>, Self::Error>;
     /// How a request ended whose hold expired, if nothing corrected that since.
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error>;
+    /// How many ends of sessions are noted that began after this.
+    fn ended_sessions(&self, since: Timestamp) -> Result<u32, Self::Error>;
 }
 
 /// An answer, and what changes with it.
@@ -165,6 +168,7 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             let books = Books { account: shelf.account()?, ..shelf.books(Touches::default())? };
             done(act(books, *acted, now))
         }
+        Command::EndSessions(end) => done(end_sessions(shelf, end, now)?),
         Command::Flush | Command::Read(_) => done(Vec::new()),
     })
 }

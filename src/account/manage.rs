@@ -51,6 +51,9 @@ pub struct Adjustment {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -65,6 +68,9 @@ pub struct AdjustmentRecord {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -187,8 +193,9 @@ pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Resul
             format!("`{}` has {available} available; an adjustment by {} is not possible.", adjustment.bucket, adjustment.amount);
         return Err(Refusal::new(Code::InvalidRequest, message, "Choose another amount.").param("amount"));
     }
-    let Adjustment { id, bucket, amount, reason, author, note } = adjustment;
-    let row = books.append(now, Journaled::Adjustment(AdjustmentRecord { id, reason, author, note }), Some((&bucket, amount)));
+    let Adjustment { id, bucket, amount, reason, author, on_behalf_of, note } = adjustment;
+    let record = AdjustmentRecord { id, reason, author, on_behalf_of, note };
+    let row = books.append(now, Journaled::Adjustment(record), Some((&bucket, amount)));
     let row = row.map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))?;
     let mut events = vec![row];
     events.extend(books.collect(&bucket, now));

@@ -85,6 +85,9 @@ pub struct Order {
     /// Who decided, where the operator did.
     #[serde(default)]
     pub author: Option<String>,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -219,6 +222,9 @@ pub struct Verdict {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -301,8 +307,9 @@ pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Ord
     let Some(mut order) = books.order.take() else { return Err(unknown_order()) };
     let is_repeated = matches!((order.state, verdict.is_approved), (OrderState::Paid, true) | (OrderState::Failed, false))
         && verdict.amount.is_none_or(|amount| amount == order.amount);
-    let said = (order.author.as_ref(), order.reason.as_ref(), order.note.as_ref());
-    if is_repeated && said == (Some(&verdict.author), Some(&verdict.reason), verdict.note.as_ref()) {
+    let said = (order.author.as_ref(), order.on_behalf_of.as_ref(), order.reason.as_ref(), order.note.as_ref());
+    let says = (Some(&verdict.author), verdict.on_behalf_of.as_ref(), Some(&verdict.reason), verdict.note.as_ref());
+    if is_repeated && said == says {
         return Ok((order, Vec::new()));
     }
     if order.state != OrderState::InReview {
@@ -318,13 +325,15 @@ pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Ord
             let message = "`amount` must be what is to be credited, above nothing.";
             return Err(Refusal::invalid("amount", message).fact("why", order.reason.clone()));
         }
-        let why = Said { reason: &verdict.reason, author: &verdict.author, note: verdict.note.as_deref() };
+        let Verdict { reason, author, on_behalf_of, note, .. } = &verdict;
+        let why = Said { reason, author, on_behalf_of: on_behalf_of.as_deref(), note: note.as_deref() };
         events.extend(credit_order(&mut books, &mut order, amount, why, now)?);
         events.extend(square(&mut books, &mut order, "The payment was taken back before it was approved.", now));
     } else {
         order.state = OrderState::Failed;
     }
     (order.reason, order.author, order.note) = (Some(verdict.reason), Some(verdict.author), verdict.note);
+    order.on_behalf_of = verdict.on_behalf_of;
     events.extend(stored(&mut books, &order, now));
     Ok((order, events))
 }
@@ -378,8 +387,7 @@ fn change(books: &mut Books, order: &mut Order, event: &PaymentEvent, now: Times
             };
             let reason = format!("Order {} was paid.", order.id);
             let credited = match doubt {
-                None => credit_order(books, order, *amount, Said { reason: &reason, author: "stripe", note: None }, now)
-                    .map_err(|refusal| refusal.message),
+                None => credit_order(books, order, *amount, Said::by_stripe(&reason), now).map_err(|refusal| refusal.message),
                 Some(doubt) => Err(doubt),
             };
             match credited {
@@ -451,7 +459,7 @@ fn told(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> (
 fn square(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
     // That nothing is booked twice follows from the sums; the id only has to be new.
     let id = format!("{}/refund-{}", order.id, books.head.seq.saturating_add(1));
-    square_as(books, order, (id, "webhook", Said { reason, author: "stripe", note: None }), now)
+    square_as(books, order, (id, "webhook", Said::by_stripe(reason)), now)
 }
 
 /// The same, in somebody's name.

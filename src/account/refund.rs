@@ -22,6 +22,9 @@ pub struct TopUp {
     pub reason: String,
     /// Who said that it is paid.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -38,6 +41,9 @@ pub struct Redemption {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -91,6 +97,9 @@ pub struct RefundRequest {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -123,6 +132,9 @@ pub struct Refund {
     pub reason: String,
     /// By whom.
     pub author: String,
+    /// For whom, as the client says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
     /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -136,8 +148,8 @@ pub(super) fn credit_order(
     said: Said<'_>,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
-    let (reason, author, note) = said.owned();
-    let top_up = TopUp { order: order.id.clone(), reason, author, note };
+    let Owned { reason, author, on_behalf_of, note } = said.owned();
+    let top_up = TopUp { order: order.id.clone(), reason, author, on_behalf_of, note };
     let row = books.append(now, Journaled::TopUp(top_up), Some((&order.bucket, amount))).map_err(|_| out_of_range())?;
     order.state = OrderState::Paid;
     order.amount = amount;
@@ -153,12 +165,31 @@ pub(super) fn credit_order(
 pub(super) struct Said<'a> {
     pub reason: &'a str,
     pub author: &'a str,
+    pub on_behalf_of: Option<&'a str>,
     pub note: Option<&'a str>,
 }
 
-impl Said<'_> {
-    fn owned(self) -> (String, String, Option<String>) {
-        (self.reason.to_owned(), self.author.to_owned(), self.note.map(ToOwned::to_owned))
+/// The same, as a row of the ledger has it.
+struct Owned {
+    reason: String,
+    author: String,
+    on_behalf_of: Option<String>,
+    note: Option<String>,
+}
+
+impl<'a> Said<'a> {
+    /// What a provider's message says.
+    pub(super) const fn by_stripe(reason: &'a str) -> Self {
+        Self { reason, author: "stripe", on_behalf_of: None, note: None }
+    }
+
+    fn owned(self) -> Owned {
+        Owned {
+            reason: self.reason.to_owned(),
+            author: self.author.to_owned(),
+            on_behalf_of: self.on_behalf_of.map(ToOwned::to_owned),
+            note: self.note.map(ToOwned::to_owned),
+        }
     }
 }
 
@@ -174,7 +205,7 @@ pub(super) fn take_back(
     now: Timestamp,
 ) -> Option<Event> {
     let bucket = order.bucket.clone();
-    let (reason, author, note) = said.owned();
+    let Owned { reason, author, on_behalf_of, note } = said.owned();
     let rest = order.amount.checked_sub(order.refunded).unwrap_or_default();
     let amount = amount.min(rest);
     if !amount.is_positive() {
@@ -198,6 +229,7 @@ pub(super) fn take_back(
         source: source.to_owned(),
         reason,
         author,
+        on_behalf_of,
         note,
     };
     order.refunded = order.refunded.checked_add(amount).unwrap_or(order.amount);
@@ -214,7 +246,7 @@ pub(super) fn credit_again(
     now: Timestamp,
 ) -> Vec<Event> {
     let amount = amount.min(order.refunded);
-    let (reason, author, note) = said.owned();
+    let Owned { reason, author, on_behalf_of, note } = said.owned();
     let refund = Refund {
         id,
         order: order.id.clone(),
@@ -228,6 +260,7 @@ pub(super) fn credit_again(
         source: source.to_owned(),
         reason,
         author,
+        on_behalf_of,
         note,
     };
     // What the balance cannot hold stays taken back, and is credited with the next message or refund that finds room.
@@ -266,11 +299,11 @@ pub fn refund(mut books: Books, request: RefundRequest, now: Timestamp) -> Resul
         let refusal = Refusal::new(Code::Conflict, message, next_step).param("amount");
         return Err(refusal.fact("available", available.to_string()).fact("refundable", rest.to_string()));
     }
-    let RefundRequest { id, amount, reason, author, note, .. } = request;
+    let RefundRequest { id, amount, reason, author, on_behalf_of, note, .. } = request;
     order.refunds.push(OrderRefund { id: id.clone(), amount, note: note.clone() });
     order.given_back = order.given_back.checked_add(amount).unwrap_or(Money::MAX);
-    let mut events =
-        square_as(&mut books, &mut order, (id, "admin", Said { reason: &reason, author: &author, note: note.as_deref() }), now);
+    let said = Said { reason: &reason, author: &author, on_behalf_of: on_behalf_of.as_deref(), note: note.as_deref() };
+    let mut events = square_as(&mut books, &mut order, (id, "admin", said), now);
     events.extend(super::order::stored(&mut books, &order, now));
     Ok((order, events))
 }

@@ -1,12 +1,13 @@
-//! Administration: accounts, projects, keys, adjustments, health. For the bearer of the operator's token.
+//! Administration: accounts, projects, keys, adjustments, health. For who presents an operator's token, within its scopes.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
-use super::{Request, audit, billing, browser, catalog, currency, lists, ok, oversight, owner, spend, topups, with_status};
+use super::{
+    Request, audit, billing, browser, catalog, currency, lists, ok, operator, oversight, owner, scope, spend, tokens, topups,
+    with_status,
+};
 use crate::account::{
     AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
 };
@@ -15,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
+use crate::operator::Operator;
 use crate::ports::Records;
 use crate::probe;
 use crate::refusal::{Code, Refusal};
@@ -25,75 +27,70 @@ const LONGEST_NOTE: usize = 500;
 
 /// Answers a request under `/admin/v1/`.
 pub async fn handle<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Result<Reply, Refusal> {
-    authorize(ports, request.head.credential.as_deref())?;
+    let who = &operator::authenticated(ports, &request.head).await?;
     if request.method == "OPTIONS"
         && let Some(reply) = browser::options(path)
     {
         return Ok(reply);
     }
     super::table::check(&request.method, path)?;
+    scope::check(who, &request.method, path)?;
     check_idempotency_key(request.head.idempotency_key.as_deref())?;
     let parts: Vec<&str> = path.trim_start_matches("/admin/v1/").split('/').collect();
     let method = request.method.clone();
     match (method.as_str(), parts.as_slice()) {
-        ("POST", ["accounts"]) => open_account(ports, read(request.body).await?).await,
+        ("POST", ["accounts"]) => open_account(ports, who, read(request.body).await?).await,
         ("GET", ["accounts"]) => list_accounts(ports, &request).await,
         ("GET", ["accounts", account]) => show_account(ports, &account_id(account)?).await,
-        ("POST", ["accounts", account, "projects"]) => put_project(ports, account_id(account)?, read(request.body).await?).await,
+        ("POST", ["accounts", account, "projects"]) => {
+            put_project(ports, who, account_id(account)?, read(request.body).await?).await
+        }
         ("GET", ["accounts", account, "projects"]) => list(ports, &account_id(account)?, Query::Projects).await,
-        ("POST", ["accounts", account, "keys"]) => make_key(ports, account_id(account)?, read(request.body).await?).await,
+        ("POST", ["accounts", account, "keys"]) => make_key(ports, who, account_id(account)?, read(request.body).await?).await,
         ("GET", ["accounts", account, "keys"]) => list(ports, &account_id(account)?, Query::Keys).await,
         ("PATCH", ["accounts", account, "keys", key]) => {
-            change_key(ports, account_id(account)?, key, read(request.body).await?).await
+            change_key(ports, who, (account_id(account)?, key), read(request.body).await?).await
         }
         ("DELETE", ["accounts", account, "keys", key]) => {
-            let change = KeyChange { policy: Map::new(), label: None, revoke: true, by: Some(signature(&request)?) };
+            let change = KeyChange { policy: Map::new(), label: None, revoke: true, by: Some(signature(who, &request)?) };
             apply_change(ports, account_id(account)?, key, change).await
         }
+        ("DELETE", ["accounts", account, "sessions"]) => tokens::end_sessions(ports, who, &account_id(account)?, &request).await,
         ("POST", ["accounts", account, "adjustments"]) => {
             let id = request.head.idempotency_key.clone();
-            adjust(ports, account_id(account)?, id, read(request.body).await?).await
+            adjust(ports, who, (account_id(account)?, id), read(request.body).await?).await
         }
         ("GET", ["accounts", account, "receipts", id]) => ok(&owner::whole_receipt(ports, &account_id(account)?, id).await?),
         ("GET", ["accounts", account, "topups"]) => topups::list(ports, &account_id(account)?, &request, true).await,
         ("GET", ["accounts", account, "topups", order]) => ok(&topups::stored(ports, &account_id(account)?, order).await?),
         ("POST", ["accounts", account, "topups", order, "approve"]) => {
-            billing::review(ports, &account_id(account)?, (order, true), request.body).await
+            billing::review(ports, who, (&account_id(account)?, order, true), request.body).await
         }
         ("POST", ["accounts", account, "topups", order, "reject"]) => {
-            billing::review(ports, &account_id(account)?, (order, false), request.body).await
+            billing::review(ports, who, (&account_id(account)?, order, false), request.body).await
         }
         ("POST", ["accounts", account, "topups", order, "refunds"]) => {
             let idempotency = request.head.idempotency_key.clone();
-            billing::refund(ports, &account_id(account)?, (order, idempotency.as_deref()), request.body).await
+            billing::refund(ports, who, (&account_id(account)?, order, idempotency.as_deref()), request.body).await
         }
         ("GET", ["topups"]) => billing::orders(ports, &request).await,
-        ("POST", ["codes"]) => billing::make_codes(ports, request.body).await,
+        ("POST", ["codes"]) => billing::make_codes(ports, who, request.body).await,
         ("GET", ["codes"]) => billing::list_codes(ports, &request).await,
-        ("DELETE", ["codes", id]) => billing::revoke_code(ports, id, signature(&request)?).await,
+        ("DELETE", ["codes", id]) => billing::revoke_code(ports, id, signature(who, &request)?).await,
         ("GET", ["receipts"]) => oversight::list(ports, &request, Listed::Receipts).await,
         ("GET", ["ledger"]) => oversight::list(ports, &request, Listed::Entries).await,
         ("GET", ["audit"]) => oversight::list(ports, &request, Listed::Records).await,
         ("GET", ["spend"]) => spend::spend(ports, &request).await,
         ("GET", ["reconcile"]) => oversight::report(ports, &request).await,
-        (_, ["catalog", rest @ ..]) => catalog::handle(ports, request, rest).await,
+        (_, ["catalog", rest @ ..]) => catalog::handle(ports, who, request, rest).await,
         ("GET", ["health"]) => health(ports).await,
-        ("POST", ["probe"]) => probe_now(ports, read(request.body).await?).await,
+        ("POST", ["probe"]) => probe_now(ports, who, read(request.body).await?).await,
+        ("GET", ["tokens"]) => tokens::list(ports, &request).await,
+        ("POST", ["tokens"]) => tokens::make(ports, who, request.body).await,
+        ("DELETE", ["tokens", id]) => tokens::revoke(ports, id, signature(who, &request)?).await,
+        ("GET", ["attempts"]) => tokens::attempts(ports, &request).await,
         _ => Err(super::nothing_here()),
     }
-}
-
-/// Without a token of the operator's there is no administration, and nothing tells that there could be.
-fn authorize<P: Records>(ports: &P, credential: Option<&str>) -> Result<(), Refusal> {
-    let Some(token) = ports.setting("ADMIN_TOKEN") else {
-        return Err(super::nothing_here());
-    };
-    // Hashes are of equal length, so that the comparison tells nothing, not even a length.
-    let (theirs, ours) = (Sha256::digest(credential.unwrap_or_default().as_bytes()), Sha256::digest(token.as_bytes()));
-    if bool::from(theirs.as_slice().ct_eq(ours.as_slice())) {
-        return Ok(());
-    }
-    Err(Refusal::new(Code::InvalidAdminToken, "This is not the operator's token.", "Send `Authorization: Bearer <ADMIN_TOKEN>`."))
 }
 
 /// Reads a body of JSON; nothing is an empty object.
@@ -126,11 +123,6 @@ pub fn name(param: &str, text: String) -> Result<String, Refusal> {
     if is_name { Ok(text) } else { Err(Refusal::invalid(param, format!("`{param}` must be 1 to {LONGEST_NAME} characters."))) }
 }
 
-/// Who does something, in their own words.
-pub fn author(author: Option<String>) -> Result<String, Refusal> {
-    Ok(audit::by(author, None)?.author)
-}
-
 /// What the customer is told.
 pub fn note(note: Option<String>) -> Result<Option<String>, Refusal> {
     let Some(text) = note else { return Ok(None) };
@@ -143,9 +135,9 @@ pub fn note(note: Option<String>) -> Result<Option<String>, Refusal> {
 }
 
 /// Who does something and why, where there is no body to say so.
-pub fn signature<B>(request: &Request<B>) -> Result<By, Refusal> {
+pub fn signature<B>(who: &Operator, request: &Request<B>) -> Result<By, Refusal> {
     let text = |name: &str| request.param(name).map(ToOwned::to_owned);
-    audit::by(text("author"), text("reason"))
+    audit::by(who, text("author"), text("reason"))
 }
 
 /// Says something to an account that can be refused.
@@ -172,12 +164,12 @@ struct NewAccount {
     reason: Option<String>,
 }
 
-async fn open_account<P: Records>(ports: &P, new: NewAccount) -> Result<Reply, Refusal> {
+async fn open_account<P: Records>(ports: &P, who: &Operator, new: NewAccount) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
     if [probe::HOUSE, OPERATOR].contains(&id.as_str()) {
         return Err(Refusal::invalid("id", format!("`{id}` is an account of the gateway's own; choose another id.")));
     }
-    let by = Some(audit::by(new.author, new.reason)?);
+    let by = Some(audit::by(who, new.author, new.reason)?);
     let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
     command(ports, &id, Command::Open(Signed { record, by })).await?;
     flush(ports, &id).await;
@@ -228,53 +220,42 @@ struct NewProject {
     reason: Option<String>,
 }
 
-async fn put_project<P: Records>(ports: &P, account: AccountId, new: NewProject) -> Result<Reply, Refusal> {
+async fn put_project<P: Records>(ports: &P, who: &Operator, account: AccountId, new: NewProject) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| ProjectId::new(ports.now(), ports.random()));
     let name = name("name", new.name)?;
     check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     let record = ProjectRecord { id, account: account.clone(), name, budgets: new.budgets, created_at: ports.now() };
-    let by = Some(audit::by(new.author, new.reason)?);
+    let by = Some(audit::by(who, new.author, new.reason)?);
     command(ports, &account, Command::PutProject(Signed { record: record.clone(), by })).await?;
     flush(ports, &account).await;
     with_status(201, &record)
 }
 
-#[derive(Deserialize)]
-struct NewKey {
-    project: Option<ProjectId>,
-    label: String,
-    author: Option<String>,
-    reason: Option<String>,
-    /// The rest is the policy, which knows its own fields.
-    #[serde(flatten)]
-    policy: Map<String, Value>,
-}
-
-async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Result<Reply, Refusal> {
-    let policy: Policy = serde_json::from_str(&Value::Object(new.policy).to_string()).map_err(|error| {
-        Refusal::new(
-            Code::InvalidRequest,
-            format!("The key is not valid: {error}."),
-            "Correct the field and send the request again.",
-        )
-    })?;
+async fn make_key<P: Records>(
+    ports: &P,
+    who: &Operator,
+    account: AccountId,
+    mut fields: Map<String, Value>,
+) -> Result<Reply, Refusal> {
+    let label = text(&mut fields, "label")?.ok_or_else(|| Refusal::invalid("label", "`label` is required."))?;
+    let label = name("label", label)?;
+    let no_project = || Refusal::invalid("project", "`project` has characters that no id has.");
+    let project = text(&mut fields, "project")?.map(|id| ProjectId::parse(&id).ok_or_else(no_project)).transpose()?;
+    let by = Some(audit::by(who, text(&mut fields, "author")?, text(&mut fields, "reason")?)?);
+    let policy = policy(&fields)?;
     check_buckets(ports, policy.budgets.iter().map(|budget| &budget.bucket)).await?;
-    let mut random = [0_u8; 24];
-    let bits = [ports.random().to_le_bytes(), ports.random().to_le_bytes()].concat();
-    random.iter_mut().zip(bits).for_each(|(to, from)| *to = from);
-    let secret = KeySecret::new(random);
+    let secret = KeySecret::new(random_bytes(ports));
     let record = KeyRecord {
         id: KeyId::new(ports.now(), ports.random()),
         hash: secret.hash(),
         account: account.clone(),
-        project: new.project.unwrap_or_else(ProjectId::first),
-        label: name("label", new.label)?,
+        project: project.unwrap_or_else(ProjectId::first),
+        label,
         version: 1,
         created_at: ports.now(),
         revoked_at: None,
         policy,
     };
-    let by = Some(audit::by(new.author, new.reason)?);
     command(ports, &account, Command::PutKey(Box::new(Signed { record: record.clone(), by }))).await?;
     ports.publish_key(&record).await.map_err(unavailable)?;
     flush(ports, &account).await;
@@ -283,6 +264,39 @@ async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Res
         fields.insert("secret".to_owned(), secret.reveal().into());
     }
     with_status(201, &view)
+}
+
+/// Takes a text out of the fields of a key; the rest is its policy. Null is as if it were not there, but for the label.
+fn text(fields: &mut Map<String, Value>, field: &str) -> Result<Option<String>, Refusal> {
+    match fields.shift_remove(field) {
+        None => Ok(None),
+        Some(Value::Null) if field != "label" => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Refusal::invalid(field, format!("`{field}` must be text."))),
+    }
+}
+
+/// The policy of these fields. Each is read by itself first, so that the one that is wrong is named.
+fn policy(fields: &Map<String, Value>) -> Result<Policy, Refusal> {
+    let read = |fields: Value| serde_json::from_str::<Policy>(&fields.to_string());
+    for (field, value) in fields {
+        let alone: Map<String, Value> = [(field.clone(), value.clone())].into_iter().collect();
+        if let Err(error) = read(alone.into()) {
+            let text = error.to_string();
+            let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+            let shown: String = field.chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect();
+            return Err(Refusal::invalid(&shown, format!("`{shown}` is not valid for a key: {reason}.")));
+        }
+    }
+    read(fields.clone().into()).map_err(|error| Refusal::unavailable(error.to_string()))
+}
+
+/// Random bytes for a secret.
+pub fn random_bytes<P: Records>(ports: &P) -> [u8; 24] {
+    let mut random = [0_u8; 24];
+    let bits = [ports.random().to_le_bytes(), ports.random().to_le_bytes()].concat();
+    random.iter_mut().zip(bits).for_each(|(to, from)| *to = from);
+    random
 }
 
 /// A key for the operator: everything but the hash.
@@ -295,21 +309,15 @@ fn key_view(record: &KeyRecord) -> Value {
 
 async fn change_key<P: Records>(
     ports: &P,
-    account: AccountId,
-    key: &str,
+    who: &Operator,
+    (account, key): (AccountId, &str),
     mut fields: Map<String, Value>,
 ) -> Result<Reply, Refusal> {
-    let mut text = |field: &str| match fields.remove(field) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Refusal::invalid(field, format!("`{field}` must be text."))),
-    };
-    let label = text("label")?.map(|text| name("label", text)).transpose()?;
-    let by = Some(audit::by(text("author")?, text("reason")?)?);
-    if let Some(budgets) = fields.get("budgets") {
-        let budgets: Vec<Budget> = serde_json::from_str(&budgets.to_string())
-            .map_err(|error| Refusal::invalid("budgets", format!("`budgets` are not valid: {error}.")))?;
-        check_buckets(ports, budgets.iter().map(|budget| &budget.bucket)).await?;
+    let label = text(&mut fields, "label")?.map(|text| name("label", text)).transpose()?;
+    let by = Some(audit::by(who, text(&mut fields, "author")?, text(&mut fields, "reason")?)?);
+    let changed = policy(&fields)?;
+    if fields.contains_key("budgets") {
+        check_buckets(ports, changed.budgets.iter().map(|budget| &budget.bucket)).await?;
     }
     apply_change(ports, account, key, KeyChange { policy: fields, label, revoke: false, by }).await
 }
@@ -338,15 +346,21 @@ struct NewAdjustment {
     note: Option<String>,
 }
 
-async fn adjust<P: Records>(ports: &P, account: AccountId, id: Option<String>, new: NewAdjustment) -> Result<Reply, Refusal> {
+async fn adjust<P: Records>(
+    ports: &P,
+    who: &Operator,
+    (account, id): (AccountId, Option<String>),
+    new: NewAdjustment,
+) -> Result<Reply, Refusal> {
     check_buckets(ports, [&new.bucket].into_iter()).await?;
     let id = id.map_or_else(
         || format!("adj-{:032x}", ports.random()),
         |key| format!("adj-key-{}", crate::id::sha256_hex(&[key.as_bytes()])),
     );
     let reason = name("reason", new.reason)?;
-    let (author, note) = (author(new.author)?, note(new.note)?);
-    let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author, note };
+    let By { author, on_behalf_of, .. } = audit::by(who, new.author, None)?;
+    let note = note(new.note)?;
+    let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author, on_behalf_of, note };
     command(ports, &account, Command::Adjust(adjustment.clone())).await?;
     flush(ports, &account).await;
     let catalog = ports.catalog().await.ok();
@@ -400,8 +414,8 @@ struct Signature {
 }
 
 /// Runs one probe round and publishes what it found. The cron does the same.
-async fn probe_now<P: Records>(ports: &P, asked: Signature) -> Result<Reply, Refusal> {
-    let by = audit::by(asked.author, asked.reason)?;
+async fn probe_now<P: Records>(ports: &P, who: &Operator, asked: Signature) -> Result<Reply, Refusal> {
+    let by = audit::by(who, asked.author, asked.reason)?;
     match probe::round(ports).await.map_err(unavailable)? {
         Some(probes) => {
             audit::note(ports, ActKind::Probe, by, format!("probe round run, {} probes made", probes.len())).await;

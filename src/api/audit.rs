@@ -9,16 +9,18 @@ use super::admin::name;
 use super::lists;
 use crate::account::{Act, ActKind, By, Command, Done, OPERATOR};
 use crate::id::AccountId;
+use crate::operator::Operator;
 use crate::ports::Records;
 use crate::refusal::Refusal;
 
 /// Fields of records that stay where they are stored.
 const KEPT: [&str; 3] = ["hash", "request_key", "change"];
 
-/// Who does something, and why, as a request says it.
-pub fn by(author: Option<String>, reason: Option<String>) -> Result<By, Refusal> {
-    let author = name("author", author.unwrap_or_else(|| "admin".to_owned()))?;
-    Ok(By { author, reason: reason.map(|reason| name("reason", reason)).transpose()? })
+/// Who does something: who was authenticated. For whom, and why, a request says itself; its `author` is not the author.
+pub fn by(who: &Operator, author: Option<String>, reason: Option<String>) -> Result<By, Refusal> {
+    let on_behalf_of = author.map(|author| name("author", author)).transpose()?;
+    let reason = reason.map(|reason| name("reason", reason)).transpose()?;
+    Ok(By { author: who.name().to_owned(), on_behalf_of, reason })
 }
 
 /// Notes what the operator did. It is done already: where it cannot be noted, the log has it.
@@ -36,13 +38,14 @@ pub async fn note<P: Records>(ports: &P, kind: ActKind, by: By, what: String) {
 /// A ledger entry, with who made it.
 pub fn entry(row: Value) -> Value {
     let doc = |name: &str| row.get("doc").and_then(|doc| doc.get(name).or_else(|| doc.get("change")?.get(name)));
-    let (author, reason) = (doc("author").cloned(), doc("reason").cloned());
+    let (author, on_behalf_of, reason) = (doc("author").cloned(), doc("on_behalf_of").cloned(), doc("reason").cloned());
     let mut entry = lists::entry(row);
     if let Some(fields) = entry.as_object_mut() {
         if let Some(reason) = reason {
             fields.insert("reason".to_owned(), reason);
         }
         fields.insert("author".to_owned(), author.unwrap_or_default());
+        fields.insert("on_behalf_of".to_owned(), on_behalf_of.unwrap_or_default());
     }
     entry
 }

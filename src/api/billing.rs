@@ -9,6 +9,7 @@ use crate::account::{ActKind, By, Command, IfUsed, RefundRequest, Verdict};
 use crate::body::Arriving;
 use crate::id::{AccountId, BucketId, CodeId, OrderId, sha256_hex};
 use crate::money::Money;
+use crate::operator::Operator;
 use crate::ports::{NewCode, Records};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, unavailable};
@@ -32,13 +33,14 @@ struct Review {
 /// Approves or rejects an order.
 pub async fn review<P: Records>(
     ports: &P,
-    account: &AccountId,
-    (order, is_approved): (&str, bool),
+    who: &Operator,
+    (account, order, is_approved): (&AccountId, &str, bool),
     body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let Review { amount, reason, author, note } = admin::read(body).await?;
-    let (reason, author, note) = (admin::name("reason", reason)?, admin::author(author)?, admin::note(note)?);
-    let verdict = Verdict { is_approved, amount, reason, author, note };
+    let By { author, on_behalf_of, .. } = audit::by(who, author, None)?;
+    let (reason, note) = (admin::name("reason", reason)?, admin::note(note)?);
+    let verdict = Verdict { is_approved, amount, reason, author, on_behalf_of, note };
     let order = said(ports, account, Command::Review(order_id(order)?, verdict)).await?;
     admin::flush(ports, account).await;
     ok(&order)
@@ -62,8 +64,8 @@ struct NewRefund {
 /// Books that a payment was given back.
 pub async fn refund<P: Records>(
     ports: &P,
-    account: &AccountId,
-    (order, idempotency): (&str, Option<&str>),
+    who: &Operator,
+    (account, order, idempotency): (&AccountId, &str, Option<&str>),
     body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let NewRefund { amount, reason, author, note, if_used } = admin::read(body).await?;
@@ -71,8 +73,9 @@ pub async fn refund<P: Records>(
         || format!("refund-{:032x}", ports.random()),
         |text| format!("refund-key-{}", sha256_hex(&[order.as_bytes(), b"\n", text.as_bytes()])),
     );
-    let (reason, author, note) = (admin::name("reason", reason)?, admin::author(author)?, admin::note(note)?);
-    let request = RefundRequest { id, order: order_id(order)?, amount, if_used, reason, author, note };
+    let By { author, on_behalf_of, .. } = audit::by(who, author, None)?;
+    let (reason, note) = (admin::name("reason", reason)?, admin::note(note)?);
+    let request = RefundRequest { id, order: order_id(order)?, amount, if_used, reason, author, on_behalf_of, note };
     let order = said(ports, account, Command::Refund(request)).await?;
     admin::flush(ports, account).await;
     with_status(201, &order)
@@ -92,7 +95,7 @@ struct NewCodes {
 }
 
 /// Makes redeem codes; they are answered this once, and stored as hashes.
-pub async fn make_codes<P: Records>(ports: &P, body: impl Arriving) -> Result<Reply, Refusal> {
+pub async fn make_codes<P: Records>(ports: &P, who: &Operator, body: impl Arriving) -> Result<Reply, Refusal> {
     let new: NewCodes = admin::read(body).await?;
     admin::check_buckets(ports, [&new.bucket].into_iter()).await?;
     // Before anything is made, since the secrets are told this once.
@@ -107,7 +110,7 @@ pub async fn make_codes<P: Records>(ports: &P, body: impl Arriving) -> Result<Re
     if new.expires_at <= now {
         return Err(Refusal::invalid("expires_at", "`expires_at` must be in the future."));
     }
-    let (reason, author) = (admin::name("reason", new.reason)?, admin::author(new.author)?);
+    let by = audit::by(who, new.author, Some(new.reason))?;
     let note = admin::note(new.note)?;
     let (mut made, mut shown) = (Vec::new(), Vec::new());
     for _ in 0..count {
@@ -118,15 +121,16 @@ pub async fn make_codes<P: Records>(ports: &P, body: impl Arriving) -> Result<Re
         made.push(NewCode { hash, id });
     }
     let common = json!({
-        "bucket": new.bucket, "amount": new.amount, "reason": reason, "author": author, "note": note,
+        "bucket": new.bucket, "amount": new.amount, "reason": by.reason, "author": by.author, "on_behalf_of": by.on_behalf_of,
+        "note": note,
         "created_at": now.millis(), "expires_at": new.expires_at.millis(),
     });
     ports.put_codes(&made, &common).await.map_err(unavailable)?;
     let what = format!("{count} codes of {} on {} made, to be redeemed until {}", new.amount, new.bucket, new.expires_at);
-    audit::note(ports, ActKind::Code, By { author: author.clone(), reason: Some(reason.clone()) }, what).await;
+    audit::note(ports, ActKind::Code, by.clone(), what).await;
     let made = json!({
-        "bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": reason, "author": author,
-        "note": note, "data": shown,
+        "bucket": new.bucket, "amount": new.amount, "expires_at": new.expires_at, "reason": by.reason, "author": by.author,
+        "on_behalf_of": by.on_behalf_of, "note": note, "data": shown,
     });
     with_status(201, &currency::told(made, &catalog))
 }

@@ -9,12 +9,13 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{Request, admin, audit, lists, ok};
+use super::{Request, admin, audit, lists, ok, scope};
 use crate::account::{ActKind, By};
 use crate::body::{Arriving, Body};
-use crate::catalog::{Announcement, Catalog, Change, changes};
+use crate::catalog::{Announcement, Catalog, Change, changes, secrets};
 use crate::dialect::{Edit, Object};
 use crate::id::ModelName;
+use crate::operator::{Operator, Scope};
 use crate::ports::{Publication, Records, VersionRow};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, unavailable};
@@ -24,19 +25,24 @@ use crate::time::Timestamp;
 const MOST_TOLD: usize = 20;
 
 /// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
-pub async fn handle<P: Records, B: Arriving>(ports: &P, request: Request<B>, rest: &[&str]) -> Result<Reply, Refusal> {
+pub async fn handle<P: Records, B: Arriving>(
+    ports: &P,
+    who: &Operator,
+    request: Request<B>,
+    rest: &[&str],
+) -> Result<Reply, Refusal> {
     let method = request.method.clone();
     match (method.as_str(), rest) {
         ("GET", []) => show(ports).await,
         ("PUT", []) => {
-            let wish = Wish::read(&request, ports.now())?;
-            publish(ports, wish, request.body.await?).await
+            let wish = Wish::read(who, &request, ports.now())?;
+            publish(ports, who, wish, request.body.await?).await
         }
         ("GET", ["announced"]) => match ports.announcement().await.map_err(unavailable)? {
             Some(announced) => show_version(ports, announced.version).await,
             None => Err(nothing_announced()),
         },
-        ("DELETE", ["announced"]) => withdraw(ports, admin::signature(&request)?).await,
+        ("DELETE", ["announced"]) => withdraw(ports, admin::signature(who, &request)?).await,
         ("GET", ["versions"]) => list_versions(ports, &request).await,
         ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
         _ => Err(super::nothing_here()),
@@ -52,21 +58,19 @@ async fn show<P: Records>(ports: &P) -> Result<Reply, Refusal> {
 
 /// How a catalogue is to be published.
 struct Wish {
-    author: String,
-    reason: Option<String>,
+    by: By,
     effective_at: Option<Timestamp>,
     is_dry_run: bool,
 }
 
 impl Wish {
     /// Reads the query. A parameter that is none is refused: who misspells the time does not want it now.
-    fn read<B>(request: &Request<B>, now: Timestamp) -> Result<Self, Refusal> {
+    fn read<B>(who: &Operator, request: &Request<B>, now: Timestamp) -> Result<Self, Refusal> {
         const KNOWN: [&str; 4] = ["author", "reason", "effective_at", "dry_run"];
         if let Some((name, _)) = request.query.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
             let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
             return Err(Refusal::invalid(name, message));
         }
-        let text = |name: &str| request.param(name).map(ToOwned::to_owned);
         let effective_at = request.param("effective_at").map(|text| {
             let wrong =
                 || Refusal::invalid("effective_at", "`effective_at` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z.");
@@ -79,19 +83,15 @@ impl Wish {
             Some("true") => true,
             Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
         };
-        Ok(Self {
-            author: admin::author(text("author"))?,
-            reason: text("reason").map(|reason| admin::name("reason", reason)).transpose()?,
-            effective_at: effective_at.transpose()?,
-            is_dry_run,
-        })
+        Ok(Self { by: admin::signature(who, request)?, effective_at: effective_at.transpose()?, is_dry_run })
     }
 }
 
 fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
     let checked = Catalog::parse(text, ports.hosts());
+    let declared = ports.setting(secrets::DECLARED).unwrap_or_default();
     // What runs already goes on to: a name is refused only where it is new.
-    let checked = checked.and_then(|catalog| match catalog.unfit_names() {
+    let checked = checked.and_then(|catalog| match catalog.unfit_names(&declared, ports.hosts()) {
         unfit if unfit.is_empty() => Ok(catalog),
         unfit => Err(unfit),
     });
@@ -113,13 +113,15 @@ fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String
 }
 
 /// Checks a catalogue as a whole and publishes or announces it.
-async fn publish<P: Records>(ports: &P, wish: Wish, body: Body) -> Result<Reply, Refusal> {
+async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) -> Result<Reply, Refusal> {
     let text =
         std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
     let catalog = parse(ports, text)?;
     let document = ports.catalog_document().await.map_err(unavailable)?;
     let announced = ports.announcement().await.map_err(unavailable)?;
     let running = document.as_deref().and_then(|document| Catalog::parse(document, ports.hosts()).ok());
+    let before = document.as_deref().zip(running.as_ref());
+    check_scopes(who, before, (text, &catalog))?;
     let is_changed = document.as_deref() != Some(text);
     // A copy of the running one may be a minute old; the history knows better.
     let newest = running.as_ref().map_or(0, |running| running.version).max(ports.newest_catalog_version().await);
@@ -130,6 +132,7 @@ async fn publish<P: Records>(ports: &P, wish: Wish, body: Body) -> Result<Reply,
     let mut answer = json!({
         "version": version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": is_changed,
         "changes": texts(&changes), "effective_at": is_changed.then_some(effective_at), "dry_run": wish.is_dry_run,
+        "warnings": warnings(ports, &catalog),
     });
     // One that is announced is replaced by another, and stays beside what is published now.
     let beside = announced.filter(|_| wish.effective_at.is_none());
@@ -138,10 +141,10 @@ async fn publish<P: Records>(ports: &P, wish: Wish, body: Body) -> Result<Reply,
         if let Some((raised, announced)) = &mut beside {
             *raised = raise(ports, announced, &catalog).await?;
         }
-        let Wish { author, reason, effective_at, .. } = wish;
-        let by = By { author: author.clone(), reason: reason.clone() };
+        let Wish { by, effective_at, .. } = wish;
         let what = published(version, effective_at, &changes);
-        let publication = Publication { catalog, document, effective_at, author, reason, changes };
+        let By { author, on_behalf_of, reason } = by.clone();
+        let publication = Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes };
         ports.publish_catalog(publication).await.map_err(unavailable)?;
         audit::note(ports, ActKind::Catalog, by, what).await;
     }
@@ -149,6 +152,38 @@ async fn publish<P: Records>(ports: &P, wish: Wish, body: Body) -> Result<Reply,
         fields.insert("announced".to_owned(), json!({"version": version, "effective_at": announced.effective_at}));
     }
     ok(&answer)
+}
+
+/// Errors unless who publishes may change what differs: where channels are and what they get is another matter than prices.
+fn check_scopes(who: &Operator, before: Option<(&str, &Catalog)>, (text, catalog): (&str, &Catalog)) -> Result<(), Refusal> {
+    let has_channels = before.is_some_and(|(_, before)| before.channels == catalog.channels);
+    if !has_channels && !who.may(Scope::Channels) {
+        return Err(scope::missing(who, &[Scope::Channels]));
+    }
+    let has_rest = before.is_some_and(|(before, _)| rest_of(before) == rest_of(text));
+    if !has_rest && !who.may(Scope::Catalog) {
+        return Err(scope::missing(who, &[Scope::Catalog]));
+    }
+    Ok(())
+}
+
+/// A document without its channels and its version, which every publication raises.
+fn rest_of(document: &str) -> Option<Value> {
+    let mut rest: Value = serde_json::from_str(document).ok()?;
+    for name in ["channels", "version"] {
+        rest.as_object_mut()?.shift_remove(name);
+    }
+    Some(rest)
+}
+
+/// What is no fault, and will hardly be meant: channels without a credential that is set.
+fn warnings<P: Records>(ports: &P, catalog: &Catalog) -> Vec<String> {
+    let named = catalog.channels.values().flat_map(|channel| channel.secrets.iter().map(move |secret| (secret, &channel.id)));
+    let absent = named.filter(|(secret, _)| ports.setting(secret.as_str()).is_none());
+    let told = absent.map(|(secret, channel)| {
+        format!("channel {channel}: the secret {secret} is not set. Set it with `npx wrangler secret put {secret}`")
+    });
+    told.collect()
 }
 
 /// What a publication is, in words, with the first of its changes.
@@ -177,7 +212,8 @@ async fn raise<P: Records>(ports: &P, announced: &Announcement, before: &Catalog
         catalog,
         document,
         effective_at: Some(announced.effective_at),
-        author: announced.author.clone().unwrap_or_else(|| "admin".to_owned()),
+        author: announced.author.clone().unwrap_or_else(|| Operator::ROOT.to_owned()),
+        on_behalf_of: announced.on_behalf_of.clone(),
         reason: announced.reason.clone(),
     };
     ports.publish_catalog(publication).await.map_err(unavailable)?;
@@ -211,7 +247,7 @@ fn no_version() -> Refusal {
 fn view(row: &VersionRow) -> Value {
     json!({
         "version": row.version, "published_at": row.published_at, "effective_at": row.runs_from(),
-        "withdrawn_at": row.withdrawn_at, "author": row.author, "reason": row.reason, "changes": row.changes,
+        "withdrawn_at": row.withdrawn_at, "author": row.author, "on_behalf_of": row.on_behalf_of, "reason": row.reason, "changes": row.changes,
     })
 }
 

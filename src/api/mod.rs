@@ -19,15 +19,18 @@ mod lists;
 mod model_shapes;
 mod models;
 mod openapi;
+mod operator;
 pub mod oversight;
 mod owner;
 mod runs;
+mod scope;
 mod session;
 mod shown;
 mod site;
 pub mod socket;
 mod spend;
 pub mod table;
+mod tokens;
 pub mod topups;
 mod truth;
 
@@ -46,11 +49,14 @@ use advice::Lost;
 pub use browser::Preflight;
 use table::nothing_here;
 
+/// For a year browsers come back over TLS alone.
+pub const HSTS: &str = "max-age=31536000";
+
 /// A request with its headers read, and its body still on the way.
 pub struct Request<B> {
     /// `GET`, `POST`, ...
     pub method: String,
-    /// Decoded, without the query.
+    /// As it came, without the query.
     pub path: String,
     /// Decoded.
     pub query: Vec<(String, String)>,
@@ -116,20 +122,32 @@ impl<B> Request<B> {
 }
 
 /// Answers a request: `HEAD` as `GET`, `OPTIONS` by the table, and so that a page of another site can read it where it may.
-pub async fn handle<P: Records, B: Arriving + 'static>(ports: P, mut request: Request<B>) -> Reply {
-    let path = request.path.trim_end_matches('/').to_owned();
-    let site = request.foreign().filter(|_| browser::is_open(&path));
+pub async fn handle<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>) -> Reply {
+    let path = table::named(&request.path);
+    let origin = request.origin.clone();
+    let reply = answered(ports, request, &path).await;
+    secured(reply, &origin)
+}
+
+/// What every answer has: how browsers may take it, and that they ask for no other but over TLS.
+fn secured(reply: Reply, origin: &str) -> Reply {
+    let reply = if reply.has("x-content-type-options") { reply } else { reply.header("x-content-type-options", "nosniff") };
+    if origin.starts_with("https://") { reply.header("strict-transport-security", HSTS) } else { reply }
+}
+
+async fn answered<P: Records, B: Arriving + 'static>(ports: P, mut request: Request<B>, path: &str) -> Reply {
+    let site = request.foreign().filter(|_| browser::is_open(path));
     request.head.site = request.foreign();
     let is_head = request.method == "HEAD";
     if is_head {
         "GET".clone_into(&mut request.method);
     }
     if request.method == "OPTIONS"
-        && let Some(reply) = options(&request, &path)
+        && let Some(reply) = options(&request, path)
     {
         return reply.ids(&RequestId::new(ports.now(), ports.random()));
     }
-    let reply = answer(ports, request, &path).await;
+    let reply = answer(ports, request, path).await;
     let reply = match site {
         Some(site) => browser::readable(reply, &site),
         None => reply,
@@ -255,7 +273,7 @@ async fn post<P: Records, B: Arriving>(ports: &P, caller: &KeyRecord, request: R
     match path {
         "/v1/runs" => runs::open(ports, caller, request.body).await,
         "/v1/redeem" => topups::redeem(ports, caller, request.body).await,
-        _ => topups::order(ports, caller, (request.head.idempotency_key.as_deref(), &request.origin), request.body).await,
+        _ => topups::order(ports, caller, request.head.idempotency_key.as_deref(), request.body).await,
     }
 }
 
@@ -278,4 +296,23 @@ pub fn wrong_host(id: &RequestId) -> Reply {
 /// The answer of last resort, when the platform itself fails.
 pub fn failure_body() -> String {
     write_error(Dialect::Openai, &Refusal::unavailable("the platform failed"), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_says_how_browsers_may_take_it() {
+        for (origin, expected) in [("https://a.example", Some("max-age=31536000")), ("http://127.0.0.1:8787", None)] {
+            for reply in [Reply::json(200, "{}".to_owned()), Reply { headers: Vec::new(), ..Reply::json(200, "{}".to_owned()) }] {
+                let reply = secured(reply, origin);
+                let values = |name: &str| -> Vec<&str> {
+                    reply.headers.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.as_str()).collect()
+                };
+                assert_eq!(values("x-content-type-options"), ["nosniff"], "once");
+                assert_eq!(values("strict-transport-security").first().copied(), expected, "{origin}");
+            }
+        }
+    }
 }

@@ -96,7 +96,7 @@ fn errors(row: &Row) -> Vec<u16> {
             (Who::Signature, _) => [400, 404, 408, 413, 429, 503].contains(status),
             // A dry run meets every refusal but those of upstreams.
             (Who::Key, 402 | 502) => row.about.is_asking() && has_body,
-            (Who::Key, 401 | 403 | 429 | 503) | (Who::Operator, 401 | 404 | 429 | 503) => true,
+            (Who::Key, 401 | 403 | 429 | 503) | (Who::Operator, 401 | 403 | 404 | 429 | 503) => true,
             (_, 400) => has_body || has_hole || !row.query.is_empty(),
             (Who::Key, 404) => has_body || has_hole || !row.query.is_empty(),
             (_, 409) => is_changing,

@@ -2,7 +2,7 @@
 //!
 //! What always holds: nothing is accepted for who has no valid key, and what says no is the same answer as over HTTP.
 
-use super::{Request, with_allow};
+use super::{Request, secured, table, with_allow};
 use crate::dialect::{Called, Endpoint};
 use crate::id::RequestId;
 use crate::limits::Pool;
@@ -12,7 +12,7 @@ use crate::relay::{self, Head, Reply, check_site, known_key, presented, refusal_
 
 /// Whether a path answers clients that want a WebSocket.
 pub fn is_here<B>(request: &Request<B>) -> bool {
-    let called = Called::at(request.path.trim_end_matches('/'));
+    let called = Called::at(&table::named(&request.path));
     request.method == "GET" && called.is_some_and(|called| called.endpoint == Endpoint::Responses)
 }
 
@@ -27,7 +27,7 @@ pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<He
                 ports.log(&format!("{id}: {detail}"));
             }
             let reply = refusal_reply(&refusal, &id, false, Endpoint::Responses.dialect());
-            Err(Box::new(with_allow(reply, &refusal)))
+            Err(Box::new(secured(with_allow(reply, &refusal), &request.origin)))
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Request, admin, currency, customer, lists, ok, owner, with_status};
 use crate::account::{Answer, Command, Opened, Order, OrderState, PaymentEvent, Provider, Query, Redemption};
 use crate::body::Arriving;
+use crate::catalog::UpstreamHosts;
 use crate::id::{AccountId, BucketId, OrderId, sha256_hex};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
@@ -39,7 +40,7 @@ struct NewOrder {
 pub async fn order<P: Records>(
     ports: &P,
     caller: &KeyRecord,
-    (idempotency, origin): (Option<&str>, &str),
+    idempotency: Option<&str>,
     body: impl Arriving,
 ) -> Result<Reply, Refusal> {
     let new: NewOrder = admin::read(body).await?;
@@ -75,6 +76,7 @@ pub async fn order<P: Records>(
         payment: None,
         reason: is_manual.then(|| "The operator looks for the transfer.".to_owned()),
         author: None,
+        on_behalf_of: None,
         note: None,
         paid_at: None,
         entry: None,
@@ -84,7 +86,7 @@ pub async fn order<P: Records>(
         disputes: Vec::new(),
         deliveries: Vec::new(),
     };
-    let return_url = ports.setting("TOPUP_RETURN_URL").unwrap_or_else(|| origin.to_owned());
+    let return_url = if is_manual { String::new() } else { return_url(ports)? };
     if !is_manual {
         // What the provider would not take is not ordered.
         Stripe.checkout(&order, &return_url)?;
@@ -100,6 +102,24 @@ pub async fn order<P: Records>(
         admin::flush(ports, &caller.account).await;
     }
     with_status(201, &customer::order(&json!(placed)))
+}
+
+/// Where customers come back to from the provider's page: what the operator set, and never what a request names as its host.
+fn return_url<P: Records>(ports: &P) -> Result<String, Refusal> {
+    let set = ports.setting("TOPUP_RETURN_URL").map(|text| text.trim().to_owned());
+    let is_fit = |text: &str| {
+        let is_allowed = |scheme: &str| scheme == "https" || scheme == "http" && ports.hosts() == UpstreamHosts::Any;
+        url::Url::parse(text).is_ok_and(|url| is_allowed(url.scheme()) && url.has_host() && url.username().is_empty())
+    };
+    let why = match set {
+        Some(text) if is_fit(&text) => return Ok(text),
+        Some(_) => "TOPUP_RETURN_URL is not a full https address",
+        None => "TOPUP_RETURN_URL is not set",
+    };
+    let message = "This gateway takes no card payments at the moment: its operator has not said where customers come back to.";
+    let next_step = "Send `\"provider\": \"manual\"` and pay by transfer, or tell the operator that TOPUP_RETURN_URL is missing.";
+    let refusal = Refusal::new(Code::InvalidRequest, message, next_step).param("provider");
+    Err(Refusal { detail: Some(format!("top-ups by card are off: {why}")), ..refusal })
 }
 
 /// Asks the provider for the page of an order. Asked twice, also at once, it is the same page.
@@ -188,8 +208,8 @@ pub async fn redeem<P: Records>(ports: &P, caller: &KeyRecord, body: impl Arrivi
 /// Takes a code for an account and credits it.
 async fn credit_code<P: Records>(ports: &P, account: &AccountId, hash: &str) -> Result<(String, BucketId, Money), Refusal> {
     let taken = ports.take_code(hash, account).await.map_err(unavailable)?;
-    let CodeTaken { id, bucket, amount, reason, author, note } = taken.ok_or_else(unknown_code)?;
-    let redemption = Redemption { hash: hash.to_owned(), id: id.clone(), reason, author, note };
+    let CodeTaken { id, bucket, amount, reason, author, on_behalf_of, note } = taken.ok_or_else(unknown_code)?;
+    let redemption = Redemption { hash: hash.to_owned(), id: id.clone(), reason, author, on_behalf_of, note };
     admin::command(ports, account, Command::Redeem(redemption, bucket.clone(), amount)).await?;
     if let Err(error) = ports.code_credited(hash).await {
         ports.log(&format!("code {id}: {}", error.0));

@@ -32,6 +32,9 @@ pub struct Announcement {
     /// Who announced it.
     #[serde(default)]
     pub author: Option<String>,
+    /// For whom, as the client said it.
+    #[serde(default)]
+    pub on_behalf_of: Option<String>,
     /// Why.
     #[serde(default)]
     pub reason: Option<String>,

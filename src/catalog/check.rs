@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use serde::Serialize;
-use url::{Host, Url};
+use serde_json::Value;
+use url::Url;
 
+use super::hosts::{self, Hosted};
 use super::labels;
 use super::names::Folded;
 use super::raw::{self, Field, Optional, Table, Unknown};
+use super::secrets;
 use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::money::Money;
@@ -70,7 +72,8 @@ pub fn catalog(json: &str, hosts: UpstreamHosts) -> Result<Catalog, Vec<Fault>> 
 
 impl Checker {
     pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault { path: path.into(), message: message.into() });
+        // Wherever a key was pasted, it is not repeated.
+        self.faults.push(Fault { path: secrets::masked(&path.into()), message: secrets::masked(&message.into()) });
     }
 
     pub(super) fn no_unknown(&mut self, path: &str, unknown: Unknown) {
@@ -163,9 +166,10 @@ impl Checker {
         let label = self.optional(path, "label", raw.label);
         let shows_upstream_models = self.optional(path, "shows_upstream_models", raw.shows_upstream_models);
         let dialect = self.required(path, "dialect", raw.dialect);
+        let allow_host = self.optional(path, "allow_host", raw.allow_host);
         let base_url = self.required(path, "base_url", raw.base_url).and_then(|text| self.base_url(path, &text));
         let secrets = self.required(path, "secrets", raw.secrets);
-        self.secrets(&join(path, "secrets"), secrets.as_deref());
+        let secrets = secrets.and_then(|named| self.secrets(&join(path, "secrets"), named));
         let first_byte_timeout_ms =
             self.timeout(path, "first_byte_timeout_ms", raw.first_byte_timeout_ms, DEFAULT_FIRST_BYTE_TIMEOUT_MS);
         let idle_timeout_ms = self.timeout(path, "idle_timeout_ms", raw.idle_timeout_ms, DEFAULT_IDLE_TIMEOUT_MS);
@@ -191,6 +195,7 @@ impl Checker {
             shows_upstream_models: shows_upstream_models.unwrap_or(false),
             dialect,
             base_url,
+            allow_host,
             secrets: secrets?,
             first_byte_timeout_ms,
             idle_timeout_ms,
@@ -213,15 +218,26 @@ impl Checker {
         amount
     }
 
-    fn secrets(&mut self, path: &str, secrets: Option<&[SecretName]>) {
-        let Some(secrets) = secrets else { return };
-        if !(1..=MAX_SECRETS).contains(&secrets.len()) {
+    fn secrets(&mut self, path: &str, named: Value) -> Option<Vec<SecretName>> {
+        let Value::Array(named) = named else {
+            self.fault(path, "must be a list of names of secrets");
+            return None;
+        };
+        if !(1..=MAX_SECRETS).contains(&named.len()) {
             self.fault(path, format!("must name 1 to {MAX_SECRETS} secrets"));
         }
-        let repeated = secrets.iter().zip(1..).find(|(secret, next)| secrets.iter().skip(*next).any(|other| other == *secret));
-        if let Some((secret, _)) = repeated {
-            self.fault(path, format!("names `{secret}` more than once"));
+        let mut known = Vec::new();
+        for (i, name) in named.iter().enumerate().take(MAX_SECRETS) {
+            let Some(secret) = name.as_str().and_then(secrets::read) else {
+                self.fault(format!("{path}[{i}]"), secrets::WANTED);
+                return None;
+            };
+            if known.contains(&secret) && Some(secret.as_str()) == name.as_str() {
+                self.fault(path, format!("names `{secret}` more than once"));
+            }
+            known.push(secret);
         }
+        Some(known)
     }
 
     fn timeout(&mut self, path: &str, name: &str, field: Optional<u32>, default: u32) -> u32 {
@@ -242,8 +258,8 @@ impl Checker {
             self.fault(path, "must have no user, password, query or fragment");
             return None;
         }
-        if self.hosts == UpstreamHosts::Public && (url.scheme() != "https" || !is_public(&url)) {
-            self.fault(path, "must be https on a public host: this machine and private networks are for development only");
+        if self.hosts == UpstreamHosts::Public && (url.scheme() != "https" || hosts::hosted(&url) == Hosted::Private) {
+            self.fault(path, hosts::reason(Hosted::Private));
             return None;
         }
         if !matches!(url.scheme(), "https" | "http") {
@@ -417,39 +433,6 @@ struct Known<'a> {
 
 pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-/// Whether the host can be anywhere but on this machine or a private network.
-fn is_public(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            let local = ["localhost", "local", "internal", "lan", "home", "corp", "intranet"];
-            name.contains('.') && !local.iter().any(|end| name == *end || name.ends_with(&format!(".{end}")))
-        }
-        Some(Host::Ipv4(address)) => is_public_v4(address),
-        Some(Host::Ipv6(address)) => is_public_v6(address),
-        None => false,
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [first, second, third, _] = address.octets();
-    // Shared (RFC 6598), IETF protocol (RFC 6890), benchmarking (RFC 2544), and all from multicast up.
-    let special = (first == 100 && (64..128).contains(&second))
-        || (first == 192 && second == 0 && third == 0)
-        || (first == 198 && (18..20).contains(&second))
-        || first >= 224
-        || first == 0;
-    !special && !address.is_private() && !address.is_loopback() && !address.is_link_local() && !address.is_documentation()
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    if let Some(v4) = address.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    // Global unicast (RFC 4291) without documentation (RFC 3849) and 6to4 (RFC 3056), which can carry a private address.
-    matches!(address.segments(), [0x2000..=0x3fff, ..]) && !matches!(address.segments(), [0x2001, 0xdb8, ..] | [0x2002, ..])
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! The check of names: what customers call channels, and what names of secrets look like.
+//! The check of names: what customers call channels, which secrets these may name, and at which hosts they may be.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::check::{Checker, Fault};
+use super::hosts::{self, Hosted};
 use super::public::ALIAS;
-use super::{Catalog, Channel};
+use super::{Catalog, Channel, UpstreamHosts, secrets};
 use crate::id::ChannelId;
 
 const MAX_LABEL: usize = 64;
@@ -32,14 +33,18 @@ pub(super) fn check(check: &mut Checker, channels: &BTreeMap<ChannelId, Rc<Chann
 
 impl Catalog {
     /// What a catalogue that is published anew may not have, and one that runs already goes on with: names of secrets that are
-    /// none, since a key that was pasted in place of its name would be stored with every attempt, and aliases that are equal.
-    pub fn unfit_names(&self) -> Vec<Fault> {
+    /// none or not meant for channels (`declared` lists those that do not say so themselves), hosts that look private, and aliases
+    /// that are equal.
+    pub fn unfit_names(&self, declared: &str, allowed: UpstreamHosts) -> Vec<Fault> {
         let mut faults = Vec::new();
         for channel in self.channels.values() {
-            let named = channel.secrets.iter().enumerate();
-            for (i, _) in named.filter(|(_, secret)| !is_secret_name(secret.as_str())) {
-                // What stands there may be a key, so it is not repeated.
-                faults.push(Fault { path: format!("channels.{}.secrets[{i}]", channel.id), message: NO_NAME.to_owned() });
+            for (i, secret) in channel.secrets.iter().enumerate() {
+                if let Some(message) = secrets::fault(declared, secret.as_str()) {
+                    faults.push(Fault { path: format!("channels.{}.secrets[{i}]", channel.id), message });
+                }
+            }
+            if allowed == UpstreamHosts::Public {
+                faults.extend(unfit_host(channel));
             }
             let others = self.channels.values().filter(|other| other.id > channel.id && other.label.is_none());
             let equal = others.filter(|_| channel.label.is_none()).find(|other| other.shown() == channel.shown());
@@ -52,12 +57,14 @@ impl Catalog {
     }
 }
 
-const NO_NAME: &str = "must be the name of a secret, such as POOL_KEY_1: capital letters, digits and _, with a letter first. Store the \
-                       key itself with `npx wrangler secret put NAME`";
-
-fn is_secret_name(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    text.starts_with(|first: char| first.is_ascii_uppercase()) && text.bytes().all(is_allowed)
+/// What is wrong with where a channel is, unless the operator says that it is meant.
+fn unfit_host(channel: &Channel) -> Option<Fault> {
+    let (hosted, host) = (hosts::hosted(&channel.base_url), hosts::spelled(&channel.base_url));
+    if hosted == Hosted::Public || channel.allow_host.as_deref() == Some(host.as_str()) {
+        return None;
+    }
+    let message = format!("{}. If it is meant, add `\"allow_host\": \"{host}\"` to the channel", hosts::reason(hosted));
+    Some(Fault { path: format!("channels.{}.base_url", channel.id), message })
 }
 
 #[cfg(test)]
@@ -98,19 +105,73 @@ mod tests {
     }
 
     #[test]
-    fn names_of_secrets_look_like_names() {
+    fn secrets_are_those_that_were_meant_for_channels() {
         for (name, is_one) in [
             ("OPENAI_API_KEY", true),
-            ("K", true),
-            ("K2", true),
+            ("UPSTREAM_K2", true),
+            ("OTHER_API_KEY", false),
+            ("ADMIN_TOKEN", false),
+            ("K", false),
             ("sk-proj-1", false),
             ("pool_key", false),
             ("1K", false),
             ("AIzaSy", false),
         ] {
-            let faults = parse(&json!({"a": channel(None, name)})).unwrap().unfit_names();
+            let catalog = parse(&json!({"a": channel(None, name)})).unwrap();
+            let faults = catalog.unfit_names("OPENAI_API_KEY,ADMIN_TOKEN", UpstreamHosts::Public);
             assert_eq!(faults.is_empty(), is_one, "{name}");
-            assert!(is_one || !faults[0].to_string().contains(name), "{name} is not repeated");
+            let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            let is_readable = secrets::read(name).is_some_and(|known| known.as_str() == name);
+            assert!(is_readable || !told.concat().contains(name), "{name} is not repeated: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_looks_private_needs_a_word_of_its_own() {
+        for (url, word, is_fit) in [
+            ("https://api.example.com/v1", None, true),
+            ("https://10.0.0.1.nip.io/v1", None, false),
+            ("https://10.0.0.1.nip.io/v1", Some("10.0.0.1.nip.io"), true),
+            ("https://10.0.0.1.nip.io/v1", Some("nip.io"), false),
+            ("https://10.0.0.1.nip.io/v1", Some("10.0.0.2.nip.io"), false),
+            ("https://api.example.com:6379/v1", None, false),
+            ("https://api.example.com:6379/v1", Some("api.example.com"), false),
+            ("https://api.example.com:6379/v1", Some("api.example.com:6379"), true),
+        ] {
+            let mut channel = channel(None, "UPSTREAM_K");
+            channel["base_url"] = url.into();
+            channel["allow_host"] = word.into();
+            let catalog = parse(&json!({"a": channel})).unwrap();
+            let faults = catalog.unfit_names("", UpstreamHosts::Public);
+            assert_eq!(faults.is_empty(), is_fit, "{url} {word:?}: {faults:?}");
+            assert!(catalog.unfit_names("", UpstreamHosts::Any).is_empty(), "in development it is anywhere");
+        }
+        // No word helps where the address itself is private.
+        let mut channel = channel(None, "UPSTREAM_K");
+        (channel["base_url"], channel["allow_host"]) = ("https://10.0.0.1".into(), "10.0.0.1".into());
+        assert!(parse(&json!({"a": channel})).is_err());
+    }
+
+    #[test]
+    fn a_pasted_key_is_repeated_in_no_fault() {
+        let key = "sk-proj-T3BlbkFJ0123456789abcdef";
+        for (field, value) in [
+            ("secrets", json!(key)),
+            ("secrets", json!([key])),
+            ("secrets", json!([format!("{key} ")])),
+            ("secrets", json!([[key]])),
+            ("secrets", json!({ "a": key })),
+            ("dialect", json!(key)),
+            ("base_url", json!(format!("https://a.example/v1?key={key}"))),
+            ("label", json!([key])),
+            (key, json!("x")),
+        ] {
+            let mut channel = channel(None, "UPSTREAM_K");
+            channel[field] = value.clone();
+            let found = parse(&json!({"a": channel}));
+            let faults = found.map(|catalog| catalog.unfit_names("", UpstreamHosts::Public)).unwrap_or_else(|faults| faults);
+            assert!(!faults.is_empty(), "{value}");
+            assert!(faults.iter().all(|fault| !fault.to_string().contains("T3BlbkFJ")), "{faults:?}");
         }
     }
 }

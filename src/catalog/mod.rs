@@ -9,12 +9,14 @@ mod announced;
 mod bucket;
 mod check;
 mod diff;
+mod hosts;
 mod labels;
 mod names;
 mod origins;
 mod price;
 mod public;
 mod raw;
+pub mod secrets;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -151,6 +153,8 @@ pub struct Channel {
     pub dialect: Dialect,
     /// Where it is, without a slash at the end.
     pub base_url: Url,
+    /// The host, where the operator says that it is meant although it looks like a private one.
+    pub allow_host: Option<String>,
     /// The Worker secrets that hold its credentials, each named once.
     pub secrets: Vec<SecretName>,
     /// How long its first byte may take, in milliseconds.

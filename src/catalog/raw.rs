@@ -66,7 +66,9 @@ pub struct Channel {
     pub shows_upstream_models: Optional<bool>,
     pub dialect: Optional<super::Dialect>,
     pub base_url: Optional<String>,
-    pub secrets: Optional<Vec<crate::id::SecretName>>,
+    pub allow_host: Optional<String>,
+    /// Of any type, so that no fault repeats what stands there: it may be a key.
+    pub secrets: Optional<Value>,
     pub first_byte_timeout_ms: Optional<u32>,
     pub idle_timeout_ms: Optional<u32>,
     pub on_client_gone: Optional<super::OnClientGone>,

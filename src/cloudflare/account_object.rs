@@ -184,10 +184,9 @@ impl AccountObject {
             Query::Receipt(request) => Answer::Rows(store.receipt(request)?),
             Query::Journal(filter, page) => Answer::Rows(store.journal(filter, *page)?),
             Query::Key(key) => Answer::Rows(key_view(&store, key)?.into_iter().collect()),
-            Query::Record(key) => match store.books(Touches { key: Some(key), ..Touches::default() })?.key {
-                Some(book) => Answer::Key(Box::new(book.record)),
-                None => Answer::Rows(Vec::new()),
-            },
+            Query::Record(key) => record(&store, key)?,
+            Query::Session(session) if store.is_ended(session)? => Answer::Rows(Vec::new()),
+            Query::Session(session) => record(&store, &session.key)?,
             Query::Preview(key, holds) => {
                 let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
                 let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));
@@ -208,6 +207,11 @@ impl AccountObject {
             Query::Audit { after, limit } => Answer::Audit(Box::new(store.audit(*after, *limit)?)),
         })
     }
+}
+
+fn record(store: &Store, key: &KeyId) -> Result<Answer> {
+    let book = store.books(Touches { key: Some(key), ..Touches::default() })?.key;
+    Ok(book.map_or_else(|| Answer::Rows(Vec::new()), |book| Answer::Key(Box::new(book.record))))
 }
 
 fn overview(store: &Store) -> Result<Overview> {

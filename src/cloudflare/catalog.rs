@@ -149,6 +149,7 @@ pub async fn publish(outside: &Outside, publication: Publication) -> Found<()> {
             effective_at: from,
             version: catalog.version,
             author: Some(publication.author.clone()),
+            on_behalf_of: publication.on_behalf_of.clone(),
             reason: publication.reason.clone(),
             document: RawValue::from_string(document.clone()).map_err(failed)?,
         };
@@ -178,9 +179,9 @@ async fn publish_running(outside: &Outside) -> Found<()> {
 
 async fn note(outside: &Outside, publication: &Publication) -> Found<()> {
     let statement =
-        "INSERT OR REPLACE INTO catalog_versions (version, published_at, document, author, reason, effective_at, changes)
-        VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3, ?4, ?5, CAST(?6 AS INTEGER), ?7)";
-    let Publication { catalog, document, effective_at, author, reason, changes } = publication;
+        "INSERT OR REPLACE INTO catalog_versions (version, published_at, document, author, reason, effective_at, changes, on_behalf_of)
+        VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3, ?4, ?5, CAST(?6 AS INTEGER), ?7, ?8)";
+    let Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes } = publication;
     let changes = serde_json::to_string(changes).map_err(failed)?;
     let values = [
         number(catalog.version),
@@ -190,6 +191,7 @@ async fn note(outside: &Outside, publication: &Publication) -> Found<()> {
         text(reason.as_deref()),
         effective_at.map_or(JsValue::NULL, |from| number(from.millis())),
         changes.as_str().into(),
+        text(on_behalf_of.as_deref()),
     ];
     outside.texts(statement, &values).await.map(|_| ())
 }
@@ -225,6 +227,7 @@ struct AnnouncedRow {
     effective_at: i64,
     withdrawn: u8,
     author: Option<String>,
+    on_behalf_of: Option<String>,
     reason: Option<String>,
     document: String,
 }
@@ -234,13 +237,14 @@ impl AnnouncedRow {
     fn standing(self) -> Option<Announcement> {
         let document = RawValue::from_string(self.document).ok().filter(|_| self.withdrawn == 0)?;
         let (effective_at, version) = (Timestamp::from_millis(self.effective_at), self.version);
-        Some(Announcement { effective_at, version, author: self.author, reason: self.reason, document })
+        let Self { author, on_behalf_of, reason, .. } = self;
+        Some(Announcement { effective_at, version, author, on_behalf_of, reason, document })
     }
 }
 
 async fn newest_announced(outside: &Outside) -> Found<Option<AnnouncedRow>> {
     let statement = "SELECT json_object('version', version, 'effective_at', effective_at, 'withdrawn', withdrawn_at IS NOT NULL,
-        'author', author, 'reason', reason, 'document', document) AS doc
+        'author', author, 'on_behalf_of', on_behalf_of, 'reason', reason, 'document', document) AS doc
         FROM catalog_versions WHERE effective_at IS NOT NULL ORDER BY version DESC LIMIT 1";
     Ok(outside.d1(statement, &[]).await?.into_iter().next())
 }
@@ -286,12 +290,19 @@ pub async fn take_over(outside: &Outside) -> Found<()> {
     if published.is_none_or(|published| published < next.version) {
         outside.kv_put(CATALOG_KEY, next.document.get()).await?;
         // The history may have missed the announcement.
-        let statement = "INSERT OR IGNORE INTO catalog_versions (version, published_at, document, author, reason, effective_at)
-            VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3, ?4, ?5, CAST(?6 AS INTEGER))";
-        let Announcement { effective_at, version, author, reason, document } = &next;
-        let (version, from) = (number(version), number(effective_at.millis()));
-        let values =
-            [version, number(now.millis()), document.get().into(), text(author.as_deref()), text(reason.as_deref()), from];
+        let statement =
+            "INSERT OR IGNORE INTO catalog_versions (version, published_at, document, author, reason, effective_at, on_behalf_of)
+            VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3, ?4, ?5, CAST(?6 AS INTEGER), ?7)";
+        let Announcement { effective_at, version, author, on_behalf_of, reason, document } = &next;
+        let values = [
+            number(version),
+            number(now.millis()),
+            document.get().into(),
+            text(author.as_deref()),
+            text(reason.as_deref()),
+            number(effective_at.millis()),
+            text(on_behalf_of.as_deref()),
+        ];
         return outside.texts(statement, &values).await.map(|_| ());
     }
     if next.effective_at.plus(KEPT_MS) <= now { outside.kv_delete(NEXT_KEY).await } else { Ok(()) }
@@ -305,6 +316,7 @@ struct Row {
     effective_at: Option<i64>,
     withdrawn_at: Option<i64>,
     author: Option<String>,
+    on_behalf_of: Option<String>,
     reason: Option<String>,
     changes: Option<Vec<Change>>,
     #[serde(default)]
@@ -319,6 +331,7 @@ impl Row {
             effective_at: self.effective_at.map(Timestamp::from_millis),
             withdrawn_at: self.withdrawn_at.map(Timestamp::from_millis),
             author: self.author,
+            on_behalf_of: self.on_behalf_of,
             reason: self.reason,
             changes: self.changes,
         };
@@ -328,7 +341,7 @@ impl Row {
 
 const FIELDS: &str =
     "'version', version, 'published_at', published_at, 'effective_at', effective_at, 'withdrawn_at', withdrawn_at,
-    'author', author, 'reason', reason, 'changes', json(changes)";
+    'author', author, 'on_behalf_of', on_behalf_of, 'reason', reason, 'changes', json(changes)";
 
 /// Versions, newest first; of a model only those that changed it and were not withdrawn.
 pub async fn versions(outside: &Outside, model: Option<&ModelName>, after: Option<u64>, limit: u32) -> Found<Vec<VersionRow>> {

@@ -73,7 +73,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
     let keys = ["x-api-key", "x-goog-api-key"].into_iter().filter_map(|name| Some((name, get(name)?)));
     let presented = bearer.map(|token| ("authorization", token)).into_iter().chain(keys).next();
     let (presented_in, credential) = presented.unzip();
-    let path = url.path().split('/').map(decoded).collect::<Vec<_>>().join("/");
+    let path = raw_path(&request.inner().url());
     let query: Vec<(String, String)> = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
     let head = Head {
@@ -133,8 +133,12 @@ fn misplaced(authorization: Option<&str>, has_other_header: bool, query: &[(Stri
     }
 }
 
-fn decoded(part: &str) -> String {
-    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
+/// The path of an address, as it came: nothing in it is decoded or put right.
+fn raw_path(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let path = rest.find(['/', '?', '#', '\\']).and_then(|at| rest.get(at..)).unwrap_or_default();
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    if path.is_empty() { "/".to_owned() } else { path.to_owned() }
 }
 
 /// Reads a body piece by piece: memory grows with what arrives, and only where there is room for it.
@@ -234,10 +238,14 @@ pub fn write(reply: Reply) -> worker::Result<Response> {
 }
 
 /// The answer of last resort.
-pub fn failure() -> worker::Result<Response> {
+pub fn failure(is_over_tls: bool) -> worker::Result<Response> {
     let headers = Headers::new();
     headers.set("content-type", "application/json")?;
     headers.set("cache-control", "no-store")?;
     headers.set("retry-after", "2")?;
+    headers.set("x-content-type-options", "nosniff")?;
+    if is_over_tls {
+        headers.set("strict-transport-security", api::HSTS)?;
+    }
     Ok(ResponseBuilder::new().with_status(503).with_headers(headers).fixed(api::failure_body().into_bytes()))
 }

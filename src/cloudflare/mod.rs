@@ -13,11 +13,13 @@ mod health;
 mod http;
 mod kept;
 mod lists;
+mod operators;
 mod outbox;
 mod outside;
 mod platform;
 mod post;
 mod records;
+mod sessions;
 mod socket;
 mod store;
 mod truth;
@@ -37,6 +39,7 @@ const HOUR_MS: i64 = 3_600_000;
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
     let gone = http::client_gone(&request);
+    let is_over_tls = request.inner().url().starts_with("https://");
     let answer = async {
         if socket::is_asked(&request) {
             return socket::answer(request, env, context).await;
@@ -52,7 +55,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     };
     answered.or_else(|error| {
         worker::console_error!("answering failed: {error}");
-        http::failure()
+        http::failure(is_over_tls)
     })
 }
 

@@ -1,6 +1,7 @@
 //! The ports, answered by the platform.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
@@ -10,18 +11,19 @@ use worker::{Context, Env, ScheduleContext};
 
 use super::cache::{self, Age};
 use super::upstream::{self, UpstreamBody};
-use super::{account_client, catalog, clock, gates, post, records};
+use super::{account_client, catalog, clock, gates, operators, post, records};
 use crate::account::{
     AccountRecord, Answer, Command, ComparedRow, Extension, Facts, Filter, HoldAnswer, HoldRequest, KeptItems, Outcome, Query,
     Settlement,
 };
 use crate::catalog::{Announcement, Catalog, UpstreamHosts};
-use crate::id::{AccountId, KeyHash, ModelName, OrderId, RequestId, SecretName};
+use crate::id::{AccountId, KeyHash, ModelName, OrderId, RequestId, SecretName, TokenId};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
+use crate::operator::{Failure, TokenRecord};
 use crate::payment::Checkout;
 use crate::ports::{
-    Announced, Call, CodeTaken, Cursor, NewCode, Ports, Publication, Reconciled, Records, SendError, Sums, Unavailable,
+    Announced, Attempts, Call, CodeTaken, Cursor, NewCode, Ports, Publication, Reconciled, Records, SendError, Sums, Unavailable,
     UpstreamResponse, VersionRow,
 };
 use crate::routing::health::{CandidateId, HealthView, Observation};
@@ -441,5 +443,33 @@ impl Records for Outside {
 
     async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable> {
         records::revoke_code(self, id).await
+    }
+
+    async fn token(&self, hash: &str) -> Result<Option<TokenRecord>, Unavailable> {
+        operators::token(self, hash).await
+    }
+
+    async fn put_token(&self, token: &TokenRecord, hash: &str, most: u32) -> Result<bool, Unavailable> {
+        operators::put_token(self, token, (hash, most)).await
+    }
+
+    async fn tokens(&self, after: Option<&str>, limit: u32) -> Result<Vec<TokenRecord>, Unavailable> {
+        operators::tokens(self, after, limit).await
+    }
+
+    async fn revoke_token(&self, id: &TokenId) -> Result<Option<TokenRecord>, Unavailable> {
+        operators::revoke_token(self, id).await
+    }
+
+    fn note_token_used(&self, token: &TokenRecord) {
+        operators::note_token_used(self, token);
+    }
+
+    fn note_attempt(&self, address: Option<IpAddr>, failure: Failure) {
+        operators::note_attempt(self, address, failure);
+    }
+
+    async fn attempts(&self, after: Option<(Timestamp, String)>, limit: u32) -> Result<Vec<Attempts>, Unavailable> {
+        operators::attempts(self, after, limit).await
     }
 }

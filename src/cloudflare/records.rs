@@ -155,8 +155,8 @@ pub async fn order_of_payment(outside: &Outside, payment: &str) -> Found<Option<
 /// Stores new redeem codes, all or none.
 pub async fn put_codes(outside: &Outside, codes: &[NewCode], common: &Value) -> Found<()> {
     let rows: Vec<Value> = codes.iter().map(|code| json!({"hash": code.hash, "id": code.id})).collect();
-    let statement = "INSERT INTO codes (hash, id, bucket, amount, reason, author, note, created_at, expires_at)
-        SELECT value->>'hash', value->>'id', ?2->>'bucket', ?2->>'amount', ?2->>'reason', ?2->>'author', ?2->>'note', ?2->>'created_at', ?2->>'expires_at'
+    let statement = "INSERT INTO codes (hash, id, bucket, amount, reason, author, on_behalf_of, note, created_at, expires_at)
+        SELECT value->>'hash', value->>'id', ?2->>'bucket', ?2->>'amount', ?2->>'reason', ?2->>'author', ?2->>'on_behalf_of', ?2->>'note', ?2->>'created_at', ?2->>'expires_at'
         FROM json_each(?1)";
     let (rows, common) = (Value::from(rows).to_string(), common.to_string());
     outside.texts(statement, &[rows.as_str().into(), common.as_str().into()]).await.map(|_| ())
@@ -166,11 +166,20 @@ pub async fn put_codes(outside: &Outside, codes: &[NewCode], common: &Value) -> 
 pub async fn take_code(outside: &Outside, hash: &str, account: &AccountId) -> Found<Option<CodeTaken>> {
     let statement = "UPDATE codes SET account = ?2, taken_at = COALESCE(taken_at, CAST(?3 AS INTEGER))
         WHERE hash = ?1 AND (account = ?2 OR (account IS NULL AND revoked_at IS NULL AND expires_at > CAST(?3 AS INTEGER)))
-        RETURNING json_array(id, bucket, amount, reason, author, note) AS doc";
+        RETURNING json_array(id, bucket, amount, reason, author, on_behalf_of, note) AS doc";
     let values = [hash.into(), account.as_str().into(), number(clock::now().millis())];
-    type Taken = (String, BucketId, Money, String, String, Option<String>);
+    type Taken = (String, BucketId, Money, String, String, Option<String>, Option<String>);
     let taken = outside.d1::<Taken>(statement, &values).await?.into_iter().next();
-    Ok(taken.map(|(id, bucket, amount, reason, author, note)| CodeTaken { id, bucket, amount, reason, author, note }))
+    let told = |(id, bucket, amount, reason, author, on_behalf_of, note)| CodeTaken {
+        id,
+        bucket,
+        amount,
+        reason,
+        author,
+        on_behalf_of,
+        note,
+    };
+    Ok(taken.map(told))
 }
 
 /// Notes that the account has credited a code.
@@ -188,7 +197,7 @@ pub async fn uncredited_codes(outside: &Outside, before: Timestamp, limit: u32) 
 
 /// Codes, newest first.
 pub async fn codes(outside: &Outside, after: Option<&str>, limit: u32) -> Found<Vec<Value>> {
-    let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'note', note, 'created_at', created_at,
+    let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'on_behalf_of', on_behalf_of, 'note', note, 'created_at', created_at,
         'expires_at', expires_at, 'account', account, 'taken_at', taken_at, 'credited_at', credited_at, 'revoked_at', revoked_at) AS doc
         FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
     outside.d1(statement, &[after.unwrap_or("~").into(), limit.into()]).await

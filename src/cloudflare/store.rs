@@ -19,7 +19,7 @@ use crate::time::{Period, Timestamp};
 
 /// Each is what the version of its number, counted from 1, adds to the one before. None is ever changed: accounts have been
 /// stored by each of them.
-const VERSIONS: [&str; 3] = [
+const VERSIONS: [&str; 4] = [
     "
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
@@ -57,6 +57,10 @@ CREATE TABLE alerts (seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due INTEGE
     // `upto` is how long this and all before it are, so that nothing is summed to find out how much there is.
     "
 CREATE TABLE kept_answers (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, bytes INTEGER NOT NULL, upto INTEGER NOT NULL, sealed TEXT NOT NULL);
+",
+    // Sessions that began by `until` and were ended before their time.
+    "
+CREATE TABLE ended_sessions (mark TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 ",
 ];
 
@@ -180,6 +184,7 @@ impl Store {
             Event::Unclaimed(claim) => self.run("DELETE FROM claims WHERE id = ?1", vec![claim.as_str().into()]),
             Event::Kept(answer) => self.put_kept(answer),
             Event::Forgotten(last) => self.drop_kept(*last),
+            Event::SessionsEnded(ended) => self.put_ended(ended),
         }
     }
 
@@ -440,6 +445,10 @@ impl Shelf for Store {
 
     fn stale(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>> {
         self.stale_kept(until, most_bytes)
+    }
+
+    fn ended_sessions(&self, since: Timestamp) -> Result<u32> {
+        self.count_ended(since)
     }
 
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>> {

@@ -14,7 +14,7 @@ use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
 use worker::{ByteStream, Env};
 
 use super::{clock, platform};
-use crate::catalog::Dialect;
+use crate::catalog::{Dialect, secrets};
 use crate::id::SecretName;
 use crate::ports::{Call, SendError, UpstreamResponse};
 use crate::time::Timestamp;
@@ -68,8 +68,12 @@ pub async fn send(env: &Env, call: Call<'_>) -> Result<UpstreamResponse<Upstream
     Ok(UpstreamResponse { status, retry_after_s, content_type, body: UpstreamBody { response, secret, stream: None, abort } })
 }
 
-/// A credential; none if it is not set, or empty.
+/// A credential; none if it is not set, or empty, or not meant for channels: a catalogue of before may still name it.
 fn credential(env: &Env, name: &SecretName) -> Option<String> {
+    let declared = env.var(secrets::DECLARED).map(|list| list.to_string()).unwrap_or_default();
+    if !secrets::allows(&declared, name.as_str()) {
+        return None;
+    }
     env.secret(name.as_str()).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty())
 }
 

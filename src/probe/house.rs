@@ -123,6 +123,7 @@ async fn is_covered<P: Records>(
         amount: caps.unwrap_or(quote),
         reason: "What probes may cost today".to_owned(),
         author: "gateway".to_owned(),
+        on_behalf_of: None,
         note: None,
     };
     // Once a day; when that is used up, there are no calls until tomorrow.
@@ -143,7 +144,7 @@ async fn preview<P: Records>(
 
 /// Who acts where nobody does.
 fn gateway() -> By {
-    By { author: "gateway".to_owned(), reason: Some("Probes are paid by the house".to_owned()) }
+    By { author: "gateway".to_owned(), on_behalf_of: None, reason: Some("Probes are paid by the house".to_owned()) }
 }
 
 /// The house's key for a channel, with the channel's cap as its budget. Nobody knows its secret.

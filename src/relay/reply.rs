@@ -61,6 +61,11 @@ impl Reply {
         Self { status: 200, headers, body: ReplyBody::Stream(Box::pin(stream)), replay_of: None, failure: None }
     }
 
+    /// Whether it has a header.
+    pub fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|(known, _)| *known == name)
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

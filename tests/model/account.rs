@@ -175,6 +175,7 @@ pub fn opened(balances: &[(&str, i64)]) -> Memory {
             amount: units(*amount),
             reason: "test".to_owned(),
             author: "test".to_owned(),
+            on_behalf_of: None,
             note: None,
         };
         assert_eq!(memory.command(Command::Adjust(adjustment), now), Answer::Done);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokens_forge::account::{
     self, AccountRecord, Answer, BalanceView, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled,
     KEPT_MS, KeptAnswer, KeptItems, KeyBook, MOST_READ, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row, RunBook,
-    Shelf, Spent, Tally, Touches,
+    SESSION_MS, Shelf, Spent, Tally, Touches,
 };
 use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
@@ -25,6 +25,8 @@ pub struct Memory {
     pub orders: BTreeMap<OrderId, Order>,
     /// Journal rows of alerts that are to be sent.
     pub alerts: BTreeSet<u64>,
+    /// Until when sessions of a mark are ended.
+    pub ended: BTreeMap<String, Timestamp>,
     /// Every hold that was ever opened, by request and leg, and how often it left Open.
     pub left: BTreeMap<(String, u32), u32>,
     /// The unique index of the journal: which row a subject has.
@@ -152,6 +154,10 @@ impl Shelf for Memory {
         Ok(self.kept.keys().take_while(goes).last().copied())
     }
 
+    fn ended_sessions(&self, since: Timestamp) -> Result<u32, Self::Error> {
+        Ok(u32::try_from(self.ended.values().filter(|until| **until >= since).count()).unwrap())
+    }
+
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
         let is_corrected = self.row_of(&format!("{request}/correction")).is_some();
         Ok(self.row_of(request.as_str()).filter(|_| !is_corrected).and_then(|row| match &row.journaled {
@@ -222,6 +228,10 @@ impl Memory {
                     assert_eq!(self.kept.insert(answer.seq, *answer), None, "an answer is kept once");
                 }
                 Event::Forgotten(last) => self.kept.retain(|seq, _| *seq > last),
+                Event::SessionsEnded(ended) => {
+                    self.ended.retain(|_, until| *until >= ended.until.plus(-SESSION_MS));
+                    self.ended.insert(ended.mark, ended.until);
+                }
             }
         }
     }

@@ -137,6 +137,7 @@ impl Simulation {
                 amount: Money::parse("1").unwrap(),
                 reason: "r".into(),
                 author: "t".into(),
+                on_behalf_of: None,
                 note: None,
             };
             memory.command(Command::Adjust(adjustment), now);

@@ -296,6 +296,7 @@ impl World {
                 amount,
                 reason,
                 author: "test".to_owned(),
+                on_behalf_of: None,
                 note: None,
             }))?;
         }
@@ -1130,13 +1131,22 @@ impl World {
                     amount: nanos(amount),
                     reason: "drawn".to_owned(),
                     author,
+                    on_behalf_of: None,
                     note: None,
                 })
             }
             Act::Drain { bucket: on } => {
                 let amount = self.memory.all_books().available(&bucket(on)).negated();
                 let (id, author) = (self.next("adj"), "test".to_owned());
-                Command::Adjust(Adjustment { id, bucket: bucket(on), amount, reason: "drained".to_owned(), author, note: None })
+                Command::Adjust(Adjustment {
+                    id,
+                    bucket: bucket(on),
+                    amount,
+                    reason: "drained".to_owned(),
+                    author,
+                    on_behalf_of: None,
+                    note: None,
+                })
             }
             Act::Place { bucket: on, nanos: amount, is_manual, is_again } => self.place(on, nanos(amount), is_manual, is_again),
             Act::Opened { pick, works } => {
@@ -1150,14 +1160,17 @@ impl World {
             Act::Review { pick, is_approved, nanos: amount } => {
                 let id = self.placed(pick)?.id.clone();
                 let (reason, author) = (self.next("because"), "operator".to_owned());
-                Command::Review(id, Verdict { is_approved, amount: amount.map(nanos), reason, author, note: None })
+                Command::Review(
+                    id,
+                    Verdict { is_approved, amount: amount.map(nanos), reason, author, on_behalf_of: None, note: None },
+                )
             }
             Act::Refund { pick, part, is_debt, is_again } => {
                 let (id, placed) = (self.next("refund"), self.placed(pick)?);
                 let if_used = if is_debt { IfUsed::Debt } else { IfUsed::Block };
                 let (order, amount) = (placed.id.clone(), quarters(placed.amount, part));
                 let (reason, author) = ("asked for".to_owned(), "operator".to_owned());
-                let mut request = RefundRequest { id, order, amount, if_used, reason, author, note: None };
+                let mut request = RefundRequest { id, order, amount, if_used, reason, author, on_behalf_of: None, note: None };
                 if let Some(last) = self.refund.clone().filter(|_| is_again) {
                     (request.id, request.order) = (last.id, last.order);
                 }
@@ -1166,8 +1179,14 @@ impl World {
             }
             Act::Redeem { code } => {
                 let (hash, id) = (format!("hash-{code}"), format!("code-{code}"));
-                let redemption =
-                    Redemption { hash, id, reason: "given out".to_owned(), author: "operator".to_owned(), note: None };
+                let redemption = Redemption {
+                    hash,
+                    id,
+                    reason: "given out".to_owned(),
+                    author: "operator".to_owned(),
+                    on_behalf_of: None,
+                    note: None,
+                };
                 // The last one is not a gift: what takes more than there is, is refused wherever it comes from.
                 let amount = if code == 4 { units(-500) } else { units(i64::from(code) + 1) };
                 Command::Redeem(redemption, bucket(code), amount)
@@ -1269,6 +1288,7 @@ impl World {
             payment: None,
             reason: None,
             author: None,
+            on_behalf_of: None,
             note: None,
             paid_at: None,
             entry: None,
@@ -1363,6 +1383,7 @@ fn kind(command: &Command) -> &'static str {
         Command::Refund(_) => "refund",
         Command::Redeem(..) => "redeem",
         Command::Act(_) => "act",
+        Command::EndSessions(_) => "end sessions",
         Command::Flush => "flush",
         Command::Read(_) => "read",
     }

@@ -46,7 +46,7 @@ function catalog(upstreamUrl) {
     scripted: ours,
     'scripted-new': { ...ours, output_limit_field: 'max_completion_tokens' },
     'scripted-old': { ...ours, output_limit_field: 'max_tokens' },
-    nobody: { ...main, secrets: ['NOT_SET_ANYWHERE'] },
+    nobody: { ...main, secrets: ['UPSTREAM_NOT_SET_ANYWHERE'] },
     closed: { ...main, base_url: 'http://127.0.0.1:9/v1' },
   });
   // A candidate of its own for each case, so that no case sees the health that another left.

@@ -30,11 +30,11 @@ describe('a publication', () => {
     const { data } = await versions();
     const [newest, first] = [data[0], data.at(-1)];
     assert.deepEqual(
-      [newest.version, newest.author, newest.reason, newest.withdrawn_at, newest.changes],
+      [newest.version, newest.on_behalf_of, newest.reason, newest.withdrawn_at, newest.changes],
       [answer.version, 'kim', 'New list of November', null, [{ model: 'demo-large', kind: 'price', text }]],
     );
     assert.equal(newest.effective_at, newest.published_at);
-    assert.deepEqual([first.version, first.author, first.reason], [1, 'admin', null]);
+    assert.deepEqual([first.version, first.author, first.on_behalf_of, first.reason], [1, 'root', null, null]);
     assert.ok(first.changes.some((change) => change.text.startsWith('model demo-large added')));
 
     const whole = await gateway.admin('GET', `/admin/v1/catalog/versions/${answer.version}`);
@@ -84,7 +84,7 @@ describe('a publication', () => {
     assert.deepEqual(pages, data);
     assert.deepEqual(data.map(({ version }) => version), data.map(({ version }) => version).toSorted((a, b) => b - a));
     assert.deepEqual(data.at(-1), {
-      version: 0, published_at: '1970-01-01T00:00:01Z', effective_at: '1970-01-01T00:00:01Z', withdrawn_at: null, author: null, reason: null, changes: null,
+      version: 0, published_at: '1970-01-01T00:00:01Z', effective_at: '1970-01-01T00:00:01Z', withdrawn_at: null, author: null, on_behalf_of: null, reason: null, changes: null,
     });
     await DB.prepare('DELETE FROM catalog_versions WHERE version = 0').run();
   });
@@ -158,8 +158,8 @@ describe('an announced catalogue', () => {
     assert.deepEqual(now.announced, { version: now.version + 1, effective_at: announced.effective_at });
     assert.equal((await receipt()).catalog_version, now.version);
     const { data } = await versions({ limit: 3 });
-    assert.deepEqual(data.map(({ version, author, reason, withdrawn_at }) => [version, author, reason, withdrawn_at !== null]), [
-      [now.version + 1, 'kim', 'Later', false], [now.version, 'admin', null, false], [announced.version, 'kim', 'Later', true],
+    assert.deepEqual(data.map(({ version, on_behalf_of, reason, withdrawn_at }) => [version, on_behalf_of, reason, withdrawn_at !== null]), [
+      [now.version + 1, 'kim', 'Later', false], [now.version, null, null, false], [announced.version, 'kim', 'Later', true],
     ]);
     assert.deepEqual(data[0].changes.map(({ text }) => text), ['demo-large, official: output 11 -> 10 USD per million tokens (-9 %)']);
     await until(effective_at);

@@ -209,7 +209,7 @@ describe('health', () => {
       dead: { ...main, base_url: 'http://127.0.0.1:9/v1' },
       listless: { ...main, base_url: `${other}/v1` },
       refusing: { ...main, base_url: `${other}/refuses/v1` },
-      unconfigured: { ...main, secrets: ['NOT_SET'] },
+      unconfigured: { ...main, secrets: ['UPSTREAM_NOT_SET'] },
     });
     const route = (...channels) => ({
       ...document.models['demo-large'],

@@ -134,7 +134,7 @@ describe('an account of the first version', () => {
     const { gateway, old } = await startWithOldAccount();
     await gateway.get(old.secret, '/v1/balances');
     const first = old.dump();
-    assert.equal(first.meta.find(({ name }) => name === 'schema').value, '3');
+    assert.equal(first.meta.find(({ name }) => name === 'schema').value, '4');
     assert.deepEqual(first.journal.map(({ debts, ...row }) => row), old.rows, 'rows are never changed');
     for (let n = 0; n < 2; n += 1) {
       await restart(gateway);
@@ -143,7 +143,7 @@ describe('an account of the first version', () => {
     }
     await gateway.receipt(old.secret, await gateway.call(old.secret, 'demo-large'));
     const { meta, journal } = old.dump();
-    assert.deepEqual([meta.find(({ name }) => name === 'schema').value, journal.length], ['3', 11]);
+    assert.deepEqual([meta.find(({ name }) => name === 'schema').value, journal.length], ['4', 11]);
   });
 
   test('is consistent after a crash right behind its first request', async () => {
@@ -155,7 +155,7 @@ describe('an account of the first version', () => {
       const id = await call;
       await gateway.receipt(old.secret, await gateway.call(old.secret, 'demo-large'));
       const schema = old.dump().meta.find(({ name }) => name === 'schema').value;
-      assert.equal(schema, '3');
+      assert.equal(schema, '4');
       // The first request has its hold until the deadline, or is settled; it is never half of either.
       const view = await balances(gateway, old.secret);
       const open = view.credit.open_holds.map(({ request }) => request);
@@ -236,9 +236,9 @@ async function restart(gateway) {
 /** Takes D1 back to the first version with the ten rows of the account, and starts the Worker again. */
 async function asFirstVersion(gateway, old) {
   const { DB } = await gateway.bindings();
-  for (const table of ['batches', 'usage_days', 'orders', 'codes', 'reconciled', 'health_counts', 'health_changes', 'health_round', 'truth_days']) await DB.prepare(`DROP TABLE ${table}`).run();
+  for (const table of ['batches', 'usage_days', 'orders', 'codes', 'reconciled', 'health_counts', 'health_changes', 'health_round', 'truth_days', 'admin_tokens', 'admin_attempts']) await DB.prepare(`DROP TABLE ${table}`).run();
   await DB.prepare('ALTER TABLE journal DROP COLUMN debts').run();
-  for (const column of ['author', 'reason', 'effective_at', 'withdrawn_at', 'changes']) await DB.prepare(`ALTER TABLE catalog_versions DROP COLUMN ${column}`).run();
+  for (const column of ['author', 'on_behalf_of', 'reason', 'effective_at', 'withdrawn_at', 'changes']) await DB.prepare(`ALTER TABLE catalog_versions DROP COLUMN ${column}`).run();
   await DB.prepare("DELETE FROM d1_migrations WHERE name <> '0001_journal.sql'").run();
   const row = DB.prepare('INSERT INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
   await DB.batch(old.rows.map(({ seq, at, kind, subject, key, bucket, amount, balances, doc }) => row.bind(old.account, seq, at, kind, subject, key, bucket, amount, balances, doc)));

@@ -3,7 +3,7 @@
 // 8 tokens in and 16 out, so that it costs 0.00004 USD or 0.00028 CNY.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { readStream, startGateway, until } from './support/gateway.mjs';
+import { adminToken, readStream, startGateway, until } from './support/gateway.mjs';
 import { testCatalog } from './support/catalog.mjs';
 
 let gateway;
@@ -505,7 +505,7 @@ async function read(answer) {
 
 /** An adjustment of `credit`, unless `more` says otherwise; answers status and body. */
 async function adjust(account, amount, more = {}, headers = {}) {
-  const answer = await gateway.fetch('test-admin-token', `/admin/v1/accounts/${account}/adjustments`, {
+  const answer = await gateway.fetch(adminToken, `/admin/v1/accounts/${account}/adjustments`, {
     method: 'POST',
     headers,
     body: JSON.stringify({ bucket: 'credit', amount, reason: 'test', ...more }),

@@ -7,7 +7,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
 import OpenAI from 'openai';
 import { testCatalog } from './support/catalog.mjs';
-import { startGateway } from './support/gateway.mjs';
+import { adminToken, startGateway } from './support/gateway.mjs';
 
 let gateway;
 let account;
@@ -250,7 +250,7 @@ describe('a request', () => {
   test('by GET in place of POST is told which method', async () => {
     for (const path of ['/v1/chat/completions', '/v1/messages', '/v1/responses', '/v1beta/models/demo-large:generateContent']) {
       const { status, text, headers } = await send({ method: 'GET' }, path);
-      assert.deepEqual([status, headers.get('allow')], [405, 'POST'], path);
+      assert.deepEqual([status, headers.get('allow')], [405, 'POST, OPTIONS'], path);
       assert.match(text, /does not answer GET\. Use POST\.$/);
     }
   });
@@ -300,7 +300,7 @@ describe('HEAD and OPTIONS', () => {
       const expected = known.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
       assert.equal(response.headers.get('allow'), [...expected, 'OPTIONS'].join(', '), path);
     }
-    const operator = await fetch(`${gateway.url}/admin/v1/catalog`, { method: 'OPTIONS', headers: { authorization: 'Bearer test-admin-token' } });
+    const operator = await fetch(`${gateway.url}/admin/v1/catalog`, { method: 'OPTIONS', headers: { authorization: `Bearer ${adminToken}` } });
     assert.deepEqual([operator.status, operator.headers.get('allow')], [204, 'GET, HEAD, PUT, OPTIONS']);
     assert.equal((await fetch(`${gateway.url}/nothing`, { method: 'OPTIONS' })).status, 404);
   });

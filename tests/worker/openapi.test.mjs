@@ -152,6 +152,12 @@ async function live() {
   await ask('GET /v1/activity', { query: '?by=model' });
   for (const run of ['a-run', 'none']) await ask('GET /v1/runs/{id}', { id: run });
   await admin('DELETE /admin/v1/accounts/{account}/keys/{key}', { account, key: other });
+  await admin('DELETE /admin/v1/accounts/{account}/sessions', { account });
+  const token = await admin('POST /admin/v1/tokens', { body: { name: 'kim', scopes: ['read'] } });
+  await admin('POST /admin/v1/tokens', { body: { name: 'kim', scopes: ['read'] } });
+  await admin('GET /admin/v1/tokens', { as: token.secret });
+  for (const name of ['tokens', 'attempts']) await admin(`GET /admin/v1/${name}`);
+  await admin('DELETE /admin/v1/tokens/{token}', { token: token.id });
   for (const name of ['', '/projects', '/keys', '/topups']) await admin(`GET /admin/v1/accounts/{account}${name}`, { account });
   for (const name of ['accounts', 'topups?state=paid', 'codes', 'spend', 'reconcile', 'catalog', 'health', 'catalog/versions']) {
     const [path, query] = name.split('?');
@@ -321,7 +327,8 @@ describe('every endpoint', () => {
       for (const method of methods.filter((method) => !known.includes(method))) {
         const answer = await fetch(gateway.url + path(operation), { method, headers });
         await answer.text();
-        assert.deepEqual([answer.status, answer.headers.get('allow')], [405, known.join(', ')], `${method} ${template}`);
+        const all = known.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+        assert.deepEqual([answer.status, answer.headers.get('allow')], [405, [...all, 'OPTIONS'].join(', ')], `${method} ${template}`);
       }
     }
   });

@@ -242,7 +242,7 @@ function pageCatalog(upstream) {
   return {
     version: 1,
     buckets: { credit: { label: 'Official credit', currency: 'USD' }, wallet: { label: 'Routed wallet', currency: 'CNY', usd: '0.14' } },
-    channels: { main: channel(), backup: channel(), unset: channel({ secrets: ['NOT_SET'] }) },
+    channels: { main: channel(), backup: channel(), unset: channel({ secrets: ['UPSTREAM_NOT_SET'] }) },
     models: {
       good: model('A good model', { official: route('credit', price, ['main', 'demo-small']) }, { aliases: ['good-latest'] }),
       'two-ways': model('Two ways to it', { official: route('credit', tiered, ['main', 'demo-official'], ['backup', 'demo-large']), routed: route('wallet', { input: '4', output: '16' }, ['backup', 'demo-small']) }),

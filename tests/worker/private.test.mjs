@@ -269,6 +269,9 @@ describe('every change', () => {
     'PUT /admin/v1/catalog': (by) => [`/catalog${query(by)}&effective_at=2999-02-01T00:00:00Z`, { ...catalog(gateway.upstream.url), hold_timeout_ms: 70_000 }],
     'DELETE /admin/v1/catalog/announced': (by) => [`/catalog/announced${query(by)}`],
     'POST /admin/v1/probe': (by) => ['/probe', by],
+    'DELETE /admin/v1/accounts/{account}/sessions': (by) => [`/accounts/audited/sessions${query(by)}`],
+    'POST /admin/v1/tokens': (by) => ['/tokens', { name: 'audited', scopes: ['read'], ...by }],
+    'DELETE /admin/v1/tokens/{token}': (by) => [`/tokens/${made.token}${query(by)}`],
   };
   const query = (by) => `?${new URLSearchParams(by)}`;
   const made = {};
@@ -286,6 +289,7 @@ describe('every change', () => {
         for (const amount of ['7', '8']) made.orders.push((await (await order(amount)).json()).id);
       }
       if (name === 'POST /admin/v1/codes') made.code = answer.data[0].id;
+      if (name === 'POST /admin/v1/tokens') made.token = answer.id;
     }
     rows = (await gateway.admin('GET', '/admin/v1/audit?limit=100')).data;
   });
@@ -297,8 +301,9 @@ describe('every change', () => {
 
   test('is in the audit, with who, what and why', () => {
     for (const [index, name] of Object.keys(changes).entries()) {
-      const row = rows.find(({ author }) => author === `author ${index}`);
-      assert.ok(row, `${name} by author ${index}`);
+      const row = rows.find(({ on_behalf_of }) => on_behalf_of === `author ${index}`);
+      assert.ok(row, `${name} for author ${index}`);
+      assert.equal(row.author, 'root', 'who was authenticated, whatever the request says');
       assert.equal(row.reason, `reason ${index}`, name);
       assert.ok(row.what?.length > 0, name);
     }
@@ -314,20 +319,20 @@ describe('every change', () => {
   });
 
   test('can be found by its kind, and is in the exports', async () => {
-    for (const kind of ['catalog', 'code', 'probe', 'key', 'project', 'account', 'adjustment']) {
+    for (const kind of ['catalog', 'code', 'probe', 'key', 'project', 'account', 'adjustment', 'token', 'session']) {
       const { data } = await gateway.admin('GET', `/admin/v1/audit?kind=${kind}`);
       assert.ok(data.length > 0 && data.every((row) => row.kind === kind), kind);
     }
     const answer = await fetch(`${gateway.url}/admin/v1/audit?format=csv`, { headers: { authorization: `Bearer ${adminToken}` } });
     const [head, ...lines] = (await answer.text()).trim().split('\r\n');
-    assert.match(head, /,note,currency,author,what$/);
-    assert.ok(lines.some((line) => /author 3,.*rpm 10 -> 20/.test(line)));
+    assert.match(head, /,note,currency,author,what,on_behalf_of$/);
+    assert.ok(lines.some((line) => /,root,.*rpm 10 -> 20.*,author 3$/.test(line)));
   });
 
-  test('is signed by `admin` where nobody says who makes it', async () => {
+  test('is signed by the token that makes it, and nobody has to say so', async () => {
     await gateway.admin('POST', '/admin/v1/accounts', { id: 'unsigned', name: 'Unsigned' });
     const { data } = await gateway.admin('GET', '/admin/v1/audit?account=unsigned');
-    assert.deepEqual([data[0].author, data[0].reason], ['admin', null]);
+    assert.deepEqual([data[0].author, data[0].on_behalf_of, data[0].reason], ['root', null, null]);
   });
 
   test('has a name and a reason that are short', async () => {

@@ -61,7 +61,7 @@ describe('an export', () => {
       const own = await exported(caller.secret, `/v1/${list}?format=csv`);
       const operators = await exported(adminToken, `/admin/v1/${list}?${path}`);
       // Besides what customers get, credentials, reasons and who did what.
-      assert.deepEqual(operators.header, [...own.header, 'author', 'what']);
+      assert.deepEqual(operators.header, [...own.header, 'author', 'what', 'on_behalf_of']);
       const forCustomers = (row) => own.header.map((name, at) => (['credential', 'adjustment_reason'].includes(name) ? '' : row[at]));
       assert.deepEqual(operators.rows.map(forCustomers), own.rows);
       const [name, value] = list === 'receipts' ? ['credential', 'TEST_UPSTREAM_KEY'] : ['adjustment_reason', 'a, "reason"'];

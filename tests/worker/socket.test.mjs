@@ -191,7 +191,7 @@ describe('a connection', () => {
       socket.on('error', () => {}).terminate();
     }
     const plain = await gateway.fetch(key, '/v1/responses');
-    assert.deepEqual([plain.status, plain.headers.get('allow')], [405, 'POST']);
+    assert.deepEqual([plain.status, plain.headers.get('allow')], [405, 'POST, OPTIONS']);
   });
 
   test('ends for a key that is revoked meanwhile, with its next request', async () => {

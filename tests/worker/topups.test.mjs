@@ -162,7 +162,7 @@ describe('a message that Stripe did not sign', () => {
   test('tells a page in a browser, or another method, nothing but what the path takes', async () => {
     for (const method of ['GET', 'PUT', 'DELETE']) {
       const response = await fetch(`${gateway.url}/webhooks/stripe`, { method });
-      assert.deepEqual([response.status, response.headers.get('allow')], [405, 'POST'], method);
+      assert.deepEqual([response.status, response.headers.get('allow')], [405, 'POST, OPTIONS'], method);
     }
   });
 });
@@ -320,7 +320,7 @@ describe('another amount or currency than was ordered', () => {
       assert.deepEqual([found.account, found.reason], [customer.account, seen.reason]);
 
       const { status, body } = await review(customer, order, 'approve', { amount: '9.99', reason: 'What arrived', author: 'kim', note: 'As it came' });
-      assert.deepEqual([status, body.state, body.amount, body.author, body.reason], [200, 'paid', '9.99', 'kim', 'What arrived']);
+      assert.deepEqual([status, body.state, body.amount, body.author, body.on_behalf_of, body.reason], [200, 'paid', '9.99', 'root', 'kim', 'What arrived']);
       const { credit, entries } = await audit(customer);
       assert.equal(credit.balance, '9.99');
       assert.deepEqual(entries.map(({ kind, amount, author, reason, note, order }) => ({ kind, amount, author, reason, note, order })), [{ kind: 'top_up', amount: '9.99', author: undefined, reason: null, note: 'As it came', order: order.id }]);
@@ -526,7 +526,7 @@ describe('an order', () => {
       for (const path of ['/admin/v1/topups', '/admin/v1/codes', `/admin/v1/accounts/${customer.account}/topups/${order.id}`, `/admin/v1/accounts/${customer.account}/topups/${order.id}/approve`]) await ask(adminToken, 'GET', path);
     }
     assert.equal(await rows(), before);
-    for (const [path, methods, allow] of [['/v1/topups', ['PUT', 'DELETE', 'PATCH'], 'GET, POST'], [`/v1/topups/${order.id}`, ['POST', 'DELETE'], 'GET'], ['/v1/redeem', ['GET', 'PUT'], 'POST']]) {
+    for (const [path, methods, allow] of [['/v1/topups', ['PUT', 'DELETE', 'PATCH'], 'GET, HEAD, POST, OPTIONS'], [`/v1/topups/${order.id}`, ['POST', 'DELETE'], 'GET, HEAD, OPTIONS'], ['/v1/redeem', ['GET', 'PUT'], 'POST, OPTIONS']]) {
       for (const method of methods) {
         const { status, headers } = await ask(customer.secret, method, path);
         assert.deepEqual([status, headers.get('allow')], [405, allow], `${method} ${path}`);
@@ -573,7 +573,7 @@ describe('a transfer', () => {
     const order = await newOrder(customer, { provider: 'manual' });
     for (let n = 0; n < 2; n += 1) {
       const { status, body } = await review(customer, order, 'reject', { reason: 'Nothing came' });
-      assert.deepEqual([status, body.state, body.reason, body.author], [200, 'failed', 'Nothing came', 'admin']);
+      assert.deepEqual([status, body.state, body.reason, body.author], [200, 'failed', 'Nothing came', 'root']);
     }
     assert.equal((await review(customer, order, 'approve', { reason: 'Late' })).status, 409);
     assert.equal((await refund(customer, order, { amount: '1', reason: 'x' })).status, 409, 'what was never paid cannot be refunded');

@@ -12,10 +12,11 @@ use std::net::IpAddr;
 
 use super::Request;
 use super::availability::{Snapshot, Viewer};
-use super::{models, session};
+use super::{admin, models, session};
+use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
-use crate::id::{KeyHash, KeySecret};
+use crate::id::{KeyHash, KeySecret, SessionId};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
 use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
@@ -78,7 +79,7 @@ pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, pat
         (Err(refusal), ..) => Err(refusal),
         (_, "GET", Some(place)) => page(ports, &mut visitor, place, &request).await,
         (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
-        (_, "POST", Some(Place::Logout)) => own(&request).map(|()| redirect("/", Some(session::ended(&request.origin)))),
+        (_, "POST", Some(Place::Logout)) => sign_out(ports, &visitor, request).await,
         _ => Err(super::nothing_here()),
     };
     answered.unwrap_or_else(|refusal| {
@@ -163,6 +164,7 @@ fn filter<B>(request: &Request<B>) -> Filter {
 struct Visitor {
     site: Site,
     key: Option<KeyRecord>,
+    session: Option<Signed>,
     /// Why what is shown of an account is not read now.
     refused: Option<Refusal>,
     address: Option<IpAddr>,
@@ -170,21 +172,22 @@ struct Visitor {
 
 impl Visitor {
     async fn of<P: Records, B>(ports: &P, request: &Request<B>, path: &str) -> Self {
-        let secret = session::secret(ports);
-        let hash = secret.as_deref().zip(request.cookies.as_deref());
-        let hash = hash.and_then(|(secret, cookies)| session::key_hash(secret, cookies, &request.origin, ports.now()));
+        let secret = session::secret(ports).ok();
+        let told = secret.as_deref().zip(request.cookies.as_deref());
+        let told = told.and_then(|(secret, cookies)| session::told(secret, cookies, &request.origin, ports.now()));
         let address = request.head.address;
-        let (key, refused) = match hash {
-            Some(hash) => match current(ports, &hash, address).await {
+        let (signed, refused) = match told {
+            Some(told) => match of_session(ports, told, address).await {
                 Err(refusal) if refusal.code == Code::RateLimitExceeded => (None, Some(refusal)),
-                key => (key.ok(), None),
+                signed => (signed.ok(), None),
             },
             None => (None, None),
         };
+        let (key, signed) = signed.unzip();
         let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
-        Self { site, key, refused, address }
+        Self { site, key, session: signed, refused, address }
     }
 
     fn viewer(&self) -> Viewer<'_> {
@@ -200,6 +203,21 @@ async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>)
     if key.policy.allows_address(address) { Ok(key) } else { Err(super::nothing_here()) }
 }
 
+/// The key of a session, if both still work: the account is asked for both at once.
+async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<IpAddr>) -> Result<(KeyRecord, Signed), Refusal> {
+    let copy = known_key(ports, (&told.hash, address), ports.now()).await?;
+    gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
+    let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at };
+    let asked = Command::Read(Query::Session(signed.clone()));
+    match ports.command(&copy.account, asked).await.map_err(unavailable)? {
+        Answer::Key(record) => {
+            let key = valid_key(Some(*record), ports.now())?;
+            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(super::nothing_here()) }
+        }
+        _ => Err(super::nothing_here()),
+    }
+}
+
 async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
     let site = &visitor.site;
     Ok(match place {
@@ -207,7 +225,12 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
         Place::Robots => {
             kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
         }
-        Place::Login => html(visitor, 200, site::login::login(site, &login_page(None))),
+        Place::Login => {
+            if let Err(why) = session::secret(ports) {
+                ports.log(&format!("signing in is off: SESSION_SECRET {why}"));
+            }
+            html(visitor, 200, site::login::login(site, &login_page(None)))
+        }
         Place::Home => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             html(visitor, 200, site::home::home(site, &home(&teller)))
@@ -296,7 +319,7 @@ fn login_page(error: Option<String>) -> LoginPage {
         cookie_holds: "The cookie holds a hash of the key, signed, and not the key itself: nobody can call a model with it."
             .to_owned(),
         cookie_ends: format!(
-            "It ends after {} hours, when you sign out, or when the key is revoked.",
+            "It ends after {} hours, when you sign out, here or everywhere, or when the key is revoked.",
             session::LIFETIME_S / 3600
         ),
     }
@@ -311,14 +334,31 @@ fn own<B>(request: &Request<B>) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Forbidden, message, "Open the page of this site and send the form from there."))
 }
 
+/// Ends the session where it counts, in the account; with `all` every session of its key. The cookie goes with it.
+async fn sign_out<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request: Request<B>) -> Result<Reply, Refusal> {
+    own(&request)?;
+    if let (Some(key), Some(signed)) = (&visitor.key, &visitor.session) {
+        let body = request.body.await?;
+        let is_all = form(&body).any(|(name, value)| name == "all" && value == "1");
+        let end = if is_all { SessionEnd::OfKey(key.id.clone()) } else { SessionEnd::Of(signed.clone()) };
+        admin::command(ports, &key.account, Command::EndSessions(end)).await?;
+    }
+    Ok(redirect("/", Some(session::ended(&request.origin))))
+}
+
+/// The fields of a form.
+fn form(body: &[u8]) -> url::form_urlencoded::Parse<'_> {
+    url::form_urlencoded::parse(body.get(..LONGEST_FORM).unwrap_or(body))
+}
+
 /// Starts a session for a key that works.
 async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request: Request<B>) -> Result<Reply, Refusal> {
     own(&request)?;
-    let Some(secret) = session::secret(ports) else {
+    let Ok(secret) = session::secret(ports) else {
         return Ok(html(visitor, 403, site::login::login(&visitor.site, &login_page(None))));
     };
     let body = request.body.await?;
-    let pasted = url::form_urlencoded::parse(body.get(..LONGEST_FORM).unwrap_or(&body)).find(|(name, _)| name == "key");
+    let pasted = form(&body).find(|(name, _)| name == "key");
     let pasted = pasted.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
     let key = match &hash {
@@ -327,7 +367,11 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
     };
     match key.map(|_| hash) {
         Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
-        Ok(Some(hash)) => Ok(redirect("/models", Some(session::cookie(&secret, &hash, &request.origin, ports.now())))),
+        Ok(Some(hash)) => {
+            let now = ports.now();
+            let told = session::Told { hash, id: SessionId::new(now, ports.random()), began_at: now };
+            Ok(redirect("/models", Some(session::cookie(&secret, &told, &request.origin))))
+        }
         _ => {
             gate::pass(ports, Gate::Guess, &gate::by_address(visitor.address)).await?;
             let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";

@@ -172,11 +172,35 @@ fn fits(template: &str, path: &str) -> bool {
     end > 0 && path.split_at_checked(end).is_some_and(|(_, rest)| fits(after, rest))
 }
 
+/// Whether a path could mean another one to whoever looks at it before or after: no endpoint has such a path.
+fn is_odd(path: &str) -> bool {
+    let is_dots = |part: &str| matches!(part, "." | "..");
+    path.contains("//")
+        || path.contains(['%', '\\', ';', '?', '#'])
+        || path.chars().any(char::is_control)
+        || path.split('/').any(is_dots)
+}
+
+/// The path of a request as the table has it: what stands in an address where a template has a name, decoded, once; the rest as
+/// it came, so that no other spelling leads anywhere. Where that is nowhere, as it came.
+pub fn named(raw: &str) -> String {
+    let path = raw.strip_suffix('/').filter(|path| !path.ends_with('/')).unwrap_or(raw);
+    let decoded = || percent_encoding::percent_decode_str(path).decode_utf8().ok();
+    match TABLE.iter().find(|row| path.contains('%') && fits(row.path, path)).zip(decoded()) {
+        // What is decoded must not lead elsewhere.
+        Some((row, decoded)) if !decoded.ends_with('/') && at(&decoded).next().is_some_and(|found| found.path == row.path) => {
+            decoded.into_owned()
+        }
+        _ => path.to_owned(),
+    }
+}
+
 /// The rows of a path, one for each method; none if there is nothing at it. The first template that fits is the path's.
 pub fn at(path: &str) -> impl Iterator<Item = &'static Row> + Clone {
-    let path = path.trim_end_matches('/');
+    let is_odd = is_odd(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
     let is_root = path.is_empty();
-    let found = TABLE.iter().find(|row| if is_root { row.path == "/" } else { fits(row.path, path) });
+    let found = TABLE.iter().find(|row| !is_odd && if is_root { row.path == "/" } else { fits(row.path, path) });
     TABLE.iter().filter(move |row| found.is_some_and(|found| found.path == row.path))
 }
 
@@ -197,7 +221,7 @@ pub fn methods(path: &str) -> Vec<&'static str> {
 
 /// The most bytes that the body of a request to a path may have.
 pub fn most_bytes(path: &str) -> usize {
-    match at(path).find(|row| row.method != "GET") {
+    match at(&named(path)).find(|row| row.method != "GET") {
         Some(row) if row.about.is_asking() || row.path == "/v1/route" => limits::ASKED_BYTES,
         Some(row) if row.path == "/admin/v1/catalog" => limits::CATALOG_BYTES,
         Some(row) if row.who == Who::Signature => limits::MESSAGE_BYTES,
@@ -217,12 +241,12 @@ pub fn check(method: &str, path: &str) -> Result<(), Refusal> {
     if rows.clone().any(|row| row.method == method) {
         return Ok(());
     }
-    let allowed = rows.map(|row| row.method).collect::<Vec<_>>().join(", ");
-    if allowed.is_empty() {
+    let usual = rows.map(|row| row.method).collect::<Vec<_>>().join(", ");
+    if usual.is_empty() {
         return Err(nothing_here());
     }
     let message = format!("`{}` does not answer {method}.", if path.is_empty() { "/" } else { path });
-    Err(Refusal::new(Code::MethodNotAllowed, message, format!("Use {allowed}.")).fact("allow", allowed))
+    Err(Refusal::new(Code::MethodNotAllowed, message, format!("Use {usual}.")).fact("allow", methods(path).join(", ")))
 }
 
 /// There is nothing at a path.
@@ -257,7 +281,8 @@ mod tests {
             ("/v1/chat/completions/extra", vec![]),
             ("/v1/receipts/a/b", vec![]),
             ("/admin/v1/accounts//keys", vec![]),
-            ("//", vec!["GET"]),
+            ("//", vec![]),
+            ("/", vec!["GET"]),
             ("v1/models", vec![]),
             ("/v1/models/{model}", vec!["GET"]),
         ] {
@@ -303,10 +328,82 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_decoded_once_and_only_where_a_name_stands() {
+        for (raw, named_as, is_there) in [
+            ("/v1/models", "/v1/models", true),
+            ("/v1/models/", "/v1/models", true),
+            ("/", "", true),
+            ("/v1/models/a%2Fb", "/v1/models/a/b", true),
+            ("/v1/models/gpt-5.5%3Aofficial", "/v1/models/gpt-5.5:official", true),
+            ("/v1beta/models/a%2Fb:countTokens", "/v1beta/models/a/b:countTokens", true),
+            ("/v1/receipts/gen%2D1", "/v1/receipts/gen-1", true),
+            ("/admin/v1/accounts/a%20b", "/admin/v1/accounts/a b", true),
+            // Spellings of what stands in the table.
+            ("/%61dmin/v1/accounts", "/%61dmin/v1/accounts", false),
+            ("/admin%2Fv1/accounts", "/admin%2Fv1/accounts", false),
+            ("/admin/v1%2faccounts", "/admin/v1%2faccounts", false),
+            ("/v1%2Fchat/completions", "/v1%2Fchat/completions", false),
+            ("/v1/chat/completion%73", "/v1/chat/completion%73", false),
+            ("/ADMIN/v1/accounts", "/ADMIN/v1/accounts", false),
+            ("//admin/v1/accounts", "//admin/v1/accounts", false),
+            ("/admin//v1/accounts", "/admin//v1/accounts", false),
+            ("/admin/v1/accounts//", "/admin/v1/accounts//", false),
+            ("//", "//", false),
+            ("/./admin/v1/accounts", "/./admin/v1/accounts", false),
+            ("/v1/../admin/v1/accounts", "/v1/../admin/v1/accounts", false),
+            ("/v1/models/../../admin/v1/accounts", "/v1/models/../../admin/v1/accounts", false),
+            ("/v1/models/%2e%2e/%2e%2e/admin", "/v1/models/%2e%2e/%2e%2e/admin", false),
+            ("\\admin\\v1\\accounts", "\\admin\\v1\\accounts", false),
+            ("/admin/v1/accounts;a=1", "/admin/v1/accounts;a=1", false),
+            ("/admin/v1/accounts/x;a=1", "/admin/v1/accounts/x;a=1", false),
+            ("/admin/v1/accounts/x%3Ba", "/admin/v1/accounts/x%3Ba", false),
+            ("/admin/v1/accounts ", "/admin/v1/accounts ", false),
+            ("/admin/v1/accounts%00", "/admin/v1/accounts%00", false),
+            ("/admin/v1/accounts/%00", "/admin/v1/accounts/%00", false),
+            // Twice, not at all, and to another endpoint.
+            ("/v1/models/a%252Fb", "/v1/models/a%252Fb", false),
+            ("/v1/models/%ff", "/v1/models/%ff", false),
+            ("/v1/models/a%2Fendpoints", "/v1/models/a%2Fendpoints", false),
+            ("/admin/v1/accounts/a%2Fkeys", "/admin/v1/accounts/a%2Fkeys", false),
+            ("/admin/v1/accounts/a/keys/b%2F..%2Fc", "/admin/v1/accounts/a/keys/b%2F..%2Fc", false),
+            ("/v1/runs/a%2F", "/v1/runs/a%2F", false),
+        ] {
+            let path = named(raw);
+            assert_eq!((path.as_str(), at(&path).next().is_some()), (named_as, is_there), "{raw}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_spelling_leads_where_another_does(row in 0..TABLE.len(), place in 0_usize..60, how in 0..6) {
+            let path = TABLE[row].path;
+            let before = path.split('{').next().unwrap();
+            let place = 1 + place % before.len().max(2).saturating_sub(1);
+            if let Some((start, end)) = before.split_at_checked(place).filter(|(_, end)| !end.is_empty()) {
+                let (letter, rest) = end.split_at(1);
+                let other = match how {
+                    0 => format!("%{:02x}", letter.as_bytes()[0]),
+                    1 => format!("%25{:02x}", letter.as_bytes()[0]),
+                    2 => format!("/{letter}"),
+                    3 => format!("{letter};"),
+                    4 => letter.to_ascii_uppercase(),
+                    _ => format!("{letter}\\"),
+                };
+                let after = path.get(before.len()..).unwrap().replace(['{', '}'], "");
+                let spelled = format!("{start}{other}{rest}{after}");
+                let is_same = other == letter;
+                let found = at(&named(&spelled)).next().map(|row| row.path);
+                proptest::prop_assert!(is_same || found != Some(path), "{spelled} leads to {path}");
+                proptest::prop_assert!(is_same || !is_guarded(&named(&spelled)), "{spelled} leads to what is guarded");
+            }
+        }
+    }
+
+    #[test]
     fn another_method_is_told_the_right_ones() {
         assert!(check("POST", "/v1/runs").is_ok());
         let refusal = check("DELETE", "/v1/runs/").unwrap_err();
-        assert_eq!((refusal.code, &refusal.facts["allow"]), (Code::MethodNotAllowed, &"GET, POST".into()));
+        assert_eq!((refusal.code, &refusal.facts["allow"]), (Code::MethodNotAllowed, &"GET, HEAD, POST, OPTIONS".into()));
         for method in ["GET", "BREW", ""] {
             assert_eq!(check(method, "/v1/nothing").unwrap_err(), nothing_here());
         }

@@ -118,6 +118,9 @@ pub const TABLE: &[Row] = &[
     admin("DELETE", "/admin/v1/accounts/{account}/keys/{key}", "Revokes a key, effective at once.")
         .query("author reason")
         .gives("Key"),
+    admin("DELETE", "/admin/v1/accounts/{account}/sessions", "Ends the sessions of an account or a key, effective at once.")
+        .query("key author reason")
+        .gives("SessionsEnded"),
     admin("POST", "/admin/v1/accounts/{account}/adjustments", "Credits, or debits with a negative amount.")
         .takes("NewAdjustment")
         .makes("Adjusted"),
@@ -156,6 +159,14 @@ pub const TABLE: &[Row] = &[
     admin("GET", "/admin/v1/catalog/versions/{version}", "One version with its document.").gives("CatalogVersionWhole"),
     admin("GET", "/admin/v1/health", "The health of every candidate.").gives("CandidateHealthPage"),
     admin("POST", "/admin/v1/probe", "Runs one probe round now.").takes("Signature").gives("ProbePage"),
+    admin("GET", "/admin/v1/tokens", "Tokens of operators, newest first.").query("limit after").gives("TokenPage"),
+    admin("POST", "/admin/v1/tokens", "Makes a token with a name and scopes; the answer has its secret, this once.")
+        .takes("NewToken")
+        .makes("NewTokenMade"),
+    admin("DELETE", "/admin/v1/tokens/{token}", "Revokes a token, effective at once.").query("author reason").gives("Token"),
+    admin("GET", "/admin/v1/attempts", "Failed attempts to administer, by hour and address.")
+        .query("limit after")
+        .gives("AttemptsPage"),
     // The gateway itself, and its pages.
     Row::new("GET", "/healthz", (Anyone, Gateway), "Whether the Worker answers.").gives("Ok"),
     Row::new("GET", "/openapi.json", (Anyone, Gateway), "This document.").gives("OpenApi"),

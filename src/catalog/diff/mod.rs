@@ -243,6 +243,7 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
         shows_upstream_models,
         dialect,
         base_url,
+        allow_host,
         secrets,
         first_byte_timeout_ms,
         idle_timeout_ms,
@@ -263,6 +264,9 @@ fn channel_fields(changes: &mut Changes, before: &Channel, after: &Channel) {
     changes.value(kind, "customers see the ids of its models:", shows, yes_or_no);
     changes.value(kind, "dialect", (&before.dialect, dialect), |dialect| dialect.as_str().to_owned());
     changes.value(kind, "address", (&before.base_url, base_url), ToString::to_string);
+    changes.value(kind, "host that is meant although it looks private:", (&before.allow_host, allow_host), |host| {
+        host.as_deref().map_or_else(|| "none".to_owned(), quoted)
+    });
     changes.value(kind, "credentials", (&before.secrets, secrets), |secrets| list(secrets));
     let time = |ms: &u32| duration(i64::from(*ms));
     changes.value(ChangeKind::Limits, "time to first byte", (&before.first_byte_timeout_ms, first_byte_timeout_ms), time);

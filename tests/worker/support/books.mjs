@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { startWorker } from '../../../scripts/runtime.mjs';
-import { adminToken, until } from './gateway.mjs';
+import { adminToken, sessionSecret, until } from './gateway.mjs';
 
 /** Decimal text as nano-units. */
 export function nanos(text) {
@@ -90,7 +90,7 @@ export async function reopen(gateway, change) {
   gateway.worker = await startWorker({
     state: gateway.state,
     port: Number(new URL(gateway.url).port),
-    vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true' },
+    vars: { ADMIN_TOKEN: adminToken, SESSION_SECRET: sessionSecret, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true' },
     onLog: (entry) => gateway.logs.push(entry),
   });
 }

@@ -13,7 +13,9 @@ import { testCatalog } from './catalog.mjs';
 
 export { sse, readStream } from './sse.mjs';
 
-export const adminToken = 'test-admin-token';
+export const adminToken = 'test-admin-token-7Jq2Lr9Xw4Tn6Vb8Zk1Hs3Gd5';
+/** What sessions of the pages are signed with. */
+export const sessionSecret = 'test-session-secret-3Gd5Hs1Zk8Vb6Tn4Xw9Lr2Jq7';
 
 /**
  * Starts a gateway with empty storage and the test catalogue.
@@ -33,7 +35,7 @@ export async function startGateway({ catalog = testCatalog, vars = {}, clock = f
     state,
     clock,
     meter,
-    vars: { ADMIN_TOKEN: adminToken, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
+    vars: { ADMIN_TOKEN: adminToken, SESSION_SECRET: sessionSecret, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
     onLog: (entry) => logs.push(entry),
   });
   const gateway = new Gateway({ state, upstream, worker, logs, isPrivate });

@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { between, pick } from './chaos.mjs';
 
-/** Variables that a gateway with these catalogues needs; `NOT_SET` is named by a channel and is none of them. */
+/** Variables that a gateway with these catalogues needs; `UPSTREAM_NOT_SET` is named by a channel and is none of them. */
 export const truthVars = { POOL_1: 'upstream-secret-1', POOL_2: 'upstream-secret-2', POOL_BAD: 'upstream-401', POOL_3: 'upstream-secret-3' };
 
 export const buckets = { credit: { label: 'Official credit', currency: 'USD' }, wallet: { label: 'Routed wallet', currency: 'CNY' } };
@@ -18,7 +18,7 @@ export function channels(upstreamUrl) {
     'half-pool': openai('POOL_BAD', 'POOL_3'),
     // Nothing is known of it but its list and what requests find.
     quiet: { ...openai('POOL_BAD', 'POOL_3'), probe_daily_cap: '0' },
-    unset: openai('NOT_SET'),
+    unset: openai('UPSTREAM_NOT_SET'),
     anthropic: other('anthropic', '/anthropic/v1'),
     gemini: other('gemini', '/gemini/v1beta'),
     cohere: other('cohere', '/cohere/v2'),

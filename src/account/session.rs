@@ -1,0 +1,77 @@
+//! Sessions of the pages that were ended before their time: what is noted, and how much of it.
+//!
+//! What always holds: a session that was ended, by itself or with all of its key or account, counts for nothing from the next look
+//! on; what is noted is bounded, and gone when no session that it is about could live any more.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::Event;
+use super::decide::Shelf;
+use crate::id::{KeyId, SessionId};
+use crate::time::Timestamp;
+
+/// How long a session lives, in milliseconds.
+pub const SESSION_MS: i64 = 12 * 3600 * 1000;
+/// So many are noted one by one; beyond, all sessions of the key end with one that does.
+const MOST_ENDED: u32 = 200;
+
+/// A session as its cookie tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose key it is of.
+    pub key: KeyId,
+    /// When it began.
+    pub began_at: Timestamp,
+}
+
+/// Which sessions end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionEnd {
+    /// This one.
+    Of(Session),
+    /// All of a key.
+    OfKey(KeyId),
+    /// All of the account.
+    OfAccount,
+}
+
+/// What is noted of sessions that were ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which: see [`marks`].
+    pub mark: String,
+    /// Those that began by then.
+    pub until: Timestamp,
+}
+
+const ACCOUNT: &str = "account";
+
+fn of_key(key: &KeyId) -> String {
+    format!("key/{key}")
+}
+
+fn of_session(id: &SessionId) -> String {
+    format!("session/{id}")
+}
+
+/// Under which marks the end of a session may be noted.
+pub fn marks(session: &Session) -> [String; 3] {
+    [of_session(&session.id), of_key(&session.key), ACCOUNT.to_owned()]
+}
+
+/// Ends sessions. Again is the same.
+pub fn end_sessions<S: Shelf>(shelf: &S, end: SessionEnd, now: Timestamp) -> Result<Vec<Event>, S::Error> {
+    let (mark, until) = match end {
+        // It may have begun by a clock that is ahead of this one.
+        SessionEnd::Of(session) => {
+            let has_room = shelf.ended_sessions(now.plus(-SESSION_MS))? < MOST_ENDED;
+            let mark = if has_room { of_session(&session.id) } else { of_key(&session.key) };
+            (mark, now.max(session.began_at))
+        }
+        SessionEnd::OfKey(key) => (of_key(&key), now),
+        SessionEnd::OfAccount => (ACCOUNT.to_owned(), now),
+    };
+    Ok(vec![Event::SessionsEnded(Ended { mark, until })])
+}

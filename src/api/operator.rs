@@ -1,0 +1,84 @@
+//! Who administers: by the root token of the deployment, the one that is to replace it, or a token of its own.
+//!
+//! What always holds: without a strong root token there is no administration; nothing is looked up for what can be no token; every
+//! failure is counted. The root token works whoever guesses beside it; the others rest with the address of who guesses.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::nothing_here;
+use crate::limits::Gate;
+use crate::operator::{Failure, Operator, TokenSecret, weakness};
+use crate::ports::Records;
+use crate::refusal::{Code, Refusal};
+use crate::relay::{Head, gate, unavailable};
+
+/// The root token, and the one that is to replace it: while both are set, both work.
+pub const ROOTS: [&str; 2] = ["ADMIN_TOKEN", "ADMIN_TOKEN_NEXT"];
+
+/// Who sends a request, by the token that it presents.
+pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operator, Refusal> {
+    let roots = roots(ports)?;
+    let presented = head.credential.as_deref().map(str::trim).unwrap_or_default();
+    if roots.iter().any(|root| is_equal(root, presented)) {
+        return Ok(Operator::root());
+    }
+    let guesser = gate::by_address(head.address);
+    let failure = match TokenSecret::parse(presented) {
+        None if presented.is_empty() => Failure::Absent,
+        None => Failure::Malformed,
+        Some(secret) => {
+            gate::open(ports, Gate::Guess, &guesser)?;
+            match ports.token(&secret.hash()).await.map_err(unavailable)? {
+                None => Failure::Unknown,
+                Some(token) if !token.works(ports.now()) => Failure::Ended,
+                Some(token) => {
+                    ports.note_token_used(&token);
+                    return Ok(Operator::of(&token));
+                }
+            }
+        }
+    };
+    ports.note_attempt(head.address, failure);
+    Err(gate::missed(ports, Gate::Guess, &guesser, refused(failure)).await)
+}
+
+/// The root tokens that count: those that are not weak. Where none is set, nothing tells that there could be administration.
+fn roots<P: Records>(ports: &P) -> Result<Vec<String>, Refusal> {
+    let set = ROOTS.into_iter().filter_map(|name| Some((name, ports.setting(name)?.trim().to_owned())));
+    let (mut strong, mut weak) = (Vec::new(), Vec::new());
+    for (name, root) in set {
+        match weakness(&root) {
+            None => strong.push(root),
+            Some(why) => weak.push(format!("{name} {why}")),
+        }
+    }
+    if !weak.is_empty() {
+        ports.log(&format!("administration: {}; it does not count", weak.join(", ")));
+    }
+    match (strong.is_empty(), weak.first()) {
+        (false, _) => Ok(strong),
+        (true, None) => Err(nothing_here()),
+        (true, Some(why)) => {
+            let message = format!("Administration is off: {why}, and could be guessed.");
+            let next_step = "Set another with `npx wrangler secret put ADMIN_TOKEN`, such as what `openssl rand -hex 32` prints.";
+            Err(Refusal::new(Code::Forbidden, message, next_step))
+        }
+    }
+}
+
+/// Hashes are of equal length, so that the comparison tells nothing, not even a length.
+fn is_equal(ours: &str, theirs: &str) -> bool {
+    let (theirs, ours) = (Sha256::digest(theirs.as_bytes()), Sha256::digest(ours.as_bytes()));
+    theirs.as_slice().ct_eq(ours.as_slice()).into()
+}
+
+fn refused(failure: Failure) -> Refusal {
+    let (message, next_step) = match failure {
+        Failure::Ended => ("This token has expired or was revoked.", "Ask who administers tokens for another."),
+        _ => {
+            ("This is not an operator's token.", "Send `Authorization: Bearer <token>`, with ADMIN_TOKEN or a token of your own.")
+        }
+    };
+    Refusal::new(Code::InvalidAdminToken, message, next_step)
+}
