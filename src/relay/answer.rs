@@ -25,7 +25,7 @@ use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::Refusal;
 use crate::routing::asked_model;
-use crate::routing::attempt::{FailureKind, Verdict, classify};
+use crate::routing::attempt::{FailureKind, Verdict, bounded_wait, classify};
 use crate::usage::{Usage, UsageSource};
 
 /// Of a model whose catalogued context is no longer than this, no client may ask for more: the quote and what usage is cut to
@@ -138,13 +138,14 @@ pub async fn call<P: Ports>(
     let timeout_ms = channel.first_byte_timeout_ms.min(patience_ms);
     let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
     let head = ticket.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
-    let UpstreamResponse { status, retry_after_s, content_type, body } = head.map_err(|error| match error {
+    let UpstreamResponse { status, retry_after_s: told_s, content_type, body } = head.map_err(|error| match error {
         SendError::NotConfigured => Failure::new(FailureKind::NotConfigured, "the credential is not set"),
         SendError::Connect(detail) => {
             ports.log(&format!("{}: {detail}", channel.id));
             Failure::new(FailureKind::Connect, "the connection failed")
         }
     })?;
+    let retry_after_s = bounded_wait(told_s);
     let envelope = &prepared.request.envelope;
     let is_json = content_type.as_deref().is_some_and(|text| text.starts_with("application/json"));
     // Some models of transcription know no streams, and answer as if none had been asked for.

@@ -14,7 +14,7 @@ use crate::dialect::{Called, Endpoint, Request};
 use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::refusal::{Code, Refusal};
-use crate::routing::health::{CandidateId, HealthView};
+use crate::routing::health::{CandidateId, HealthView, Witness};
 use crate::routing::{Ask, FirstChoice, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
 use crate::truth::Promise;
@@ -161,7 +161,8 @@ pub fn prepare<'a>(
         (None, Some(prefix)) => format!("{}/begins {prefix}", key.account),
         (None, None) => preparing.request.to_string(),
     };
-    let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
+    let by = Some(Witness::of(&key.account));
+    let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, by, now, seed: &seed };
     let Plan { attempts, left_out, first_choice } = plan(input)?;
     let facts = Facts {
         stream: request.envelope.stream,

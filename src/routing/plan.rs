@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::FailureKind;
 use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
-use super::health::{CandidateId, Health, HealthView, Status};
+use super::health::{CandidateId, Health, HealthView, Status, Witness};
 use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Named, Route, RouteKind};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 use crate::key::Policy;
@@ -97,6 +97,8 @@ pub struct PlanInput<'a> {
     pub ask: &'a Ask,
     /// What is known of the candidates.
     pub health: &'a HealthView,
+    /// Who asks: what this account alone has met counts for it.
+    pub by: Option<Witness>,
     /// The time.
     pub now: Timestamp,
     /// Equal seeds choose equal candidates within a tier: the session, or else the request.
@@ -324,7 +326,7 @@ impl<'a> Planner<'a> {
                 });
                 continue;
             }
-            let health = self.input.health.of(&CandidateId::of(candidate));
+            let health = self.input.health.told_to(&CandidateId::of(candidate), self.input.by, self.input.now);
             let resting = !health.is_ready(self.input.now);
             taken.push(Planned {
                 model: Rc::clone(model),
@@ -577,6 +579,7 @@ mod tests {
                 policy: &self.policy,
                 ask: &self.ask,
                 health: &self.health,
+                by: None,
                 now: Timestamp::from_millis(1_000_000),
                 seed: &self.seed,
             })
@@ -592,7 +595,7 @@ mod tests {
 
         fn fail(&mut self, channel: &str) {
             let id = CandidateId { channel: crate::id::ChannelId::parse(channel).unwrap(), upstream_model: "m".to_owned() };
-            let seen = Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None };
+            let seen = Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None, by: None };
             self.health.observe(&id, seen, Timestamp::from_millis(999_999));
         }
     }
