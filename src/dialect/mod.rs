@@ -31,6 +31,7 @@ pub mod meter;
 mod naming;
 #[cfg(test)]
 mod naming_tests;
+mod objects;
 pub mod openai;
 mod prefix;
 pub mod proof;

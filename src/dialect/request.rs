@@ -11,7 +11,7 @@ use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
 use super::proof::tell_makers;
-use super::{prefix, tokens};
+use super::{objects, prefix, tokens};
 use crate::catalog::Dialect;
 use crate::refusal::Refusal;
 
@@ -156,6 +156,7 @@ impl<'a> Request<'a> {
                 let form = Form::parse(body, content_type)?;
                 envelope.models.extend(form.text("model").filter(|name| !name.is_empty()).map(ToOwned::to_owned));
                 format.form_envelope(&form, &mut envelope)?;
+                objects::check_form(&form, endpoint.dialect())?;
                 Content::Form(form, content_type.to_owned())
             }
             None => {
@@ -169,6 +170,7 @@ impl<'a> Request<'a> {
                 }
                 envelope.read_extras(&body.object)?;
                 format.envelope(&body, &mut envelope)?;
+                objects::check(&body, endpoint.dialect())?;
                 if envelope.session.is_none() && format.translation().is_some() {
                     envelope.prefix = prefix::of(&body.object);
                 }
