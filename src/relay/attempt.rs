@@ -142,7 +142,7 @@ fn observe<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quote
 
 /// The credentials to try, in order. What goes on from an earlier response needs the one that made it.
 fn credentials_of<P: Ports>(ports: &P, prepared: &Prepared<'_>, quoted: &Quoted) -> Vec<SecretName> {
-    if let Some((_, secret)) = &prepared.previous {
+    if let Some((_, secret)) = &prepared.owned.maker {
         return vec![secret.clone()];
     }
     let secrets = &quoted.planned.channel.secrets;

@@ -13,6 +13,7 @@ mod early;
 mod elsewhere;
 mod flow;
 mod kept;
+mod owned;
 mod prepare;
 mod quote;
 mod remedy;
