@@ -124,13 +124,8 @@ pub struct Attempt {
     pub credential: Option<String>,
     /// Whether it says nothing of the candidate's health, whatever became of it: the place was not one of the model's, or tokens
     /// were only counted.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_aside: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 impl Attempt {

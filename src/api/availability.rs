@@ -248,11 +248,7 @@ fn short(leg: Leg, member: Option<&'static str>) -> Option<Short> {
 }
 
 /// The relay tries leg after leg: one that is not covered is passed over, where the no is about its balance alone.
-fn judge(
-    planned: Planned,
-    refusal_of: impl Fn(&Short) -> Option<Refusal>,
-    (snapshot, by): (&Snapshot, Witness),
-) -> Availability {
+fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, (snapshot, by): (&Snapshot, Witness)) -> Availability {
     let (legs, left_out) = match planned {
         Ok(planned) => planned,
         Err(refusal) => return Availability { callable: false, reasons: vec![Reason::of(&refusal)], served_by: None },

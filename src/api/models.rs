@@ -54,7 +54,12 @@ pub async fn list<P: Records>(
     let (snapshot, board) = seen(ports).await?;
     let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone(), by: Some(Witness::of(&caller.key.account)) };
+    let view = View {
+        snapshot: &snapshot,
+        board: &board,
+        policy: caller.key.policy.clone(),
+        by: Some(Witness::of(&caller.key.account)),
+    };
     let shown = asked.iter().zip(&told).filter(|(_, told)| told.callable || include_unavailable);
     let data: Vec<Value> = shown.map(|((model, _), told)| view.entry(model, told)).collect();
     ok(&model_shapes::list(dialect, data))
@@ -65,7 +70,12 @@ pub async fn one<P: Records>(ports: &P, caller: Caller<'_>, name: &str, dialect:
     let (snapshot, board) = seen(ports).await?;
     let asked = [(Rc::clone(found(&snapshot.catalog, name)?), None)];
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone(), by: Some(Witness::of(&caller.key.account)) };
+    let view = View {
+        snapshot: &snapshot,
+        board: &board,
+        policy: caller.key.policy.clone(),
+        by: Some(Witness::of(&caller.key.account)),
+    };
     let entry = asked.iter().zip(&told).map(|((model, _), told)| view.entry(model, told)).next();
     ok(&model_shapes::one(dialect, entry.unwrap_or_default()))
 }
@@ -76,7 +86,12 @@ pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) ->
     let model = found(&snapshot.catalog, name)?;
     let asked: Vec<_> = model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone(), by: Some(Witness::of(&caller.key.account)) };
+    let view = View {
+        snapshot: &snapshot,
+        board: &board,
+        policy: caller.key.policy.clone(),
+        by: Some(Witness::of(&caller.key.account)),
+    };
     let mut endpoints = Vec::new();
     for (route, told) in model.routes.iter().zip(&told) {
         endpoints.extend(route.candidates.iter().map(|candidate| view.endpoint(model, (route, told), candidate)));

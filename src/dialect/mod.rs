@@ -12,6 +12,7 @@ pub mod cohere;
 pub mod condition;
 #[cfg(test)]
 mod crossing_laws;
+pub mod discreet;
 mod endpoint;
 mod envelope;
 pub mod fit;

@@ -315,7 +315,9 @@ fn refused(thing: Thing, path: &str, dialect: Dialect) -> Refusal {
             "Name one of the connectors that a provider has for everybody, such as `connector_gmail`, or a `server_url`.",
         ),
         Thing::Sound => ("a sound that a provider keeps", "Send what was said as text in `content`."),
-        Thing::Voice => ("a voice of somebody's account at a provider", "Name one of the voices that the provider has for everybody."),
+        Thing::Voice => {
+            ("a voice of somebody's account at a provider", "Name one of the voices that the provider has for everybody.")
+        }
     };
     let message = format!(
         "`{path}` refers to {what}. That belongs to an account there, which callers of this gateway share, so it cannot be referred to."
@@ -375,15 +377,29 @@ mod tests {
             (Openai, chat(json!({"type": "file", "file": {"file_id": "file-1"}})), "messages[0].content[0].file.file_id"),
             (Openai, chat(json!({"type": "file", "file": {"File_ID": "file-1"}})), "messages[0].content[0].file.File_ID"),
             (Openai, json!({"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}), "messages[0].audio.id"),
-            (Openai, json!({"messages": [{"role": "system", "content": "fileid://file-fe-1,fileid://file-fe-2"}]}), "messages[0].content"),
             (
                 Openai,
-                chat(json!({"type": "image_url", "image_url": {"url": "https://generativelanguage.googleapis.com/v1beta/files/abc"}})),
+                json!({"messages": [{"role": "system", "content": "fileid://file-fe-1,fileid://file-fe-2"}]}),
+                "messages[0].content",
+            ),
+            (
+                Openai,
+                chat(
+                    json!({"type": "image_url", "image_url": {"url": "https://generativelanguage.googleapis.com/v1beta/files/abc"}}),
+                ),
                 "messages[0].content[0].image_url.url",
             ),
-            (Openai, chat(json!({"type": "image_url", "image_url": {"url": "gs://bucket/a.png"}})), "messages[0].content[0].image_url.url"),
+            (
+                Openai,
+                chat(json!({"type": "image_url", "image_url": {"url": "gs://bucket/a.png"}})),
+                "messages[0].content[0].image_url.url",
+            ),
             (Openai, json!({"input": "hi", "voice": {"id": "voice_1"}}), "voice.id"),
-            (Openai, json!({"prompt": "a", "images": [{"file_id": "file-1"}], "mask": {"file_id": "file-2"}}), "images[0].file_id"),
+            (
+                Openai,
+                json!({"prompt": "a", "images": [{"file_id": "file-1"}], "mask": {"file_id": "file-2"}}),
+                "images[0].file_id",
+            ),
             (
                 Anthropic,
                 chat(json!({"type": "document", "source": {"type": "file", "file_id": "file_011"}})),
@@ -392,7 +408,9 @@ mod tests {
             (Anthropic, chat(json!({"type": "container_upload", "file_id": "file_011"})), "messages[0].content[0].file_id"),
             (
                 Anthropic,
-                chat(json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]})),
+                chat(
+                    json!({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}),
+                ),
                 "messages[0].content[0].content[0].source.file_id",
             ),
             (
@@ -401,18 +419,36 @@ mod tests {
                 "container.skills[0].skill_id",
             ),
             (Anthropic, json!({"container": {"id": "container_1"}}), "container.id"),
-            (Gemini, generate(json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}})), "contents[0].parts[0].fileData.fileUri"),
+            (
+                Gemini,
+                generate(json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}})),
+                "contents[0].parts[0].fileData.fileUri",
+            ),
             (Gemini, generate(json!({"file_data": {"file_uri": "files/abc"}})), "contents[0].parts[0].file_data.file_uri"),
             (Gemini, generate(json!({"fileData": {"fileUri": "gs://bucket/a.mp4"}})), "contents[0].parts[0].fileData.fileUri"),
             (
                 Gemini,
-                generate(json!({"functionResponse": {"name": "f", "response": {}, "parts": [{"fileData": {"fileUri": "files/a"}}]}})),
+                generate(
+                    json!({"functionResponse": {"name": "f", "response": {}, "parts": [{"fileData": {"fileUri": "files/a"}}]}}),
+                ),
                 "contents[0].parts[0].functionResponse.parts[0].fileData.fileUri",
             ),
-            (Gemini, json!({"systemInstruction": {"parts": [{"fileData": {"fileUri": "files/a"}}]}}), "systemInstruction.parts[0].fileData.fileUri"),
+            (
+                Gemini,
+                json!({"systemInstruction": {"parts": [{"fileData": {"fileUri": "files/a"}}]}}),
+                "systemInstruction.parts[0].fileData.fileUri",
+            ),
             (Gemini, json!({"cachedContent": "cachedContents/abc"}), "cachedContent"),
-            (Gemini, json!({"generateContentRequest": {"cached_content": "cachedContents/abc"}}), "generateContentRequest.cached_content"),
-            (Gemini, json!({"tools": [{"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/a"]}}]}), "tools[0].fileSearch.fileSearchStoreNames[0]"),
+            (
+                Gemini,
+                json!({"generateContentRequest": {"cached_content": "cachedContents/abc"}}),
+                "generateContentRequest.cached_content",
+            ),
+            (
+                Gemini,
+                json!({"tools": [{"fileSearch": {"fileSearchStoreNames": ["fileSearchStores/a"]}}]}),
+                "tools[0].fileSearch.fileSearchStoreNames[0]",
+            ),
         ] {
             assert_eq!(found(dialect, &body).as_deref(), Some(path), "{body}");
         }
@@ -448,22 +484,40 @@ mod tests {
     fn what_is_the_clients_own_is_not_looked_into() {
         use Dialect::{Anthropic, Gemini, Openai};
         for (dialect, body) in [
-            (Openai, json!({"metadata": {"file_id": "mine"}, "messages": [{"role": "user", "content": "about \"file_id\": \"x\""}]})),
+            (
+                Openai,
+                json!({"metadata": {"file_id": "mine"}, "messages": [{"role": "user", "content": "about \"file_id\": \"x\""}]}),
+            ),
             (
                 Openai,
                 json!({"tools": [{"type": "function", "name": "f", "parameters": {"properties": {"file_id": {"type": "string", "default": "a"}}, "examples": [{"file_id": "b"}]}}]}),
             ),
-            (Openai, json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "{\"file_id\":\"x\"}"}}]}]})),
+            (
+                Openai,
+                json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": "{\"file_id\":\"x\"}"}}]}]}),
+            ),
             (Openai, json!({"text": {"format": {"schema": {"default": {"container": "x"}}}}})),
             (Openai, json!({"messages": [], "audio": {"voice": "alloy", "format": "mp3"}, "modalities": ["audio"]})),
             (Openai, json!({"input": "hi", "voice": "alloy"})),
             (Openai, json!({"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]})),
             (Openai, json!({"tools": [{"type": "mcp", "connector_id": "connector_gmail", "authorization": "ya29"}]})),
-            (Openai, json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]})),
-            (Openai, json!({"messages": [{"role": "user", "content": "the text https://generativelanguage.googleapis.com/v1beta/files/abc"}]})),
-            (Anthropic, json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "read", "input": {"file_id": "mine", "container": "box"}}]}]})),
+            (
+                Openai,
+                json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]}),
+            ),
+            (
+                Openai,
+                json!({"messages": [{"role": "user", "content": "the text https://generativelanguage.googleapis.com/v1beta/files/abc"}]}),
+            ),
+            (
+                Anthropic,
+                json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "read", "input": {"file_id": "mine", "container": "box"}}]}]}),
+            ),
             (Anthropic, json!({"tools": [{"name": "f", "input_schema": {"properties": {"file_id": {"const": "x"}}}}]})),
-            (Gemini, json!({"contents": [{"parts": [{"functionCall": {"name": "f", "args": {"fileUri": "files/mine"}}}, {"functionResponse": {"name": "f", "response": {"fileUri": "files/mine"}}}]}]})),
+            (
+                Gemini,
+                json!({"contents": [{"parts": [{"functionCall": {"name": "f", "args": {"fileUri": "files/mine"}}}, {"functionResponse": {"name": "f", "response": {"fileUri": "files/mine"}}}]}]}),
+            ),
             (Gemini, json!({"contents": [{"parts": [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=1"}}]}]})),
         ] {
             assert_eq!(found(dialect, &body), None, "{body}");
@@ -484,19 +538,26 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_send() {
-        for (dialect, words) in [(Dialect::Openai, "file_data"), (Dialect::Anthropic, "base64"), (Dialect::Gemini, "inlineData")] {
+        for (dialect, words) in [(Dialect::Openai, "file_data"), (Dialect::Anthropic, "base64"), (Dialect::Gemini, "inlineData")]
+        {
             let refusal = refused(Thing::File, "a.file_id", dialect);
             assert!(refusal.next_step.contains(words) && refusal.message.contains("a.file_id"), "{}", refusal.next_step);
         }
     }
 
     fn anything() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<u32>().prop_map(Value::from), "[a-z:/ ]{0,12}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<u32>().prop_map(Value::from),
+            "[a-z:/ ]{0,12}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 32, 4, |inner| {
             let name = prop_oneof!["[a-z_]{1,8}", Just("content".to_owned()), Just("source".to_owned())];
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                proptest::collection::btree_map(name, inner, 0..4).prop_map(|members| Value::Object(members.into_iter().collect())),
+                proptest::collection::btree_map(name, inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })
     }

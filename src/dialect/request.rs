@@ -244,7 +244,13 @@ impl<'a> Request<'a> {
     }
 
     /// What of a client's own input of responses is for this channel; in place of what the format made of it.
-    fn own_input(&self, request: &Object<'_>, edits: &[Edit], upstream: &Upstream<'_>, dropped: &mut Vec<String>) -> Option<Edit> {
+    fn own_input(
+        &self,
+        request: &Object<'_>,
+        edits: &[Edit],
+        upstream: &Upstream<'_>,
+        dropped: &mut Vec<String>,
+    ) -> Option<Edit> {
         if !matches!(self.endpoint, Endpoint::Responses | Endpoint::Compact) {
             return None;
         }

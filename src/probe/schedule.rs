@@ -62,7 +62,8 @@ fn troubles(catalog: &Catalog, view: &HealthView) -> BTreeMap<ChannelId, Timesta
     for id in super::candidates(catalog) {
         let health = view.of(&id);
         let failure = health.last_failure.filter(|_| matches!(health.status, Status::Degraded | Status::Down));
-        let is_own = |kind| matches!(kind, FailureKind::Load | FailureKind::NotFound | FailureKind::Absent | FailureKind::Vanished);
+        let is_own =
+            |kind| matches!(kind, FailureKind::Load | FailureKind::NotFound | FailureKind::Absent | FailureKind::Vanished);
         if failure.is_some_and(|failure| !is_own(failure.kind)) {
             let latest = troubles.entry(id.channel).or_default();
             *latest = health.since.max(*latest);

@@ -13,6 +13,7 @@ use super::verdict::{Asked, Rejection};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
 use crate::dialect::bridge::Bridge;
+use crate::dialect::discreet::{Discretion, without_names};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
@@ -127,7 +128,8 @@ pub async fn call<P: Ports>(
         let missing = || Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint");
         return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
-    let asked = Asked { prepared, quoted, way };
+    let discretion = discretion(ticket, secret);
+    let asked = Asked { prepared, quoted, way, discretion: &discretion };
     let own_items = prepared.owned.thoughts_of(&channel.id, secret);
     let sent = sent((prepared, quoted), way, thoughts, &own_items).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
@@ -161,7 +163,7 @@ pub async fn call<P: Ports>(
             }
             let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             let content_type = shown_type(&reading, content_type);
-            let meter = Box::new(meter_of(&reading));
+            let meter = Box::new(meter_of(&reading).discreet(Rc::clone(&discretion)));
             let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
             let (body, meter, out) = first.map_err(|spoiled| match spoiled {
                 Spoiled::Broke(what) => Failure::new(FailureKind::Connect, what).status(status).into(),
@@ -184,6 +186,12 @@ pub async fn call<P: Ports>(
         }
     };
     Ok(Answer { status: Some(status), channel: Rc::clone(channel), content })
+}
+
+/// How words of an error are told: without what is between the gateway and its provider.
+fn discretion<P: Ports>(ticket: &Ticket<P>, secret: &SecretName) -> Discretion {
+    let (ports, secret) = (ticket.ports.clone(), secret.clone());
+    Rc::new(move |text: &str| without_names(&ports.without_credential(&secret, text)))
 }
 
 /// What the gateway itself answers where tokens are to be counted and no provider does.

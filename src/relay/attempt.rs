@@ -369,7 +369,9 @@ fn code_of(told: &[&Failure]) -> Code {
     let asked: Vec<&&Failure> = told.iter().filter(|failure| failure.kind != FailureKind::NotConfigured).collect();
     match told.is_empty() {
         true => Code::NoRouteAvailable,
-        _ if asked.iter().all(|failure| matches!(failure.kind, FailureKind::Credential | FailureKind::Forbidden)) => Code::UpstreamRefusesUs,
+        _ if asked.iter().all(|failure| matches!(failure.kind, FailureKind::Credential | FailureKind::Forbidden)) => {
+            Code::UpstreamRefusesUs
+        }
         _ if !asked.iter().all(|failure| failure.is_busy()) => Code::NoRouteAvailable,
         _ if asked.iter().all(|failure| failure.is_overload) => Code::UpstreamOverloaded,
         _ => Code::UpstreamRateLimited,

@@ -28,6 +28,7 @@ use std::future::Future;
 
 use futures_util::future::join4;
 
+pub use crate::dialect::discreet::without_credential;
 pub use attempt::NO_ROOM;
 pub use caller::{Misplaced, check_site, presented};
 pub use early::Early;

@@ -68,11 +68,7 @@ impl Owned {
 }
 
 /// Who made an item for this account, by its id; most likely who made the last one.
-fn maker_of(
-    id: &str,
-    last: Option<&Maker>,
-    (channels, account, seal): (&[Rc<Channel>], &AccountId, Seal<'_>),
-) -> Option<Maker> {
+fn maker_of(id: &str, last: Option<&Maker>, (channels, account, seal): (&[Rc<Channel>], &AccountId, Seal<'_>)) -> Option<Maker> {
     let (item, proof) = unsealed(id)?;
     let is_made = |(channel, secret): &(&ChannelId, &SecretName)| {
         // A credential that is not set proves nothing.
@@ -95,7 +91,8 @@ mod tests {
 
     fn channels() -> Vec<Rc<Channel>> {
         let channel = |secrets: &[&str]| json!({"dialect": "openai", "base_url": "https://a.example.com/v1", "secrets": secrets});
-        let document = json!({"version": 1, "buckets": {}, "models": {}, "channels": {"a": channel(&["K1", "K2"]), "b": channel(&["K3"])}});
+        let document =
+            json!({"version": 1, "buckets": {}, "models": {}, "channels": {"a": channel(&["K1", "K2"]), "b": channel(&["K3"])}});
         let catalog = Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap();
         catalog.channels.values().cloned().collect()
     }
@@ -145,7 +142,9 @@ mod tests {
     fn thoughts_go_to_who_made_them_and_pin_nobody() {
         let (first, second) = (made("own", ("a", "K1"), "rs_1"), made("own", ("b", "K3"), "rs_2"));
         let own = of(&[], &[first.clone(), second.clone(), "rs_3".to_owned(), made("other", ("a", "K1"), "rs_4")]).unwrap();
-        let thoughts = |channel: &str, secret: &str| own.thoughts_of(&ChannelId::parse(channel).unwrap(), &SecretName::parse(secret).unwrap());
+        let thoughts = |channel: &str, secret: &str| {
+            own.thoughts_of(&ChannelId::parse(channel).unwrap(), &SecretName::parse(secret).unwrap())
+        };
         assert_eq!((thoughts("a", "K1"), thoughts("b", "K3"), thoughts("a", "K2")), (vec![first], vec![second], vec![]));
         assert_eq!(own.maker, None);
     }

@@ -191,12 +191,7 @@ fn fits(request: &Request<'_>, head: &Head, key: &KeyRecord) -> Result<bool, Ref
 }
 
 /// What the planner is asked.
-fn ask(
-    request: &Request<'_>,
-    preparing: &Preparing,
-    channels: &[Rc<Channel>],
-    maker: Option<&Maker>,
-) -> Result<Ask, Refusal> {
+fn ask(request: &Request<'_>, preparing: &Preparing, channels: &[Rc<Channel>], maker: Option<&Maker>) -> Result<Ask, Refusal> {
     let envelope = &request.envelope;
     let route = preparing.head.route.as_deref().map(|text| {
         RouteKind::parse(text).ok_or_else(|| Refusal::invalid("x-tf-route", "`x-tf-route` must be `official` or `routed`."))
@@ -304,12 +299,7 @@ fn providers_id(id: &str) -> &str {
 
 /// The provider's own id of a response, and the channel and credential that made it for this account. Nobody else can go on
 /// from it, whatever they know.
-fn maker_of(
-    id: &str,
-    channels: &[Rc<Channel>],
-    account: &AccountId,
-    seal: Seal<'_>,
-) -> Result<(String, Maker), Refusal> {
+fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, seal: Seal<'_>) -> Result<(String, Maker), Refusal> {
     let unknown = || {
         // Whoever goes on from a translated answer can do so by its items.
         let message = match !id.contains(SEAL) && RequestId::of_answer(id).is_some() {

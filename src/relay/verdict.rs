@@ -12,9 +12,8 @@ use super::attempt::Failure;
 use super::prepare::Prepared;
 use super::quote::Quoted;
 use crate::catalog::Dialect;
-use crate::dialect::condition::{
-    Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request, names_the_credential,
-};
+use crate::dialect::condition::{Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request, names_the_credential};
+use crate::dialect::discreet::Discretion;
 use crate::dialect::format::UpstreamError;
 use crate::dialect::{Way, recipe};
 use crate::refusal::{Code, Named, Refusal};
@@ -39,6 +38,8 @@ pub struct Asked<'a> {
     pub prepared: &'a Prepared<'a>,
     pub quoted: &'a Quoted,
     pub way: Way,
+    /// Makes words of upstream's such as may be read.
+    pub discretion: &'a Discretion,
 }
 
 impl Asked<'_> {
@@ -77,7 +78,7 @@ impl Asked<'_> {
                 let passes = !matches!(kind, FailureKind::Credential | FailureKind::Forbidden);
                 let retry_after_s = bounded_wait(retry_after_s.max(error.retry_after_s)).filter(|_| passes);
                 let is_overload = condition == Some(Condition::Overloaded);
-                let message = explained(kind, condition, status, &error);
+                let message = explained(kind, condition, status, &self.told(error.clone()));
                 let failure = Failure { retry_after_s, is_overload, ..Failure::new(kind, message).status(status) };
                 No::Failed(self.weighed(failure, &error))
             }
@@ -107,12 +108,25 @@ impl Asked<'_> {
         recipe::asks_there(self.prepared.request.endpoint, planned.model.kind, &planned.channel)
     }
 
+    /// An error as it may be read, by its client and in receipts.
+    fn told(self, error: UpstreamError) -> UpstreamError {
+        let told = |text: String| (self.discretion)(&text);
+        UpstreamError {
+            message: told(error.message),
+            kind: error.kind.map(told),
+            param: error.param.map(told),
+            code: error.code.map(told),
+            retry_after_s: error.retry_after_s,
+        }
+    }
+
     fn rejected(self, status: u16, error: UpstreamError, condition: Condition) -> No {
         let endpoint = self.prepared.request.endpoint;
         let is_other = endpoint.dialect() != spoken(self.quoted.planned.channel.dialect);
         // Chat and responses have an envelope and codes in common, but not what they say of a full context.
         let is_about_words = matches!(condition, Condition::TooLong(_) | Condition::Filtered);
         let is_foreign = is_other || self.way.is_translated && is_about_words;
+        let error = self.told(error);
         let shown = self.prepared.catalog.shown_text(&error.message, self.quoted.planned.named());
         No::Rejected(Box::new(Rejection { status, error, shown, condition, client: Client::of(endpoint), is_foreign }))
     }

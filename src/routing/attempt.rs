@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::refusal::LONGEST_WAIT_S;
+
 /// Why an attempt did not lead to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,10 +82,6 @@ impl FailureKind {
         }
     }
 }
-
-/// No time that upstream names counts for more, in seconds: nobody waits longer for an answer, and what is written there is not
-/// ours to vouch for.
-pub const LONGEST_WAIT_S: u64 = 3_600;
 
 /// The time that upstream names, within bounds.
 pub fn bounded_wait(told_s: Option<u64>) -> Option<u64> {

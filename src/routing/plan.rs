@@ -595,7 +595,8 @@ mod tests {
 
         fn fail(&mut self, channel: &str) {
             let id = CandidateId { channel: crate::id::ChannelId::parse(channel).unwrap(), upstream_model: "m".to_owned() };
-            let seen = Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None, by: None };
+            let seen =
+                Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None, by: None };
             self.health.observe(&id, seen, Timestamp::from_millis(999_999));
         }
     }

@@ -375,7 +375,8 @@ mod tests {
         let health = after((0..10).map(|second| (second, failed(FailureKind::Load))));
         assert_eq!((health.status, health.failures), (Status::Degraded, 0));
         assert!(!health.is_expected_to_answer(at(10)) && health.is_ready(at(15)) && health.is_expected_to_answer(at(15)));
-        let asked = Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: Some(86_400), by: None };
+        let asked =
+            Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: Some(86_400), by: None };
         assert!(health.observe(asked, at(20)).is_ready(at(80)), "a long retry-after does not rest it for a day");
     }
 

@@ -253,14 +253,19 @@ mod tests {
         assert_eq!((down.status, down.is_ready(at(3))), (Status::Down, false));
         let back = down.observe(Observation::Answered, at(70));
         assert_eq!((back.status, back.lone.len()), (Status::Up, 0), "one answer ends it for all");
-        assert_eq!(seen(&["a", "b"]).observe(failed(FailureKind::Server, "c"), at(900)).status, Status::Up, "they are too far apart");
+        assert_eq!(
+            seen(&["a", "b"]).observe(failed(FailureKind::Server, "c"), at(900)).status,
+            Status::Up,
+            "they are too far apart"
+        );
         let mixed = seen(&["a", "b"]).observe(failed(FailureKind::Load, "c"), at(3));
         assert_eq!(mixed.status, Status::Up, "load is not the same");
     }
 
     #[test]
     fn load_that_several_meet_rests_it_for_all() {
-        let loaded = ["a", "b", "c"].iter().fold(Health::default(), |health, name| health.observe(failed(FailureKind::Load, name), at(1)));
+        let loaded =
+            ["a", "b", "c"].iter().fold(Health::default(), |health, name| health.observe(failed(FailureKind::Load, name), at(1)));
         assert_eq!((loaded.status, loaded.failures, loaded.is_expected_to_answer(at(2))), (Status::Degraded, 0, false));
     }
 
@@ -270,14 +275,25 @@ mod tests {
         for kind in [FailureKind::Server, FailureKind::Timeout, FailureKind::NotFound, FailureKind::Credential] {
             let met = up.clone().observe(failed(kind, "a"), at(10));
             assert_eq!(met.suspected_at(at(11)), Some(at(10)));
-            assert_eq!(met.clone().observe(call(Some(FailureKind::Server)), at(20)).status, Status::Down, "{kind:?} is confirmed");
+            assert_eq!(
+                met.clone().observe(call(Some(FailureKind::Server)), at(20)).status,
+                Status::Down,
+                "{kind:?} is confirmed"
+            );
             let cleared = met.observe(call(None), at(20));
             assert_eq!((cleared.status, cleared.suspected_at(at(21))), (Status::Up, None));
             assert!(cleared.told_to(Some(account("a")), at(21)).is_ready(at(21)), "it may try again");
         }
-        assert_eq!(up.clone().observe(call(Some(FailureKind::Server)), at(20)).status, Status::Degraded, "without it one is not enough");
+        assert_eq!(
+            up.clone().observe(call(Some(FailureKind::Server)), at(20)).status,
+            Status::Degraded,
+            "without it one is not enough"
+        );
         let loaded = up.observe(failed(FailureKind::Load, "a"), at(10));
-        assert_eq!((loaded.suspected_at(at(11)), loaded.observe(call(Some(FailureKind::Server)), at(20)).status), (None, Status::Degraded));
+        assert_eq!(
+            (loaded.suspected_at(at(11)), loaded.observe(call(Some(FailureKind::Server)), at(20)).status),
+            (None, Status::Degraded)
+        );
     }
 
     #[test]

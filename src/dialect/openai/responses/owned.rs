@@ -18,22 +18,10 @@ pub const SEAL: &str = "_tf";
 /// How long a proof is: hexadecimal digits.
 const PROOF: usize = 16;
 /// Members of which any says what an item is, where its id alone does not.
-const SAYING: [&str; 11] = [
-    "content",
-    "encrypted_content",
-    "arguments",
-    "output",
-    "result",
-    "input",
-    "action",
-    "tools",
-    "call_id",
-    "name",
-    "approve",
-];
+const SAYING: [&str; 11] =
+    ["content", "encrypted_content", "arguments", "output", "result", "input", "action", "tools", "call_id", "name", "approve"];
 /// What a provider's own tools did: its words are in the answers that follow, so it can be left out as thoughts can.
-const DONE: [&str; 5] =
-    ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools", "ghost_snapshot"];
+const DONE: [&str; 5] = ["web_search_call", "file_search_call", "code_interpreter_call", "mcp_list_tools", "ghost_snapshot"];
 /// What the member is called by which an approval names what it approves.
 const APPROVED: &str = "approval_request_id";
 
@@ -229,7 +217,12 @@ mod tests {
             assert_eq!((named.references.len(), named.thoughts.len()), (usize::from(is_reference), 0), "{item}");
         }
         let thought = |members: &str| named(&format!(r#"[{{"type":"reasoning","id":"rs_1","summary":[]{members}}}]"#));
-        for (members, is_kept) in [("", true), (r#","encrypted_content":null,"content":[]"#, true), (r#","encrypted_content":"gAAA""#, false), (r#","content":[{"type":"reasoning_text","text":"a"}]"#, false)] {
+        for (members, is_kept) in [
+            ("", true),
+            (r#","encrypted_content":null,"content":[]"#, true),
+            (r#","encrypted_content":"gAAA""#, false),
+            (r#","content":[{"type":"reasoning_text","text":"a"}]"#, false),
+        ] {
             assert_eq!(thought(members).thoughts.len(), usize::from(is_kept), "{members}");
         }
         let search = r#"[{"type":"web_search_call","id":"ws_1","status":"completed"}]"#;
@@ -248,7 +241,11 @@ mod tests {
         let (out, is_less) = passed(&input, std::slice::from_ref(&own)).unwrap();
         let expected = r#"[{"role":"user","content":"reasoning 1.0"},{"type":"reasoning","id":"rs_1","summary":[]},{"type":"reasoning","id":"rs_4","encrypted_content":"gAAA"},{ "type":"item_reference", "id":"msg_1"},{"type":"mcp_approval_response","approval_request_id":"mcpr_1"}]"#;
         assert_eq!((out.as_str(), is_less), (expected, true));
-        for untouched in [r#"[{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA"}, 1]"#, "\"reasoning\"", r#"[{"role":"user","content":"the _tf seal"},{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":""}]"#] {
+        for untouched in [
+            r#"[{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA"}, 1]"#,
+            "\"reasoning\"",
+            r#"[{"role":"user","content":"the _tf seal"},{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":""}]"#,
+        ] {
             assert_eq!(passed(untouched, &[]), None, "{untouched}");
         }
     }
