@@ -213,10 +213,13 @@ fn is_account(word: &str, before: &str) -> bool {
 fn is_host(word: &str) -> bool {
     let (host, port) = word.rsplit_once(':').map_or((word, None), |(host, port)| (host, Some(port)));
     let is_port = port.is_some_and(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
+    // Numbers of the sixth version have colons alone.
+    let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+    if is_hex && (word.contains("::") && word.len() > 2 || word.matches(':').count() >= 5) {
+        return true;
+    }
     if port.is_some() && !is_port {
-        // Numbers of the sixth version have colons alone.
-        let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
-        return is_hex && (word.contains("::") && word.len() > 2 || word.matches(':').count() >= 5);
+        return false;
     }
     let labels: Vec<&str> = host.split('.').collect();
     let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -295,7 +298,7 @@ fn without_mask(text: &str, secret: &str) -> String {
             word.chars().rev().zip(secret.chars().rev()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
         // Of both ends no more than is there.
         let between = word.get(head..word.len().saturating_sub(tail).max(head)).unwrap_or_default();
-        head.saturating_add(tail) >= 3 && between.chars().count() >= 2 && between.chars().all(is_mask)
+        head.saturating_add(tail) >= 3 && (between.chars().count() >= 2 || between == "…") && between.chars().all(is_mask)
     };
     pieces(text).map(|piece| if is_shown(piece) { CREDENTIAL } else { piece }).collect()
 }
