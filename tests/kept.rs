@@ -232,10 +232,10 @@ fn nothing_is_kept_where_the_client_or_a_provider_keeps_it() {
     let refer = |id: &str| json!({"model": "native", "input": [{"type": "item_reference", "id": id}]});
     script(&simulation, "native");
     assert_eq!(ask(&mut simulation, &refer(&told)).0, 200);
-    assert!(sent(&simulation).contains(&format!("{{\"id\":\"{own}\",\"type\":\"item_reference\"}}")), "{}", sent(&simulation));
+    assert!(sent(&simulation).contains(&format!("{{\"type\":\"item_reference\",\"id\":\"{own}\"}}")), "{}", sent(&simulation));
     assert_eq!(asked_for(&simulation), 0);
     let calls = simulation.world.calls.borrow().len();
-    for made_up in ["msg_68a", own, &told.replace("_tf", "0_tf"), "rs_68a_tf0123456789abcdef"] {
+    for made_up in [own, "msg_68b", &told.replace("_tf", "0_tf"), "rs_68a_tf0123456789abcdef"] {
         let (status, answer) = ask(&mut simulation, &refer(made_up));
         assert_eq!(status, 400, "{made_up}: {answer}");
         assert!(answer.contains("input[0].id") && answer.contains("store: false"), "{answer}");

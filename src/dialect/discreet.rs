@@ -223,7 +223,7 @@ fn is_host(word: &str) -> bool {
     }
     let labels: Vec<&str> = host.split('.').collect();
     let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !labels.iter().all(|label| is_label(label)) {
+    if !labels.iter().all(is_label) {
         return false;
     }
     let is_number = labels.len() == 4 && labels.iter().all(|label| label.parse::<u8>().is_ok());
