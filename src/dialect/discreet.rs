@@ -175,7 +175,9 @@ fn of_path(word: &str) -> Option<String> {
     let (mut out, mut before) = (String::with_capacity(word.len()), "");
     for whole in word.split_inclusive(is_separator) {
         let part = whole.trim_end_matches(is_separator);
-        let is_named = is_account(part, before) || OWNERS.contains(&before.to_ascii_lowercase().as_str()) && !part.is_empty();
+        // What was taken out already stays so.
+        let is_owned = OWNERS.contains(&before.to_ascii_lowercase().as_str()) && !part.is_empty() && !part.starts_with('[');
+        let is_named = is_account(part, before) || is_owned;
         out.push_str(if is_named { ACCOUNT } else { part });
         out.push_str(whole.get(part.len()..).unwrap_or_default());
         before = part;

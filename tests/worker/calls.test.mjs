@@ -292,7 +292,7 @@ describe('what goes upstream', () => {
 
 describe('before the first byte', () => {
   const seen = {
-    'fail-401': ['credential', 401], 'fail-403': ['credential', 403], 'fail-404': ['not_found', 404], 'fail-429': ['load', 429],
+    'fail-401': ['credential', 401], 'fail-403': ['forbidden', 403], 'fail-404': ['not_found', 404], 'fail-429': ['load', 429],
     'fail-500': ['server', 500], 'fail-503': ['server', 503], 'html-502': ['server', 502], 'error-200': ['unreadable', 200],
     'empty-200': ['unreadable', 200], 'not-json-200': ['unreadable', 200], redirect: ['server', 302], reset: ['connect', null],
     'slow-headers': ['timeout', null], 'empty-stream': ['unreadable', 200], 'stream-error-first': ['unreadable', 200],

@@ -154,7 +154,7 @@ async function ask(secret, [path, body]) {
 
 /** All that the holder of a key and the public are told of every model, but for times, counts and probes. */
 async function everything(secret = paying) {
-  const list = (await gateway.get(secret, '/v1/models?include_unavailable=true')).data.map(({ id, tf }) => ({
+  const list = (await gateway.get(secret, '/v1/models?include=unavailable')).data.map(({ id, tf }) => ({
     id, callable: tf.callable, reasons: tf.reasons,
     candidates: tf.routes.flatMap(({ candidates }) => candidates.map(({ status, last_failure, expected_to_answer }) => ({ status, last_failure, expected_to_answer }))),
   }));
@@ -295,7 +295,7 @@ describe('upstream\'s words', () => {
   for (const [name, call] of Object.entries(calls)) {
     test(`come down without hosts, accounts and credentials: ${name}`, async () => {
       for (const message of words) {
-        upstream.words = ({ json }) => json(400, name === 'gemini' ? { error: { code: 400, status: 'INVALID_ARGUMENT', message } } : { type: 'error', error: { type: 'invalid_request_error', message, code: message.slice(0, 60), param: message.slice(0, 60) } });
+        upstream.words = ({ json }) => json(400, name === 'gemini' ? { error: { code: 400, status: 'INVALID_ARGUMENT', message } } : { type: 'error', error: { type: 'invalid_request_error', message, code: message, param: message } });
         const response = await ask(paying, call('say-words'));
         assert.equal(response.status, 400, response.text);
         assert.doesNotMatch(response.text, told);

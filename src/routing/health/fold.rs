@@ -126,6 +126,8 @@ impl Health {
         let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
         match seen {
             Observation::Tried { by } => self.status == Status::Down || self.is_down_for(*by),
+            // What somebody believes alone is over with it.
+            Observation::Answered if !self.lone.is_empty() => true,
             Observation::Answered => !is_settled || self.last_success_at.is_none_or(|at| now.since(at) >= NEWS_MS),
             _ => true,
         }
@@ -263,7 +265,8 @@ impl Health {
             if is_suspected {
                 self.confirm(kind);
             }
-            return self.fail(Failure { at: now, kind, message }, None);
+            self.fail(Failure { at: now, kind, message }, None);
+            return self.absorb_lone();
         }
         self.forget_gone();
         self.clear_lone(now);

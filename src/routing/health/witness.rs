@@ -130,6 +130,13 @@ impl Health {
         self.lone.retain(|lone| lone.failed_at() > answered_at);
     }
 
+    /// A probe met it, too: what single accounts believed is what all believe.
+    pub(super) fn absorb_lone(&mut self) {
+        if self.status == Status::Down {
+            self.lone.retain(Lone::is_load);
+        }
+    }
+
     /// A probe found nothing wrong: who met a failure is let through again.
     pub(super) fn clear_lone(&mut self, now: Timestamp) {
         self.lone.retain(|lone| lone.is_fresh(now));
@@ -242,6 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_anybody_is_news_while_somebody_believes_otherwise() {
+        let up = Health::default().observe(Observation::Answered, at(0));
+        assert!(!up.is_news(&Observation::Answered, at(1)));
+        let met = up.observe(failed(FailureKind::Credential, "a"), at(1));
+        assert!(met.is_news(&Observation::Answered, at(2)));
+        assert!(met.is_news(&Observation::Tried { by: Some(account("a")) }, at(2)), "one at a time");
+        assert!(!met.is_news(&Observation::Tried { by: Some(account("b")) }, at(2)));
+        assert_eq!(met.observe(Observation::Answered, at(2)).told_to(Some(account("a")), at(2)).status, Status::Up);
+    }
+
+    #[test]
     fn when_enough_accounts_meet_failures_it_is_down_for_all() {
         let seen = |names: &[&str]| {
             let up = Health::default().observe(Observation::Answered, at(0));
@@ -275,11 +293,10 @@ mod tests {
         for kind in [FailureKind::Server, FailureKind::Timeout, FailureKind::NotFound, FailureKind::Credential] {
             let met = up.clone().observe(failed(kind, "a"), at(10));
             assert_eq!(met.suspected_at(at(11)), Some(at(10)));
-            assert_eq!(
-                met.clone().observe(call(Some(FailureKind::Server)), at(20)).status,
-                Status::Down,
-                "{kind:?} is confirmed"
-            );
+            let confirmed = met.clone().observe(call(Some(FailureKind::Server)), at(20));
+            assert_eq!((confirmed.status, confirmed.lone.len()), (Status::Down, 0), "{kind:?} is confirmed");
+            let over = confirmed.observe(call(None), at(80));
+            assert_eq!((over.status, over.told_to(Some(account("a")), at(80)).status), (Status::Up, Status::Up));
             let cleared = met.observe(call(None), at(20));
             assert_eq!((cleared.status, cleared.suspected_at(at(21))), (Status::Up, None));
             assert!(cleared.told_to(Some(account("a")), at(21)).is_ready(at(21)), "it may try again");
