@@ -90,6 +90,8 @@ pub trait Ports: Clone + 'static {
     fn cool_down(&self, secret: &SecretName, until: Timestamp);
     /// A short proof that only the holder of a credential can make for a text; none if the credential is not set.
     fn seal(&self, secret: &SecretName, text: &str) -> Option<String>;
+    /// A text of upstream's without a credential, in whatever form it repeats that.
+    fn without_credential(&self, secret: &SecretName, text: &str) -> String;
     /// Calls upstream. Dropping the future ends the call.
     async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<Self::Body>, SendError>;
     /// Reads an error to its end, with our credential taken out should upstream repeat it.

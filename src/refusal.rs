@@ -5,6 +5,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// No time that anybody names counts for more, in seconds: nobody waits longer for an answer, and what upstream says of it is not
+/// ours to vouch for.
+pub const LONGEST_WAIT_S: u64 = 3_600;
+
 /// In characters.
 const LONGEST_MESSAGE: usize = 2_000;
 

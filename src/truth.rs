@@ -70,8 +70,12 @@ pub enum Missed {
     Server,
     /// Upstream did not accept the gateway's credential.
     Credential,
+    /// Upstream refused this to the gateway, and named neither credential nor model.
+    Forbidden,
     /// Upstream did not know the model.
     NotFound,
+    /// Upstream had nothing at that place.
+    Absent,
     /// Upstream sent something that is no answer.
     Unreadable,
     /// The gateway had no credential.
@@ -88,13 +92,15 @@ pub enum Missed {
 
 impl Missed {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Connect,
         Self::Timeout,
         Self::Load,
         Self::Server,
         Self::Credential,
+        Self::Forbidden,
         Self::NotFound,
+        Self::Absent,
         Self::Unreadable,
         Self::NotConfigured,
         Self::Cut,
@@ -111,7 +117,9 @@ impl Missed {
             Self::Load => "load",
             Self::Server => "server",
             Self::Credential => "credential",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::Absent => "absent",
             Self::Unreadable => "unreadable",
             Self::NotConfigured => "not_configured",
             Self::Cut => "cut",

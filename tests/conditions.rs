@@ -123,7 +123,7 @@ fn is_the_clients_own(simulation: &Simulation, what: &str) {
 }
 
 fn is_well(simulation: &Simulation) -> bool {
-    simulation.world.health.borrow().candidates.values().all(|health| health.last_failure.is_none())
+    simulation.world.health.borrow().candidates.values().all(|health| health.last_failure.is_none() && health.lone.is_empty())
 }
 
 /// An error as a channel's provider tells it, as a plain body.
@@ -448,25 +448,17 @@ fn a_place_that_a_channel_does_not_have_says_nothing_about_the_model() {
     simulation.script("openai-backup.example.com", Script::Status(200, CHAT_ANSWER));
     let (path, body) = request("responses", "openai", false);
     assert_eq!(ask(&mut simulation, &path, &body).status, 200);
-    assert!(simulation.world.health.borrow().candidates.values().any(|health| health.status == Status::Down));
+    assert!(!is_well(&simulation), "its account knows of it");
+    assert!(simulation.world.health.borrow().candidates.values().all(|health| health.status != Status::Down), "and nobody else");
 }
 
 #[test]
 fn what_the_client_named_itself_is_its_own_error() {
-    let item = json!({"model": "native", "input": [{"type": "item_reference", "id": "rs_0ae9604d"}]});
-    let file =
-        json!({"model": "native", "input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-abc123"}]}]});
+    let file = json!({"model": "native", "input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://example.com/file-abc123.pdf"}]}]});
     let image = json!({"model": "anthropic", "max_tokens": 5, "messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}]}]});
-    let kept = json!({"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/7qk2", "mimeType": "image/png"}}]}]});
+    let video = json!({"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=7qk2", "mimeType": "image/png"}}]}]});
     let voice = json!({"model": "voice", "input": "hello", "voice": "my-own"});
     for (channel, path, body, status, error) in [
-        (
-            "native",
-            RESPONSES,
-            item,
-            404,
-            spoken("native", 404, "invalid_request_error", Value::Null, "Item with id 'rs_0ae9604d' not found."),
-        ),
         (
             "native",
             RESPONSES,
@@ -484,7 +476,7 @@ fn what_the_client_named_itself_is_its_own_error() {
         (
             "gemini",
             "/v1beta/models/gemini:generateContent",
-            kept,
+            video,
             403,
             spoken(
                 "gemini",

@@ -224,12 +224,23 @@ fn nothing_is_kept_where_the_client_or_a_provider_keeps_it() {
     script(&simulation, "native");
     ask(&mut simulation, &first("native"));
     assert_eq!(simulation.world.memory.borrow().kept.len(), 0);
-    // A provider's own items are its own affair.
+    // A provider's own items are its own affair, as far as they were made for this account.
     script(&simulation, "native");
-    let own = json!({"model": "native", "input": [{"type": "item_reference", "id": "msg_68a"}]});
-    assert_eq!(ask(&mut simulation, &own).0, 200);
-    assert!(sent(&simulation).contains("item_reference"));
+    let (_, answer) = ask(&mut simulation, &first("native"));
+    let told = output(&answer)[0]["id"].as_str().unwrap().to_owned();
+    let (own, _) = told.rsplit_once("_tf").unwrap();
+    let refer = |id: &str| json!({"model": "native", "input": [{"type": "item_reference", "id": id}]});
+    script(&simulation, "native");
+    assert_eq!(ask(&mut simulation, &refer(&told)).0, 200);
+    assert!(sent(&simulation).contains(&format!("{{\"type\":\"item_reference\",\"id\":\"{own}\"}}")), "{}", sent(&simulation));
     assert_eq!(asked_for(&simulation), 0);
+    let calls = simulation.world.calls.borrow().len();
+    for made_up in [own, "msg_68b", &told.replace("_tf", "0_tf"), "rs_68a_tf0123456789abcdef"] {
+        let (status, answer) = ask(&mut simulation, &refer(made_up));
+        assert_eq!(status, 400, "{made_up}: {answer}");
+        assert!(answer.contains("input[0].id") && answer.contains("store: false"), "{answer}");
+    }
+    assert_eq!(simulation.world.calls.borrow().len(), calls, "nothing of it went up");
     let (status, answer) = ask(&mut simulation, &second("chat", &items));
     assert_eq!(status, 400, "{answer}");
 }

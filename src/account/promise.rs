@@ -93,6 +93,7 @@ mod tests {
             error: error.map(ToOwned::to_owned),
             message: None,
             credential: None,
+            is_aside: false,
         }
     }
 

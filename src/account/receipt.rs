@@ -122,6 +122,10 @@ pub struct Attempt {
     /// The credential that it was sent with, by its name in the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+    /// Whether it says nothing of the candidate's health, whatever became of it: the place was not one of the model's, or tokens
+    /// were only counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_aside: bool,
 }
 
 impl Attempt {

@@ -22,7 +22,7 @@ use crate::ports::{Announced, Records};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Early, Head, Leg, Preparing, prepare, unavailable, with_remedy};
 use crate::routing::LeftOut;
-use crate::routing::health::{CandidateId, HealthView};
+use crate::routing::health::{CandidateId, HealthView, Witness};
 use crate::time::Timestamp;
 
 /// What an answer depends on; the same for everything that one page or list shows.
@@ -196,7 +196,8 @@ pub async fn of<P: Records>(
         let place = holds.iter().position(|wanted| *wanted == leg.wanted);
         place.and_then(|place| weighed.get(place)).and_then(|weighed| weighed.refusal.clone())
     };
-    Ok(planned.into_iter().map(|planned| judge(planned, refusal_of, snapshot)).collect())
+    let seen = (snapshot, Witness::of(&key.account));
+    Ok(planned.into_iter().map(|planned| judge(planned, refusal_of, seen)).collect())
 }
 
 /// The legs of a plain request, as the relay would run them.
@@ -247,7 +248,7 @@ fn short(leg: Leg, member: Option<&'static str>) -> Option<Short> {
 }
 
 /// The relay tries leg after leg: one that is not covered is passed over, where the no is about its balance alone.
-fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, snapshot: &Snapshot) -> Availability {
+fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, (snapshot, by): (&Snapshot, Witness)) -> Availability {
     let (legs, left_out) = match planned {
         Ok(planned) => planned,
         Err(refusal) => return Availability { callable: false, reasons: vec![Reason::of(&refusal)], served_by: None },
@@ -266,7 +267,7 @@ fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, snaps
         match leg.served_by {
             Some(found) if served_by.is_none() => served_by = Some(found),
             Some(_) => {}
-            None => reasons.push(Reason::of(&out_of_order(&leg, snapshot))),
+            None => reasons.push(Reason::of(&out_of_order(&leg, (snapshot, by)))),
         }
     }
     reasons.extend(left_out.iter().filter_map(Reason::left_out));
@@ -274,8 +275,9 @@ fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, snaps
 }
 
 /// Nobody on a route is expected to answer.
-fn out_of_order(leg: &Short, snapshot: &Snapshot) -> Refusal {
-    let known: Vec<_> = leg.candidates.iter().map(|id| (id, snapshot.health.of(id))).collect();
+fn out_of_order(leg: &Short, (snapshot, by): (&Snapshot, Witness)) -> Refusal {
+    let told = |id| snapshot.health.told_to(id, Some(by), snapshot.now);
+    let known: Vec<_> = leg.candidates.iter().map(|id| (id, told(id))).collect();
     let loaded = known.iter().filter(|(_, health)| health.status != crate::routing::health::Status::Down);
     let next_step =
         "It is tried and probed every few minutes and comes back by itself. Name fallback models in `models` meanwhile.";

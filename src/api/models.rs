@@ -16,7 +16,7 @@ use crate::money::{Money, Price};
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::Reply;
-use crate::routing::health::{Board, CandidateId, Status};
+use crate::routing::health::{Board, CandidateId, Health, Status, Witness};
 use crate::routing::{asked_model, model_not_found};
 use crate::usage::Class;
 
@@ -25,15 +25,17 @@ struct View<'a> {
     snapshot: &'a Snapshot,
     board: &'a Board,
     policy: Policy,
+    /// Who looks at it; what that account alone has met counts for it.
+    by: Option<Witness>,
 }
 
 /// A model as lists have it.
 pub fn entry((snapshot, board): (&Snapshot, &Board), viewer: &Viewer<'_>, model: &Rc<Model>, told: &Availability) -> Value {
-    let policy = match viewer {
-        Viewer::Key(key, _) => key.policy.clone(),
-        Viewer::Anyone => Policy::default(),
+    let (policy, by) = match viewer {
+        Viewer::Key(key, _) => (key.policy.clone(), Some(Witness::of(&key.account))),
+        Viewer::Anyone => (Policy::default(), None),
     };
-    View { snapshot, board, policy }.entry(model, told)
+    View { snapshot, board, policy, by }.entry(model, told)
 }
 
 /// What is sold and known now, and what was seen of it lately.
@@ -52,7 +54,12 @@ pub async fn list<P: Records>(
     let (snapshot, board) = seen(ports).await?;
     let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone() };
+    let view = View {
+        snapshot: &snapshot,
+        board: &board,
+        policy: caller.key.policy.clone(),
+        by: Some(Witness::of(&caller.key.account)),
+    };
     let shown = asked.iter().zip(&told).filter(|(_, told)| told.callable || include_unavailable);
     let data: Vec<Value> = shown.map(|((model, _), told)| view.entry(model, told)).collect();
     ok(&model_shapes::list(dialect, data))
@@ -63,7 +70,12 @@ pub async fn one<P: Records>(ports: &P, caller: Caller<'_>, name: &str, dialect:
     let (snapshot, board) = seen(ports).await?;
     let asked = [(Rc::clone(found(&snapshot.catalog, name)?), None)];
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone() };
+    let view = View {
+        snapshot: &snapshot,
+        board: &board,
+        policy: caller.key.policy.clone(),
+        by: Some(Witness::of(&caller.key.account)),
+    };
     let entry = asked.iter().zip(&told).map(|((model, _), told)| view.entry(model, told)).next();
     ok(&model_shapes::one(dialect, entry.unwrap_or_default()))
 }
@@ -74,7 +86,12 @@ pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) ->
     let model = found(&snapshot.catalog, name)?;
     let asked: Vec<_> = model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))).collect();
     let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
-    let view = View { snapshot: &snapshot, board: &board, policy: caller.key.policy.clone() };
+    let view = View {
+        snapshot: &snapshot,
+        board: &board,
+        policy: caller.key.policy.clone(),
+        by: Some(Witness::of(&caller.key.account)),
+    };
     let mut endpoints = Vec::new();
     for (route, told) in model.routes.iter().zip(&told) {
         endpoints.extend(route.candidates.iter().map(|candidate| view.endpoint(model, (route, told), candidate)));
@@ -156,10 +173,15 @@ impl View<'_> {
         })
     }
 
+    /// What the caller's account knows of a candidate.
+    fn health(&self, id: &CandidateId) -> Health {
+        self.snapshot.health.told_to(id, self.by, self.snapshot.now)
+    }
+
     fn candidate(&self, candidate: &Candidate, model: &Model) -> Value {
         let id = CandidateId::of(candidate);
         let shown = Shown::new(&self.snapshot.catalog, &id, model.id.as_str());
-        let health = shown.health(self.snapshot.health.of(&id));
+        let health = shown.health(self.health(&id));
         json!({
             "channel": shown.channel(), "upstream_model": shown.upstream_model(), "tier": candidate.tier,
             "status": health.status, "since": since(&health), "last_probe": health.last_probe, "last_failure": health.last_failure,
@@ -170,7 +192,7 @@ impl View<'_> {
 
     fn endpoint(&self, model: &Model, (route, told): (&Route, &Availability), candidate: &Candidate) -> Value {
         let id = CandidateId::of(candidate);
-        let (status, stats) = (self.snapshot.health.of(&id).status, self.board.of(&id));
+        let (status, stats) = (self.health(&id).status, self.board.of(&id));
         let percent = |share: Option<f64>| share.map(|share| share * 100.0);
         let currency = self.currency(route);
         let mut facts = self.candidate(candidate, model);

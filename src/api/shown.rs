@@ -38,6 +38,7 @@ impl<'a> Shown<'a> {
 
     /// Its health, in words that they may read.
     pub fn health(&self, mut health: Health) -> Health {
+        health.lone.clear();
         if let Some(failure) = &mut health.last_failure {
             failure.message = self.text(&failure.message);
         }

@@ -17,7 +17,9 @@ use super::{cache, clock, truth};
 use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
 use crate::probe::HOUSE;
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Recent, Span, Status};
+use crate::routing::health::{
+    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Met, Recent, Span, Status, Witness,
+};
 use crate::time::Timestamp;
 use crate::truth::{Promise, Truth};
 
@@ -45,19 +47,26 @@ fn columns(pattern: &str) -> String {
     text
 }
 
-/// What a row that is there becomes when another of the same candidate and span is added.
-fn added() -> String {
+/// What a row that is there becomes when another of the same candidate and span is added; `witnesses` is what becomes of those.
+fn added(witnesses: &str) -> String {
     format!(
         "ON CONFLICT DO UPDATE SET ok = ok + excluded.ok, failed = failed + excluded.failed, load = load + excluded.load,
            in_row = CASE WHEN excluded.ok > 0 THEN excluded.in_row ELSE in_row + excluded.in_row END,
            ok_at = NULLIF(MAX(COALESCE(ok_at, 0), COALESCE(excluded.ok_at, 0)), 0),
-           failure = NULLIF(MAX(COALESCE(failure, ''), COALESCE(excluded.failure, '')), ''){}",
+           failure = NULLIF(MAX(COALESCE(failure, ''), COALESCE(excluded.failure, '')), ''), witnesses = {witnesses}{}",
         columns("# = # + excluded.#")
     )
 }
 
+/// Of one account's failures in a minute: how many, load apart, and the last one. An object by witness, of bounded length.
+const WITNESSES: &str = "CASE WHEN excluded.witnesses IS NULL THEN witnesses WHEN witnesses IS NULL THEN excluded.witnesses
+    WHEN length(witnesses) > 4000 AND json_extract(witnesses, '$.\"' || ?3 || '\"') IS NULL THEN witnesses
+    ELSE json_set(witnesses, '$.\"' || ?3 || '\"', json_array(
+      COALESCE(json_extract(witnesses, '$.\"' || ?3 || '\"[0]'), 0) + json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[0]'),
+      json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[1]'))) END";
+
 /// Counts the attempts of receipts that D1 does not have yet: in the outbox's transaction, before the rows themselves. Bound:
-/// the rows as JSON, the account.
+/// the rows as JSON, the account, and what it is called as a witness.
 pub fn counting() -> String {
     let mut ranges = String::new();
     for (name, of) in [("f", "ok"), ("l", "done")] {
@@ -67,9 +76,11 @@ pub fn counting() -> String {
     }
     let range = |of: &str| BOUNDS_MS.iter().map(|bound| format!("({of} > {bound})")).collect::<Vec<_>>().join(" + ");
     format!(
-        "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure{})
+        "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure, witnesses{})
          SELECT channel, model, ?2 = '{HOUSE}', 60000, start, SUM(ok), SUM(failed), SUM(load), SUM(failed AND at > last_ok),
-           MAX(CASE WHEN ok THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END){ranges}
+           MAX(CASE WHEN ok THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END),
+           CASE WHEN SUM(failed) + SUM(load) > 0 THEN json_object(?3, json_array(SUM(failed),
+             MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END))) END{ranges}
          FROM (SELECT *, COALESCE(MAX(CASE WHEN ok THEN at END) OVER (PARTITION BY channel, model, start), 0) AS last_ok
            FROM (SELECT channel, model, at, at - at % 60000 AS start, is_answer AND NOT is_cut AS ok, is_answer AND is_done AS done,
                is_answer AND is_cut OR status = 'failed' AND kind <> 'load' AS failed, status = 'failed' AND kind = 'load' AS load,
@@ -83,13 +94,14 @@ pub fn counting() -> String {
                  ((r.value->>'doc')->>'latency_ms') - CAST((unixepoch(a.value->>'started_at', 'subsec')
                    - unixepoch((r.value->>'doc')->>'created_at', 'subsec')) * 1000 AS INTEGER) AS whole
                FROM json_each(?1) r, json_each((r.value->>'doc')->'attempts') a
-               WHERE r.value->>'kind' = 'receipt' AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2)))
+               WHERE r.value->>'kind' = 'receipt' AND NOT COALESCE(a.value->>'is_aside', 0)
+                 AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2)))
            WHERE ok OR failed OR load)
          GROUP BY channel, model, start {}",
         columns("#"),
         range("first"),
         range("whole"),
-        added()
+        added(WITNESSES)
     )
 }
 
@@ -145,13 +157,14 @@ struct Minute {
     in_row: u32,
     ok_at: Option<i64>,
     failure: Option<String>,
+    witnesses: Option<BTreeMap<String, (u64, String)>>,
 }
 
 /// What requests saw since then, those of probes apart.
 pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<Vec<(CandidateId, Recent)>> {
     let statement = format!(
         "SELECT json_object('channel', h.channel, 'upstream_model', h.upstream_model, 'ok', h.ok, 'failed', h.failed, 'in_row', h.in_row,
-           'ok_at', h.ok_at, 'failure', h.failure) AS doc
+           'ok_at', h.ok_at, 'failure', h.failure, 'witnesses', json(h.witnesses)) AS doc
          {OF_LISTED} AND h.span = 60000 AND h.start >= CAST(?2 AS INTEGER) AND h.is_probe = 0 ORDER BY h.start"
     );
     let minutes: Vec<Minute> = outside.d1(&statement, &[listed(of), number(since.millis())]).await?;
@@ -166,6 +179,12 @@ pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> 
             minute.failure.as_deref().and_then(failure).filter(|new| sum.failure.as_ref().is_none_or(|old| old.at <= new.at))
         {
             sum.failure = Some(failure);
+        }
+        for (name, (failed, text)) in minute.witnesses.unwrap_or_default() {
+            let Some((by, failure)) = Witness::parse(&name).zip(failure(&text)) else { continue };
+            let met = sum.by.entry(by).or_insert_with(|| Met { failed: 0, failure: failure.clone() });
+            met.failed = met.failed.saturating_add(failed);
+            met.failure = failure;
         }
     }
     Ok(together.into_iter().collect())
@@ -237,12 +256,12 @@ pub async fn tidy(outside: &Outside) -> Found<()> {
     for (from, to, keep_ms) in [(Span::Minute, Span::Hour, MINUTES_MS), (Span::Hour, Span::Day, HOURS_MS)] {
         let (from, length) = (from.millis(), to.millis());
         let moving = format!(
-            "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure{})
-             SELECT channel, upstream_model, is_probe, {length}, start - start % {length}, SUM(ok), SUM(failed), SUM(load), 0, MAX(ok_at), MAX(failure){}
+            "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure, witnesses{})
+             SELECT channel, upstream_model, is_probe, {length}, start - start % {length}, SUM(ok), SUM(failed), SUM(load), 0, MAX(ok_at), MAX(failure), NULL{}
              FROM health_counts WHERE span = {from} AND start < CAST(?1 AS INTEGER) GROUP BY 1, 2, 3, 5 {}",
             columns("#"),
             columns("SUM(#)"),
-            added()
+            added("NULL")
         );
         let moved = format!("DELETE FROM health_counts WHERE span = {from} AND start < CAST(?1 AS INTEGER)");
         let before = to.start(now.plus(-keep_ms));

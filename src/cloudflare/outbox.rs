@@ -11,6 +11,7 @@ use super::health;
 use super::store::Store;
 use super::truth;
 use crate::id::AccountId;
+use crate::routing::health::Witness;
 
 /// Rows in one statement. A receipt is about 2 KB, and a bound value has at most 2 MB.
 const AT_ONCE: u32 = 200;
@@ -93,10 +94,13 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
         let database = shard(env, account)?;
         let rows = JsValue::from_str(&batch.rows);
         let owner = JsValue::from_str(account.as_str());
-        let both = [rows.clone(), owner];
+        let both = [rows.clone(), owner.clone()];
         let mut statements = Vec::new();
         // What counts rows comes before the rows themselves.
-        for statement in [health::counting().as_str(), truth::counting().as_str(), USAGE, BATCH, JOURNAL] {
+        let witness = JsValue::from_str(&Witness::of(account).name());
+        let seen = [rows.clone(), owner, witness];
+        statements.push(database.prepare(health::counting()).bind(&seen)?);
+        for statement in [truth::counting().as_str(), USAGE, BATCH, JOURNAL] {
             statements.push(database.prepare(statement).bind(&both)?);
         }
         if batch.has_records {

@@ -291,6 +291,10 @@ impl Ports for Outside {
         upstream::seal(&self.env, secret, text)
     }
 
+    fn without_credential(&self, secret: &SecretName, text: &str) -> String {
+        upstream::without_credential(&self.env, secret, text)
+    }
+
     async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
         upstream::send(&self.env, call).await
     }

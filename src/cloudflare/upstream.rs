@@ -17,6 +17,8 @@ use super::{clock, platform};
 use crate::catalog::{Dialect, secrets};
 use crate::id::SecretName;
 use crate::ports::{Call, SendError, UpstreamResponse};
+use crate::relay;
+use crate::routing::attempt::wait_in_seconds;
 use crate::time::Timestamp;
 
 /// The largest plain answer: it stands in memory about three times on its way, of 128 MB in all.
@@ -74,7 +76,14 @@ fn credential(env: &Env, name: &SecretName) -> Option<String> {
     if !secrets::allows(&declared, name.as_str()) {
         return None;
     }
-    env.secret(name.as_str()).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty())
+    let secret = env.secret(name.as_str()).ok().map(|secret| secret.to_string());
+    // Who pastes one often pastes the end of its line as well.
+    secret.map(|secret| secret.trim().to_owned()).filter(|secret| !secret.is_empty())
+}
+
+/// A text without a credential, in whatever form a server repeats it.
+pub fn without_credential(env: &Env, name: &SecretName, text: &str) -> String {
+    credential(env, name).map_or_else(|| text.to_owned(), |secret| relay::without_credential(text, &secret))
 }
 
 /// A proof that only the holder of a credential can make for a text: 16 hexadecimal digits of an HMAC-SHA-256.
@@ -128,8 +137,8 @@ fn joined(pieces: &[Cow<'_, [u8]>]) -> Result<JsValue, JsValue> {
 /// Seconds until upstream wants to be called again, rounded up.
 fn retry_after(headers: &Headers) -> Option<u64> {
     let get = |name: &str| headers.get(name).ok().flatten();
-    let seconds = |text: &str| text.trim().parse::<u64>().ok().or_else(|| seconds_until(text));
-    let ms = || get("retry-after-ms").and_then(|text| text.trim().parse::<u64>().ok()).map(|ms| ms.div_ceil(1000));
+    let seconds = |text: &str| wait_in_seconds(text).or_else(|| seconds_until(text));
+    let ms = || get("retry-after-ms").and_then(|text| wait_in_seconds(&text)).map(|ms| ms.div_ceil(1000));
     get("retry-after").and_then(|text| seconds(&text)).or_else(ms)
 }
 
@@ -144,8 +153,8 @@ fn seconds_until(date: &str) -> Option<u64> {
 /// Reads an error to its end. Some providers repeat the credential in it, which must not come down.
 pub async fn read_error(body: UpstreamBody) -> Result<Vec<u8>, String> {
     let secret = body.secret.clone();
-    let text = String::from_utf8_lossy(&read_all(body).await?).replace(&secret, "[credential]");
-    Ok(text.into_bytes())
+    let text = read_all(body).await?;
+    Ok(relay::without_credential(&String::from_utf8_lossy(&text), &secret).into_bytes())
 }
 
 /// Reads an answer to its end.

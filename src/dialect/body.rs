@@ -110,6 +110,18 @@ fn lean(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The strings of a JSON text as they are written, each with whether it is the name of a member.
+pub fn strings(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = next_quote(text.as_bytes(), at)?.saturating_add(1);
+        let close = next_quote(text.as_bytes(), start)?;
+        at = close.saturating_add(1);
+        let is_name = text.get(at..)?.trim_ascii_start().starts_with(':');
+        Some((text.get(start..close)?, is_name))
+    })
+}
+
 /// Where the next quote is that is not escaped.
 fn next_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
     loop {

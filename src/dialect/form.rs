@@ -130,6 +130,11 @@ impl<'a> Form<'a> {
         })
     }
 
+    /// The names of its parts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.name.as_str())
+    }
+
     /// Whether there is a file of a name.
     pub fn has_file(&self, name: &str) -> bool {
         self.parts.iter().any(|part| part.name == name && matches!(part.content, Content::File(_)))

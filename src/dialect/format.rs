@@ -37,6 +37,8 @@ pub struct Upstream<'a> {
     pub thoughts: Thoughts,
     /// Whether tools that the provider runs itself are left out, because they have no price there.
     pub leaves_out_hosted: bool,
+    /// Ids of thoughts, as the client has them, that this channel and credential keep for the same account; sorted.
+    pub own_items: &'a [String],
 }
 
 impl Upstream<'_> {
@@ -55,6 +57,7 @@ impl Upstream<'_> {
         place: "",
         thoughts: Thoughts::Own,
         leaves_out_hosted: false,
+        own_items: &[],
     };
 }
 
@@ -181,6 +184,8 @@ pub struct StreamWish {
     pub begun: Rc<Cell<u64>>,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
     pub seal: Option<Seal>,
+    /// The same for the ids of its items, where its provider keeps them.
+    pub seal_item: Option<Seal>,
     /// Whether a later request may name the response by the id that upstream gives it, so that no other is told before.
     pub goes_on: bool,
     /// Whose thoughts they are, where the client's format says so beside them.

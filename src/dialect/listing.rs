@@ -168,11 +168,11 @@ fn next_page(dialect: Dialect, page: &Wire<'_>, url: &str) -> Option<String> {
     Some(next.to_string()).filter(|next| next != url)
 }
 
-/// Whether a model is in a list. Anthropic lists snapshots and not their aliases: `claude-sonnet-4-5` is there as
+/// Whether a model is in a list, in letters of either case: providers answer to both. Anthropic lists snapshots and not their aliases: `claude-sonnet-4-5` is there as
 /// `claude-sonnet-4-5-20250929`, and `claude-opus-4-0` as `claude-opus-4-20250514`.
 pub fn is_listed(dialect: Dialect, ids: &[String], wanted: &str) -> bool {
     let wanted = bare(wanted);
-    if ids.iter().any(|id| bare(id) == wanted) {
+    if ids.iter().any(|id| bare(id).eq_ignore_ascii_case(wanted)) {
         return true;
     }
     let stem = wanted.strip_suffix("-latest").or_else(|| wanted.strip_suffix("-0")).unwrap_or(wanted);
@@ -359,7 +359,8 @@ mod tests {
             ("gemini-2.5-flash", true),
             ("models/gemini-2.5-flash", true),
             ("claude-sonnet-4-5-20250929", true),
-            ("GPT-5.5", false),
+            ("GPT-5.5", true),
+            ("models/Gemini-2.5-Flash", true),
             ("gpt-5", false),
             ("", false),
             ("claude-sonnet-4-5", false),

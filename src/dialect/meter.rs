@@ -4,6 +4,7 @@
 //! event.
 
 use super::bridge::{Bridge, Bridged};
+use super::discreet::{Discretion, told_event};
 use super::format::{Line, Reader, StreamWish, Writer};
 use super::hidden::Hidden;
 use super::mend::Mended;
@@ -44,18 +45,26 @@ pub struct Meter {
     is_noted: bool,
     /// What of the model's name the client does not read.
     hidden: Option<Hidden>,
+    /// What of an error nobody reads.
+    discretion: Option<Discretion>,
 }
 
 impl Meter {
     /// A meter for a stream. `fallback` is what is used if upstream reports nothing, but for the tokens that come out, which
     /// `counter` counts.
     pub fn new(way: Way, fallback: Fallback, counter: Counter, pricing: Pricing) -> Self {
-        Self { reader: sse::Reader::default(), way, tally: Tally::new(fallback, counter, pricing), is_noted: false, hidden: None }
+        let tally = Tally::new(fallback, counter, pricing);
+        Self { reader: sse::Reader::default(), way, tally, is_noted: false, hidden: None, discretion: None }
     }
 
     /// The same for a client that reads the model under its own name for it.
     pub fn hiding(self, hidden: Option<Hidden>) -> Self {
         Self { hidden, ..self }
+    }
+
+    /// The same with words of errors such as may be read.
+    pub fn discreet(self, discretion: Discretion) -> Self {
+        Self { discretion: Some(discretion), ..self }
     }
 
     /// How far the stream is.
@@ -162,7 +171,13 @@ impl Meter {
 
     fn drain(&mut self, out: &mut Vec<u8>) {
         while self.tally.is_open() {
-            match (self.reader.next_event(), &mut self.way) {
+            let mut next = self.reader.next_event();
+            if let (Ok(Some(Event::Data(data))), Some(discretion)) = (&mut next, &self.discretion)
+                && let Some(told) = told_event(&data.data, discretion)
+            {
+                data.data = told;
+            }
+            match (next, &mut self.way) {
                 (Ok(None), _) | (_, Way::Bytes) => return,
                 (Ok(Some(Event::Comment)), _) => self.is_noted = true,
                 (Ok(Some(Event::Data(mut data))), Way::Same(line)) => {

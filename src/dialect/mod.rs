@@ -12,6 +12,7 @@ pub mod cohere;
 pub mod condition;
 #[cfg(test)]
 mod crossing_laws;
+pub mod discreet;
 mod endpoint;
 mod envelope;
 pub mod fit;
@@ -31,6 +32,7 @@ pub mod meter;
 mod naming;
 #[cfg(test)]
 mod naming_tests;
+mod objects;
 pub mod openai;
 mod prefix;
 pub mod proof;

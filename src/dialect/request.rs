@@ -10,13 +10,17 @@ use super::fit::{Names, Target, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
+use super::openai::responses::{Named, named_items, passed};
 use super::proof::tell_makers;
-use super::{prefix, tokens};
+use super::{objects, prefix, tokens};
 use crate::catalog::Dialect;
 use crate::refusal::Refusal;
 
 /// Members that are for the gateway alone.
 const EXTRAS: [&str; 4] = ["models", "provider", "session_id", "fit"];
+
+/// What thoughts are called that were left out.
+const THOUGHTS: &str = "reasoning_details";
 
 /// So many members that were left out are named.
 const MOST_NAMED: usize = 32;
@@ -138,7 +142,7 @@ fn changed(edit: &Edit, leaves_out_hosted: bool) -> Option<String> {
         Edit::Set("tools", _) => Some("tools[].max_uses".to_owned()),
         Edit::Set(name @ "max_tool_calls", bound) => Some(format!("{name}={bound}")),
         Edit::Set("thinking", _) => Some("thinking.budget_tokens".to_owned()),
-        Edit::Set("messages" | "input" | "contents", _) => Some("reasoning_details".to_owned()),
+        Edit::Set("messages" | "input" | "contents", _) => Some(THOUGHTS.to_owned()),
         _ => None,
     }
 }
@@ -156,6 +160,7 @@ impl<'a> Request<'a> {
                 let form = Form::parse(body, content_type)?;
                 envelope.models.extend(form.text("model").filter(|name| !name.is_empty()).map(ToOwned::to_owned));
                 format.form_envelope(&form, &mut envelope)?;
+                objects::check_form(&form, endpoint.dialect())?;
                 Content::Form(form, content_type.to_owned())
             }
             None => {
@@ -169,6 +174,7 @@ impl<'a> Request<'a> {
                 }
                 envelope.read_extras(&body.object)?;
                 format.envelope(&body, &mut envelope)?;
+                objects::check(&body, endpoint.dialect())?;
                 if envelope.session.is_none() && format.translation().is_some() {
                     envelope.prefix = prefix::of(&body.object);
                 }
@@ -223,6 +229,10 @@ impl<'a> Request<'a> {
                 dropped = way.format.left_out(&body.object);
                 let mut edits = way.format.pass_request(&body.object, upstream);
                 dropped.extend(edits.iter().filter_map(|edit| changed(edit, upstream.leaves_out_hosted)));
+                if let Some(input) = self.own_input(&body.object, &edits, upstream, &mut dropped) {
+                    edits.retain(|edit| edit.name() != input.name());
+                    edits.push(input);
+                }
                 edits.extend(EXTRAS.map(Edit::Remove));
                 edits.retain(|edit| !more.iter().any(|other| other.name() == edit.name()));
                 edits.extend(more);
@@ -231,6 +241,38 @@ impl<'a> Request<'a> {
             Content::Form(form, content_type) => (content_type.clone(), form.edited(&[("model", upstream.model)], &EXTRAS)),
         };
         Ok(Sent { path, content_type, body, dropped, names: Names::default() })
+    }
+
+    /// What of a client's own input of responses is for this channel; in place of what the format made of it.
+    fn own_input(
+        &self,
+        request: &Object<'_>,
+        edits: &[Edit],
+        upstream: &Upstream<'_>,
+        dropped: &mut Vec<String>,
+    ) -> Option<Edit> {
+        if !matches!(self.endpoint, Endpoint::Responses | Endpoint::Compact) {
+            return None;
+        }
+        let changed = edits.iter().find_map(|edit| match edit {
+            Edit::Set("input", json) => Some(json.as_str()),
+            _ => None,
+        });
+        let (input, is_less) = passed(changed.or_else(|| request.get("input"))?, upstream.own_items)?;
+        if is_less && !dropped.iter().any(|name| name == THOUGHTS) {
+            dropped.push(THOUGHTS.to_owned());
+        }
+        Some(Edit::Set("input", input))
+    }
+
+    /// What its input names of what a provider keeps.
+    pub fn named_items(&self) -> Named {
+        match (self.endpoint, &self.content) {
+            (Endpoint::Responses | Endpoint::Compact, Content::Json(body)) => {
+                body.object.get("input").map(named_items).unwrap_or_default()
+            }
+            _ => Named::default(),
+        }
     }
 
     /// The body in another format, and what it leaves out.

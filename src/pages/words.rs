@@ -63,6 +63,8 @@ pub const fn missed(missed: Missed) -> &'static str {
         Missed::Load => "Asked for fewer requests",
         Missed::Server => "Failed on its side",
         Missed::Credential => "Did not accept the gateway's credential",
+        Missed::Forbidden => "Refused this to the gateway",
+        Missed::Absent => "Has nothing at that place",
         Missed::NotFound => "Does not know the model",
         Missed::Unreadable => "Answered with something that is no answer",
         Missed::NotConfigured => "Has no credential set",

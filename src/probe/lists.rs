@@ -117,7 +117,12 @@ async fn page<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<listi
                 let body = body.map_err(|_| Listed::Failed(FailureKind::Connect, "its list of models broke off".to_owned()))?;
                 listing::read_page(channel.dialect, &body, url).map_err(|_| Listed::NoList)
             }
-            Verdict::Client | Verdict::Next(FailureKind::NotFound) => Err(Listed::NoList),
+            Verdict::Client | Verdict::Next(FailureKind::Absent) => Err(Listed::NoList),
+            // A credential that may not list may call all the same.
+            Verdict::Next(FailureKind::Forbidden) => {
+                failed = Listed::NoList;
+                continue;
+            }
             Verdict::Next(kind) => {
                 let no = Listed::Failed(kind, format!("its list of models answered status {status}"));
                 if matches!(kind, FailureKind::Credential | FailureKind::Load) {

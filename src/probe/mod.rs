@@ -200,7 +200,8 @@ mod tests {
         before.observe(&id("a"), Observation::Answered, at(1));
         before.observe(&id("b"), Observation::Answered, at(1));
         let mut after = before.clone();
-        let failed = Observation::Failed { kind: FailureKind::Credential, message: "no".to_owned(), retry_after_s: None };
+        let failed =
+            Observation::Failed { kind: FailureKind::Credential, message: "no".to_owned(), retry_after_s: None, by: None };
         after.observe(&id("b"), failed, at(7));
         after.observe(&id("c"), Observation::Called { failure: None, latency_ms: 1 }, at(8));
         let told = changed(&[id("a"), id("b"), id("c"), id("d")], &before, &after);

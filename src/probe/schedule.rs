@@ -1,8 +1,8 @@
 //! Which candidates are due for a small real call: those about which nothing else tells enough, the worst first.
 //!
 //! The rules: what answers real requests is not called; what is up is called every half hour, and at once when something else on
-//! its channel has just failed; what is not is called every minute for ten minutes, then every five; what vanished from its provider's list as seldom as what is up; what nobody has ever
-//! called is called at once. A few in each round, spread by the
+//! its channel has just failed; what is not is called every minute for ten minutes, then every five; what vanished from its provider's list at once, and then as seldom as what is up; what nobody has ever
+//! called is called at once, and so is what failed for one account alone. A few in each round, spread by the
 //! candidate's name, so that a catalogue of any size comes to a steady trickle.
 
 use std::collections::BTreeMap;
@@ -62,7 +62,8 @@ fn troubles(catalog: &Catalog, view: &HealthView) -> BTreeMap<ChannelId, Timesta
     for id in super::candidates(catalog) {
         let health = view.of(&id);
         let failure = health.last_failure.filter(|_| matches!(health.status, Status::Degraded | Status::Down));
-        let is_own = |kind| matches!(kind, FailureKind::Load | FailureKind::NotFound | FailureKind::Vanished);
+        let is_own =
+            |kind| matches!(kind, FailureKind::Load | FailureKind::NotFound | FailureKind::Absent | FailureKind::Vanished);
         if failure.is_some_and(|failure| !is_own(failure.kind)) {
             let latest = troubles.entry(id.channel).or_default();
             *latest = health.since.max(*latest);
@@ -85,6 +86,10 @@ fn urgency(health: &Health, id: &CandidateId, trouble_at: Option<Timestamp>, now
         _ => MINUTE_MS.saturating_mul(5),
     };
     let told_by_requests = health.last_success_at.filter(|_| is_settled);
+    // What one account met, or a list says, is no more than a reason to look.
+    if let Some(since) = health.suspected_at(now).max(gone.filter(|since| health.called_at < Some(*since))) {
+        return Some(now.since(since));
+    }
     let Some(last) = health.called_at.max(told_by_requests).max(gone) else { return Some(u64::MAX) };
     if is_settled && trouble_at.is_some_and(|at| last < at) {
         return Some(0);
@@ -102,7 +107,7 @@ fn spread(id: &CandidateId, of: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::catalog::UpstreamHosts;
-    use crate::routing::health::{Found, Observation};
+    use crate::routing::health::{Found, Observation, Witness};
     use serde_json::{Value, json};
 
     fn at(minutes: i64) -> Timestamp {
@@ -167,13 +172,13 @@ mod tests {
         assert!(due(&catalog, &view, at(5)).is_empty());
         view.observe(
             &id("m0"),
-            Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: None },
+            Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: None, by: None },
             at(5),
         );
         assert!(due(&catalog, &view, at(5)).iter().all(|target| target.candidate == id("m0")), "load is nobody else's");
         view.observe(
             &id("m0"),
-            Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None },
+            Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None, by: None },
             at(6),
         );
         assert!(due(&catalog, &view, at(6)).iter().any(|target| target.candidate == id("m1")));
@@ -182,13 +187,37 @@ mod tests {
     }
 
     #[test]
-    fn what_vanished_from_its_list_is_not_called_to_find_that_out() {
+    fn what_fails_for_one_account_is_called_at_once_and_then_every_few_minutes() {
+        let (catalog, mut view) = (catalog(1, "1"), HealthView::default());
+        let failed = || Observation::Failed {
+            kind: FailureKind::Server,
+            message: String::new(),
+            retry_after_s: None,
+            by: crate::id::AccountId::parse("a").map(|account| Witness::of(&account)),
+        };
+        view.observe(&id("m0"), called(None), at(0));
+        let mut calls = Vec::new();
+        for minute in 1..20 {
+            view.observe(&id("m0"), failed(), at(minute));
+            if !due(&catalog, &view, at(minute)).is_empty() {
+                calls.push(minute);
+                view.observe(&id("m0"), called(None), at(minute));
+            }
+        }
+        assert_eq!(calls, [1, 6, 11, 16]);
+        assert_eq!(view.of(&id("m0")).status, Status::Up);
+    }
+
+    #[test]
+    fn what_vanished_from_its_list_is_called_once_and_then_seldom() {
         let (catalog, mut view) = (catalog(1, "1"), HealthView::default());
         let list = |found| Observation::Listed { found: Ok(Some(found)), latency_ms: 1 };
         view.observe(&id("m0"), called(None), at(0));
         view.observe(&id("m0"), list(Found::There), at(1));
         view.observe(&id("m0"), list(Found::Missing(Vec::new())), at(2));
-        let calls: Vec<i64> = (2..60).filter(|minute| !due(&catalog, &view, at(*minute)).is_empty()).collect();
+        assert_eq!(due(&catalog, &view, at(2)).len(), 1, "a list is a hint: a call finds out");
+        view.observe(&id("m0"), called(Some(FailureKind::NotFound)), at(2));
+        let calls: Vec<i64> = (3..60).filter(|minute| !due(&catalog, &view, at(*minute)).is_empty()).collect();
         assert!(calls.first().is_some_and(|minute| *minute >= 31), "{calls:?}");
         view.observe(&id("m0"), list(Found::There), at(20));
         assert_eq!(due(&catalog, &view, at(20)).len(), 1, "it is back in the list");

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 
 use super::attempt::Failure;
+use super::owned::sealed_item;
 use super::prepare::{Prepared, sealed, sealed_id};
 use super::quote::Quoted;
 use super::ticket::{Limits, Ticket};
@@ -12,20 +13,22 @@ use super::verdict::{Asked, Rejection};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
 use crate::dialect::bridge::Bridge;
+use crate::dialect::discreet::{Discretion, without_names};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
 use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
+use crate::dialect::openai::responses::with_seal;
 use crate::dialect::tally::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Edit, Endpoint, Object, Sent, Way, quoted as json_text, read_error, required_header};
-use crate::id::SecretName;
+use crate::id::{AccountId, ChannelId, SecretName};
 use crate::money::{Money, Price, cost};
 use crate::ports::{Call, Ports, SendError, UpstreamResponse};
 use crate::refusal::Refusal;
 use crate::routing::asked_model;
-use crate::routing::attempt::{FailureKind, Verdict, classify};
+use crate::routing::attempt::{FailureKind, Verdict, bounded_wait, classify};
 use crate::usage::{Usage, UsageSource};
 
 /// Of a model whose catalogued context is no longer than this, no client may ask for more: the quote and what usage is cut to
@@ -125,8 +128,10 @@ pub async fn call<P: Ports>(
         let missing = || Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint");
         return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
-    let asked = Asked { prepared, quoted, way };
-    let sent = sent(prepared, quoted, way, thoughts).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
+    let discretion = discretion(ticket, secret);
+    let asked = Asked { prepared, quoted, way, discretion: &discretion };
+    let own_items = prepared.owned.thoughts_of(&channel.id, secret);
+    let sent = sent((prepared, quoted), way, thoughts, &own_items).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
     let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
     let ports = ticket.ports.clone();
@@ -138,13 +143,14 @@ pub async fn call<P: Ports>(
     let timeout_ms = channel.first_byte_timeout_ms.min(patience_ms);
     let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
     let head = ticket.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
-    let UpstreamResponse { status, retry_after_s, content_type, body } = head.map_err(|error| match error {
+    let UpstreamResponse { status, retry_after_s: told_s, content_type, body } = head.map_err(|error| match error {
         SendError::NotConfigured => Failure::new(FailureKind::NotConfigured, "the credential is not set"),
         SendError::Connect(detail) => {
             ports.log(&format!("{}: {detail}", channel.id));
             Failure::new(FailureKind::Connect, "the connection failed")
         }
     })?;
+    let retry_after_s = bounded_wait(told_s);
     let envelope = &prepared.request.envelope;
     let is_json = content_type.as_deref().is_some_and(|text| text.starts_with("application/json"));
     // Some models of transcription know no streams, and answer as if none had been asked for.
@@ -157,7 +163,7 @@ pub async fn call<P: Ports>(
             }
             let reading = Reading { bridge, ..reading(ticket, prepared, quoted, served, secret, way) };
             let content_type = shown_type(&reading, content_type);
-            let meter = Box::new(meter_of(&reading));
+            let meter = Box::new(meter_of(&reading).discreet(Rc::clone(&discretion)));
             let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
             let (body, meter, out) = first.map_err(|spoiled| match spoiled {
                 Spoiled::Broke(what) => Failure::new(FailureKind::Connect, what).status(status).into(),
@@ -182,6 +188,12 @@ pub async fn call<P: Ports>(
     Ok(Answer { status: Some(status), channel: Rc::clone(channel), content })
 }
 
+/// How words of an error are told: without what is between the gateway and its provider.
+fn discretion<P: Ports>(ticket: &Ticket<P>, secret: &SecretName) -> Discretion {
+    let (ports, secret) = (ticket.ports.clone(), secret.clone());
+    Rc::new(move |text: &str| without_names(&ports.without_credential(&secret, text)))
+}
+
 /// What the gateway itself answers where tokens are to be counted and no provider does.
 pub fn estimated<B>(prepared: &Prepared<'_>, channel: &Rc<Channel>) -> Option<Answer<B>> {
     let body = prepared.request.endpoint.format().write_count(prepared.estimated_input)?;
@@ -199,7 +211,12 @@ fn misplaced(asked: Asked<'_>, status: u16, text: &str, what: String) -> No {
 }
 
 /// What goes up.
-fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way, thoughts: Thoughts) -> Result<Sent<'a>, Refusal> {
+fn sent<'a>(
+    (prepared, quoted): (&'a Prepared<'_>, &Quoted),
+    way: Way,
+    thoughts: Thoughts,
+    own_items: &[String],
+) -> Result<Sent<'a>, Refusal> {
     let upstream = Upstream {
         model: &quoted.planned.candidate.upstream_model,
         output_limit: quoted.output_limit,
@@ -209,9 +226,10 @@ fn sent<'a>(prepared: &'a Prepared<'_>, quoted: &Quoted, way: Way, thoughts: Tho
         place: &place(quoted.planned.channel.id.as_str()),
         thoughts,
         leaves_out_hosted: quoted.leaves_out_hosted,
+        own_items,
     };
     let previous = prepared.previous.as_ref();
-    let previous = previous.map(|(response, _)| Edit::Set("previous_response_id", json_text(response)));
+    let previous = previous.map(|response| Edit::Set("previous_response_id", json_text(response)));
     let unasked = (!quoted.planned.channel.stream_usage).then_some(Edit::Remove("stream_options"));
     prepared.request.sent(way, &upstream, previous.into_iter().chain(unasked).collect())
 }
@@ -247,12 +265,19 @@ fn reading<'a, P: Ports>(
 ) -> Reading<'a> {
     let (ports, account, channel) = (ticket.ports.clone(), ticket.account.clone(), quoted.planned.channel.id.clone());
     let (secret, request) = (secret.clone(), ticket.request.clone());
-    // Whoever goes on from this response has to come back to who made it.
+    let prove = move |text: &dyn Fn(&AccountId, &ChannelId) -> String| ports.seal(&secret, &text(&account, &channel));
+    // Whoever goes on from this response has to come back to who made it, and so with its items.
+    let prove_item = prove.clone();
     let seal = move |response: &str| {
-        let proof = ports.seal(&secret, &sealed(&account, &channel, response)).unwrap_or_default();
+        let proof = prove(&|account, channel| sealed(account, channel, response)).unwrap_or_default();
         sealed_id(&request, response, &proof)
     };
+    let seal_item = move |item: &str| {
+        let proof = prove_item(&|account, channel| sealed_item(account, channel, item));
+        proof.map_or_else(|| item.to_owned(), |proof| with_seal(item, &proof))
+    };
     let envelope = &prepared.request.envelope;
+    let passes = prepared.request.endpoint == Endpoint::Responses && !way.is_translated;
     let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
     let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
@@ -271,7 +296,8 @@ fn reading<'a, P: Ports>(
             begun: prepared.early.begun(),
             keeps: envelope.keeps && way.is_translated,
             goes_on: envelope.keeps && !way.is_translated,
-            seal: (prepared.request.endpoint == Endpoint::Responses && !way.is_translated).then(|| Rc::new(seal) as _),
+            seal: passes.then(|| Rc::new(seal) as _),
+            seal_item: (passes && envelope.keeps).then(|| Rc::new(seal_item) as _),
             compacts: envelope.compacts,
         },
         hidden: (!quoted.planned.channel.shows_upstream_models)

@@ -17,7 +17,7 @@ use crate::refusal::{Code, Refusal};
 use crate::routing::Planned;
 use crate::routing::attempt::FailureKind;
 use crate::routing::credentials;
-use crate::routing::health::Observation;
+use crate::routing::health::{Observation, Witness};
 use crate::time::Timestamp;
 
 /// When nobody can say when to come back, this is a fair guess, in seconds.
@@ -68,9 +68,13 @@ impl Failure {
         self
     }
 
-    /// Whether another credential of the same channel may fare better.
+    /// Whether another credential of the same channel may fare better. A provider that is overloaded is so for all of them.
     const fn is_of_the_credential(&self) -> bool {
-        matches!(self.kind, FailureKind::Load | FailureKind::Credential | FailureKind::NotConfigured)
+        match self.kind {
+            FailureKind::Load => !self.is_overload,
+            FailureKind::Credential | FailureKind::Forbidden | FailureKind::NotConfigured => true,
+            _ => false,
+        }
     }
 
     /// Whether the candidate is only busy.
@@ -104,7 +108,8 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
         return Tried::Answered(Box::new(reply));
     }
     if let Some(Failure { kind, message, retry_after_s, .. }) = told.filter(|failure| failure.is_of_the_model) {
-        observe(ticket, prepared, quoted, Observation::Failed { kind, message, retry_after_s });
+        let by = Some(Witness::of(&ticket.account));
+        observe(ticket, prepared, quoted, Observation::Failed { kind, message, retry_after_s, by });
     }
     Tried::Failed(failures)
 }
@@ -137,7 +142,7 @@ fn observe<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quote
 
 /// The credentials to try, in order. What goes on from an earlier response needs the one that made it.
 fn credentials_of<P: Ports>(ports: &P, prepared: &Prepared<'_>, quoted: &Quoted) -> Vec<SecretName> {
-    if let Some((_, secret)) = &prepared.previous {
+    if let Some((_, secret)) = &prepared.owned.maker {
         return vec![secret.clone()];
     }
     let secrets = &quoted.planned.channel.secrets;
@@ -158,14 +163,14 @@ async fn attempt_with<P: Ports>(
     let label = Some(secret.to_string());
     let template = Attempt { credential: label, ..described(planned, AttemptStatus::Abandoned, ports.now()) };
     let served = ticket.dispatch(prepared, quoted, template.clone());
-    observe(ticket, prepared, quoted, Observation::Tried);
+    observe(ticket, prepared, quoted, Observation::Tried { by: Some(Witness::of(&ticket.account)) });
     let counts_only = prepared.request.endpoint.is_free();
     let with = With { secret, thoughts: planned.channel.thoughts.unwrap_or_else(|| usual(&planned.candidate.upstream_model)) };
     let called = match asked(ticket, (prepared, quoted, &served), with, &template).await {
         // A provider that does not count says so in many ways.
         Err(No::Rejected(rejection)) if counts_only && !rejection.is_plain() => {
             let message = format!("the provider refused to count, status {}", rejection.status);
-            Err(Failure::new(FailureKind::NotFound, message).status(rejection.status).into())
+            Err(Failure::new(FailureKind::Absent, message).status(rejection.status).into())
         }
         called => called,
     };
@@ -177,7 +182,8 @@ async fn attempt_with<P: Ports>(
                 observe(ticket, prepared, quoted, Observation::Answered);
             }
             let message = (!dispatched).then(|| "the gateway estimated it: this channel does not count tokens".to_owned());
-            ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, ..template });
+            let is_aside = counts_only;
+            ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, is_aside, ..template });
             Ok(Tried::Answered(Box::new(answered(ticket, prepared, served, answer))))
         }
         Err(No::Rejected(rejection)) => {
@@ -197,7 +203,11 @@ async fn attempt_with<P: Ports>(
             Ok(Tried::Rejected(*refusal))
         }
         Err(No::Failed(failure)) => {
-            if let Some(ms) = credentials::cool_down(failure.kind, failure.retry_after_s).filter(|_| !counts_only) {
+            let is_about_it = !counts_only && failure.is_of_the_credential();
+            if let Some(ms) = credentials::cool_down(failure.kind, failure.retry_after_s).filter(|_| is_about_it) {
+                if failure.kind == FailureKind::Credential && ports.cooling(secret).is_none() {
+                    ports.log(&format!("credential {secret} of channel {}: {}", planned.channel.id, failure.message));
+                }
                 ports.cool_down(secret, ports.now().plus(ms));
             }
             let is_final = is_last || !failure.is_of_the_credential();
@@ -209,6 +219,7 @@ async fn attempt_with<P: Ports>(
                     provider_status: failure.provider_status,
                     error: Some(failure.kind.as_str().to_owned()),
                     message: Some(failure.message.clone()),
+                    is_aside: counts_only || !failure.is_of_the_model,
                     ..template
                 });
             }
@@ -260,6 +271,7 @@ fn described(planned: &Planned, status: AttemptStatus, started_at: Timestamp) ->
         provider_status: None,
         error: None,
         message: None,
+        is_aside: false,
     }
 }
 
@@ -357,7 +369,9 @@ fn code_of(told: &[&Failure]) -> Code {
     let asked: Vec<&&Failure> = told.iter().filter(|failure| failure.kind != FailureKind::NotConfigured).collect();
     match told.is_empty() {
         true => Code::NoRouteAvailable,
-        _ if asked.iter().all(|failure| failure.kind == FailureKind::Credential) => Code::UpstreamRefusesUs,
+        _ if asked.iter().all(|failure| matches!(failure.kind, FailureKind::Credential | FailureKind::Forbidden)) => {
+            Code::UpstreamRefusesUs
+        }
         _ if !asked.iter().all(|failure| failure.is_busy()) => Code::NoRouteAvailable,
         _ if asked.iter().all(|failure| failure.is_overload) => Code::UpstreamOverloaded,
         _ => Code::UpstreamRateLimited,

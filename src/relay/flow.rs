@@ -19,8 +19,8 @@ use crate::dialect::meter::Meter;
 use crate::dialect::tally::Progress;
 use crate::ports::Ports;
 use crate::refusal::joined;
-use crate::routing::attempt::FailureKind;
-use crate::routing::health::{CandidateId, Observation};
+use crate::routing::attempt::{FailureKind, bounded_wait};
+use crate::routing::health::{CandidateId, Observation, Witness};
 use crate::time::Timestamp;
 
 /// How long a channel is read on after the client left, in milliseconds; the platform grants 30 seconds.
@@ -227,12 +227,13 @@ impl<P: Ports> Flow<P> {
     /// Ends a stream that upstream broke off with an error which clients know: they are told in their dialect's own words.
     fn broke(&mut self, condition: Condition, error: &UpstreamError, out: &mut Vec<u8>) {
         let Some(mut open) = self.open.take() else { return };
-        let told = condition.told(Client::of_stream(open.ticket.dialect), &error.message, error.retry_after_s);
+        let told = condition.told(Client::of_stream(open.ticket.dialect), &error.message, bounded_wait(error.retry_after_s));
         // What is wrong with the request says nothing about who was to answer it.
         if !condition.is_the_clients() {
             let kind = if condition.is_load() { FailureKind::Load } else { FailureKind::Cut };
             let message = format!("it broke off in the middle of an answer{}", error.shown_code());
-            let seen = Observation::Failed { kind, message, retry_after_s: error.retry_after_s };
+            let by = Some(Witness::of(&open.ticket.account));
+            let seen = Observation::Failed { kind, message, retry_after_s: bounded_wait(error.retry_after_s), by };
             open.ticket.ports.observe(&open.candidate(), seen);
         }
         let next_step = match condition.is_the_clients() {
@@ -254,7 +255,8 @@ impl<P: Ports> Flow<P> {
             self.open.as_ref().filter(|open| !open.meter.is_over_limit() && !is_unfinished(provider_code.as_deref()))
         {
             let message = "it broke off in the middle of an answer".to_owned();
-            let seen = Observation::Failed { kind: FailureKind::Cut, message, retry_after_s: None };
+            let by = Some(Witness::of(&open.ticket.account));
+            let seen = Observation::Failed { kind: FailureKind::Cut, message, retry_after_s: None, by };
             open.ticket.ports.observe(&open.candidate(), seen);
         }
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };

@@ -14,6 +14,7 @@ mod elsewhere;
 mod flow;
 pub mod gate;
 mod kept;
+mod owned;
 mod prepare;
 mod quote;
 mod remedy;
@@ -28,6 +29,7 @@ use std::net::IpAddr;
 
 use futures_util::future::join3;
 
+pub use crate::dialect::discreet::without_credential;
 pub use attempt::NO_ROOM;
 pub use caller::{Misplaced, check_site, presented};
 pub use early::Early;

@@ -7,14 +7,16 @@ use subtle::ConstantTimeEq;
 
 use super::caller::{Misplaced, check_site};
 use super::early::Early;
+use super::owned::{Maker, Owned};
 use super::quote::{Leg, Legs, Quoted};
 use crate::account::{Facts, Free, OutputLimit};
 use crate::catalog::{Catalog, Channel, Dialect, Fit, RouteKind};
+use crate::dialect::openai::responses::{SEAL, with_seal};
 use crate::dialect::{Called, Endpoint, Request};
 use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::refusal::{Code, Refusal};
-use crate::routing::health::{CandidateId, HealthView};
+use crate::routing::health::{CandidateId, HealthView, Witness};
 use crate::routing::{Ask, FirstChoice, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
 use crate::truth::Promise;
@@ -22,8 +24,6 @@ use crate::usage::{Class, Usage};
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
-/// Stands between a provider's id of a response and the gateway's proof of who made it.
-pub const SEAL: &str = "_tf";
 
 /// What the head of a request says.
 #[derive(Debug, Clone, Default)]
@@ -99,8 +99,10 @@ pub struct Prepared<'a> {
     pub estimated_input: u64,
     /// Equal seeds choose equal candidates and credentials.
     pub seed: String,
-    /// The response that it goes on from, by the provider's own id, and the credential that made it.
-    pub previous: Option<(String, SecretName)>,
+    /// The response that it goes on from, by the provider's own id.
+    pub previous: Option<String>,
+    /// What it names that a provider keeps.
+    pub owned: Owned,
     /// What its client can be told while nobody answers.
     pub early: Early,
 }
@@ -150,8 +152,10 @@ pub fn prepare<'a>(
     let channels = channels(&request, catalog);
     let previous = request.envelope.previous_response.as_deref();
     let previous = previous.map(|id| maker_of(id, &channels, &key.account, seal)).transpose()?;
+    let (previous, maker) = previous.map_or((None, None), |(id, maker)| (Some(id), Some(maker)));
+    let owned = Owned::of(&request.named_items(), maker, (&channels, &key.account, seal))?;
     let fits = fits(&request, &preparing.head, key)?;
-    let mut ask = ask(&request, preparing, &channels, previous.as_ref())?;
+    let mut ask = ask(&request, preparing, &channels, owned.maker.as_ref())?;
     // Where limits are fitted, one above the model's own is as well.
     ask.output_limit = ask.output_limit.filter(|_| !fits);
     let session = request.envelope.session.as_ref().or(preparing.head.session.as_ref());
@@ -161,7 +165,8 @@ pub fn prepare<'a>(
         (None, Some(prefix)) => format!("{}/begins {prefix}", key.account),
         (None, None) => preparing.request.to_string(),
     };
-    let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, now, seed: &seed };
+    let by = Some(Witness::of(&key.account));
+    let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, by, now, seed: &seed };
     let Plan { attempts, left_out, first_choice } = plan(input)?;
     let facts = Facts {
         stream: request.envelope.stream,
@@ -171,11 +176,10 @@ pub fn prepare<'a>(
     let first = attempts.first().map(|planned| &planned.model);
     let estimated_input = first.map_or(0, |model| request.estimated_tokens(&model.family).min(model.context_length));
     let legs = Legs { catalog, floor: fits.then_some(catalog.output_floor_tokens), estimated_input }.of(attempts, &request)?;
-    let previous = previous.map(|(id, _, secret)| (id, secret));
     let catalog = Rc::clone(catalog);
     let early = preparing.early.clone();
     let head = &preparing.head;
-    Ok(Prepared { facts, request, head, catalog, legs, left_out, first_choice, estimated_input, seed, previous, early })
+    Ok(Prepared { facts, request, head, catalog, legs, left_out, first_choice, estimated_input, seed, previous, owned, early })
 }
 
 /// Whether the output limit may be fitted to the balance: the request says, or else the key.
@@ -187,12 +191,7 @@ fn fits(request: &Request<'_>, head: &Head, key: &KeyRecord) -> Result<bool, Ref
 }
 
 /// What the planner is asked.
-fn ask(
-    request: &Request<'_>,
-    preparing: &Preparing,
-    channels: &[Rc<Channel>],
-    previous: Option<&(String, ChannelId, SecretName)>,
-) -> Result<Ask, Refusal> {
+fn ask(request: &Request<'_>, preparing: &Preparing, channels: &[Rc<Channel>], maker: Option<&Maker>) -> Result<Ask, Refusal> {
     let envelope = &request.envelope;
     let route = preparing.head.route.as_deref().map(|text| {
         RouteKind::parse(text).ok_or_else(|| Refusal::invalid("x-tf-route", "`x-tf-route` must be `official` or `routed`."))
@@ -237,7 +236,7 @@ fn ask(
             .collect(),
         spared: channels.iter().filter(|channel| forgets_marks(endpoint, channel)).flat_map(spared).collect(),
         unable: channels.iter().filter_map(unable).collect(),
-        pinned: previous.map(|(_, channel, secret)| (channel.clone(), secret.clone())),
+        pinned: maker.cloned(),
         probed: preparing.head.probed.clone(),
     })
 }
@@ -289,7 +288,7 @@ pub fn sealed(account: &AccountId, channel: &ChannelId, response: &str) -> Strin
 
 /// The id of a response as its client gets it: the request, so that its receipt is found by it; the provider's own id; who made it.
 pub fn sealed_id(request: &RequestId, response: &str, proof: &str) -> String {
-    format!("resp_{request}_{response}{SEAL}{proof}")
+    format!("resp_{request}_{}", with_seal(response, proof))
 }
 
 /// The provider's own id in what stands before the seal. Ids that were given before they named a request have nothing else.
@@ -300,12 +299,7 @@ fn providers_id(id: &str) -> &str {
 
 /// The provider's own id of a response, and the channel and credential that made it for this account. Nobody else can go on
 /// from it, whatever they know.
-fn maker_of(
-    id: &str,
-    channels: &[Rc<Channel>],
-    account: &AccountId,
-    seal: Seal<'_>,
-) -> Result<(String, ChannelId, SecretName), Refusal> {
+fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, seal: Seal<'_>) -> Result<(String, Maker), Refusal> {
     let unknown = || {
         // Whoever goes on from a translated answer can do so by its items.
         let message = match !id.contains(SEAL) && RequestId::of_answer(id).is_some() {
@@ -326,7 +320,7 @@ fn maker_of(
             // A credential that is not set proves nothing.
             let Some(expected) = seal(secret, &sealed(account, &channel.id, response)) else { continue };
             if bool::from(expected.as_bytes().ct_eq(proof.as_bytes())) {
-                return Ok((response.to_owned(), channel.id.clone(), secret.clone()));
+                return Ok((response.to_owned(), (channel.id.clone(), secret.clone())));
             }
         }
     }

@@ -12,11 +12,12 @@ use super::attempt::Failure;
 use super::prepare::Prepared;
 use super::quote::Quoted;
 use crate::catalog::Dialect;
-use crate::dialect::condition::{Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request};
+use crate::dialect::condition::{Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request, names_the_credential};
+use crate::dialect::discreet::Discretion;
 use crate::dialect::format::UpstreamError;
 use crate::dialect::{Way, recipe};
 use crate::refusal::{Code, Named, Refusal};
-use crate::routing::attempt::{FailureKind, Verdict, classify};
+use crate::routing::attempt::{FailureKind, Verdict, bounded_wait, classify};
 
 /// An error that is the client's.
 pub struct Rejection {
@@ -37,6 +38,8 @@ pub struct Asked<'a> {
     pub prepared: &'a Prepared<'a>,
     pub quoted: &'a Quoted,
     pub way: Way,
+    /// Makes words of upstream's such as may be read.
+    pub discretion: &'a Discretion,
 }
 
 impl Asked<'_> {
@@ -58,17 +61,24 @@ impl Asked<'_> {
                 self.rejected(status, error, Condition::Invalid)
             }
             (condition, verdict) => {
+                let is_missing = is_of_the_model(&error, model);
                 let kind = match (condition, verdict) {
-                    (Some(Condition::NotFound), Verdict::Read) if !is_of_the_model(&error, model) => FailureKind::Unreadable,
-                    (Some(Condition::NotFound), _) | (None, Verdict::Client) => FailureKind::NotFound,
-                    (Some(condition), _) if condition.is_about_our_account() => FailureKind::Credential,
+                    (Some(Condition::NotFound), Verdict::Read) if !is_missing => FailureKind::Unreadable,
+                    (Some(Condition::NotFound), _) | (None, Verdict::Client) if is_missing => FailureKind::NotFound,
+                    (Some(Condition::NotFound), _) | (None, Verdict::Client) => FailureKind::Absent,
+                    (Some(condition), _) if condition.is_about_our_account() => {
+                        let is_named = names_the_credential(&error, status);
+                        if is_named { FailureKind::Credential } else { FailureKind::Forbidden }
+                    }
                     (_, Verdict::Next(kind)) => kind,
                     (Some(_), _) => FailureKind::Load,
                     (None, _) => FailureKind::Unreadable,
                 };
-                let retry_after_s = retry_after_s.max(error.retry_after_s);
+                // What is wrong with our account there does not come right by waiting, whatever is said of it.
+                let passes = !matches!(kind, FailureKind::Credential | FailureKind::Forbidden);
+                let retry_after_s = bounded_wait(retry_after_s.max(error.retry_after_s)).filter(|_| passes);
                 let is_overload = condition == Some(Condition::Overloaded);
-                let message = explained(kind, condition, status, &error);
+                let message = explained(kind, condition, status, &self.told(error.clone()));
                 let failure = Failure { retry_after_s, is_overload, ..Failure::new(kind, message).status(status) };
                 No::Failed(self.weighed(failure, &error))
             }
@@ -78,8 +88,7 @@ impl Asked<'_> {
     /// Notes of a failure whether it says something about the model.
     fn weighed(self, failure: Failure, error: &UpstreamError) -> Failure {
         let may_be_the_place = match failure.kind {
-            FailureKind::NotFound => !is_of_the_model(error, &self.quoted.planned.candidate.upstream_model),
-            FailureKind::Unreadable => true,
+            FailureKind::Absent | FailureKind::Unreadable => true,
             _ => failure.provider_status == Some(501),
         };
         let is_elsewhere = may_be_the_place && (!self.is_of_the_recipe() || is_of_a_feature(error));
@@ -87,7 +96,7 @@ impl Asked<'_> {
             return failure;
         }
         let message = match failure.kind {
-            FailureKind::NotFound => "the provider does not serve such a request of this model".to_owned(),
+            FailureKind::Absent => "the provider does not serve such a request of this model".to_owned(),
             _ => failure.message,
         };
         Failure { message, is_of_the_model: false, ..failure }
@@ -99,12 +108,25 @@ impl Asked<'_> {
         recipe::asks_there(self.prepared.request.endpoint, planned.model.kind, &planned.channel)
     }
 
+    /// An error as it may be read, by its client and in receipts.
+    fn told(self, error: UpstreamError) -> UpstreamError {
+        let told = |text: String| (self.discretion)(&text);
+        UpstreamError {
+            message: told(error.message),
+            kind: error.kind.map(told),
+            param: error.param.map(told),
+            code: error.code.map(told),
+            retry_after_s: error.retry_after_s,
+        }
+    }
+
     fn rejected(self, status: u16, error: UpstreamError, condition: Condition) -> No {
         let endpoint = self.prepared.request.endpoint;
         let is_other = endpoint.dialect() != spoken(self.quoted.planned.channel.dialect);
         // Chat and responses have an envelope and codes in common, but not what they say of a full context.
         let is_about_words = matches!(condition, Condition::TooLong(_) | Condition::Filtered);
         let is_foreign = is_other || self.way.is_translated && is_about_words;
+        let error = self.told(error);
         let shown = self.prepared.catalog.shown_text(&error.message, self.quoted.planned.named());
         No::Rejected(Box::new(Rejection { status, error, shown, condition, client: Client::of(endpoint), is_foreign }))
     }
@@ -167,7 +189,9 @@ fn explained(kind: FailureKind, condition: Option<Condition>, status: u16, error
             format!("the gateway's account at the provider has nothing left, status {status}")
         }
         FailureKind::Credential => format!("the provider did not accept the gateway's credential, status {status}"),
+        FailureKind::Forbidden => format!("the provider refused this to the gateway, status {status}"),
         FailureKind::NotFound => format!("the provider does not know the model, status {status}"),
+        FailureKind::Absent => format!("the provider has nothing at that place, status {status}"),
         FailureKind::Load => format!("the provider asked for fewer requests, status {status}{code}"),
         FailureKind::Timeout => format!("the provider timed out, status {status}"),
         FailureKind::Unreadable => format!("an error in place of an answer{code}"),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::refusal::LONGEST_WAIT_S;
+
 /// Why an attempt did not lead to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -14,10 +16,14 @@ pub enum FailureKind {
     Load,
     /// 5xx and other failures of the server.
     Server,
-    /// 401, 402, 403: upstream does not accept our credential, or our account there.
+    /// 401, 402, or another error that names it: upstream does not accept our credential, or our account there.
     Credential,
-    /// 404: upstream does not know the model.
+    /// 403 that names neither: upstream does not want to do this, whatever the reason.
+    Forbidden,
+    /// An error that names the model: upstream does not know it.
     NotFound,
+    /// 404 that does not name the model: there is nothing at that place, or nothing of what was asked for.
+    Absent,
     /// Something that is not an answer: HTML, an error with status 200, an empty stream.
     Unreadable,
     /// We have no credential for this channel.
@@ -29,7 +35,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Whether one is enough to know.
+    /// Whether one is enough to know: it names the credential or the model.
     pub const fn is_certain(self) -> bool {
         matches!(self, Self::Credential | Self::NotFound | Self::NotConfigured | Self::Vanished)
     }
@@ -47,7 +53,9 @@ impl FailureKind {
             Self::Load,
             Self::Server,
             Self::Credential,
+            Self::Forbidden,
             Self::NotFound,
+            Self::Absent,
             Self::Unreadable,
             Self::NotConfigured,
             Self::Vanished,
@@ -64,13 +72,31 @@ impl FailureKind {
             Self::Load => "load",
             Self::Server => "server",
             Self::Credential => "credential",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
+            Self::Absent => "absent",
             Self::Unreadable => "unreadable",
             Self::NotConfigured => "not_configured",
             Self::Vanished => "vanished",
             Self::Cut => "cut",
         }
     }
+}
+
+/// The time that upstream names, within bounds.
+pub fn bounded_wait(told_s: Option<u64>) -> Option<u64> {
+    told_s.map(|seconds| seconds.min(LONGEST_WAIT_S))
+}
+
+/// Reads a `retry-after` that is a number: seconds, also with a fraction, rounded up. Numbers of any length are one.
+pub fn wait_in_seconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.trim().split_once('.').map_or((text.trim(), None), |(whole, fraction)| (whole, Some(fraction)));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || fraction.is_some_and(|digits| !is_number(digits)) {
+        return None;
+    }
+    let has_more = fraction.is_some_and(|digits| digits.bytes().any(|digit| digit != b'0'));
+    Some(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(u64::from(has_more)))
 }
 
 /// What to do with a status that upstream answered.
@@ -88,10 +114,12 @@ pub enum Verdict {
 pub const fn classify(status: u16) -> Verdict {
     match status {
         200..=299 => Verdict::Read,
-        401..=403 => Verdict::Next(FailureKind::Credential),
-        404 => Verdict::Next(FailureKind::NotFound),
+        401 | 402 => Verdict::Next(FailureKind::Credential),
+        403 => Verdict::Next(FailureKind::Forbidden),
+        404 => Verdict::Next(FailureKind::Absent),
         408 => Verdict::Next(FailureKind::Timeout),
-        429 => Verdict::Next(FailureKind::Load),
+        // 529 is Anthropic's word for too much to do.
+        429 | 529 => Verdict::Next(FailureKind::Load),
         400 | 405..=428 | 430..=499 => Verdict::Client,
         _ => Verdict::Next(FailureKind::Server),
     }
@@ -100,6 +128,25 @@ pub const fn classify(status: u16) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_read_in_every_form_and_has_a_bound() {
+        for (text, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("1.5", Some(2)),
+            ("1.0", Some(1)),
+            ("86400", Some(86_400)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("-1", None),
+            ("", None),
+            ("1e9", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ] {
+            assert_eq!(wait_in_seconds(text), seconds, "{text}");
+            assert!(bounded_wait(wait_in_seconds(text)).unwrap_or(0) <= LONGEST_WAIT_S);
+        }
+    }
 
     #[test]
     fn the_clients_errors_are_not_tried_elsewhere() {
@@ -114,13 +161,13 @@ mod tests {
             (302, FailureKind::Server),
             (401, FailureKind::Credential),
             (402, FailureKind::Credential),
-            (403, FailureKind::Credential),
-            (404, FailureKind::NotFound),
+            (403, FailureKind::Forbidden),
+            (404, FailureKind::Absent),
             (408, FailureKind::Timeout),
             (429, FailureKind::Load),
             (500, FailureKind::Server),
             (503, FailureKind::Server),
-            (529, FailureKind::Server),
+            (529, FailureKind::Load),
         ] {
             assert_eq!(classify(status), Verdict::Next(kind), "{status}");
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::FailureKind;
 use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
-use super::health::{CandidateId, Health, HealthView, Status};
+use super::health::{CandidateId, Health, HealthView, Status, Witness};
 use super::refusals::{
     class_unpriced, crossing_not_allowed, model_not_allowed, model_not_found, no_channel_left, no_such_route, not_there_any_more,
     over_output, route_not_allowed, too_dear, unpriced, wrong_kind,
@@ -101,6 +101,8 @@ pub struct PlanInput<'a> {
     pub ask: &'a Ask,
     /// What is known of the candidates.
     pub health: &'a HealthView,
+    /// Who asks: what this account alone has met counts for it.
+    pub by: Option<Witness>,
     /// The time.
     pub now: Timestamp,
     /// Equal seeds choose equal candidates within a tier: the session, or else the request.
@@ -330,7 +332,7 @@ impl<'a> Planner<'a> {
                 });
                 continue;
             }
-            let health = self.input.health.of(&CandidateId::of(candidate));
+            let health = self.input.health.told_to(&CandidateId::of(candidate), self.input.by, self.input.now);
             let resting = !health.is_ready(self.input.now);
             taken.push(Planned {
                 model: Rc::clone(model),
@@ -493,6 +495,7 @@ mod tests {
                 policy: &self.policy,
                 ask: &self.ask,
                 health: &self.health,
+                by: None,
                 now: Timestamp::from_millis(1_000_000),
                 seed: &self.seed,
             })
@@ -508,7 +511,8 @@ mod tests {
 
         fn fail(&mut self, channel: &str) {
             let id = CandidateId { channel: crate::id::ChannelId::parse(channel).unwrap(), upstream_model: "m".to_owned() };
-            let seen = Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None };
+            let seen =
+                Observation::Failed { kind: FailureKind::Credential, message: String::new(), retry_after_s: None, by: None };
             self.health.observe(&id, seen, Timestamp::from_millis(999_999));
         }
     }

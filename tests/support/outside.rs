@@ -22,6 +22,7 @@ use tokens_forge::key::KeyRecord;
 use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
 use tokens_forge::ports::{Call, Ports, SendError, Unavailable, UpstreamResponse};
+use tokens_forge::relay::without_credential;
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
 
@@ -421,6 +422,10 @@ impl Ports for Outside {
 
     fn seal(&self, secret: &SecretName, text: &str) -> Option<String> {
         Some(sha256_hex(&[secret.as_str().as_bytes(), b"\n", text.as_bytes()])[..16].to_owned())
+    }
+
+    fn without_credential(&self, secret: &SecretName, text: &str) -> String {
+        without_credential(text, &format!("value-of-{secret}\n"))
     }
 
     async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<ScriptedBody>, SendError> {

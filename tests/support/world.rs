@@ -249,6 +249,7 @@ fn attempt(channel: &str, on: u8, at: Timestamp) -> Attempt {
         error: None,
         message: None,
         credential: None,
+        is_aside: false,
     }
 }
 

@@ -6,10 +6,12 @@
 //! is never told as if it were the client's.
 
 mod missing;
+mod named;
 mod size;
 mod told;
 
 pub use missing::{Asked, is_of_a_feature, is_of_the_model, is_of_the_request};
+pub use named::names_the_credential;
 pub use size::Size;
 pub use told::{Client, Told};
 

@@ -23,13 +23,8 @@ pub fn read(body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
     media(&request, envelope)?;
     tools(&request, envelope)?;
     generation(&request, envelope)?;
-    if let Some(cached) = request.text("cachedContent", "")? {
-        // What is cached belongs to one credential, and how large it is nobody says.
-        envelope.has_media = true;
-        if envelope.session.is_none() {
-            envelope.session = Some(cached.into_owned());
-        }
-    }
+    // What is cached belongs to a credential: where it is named the request is refused, as for all that a provider keeps.
+    request.text("cachedContent", "")?;
     if let Some(tier) = request.text("serviceTier", "")? {
         let tier = tier.to_ascii_lowercase();
         let tier = tier.strip_prefix("service_tier_").unwrap_or(&tier);
@@ -147,12 +142,12 @@ mod tests {
     fn a_good_request_is_read() {
         let envelope = read(&with(
             r#""generation_config":{"max_output_tokens":50,"candidateCount":2,"responseModalities":["Text","Image","AUDIO"]},
-               "cachedContent":"cachedContents/abc","tools":{"function_declarations":[]}"#,
+               "tools":{"function_declarations":[]}"#,
         ))
         .unwrap();
         assert_eq!((envelope.output_limit, envelope.choices), (Some(50), 2));
         assert_eq!(envelope.needs, [Class::ImageOutput, Class::AudioOutput]);
-        assert_eq!((envelope.session.as_deref(), envelope.has_media), (Some("cachedContents/abc"), true));
+        assert_eq!((envelope.session.as_deref(), envelope.has_media), (None, false));
         let plain = read(&with(r#""tools":[{"functionDeclarations":[]}]"#)).unwrap();
         assert_eq!((plain.choices, plain.has_media, plain.session, plain.output_limit), (1, false, None, None));
         assert!(read(&with(r#""tools":[{"urlContext":{}}]"#)).unwrap().has_media);

@@ -3,6 +3,9 @@
 //! What always holds: an isolate that sees a request fail and the shared fold that hears of it go by the same rules; hearing
 //! of the same failure twice changes nothing.
 
+use std::collections::BTreeMap;
+
+use super::witness::{AGREE, Witness};
 use super::{Failure, Health, Listing, Probe, Share, Status};
 use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
@@ -19,6 +22,9 @@ const OUTAGE: u32 = 2;
 const REAL_MS: i64 = 300_000;
 /// A list that fails says nothing while real requests were answered within this time, in milliseconds.
 const ANSWERED_MS: i64 = 120_000;
+/// What is gone from its provider's list, and of which nothing else is seen, is believed to be gone after this time, in
+/// milliseconds.
+const GONE_MS: i64 = 110_000;
 /// One more answer within this time is no news, in milliseconds.
 const NEWS_MS: u64 = 5_000;
 
@@ -26,7 +32,10 @@ const NEWS_MS: u64 = 5_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// A request is about to be sent.
-    Tried,
+    Tried {
+        /// Whose; none if that is nobody's.
+        by: Option<Witness>,
+    },
     /// It answered.
     Answered,
     /// It did not.
@@ -37,6 +46,8 @@ pub enum Observation {
         message: String,
         /// When upstream asked to be called again, in seconds.
         retry_after_s: Option<u64>,
+        /// Whose request it was; none is believed at once.
+        by: Option<Witness>,
     },
     /// The provider's list of models was asked for.
     Listed {
@@ -83,6 +94,30 @@ pub struct Recent {
     pub ok_at: Option<Timestamp>,
     /// The last failure, load among them.
     pub failure: Option<Failure>,
+    /// What each of the accounts met that met a failure.
+    pub by: BTreeMap<Witness, Met>,
+}
+
+/// What one account met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// So many failures, load apart.
+    pub failed: u64,
+    /// The last one, load among them.
+    pub failure: Failure,
+}
+
+impl Recent {
+    /// How many of all requests failed. Failures of fewer accounts than must agree are their own, and the account with the most
+    /// of them counts no more than the one after it.
+    fn share(&self) -> Option<Share> {
+        let mut counts: Vec<u64> = self.by.values().map(|met| met.failed).filter(|failed| *failed > 0).collect();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let next = counts.get(1).copied().unwrap_or(0);
+        let failed = counts.iter().fold(0_u64, |sum, failed| sum.saturating_add(*failed.min(&next)));
+        let failed = if counts.len() < AGREE { 0 } else { failed };
+        Some(Share { failed, of: self.ok.saturating_add(failed) }).filter(|share| share.of > 0)
+    }
 }
 
 impl Health {
@@ -90,7 +125,9 @@ impl Health {
     pub fn is_news(&self, seen: &Observation, now: Timestamp) -> bool {
         let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
         match seen {
-            Observation::Tried => self.status == Status::Down,
+            Observation::Tried { by } => self.status == Status::Down || self.is_down_for(*by),
+            // What somebody believes alone is over with it.
+            Observation::Answered if !self.lone.is_empty() => true,
             Observation::Answered => !is_settled || self.last_success_at.is_none_or(|at| now.since(at) >= NEWS_MS),
             _ => true,
         }
@@ -99,13 +136,25 @@ impl Health {
     /// The health after an observation.
     pub fn observe(mut self, seen: Observation, now: Timestamp) -> Self {
         match seen {
-            // While it is down, one request at a time finds out whether it is back.
-            Observation::Tried if self.status == Status::Down => self.rest_until = Some(now.plus(FIRST_REST_MS)),
-            Observation::Tried => return self,
+            Observation::Tried { by } => {
+                self.try_lone(by, now);
+                if self.status != Status::Down {
+                    return self;
+                }
+                self.rest_tried(now);
+            }
             Observation::Answered => self.answered(now),
-            Observation::Failed { kind, message, retry_after_s } => {
+            Observation::Failed { kind, message, retry_after_s, by } => {
+                let failure = Failure { at: now, kind, message };
+                if let Some(by) = by {
+                    // Nobody else is told of it, not even that there was something.
+                    if !self.is_agreed(by, &failure, retry_after_s) {
+                        return self;
+                    }
+                    self.confirm(kind);
+                }
                 self.is_real_failure = true;
-                self.fail(Failure { at: now, kind, message }, retry_after_s);
+                self.fail(failure, retry_after_s);
             }
             Observation::Listed { found, latency_ms } => self.listed(found, latency_ms, now),
             Observation::Called { failure, latency_ms } => self.called(failure, latency_ms, now),
@@ -120,23 +169,28 @@ impl Health {
 
     /// The health after what all isolates saw. The same once more changes nothing.
     pub fn learn(mut self, recent: &Recent) -> Self {
-        self.share =
-            Some(Share { failed: recent.failed, of: recent.ok.saturating_add(recent.failed) }).filter(|share| share.of > 0);
+        self.share = recent.share();
         if let Some(at) = recent.ok_at.filter(|at| self.last_success_at.is_none_or(|known| known < *at)) {
             let is_last = self.last_failure.as_ref().is_none_or(|failure| failure.at <= at);
             if is_last {
                 self.answered(at)
             } else {
-                self.last_success_at = Some(at)
+                self.last_success_at = Some(at);
+                self.end_lone(at);
             }
             self.observed_at = self.observed_at.max(at);
+        }
+        for (by, met) in &recent.by {
+            let failures = u32::try_from(met.failed).unwrap_or(u32::MAX).min(recent.in_row);
+            self.hear(*by, failures, &met.failure);
         }
         let is_later = |failure: &&Failure| {
             self.last_success_at.is_none_or(|at| at < failure.at)
                 && self.last_failure.as_ref().is_none_or(|known| known.at < failure.at)
         };
-        if let Some(failure) = recent.failure.as_ref().filter(is_later) {
+        if let Some(failure) = recent.failure.as_ref().filter(is_later).filter(|failure| self.agrees(failure)) {
             self.failures = self.failures.max(recent.in_row.saturating_sub(1));
+            self.confirm(failure.kind);
             self.is_real_failure = true;
             self.observed_at = self.observed_at.max(failure.at);
             self.fail(failure.clone(), None);
@@ -152,6 +206,7 @@ impl Health {
         self.rest_until = None;
         self.last_success_at = Some(now);
         self.forget_gone();
+        self.end_lone(now);
         let is_bad = self.share.is_some_and(Share::is_bad);
         self.become_status(if is_bad { Status::Degraded } else { Status::Up }, now);
     }
@@ -179,26 +234,47 @@ impl Health {
                 // It is back in the list; whether it answers, the next call finds out.
                 self.rest_until = self.rest_until.filter(|_| was_there.is_none());
             }
+            // A hint: whether it still answers, a call finds out at once. Which ids are near is told beside it: they are not for
+            // everybody.
             Ok(Some(Found::Missing(near))) if was_there == Some(true) => {
-                // Which ids are near is told beside it: they are not for everybody.
-                let message = "the provider's list of models does not have this id any more".to_owned();
                 self.listing = Some(Listing { is_there: false, since: now, near });
-                self.is_real_failure = false;
-                self.fail(Failure { at: now, kind: FailureKind::Vanished, message }, None);
             }
+            Ok(Some(Found::Missing(_))) => self.stays_gone(now),
             Ok(_) => {}
         }
     }
 
+    /// It is gone from the list for a while, and nothing was seen of it since: there is no budget for calls, or they tell nothing.
+    fn stays_gone(&mut self, now: Timestamp) {
+        let Some(since) = self.listing.as_ref().filter(|listing| !listing.is_there).map(|listing| listing.since) else { return };
+        let is_told = self.last_failure.as_ref().is_some_and(|failure| failure.at >= since) || self.status == Status::Down;
+        if !is_told && now >= since.plus(GONE_MS) {
+            let message = "the provider's list of models does not have this id any more".to_owned();
+            self.is_real_failure = false;
+            self.fail(Failure { at: now, kind: FailureKind::Vanished, message }, None);
+        }
+    }
+
     fn called(&mut self, failure: Option<(FailureKind, String)>, latency_ms: u64, now: Timestamp) {
+        let is_suspected = self.suspected_at(now).is_some();
         let message = failure.as_ref().map_or_else(|| "it answered a small call".to_owned(), |(_, message)| message.clone());
         self.last_probe = Some(Probe { at: now, level: 2, ok: failure.is_none(), latency_ms, message: Some(message) });
         self.called_at = Some(now);
         if let Some((kind, message)) = failure {
             self.is_real_failure = false;
-            return self.fail(Failure { at: now, kind, message }, None);
+            if is_suspected {
+                self.confirm(kind);
+            }
+            self.fail(Failure { at: now, kind, message }, None);
+            return self.absorb_lone();
         }
         self.forget_gone();
+        self.clear_lone(now);
+        self.cleared(now);
+    }
+
+    /// A probe found nothing wrong.
+    pub(super) fn cleared(&mut self, now: Timestamp) {
         let failed_at =
             self.last_failure.as_ref().filter(|_| self.is_real_failure && self.failures > 0).map(|failure| failure.at);
         let is_failing = failed_at.is_some_and(|at| now < at.plus(REAL_MS)) || self.share.is_some_and(Share::is_bad);
@@ -218,7 +294,19 @@ impl Health {
         }
     }
 
-    fn fail(&mut self, failure: Failure, retry_after_s: Option<u64>) {
+    /// While it is down, one request at a time finds out whether it is back.
+    pub(super) fn rest_tried(&mut self, now: Timestamp) {
+        self.rest_until = Some(now.plus(FIRST_REST_MS));
+    }
+
+    /// Several have met a failure: the one that is noted next is not the first.
+    fn confirm(&mut self, kind: FailureKind) {
+        if kind != FailureKind::Load {
+            self.failures = self.failures.max(OUTAGE.saturating_sub(1));
+        }
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure, retry_after_s: Option<u64>) {
         let (kind, at) = (failure.kind, failure.at);
         self.last_failure = Some(failure);
         if kind == FailureKind::Load {
@@ -246,13 +334,14 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::AccountId;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_000_000 + seconds * 1000)
     }
 
     fn failed(kind: FailureKind) -> Observation {
-        Observation::Failed { kind, message: "no".to_owned(), retry_after_s: None }
+        Observation::Failed { kind, message: "no".to_owned(), retry_after_s: None, by: None }
     }
 
     fn call(failure: Option<FailureKind>) -> Observation {
@@ -289,7 +378,8 @@ mod tests {
         let health = after((0..10).map(|second| (second, failed(FailureKind::Load))));
         assert_eq!((health.status, health.failures), (Status::Degraded, 0));
         assert!(!health.is_expected_to_answer(at(10)) && health.is_ready(at(15)) && health.is_expected_to_answer(at(15)));
-        let asked = Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: Some(86_400) };
+        let asked =
+            Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: Some(86_400), by: None };
         assert!(health.observe(asked, at(20)).is_ready(at(80)), "a long retry-after does not rest it for a day");
     }
 
@@ -302,7 +392,7 @@ mod tests {
     fn recovery_is_automatic_and_half_open() {
         let down = after([(0, failed(FailureKind::Credential))]);
         assert!(!down.is_ready(at(59)) && down.is_ready(at(60)), "its time has come");
-        let tried = down.observe(Observation::Tried, at(61));
+        let tried = down.observe(Observation::Tried { by: None }, at(61));
         assert!(!tried.is_ready(at(61)), "one request at a time");
         let back = tried.observe(Observation::Answered, at(62));
         assert_eq!((back.status, back.is_ready(at(62)), back.failures), (Status::Up, true, 0));
@@ -352,51 +442,67 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_vanished_from_its_list_is_down_as_exactly_that() {
+    fn a_list_is_a_hint_and_what_is_gone_from_it_is_down_only_where_nothing_else_tells() {
         let near = || Found::Missing(vec!["m-2".to_owned()]);
         let never = after([(0, call(None)), (1, list(Some(near())))]);
         assert_eq!((never.status, never.listing), (Status::Up, None), "many lists are not complete");
         let gone = after([(0, list(Some(Found::There))), (1, call(None)), (60, list(Some(near())))]);
-        assert_eq!((gone.status, gone.since), (Status::Down, at(60)));
-        let failure = gone.last_failure.clone().unwrap();
-        assert_eq!(failure.kind, FailureKind::Vanished);
+        assert_eq!((gone.status, gone.listing.as_ref().map(|listing| listing.is_there)), (Status::Up, Some(false)));
+        for answer in [Observation::Answered, call(None)] {
+            let answered = gone.clone().observe(answer, at(61)).observe(list(Some(near())), at(600));
+            assert_eq!((answered.status, answered.listing), (Status::Up, None), "what answers is there, whatever the list says");
+        }
+        let called = gone.clone().observe(call(Some(FailureKind::NotFound)), at(61));
+        assert_eq!((called.status, called.last_failure.map(|failure| failure.kind)), (Status::Down, Some(FailureKind::NotFound)));
+        assert_eq!(gone.clone().observe(list(Some(near())), at(120)).status, Status::Up, "once more says no more");
+        let untold = gone.observe(list(Some(near())), at(180));
+        let failure = untold.last_failure.clone().unwrap();
+        assert_eq!((untold.status, failure.kind), (Status::Down, FailureKind::Vanished), "nobody calls it");
         assert!(failure.message.ends_with("any more"), "{}", failure.message);
-        let still = gone.clone().observe(list(Some(near())), at(120));
-        assert_eq!((still.since, still.failures), (at(60), gone.failures), "it vanishes once");
-        let listed = still.clone().observe(list(Some(Found::There)), at(180));
-        assert!(listed.status == Status::Down && listed.is_ready(at(180)), "whether it answers, a call finds out");
-        let answered = still.observe(Observation::Answered, at(180)).observe(list(Some(near())), at(240));
-        assert_eq!((answered.status, answered.listing), (Status::Up, None), "what answers is there, whatever the list says");
+        let still = untold.clone().observe(list(Some(near())), at(240));
+        assert_eq!((still.since, still.failures), (at(180), untold.failures), "it vanishes once");
+        let listed = still.observe(list(Some(Found::There)), at(300));
+        assert!(listed.status == Status::Down && listed.is_ready(at(300)), "whether it answers, a call finds out");
     }
 
     #[test]
     fn hearing_of_a_failure_is_like_seeing_it_and_hearing_twice_like_once() {
         let failure = |second| Some(Failure { at: at(second), kind: FailureKind::Server, message: "no".to_owned() });
+        // Three accounts met it: what one meets, see the tests of witnesses.
+        let by = |failed, second| {
+            let met = |n: &str| (Witness::of(&AccountId::parse(n).unwrap()), Met { failed, failure: failure(second).unwrap() });
+            ["a", "b", "c"].into_iter().map(met).collect::<BTreeMap<_, _>>()
+        };
         for (recent, status) in [
             (Recent { ok: 1, ok_at: Some(at(5)), ..Recent::default() }, Status::Up),
-            (Recent { failed: 1, in_row: 1, failure: failure(5), ..Recent::default() }, Status::Degraded),
-            (Recent { failed: 2, in_row: 2, failure: failure(5), ..Recent::default() }, Status::Down),
-            (Recent { ok: 1, failed: 2, in_row: 0, ok_at: Some(at(6)), failure: failure(5) }, Status::Up),
-            (Recent { ok: 1, failed: 2, in_row: 2, ok_at: Some(at(4)), failure: failure(5) }, Status::Down),
-            (Recent { ok: 9, failed: 1, in_row: 0, ok_at: Some(at(6)), failure: failure(5) }, Status::Degraded),
+            (Recent { failed: 1, in_row: 1, failure: failure(5), ..Recent::default() }, Status::Unknown),
+            (Recent { failed: 2, in_row: 2, failure: failure(5), by: by(1, 5), ..Recent::default() }, Status::Down),
+            (Recent { ok: 1, failed: 2, in_row: 0, ok_at: Some(at(6)), failure: failure(5), by: by(1, 5) }, Status::Up),
+            (Recent { ok: 1, failed: 2, in_row: 2, ok_at: Some(at(4)), failure: failure(5), by: by(1, 5) }, Status::Down),
+            (Recent { ok: 9, failed: 3, in_row: 0, ok_at: Some(at(6)), failure: failure(5), by: by(1, 5) }, Status::Degraded),
         ] {
             let heard = Health::default().learn(&recent);
             assert_eq!(heard.status, status, "{recent:?}");
             assert_eq!(heard.clone().learn(&recent), heard);
         }
         let seen = after([(4, failed(FailureKind::Server)), (5, failed(FailureKind::Server))]);
-        let heard = seen.clone().learn(&Recent { failed: 2, in_row: 2, failure: failure(5), ..Recent::default() });
+        let heard = seen.clone().learn(&Recent { failed: 2, in_row: 2, failure: failure(5), by: by(1, 5), ..Recent::default() });
         assert_eq!((heard.status, heard.failures, heard.rest_until), (seen.status, seen.failures, seen.rest_until));
     }
 
     #[test]
     fn what_fails_often_is_degraded_though_it_answers_in_between() {
-        let often = Recent { ok: 80, failed: 20, in_row: 0, ok_at: Some(at(6)), failure: None };
+        let met = |n: &str| {
+            let failure = Failure { at: at(5), kind: FailureKind::Server, message: "no".to_owned() };
+            (Witness::of(&AccountId::parse(n).unwrap()), Met { failed: 7, failure })
+        };
+        let by = ["a", "b", "c"].into_iter().map(met).collect();
+        let often = Recent { ok: 80, failed: 21, in_row: 0, ok_at: Some(at(6)), failure: None, by };
         let health = Health::default().learn(&often);
         assert_eq!(health.status, Status::Degraded);
         assert!(health.is_ready(at(6)));
         assert_eq!(health.clone().observe(Observation::Answered, at(20)).status, Status::Degraded);
-        let better = health.learn(&Recent { ok: 100, failed: 1, in_row: 0, ok_at: Some(at(300)), failure: None });
+        let better = health.learn(&Recent { ok: 100, failed: 1, ok_at: Some(at(300)), ..Recent::default() });
         assert_eq!(better.status, Status::Up);
     }
 
@@ -404,8 +510,8 @@ mod tests {
     fn one_more_answer_is_no_news() {
         let up = after([(0, Observation::Answered)]);
         assert!(!up.is_news(&Observation::Answered, at(4)) && up.is_news(&Observation::Answered, at(5)));
-        assert!(!up.is_news(&Observation::Tried, at(4)));
+        assert!(!up.is_news(&Observation::Tried { by: None }, at(4)));
         let down = after([(0, failed(FailureKind::Credential))]);
-        assert!(down.is_news(&Observation::Tried, at(1)) && down.is_news(&Observation::Answered, at(1)));
+        assert!(down.is_news(&Observation::Tried { by: None }, at(1)) && down.is_news(&Observation::Answered, at(1)));
     }
 }

@@ -3,7 +3,8 @@
 //! The rules: load (429) is not death; one failure is not an outage, two in a row are; a refused credential, an unknown model
 //! and an id that vanished from the provider's list are, at once. What failed slowly or is down is tried last for a minute and
 //! longer with every further failure, then by one request at a time, and one success brings it back. What a probe finds never
-//! outweighs what real requests saw in the last minutes.
+//! outweighs what real requests saw in the last minutes. What one account meets is believed for that account alone, until
+//! several have met it or a probe has (see [`witness`]).
 //!
 //! Deliberately absent: any way to rule a candidate out for good. The planner only moves it to the end.
 
@@ -12,16 +13,18 @@ mod fold;
 mod histogram;
 mod history;
 mod view;
+mod witness;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use board::{Board, Counts, Stats, Uptime, window};
-pub use fold::{Found, Observation, Recent};
+pub use fold::{Found, Met, Observation, Recent};
 pub use histogram::{BOUNDS_MS, Histogram, Percentiles};
 pub use history::{Change, Day, Incident, Span, bars, days, incidents, of_route, status_at, uptime};
 pub use view::HealthView;
+pub use witness::{AGREE, Lone, WITNESS_MS, Witness};
 
 use super::attempt::FailureKind;
 use crate::catalog::Candidate;
@@ -176,6 +179,9 @@ pub struct Health {
     /// How real requests fared lately, everywhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<Share>,
+    /// What single accounts met, and nobody else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lone: Vec<Lone>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls them.

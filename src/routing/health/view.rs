@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CandidateId, Health, Observation};
+use super::{CandidateId, Health, Observation, Witness};
 use crate::time::Timestamp;
 
 /// The snapshot that all isolates share, and what this one saw since.
@@ -19,6 +19,11 @@ impl HealthView {
     /// The health of a candidate; unknown is a fine answer.
     pub fn of(&self, id: &CandidateId) -> Health {
         self.candidates.get(&id.to_string()).cloned().unwrap_or_default()
+    }
+
+    /// The same as an account knows it, with what it alone has met.
+    pub fn told_to(&self, id: &CandidateId, by: Option<Witness>, now: Timestamp) -> Health {
+        self.candidates.get(&id.to_string()).map(|health| health.told_to(by, now)).unwrap_or_default()
     }
 
     /// Whether an observation changes anything worth noting.
@@ -42,7 +47,10 @@ impl HealthView {
             let is_known = theirs.last_failure.as_ref().map(|failure| failure.at) >= failed_at;
             let is_answered = theirs.last_success_at > failed_at;
             if theirs.observed_at > ours.observed_at && (!is_resting || is_known || is_answered) {
-                *ours = theirs.clone();
+                let lone = std::mem::replace(ours, theirs.clone()).lone;
+                ours.merge_lone(&lone);
+            } else {
+                ours.merge_lone(&theirs.lone);
             }
         }
     }
@@ -60,7 +68,7 @@ mod tests {
     }
 
     fn failed() -> Observation {
-        Observation::Failed { kind: FailureKind::Credential, message: "no".to_owned(), retry_after_s: None }
+        Observation::Failed { kind: FailureKind::Credential, message: "no".to_owned(), retry_after_s: None, by: None }
     }
 
     fn id() -> CandidateId {

@@ -33,9 +33,9 @@ export class Tally {
 }
 
 export class Pairs {
-  /** @param {object} options `names` of the case, its `models` and `candidates`, and `operator`: a key that may do everything */
-  constructor({ gateway, tally, seed, models, candidates, operator }) {
-    Object.assign(this, { gateway, tally, seed, models, candidates, operator });
+  /** @param {object} options `names` of the case, its `models` and `candidates`, and `operators`: keys of three accounts that may do everything */
+  constructor({ gateway, tally, seed, models, candidates, operators }) {
+    Object.assign(this, { gateway, tally, seed, models, candidates, operators, operator: operators[0] });
     this.locks = new Map();
     this.seenLoad = new Map();
   }
@@ -78,9 +78,14 @@ export class Pairs {
     throw new Error(`no receipt of ${response.headers.get('x-generation-id')}`);
   }
 
+  /** One call on one candidate by as many accounts as must agree. */
+  async byAll(model, candidate) {
+    for (const operator of this.operators) await this.only(model, candidate, operator);
+  }
+
   /** One call on one candidate by somebody who may. */
-  only(model, { route, channel }) {
-    return this.call(this.operator, plain(model, `${model.id}:${route}`, { provider: { only: [channel], allow_fallbacks: false } }));
+  only(model, { route, channel }, operator = this.operator) {
+    return this.call(operator, plain(model, `${model.id}:${route}`, { provider: { only: [channel], allow_fallbacks: false } }));
   }
 
   /** Load passes by itself, and nobody can know when: what asked for fewer requests does so once more. */
@@ -89,7 +94,7 @@ export class Pairs {
     for (const candidate of this.candidates.filter(({ behaviour, upstream_model, isSold }) => behaviour === 'fail-429' && isSold && ids.has(upstream_model))) {
       if (Date.now() - (this.seenLoad.get(candidate) ?? 0) < loadIsFresh_ms) continue;
       const [owner] = this.models.filter(({ id }) => id === candidate.model);
-      await this.only(owner, candidate);
+      await this.byAll(owner, candidate);
       this.seenLoad.set(candidate, Date.now());
     }
   }

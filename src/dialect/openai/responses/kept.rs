@@ -115,6 +115,14 @@ pub fn kept_elsewhere(path: &str) -> Refusal {
     Refusal { next_step: WHAT_TO_DO.to_owned(), ..Refusal::invalid(path, message) }
 }
 
+/// A reference to what was not made for who refers to it, as far as anybody can tell.
+pub fn not_ours(path: &str) -> Refusal {
+    let message = format!(
+        "`{path}` refers to an item that was not made for this account over a channel that serves this model now. {WHAT_TO_DO}"
+    );
+    Refusal { next_step: WHAT_TO_DO.to_owned(), ..Refusal::invalid(path, message) }
+}
+
 /// The items of a plain answer that the gateway wrote to this request; none of an answer that somebody else made.
 pub fn own_output<'a>(answer: &'a str, request: &RequestId) -> Option<&'a str> {
     // It is not read through for that: whoever wrote it put its id first.

@@ -5,6 +5,7 @@
 //! `response.failed`.
 
 use super::answer::{Head, Status};
+use super::owned::Sealing;
 use super::{finish_reason, named, priced_usage, read_usage};
 use crate::dialect::condition::Condition;
 use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
@@ -34,6 +35,8 @@ pub struct ResponsesLine {
     fault: Option<UpstreamError>,
     /// Whether upstream has told that it failed.
     is_over: bool,
+    /// Makes ids of items say who made them.
+    sealing: Sealing,
 }
 
 /// What an event is about.
@@ -78,8 +81,9 @@ fn root_error(root: &Node<'_>) -> String {
 const OURS: &str = "The provider refused the gateway's own account.";
 
 impl ResponsesLine {
-    pub const fn new(wish: StreamWish, counting: Counting) -> Self {
-        Self { wish, counting, next: 0, known: None, has_output: false, fault: None, is_over: false }
+    pub fn new(wish: StreamWish, counting: Counting) -> Self {
+        let sealing = Sealing::new(wish.seal_item.clone());
+        Self { wish, counting, next: 0, known: None, has_output: false, fault: None, is_over: false, sealing }
     }
 
     /// A response as far as it is known, for events of the gateway's own.
@@ -197,7 +201,9 @@ impl Line for ResponsesLine {
         }
         let Some(response) = response else {
             self.has_output |= kind.starts_with("response.");
-            return Data::write(event.name.as_deref(), data, out);
+            let edits = self.sealing.event(&object);
+            let sealed = (!edits.is_empty()).then(|| object.edited(&edits));
+            return Data::write(event.name.as_deref(), sealed.as_deref().unwrap_or(data), out);
         };
         let mut edits = self.named(&response);
         if is_terminal {

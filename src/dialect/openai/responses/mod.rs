@@ -6,6 +6,7 @@ mod foreign;
 mod items;
 mod kept;
 mod line;
+mod owned;
 mod read_request;
 mod reader;
 pub mod socket;
@@ -13,7 +14,9 @@ mod tools;
 mod write_request;
 mod writer;
 
-pub use kept::{Reference, kept_elsewhere, not_kept, own_output, references, resolved};
+pub use owned::{Named, SEAL, named as named_items, passed, unsealed, with_seal};
+
+pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, references, resolved};
 
 use super::chat::{SERVICE_TIERS, read_session};
 use super::node::{Node, text_of};
@@ -215,6 +218,7 @@ fn named(response: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
         edits.retain(|edit| edit.name() != "id");
         edits.push(Edit::Set("id", quoted(&seal(&id))));
     }
+    edits.extend(owned::Sealing::new(wish.seal_item.clone()).response(response));
     let previous = wish.previous.as_deref().filter(|_| text("previous_response_id").is_some());
     edits.extend(previous.map(|id| Edit::Set("previous_response_id", quoted(id))));
     edits

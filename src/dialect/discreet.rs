@@ -1,0 +1,524 @@
+//! What upstream says of an error, without what is between it and the gateway: hosts, accounts there, and credentials.
+//!
+//! What always holds: a credential is found in every form in which a server may repeat it: as it is, cut short, masked, escaped as
+//! JSON or in an address, in base64. What is taken out is named by what it was, so that the words keep their sense.
+//!
+//! Deliberately absent: answers. They pass as they came.
+
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::body::strings;
+use super::json::{Edit, Object, quoted};
+use super::openai::text_of;
+use crate::refusal::LONGEST_WAIT_S;
+
+/// Makes words of upstream's such as a client may read.
+pub type Discretion = Rc<dyn Fn(&str) -> String>;
+
+/// Shorter credentials are words of a language.
+const SHORTEST: usize = 4;
+/// Of longer ones this much of the beginning is enough to know them by.
+const TELLING: usize = 10;
+const CREDENTIAL: &str = "[credential]";
+const ADDRESS: &str = "[address]";
+const ACCOUNT: &str = "[account]";
+
+/// How ids of accounts, organisations and projects begin at providers.
+const ACCOUNT_STARTS: [&str; 14] = [
+    "org-",
+    "org_",
+    "organization-",
+    "proj_",
+    "proj-",
+    "project-",
+    "acct_",
+    "acct-",
+    "account-",
+    "user-",
+    "wrkspc_",
+    "ws-",
+    "team-",
+    "tenant-",
+];
+/// How credentials begin at providers.
+const KEY_STARTS: [&str; 18] = [
+    "sk-", "sk_", "pk-", "aiza", "ya29.", "gsk_", "xai-", "pplx-", "hf_", "r8_", "nvapi-", "fw_", "tgp_", "akia", "asia", "ghp_",
+    "eyj", "key-",
+];
+/// Words behind which a number or a name is that of an account.
+const OWNERS: [&str; 10] = [
+    "organization",
+    "organisation",
+    "org",
+    "project",
+    "projects",
+    "project_number",
+    "account",
+    "workspace",
+    "tenant",
+    "subscriptions",
+];
+/// How names of hosts end. Others, such as those of files, are no hosts.
+const HOST_ENDS: [&str; 30] = [
+    "com",
+    "net",
+    "org",
+    "io",
+    "ai",
+    "dev",
+    "cloud",
+    "app",
+    "cn",
+    "eu",
+    "us",
+    "uk",
+    "de",
+    "fr",
+    "jp",
+    "kr",
+    "sg",
+    "in",
+    "co",
+    "tech",
+    "xyz",
+    "run",
+    "site",
+    "internal",
+    "local",
+    "lan",
+    "svc",
+    "localhost",
+    "gov",
+    "edu",
+];
+
+/// Upstream's words without names of hosts, accounts and credentials of any kind.
+pub fn without_names(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut before = String::new();
+    for piece in pieces(text) {
+        match named(piece, &before) {
+            Some(name) => out.push_str(&name),
+            None => out.push_str(piece),
+        }
+        if piece.chars().any(char::is_alphanumeric) {
+            before = piece.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
+        } else if piece.contains(['.', ';', '!', '?']) {
+            before.clear();
+        }
+    }
+    out
+}
+
+/// Splits a text into words and what is between them.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let is_between = |c: char| {
+        c.is_whitespace()
+            || matches!(
+                c,
+                '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '{' | '}' | '|' | '“' | '”' | '，' | '。' | '：'
+            )
+    };
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let end = rest.find(|c: char| is_between(c) != is_between(first)).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at_checked(end)?;
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// What a word is told as, if not as it is.
+fn named(piece: &str, before: &str) -> Option<String> {
+    // What ends a sentence is not a part of the word.
+    let word = piece.trim_end_matches(['.', ':', '!', '?', ']']);
+    let after = piece.get(word.len()..).unwrap_or_default();
+    let word = word.trim_start_matches('[');
+    let lead = piece.get(..piece.len().saturating_sub(after.len()).saturating_sub(word.len())).unwrap_or_default();
+    let told = of_word(word, before)?;
+    Some(format!("{lead}{told}{after}"))
+}
+
+fn of_word(word: &str, before: &str) -> Option<String> {
+    if let Some((name, value)) =
+        word.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty() && !name.contains("://"))
+    {
+        let is_owner = OWNERS.contains(&name.to_ascii_lowercase().as_str());
+        let told = of_word(value, if is_owner { name } else { before })?;
+        return Some(format!("{name}={told}"));
+    }
+    if word.contains("://") {
+        return Some(ADDRESS.to_owned());
+    }
+    if is_key(word) {
+        return Some(CREDENTIAL.to_owned());
+    }
+    if is_account(word, before) || word.contains('@') && is_host(word.rsplit('@').next().unwrap_or_default()) {
+        return Some(ACCOUNT.to_owned());
+    }
+    if is_host(word) {
+        return Some(ADDRESS.to_owned());
+    }
+    of_path(word)
+}
+
+/// Resources are named by paths, in which accounts stand behind what they are.
+fn of_path(word: &str) -> Option<String> {
+    if let Some((_, rest)) = word.split_once('/').filter(|(host, _)| is_host(host)) {
+        return Some(if rest.is_empty() { format!("{ADDRESS}/") } else { ADDRESS.to_owned() });
+    }
+    let is_separator = |c: char| matches!(c, '/' | ':');
+    let (mut out, mut before) = (String::with_capacity(word.len()), "");
+    for whole in word.split_inclusive(is_separator) {
+        let part = whole.trim_end_matches(is_separator);
+        // What was taken out already stays so.
+        let is_owned = OWNERS.contains(&before.to_ascii_lowercase().as_str()) && !part.is_empty() && !part.starts_with('[');
+        let is_named = is_account(part, before) || is_owned;
+        out.push_str(if is_named { ACCOUNT } else { part });
+        out.push_str(whole.get(part.len()..).unwrap_or_default());
+        before = part;
+    }
+    (out != word).then_some(out)
+}
+
+/// Whether a word is a credential, or one of which a part is masked.
+fn is_key(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    let start = KEY_STARTS.iter().find(|start| lower.starts_with(**start));
+    let is_masked = ["**", "...", "…", "xxxx"].iter().any(|mask| word.contains(mask));
+    let is_long = |start: &str| word.len() >= start.len().saturating_add(8) && word.bytes().any(|byte| byte.is_ascii_digit());
+    let is_emphasis = word.starts_with("**") && word.ends_with("**");
+    start.is_some_and(|start| is_masked || is_long(start))
+        || word.contains("**") && !is_emphasis && word.bytes().any(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn is_account(word: &str, before: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let rest = ACCOUNT_STARTS.iter().find_map(|start| lower.strip_prefix(start));
+    let is_digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_named = OWNERS.contains(&before);
+    // Numbers of accounts have twelve digits; those of projects stand behind that word.
+    rest.is_some_and(|rest| rest.len() >= 6 && has_digit)
+        || is_digits && (word.len() == 12 || is_named && word.len() >= 5)
+        || is_named
+            && has_digit
+            && word.len() >= 8
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Whether a word is the name or the number of a host, with a port or without.
+fn is_host(word: &str) -> bool {
+    let (host, port) = word.rsplit_once(':').map_or((word, None), |(host, port)| (host, Some(port)));
+    let is_port = port.is_some_and(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
+    // Numbers of the sixth version have colons alone.
+    let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+    if is_hex && (word.contains("::") && word.len() > 2 || word.matches(':').count() >= 5) {
+        return true;
+    }
+    if port.is_some() && !is_port {
+        return false;
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !labels.iter().all(is_label) {
+        return false;
+    }
+    let is_number = labels.len() == 4 && labels.iter().all(|label| label.parse::<u8>().is_ok());
+    let last = labels.last().map(|label| label.to_ascii_lowercase()).unwrap_or_default();
+    let is_name = labels.len() >= 2 && HOST_ENDS.contains(&last.as_str());
+    is_number || is_name || last == "localhost" && labels.len() == 1
+}
+
+/// A text without a credential, in whatever form it stands there.
+pub fn without_credential(text: &str, secret: &str) -> String {
+    let secret = secret.trim();
+    if secret.len() < SHORTEST {
+        return text.to_owned();
+    }
+    let mut out = text.to_owned();
+    for form in forms(secret) {
+        if out.contains(&form) {
+            out = out.replace(&form, CREDENTIAL);
+        }
+    }
+    without_beginning(&without_mask(&out, secret), secret)
+}
+
+/// The forms that a server may write a credential in, longest first.
+fn forms(secret: &str) -> Vec<String> {
+    let percent = |is_upper: bool| {
+        let digits = |byte: u8| if is_upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
+        let letter = |byte: u8| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            byte => digits(byte),
+        };
+        secret.bytes().map(letter).collect::<String>()
+    };
+    let json = quoted(secret);
+    let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
+    let mut forms = vec![secret.to_owned(), json.replace('/', "\\/"), json, percent(true), percent(false), hex::encode(secret)];
+    // What stands before it decides how its bytes fall into digits: of each way, the digits that are its own alone.
+    for (lead, skipped) in [(0_usize, 0_usize), (1, 2), (2, 3)] {
+        let bytes = [vec![0; lead], secret.as_bytes().to_vec()].concat();
+        let whole = bytes.len().saturating_mul(8).div_euclid(6);
+        for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            forms.extend(engine.encode(&bytes).get(skipped..whole).filter(|digits| digits.len() >= 8).map(ToOwned::to_owned));
+        }
+    }
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.dedup();
+    forms
+}
+
+/// Takes out what begins as the credential does, as far as it is the same.
+fn without_beginning(text: &str, secret: &str) -> String {
+    let Some(beginning) = secret.get(..TELLING) else { return text.to_owned() };
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((lead, after)) = rest.split_once(beginning) {
+        let more = secret.get(TELLING..).unwrap_or_default();
+        let same = after.chars().zip(more.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+        out.push_str(lead);
+        out.push_str(CREDENTIAL);
+        rest = after.get(same..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Takes out words that show its ends, with something else between.
+fn without_mask(text: &str, secret: &str) -> String {
+    let is_mask = |c: char| matches!(c, '*' | '.' | '…' | '•' | 'x' | 'X' | '#');
+    let is_shown = |piece: &str| {
+        let word = piece.trim_end_matches(['.', ':', '!', '?']);
+        let head: usize = word.chars().zip(secret.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+        let tail: usize =
+            word.chars().rev().zip(secret.chars().rev()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+        // Of both ends no more than is there.
+        let between = word.get(head..word.len().saturating_sub(tail).max(head)).unwrap_or_default();
+        head.saturating_add(tail) >= 3 && (between.chars().count() >= 2 || between == "…") && between.chars().all(is_mask)
+    };
+    pieces(text).map(|piece| if is_shown(piece) { CREDENTIAL } else { piece }).collect()
+}
+
+/// Where an event of a stream tells an error, its words as they may be read; none where nothing changes.
+pub fn told_event(data: &str, discretion: &Discretion) -> Option<String> {
+    // Nearly no event has one.
+    if !data.contains("error") {
+        return None;
+    }
+    let event = Object::parse(data)?;
+    let mut edits = told_error(&event, discretion);
+    if event.get("type").and_then(text_of).is_some_and(|kind| kind == "error") {
+        for name in ["message", "code", "param"] {
+            edits.extend(event.get(name).and_then(|json| told(json, discretion)).map(|json| Edit::Set(name, json)));
+        }
+    }
+    for name in ["response", "message"] {
+        let Some(inner) = event.get(name).and_then(Object::parse) else { continue };
+        let within = told_error(&inner, discretion);
+        if !within.is_empty() {
+            edits.push(Edit::Set(name, inner.edited(&within)));
+        }
+    }
+    (!edits.is_empty()).then(|| event.edited(&edits))
+}
+
+fn told_error(object: &Object<'_>, discretion: &Discretion) -> Vec<Edit> {
+    let error = object.get("error").and_then(|json| told(json, discretion));
+    error.map(|json| Edit::Set("error", json)).into_iter().collect()
+}
+
+/// A JSON text with every string in it as it may be read, and no time to wait beyond the bound; none where nothing changes.
+fn told(json: &str, discretion: &Discretion) -> Option<String> {
+    let (mut out, mut at) = (String::with_capacity(json.len()), 0_usize);
+    for (text, is_name) in strings(json) {
+        let start = text.as_ptr().addr().saturating_sub(json.as_ptr().addr());
+        let end = start.saturating_add(text.len());
+        if is_name {
+            continue;
+        }
+        let whole = json.get(start.saturating_sub(1)..end.saturating_add(1)).unwrap_or_default();
+        let Some(said) = text_of(whole) else { continue };
+        let told = bounded(&discretion(&said));
+        if told != said {
+            out.push_str(json.get(at..start.saturating_sub(1)).unwrap_or_default());
+            out.push_str(&quoted(&told));
+            at = end.saturating_add(1);
+        }
+    }
+    out.push_str(json.get(at..).unwrap_or_default());
+    (at > 0).then_some(out)
+}
+
+/// A time such as Google writes it, `86400s`, within the bound.
+fn bounded(text: &str) -> String {
+    let seconds = text.strip_suffix('s').and_then(|number| number.split('.').next());
+    let is_number = seconds.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_long =
+        is_number && seconds.and_then(|digits| digits.parse::<u64>().ok()).is_none_or(|seconds| seconds > LONGEST_WAIT_S);
+    if is_long { format!("{LONGEST_WAIT_S}s") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hosts_accounts_and_credentials_are_taken_out_and_the_sense_stays() {
+        for (said, told) in [
+            (
+                "Rate limit reached for gpt-5.5 in organization org-AbC123def456 on tokens per min (TPM): Limit 30000, Used 30000. Please try again in 1.2s. Visit https://platform.openai.com/account/rate-limits to learn more.",
+                "Rate limit reached for gpt-5.5 in organization [account] on tokens per min (TPM): Limit 30000, Used 30000. Please try again in 1.2s. Visit [address] to learn more.",
+            ),
+            (
+                "Project `proj_a1B2c3D4e5` does not have access to model `m`",
+                "Project `[account]` does not have access to model `m`",
+            ),
+            (
+                "Generative Language API has not been used in project 123456789 before or it is disabled.",
+                "Generative Language API has not been used in project [account] before or it is disabled.",
+            ),
+            (
+                "Publisher Model `projects/my-company/locations/us-central1/publishers/google/models/gemini` was not found",
+                "Publisher Model `projects/[account]/locations/us-central1/publishers/google/models/gemini` was not found",
+            ),
+            (
+                "User: arn:aws:sts::123456789012:assumed-role/x is not authorized",
+                "User: arn:aws:sts::[account]:assumed-role/x is not authorized",
+            ),
+            (
+                "Incorrect API key provided: sk-proj-********abcd. You can find it.",
+                "Incorrect API key provided: [credential]. You can find it.",
+            ),
+            ("Your api key: ****abcd is invalid", "Your api key: [credential] is invalid"),
+            ("key AIzaSyD-1234567890abcdefg expired", "key [credential] expired"),
+            ("getaddrinfo ENOTFOUND api.internal-llm.svc:8080", "getaddrinfo ENOTFOUND [address]"),
+            (
+                "connect to 10.0.12.7:443 failed; then localhost:3000, fd00::1",
+                "connect to [address] failed; then [address], [address]",
+            ),
+            ("see api.openai.com/v1/chat or mail support@openai.com.", "see [address] or mail [account]."),
+            ("consumer=project_number:123456789", "consumer=project_number:[account]"),
+            ("team=team-12ab34cd at my-resource.openai.azure.com", "team=[account] at [address]"),
+        ] {
+            assert_eq!(without_names(said), told);
+            assert_eq!(without_names(told), told, "again is the same");
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_stays() {
+        for said in [
+            "messages.0.content.1.image.source: Field required",
+            "`input[0].content[1].file.type` must be one of: 'text', 'image_url'.",
+            "This model's maximum context length is 128000 tokens, e.g. 4.1 or v1.2.3; see README.md, a.png and node.js.",
+            "prompt is too long: 210000 tokens > 200000 maximum",
+            "No tool output found for function call call_abc123def456.",
+            "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported.",
+            "The **first** message must be from the user... then it goes on",
+            "Invalid 'tools[0].function.name': string does not match pattern '^[a-zA-Z0-9_-]+$'.",
+            "请求参数错误：messages 不能为空",
+            "Item 'fc_68a' of type 'function_call' was provided without its required 'reasoning' item: 'rs_68b'.",
+            "project settings, user-provided text and organization policies",
+            "request_id: req_011CQ, 12:30:45",
+            "",
+        ] {
+            assert_eq!(without_names(said), said);
+        }
+    }
+
+    const SECRET: &str = "sk-live/AbCdEf+0123456789=wxyz";
+
+    #[test]
+    fn a_credential_is_found_in_every_form() {
+        let encoded = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
+        let forms = [
+            SECRET.to_owned(),
+            format!("{SECRET}\n"),
+            SECRET.replace('/', "\\/"),
+            "sk-live%2FAbCdEf%2B0123456789%3Dwxyz".to_owned(),
+            "sk-live%2fAbCdEf%2b0123456789%3dwxyz".to_owned(),
+            encoded(SECRET.as_bytes()),
+            encoded(format!("user:{SECRET}").as_bytes()),
+            encoded(format!(":{SECRET}").as_bytes()),
+            URL_SAFE_NO_PAD.encode(SECRET),
+            hex::encode(SECRET),
+            SECRET[..16].to_owned(),
+            "sk-l...wxyz".to_owned(),
+            "sk-live/AbCd**************wxyz".to_owned(),
+            "sk-…wxyz".to_owned(),
+            "*****wxyz".to_owned(),
+        ];
+        for form in forms {
+            for secret in [SECRET.to_owned(), format!("{SECRET}\n"), format!(" {SECRET}\r\n")] {
+                let out = without_credential(&format!("Invalid key '{form}' was given"), &secret);
+                assert!(out.contains(CREDENTIAL), "{form}: {out}");
+                for part in ["AbCd", "wxyz", "QWJDZEVm"] {
+                    assert!(!out.contains(part), "{form}: {out}");
+                }
+            }
+        }
+        for said in ["Invalid model 'sk'", "a short text...", "the key", "x".repeat(50).as_str()] {
+            assert_eq!(without_credential(said, SECRET), said);
+        }
+        assert_eq!(without_credential("a key", "key"), "a key", "too short to be told from words");
+    }
+
+    fn discretion() -> Discretion {
+        Rc::new(|text| without_names(&without_credential(text, SECRET)))
+    }
+
+    #[test]
+    fn an_error_in_a_stream_is_told_in_the_same_way_and_nothing_else_changes() {
+        for (event, told) in [
+            (
+                r#"{"id":"x", "error":{"message":"no \"key\" sk-live\/AbCdEf+0123456789=wxyz at https:\/\/a.example.com\/v1","code":"n", "n":1.0}}"#,
+                Some(r#"{"id":"x", "error":{"message":"no \"key\" [credential] at [address]","code":"n", "n":1.0}}"#),
+            ),
+            (
+                r#"{"type":"error","message":"in org-AbC123def456","sequence_number":3}"#,
+                Some(r#"{"type":"error","message":"in [account]","sequence_number":3}"#),
+            ),
+            (
+                r#"{"type":"response.failed","response":{"output":[{"text":"at https://a.example.com"}],"error":{"message":"at a.example.com"}}}"#,
+                Some(
+                    r#"{"type":"response.failed","response":{"output":[{"text":"at https://a.example.com"}],"error":{"message":"at [address]"}}}"#,
+                ),
+            ),
+            (
+                r#"{"error":{"code":429,"details":[{"@type":"type.x","retryDelay":"999999s"},{"retryDelay":"7s"}]}}"#,
+                Some(r#"{"error":{"code":429,"details":[{"@type":"type.x","retryDelay":"3600s"},{"retryDelay":"7s"}]}}"#),
+            ),
+            (r#"{"choices":[{"delta":{"content":"an error at https://a.example.com"}}]}"#, None),
+            (r#"{"error":null,"choices":[]}"#, None),
+            (r#"{"error":{"message":"plain words"}}"#, None),
+        ] {
+            assert_eq!(told_event(event, &discretion()).as_deref(), told, "{event}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_credential_comes_through_whatever_is_around_it(secret in "[A-Za-z0-9/+_=-]{12,48}", before in ".{0,20}", after in ".{0,20}", is_encoded in any::<bool>()) {
+            let form = if is_encoded { STANDARD_NO_PAD.encode(format!("{before}{secret}")) } else { secret.clone() };
+            let out = without_credential(&format!("{before} {form}{after}"), &format!("{secret}\n"));
+            prop_assert!(!out.contains(&secret), "{}", out);
+            prop_assert!(!is_encoded || out.contains(CREDENTIAL), "{}", out);
+        }
+
+        #[test]
+        fn an_error_event_stays_json(words in ".{0,60}", host in "[a-z]{1,8}\\.(com|io|internal)") {
+            let event = serde_json::json!({"error": {"message": format!("{words} {host} {words}")}}).to_string();
+            let told = told_event(&event, &discretion()).unwrap_or(event);
+            let value: serde_json::Value = serde_json::from_str(&told).unwrap();
+            let named = format!(" {host} ");
+            prop_assert!(!value["error"]["message"].as_str().unwrap().contains(&named));
+        }
+    }
+}
