@@ -10,7 +10,7 @@ use super::receipt::Receipt;
 use super::tally::{Announced, Tally};
 use crate::catalog::RouteKind;
 use crate::id::BucketId;
-use crate::key::Budget;
+use crate::key::{Budget, MOST_BUDGETS};
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::{Period, Timestamp};
@@ -228,6 +228,7 @@ pub(super) fn refused(books: &mut Books, bucket: &BucketId, amount: Money, now: 
         after.is_none_or(|after| after > budget.limit) && spent.checked_add(spent).is_none_or(|twice| twice >= budget.limit)
     };
     let over: Vec<(ScopeKind, Budget, Money)> = standings(books, bucket, now)
+        .take(MOST_BUDGETS)
         .filter(|(_, budget, spent, held)| is_over(budget, *spent, *held))
         .map(|(scope, budget, spent, _)| (scope.kind, budget.clone(), spent))
         .collect();
@@ -269,7 +270,8 @@ fn announced(books: &mut Books, alerts: Vec<Alert>, now: Timestamp) -> Vec<Event
 /// The levels that a scope's budgets have reached since they were last announced; of each the highest.
 fn reached(scope: (ScopeKind, &str), budgets: &[Budget], tally: &mut Tally, now: Timestamp) -> Vec<Alert> {
     let mut alerts = Vec::new();
-    for budget in budgets {
+    // Records from before there was a bound may have more; those limit as well, and are not announced.
+    for budget in budgets.iter().take(MOST_BUDGETS) {
         let spent = tally.spent(&budget.bucket, budget.period, now);
         let part = |percent: &&u8| {
             let (spent, limit) = (i128::from(spent.nanos()), i128::from(budget.limit.nanos()));

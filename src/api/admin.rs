@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{Request, audit, billing, browser, catalog, currency, lists, ok, oversight, owner, spend, topups, with_status};
+use super::{
+    Request, audit, billing, bounds, browser, catalog, currency, lists, ok, oversight, owner, spend, topups, with_status,
+};
 use crate::account::{
     AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
 };
@@ -236,6 +238,7 @@ struct NewProject {
 async fn put_project<P: Records>(ports: &P, account: AccountId, new: NewProject) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| ProjectId::new(ports.now(), ports.random()));
     let name = name("name", new.name)?;
+    bounds::check_budgets(new.budgets.len())?;
     check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     let record = ProjectRecord { id, account: account.clone(), name, budgets: new.budgets, created_at: ports.now() };
     let by = Some(audit::by(new.author, new.reason)?);
@@ -256,6 +259,7 @@ struct NewKey {
 }
 
 async fn make_key<P: Records>(ports: &P, account: AccountId, new: NewKey) -> Result<Reply, Refusal> {
+    bounds::check_policy(&new.policy)?;
     let policy: Policy = serde_json::from_str(&Value::Object(new.policy).to_string()).map_err(|error| {
         Refusal::new(
             Code::InvalidRequest,
@@ -311,6 +315,7 @@ async fn change_key<P: Records>(
     };
     let label = text("label")?.map(|text| name("label", text)).transpose()?;
     let by = Some(audit::by(text("author")?, text("reason")?)?);
+    bounds::check_policy(&fields)?;
     if let Some(budgets) = fields.get("budgets") {
         let budgets: Vec<Budget> = serde_json::from_str(&budgets.to_string())
             .map_err(|error| Refusal::invalid("budgets", format!("`budgets` are not valid: {error}.")))?;

@@ -5,7 +5,7 @@ use std::future::Future;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, admin, currency, lists, ok, owner, with_status};
+use super::{Request, admin, bounds, currency, lists, ok, owner, with_status};
 use crate::account::{Command, Query, RunLine, RunRecord};
 use crate::id::{BucketId, RunId};
 use crate::key::{Budget, KeyRecord};
@@ -39,6 +39,7 @@ pub async fn open<P: Records>(
     body: impl Future<Output = Result<Vec<u8>, Refusal>>,
 ) -> Result<Reply, Refusal> {
     let new: NewRun = admin::read(body).await?;
+    bounds::check_budgets(new.budgets.len())?;
     admin::check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     if new.budgets.iter().any(|budget| budget.limit.is_negative()) {
         return Err(Refusal::invalid("budgets", "A budget's `limit` must not be below nothing."));

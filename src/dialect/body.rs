@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
+use super::bounds::{self, next_quote};
 use super::json::{Object, has_escaped};
 use crate::refusal::{Code, Refusal};
 
@@ -35,6 +34,7 @@ impl<'a> Body<'a> {
         }
         let text =
             std::str::from_utf8(bytes).map_err(|error| not_json(&format!("is not UTF-8 at byte {}", error.valid_up_to())))?;
+        bounds::check(text)?;
         let Some(object) = Object::parse(text) else {
             let fault = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
             return Err(not_json(&fault.map_or("is not a JSON object".to_owned(), |fault| format!("is not JSON: {fault}"))));
@@ -107,17 +107,6 @@ fn lean(text: &str) -> Cow<'_, str> {
             kept.push_str(text.get(copied..).unwrap_or_default());
             Cow::Owned(kept)
         }
-    }
-}
-
-/// Where the next quote is that is not escaped.
-fn next_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let at = memchr2(b'"', b'\\', bytes.get(from..)?)?.saturating_add(from);
-        if bytes.get(at) == Some(&b'"') {
-            return Some(at);
-        }
-        from = at.saturating_add(2);
     }
 }
 
