@@ -35,13 +35,13 @@ const MOST_PER_BYTE: f64 = 200.0;
 /// Of four times as much, each byte may take so many times the branches: trees grow by their depth. What is gone through again for
 /// each of it takes up to four times as many.
 const MOST_GROWTH: f64 = 1.4;
-/// Below this, in branches for each byte, growth is of no account: it would take more than any body has.
-const LITTLE: f64 = 5.0;
+/// So many branches for each byte are little: what begins below, such as what is refused soon, is compared with this.
+const LITTLE: f64 = 8.0;
 
 /// How much work a piece of input takes, and how long it is.
 type Measured = (u64, usize);
 
-/// What is wrong with how the work grows from nothing much to much and to very much; none if it is as it should be. Each byte
+/// The branches that each byte takes where there is very much, and how many times as many these are as where there is much. Each byte
 /// more is looked at, so that what every request takes does not count.
 fn growth([none, much, most]: [Measured; 3]) -> (f64, f64) {
     #[allow(clippy::cast_precision_loss)]
@@ -50,7 +50,7 @@ fn growth([none, much, most]: [Measured; 3]) -> (f64, f64) {
         more.saturating_sub(less) as f64 / bytes as f64
     };
     let (first, second) = (each(none, much), each(much, most));
-    (second, if second <= LITTLE { 0.0 } else { second / first.max(1.0) })
+    (second, second / first.max(LITTLE))
 }
 
 /// What a piece of work takes.

@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_cut_stream_is_not_complete_and_ends_in_an_error() {
-        let cut = STREAM.find("event: message_stop").unwrap();
+        let cut = STREAM.find("event: message_delta").unwrap();
         let mut meter = same();
         let mut out = run(&mut meter, &[&STREAM.as_bytes()[..cut]]).into_bytes();
         assert!(!is_done(&meter));
@@ -251,6 +251,14 @@ mod tests {
         assert!(out.starts_with(&STREAM[..cut]) && !out.contains("message_stop") && !out.contains("\"cost\""), "{out}");
         let end = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"gone\",\"code\":\"upstream_cut\"}}\n\n";
         assert!(out.ends_with(end), "{out}");
+    }
+
+    #[test]
+    fn a_stream_that_has_told_why_it_ended_needs_no_last_event() {
+        let (cut, mut meter) = (STREAM.find("event: message_stop").unwrap(), same());
+        let out = run(&mut meter, &[&STREAM.as_bytes()[..cut]]);
+        assert!(is_done(&meter));
+        assert_eq!(out, run(&mut same(), &[STREAM.as_bytes()]));
     }
 
     #[test]
@@ -311,8 +319,9 @@ mod tests {
             bytes[at] = with;
             let mut meter = same();
             let out = run(&mut meter, &[&bytes[..cut]]);
-            let terminal = STREAM.rfind("{\"type\":\"message_stop\"}").unwrap();
-            prop_assert!(cut > terminal || !is_done(&meter));
+            // Why it ended is told by the event before the last.
+            let told = STREAM.rfind("\n\nevent: message_stop").unwrap();
+            prop_assert!(cut >= told || !is_done(&meter));
             let has_end = out.contains("message_stop\"}\n\n");
             prop_assert_eq!(is_done(&meter), has_end);
         }
