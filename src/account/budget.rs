@@ -326,3 +326,22 @@ fn is_news(tally: &mut Tally, budget: &Budget, percent: u8, now: Timestamp) -> b
     tally.announced.push(Announced { bucket: budget.bucket.clone(), period: budget.period, start, limit: budget.limit, percent });
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_there_was_a_bound_is_announced_by_its_first_budgets_once() {
+        let (bucket, now) = (BucketId::parse("credit").unwrap(), Timestamp::from_millis(1));
+        let nanos = |nanos: i64| Money::from_nanos(nanos).unwrap();
+        let budget = |at: i64| Budget { bucket: bucket.clone(), period: Period::Total, limit: nanos(at) };
+        let budgets: Vec<Budget> = (1..=2_000).map(budget).collect();
+        let mut tally = Tally::default();
+        tally.count_usage(0, Some((&bucket, nanos(1_000_000))), now);
+        let scope = (ScopeKind::Run, "run");
+        assert_eq!(reached(scope, &budgets, &mut tally, now).len(), MOST_BUDGETS);
+        assert!(reached(scope, &budgets, &mut tally, now).is_empty());
+        assert!(MOST_BUDGETS * LEVELS.len() <= MOST_ANNOUNCED, "what is announced is remembered");
+    }
+}

@@ -15,9 +15,9 @@ pub const MOST_MEMBERS: usize = 16_384;
 /// Members of the request itself.
 pub const MOST_OWN_MEMBERS: usize = 1_024;
 /// Objects in a request: messages, their parts, tools and what schemas are made of.
-pub const MOST_OBJECTS: usize = 150_000;
+pub const MOST_OBJECTS: usize = 100_000;
 /// Values in a request, such as the tokens of texts to be embedded.
-pub const MOST_VALUES: usize = 1_000_000;
+pub const MOST_VALUES: usize = 500_000;
 /// Tools that are offered, those in groups too.
 pub const MOST_TOOLS: usize = 4_096;
 /// Texts that end an answer.
