@@ -393,7 +393,7 @@ fn what_a_request_may_contain_is_told_in_the_callers_dialect_before_anything_is_
         assert!(simulation.world.calls.borrow().is_empty());
     }
     // Without a member to name: nests, and members by the thousand.
-    let members: serde_json::Map<_, _> = (0..2_000).map(|at| (format!("x{at}"), json!(1))).collect();
+    let members: serde_json::Map<_, _> = (0..20_000).map(|at| (format!("x{at}"), json!(1))).collect();
     let nest = format!("{{\"model\":\"gpt\",\"messages\":[],\"x\":{}{}}}", "[".repeat(500), "]".repeat(500));
     for body in [json!(members).to_string(), nest] {
         let (status, answer) = ask_in_text(&mut simulation(), CHAT, body);

@@ -12,8 +12,6 @@ use crate::refusal::Refusal;
 pub const DEEPEST: usize = 128;
 /// Members of one object: arguments of calls are objects, too, with as many as a model can write.
 pub const MOST_MEMBERS: usize = 16_384;
-/// Members of the request itself.
-pub const MOST_OWN_MEMBERS: usize = 1_024;
 /// Objects in a request: messages, their parts, tools and what schemas are made of.
 pub const MOST_OBJECTS: usize = 100_000;
 /// Values in a request, such as the tokens of texts to be embedded.
@@ -59,7 +57,6 @@ struct Counts {
     depth: usize,
     deepest: usize,
     most_members: usize,
-    own_members: usize,
     objects: usize,
     values: usize,
     tools: usize,
@@ -138,9 +135,6 @@ impl Counts {
             && let Some(Open { count, .. }) = open.pop().filter(|_| is_object)
         {
             self.most_members = self.most_members.max(count);
-            if open.is_empty() {
-                self.own_members = self.own_members.max(count);
-            }
         }
         self.depth = self.depth.saturating_sub(1);
     }
@@ -179,7 +173,6 @@ pub fn check(text: &str) -> Result<(), Refusal> {
     let counts = Counts::of(text);
     for (what, of, count, most) in [
         ("", "levels of objects and lists in one another", counts.deepest, DEEPEST),
-        ("", "members of its own", counts.own_members, MOST_OWN_MEMBERS),
         ("", "members in one of its objects", counts.most_members, MOST_MEMBERS),
         ("tools", "tools", counts.tools, MOST_TOOLS),
         ("stop", "texts that end an answer", counts.stops, MOST_STOPS),

@@ -220,7 +220,8 @@ pub fn check(method: &str, path: &str) -> Result<(), Refusal> {
 /// What is asked of a model behind the colon of a path, as Gemini's clients write it.
 fn action(path: &str) -> Option<&str> {
     let model = ["/v1beta/models/", "/v1/models/"].into_iter().find_map(|folder| path.strip_prefix(folder))?;
-    model.rsplit_once(':').map(|(_, action)| action)
+    let action = model.rsplit_once(':').map(|(_, action)| action);
+    action.filter(|action| action.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// The parameter of a path that says what is asked of a model.
