@@ -1,5 +1,6 @@
 // `npm test`: everything that has to hold, cheapest first; stops at the first step that fails.
 //   npm test -- <text>     only the steps whose name contains the text
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -23,6 +24,7 @@ const steps = {
   'lints, host': () => cargo('clippy', '--locked', '--all-targets', '--', '-D', 'warnings'),
   'lints, wasm': () => cargo('clippy', '--locked', '--lib', '--target', 'wasm32-unknown-unknown', '--', '-D', 'warnings'),
   'host tests': () => cargo('test', '--locked'),
+  'bound of work': boundOfWork,
   build,
   'wasm size': checkSize,
   'deploy dry run': () => must(process.execPath, [join(root, 'scripts/deploy.mjs'), '--dry-run']),
@@ -74,6 +76,20 @@ function checkLockFiles() {
     return packages;
   });
   if (packages[''].dependencies) throw new Failure('the Worker has no npm dependencies; tools are devDependencies');
+}
+
+/**
+ * The unit tests once more with a counter at every branch, of which those run that bound the work of requests and answers. Only
+ * this crate is compiled for it, with generics of the standard library; it counts on one thread.
+ */
+async function boundOfWork() {
+  const hooks = ['passes=sancov-module', 'llvm-args=-sanitizer-coverage-level=3', 'llvm-args=-sanitizer-coverage-trace-pc-guard'];
+  const flags = ['--cfg', 'counts_work', '-C', 'opt-level=1', '-C', 'debuginfo=0', ...hooks.flatMap((hook) => ['-C', hook])];
+  const args = ['rustc', '--locked', '--lib', '--profile', 'test', '--message-format=json-render-diagnostics', '--', ...flags];
+  const built = spawnSync('cargo', args, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 28, stdio: ['ignore', 'pipe', 'inherit'] });
+  if (built.status !== 0) throw new Failure('the tests could not be compiled with a counter');
+  const [executable] = built.stdout.split('\n').filter((line) => line.includes('"executable":"')).map((line) => JSON.parse(line).executable).slice(-1);
+  await must(executable, ['--test-threads=1', 'dialect::work::']);
 }
 
 function checkSize() {

@@ -13,6 +13,9 @@ use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId};
 use crate::money::{Money, Ratio};
 use crate::time::{Period, Timestamp};
 
+/// Budgets of one key, project or run. Each can announce three levels.
+pub const MOST_BUDGETS: usize = 16;
+
 /// What is known of a key. KV holds a copy under the hash of its secret; the account object decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {

@@ -121,17 +121,17 @@ impl Code {
             Self::UpstreamRejected => (400, "upstream_rejected", "invalid_request_error"),
             Self::NoRouteAvailable | Self::UpstreamRefusesUs => (502, "no_route_available", "upstream_error"),
             Self::UpstreamRateLimited => (429, "upstream_rate_limited", "rate_limit_error"),
-            Self::UpstreamOverloaded => (503, "upstream_overloaded", "server_error"),
+            Self::UpstreamOverloaded => (429, "upstream_overloaded", "rate_limit_error"),
             Self::ModelUnpriced => (503, "model_unpriced", "server_error"),
             Self::Unavailable => (503, "service_unavailable", "server_error"),
         };
         Row { status, code, kind }
     }
 
-    /// Whether the same request will fare no better, although its status says so: no provider accepts the gateway's own
-    /// credential or account.
+    /// Whether the same request will fare no better, although clients try again by its status: no provider accepts the gateway's
+    /// own credential or knows the model, a key for the request was used for another one, or the model has no price.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::UpstreamRefusesUs)
+        matches!(self, Self::UpstreamRefusesUs | Self::IdempotencyMismatch | Self::ModelUnpriced)
     }
 
     /// Whether another bucket could say yes.
@@ -256,6 +256,12 @@ impl Refusal {
         if self.code == Code::UpstreamRejected { self.message.clone() } else { joined(&self.message, &self.next_step) }
     }
 
+    /// Whether the same request will fare no better, although clients try again by its status.
+    pub const fn is_final(&self) -> bool {
+        // Some conflicts pass, and say when.
+        self.code.is_final() || matches!(self.code, Code::Conflict) && self.retry_after_s.is_none()
+    }
+
     /// HTTP status: that of the table, or upstream's own for an error of upstream's.
     pub fn status(&self) -> u16 {
         self.upstream_status.filter(|_| self.code == Code::UpstreamRejected).unwrap_or(self.code.row().status)
@@ -293,7 +299,7 @@ mod tests {
             (Code::BalanceInFlight, 429),
             (Code::UpstreamRateLimited, 429),
             (Code::NoRouteAvailable, 502),
-            (Code::UpstreamOverloaded, 503),
+            (Code::UpstreamOverloaded, 429),
             (Code::ModelUnpriced, 503),
         ] {
             assert_eq!(code.row().status, status);

@@ -178,3 +178,33 @@ fn files_stay_readable() {
         assert!(lines <= 450, "{} has {lines} lines of code: look for the second concept in it", path.display());
     }
 }
+
+#[test]
+fn what_clients_name_is_looked_up_in_trees() {
+    // On wasm32 the keys of the standard library's hash maps are not random: a client could choose names that all meet.
+    for path in sources().iter().filter(|path| room(path) == "dialect") {
+        let code = code(path);
+        assert!(!code.contains("HashMap") && !code.contains("HashSet"), "{}: use a BTreeMap or a BTreeSet", path.display());
+    }
+}
+
+#[test]
+fn the_limits_are_as_they_are_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documented = fs::read_to_string(root.join("docs/limits.md")).unwrap();
+    let rows: Vec<&str> = documented.lines().filter(|line| line.starts_with("| ")).collect();
+    let is_told = |number: &str| {
+        let is_part = |c: char| c.is_ascii_digit() || c == ',';
+        rows.iter().any(|row| row.split(|c| !is_part(c)).any(|word| word.trim_end_matches(',') == number))
+    };
+    let mut bounds = 0;
+    for file in ["dialect/bounds.rs", "api/bounds.rs", "catalog/bounds.rs", "key.rs"] {
+        let source = fs::read_to_string(root.join("src").join(file)).unwrap();
+        for line in source.lines().filter(|line| line.starts_with("pub const ") && line.contains(": usize = ")) {
+            let number = line.split(" = ").nth(1).unwrap().trim_end_matches(';').replace('_', ",");
+            assert!(is_told(&number), "{file}: {line}: docs/limits.md has no {number}");
+            bounds += 1;
+        }
+    }
+    assert!(bounds > 15, "only {bounds} bounds were found");
+}

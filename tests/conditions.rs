@@ -316,10 +316,10 @@ fn only_busy_providers_are_worth_coming_back_for() {
     for (first, second, client, status, code) in [
         ((429, &rate), (429, &rate), "chat", 429, "upstream_rate_limited"),
         ((429, &rate), (429, &rate), "messages", 429, "rate_limit_error"),
-        ((503, &busy), (503, &busy), "chat", 503, "upstream_overloaded"),
-        ((503, &busy), (529, &busy), "responses", 503, "upstream_overloaded"),
+        ((503, &busy), (503, &busy), "chat", 429, "upstream_overloaded"),
+        ((503, &busy), (529, &busy), "responses", 429, "upstream_overloaded"),
         ((503, &busy), (529, &busy), "messages", 529, "overloaded_error"),
-        ((503, &busy), (503, &busy), "generate", 503, "UNAVAILABLE"),
+        ((503, &busy), (503, &busy), "generate", 429, "RESOURCE_EXHAUSTED"),
         ((429, &rate), (503, &busy), "chat", 429, "upstream_rate_limited"),
         ((429, &rate), (500, &broken), "chat", 502, "no_route_available"),
         ((500, &broken), (500, &broken), "messages", 502, "api_error"),

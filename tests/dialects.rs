@@ -60,8 +60,12 @@ fn simulation() -> Simulation {
 
 /// Asks, reads the answer to its end, and lets what runs behind it end.
 fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> (u16, String) {
+    ask_in_text(simulation, path, body.to_string())
+}
+
+fn ask_in_text(simulation: &mut Simulation, path: &str, body: String) -> (u16, String) {
     let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
+    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
     let future = serve(simulation.outside(), incoming);
     let answer = simulation.run(async move {
         let reply = future.await;
@@ -272,6 +276,129 @@ fn counting_tokens_is_free_and_has_a_receipt() {
     assert_eq!((status, answer.as_str()), (200, r#"{"input_tokens":14}"#));
     let receipt = receipts(&simulation).remove(0);
     assert_eq!((receipt.charge, receipt.no_charge_reason.is_some()), (Money::ZERO, true));
+}
+
+#[test]
+fn the_input_of_a_response_is_counted_for_free_by_whoever_can() {
+    let count = r#"{"object":"response.input_tokens","input_tokens":14}"#;
+    for (model, told) in [("gpt", 200), ("gpt", 404), ("claude", 0), ("gemini", 0)] {
+        let mut simulation = simulation();
+        if told > 0 {
+            simulation.script("openai.example.com", Script::Status(told, if told == 200 { count } else { "{}" }));
+        }
+        let body = json!({"model": model, "instructions": "be kind", "input": [{"role": "user", "content": "hello there"}]});
+        let (status, answer) = ask(&mut simulation, "/v1/responses/input_tokens", &body);
+        let answer = json_of(&answer);
+        assert_eq!((status, &answer["object"]), (200, &json!("response.input_tokens")), "{model} {told}: {answer}");
+        assert!(if told == 200 { answer["input_tokens"] == 14 } else { answer["input_tokens"].as_u64() > Some(3) }, "{answer}");
+        assert_eq!(receipts(&simulation).remove(0).charge, Money::ZERO);
+    }
+    for member in [r#"{"conversation":"conv_1"}"#, r#"{"prompt":{"id":"pmpt_1"}}"#] {
+        let (name, mut body) = (json_of(member).as_object().unwrap().keys().next().unwrap().clone(), json_of(member));
+        body["model"] = json!("gpt");
+        body["input"] = json!("x");
+        for path in ["/v1/responses/input_tokens", RESPONSES] {
+            let (status, answer) = ask(&mut simulation(), path, &body);
+            let error = &json_of(&answer)["error"];
+            assert_eq!((status, &error["param"]), (400, &json!(name)), "{answer}");
+            assert!(!error["message"].as_str().unwrap().contains("price"), "for its true reason: {answer}");
+        }
+    }
+}
+
+/// The events of a stream, with or without those by which it would be known to be whole.
+fn stream(events: &[&str], end: &str, has_end: bool) -> &'static str {
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    (events + if has_end { end } else { "" }).leak()
+}
+
+#[test]
+fn a_stream_that_has_told_why_it_ended_is_complete_when_it_ends() {
+    let chunk = |index: u32, text: &str, finish: &str| {
+        format!(
+            r#"{{"id":"c","created":1,"model":"up","choices":[{{"index":{index},"delta":{{"content":"{text}"}},"finish_reason":{finish}}}]}}"#
+        )
+    };
+    let (said, ended) = (chunk(0, "hi", "null"), chunk(0, "", "\"stop\""));
+    let (other, broke_off) = (chunk(1, "ho", "null"), chunk(0, "", "\"error\""));
+    let usage = r#"{"id":"c","created":1,"model":"up","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5}}"#;
+    let begun = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"up","content":[],"usage":{"input_tokens":10,"output_tokens":1}}}"#;
+    let block = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    let words = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}"#;
+    let closed = r#"{"type":"content_block_stop","index":0}"#;
+    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":5}}"#;
+    let (done, stop) = ("data: [DONE]\n\n", "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+    let chat = ["gpt", "openai.example.com", done];
+    let messages = ["claude", "anthropic.example.com", stop];
+    for ([model, host, end], events, is_whole, is_counted) in [
+        (chat, vec![said.as_str(), &ended, usage], true, true),
+        (chat, vec![&said, &ended], true, false),
+        (chat, vec![&said], false, false),
+        (chat, vec![&said, &other, &ended], false, false),
+        (chat, vec![&said, &broke_off], false, false),
+        (messages, vec![begun, block, words, closed, delta], true, true),
+        (messages, vec![begun, block, words, closed], false, false),
+    ] {
+        for (path, last) in [(CHAT, "data: [DONE]"), (MESSAGES, "message_stop")] {
+            let answer = |has_end: bool| {
+                let mut simulation = simulation();
+                simulation.script(host, Script::Pieces(vec![stream(&events, end, has_end)]));
+                let body =
+                    json!({"model": model, "max_tokens": 50, "stream": true, "messages": [{"role": "user", "content": "hello"}]});
+                let (_, answer) = ask(&mut simulation, path, &body);
+                (answer, receipts(&simulation).remove(0))
+            };
+            let (told, receipt) = answer(false);
+            let expected = if is_whole { "completed" } else { "truncated" };
+            assert_eq!((receipt.status.as_str(), told.contains(last)), (expected, is_whole), "{path} {events:?}: {told}");
+            assert_eq!(receipt.charge > Money::ZERO, is_whole, "{path} {events:?}");
+            if is_counted {
+                assert_eq!(receipt.charge.to_string(), "0.00002", "{path} {events:?}");
+            }
+            if is_whole {
+                let (whole, counted) = answer(true);
+                assert_eq!(receipt.charge, counted.charge, "with its last event it costs the same");
+                // But for the ids, which are each request's own, and signs of life.
+                let plain = |text: &str| {
+                    let signs =
+                        [receipt.id.as_str(), counted.id.as_str(), ": ping\n\n", "event: ping\ndata: {\"type\":\"ping\"}\n\n"];
+                    signs.into_iter().fold(text.to_owned(), |text, sign| text.replace(sign, ""))
+                };
+                assert_eq!(plain(&told), plain(&whole), "{path} {events:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_request_may_contain_is_told_in_the_callers_dialect_before_anything_is_sent() {
+    let names = |count: usize| (0..count).map(|at| format!("m{at}")).collect::<Vec<_>>();
+    let tool = json!({"type": "function", "name": "f", "function": {"name": "f"}, "input_schema": {"type": "object"}});
+    for (path, member, value, param, counts) in [
+        (CHAT, "models", json!(names(100_000)), "models", (100_000, 16)),
+        (MESSAGES, "tools", json!(vec![tool.clone(); 5_000]), "tools", (5_000, 4_096)),
+        (RESPONSES, "tools", json!(vec![tool; 4_097]), "tools", (4_097, 4_096)),
+        (CHAT, "provider", json!({"only": names(65)}), "provider.only", (65, 64)),
+        (CHAT, "stop", json!(names(300)), "stop", (300, 256)),
+    ] {
+        let mut simulation = simulation();
+        let mut body = json!({"model": "gpt", "max_tokens": 5, "input": "x", "messages": [{"role": "user", "content": "x"}]});
+        body[member] = value;
+        let (status, answer) = ask(&mut simulation, path, &body);
+        let error = &json_of(&answer)["error"];
+        let told = if path == MESSAGES { &error["metadata"]["param"] } else { &error["param"] };
+        assert_eq!((status, told), (400, &json!(param)), "{answer}");
+        assert_eq!((&error["metadata"]["count"], &error["metadata"]["limit"]), (&json!(counts.0), &json!(counts.1)), "{answer}");
+        assert!(error["message"].as_str().unwrap().contains(&counts.1.to_string()), "{answer}");
+        assert!(simulation.world.calls.borrow().is_empty());
+    }
+    // Without a member to name: nests, and members by the thousand.
+    let members: serde_json::Map<_, _> = (0..20_000).map(|at| (format!("x{at}"), json!(1))).collect();
+    let nest = format!("{{\"model\":\"gpt\",\"messages\":[],\"x\":{}{}}}", "[".repeat(500), "]".repeat(500));
+    for body in [json!(members).to_string(), nest] {
+        let (status, answer) = ask_in_text(&mut simulation(), CHAT, body);
+        assert_eq!((status, &json_of(&answer)["error"]["param"]), (400, &Value::Null), "{answer}");
+    }
 }
 
 #[test]

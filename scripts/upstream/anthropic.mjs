@@ -172,7 +172,7 @@ function messageEvents(answer) {
     push('content_block_stop', { index });
   }
   const { service_tier, cache_creation, ...atEnd } = usage ?? {};
-  push('message_delta', { delta: { stop_reason: stopReasons[choice.finish], stop_sequence: choice.stop ?? null }, ...(usage && { usage: atEnd }) });
+  push('message_delta', { delta: { stop_reason: stopReasons[choice.finish], stop_sequence: choice.stop ?? null }, ...(usage && { usage: atEnd }) }, 'finish');
   push('message_stop', {}, 'end');
   return events;
 }

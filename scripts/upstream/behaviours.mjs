@@ -9,7 +9,8 @@
 //   compose(exchange): the answer, as data; throws Refused for a request that makes no sense
 //   plain(answer, exchange): the whole answer, {type, data}
 //   events(answer, exchange, {usage}): the answer as a stream's events, {name, data, is}; `is` tells
-//     deltas ('delta'), the usage of those that ask ('usage') and what ends the stream ('end').
+//     deltas ('delta'), why an answer ended ('finish'), the usage of those that ask ('usage') and what
+//     ends the stream ('end').
 //     `usage` may be 'forced' (without asking) or 'always' (on every event), where that makes sense
 //   and, if the usual does not fit: streamType(exchange), failed(exchange, events) for the error
 //   in mid stream, stretched(answer, count) and bigger(answer, word), as in answer.mjs.
@@ -71,8 +72,14 @@ const streams = {
     await stream.exchange.sleep(100);
     stream.exchange.reset();
   },
+  // Ends before it has told why it ended.
   'no-done': async (stream) => {
-    await stream.events(stream.all.filter(({ is }) => is !== 'usage' && is !== 'end'));
+    await stream.events(stream.all.filter(({ is }) => !['usage', 'finish', 'end'].includes(is)));
+    await stream.close();
+  },
+  // Tells why it ended, and ends without its last event.
+  'no-last': async (stream) => {
+    await stream.events(stream.all.filter(({ is }) => is !== 'end'));
     await stream.close();
   },
   'hang-mid': async (stream) => {

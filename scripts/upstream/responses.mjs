@@ -2,7 +2,7 @@
 // It remembers what it made, with the credential that asked: `previous_response_id` continues it,
 // for that credential alone. `stream-error-first` ends in an `error` event, `stream-error-mid`
 // in `response.failed`.
-import { compose, isThinker, textOf } from './answer.mjs';
+import { compose, inputUsage, isThinker, textOf } from './answer.mjs';
 import { json } from './behaviours.mjs';
 import { Refused } from './errors.mjs';
 
@@ -39,6 +39,16 @@ export const compact = {
     const { id, created_at, usage, output } = completed(answer, asking(body));
     return json({ id, object: 'response.compaction', created_at, output, usage });
   },
+};
+
+/** How many tokens the input has. */
+export const inputTokens = {
+  streams: () => false,
+  compose({ body, model, record }) {
+    const turns = [...previousTurns(body.previous_response_id, record.credential), ...turnsOf(body.input)];
+    return { usage: inputUsage(askOf(body, model, turns)) };
+  },
+  plain: ({ usage }) => json({ object: 'response.input_tokens', input_tokens: usage?.input }),
 };
 
 const trigger = { type: 'compaction_trigger' };

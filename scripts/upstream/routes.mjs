@@ -9,7 +9,7 @@ import { edits, generations } from './images.mjs';
 import { models } from './models.mjs';
 import { chat, completions } from './openai-text.mjs';
 import { cohereRerank, rerank } from './rerank.mjs';
-import { compact, remove, responses, retrieve } from './responses.mjs';
+import { compact, inputTokens, remove, responses, retrieve } from './responses.mjs';
 
 const bearer = ({ headers }) => /^Bearer (\S+)/.exec(headers.authorization ?? '')?.[1];
 
@@ -30,6 +30,7 @@ const dialects = {
       '/embeddings': embeddings,
       '/responses': responses,
       '/responses/compact': compact,
+      '/responses/input_tokens': inputTokens,
       '/moderations': moderations,
       '/images/generations': generations,
       '/images/edits': edits,

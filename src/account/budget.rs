@@ -10,7 +10,7 @@ use super::receipt::Receipt;
 use super::tally::{Announced, Tally};
 use crate::catalog::RouteKind;
 use crate::id::BucketId;
-use crate::key::Budget;
+use crate::key::{Budget, MOST_BUDGETS};
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::{Period, Timestamp};
@@ -228,6 +228,7 @@ pub(super) fn refused(books: &mut Books, bucket: &BucketId, amount: Money, now: 
         after.is_none_or(|after| after > budget.limit) && spent.checked_add(spent).is_none_or(|twice| twice >= budget.limit)
     };
     let over: Vec<(ScopeKind, Budget, Money)> = standings(books, bucket, now)
+        .take(MOST_BUDGETS)
         .filter(|(_, budget, spent, held)| is_over(budget, *spent, *held))
         .map(|(scope, budget, spent, _)| (scope.kind, budget.clone(), spent))
         .collect();
@@ -269,7 +270,8 @@ fn announced(books: &mut Books, alerts: Vec<Alert>, now: Timestamp) -> Vec<Event
 /// The levels that a scope's budgets have reached since they were last announced; of each the highest.
 fn reached(scope: (ScopeKind, &str), budgets: &[Budget], tally: &mut Tally, now: Timestamp) -> Vec<Alert> {
     let mut alerts = Vec::new();
-    for budget in budgets {
+    // Records from before there was a bound may have more; those limit as well, and are not announced.
+    for budget in budgets.iter().take(MOST_BUDGETS) {
         let spent = tally.spent(&budget.bucket, budget.period, now);
         let part = |percent: &&u8| {
             let (spent, limit) = (i128::from(spent.nanos()), i128::from(budget.limit.nanos()));
@@ -323,4 +325,23 @@ fn is_news(tally: &mut Tally, budget: &Budget, percent: u8, now: Timestamp) -> b
     }
     tally.announced.push(Announced { bucket: budget.bucket.clone(), period: budget.period, start, limit: budget.limit, percent });
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_there_was_a_bound_is_announced_by_its_first_budgets_once() {
+        let (bucket, now) = (BucketId::parse("credit").unwrap(), Timestamp::from_millis(1));
+        let nanos = |nanos: i64| Money::from_nanos(nanos).unwrap();
+        let budget = |at: i64| Budget { bucket: bucket.clone(), period: Period::Total, limit: nanos(at) };
+        let budgets: Vec<Budget> = (1..=2_000).map(budget).collect();
+        let mut tally = Tally::default();
+        tally.count_usage(0, Some((&bucket, nanos(1_000_000))), now);
+        let scope = (ScopeKind::Run, "run");
+        assert_eq!(reached(scope, &budgets, &mut tally, now).len(), MOST_BUDGETS);
+        assert!(reached(scope, &budgets, &mut tally, now).is_empty());
+        assert!(MOST_BUDGETS * LEVELS.len() <= MOST_ANNOUNCED, "what is announced is remembered");
+    }
 }

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Request, audit, billing, browser, catalog, currency, lists, ok, operator, oversight, owner, scope, spend, tokens, topups,
-    with_status,
+    Request, audit, billing, bounds, browser, catalog, currency, lists, ok, operator, oversight, owner, scope, spend, tokens,
+    topups, with_status,
 };
 use crate::account::{
     AccountRecord, ActKind, Adjustment, Answer, By, Command, KeyChange, Listed, OPERATOR, ProjectRecord, Query, Signed,
@@ -223,6 +223,7 @@ struct NewProject {
 async fn put_project<P: Records>(ports: &P, who: &Operator, account: AccountId, new: NewProject) -> Result<Reply, Refusal> {
     let id = new.id.unwrap_or_else(|| ProjectId::new(ports.now(), ports.random()));
     let name = name("name", new.name)?;
+    bounds::check_budgets(new.budgets.len())?;
     check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     let record = ProjectRecord { id, account: account.clone(), name, budgets: new.budgets, created_at: ports.now() };
     let by = Some(audit::by(who, new.author, new.reason)?);
@@ -242,6 +243,7 @@ async fn make_key<P: Records>(
     let no_project = || Refusal::invalid("project", "`project` has characters that no id has.");
     let project = text(&mut fields, "project")?.map(|id| ProjectId::parse(&id).ok_or_else(no_project)).transpose()?;
     let by = Some(audit::by(who, text(&mut fields, "author")?, text(&mut fields, "reason")?)?);
+    bounds::check_policy(&fields)?;
     let policy = policy(&fields)?;
     check_buckets(ports, policy.budgets.iter().map(|budget| &budget.bucket)).await?;
     let secret = KeySecret::new(random_bytes(ports));
@@ -315,6 +317,7 @@ async fn change_key<P: Records>(
 ) -> Result<Reply, Refusal> {
     let label = text(&mut fields, "label")?.map(|text| name("label", text)).transpose()?;
     let by = Some(audit::by(who, text(&mut fields, "author")?, text(&mut fields, "reason")?)?);
+    bounds::check_policy(&fields)?;
     let changed = policy(&fields)?;
     if fields.contains_key("budgets") {
         check_buckets(ports, changed.budgets.iter().map(|budget| &budget.bucket)).await?;

@@ -29,6 +29,9 @@ pub struct Lost<'a> {
 
 /// What a client is told, in its own dialect; none if nothing shows what it means. `refusal` is what it would be told otherwise.
 pub fn advise(lost: Lost<'_>, refusal: &Refusal) -> Option<(Dialect, Refusal)> {
+    if refusal.param.as_deref() == Some(table::ACTION) {
+        return None;
+    }
     if lost.path.len() > LONGEST_PATH || lost.path.starts_with("/admin") || lost.path.starts_with("/webhooks") {
         return None;
     }

@@ -23,6 +23,8 @@ use crate::time::Timestamp;
 
 /// So many changes of a publication the audit tells; the version itself has all of them.
 const MOST_TOLD: usize = 20;
+/// So many faults of a document are told.
+const MOST_FAULTS: usize = 100;
 
 /// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
 pub async fn handle<P: Records, B: Arriving>(
@@ -91,7 +93,11 @@ fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
     let checked = Catalog::parse(text, ports.hosts());
     let declared = ports.setting(secrets::DECLARED).unwrap_or_default();
     // What runs already goes on to: a name is refused only where it is new.
-    let checked = checked.and_then(|catalog| match catalog.unfit_names(&declared, ports.hosts()) {
+    let unfit = |catalog: &Catalog| match catalog.unfit_sizes() {
+        sizes if sizes.is_empty() => catalog.unfit_names(&declared, ports.hosts()),
+        sizes => sizes,
+    };
+    let checked = checked.and_then(|catalog| match unfit(&catalog) {
         unfit if unfit.is_empty() => Ok(catalog),
         unfit => Err(unfit),
     });
@@ -102,7 +108,7 @@ fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
             faults.first().map(ToString::to_string).unwrap_or_default()
         );
         Refusal::new(Code::InvalidCatalog, message, "Correct every fault in `metadata.faults` and publish again.")
-            .fact("faults", json!(faults))
+            .fact("faults", json!(faults.iter().take(MOST_FAULTS).collect::<Vec<_>>()))
     })
 }
 

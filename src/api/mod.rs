@@ -9,6 +9,7 @@ mod advice;
 mod audit;
 mod availability;
 mod billing;
+mod bounds;
 mod browser;
 mod catalog;
 mod currency;

@@ -37,7 +37,9 @@ fn anthropic(entry: &Value) -> Value {
     let of = |path: &str| entry.pointer(path).cloned();
     json!({
         "type": "model", "id": of("/id"), "display_name": of("/name"), "created_at": "1970-01-01T00:00:00Z",
-        "max_input_tokens": of("/context_length"), "max_tokens": of("/top_provider/max_completion_tokens"), "tf": of("/tf"),
+        "max_input_tokens": of("/context_length"), "max_tokens": of("/top_provider/max_completion_tokens"),
+        // What is in the catalogue can be called; of what a model can do beside, and of its line, nothing is known here.
+        "lifecycle": "active", "deprecated_at": null, "retires_at": null, "line": null, "capabilities": null, "tf": of("/tf"),
     })
 }
 
@@ -62,6 +64,23 @@ mod tests {
         let anthropic = list(Dialect::Anthropic, entries());
         assert_eq!((&anthropic["first_id"], &anthropic["last_id"]), (&json!("a"), &json!("z")));
         assert_eq!(anthropic["data"].as_array().unwrap().len(), 2);
+        // All that the type `ModelInfo` of Anthropic's SDK 1.12 requires.
+        for name in [
+            "id",
+            "capabilities",
+            "created_at",
+            "deprecated_at",
+            "display_name",
+            "lifecycle",
+            "line",
+            "max_input_tokens",
+            "max_tokens",
+            "retires_at",
+            "type",
+        ] {
+            assert!(anthropic["data"][0].get(name).is_some(), "{name}");
+        }
+        assert_eq!(anthropic["data"][0]["lifecycle"], "active");
         let gemini = list(Dialect::Gemini, entries());
         assert_eq!(gemini["models"][1]["name"], "models/z");
         assert_eq!(gemini["models"][0]["outputTokenLimit"], 100);

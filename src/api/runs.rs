@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Request, admin, currency, lists, ok, owner, with_status};
+use super::{Request, admin, bounds, currency, lists, ok, owner, with_status};
 use crate::account::{Command, Query, RunLine, RunRecord};
 use crate::body::Arriving;
 use crate::id::{BucketId, RunId};
@@ -34,6 +34,7 @@ struct RunBudget {
 /// Answers `POST /v1/runs`.
 pub async fn open<P: Records>(ports: &P, caller: &KeyRecord, body: impl Arriving) -> Result<Reply, Refusal> {
     let new: NewRun = admin::read(body).await?;
+    bounds::check_budgets(new.budgets.len())?;
     admin::check_buckets(ports, new.budgets.iter().map(|budget| &budget.bucket)).await?;
     if new.budgets.iter().any(|budget| budget.limit.is_negative()) {
         return Err(Refusal::invalid("budgets", "A budget's `limit` must not be below nothing."));

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Request, admin, audit, lists, ok, scope, with_status};
-use crate::body::Arriving;
 use crate::account::{ActKind, By, Command, SessionEnd};
+use crate::body::Arriving;
 use crate::id::{AccountId, KeyId, TokenId, TokenName};
 use crate::operator::{Operator, Scope, TokenRecord, TokenSecret, is_free};
 use crate::ports::Records;
@@ -31,11 +31,7 @@ struct NewToken {
 }
 
 /// Makes a token; the answer has its secret, this once. Nobody gives what he does not have.
-pub async fn make<P: Records>(
-    ports: &P,
-    who: &Operator,
-    body: impl Arriving,
-) -> Result<Reply, Refusal> {
+pub async fn make<P: Records>(ports: &P, who: &Operator, body: impl Arriving) -> Result<Reply, Refusal> {
     let new: NewToken = admin::read(body).await?;
     let by = audit::by(who, new.author, new.reason)?;
     if !is_free(&new.name) {

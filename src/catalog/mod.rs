@@ -6,6 +6,7 @@
 //! Deliberately absent: balances, health, and any way to change a catalogue in place. A new version replaces it.
 
 mod announced;
+pub mod bounds;
 mod bucket;
 mod check;
 mod diff;

@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
+use super::bounds::{self, next_quote};
 use super::json::{Object, has_escaped};
 use crate::refusal::{Code, Refusal};
 
@@ -35,6 +34,10 @@ impl<'a> Body<'a> {
         }
         let text =
             std::str::from_utf8(bytes).map_err(|error| not_json(&format!("is not UTF-8 at byte {}", error.valid_up_to())))?;
+        // What is no object is read no further than that.
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            bounds::check(text)?;
+        }
         let Some(object) = Object::parse(text) else {
             let fault = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
             return Err(not_json(&fault.map_or("is not a JSON object".to_owned(), |fault| format!("is not JSON: {fault}"))));
@@ -120,17 +123,6 @@ pub fn strings(text: &str) -> impl Iterator<Item = (&str, bool)> {
         let is_name = text.get(at..)?.trim_ascii_start().starts_with(':');
         Some((text.get(start..close)?, is_name))
     })
-}
-
-/// Where the next quote is that is not escaped.
-fn next_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let at = memchr2(b'"', b'\\', bytes.get(from..)?)?.saturating_add(from);
-        if bytes.get(at) == Some(&b'"') {
-            return Some(at);
-        }
-        from = at.saturating_add(2);
-    }
 }
 
 /// Whether a long string is base64 from its first byte to its last, with or without the head of a data URL.

@@ -14,6 +14,7 @@ pub enum Endpoint {
     Chat,
     Completions,
     Responses,
+    ResponsesCount,
     Compact,
     Embeddings,
     Moderations,
@@ -40,10 +41,11 @@ pub struct Called {
     pub stream: bool,
 }
 
-const PATHS: [(&str, Endpoint); 14] = [
+const PATHS: [(&str, Endpoint); 15] = [
     ("/v1/chat/completions", Endpoint::Chat),
     ("/v1/completions", Endpoint::Completions),
     ("/v1/responses", Endpoint::Responses),
+    ("/v1/responses/input_tokens", Endpoint::ResponsesCount),
     ("/v1/responses/compact", Endpoint::Compact),
     ("/v1/embeddings", Endpoint::Embeddings),
     ("/v1/moderations", Endpoint::Moderations),
@@ -83,6 +85,7 @@ impl Endpoint {
             Self::Chat => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Responses => "/v1/responses",
+            Self::ResponsesCount => "/v1/responses/input_tokens",
             Self::Compact => "/v1/responses/compact",
             Self::Embeddings => "/v1/embeddings",
             Self::Moderations => "/v1/moderations",
@@ -138,7 +141,7 @@ impl Endpoint {
 
     /// Whether it only counts, which costs nothing.
     pub const fn is_free(self) -> bool {
-        matches!(self, Self::MessagesCount | Self::GenerateCount)
+        matches!(self, Self::MessagesCount | Self::GenerateCount | Self::ResponsesCount)
     }
 
     /// Whether clients of its streams can be told that somebody is there before there is an answer. Some models of transcription
@@ -156,6 +159,7 @@ impl Endpoint {
             Self::Chat => &chat::Chat,
             Self::Completions => &completions::Completions,
             Self::Responses => &responses::Responses,
+            Self::ResponsesCount => &responses::CountTokens,
             Self::Compact => &responses::compact::Compact,
             Self::Embeddings => &embeddings::Embeddings,
             Self::Moderations => &moderations::Moderations,
@@ -181,6 +185,7 @@ impl Endpoint {
             (Self::Rerank, Dialect::Cohere) => same(&cohere::Rerank),
             (_, Dialect::Cohere) => None,
             (Self::Responses | Self::Compact, Dialect::Openai) if !channel.responses => translated(&chat::Chat),
+            (Self::ResponsesCount, Dialect::Openai) if !channel.responses => None,
             (_, dialect) if dialect == self.dialect() => same(self.format()),
             (Self::Chat | Self::Responses | Self::Compact | Self::Messages | Self::Generate, dialect) => match dialect {
                 Dialect::Anthropic => translated(&anthropic::Messages),

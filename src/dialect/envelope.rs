@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::bounds::{MOST_MODELS, MOST_PROVIDERS, check_list, too_many};
 use super::json::Object;
 use crate::catalog::Fit;
 use crate::refusal::Refusal;
@@ -9,8 +10,6 @@ use crate::usage::{Class, Usage};
 
 /// More answers to one request than this is a typing error.
 pub const MOST_CHOICES: u64 = 128;
-/// More fallback models than this too.
-pub const MOST_MODELS: usize = 16;
 /// And more tokens than this.
 pub const MOST_TOKENS: u64 = 100_000_000;
 
@@ -80,17 +79,31 @@ impl Envelope {
         let fields = Fields(object);
         self.session = fields.read("session_id", "a string")?;
         self.fit = fields.read("fit", "`balance` or `never`")?;
-        self.provider = object.get("provider").filter(|json| *json != "null").map(ToOwned::to_owned);
-        for name in fields.read::<Vec<String>>("models", "a list of strings")?.unwrap_or_default() {
-            self.add_model(name);
-            if self.models.len() > MOST_MODELS {
-                break;
-            }
+        self.read_provider(object.get("provider").filter(|json| *json != "null"))?;
+        check_list("models", "names in `models`", object.get("models").unwrap_or_default(), MOST_MODELS)?;
+        self.add_models(fields.read::<Vec<String>>("models", "a list of strings")?.unwrap_or_default())
+    }
+
+    /// Reads the wishes about channels, whose names are counted and not read here.
+    pub fn read_provider(&mut self, json: Option<&str>) -> Result<(), Refusal> {
+        let lists = json.and_then(Object::parse);
+        for name in ["order", "only", "ignore"] {
+            let list = lists.as_ref().and_then(|lists| lists.get(name)).unwrap_or_default();
+            check_list(&format!("provider.{name}"), &format!("names in `provider.{name}`"), list, MOST_PROVIDERS)?;
         }
-        if self.models.len() > MOST_MODELS {
-            return Err(Refusal::invalid("models", format!("`models` may name at most {MOST_MODELS} models.")));
-        }
+        self.provider = json.map(ToOwned::to_owned);
         Ok(())
+    }
+
+    /// Adds the models to fall back to, each once.
+    pub fn add_models(&mut self, names: Vec<String>) -> Result<(), Refusal> {
+        for name in names {
+            self.add_model(name);
+        }
+        match self.models.len() {
+            count if count > MOST_MODELS => Err(too_many("models", "models to choose from", count, MOST_MODELS)),
+            _ => Ok(()),
+        }
     }
 
     /// Reads `model`, for formats that have it in the body.
@@ -131,6 +144,15 @@ impl Fields<'_, '_> {
             return Err(Refusal::invalid(name, format!("`{name}` must be {what}.")));
         }
         Ok(count)
+    }
+
+    /// Refuses a member that is there, with why it is not served and what to send instead.
+    pub fn not_served(&self, name: &str, why: &str, instead: &str) -> Result<(), Refusal> {
+        if self.0.get(name).is_none_or(|json| json == "null") {
+            return Ok(());
+        }
+        let refusal = Refusal::invalid(name, format!("`{name}` is not served: {why}."));
+        Err(Refusal { next_step: instead.to_owned(), ..refusal })
     }
 
     /// Refuses a member unless it is absent or one of these JSON texts, because what it asks for has no price.

@@ -4,16 +4,14 @@
 //! gateway makes it, no call of any other answer; half a call ends well only where the answer was cut for a reason that the client
 //! is told; an answer that its provider could not finish does not end well.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::bounds::MOST_CALLS;
 use super::format::{Reader, StreamWish, UpstreamError};
 use super::scan::Scan;
 use super::sse::Data;
 use super::talk::{Answer, Delta, Finish, Part};
 use super::tally::Tally;
-
-/// No answer has more calls than this.
-const MOST_CALLS: usize = 4_096;
 
 /// Words for an end that is none: the provider broke off. OpenRouter's and vLLM's, vLLM's once more, DeepSeek's.
 const BROKEN: [&str; 3] = ["error", "abort", "insufficient_system_resource"];
@@ -27,6 +25,11 @@ pub fn is_unmade(word: &str) -> bool {
     UNMADE.into_iter().any(|unmade| word.contains(unmade))
 }
 
+/// Whether a word for an end says that the provider broke off.
+pub fn is_broken(word: &str) -> bool {
+    BROKEN.contains(&word) || is_unmade(word)
+}
+
 /// Why an answer does not end well.
 struct Fault {
     code: String,
@@ -38,23 +41,17 @@ struct Mend {
     id: String,
     model: String,
     /// The ids of its calls.
-    ids: HashSet<String>,
-    calls: Vec<OpenCall>,
+    ids: BTreeSet<String>,
+    /// How far the arguments of each are, by its choice and its number.
+    calls: BTreeMap<(u32, u32), Scan>,
     /// Which choices said something that is not a thought.
     said: u128,
-}
-
-/// A call, and how far its arguments are.
-struct OpenCall {
-    choice: u32,
-    number: u32,
-    scan: Scan,
 }
 
 impl Mend {
     fn new(wish: &StreamWish) -> Self {
         let (id, model) = (wish.id.clone(), wish.model.clone());
-        Self { id, model, ids: HashSet::new(), calls: Vec::new(), said: 0 }
+        Self { id, model, ids: BTreeSet::new(), calls: BTreeMap::new(), said: 0 }
     }
 
     /// The provider's id, or the gateway's own; the model as the client calls it.
@@ -101,7 +98,7 @@ impl Mend {
             return Err(Fault { code: word.clone(), message: "the provider could not finish the answer" });
         }
         let is_cut = matches!(finish, Finish::Length | Finish::Filtered(_));
-        if !is_cut && self.calls.iter().any(|call| call.choice == choice && call.scan.is_half()) {
+        if !is_cut && self.calls.iter().any(|((of, _), scan)| *of == choice && scan.is_half()) {
             let message = "an answer ended in the middle of a call's arguments";
             return Err(Fault { code: "unfinished_tool_call".to_owned(), message });
         }
@@ -116,12 +113,11 @@ impl Mend {
             Delta::Call { choice, call, id, .. } => {
                 self.call(id)?;
                 self.said(*choice);
-                self.calls.push(OpenCall { choice: *choice, number: *call, scan: Scan::default() });
+                self.calls.insert((*choice, *call), Scan::default());
             }
             Delta::Arguments { choice, call, json } => {
-                let is_it = |open: &&mut OpenCall| (open.choice, open.number) == (*choice, *call);
-                if let Some(open) = self.calls.iter_mut().rev().find(is_it) {
-                    open.scan.push(json);
+                if let Some(scan) = self.calls.get_mut(&(*choice, *call)) {
+                    scan.push(json);
                 }
             }
             Delta::Finish { choice, finish } => self.finish(*choice, finish)?,

@@ -295,7 +295,8 @@ mod tests {
     #[test]
     fn a_cut_stream_is_not_complete() {
         let golden = golden();
-        let cut = golden.find("data: [DONE]").unwrap();
+        let told = golden.find("\"finish_reason\":\"").unwrap();
+        let cut = golden[..told].rfind("data: ").unwrap();
         let mut meter = meter(true);
         let out = run(&mut meter, &[&golden.as_bytes()[..cut]]);
         assert_eq!(meter.progress(), &Progress::Flowing);
@@ -304,6 +305,15 @@ mod tests {
         meter.broken("upstream_cut", "gone", &mut end);
         let end = String::from_utf8(end).unwrap();
         assert!(end.contains("\"finish_reason\":\"error\"") && end.contains("\"id\":\"c\"") && !end.contains("[DONE]"), "{end}");
+    }
+
+    #[test]
+    fn a_stream_that_has_told_why_it_ended_needs_no_last_event() {
+        let golden = golden();
+        let whole = run(&mut meter(true), &[golden.as_bytes()]);
+        let mut meter = meter(true);
+        assert_eq!(run(&mut meter, &[golden.split("data: [DONE]").next().unwrap().as_bytes()]), whole);
+        assert_eq!(meter.progress(), &Progress::Done);
     }
 
     #[test]

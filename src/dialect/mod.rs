@@ -7,6 +7,7 @@
 
 pub mod anthropic;
 mod body;
+pub mod bounds;
 pub mod bridge;
 pub mod cohere;
 pub mod condition;
@@ -44,6 +45,8 @@ mod strict;
 mod talk;
 pub mod tally;
 pub mod tokens;
+#[cfg(test)]
+mod work;
 
 pub use endpoint::{Called, Endpoint, Way};
 pub use envelope::Envelope;

@@ -1,7 +1,7 @@
 //! Whether a JSON Schema is one that OpenAI takes with `strict: true`: every object forbids other members and requires all that
 //! it has. Source: OpenAI's guide to structured outputs, supported schemas.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fn is_closed(schema: &Value, depth: u8) -> bool {
     let Value::Object(members) = schema else { return true };
     if let Some(Value::Object(properties)) = members.get("properties") {
         let required = members.get("required").and_then(Value::as_array).into_iter().flatten();
-        let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
+        let required: BTreeSet<&str> = required.filter_map(Value::as_str).collect();
         let is_required = |name: &String| required.contains(name.as_str());
         let is_shut = members.get("additionalProperties") == Some(&Value::Bool(false));
         if !is_shut || !properties.keys().all(is_required) {

@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 
 /// When nobody can say when to come back, this is a fair guess, in seconds.
 const RETRY_AFTER_S: u64 = 5;
+/// Nobody is told to wait longer, in seconds: clients do as they are told, and another candidate may answer long before.
+const LONGEST_RETRY_AFTER_S: u64 = 3_600;
 /// Why an attempt is not made that its balance would have to pay.
 pub const NO_ROOM: &str = "the balance has no room for its smallest answer";
 /// How many credentials of a channel one request tries.
@@ -75,6 +77,11 @@ impl Failure {
             FailureKind::Credential | FailureKind::Forbidden | FailureKind::NotConfigured => true,
             _ => false,
         }
+    }
+
+    /// Whether it fails again whoever asks, until the operator does something.
+    const fn is_lasting(&self) -> bool {
+        matches!(self.kind, FailureKind::Credential | FailureKind::Forbidden | FailureKind::NotFound | FailureKind::Vanished)
     }
 
     /// Whether the candidate is only busy.
@@ -334,6 +341,7 @@ pub fn nobody_answered<P: Ports>(
     let told: Vec<&Failure> = failures.iter().filter_map(|failures| telling(failures)).collect();
     let code = code_of(&told);
     let wait = failures.iter().flatten().filter_map(|failure| failure.retry_after_s).max();
+    let wait = wait.map(|seconds| seconds.min(LONGEST_RETRY_AFTER_S));
     let is_busy = matches!(code, Code::UpstreamRateLimited | Code::UpstreamOverloaded);
     let wait = wait.or_else(|| is_busy.then_some(RETRY_AFTER_S));
     let last = told.last().map_or("no attempt could be made", |failure| failure.message.as_str());
@@ -364,14 +372,12 @@ pub fn nobody_answered<P: Ports>(
 }
 
 /// What it is when every candidate failed in its way: only where each of those that could be asked was busy, it passes, and only
-/// where each refused the gateway's own account it is of no use to try again.
+/// where each refused the gateway's own account, or does not have the model, it is of no use to try again.
 fn code_of(told: &[&Failure]) -> Code {
     let asked: Vec<&&Failure> = told.iter().filter(|failure| failure.kind != FailureKind::NotConfigured).collect();
     match told.is_empty() {
         true => Code::NoRouteAvailable,
-        _ if asked.iter().all(|failure| matches!(failure.kind, FailureKind::Credential | FailureKind::Forbidden)) => {
-            Code::UpstreamRefusesUs
-        }
+        _ if asked.iter().all(|failure| failure.is_lasting()) => Code::UpstreamRefusesUs,
         _ if !asked.iter().all(|failure| failure.is_busy()) => Code::NoRouteAvailable,
         _ if asked.iter().all(|failure| failure.is_overload) => Code::UpstreamOverloaded,
         _ => Code::UpstreamRateLimited,
@@ -384,7 +390,7 @@ mod tests {
 
     #[test]
     fn only_where_every_candidate_is_busy_the_answer_is_to_come_back() {
-        use FailureKind::{Credential, Load, NotConfigured, Server};
+        use FailureKind::{Credential, Load, NotConfigured, NotFound, Server};
         let failure = |kind, is_overload| Failure { is_overload, ..Failure::new(kind, "no") };
         for (told, code) in [
             (&[(Load, false)][..], Code::UpstreamRateLimited),
@@ -397,6 +403,8 @@ mod tests {
             (&[(Load, false), (Server, false)], Code::NoRouteAvailable),
             (&[(Load, false), (Credential, false)], Code::NoRouteAvailable),
             (&[(NotConfigured, false)], Code::UpstreamRefusesUs),
+            (&[(NotFound, false), (Credential, false)], Code::UpstreamRefusesUs),
+            (&[(NotFound, false), (Server, false)], Code::NoRouteAvailable),
             (&[(Credential, false), (NotConfigured, false)], Code::UpstreamRefusesUs),
             (&[], Code::NoRouteAvailable),
         ] {

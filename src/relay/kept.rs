@@ -92,7 +92,7 @@ pub async fn resolved<'a, P: Ports>(
     key: &KeyRecord,
     body: &'a [u8],
 ) -> Result<Cow<'a, [u8]>, Refusal> {
-    if called.endpoint != Endpoint::Responses {
+    if !matches!(called.endpoint, Endpoint::Responses | Endpoint::ResponsesCount) {
         return Ok(Cow::Borrowed(body));
     }
     let references = references(body);

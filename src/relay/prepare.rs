@@ -1,5 +1,6 @@
 //! From a body and a key to a plan with its quotes; what the route explanation shows and the relay runs.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use super::quote::{Leg, Legs, Quoted};
 use crate::account::{Facts, Free, OutputLimit};
 use crate::catalog::{Catalog, Channel, Dialect, Fit, RouteKind};
 use crate::dialect::openai::responses::{SEAL, with_seal};
-use crate::dialect::{Called, Endpoint, Request};
+use crate::dialect::{Called, Endpoint, Request, Way};
 use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
 use crate::refusal::{Code, Refusal};
@@ -209,7 +210,13 @@ fn ask(request: &Request<'_>, preparing: &Preparing, channels: &[Rc<Channel>], m
         let message = format!("No provider of this model can be asked at {}.", endpoint.name());
         Refusal::new(Code::InvalidRequest, message, "Use another endpoint or another model.").param("model")
     };
-    let unable = |channel: &Rc<Channel>| {
+    // A translation is the same for every channel of a dialect: a request is not written once for each channel that there is.
+    let mut checked: BTreeMap<&'static str, Result<(), Refusal>> = BTreeMap::new();
+    let mut check = |dialect: Dialect, way: Way| match way.is_translated {
+        true => checked.entry(dialect.as_str()).or_insert_with(|| request.check(way)).clone(),
+        false => request.check(way),
+    };
+    let mut unable = |channel: &Rc<Channel>| {
         let way = endpoint.asked_of(channel);
         // Where nobody counts, the gateway does.
         if way.is_none() && endpoint.is_free() {
@@ -219,7 +226,7 @@ fn ask(request: &Request<'_>, preparing: &Preparing, channels: &[Rc<Channel>], m
             Some(path) if !channel.unknown_tools => Err(unknown_tool(path)),
             _ => Ok(()),
         };
-        let checked = known.and(way.ok_or_else(not_here)).and_then(|way| request.check(way));
+        let checked = known.and(way.ok_or_else(not_here)).and_then(|way| check(channel.dialect, way));
         checked.err().map(|refusal| (channel.id.clone(), refusal))
     };
     Ok(Ask {
@@ -235,7 +242,7 @@ fn ask(request: &Request<'_>, preparing: &Preparing, channels: &[Rc<Channel>], m
             .filter(|class| !(envelope.is_hosted_offered && *class == Class::Searches))
             .collect(),
         spared: channels.iter().filter(|channel| forgets_marks(endpoint, channel)).flat_map(spared).collect(),
-        unable: channels.iter().filter_map(unable).collect(),
+        unable: channels.iter().filter_map(&mut unable).collect(),
         pinned: maker.cloned(),
         probed: preparing.head.probed.clone(),
     })

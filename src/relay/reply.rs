@@ -106,7 +106,7 @@ pub fn refusal_reply(refusal: &Refusal, request: &RequestId, has_receipt: bool, 
     let receipt = Some(request).filter(|_| has_receipt);
     let status = error_status(dialect, refusal);
     let mut reply = Reply::json(status, write_error(dialect, refusal, receipt)).ids(request);
-    if refusal.code.is_final() {
+    if refusal.is_final() {
         reply = reply.header("x-should-retry", "false");
     }
     match refusal.retry_after_s {

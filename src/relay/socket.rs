@@ -20,7 +20,8 @@ use crate::ports::Ports;
 use crate::time::Timestamp;
 
 /// Headers of answers that a frame tells.
-const TOLD: [&str; 6] = ["retry-after", "request-id", "x-generation-id", "x-ratelimit-", "x-request-id", "x-tf-"];
+const TOLD: [&str; 7] =
+    ["retry-after", "request-id", "x-generation-id", "x-ratelimit-", "x-request-id", "x-should-retry", "x-tf-"];
 /// Why a connection is closed, by the standard's numbers.
 const GOING_AWAY: u16 = 1001;
 const TOO_BIG: u16 = 1009;

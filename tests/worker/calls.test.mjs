@@ -435,8 +435,8 @@ describe('when every candidate fails', () => {
     assert.equal(response.headers.get('retry-after'), '7');
   });
 
-  test('the answer is 503, and 529 for Anthropic\'s clients, when all of them have too much to do', async () => {
-    await checkRefusal(await gateway.call(key, 'all-overloaded'), { status: 503, code: 'upstream_overloaded', limit: 'upstream' });
+  test('the answer is 429, and 529 for Anthropic\'s clients, when all of them have too much to do', async () => {
+    await checkRefusal(await gateway.call(key, 'all-overloaded'), { status: 429, code: 'upstream_overloaded', limit: 'upstream' });
     const body = JSON.stringify({ model: 'all-overloaded', max_tokens: 20, messages: [{ role: 'user', content: 'hello' }] });
     const answer = await gateway.fetch(key, '/v1/messages', { method: 'POST', headers: { 'content-type': 'application/json' }, body });
     const { error } = await answer.json();
@@ -553,7 +553,7 @@ describe('routes and preferences', () => {
 
   test('a request goes on to the route of another balance only if the key may', async () => {
     const stays = await gateway.call(key, 'official-down');
-    await checkRefusal(stays, { status: 503, code: 'upstream_overloaded', limit: 'upstream' });
+    await checkRefusal(stays, { status: 429, code: 'upstream_overloaded', limit: 'upstream' });
     checkUncharged(await gateway.receipt(key, stays), { status: 'failed', attempts: ['main/fail-503-official: failed server'] });
     const crossing = await gateway.richKey({ cross_routes: true });
     const response = await gateway.call(crossing, 'official-down');

@@ -77,6 +77,7 @@ async function askModels() {
     await ask('POST /v1/messages', { body: { model: 'gpt-sim', max_tokens: 100, messages, stream } });
   }
   await ask('POST /v1/responses/compact', { body: { model: 'gpt-sim', input: 'hello' } });
+  await ask('POST /v1/responses/input_tokens', { body: { model: 'gpt-sim', input: 'hello' } });
   await ask('POST /v1/completions', { body: { model: 'gpt-sim', prompt: 'hello' } });
   await ask('POST /v1/messages/count_tokens', { body: { model: 'claude-sim', messages } });
   for (const version of ['v1', 'v1beta']) {

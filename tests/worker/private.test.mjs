@@ -98,6 +98,7 @@ const bodies = {
   'POST /v1/completions': both(['gpt-sim', 'open-sim', 'gpt-fail-503'].map((model) => ({ model, prompt: 'hello' }))),
   'POST /v1/responses': both(talkers.map((model) => ({ model, input: 'hello' }))),
   'POST /v1/responses/compact': ['gpt-sim', 'open-sim'].map((model) => ({ model, input: 'hello' })),
+  'POST /v1/responses/input_tokens': ['gpt-sim', 'open-sim'].map((model) => ({ model, input: 'hello' })),
   'POST /v1/messages': both(talkers.map((model) => ({ model, max_tokens: 100, messages: hello }))),
   'POST /v1/messages/count_tokens': ['claude-sim', 'gpt-sim'].map((model) => ({ model, messages: hello })),
   'POST /v1/embeddings': [{ model: 'embedding-sim', input: 'hello' }],

@@ -442,6 +442,21 @@ describe('a response that failed', () => {
   });
 });
 
+describe('a stream that ends without its last event', () => {
+  test('is complete, and charged by its usage, where it has told why it ended', async () => {
+    for (const include_usage of [false, true]) {
+      const response = await stream({ model: 'no-last', stream_options: { include_usage } });
+      const result = await readStream(response);
+      assert.deepEqual([result.broken, result.done], [undefined, true]);
+      assert.ok(result.chunks.every(({ error }) => error === undefined));
+      assert.ok(result.chunks.some(({ choices }) => choices[0]?.finish_reason === 'stop'));
+      assert.equal(result.chunks.filter(({ usage }) => usage?.cost > 0).length, include_usage ? 1 : 0);
+      const receipt = await gateway.receipt(key, response);
+      assert.deepEqual([receipt.status, receipt.usage_source, receipt.charge], ['completed', 'upstream', '0.00004']);
+    }
+  });
+});
+
 describe('a stream that upstream breaks off', () => {
   const cuts = {
     'cut-stream': ['You said: "hello".', /The connection to the provider broke/],

@@ -241,12 +241,32 @@ pub fn check(method: &str, path: &str) -> Result<(), Refusal> {
     if rows.clone().any(|row| row.method == method) {
         return Ok(());
     }
+    if let Some(action) = action(path).filter(|_| method == "POST" && rows.clone().next().is_some()) {
+        return Err(no_such_action(action));
+    }
     let usual = rows.map(|row| row.method).collect::<Vec<_>>().join(", ");
     if usual.is_empty() {
         return Err(nothing_here());
     }
     let message = format!("`{}` does not answer {method}.", if path.is_empty() { "/" } else { path });
     Err(Refusal::new(Code::MethodNotAllowed, message, format!("Use {usual}.")).fact("allow", methods(path).join(", ")))
+}
+
+/// What is asked of a model behind the colon of a path, as Gemini's clients write it.
+fn action(path: &str) -> Option<&str> {
+    let model = ["/v1beta/models/", "/v1/models/"].into_iter().find_map(|folder| path.strip_prefix(folder))?;
+    let action = model.rsplit_once(':').map(|(_, action)| action);
+    action.filter(|action| action.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// The parameter of a path that says what is asked of a model.
+pub const ACTION: &str = "action";
+
+fn no_such_action(action: &str) -> Refusal {
+    let action: String = action.chars().filter(char::is_ascii_graphic).take(64).collect();
+    let message = format!("Models here do not have the action `{action}`.");
+    let next_step = "Use `generateContent`, `streamGenerateContent` or `countTokens`.";
+    Refusal::new(Code::NotFound, message, next_step).param(ACTION)
 }
 
 /// There is nothing at a path.
@@ -408,6 +428,12 @@ mod tests {
             assert_eq!(check(method, "/v1/nothing").unwrap_err(), nothing_here());
         }
         assert_eq!(check("get", "/v1/models").unwrap_err().code, Code::MethodNotAllowed);
+        for path in ["/v1beta/models/x:doSomething", "/v1/models/a/b:official:embedContent", "/v1beta/models/x:"] {
+            let refusal = check("POST", path).unwrap_err();
+            assert_eq!((refusal.code, refusal.param.as_deref()), (Code::NotFound, Some(ACTION)), "{path}");
+            assert!(check("GET", path).is_ok(), "{path} may be the name of a model");
+        }
+        assert_eq!(check("POST", "/v1beta/models/x").unwrap_err().code, Code::MethodNotAllowed);
     }
 
     #[test]

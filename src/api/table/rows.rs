@@ -46,6 +46,9 @@ pub const TABLE: &[Row] = &[
     ask("/v1/responses", Openai, "Asks a model for a response.").takes("ResponsesRequest").gives("ResponsesAnswer").types(EVENTS),
     Row::new("GET", "/v1/responses", (Key, Openai), "Opens a WebSocket, over which responses are asked for one after the other.")
         .status(SWITCHING),
+    ask("/v1/responses/input_tokens", Openai, "Counts the tokens of a response's input; free.")
+        .takes("ResponsesCountRequest")
+        .gives("ResponsesCount"),
     ask("/v1/responses/compact", Openai, "Makes a conversation short.").takes("ResponsesRequest").gives("OpenaiAnswer"),
     ask("/v1/embeddings", Openai, "Turns text into vectors.").takes("InputRequest").gives("OpenaiAnswer"),
     ask("/v1/moderations", Openai, "Judges text and images.").takes("DefaultModelRequest").gives("OpenaiAnswer"),

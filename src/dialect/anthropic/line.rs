@@ -1,6 +1,6 @@
 //! A stream of messages on its way to a client that reads the same.
 //!
-//! What always holds: events pass byte for byte with their names, but for the id and the model in the first; the last
+//! What always holds: it is complete with `message_stop`, or when it ends after it has told why the model stopped; events pass byte for byte with their names, but for the id and the model in the first; the last
 //! `message_delta` alone gets the cost, once it is known to be the last.
 
 use super::error::{error_event, read_error_object};
@@ -8,6 +8,7 @@ use super::usage::{Report, usage_with_cost};
 use super::wire;
 use crate::dialect::format::{Line, StreamWish};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
 use crate::dialect::tally::{Progress, Tally};
@@ -47,6 +48,13 @@ impl MessagesLine {
         }
     }
 
+    /// The message is complete with its last event.
+    fn done(&mut self, stop: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+        tally.progress = Progress::Done;
+        self.release_priced(tally, out);
+        Data::write(stop.name.as_deref(), &stop.data, out);
+    }
+
     /// What is held goes out with the cost.
     fn release_priced(&mut self, tally: &Tally, out: &mut Vec<u8>) {
         let Some(event) = self.held.take() else { return };
@@ -71,11 +79,7 @@ impl Line for MessagesLine {
             Kind::Ping => return Data::write(event.name.as_deref(), &event.data, out),
             Kind::Error => return tally.progress = broken_by(&object),
             Kind::Stop if !tally.has_chunks() => return tally.break_off("an answer ends before it begins"),
-            Kind::Stop => {
-                tally.progress = Progress::Done;
-                self.release_priced(tally, out);
-                return Data::write(event.name.as_deref(), &event.data, out);
-            }
+            Kind::Stop => return self.done(event, tally, out),
             kind => note(kind, &object, &mut self.report, tally),
         }
         self.release(out);
@@ -93,7 +97,12 @@ impl Line for MessagesLine {
         write_ping(out);
     }
 
-    fn end(&mut self, _: &mut Tally, out: &mut Vec<u8>) {
+    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
+        // Some providers close the connection in place of the last event.
+        if tally.finish_reason.as_deref().is_some_and(|reason| !is_broken(reason)) {
+            let stop = Data { name: Some("message_stop".to_owned()), data: "{\"type\":\"message_stop\"}".to_owned() };
+            return self.done(&stop, tally, out);
+        }
         self.release(out);
     }
 
@@ -233,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_cut_stream_is_not_complete_and_ends_in_an_error() {
-        let cut = STREAM.find("event: message_stop").unwrap();
+        let cut = STREAM.find("event: message_delta").unwrap();
         let mut meter = same();
         let mut out = run(&mut meter, &[&STREAM.as_bytes()[..cut]]).into_bytes();
         assert!(!is_done(&meter));
@@ -242,6 +251,14 @@ mod tests {
         assert!(out.starts_with(&STREAM[..cut]) && !out.contains("message_stop") && !out.contains("\"cost\""), "{out}");
         let end = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"gone\",\"code\":\"upstream_cut\"}}\n\n";
         assert!(out.ends_with(end), "{out}");
+    }
+
+    #[test]
+    fn a_stream_that_has_told_why_it_ended_needs_no_last_event() {
+        let (cut, mut meter) = (STREAM.find("event: message_stop").unwrap(), same());
+        let out = run(&mut meter, &[&STREAM.as_bytes()[..cut]]);
+        assert!(is_done(&meter));
+        assert_eq!(out, run(&mut same(), &[STREAM.as_bytes()]));
     }
 
     #[test]
@@ -302,8 +319,9 @@ mod tests {
             bytes[at] = with;
             let mut meter = same();
             let out = run(&mut meter, &[&bytes[..cut]]);
-            let terminal = STREAM.rfind("{\"type\":\"message_stop\"}").unwrap();
-            prop_assert!(cut > terminal || !is_done(&meter));
+            // Why it ended is told by the event before the last.
+            let told = STREAM.rfind("\n\nevent: message_stop").unwrap();
+            prop_assert!(cut >= told || !is_done(&meter));
             let has_end = out.contains("message_stop\"}\n\n");
             prop_assert_eq!(is_done(&meter), has_end);
         }

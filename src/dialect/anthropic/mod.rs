@@ -61,7 +61,9 @@ impl Format for Messages {
         fields.only("speed", &["\"standard\""])?;
         fields.only("inference_geo", &["\"global\""])?;
         // Each of these has a price of its own, or sends more than the client wrote.
-        for name in ["container", "mcp_servers", "fallbacks", "fallback_credit_token", "compaction"] {
+        let why = "containers are kept at the provider, under an account that is not the client's";
+        fields.not_served("container", why, "Leave it out; code that the provider runs has no price here.")?;
+        for name in ["mcp_servers", "fallbacks", "fallback_credit_token", "compaction"] {
             fields.only(name, &["[]"])?;
         }
         if object.get("context_management").is_some_and(|json| json.contains("\"compact")) {

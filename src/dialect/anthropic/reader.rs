@@ -1,6 +1,6 @@
 //! A stream of messages for a client of another dialect.
 //!
-//! What always holds: it is complete only after `message_stop`; the end is told once; a call always has arguments that are JSON.
+//! What always holds: it is complete with `message_stop`, or when it ends after it has told why the model stopped; the end is told once; a call always has arguments that are JSON.
 
 use super::answer::finish_of;
 use super::line::{Kind, broken_by, note};
@@ -8,6 +8,7 @@ use super::usage::Report;
 use super::wire;
 use crate::dialect::format::Reader;
 use crate::dialect::json::Object;
+use crate::dialect::mend::is_broken;
 use crate::dialect::sse::Data;
 use crate::dialect::talk::{Delta, Finish};
 use crate::dialect::tally::{Progress, Tally};
@@ -97,6 +98,17 @@ impl MessagesReader {
     }
 }
 
+impl MessagesReader {
+    /// The message is complete.
+    fn done(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        self.start(None, deltas);
+        self.close(None, deltas);
+        let finish = self.finish.take().unwrap_or_else(|| finish_of(None, None, self.calls > 0));
+        deltas.push(Delta::Finish { choice: 0, finish });
+        tally.progress = Progress::Done;
+    }
+}
+
 impl Reader for MessagesReader {
     fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
         if event.data.is_empty() {
@@ -112,13 +124,7 @@ impl Reader for MessagesReader {
             Kind::Ping => return,
             Kind::Error => return tally.progress = broken_by(&object),
             Kind::Stop if !tally.has_chunks() => return tally.break_off("an answer ends before it begins"),
-            Kind::Stop => {
-                self.start(None, deltas);
-                self.close(None, deltas);
-                let finish = self.finish.take().unwrap_or_else(|| finish_of(None, None, self.calls > 0));
-                deltas.push(Delta::Finish { choice: 0, finish });
-                return tally.progress = Progress::Done;
-            }
+            Kind::Stop => return self.done(tally, deltas),
             _ => note(kind, &object, &mut self.report, tally),
         }
         match kind {
@@ -145,7 +151,12 @@ impl Reader for MessagesReader {
         }
     }
 
-    fn end(&mut self, _: &mut Tally, _: &mut Vec<Delta>) {}
+    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        // Some providers close the connection in place of the last event.
+        if tally.finish_reason.as_deref().is_some_and(|reason| !is_broken(reason)) {
+            self.done(tally, deltas);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +312,8 @@ mod tests {
             }
             let mut meter = translated();
             let out = run(&mut meter, &[stream.as_bytes()]);
-            prop_assert!(!is_done(&meter) || stream.contains("message_stop"));
+            let is_told = ["message_stop", "\"stop_reason\":\""].into_iter().any(|end| stream.contains(end));
+            prop_assert!(!is_done(&meter) || is_told);
             if is_done(&meter) {
                 obeys_the_protocol(&out);
             } else {
@@ -315,8 +327,9 @@ mod tests {
             bytes[at] = with;
             let mut meter = translated();
             let out = run(&mut meter, &[&bytes[..cut]]);
-            let terminal = STREAM.rfind("{\"type\":\"message_stop\"}").unwrap();
-            prop_assert!(cut > terminal || !is_done(&meter));
+            // Why it ended is told by the event before the last.
+            let told = STREAM.rfind("\n\nevent: message_stop").unwrap();
+            prop_assert!(cut >= told || !is_done(&meter));
             prop_assert_eq!(is_done(&meter), out.contains("message_stop"));
         }
     }

@@ -20,6 +20,8 @@
 //!
 //! Refused by name: `n` above 1, `logprobs`, sound, files of other types, ids of files, and a request without a message.
 
+use std::collections::BTreeSet;
+
 use super::answer::{call_block, thinking_block};
 use super::model::{Abilities, abilities};
 use super::wire::{input_object, push_text};
@@ -270,13 +272,12 @@ impl RequestWriter {
 
     /// Tools that were called before must be there, also where none may be called now.
     fn former_tools(&mut self, messages: &[Message<'_>]) {
-        let mut names: Vec<&str> = Vec::new();
-        for part in messages.iter().flat_map(|message| &message.parts) {
-            match part {
-                Part::Call(call) if !names.contains(&call.name.as_str()) => names.push(&call.name),
-                _ => {}
-            }
-        }
+        let mut known: BTreeSet<&str> = BTreeSet::new();
+        let called = messages.iter().flat_map(|message| &message.parts).filter_map(|part| match part {
+            Part::Call(call) => Some(call.name.as_str()),
+            _ => None,
+        });
+        let names: Vec<&str> = called.filter(|name| known.insert(*name)).collect();
         if names.is_empty() {
             return;
         }

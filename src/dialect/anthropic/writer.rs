@@ -3,7 +3,7 @@
 //! What always holds: one block is open at a time, and each is closed before the next; a call whose arguments are still coming is
 //! cut by nothing: whatever else comes waits for it, in its order; `message_stop` is written after the complete end alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::answer::{image_block, message, stop_of, text_block, thinking_block};
 use super::line::{PREFIX, write_broken, write_ping};
@@ -44,6 +44,10 @@ pub struct MessagesWriter {
     /// Of the next block.
     index: u64,
     waiting: VecDeque<Waiting>,
+    /// How many things have waited, and wait no more,
+    gone: usize,
+    /// and where the first call of each number is among all of them.
+    places: BTreeMap<u32, usize>,
     /// How many bytes wait.
     held: usize,
     finish: Finish,
@@ -62,6 +66,8 @@ impl MessagesWriter {
             open: Open::None,
             index: 0,
             waiting: VecDeque::new(),
+            gone: 0,
+            places: BTreeMap::new(),
             held: 0,
             finish: Finish::Stop,
             has_calls: false,
@@ -170,6 +176,8 @@ impl MessagesWriter {
         self.held = self.held.saturating_add(length(delta));
         match (delta, self.waiting.back_mut()) {
             (Delta::Call { call, id, name, .. }, _) => {
+                let (gone, at) = (self.gone, self.gone.saturating_add(self.waiting.len()));
+                self.places.entry(*call).and_modify(|known| *known = if *known < gone { at } else { *known }).or_insert(at);
                 self.waiting.push_back(Waiting::Call { call: *call, id: id.clone(), name: name.clone(), json: String::new() });
             }
             // Words that come piece by piece wait as one.
@@ -190,9 +198,10 @@ impl MessagesWriter {
                 self.add("input_json_delta", "partial_json", json, out);
             }
             _ => {
-                let waiting = self.waiting.iter_mut().find_map(|waiting| match waiting {
-                    Waiting::Call { call, json, .. } if *call == number => Some(json),
-                    _ => None,
+                let at = self.places.get(&number).and_then(|at| at.checked_sub(self.gone));
+                let waiting = at.and_then(|at| self.waiting.get_mut(at)).and_then(|waiting| match waiting {
+                    Waiting::Call { json, .. } => Some(json),
+                    Waiting::Said(_) => None,
                 });
                 match waiting {
                     Some(waiting) => waiting.push_str(json),
@@ -212,6 +221,7 @@ impl MessagesWriter {
     /// Writes what waits, up to a call whose arguments are still to come.
     fn release(&mut self, out: &mut Vec<u8>) {
         while let Some(waiting) = self.waiting.pop_front() {
+            self.gone = self.gone.saturating_add(1);
             match waiting {
                 Waiting::Said(delta) => {
                     self.held = self.held.saturating_sub(length(&delta));

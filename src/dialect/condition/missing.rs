@@ -75,6 +75,9 @@ const ID_STARTS: [&str; 14] = [
     "https://",
 ];
 
+/// An error is about no more ids than this.
+const MOST_IDS: usize = 8;
+
 /// Whether it says that the model is not there.
 pub fn is_of_the_model(error: &UpstreamError, model: &str) -> bool {
     let is_code = |text: &Option<String>| text.as_deref().is_some_and(|text| MODEL_CODES.contains(&spelled(text).as_str()));
@@ -114,8 +117,9 @@ pub fn is_of_the_request(error: &UpstreamError, request: &impl Asked, model: &st
         return false;
     }
     let ids = error.message.split(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '(' | ')' | ',' | ';'));
-    let mut ids = ids.map(|word| word.trim_end_matches(['.', ':', '!'])).filter(|word| is_id(word) && *word != model);
-    ids.any(|id| request.has_text(id))
+    let ids = ids.map(|word| word.trim_end_matches(['.', ':', '!'])).filter(|word| is_id(word) && *word != model);
+    // The whole request is looked through for each.
+    ids.take(MOST_IDS).any(|id| request.has_text(id))
         || THINGS.iter().any(|(names, members)| {
             names.iter().any(|name| words.contains(name)) && members.iter().any(|member| request.has_member(member))
         })

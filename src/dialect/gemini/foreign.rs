@@ -2,7 +2,7 @@
 //!
 //! What always holds: a part that is kept is kept as it was written; a request without such signatures passes untouched.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::write_request::NO_SIGNATURE;
 use crate::catalog::Thoughts;
@@ -29,7 +29,7 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
     let of_content = |json: &str| {
         let Some(content) = Object::parse(json) else { return Change::Keep };
         let parts = content.get("parts").unwrap_or_default();
-        let mut seen: HashSet<String> = HashSet::new();
+        let mut seen: BTreeSet<String> = BTreeSet::new();
         let mut changed = |json: &str| if is_repeated(json, &mut seen) { Change::Drop } else { of_part(json, &mark) };
         let parts = match (parts.starts_with('{'), parts) {
             (true, part) => match changed(part) {
@@ -51,7 +51,7 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
 }
 
 /// Whether a part is a result by an id that another of its turn has.
-fn is_repeated(json: &str, seen: &mut HashSet<String>) -> bool {
+fn is_repeated(json: &str, seen: &mut BTreeSet<String>) -> bool {
     let part = Object::parse(json);
     let result = part.and_then(|part| part.get("functionResponse").or_else(|| part.get("function_response")));
     let id = result.and_then(Object::parse).and_then(|result| result.get("id")).filter(|id| id.len() > 2).map(ToOwned::to_owned);

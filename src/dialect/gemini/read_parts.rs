@@ -3,7 +3,7 @@
 //! What always holds: every call has an id, and the same conversation gives it the same one again; every result has a call.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::media::{kind, mime_type, standard_base64};
 use super::read_request::{RequestReader, no_counterpart};
@@ -37,7 +37,7 @@ pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Res
 
 /// Reads `contents`.
 pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Message<'a>>, Refusal> {
-    let mut turns = Turns { reader, open: Vec::new(), answered: HashSet::new() };
+    let mut turns = Turns { reader, open: Calls::default(), answered: BTreeSet::new() };
     let mut messages: Vec<Message<'a>> = Vec::new();
     for (index, content) in request.contents("contents")?.iter().enumerate() {
         let role = match content.role.as_deref() {
@@ -47,7 +47,7 @@ pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> R
         };
         // Results belong to the calls of the turn before them.
         if role == Role::Assistant && messages.last().is_none_or(|message| message.role == Role::User) {
-            turns.open.clear();
+            turns.open = Calls::default();
         }
         let parts = turns.content(content, index)?;
         if !parts.is_empty() {
@@ -57,23 +57,22 @@ pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> R
     Ok(messages)
 }
 
-/// Takes out of the calls of a turn the thoughts that the gateway gave along with them; they replace the words alone.
+/// Takes out of the calls of a turn the thoughts that the gateway gave along with them; they replace the words alone, and those of
+/// a later call replace what came before it.
 fn unpack(parts: &mut Vec<Part<'_>>) {
-    let mut at = 0;
-    while let Some(part) = parts.get_mut(at) {
-        let carried = match part {
-            Part::Call(call) => call.signature.take_if(|signature| is_carried(signature)),
-            _ => None,
-        };
-        if let Some(carried) = carried {
-            let mut before: Vec<Part<'_>> = parts.drain(..at).filter(|part| !matches!(part, Part::Thinking(_))).collect();
-            let thoughts = read_carried(&carried).unwrap_or_default();
-            before.extend(thoughts.into_iter().map(Part::Thinking));
-            at = before.len();
-            parts.splice(..0, before);
+    let mut last = None;
+    for (at, part) in parts.iter_mut().enumerate() {
+        if let Part::Call(call) = part
+            && let Some(carried) = call.signature.take_if(|signature| is_carried(signature))
+        {
+            last = Some((at, carried));
         }
-        at = at.saturating_add(1);
     }
+    let Some((at, carried)) = last else { return };
+    let after = parts.split_off(at);
+    parts.retain(|part| !matches!(part, Part::Thinking(_)));
+    parts.extend(read_carried(&carried).unwrap_or_default().into_iter().map(Part::Thinking));
+    parts.extend(after);
 }
 
 /// A call that has no result yet.
@@ -82,11 +81,42 @@ struct Open {
     name: String,
 }
 
+/// The calls of a turn, each until it has its result.
+#[derive(Default)]
+struct Calls {
+    calls: Vec<Option<Open>>,
+    by_id: BTreeMap<String, VecDeque<usize>>,
+    by_name: BTreeMap<String, VecDeque<usize>>,
+}
+
+impl Calls {
+    fn push(&mut self, call: Open) {
+        self.by_id.entry(call.id.clone()).or_default().push_back(self.calls.len());
+        self.by_name.entry(call.name.clone()).or_default().push_back(self.calls.len());
+        self.calls.push(Some(call));
+    }
+
+    /// The first open call of an id.
+    fn take(&mut self, id: &str) -> Option<Open> {
+        Self::first(&mut self.calls, self.by_id.get_mut(id)?)
+    }
+
+    /// The first open call of a name.
+    fn take_named(&mut self, name: &str) -> Option<Open> {
+        Self::first(&mut self.calls, self.by_name.get_mut(name)?)
+    }
+
+    /// The first of these places whose call is still open. What was taken from the other side is passed over once.
+    fn first(calls: &mut [Option<Open>], places: &mut VecDeque<usize>) -> Option<Open> {
+        std::iter::from_fn(|| places.pop_front()).find_map(|at| calls.get_mut(at)?.take())
+    }
+}
+
 struct Turns<'r> {
     reader: &'r mut RequestReader,
-    open: Vec<Open>,
+    open: Calls,
     /// Ids of the calls whose results were read.
-    answered: HashSet<String>,
+    answered: BTreeSet<String>,
 }
 
 impl Turns<'_> {
@@ -158,17 +188,16 @@ impl Turns<'_> {
         self.reader.sift(result, path, &["id", "name", "response", "parts"], &[])?;
         let name = name(result, path)?;
         let id = result.text("id", path)?.filter(|id| !id.is_empty());
-        let by_id = id.as_deref().and_then(|id| self.open.iter().position(|call| call.id == id));
+        let by_id = id.as_deref().and_then(|id| self.open.take(id));
         if by_id.is_none() && id.as_deref().is_some_and(|id| self.answered.contains(id)) {
             return Ok(None);
         }
-        let Some(place) = by_id.or_else(|| self.open.iter().position(|call| call.name == name)) else {
+        let Some(call) = by_id.or_else(|| self.open.take_named(&name)) else {
             return Err(Refusal::invalid(
                 path,
                 format!("`{path}` is the result of a call that the turn before it does not make."),
             ));
         };
-        let call = self.open.remove(place);
         self.answered.insert(call.id.clone());
         let response = result.get("response").unwrap_or("{}");
         let (words, is_error) = words(response, &join(path, "response"))?;

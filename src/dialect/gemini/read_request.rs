@@ -15,6 +15,7 @@
 //!   keeps, code that was run, and results of unknown calls.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::read_parts::{read_contents, read_system};
 use super::schema::json_schema;
@@ -112,7 +113,8 @@ impl RequestReader {
             _ => return Err(wrong(&join(path, "mode"), "`AUTO`, `ANY`, `NONE` or `VALIDATED`")),
         };
         if names.len() > 1 || (names.len() == 1 && mode == "VALIDATED") {
-            conversation.tools.retain(|tool| names.contains(&tool.name));
+            let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+            conversation.tools.retain(|tool| names.contains(tool.name.as_str()));
         }
         Ok(())
     }

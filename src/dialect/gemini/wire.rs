@@ -3,6 +3,7 @@
 //! What always holds: no member is there twice, whichever way it is spelled; what is embedded is borrowed.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -28,24 +29,26 @@ impl<'a> Members<'a> {
     /// The members of an object that was read before.
     pub fn of(object: &Object<'a>) -> Result<Self, Refusal> {
         let mut members = Self::default();
-        for name in object.names() {
-            let Some(value) = object.get(name) else { continue };
-            let name = camel(name.to_owned());
-            if !members.add(&name, value) {
-                return Err(Refusal::invalid(&name, format!("`{name}` stands there twice.")));
-            }
+        for (name, value) in object.members() {
+            members.add(name.to_owned(), value);
         }
-        Ok(members)
+        match members.repeated() {
+            Some(name) => Err(Refusal::invalid(name, format!("`{name}` stands there twice."))),
+            None => Ok(members),
+        }
     }
 
-    /// Adds a member; false if its name is there.
-    fn add(&mut self, name: &str, value: &'a str) -> bool {
-        if value == "null" {
-            return true;
+    /// Adds a member. What is null is not there.
+    fn add(&mut self, name: String, value: &'a str) {
+        if value != "null" {
+            self.0.push((camel(name), value));
         }
-        let is_new = self.get(name).is_none();
-        self.0.push((name.to_owned(), value));
-        is_new
+    }
+
+    /// A name that is there twice.
+    fn repeated(&self) -> Option<&str> {
+        let mut seen = BTreeSet::new();
+        self.0.iter().map(|(name, _)| name.as_str()).find(|name| !seen.insert(*name))
     }
 
     /// A member, as JSON.
@@ -116,13 +119,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 let mut members = Members::default();
                 while let Some(name) = map.next_key::<String>()? {
-                    let name = camel(name);
-                    let value: &RawValue = map.next_value()?;
-                    if !members.add(&name, value.get()) {
-                        return Err(M::Error::custom(format_args!("`{name}` stands there twice")));
-                    }
+                    members.add(name, map.next_value::<&RawValue>()?.get());
                 }
-                Ok(members)
+                match members.repeated() {
+                    Some(name) => Err(M::Error::custom(format_args!("`{name}` stands there twice"))),
+                    None => Ok(members),
+                }
             }
         }
         deserializer.deserialize_map(Object(PhantomData))

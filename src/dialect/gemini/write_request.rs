@@ -15,7 +15,7 @@
 //! - Refused: more than 5 stop texts, files by id, addresses that are not https, results of unknown calls, a conversation
 //!   without words.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::media::type_of_address;
 use super::wire::{Members, push_arguments, push_quoted};
@@ -71,7 +71,7 @@ struct Scribe<'c> {
     /// Whether a call of this turn was written.
     has_call: bool,
     /// Id and name of each call so far.
-    calls: HashMap<&'c str, &'c str>,
+    calls: BTreeMap<&'c str, &'c str>,
     /// What came with results, and follows them.
     later: Vec<&'c Media<'c>>,
 }

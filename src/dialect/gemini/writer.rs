@@ -3,7 +3,7 @@
 //! What always holds: a call is written whole, and what comes after its beginning comes after it; why the answer ended and what
 //! it cost stand in the last object, and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::answer::{call_part, candidate, image_part, object, text_part};
 use super::chunk::finish_word;
@@ -26,7 +26,15 @@ const MOST_WAITING: usize = 4_096;
 #[derive(Debug, Default)]
 struct State {
     /// Calls as they began, and what came after them.
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Waiting>,
+    /// How many things have waited, and wait no more. Places are counted from the first of them.
+    gone: usize,
+    /// The place of the last call of each number,
+    calls: BTreeMap<u32, usize>,
+    /// of the calls of which more may come,
+    coming: BTreeSet<usize>,
+    /// and of the parts.
+    parts: BTreeSet<usize>,
     finish: Option<Finish>,
 }
 
@@ -51,21 +59,55 @@ impl Waiting {
 }
 
 impl State {
+    fn push(&mut self, waiting: Waiting) {
+        let at = self.gone.saturating_add(self.waiting.len());
+        match &waiting {
+            Waiting::Call { number, .. } => _ = self.calls.insert(*number, at),
+            Waiting::Part { .. } => _ = self.parts.insert(at),
+        }
+        if waiting.is_coming() {
+            self.coming.insert(at);
+        }
+        self.waiting.push_back(waiting);
+    }
+
+    /// More of the arguments of a call; false if it does not wait.
+    fn arguments(&mut self, number: u32, json: &str) -> bool {
+        let Some(at) = self.calls.get(&number).copied() else { return false };
+        let waiting = at.checked_sub(self.gone).and_then(|place| self.waiting.get_mut(place));
+        let Some(waiting) = waiting else { return false };
+        if let Waiting::Call { call, scan, .. } = waiting {
+            scan.push(json);
+            call.arguments.push_str(json);
+        }
+        if waiting.is_coming() {
+            self.coming.insert(at);
+        } else {
+            self.coming.remove(&at);
+        }
+        true
+    }
+
     /// Takes what can be written of what waits, as candidates: everything before a call that is still coming, or all of it. The
     /// last object takes what is left, so the calls at the end wait for it.
     fn ready(&mut self, is_all: bool) -> Vec<(Vec<String>, Option<String>)> {
-        let coming = self.waiting.iter().position(Waiting::is_coming).filter(|_| !is_all).unwrap_or(self.waiting.len());
-        let is_part = |waiting: &Waiting| matches!(waiting, Waiting::Part { .. });
-        let last = self.waiting.iter().take(coming).rposition(is_part).map_or(0, |at| at.saturating_add(1));
+        let coming = self.coming.first().copied().filter(|_| !is_all).unwrap_or(usize::MAX);
+        let last = self.parts.range(..coming).next_back().map_or(self.gone, |at| at.saturating_add(1));
         let mut pieces = Vec::new();
         let mut parts = Vec::new();
-        for waiting in self.waiting.drain(..last) {
+        for waiting in self.waiting.drain(..last.saturating_sub(self.gone)) {
             match waiting {
                 Waiting::Call { call, .. } => parts.push(call_part(&call)),
                 Waiting::Part { json, logprobs } => {
                     parts.push(json);
                     pieces.push((std::mem::take(&mut parts), logprobs));
                 }
+            }
+        }
+        self.gone = last;
+        for places in [&mut self.parts, &mut self.coming] {
+            while places.first().is_some_and(|at| *at < last) {
+                places.pop_first();
             }
         }
         pieces
@@ -92,9 +134,9 @@ impl GenerateWriter {
     /// Writes a part of a candidate, after the calls that came before it; it waits while one of them is still coming.
     fn part(&mut self, choice: u32, json: String, logprobs: Option<String>, out: &mut Vec<u8>) {
         let state = self.candidates.entry(choice).or_default();
-        let is_waiting = state.waiting.iter().any(Waiting::is_coming);
+        let is_waiting = !state.coming.is_empty();
         let size = json.len();
-        state.waiting.push(Waiting::Part { json, logprobs });
+        state.push(Waiting::Part { json, logprobs });
         let is_beyond = state.waiting.len() > MOST_WAITING;
         if is_waiting && self.hold(size) && !is_beyond {
             return;
@@ -124,21 +166,13 @@ impl GenerateWriter {
 
     fn arguments(&mut self, choice: u32, number: u32, json: &str, out: &mut Vec<u8>) {
         let is_held = self.hold(json.len());
-        let waiting = &mut self.candidates.entry(choice).or_default().waiting;
-        let own = waiting.iter_mut().rev().find_map(|waiting| match waiting {
-            Waiting::Call { number: known, call, scan } if *known == number => Some((call, scan)),
-            _ => None,
-        });
-        match own {
-            Some((call, scan)) if is_held => {
-                scan.push(json);
-                call.arguments.push_str(json);
-                self.release(choice, false, out);
-            }
+        let state = self.candidates.entry(choice).or_default();
+        match is_held.then(|| state.arguments(number, json)) {
+            Some(true) => self.release(choice, false, out),
             // White space behind a whole object is no loss.
-            None if json.trim().is_empty() => {}
-            Some(_) => self.fault = Some("a call has more arguments than can be followed"),
-            None => self.fault = Some("arguments came for a call that had ended"),
+            Some(false) if json.trim().is_empty() => {}
+            Some(false) => self.fault = Some("arguments came for a call that had ended"),
+            None => self.fault = Some("a call has more arguments than can be followed"),
         }
     }
 }
@@ -173,7 +207,7 @@ impl Writer for GenerateWriter {
             Delta::Call { call, id, name, signature, .. } => {
                 let own = Call { id: id.clone(), name: name.clone(), signature: signature.clone(), ..Call::default() };
                 let waiting = Waiting::Call { number: *call, call: own, scan: Scan::default() };
-                self.candidates.entry(choice).or_default().waiting.push(waiting);
+                self.candidates.entry(choice).or_default().push(waiting);
             }
             Delta::Arguments { call, json, .. } => self.arguments(choice, *call, json, out),
             Delta::Finish { finish, .. } => self.candidates.entry(choice).or_default().finish = Some(finish.clone()),

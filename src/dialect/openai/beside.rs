@@ -5,7 +5,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 use super::misplaced_error;
-use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_MODELS};
+use crate::dialect::bounds::{MOST_MODELS, too_many};
+use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES};
 use crate::dialect::form::Form;
 use crate::dialect::format::{Cost, Upstream};
 use crate::dialect::json::{Edit, Object, quoted};
@@ -34,15 +35,12 @@ pub fn read_session(fields: &Fields<'_, '_>, envelope: &mut Envelope) -> Result<
 
 /// What every form may have for the gateway: `models`, `provider`, `session_id`; and the session by `user`.
 pub fn read_form_extras(form: &Form<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    for name in form.texts("models").filter(|name| !name.is_empty()) {
-        if !envelope.models.iter().any(|known| known == name) {
-            envelope.models.push(name.to_owned());
-        }
+    let names = || form.texts("models").filter(|name| !name.is_empty());
+    if names().count() > MOST_MODELS {
+        return Err(too_many("models", "names in `models`", names().count(), MOST_MODELS));
     }
-    if envelope.models.len() > MOST_MODELS {
-        return Err(Refusal::invalid("models", format!("`models` may name at most {MOST_MODELS} models.")));
-    }
-    envelope.provider = form.text("provider").map(ToOwned::to_owned);
+    envelope.add_models(names().map(ToOwned::to_owned).collect())?;
+    envelope.read_provider(form.text("provider"))?;
     envelope.session = form.text("session_id").or_else(|| form.text("user")).map(ToOwned::to_owned);
     Ok(())
 }

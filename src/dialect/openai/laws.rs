@@ -23,7 +23,8 @@ const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_f
 
 /// Every way through this dialect, with a stream for it and the words without which such a stream is not complete.
 fn ways() -> Vec<(Way, &'static str, &'static [&'static str])> {
-    const DONE: &[&str] = &["[DONE]"];
+    // Or why it ended, and then its end.
+    const DONE: &[&str] = &["[DONE]", "\"finish_reason\":\"", "\"finish_reason\": \""];
     const TERMINAL: &[&str] = &["response.completed", "response.incomplete"];
     let (wish, counting) = (StreamWish { include_usage: true, id: "w".to_owned(), ..StreamWish::default() }, Counting::default());
     vec![

@@ -1,6 +1,7 @@
 //! What requests of chat completions and of responses have in common: media, cache marks, tools, numbers.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::node::Node;
 use super::out::Out;
@@ -131,10 +132,10 @@ pub fn read_tool_choice(root: &Node<'_>, tools: &[Tool<'_>]) -> Result<Option<To
         return Ok(Some(ToolChoice::Named(read_tool_name(&node)?)));
     }
     let allowed = node.object("allowed_tools")?.unwrap_or(node);
-    let names: Vec<String> = allowed.nodes("tools")?.iter().map(read_tool_name).collect::<Result<_, _>>()?;
+    let names: BTreeSet<String> = allowed.nodes("tools")?.iter().map(read_tool_name).collect::<Result<_, _>>()?;
     let choice = mode(&allowed.required("mode")?).ok_or_else(|| allowed.wrong("mode", "must be `auto` or `required`"))?;
-    match (names.as_slice(), &choice) {
-        ([only], ToolChoice::Required) => Ok(Some(ToolChoice::Named(only.clone()))),
+    match (names.first().filter(|_| names.len() == 1), &choice) {
+        (Some(only), ToolChoice::Required) => Ok(Some(ToolChoice::Named(only.clone()))),
         _ if tools.iter().all(|tool| names.contains(&tool.name)) => Ok(Some(choice)),
         _ => Err(root.wrong(name, "allows some of the tools only, which the provider of this model cannot be told")),
     }

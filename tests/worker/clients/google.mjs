@@ -195,7 +195,7 @@ export function google(stage, check) {
       [429, 'RESOURCE_EXHAUSTED', client({ apiKey: await stage.exhaustedKey() }), 'claude-sim'],
       [502, undefined, client(), 'gpt-fail-500'],
       [429, 'RESOURCE_EXHAUSTED', client(), 'claude-fail-429'],
-      [503, 'UNAVAILABLE', client(), 'claude-fail-503'],
+      [429, 'RESOURCE_EXHAUSTED', client(), 'claude-fail-503'],
     ];
     for (const [code, status, own, model] of cases) {
       for (const call of [() => own.models.generateContent({ model, contents: 'hello' }), () => own.models.generateContentStream({ model, contents: 'hello' })]) {

@@ -207,7 +207,7 @@ export function openai(stage, check) {
       [OpenAI.RateLimitError, 429, 'rate_limit_exceeded', client({ apiKey: await stage.exhaustedKey() }), 'claude-sim'],
       [OpenAI.InternalServerError, 502, 'no_route_available', client(), 'claude-fail-500'],
       [OpenAI.RateLimitError, 429, 'upstream_rate_limited', client(), 'gemini-fail-429'],
-      [OpenAI.InternalServerError, 503, 'upstream_overloaded', client(), 'claude-fail-503'],
+      [OpenAI.RateLimitError, 429, 'upstream_overloaded', client(), 'claude-fail-503'],
     ];
     for (const [type, status, code, own, model] of cases) {
       for (const call of [() => own.chat.completions.create({ model, messages: user('hello') }), () => own.responses.create({ model, input: 'hello' })]) {

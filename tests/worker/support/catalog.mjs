@@ -10,7 +10,7 @@ const behaviours = [
   'cached', 'reasoning', 'no-limit', 'no-usage', 'huge-usage', 'gzip',
   'fail-400', 'fail-401', 'fail-403', 'fail-404', 'fail-422', 'fail-429', 'fail-500', 'fail-503',
   'html-502', 'error-200', 'empty-200', 'not-json-200', 'redirect', 'reset', 'slow-headers',
-  'empty-stream', 'stream-error-first', 'stream-error-mid', 'cut-stream', 'no-done', 'hang-mid',
+  'empty-stream', 'stream-error-first', 'stream-error-mid', 'cut-stream', 'no-done', 'no-last', 'hang-mid',
   'slow-stream', 'slow-stream-long', 'many-chunks', 'big-event', 'split-bytes', 'crlf', 'usage-always',
 ];
 

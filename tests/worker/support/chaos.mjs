@@ -204,8 +204,8 @@ class Serving {
       this.event({ error: { message: 'gone', type: 'server_error', param: null, code: null } });
       return response.end();
     }
-    this.chunk({}, 'stop');
     if (row.way === 'no-done') return response.end();
+    this.chunk({}, 'stop');
     if (row.way !== 'no-usage') {
       this.report(this.usage);
       this.chunk(undefined, null, this.usage);

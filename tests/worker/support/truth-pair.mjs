@@ -8,7 +8,7 @@ import { nanosOf, plain } from './truth.mjs';
 /** The statuses that a reason's code comes with. */
 const statuses = {
   invalid_api_key: [401], insufficient_balance: [402], model_not_allowed: [403], route_not_allowed: [403], ip_not_allowed: [403], budget_exceeded: [403],
-  model_not_found: [404], rate_limit_exceeded: [429], balance_in_flight: [429], no_route_available: [502, 503], upstream_rate_limited: [429], upstream_overloaded: [503], model_unpriced: [503], invalid_request: [400],
+  model_not_found: [404], rate_limit_exceeded: [429], balance_in_flight: [429], no_route_available: [502, 503], upstream_rate_limited: [429], upstream_overloaded: [429], model_unpriced: [503], invalid_request: [400],
 };
 
 /** What a request is told that nobody answered. */

@@ -1,14 +1,18 @@
 //! A stream of chat completions, or of completions, on its way to a client that reads the same.
 //!
-//! What always holds: the usage chunk reaches a client that asked for it, once, as the last before the end, and no other.
+//! What always holds: it is complete with `[DONE]`, or when it ends after each of its choices has told why it ended; the usage chunk reaches a client that asked for it, once, as the last before the end, and no other.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{said, unquoted};
+use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Counting, Line, StreamWish};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
 use crate::dialect::sse::Data;
@@ -79,6 +83,8 @@ struct ChunkChoice<'a> {
     text: Option<&'a RawValue>,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(borrow, default)]
+    index: Option<&'a RawValue>,
 }
 
 /// Follows one stream.
@@ -93,12 +99,14 @@ pub struct ChatLine {
     names: Names,
     /// `id`, `created` and `model` of the first chunk, as JSON, for chunks of our own.
     head: Option<[String; 3]>,
+    /// Which choices have come, and whether each has told why it ended.
+    ends: BTreeMap<u64, bool>,
 }
 
 impl ChatLine {
     /// Follows a stream of this shape.
     pub fn new(shape: Shape, wish: StreamWish, counting: Counting) -> Self {
-        Self { shape, names: shape.names(&wish), wish, counting, reported: None, last: None, head: None }
+        Self { shape, names: shape.names(&wish), wish, counting, reported: None, last: None, head: None, ends: BTreeMap::new() }
     }
 
     fn head(&self) -> [String; 3] {
@@ -126,8 +134,11 @@ impl ChatLine {
             if let Some(text) = choice.text.map(RawValue::get).filter(|json| json.starts_with('"')) {
                 tally.output(unquoted(text));
             }
-            if choice.finish_reason.is_some() {
-                tally.finish_reason.clone_from(&choice.finish_reason);
+            let index = choice.index.and_then(|json| json.get().parse::<u64>().ok()).unwrap_or(0).min(MOST_CHOICES);
+            let has_ended = self.ends.entry(index).or_default();
+            if let Some(reason) = &choice.finish_reason {
+                tally.finish_reason = Some(reason.clone());
+                *has_ended = !reason.is_empty() && !is_broken(reason);
             }
         }
         let Some(usage) = chunk.usage else { return self.names.write(data, [chunk.id, chunk.model], out) };
@@ -145,6 +156,15 @@ impl ChatLine {
             Some(object) => Data::write(None, &self.with_usage(&object, edit), out),
             None => Data::write(None, data, out),
         }
+    }
+
+    /// The answer is complete.
+    fn done(&self, tally: &mut Tally, out: &mut Vec<u8>) {
+        tally.progress = Progress::Done;
+        if self.wish.include_usage {
+            self.usage_chunk(tally, out);
+        }
+        Data::write(None, DONE, out);
     }
 
     /// The chunk that tells usage and nothing else: upstream's own with the cost, or one like it.
@@ -167,11 +187,7 @@ impl Line for ChatLine {
     fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
         let data = event.data.as_str();
         if data.trim() == DONE {
-            tally.progress = Progress::Done;
-            if self.wish.include_usage {
-                self.usage_chunk(tally, out);
-            }
-            return Data::write(None, DONE, out);
+            return self.done(tally, out);
         }
         if data.is_empty() {
             return;
@@ -195,7 +211,12 @@ impl Line for ChatLine {
         out.extend_from_slice(b": ping\n\n");
     }
 
-    fn end(&mut self, _: &mut Tally, _: &mut Vec<u8>) {}
+    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
+        // Some providers close the connection in place of the last event.
+        if !self.ends.is_empty() && self.ends.values().all(|has_ended| *has_ended) {
+            self.done(tally, out);
+        }
+    }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         broken_chunk(self.shape, &self.head(), &broken_by(code, message), out);

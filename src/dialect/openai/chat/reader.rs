@@ -1,15 +1,19 @@
 //! A stream of chat completions, read for a client of another dialect.
 //!
-//! What always holds: why a choice ended is told at the end, after all that it said; a call is told once, with its name; only
-//! `[DONE]` completes the stream.
+//! What always holds: why a choice ended is told at the end, after all that it said; a call is told once, with its name; the
+//! stream is complete with `[DONE]`, or when it ends after each choice has told why it ended.
+
+use std::collections::BTreeMap;
 
 use super::answer::{images, read_arguments, read_finish};
 use super::line::DONE;
 use super::read_request::{call_signature, said_in, thoughts};
 use super::said;
+use crate::dialect::bounds::MOST_CALLS;
 use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::Object;
+use crate::dialect::mend::is_broken;
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::{read_error_object, read_usage};
 use crate::dialect::scan::Scan;
@@ -17,8 +21,6 @@ use crate::dialect::sse::Data;
 use crate::dialect::talk::{Delta, Part};
 use crate::dialect::tally::{Progress, Tally};
 
-/// No answer has more calls than this.
-const MOST_CALLS: usize = 1_024;
 /// Arguments whose function is not named yet are not kept beyond this.
 const MOST_PENDING: usize = 65_536;
 
@@ -34,6 +36,7 @@ pub struct ChatReader {
 struct Choice {
     index: u32,
     calls: Vec<Call>,
+    places: Places,
     finish: Option<String>,
 }
 
@@ -115,7 +118,12 @@ impl ChatReader {
         Ok(())
     }
 
-    fn done(&mut self, deltas: &mut Vec<Delta>) {
+    /// The answer is complete.
+    fn done(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        if self.choices.iter().any(|choice| choice.calls.iter().any(|call| !call.is_named())) {
+            return tally.break_off("a call names no function");
+        }
+        tally.progress = Progress::Done;
         if !self.is_started {
             self.is_started = true;
             deltas.push(Delta::Start { id: String::new(), model: String::new() });
@@ -197,26 +205,67 @@ impl Choice {
     /// Which call a fragment belongs to. Providers number their calls, or give them ids, or send each of them whole; some repeat
     /// id and name in every fragment, some give every call the number 0, and some leave that number out.
     fn place(&mut self, index: Option<u64>, id: &str, (name, json): (&str, &str)) -> usize {
-        let is_all_numbered = self.calls.iter().all(|call| call.index.is_some());
-        let is_numbered = |call: &Call| call.index == index || index.is_none() && is_all_numbered;
-        let is_known = |call: &Call| !id.is_empty() && call.id == id && is_numbered(call);
-        let is_same = |call: &Call| is_numbered(call) && !call.is_before(id, name, json);
-        let known = self.calls.iter().rposition(is_known).filter(|_| index.is_some());
-        let last = || self.calls.iter().rposition(is_numbered);
-        let same = |at: &usize| self.calls.get(*at).is_some_and(is_same);
-        match known.or_else(|| self.calls.iter().rposition(is_known).filter(same)).or_else(|| last().filter(same)) {
+        let (known, last) = self.places.of(index, id, self.calls.len());
+        let is_same = |at: &usize| self.calls.get(*at).is_some_and(|call| !call.is_before(id, name, json));
+        match known.filter(|at| index.is_some() || is_same(at)).or_else(|| last.filter(is_same)) {
             Some(at) => {
-                if let Some(call) = self.calls.get_mut(at).filter(|call| call.id.is_empty()) {
+                if let Some(call) = self.calls.get_mut(at).filter(|call| call.id.is_empty() && !id.is_empty()) {
                     id.clone_into(&mut call.id);
+                    self.places.name(at, call.index, id);
                 }
                 at
             }
             None if self.calls.len() >= MOST_CALLS => MOST_CALLS,
             None => {
+                let at = self.calls.len();
+                self.places.add(at, index, id);
                 self.calls.push(Call { index, id: id.to_owned(), ..Call::default() });
-                self.calls.len().saturating_sub(1)
+                at
             }
         }
+    }
+}
+
+/// Where calls are, by upstream's numbers and ids of them: the last of each.
+#[derive(Default)]
+struct Places {
+    by_index: BTreeMap<Option<u64>, usize>,
+    by_id: BTreeMap<String, Named>,
+}
+
+/// Where the calls of one id are.
+#[derive(Default)]
+struct Named {
+    by_index: BTreeMap<Option<u64>, usize>,
+    last: usize,
+}
+
+impl Places {
+    /// The last call of this number and id, and the last one of this number. A fragment without a number is of any call as long
+    /// as each of them has one.
+    fn of(&self, index: Option<u64>, id: &str, calls: usize) -> (Option<usize>, Option<usize>) {
+        let is_any = index.is_none() && !self.by_index.contains_key(&None);
+        let named = self.by_id.get(id);
+        match is_any {
+            true => (named.map(|named| named.last), calls.checked_sub(1)),
+            false => (named.and_then(|named| named.by_index.get(&index)).copied(), self.by_index.get(&index).copied()),
+        }
+    }
+
+    /// A call begins.
+    fn add(&mut self, at: usize, index: Option<u64>, id: &str) {
+        self.by_index.insert(index, at);
+        if !id.is_empty() {
+            self.name(at, index, id);
+        }
+    }
+
+    /// A call has an id.
+    fn name(&mut self, at: usize, index: Option<u64>, id: &str) {
+        let named = self.by_id.entry(id.to_owned()).or_default();
+        named.last = named.last.max(at);
+        let last = named.by_index.entry(index).or_default();
+        *last = at.max(*last);
     }
 }
 
@@ -224,11 +273,7 @@ impl Reader for ChatReader {
     fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
         let data = event.data.as_str();
         if data.trim() == DONE {
-            if self.choices.iter().any(|choice| choice.calls.iter().any(|call| !call.is_named())) {
-                return tally.break_off("a call names no function");
-            }
-            tally.progress = Progress::Done;
-            return self.done(deltas);
+            return self.done(tally, deltas);
         }
         if data.is_empty() {
             return;
@@ -245,5 +290,11 @@ impl Reader for ChatReader {
         }
     }
 
-    fn end(&mut self, _: &mut Tally, _: &mut Vec<Delta>) {}
+    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+        // Some providers close the connection in place of the last event.
+        let has_ended = |choice: &Choice| choice.finish.as_deref().is_some_and(|reason| !is_broken(reason));
+        if !self.choices.is_empty() && self.choices.iter().all(has_ended) {
+            self.done(tally, deltas);
+        }
+    }
 }

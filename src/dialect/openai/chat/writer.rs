@@ -3,6 +3,8 @@
 //! What always holds: the first chunk of a choice has the role; the first of a call has its id and name; every choice ends with
 //! one chunk that says why; entries of lists have an index, by which the SDKs join them.
 
+use std::collections::BTreeSet;
+
 use super::answer::{finish_reason, open_call, write_call_signature, write_detail, write_image};
 use super::line::{DONE, Shape, broken_by, broken_chunk};
 use crate::dialect::format::{Cost, StreamWish, Writer};
@@ -30,9 +32,9 @@ struct Choice {
     is_thinking: bool,
     images: usize,
     /// Calls that have no arguments yet.
-    bare_calls: Vec<u32>,
+    bare_calls: BTreeSet<u32>,
     /// Calls that are made with free text.
-    free_calls: Vec<u32>,
+    free_calls: BTreeSet<u32>,
     is_finished: bool,
 }
 
@@ -106,7 +108,7 @@ impl ChatWriter {
             if choice.free_calls.contains(&call) {
                 kind = Kind::Custom;
             } else {
-                choice.bare_calls.push(call);
+                choice.bare_calls.insert(call);
             }
         }
         let mut delta = Out::object();
@@ -125,7 +127,7 @@ impl ChatWriter {
         }
         let mut of = ("function", "arguments");
         if let Some(choice) = self.choices.get_mut(at) {
-            choice.bare_calls.retain(|bare| *bare != call);
+            choice.bare_calls.remove(&call);
             if choice.free_calls.contains(&call) {
                 of = ("custom", "input");
             }
@@ -176,7 +178,7 @@ impl Writer for ChatWriter {
             Delta::Form { choice, call, form } => {
                 let at = self.place(*choice, out);
                 if let Some(choice) = self.choices.get_mut(at).filter(|_| form.kind == Kind::Custom) {
-                    choice.free_calls.push(*call);
+                    choice.free_calls.insert(*call);
                 }
             }
             Delta::Call { choice, call, id, name, signature } => {

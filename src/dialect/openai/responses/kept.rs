@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 
 use super::read_request::MAKER;
+use crate::dialect::bounds;
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::maker::Maker;
 use crate::dialect::openai::node::{items, text_of};
@@ -51,7 +52,8 @@ pub fn references(body: &[u8]) -> Vec<Reference> {
     if memmem::find(body, OWN).is_none() {
         return Vec::new();
     }
-    let object = std::str::from_utf8(body).ok().and_then(Object::parse);
+    let text = std::str::from_utf8(body).ok().filter(|text| bounds::check(text).is_ok());
+    let object = text.and_then(Object::parse);
     let input = object.and_then(|object| object.get("input")).and_then(items).unwrap_or_default();
     input.into_iter().enumerate().filter_map(|(place, item)| reference(place, item)).collect()
 }

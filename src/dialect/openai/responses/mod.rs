@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod compact;
+mod count;
 mod foreign;
 mod items;
 mod kept;
@@ -14,9 +15,9 @@ mod tools;
 mod write_request;
 mod writer;
 
-pub use owned::{Named, SEAL, named as named_items, passed, unsealed, with_seal};
-
+pub use count::CountTokens;
 pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, references, resolved};
+pub use owned::{Named, SEAL, named as named_items, passed, unsealed, with_seal};
 
 use super::chat::{SERVICE_TIERS, read_session};
 use super::node::{Node, text_of};
@@ -56,9 +57,7 @@ impl Format for Responses {
         envelope.choices = 1;
         envelope.previous_response = fields.read("previous_response_id", "a string")?;
         envelope.keeps = body.object.get("store") != Some("false");
-        // What a provider keeps under these names may ask for anything, and only the channel that made it knows it.
-        fields.only("conversation", &[])?;
-        fields.only("prompt", &[])?;
+        not_kept_here(&fields)?;
         // Nobody would be there for the usage at the end.
         fields.only("background", &["false"])?;
         fields.only("service_tier", &SERVICE_TIERS)?;
@@ -156,6 +155,13 @@ impl Translation for Responses {
     fn reader(&self, counting: Counting) -> Box<dyn Reader> {
         Box::new(reader::ResponsesReader::new(counting))
     }
+}
+
+/// Refuses what only a provider keeps, under the gateway's account there.
+fn not_kept_here(fields: &Fields<'_, '_>) -> Result<(), Refusal> {
+    fields.not_served("conversation", "conversations are not kept here", "Send the whole conversation in `input`.")?;
+    let instead = "Send the prompt itself, in `instructions` and `input`.";
+    fields.not_served("prompt", "it names a prompt that is kept at a provider, and no account here has any there", instead)
 }
 
 /// Whether an item of the input has an id and nothing beside that says what it is: the provider puts in what it kept.

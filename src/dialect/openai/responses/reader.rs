@@ -3,6 +3,8 @@
 //! What always holds: what an item says is told once, whether it comes in pieces or whole at its end; only the terminal event
 //! completes the stream.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::answer::{image_type, read_finish};
 use super::line::{Kind, SIGNS, kind_of};
 use super::read_request::read_thought;
@@ -26,13 +28,16 @@ pub struct ResponsesReader {
     is_started: bool,
     calls: u32,
     items: Vec<Item>,
+    /// Where items are, by their place and by their id: the last of each.
+    by_index: BTreeMap<u64, usize>,
+    by_id: BTreeMap<String, usize>,
+    /// Those of which more may come.
+    open: BTreeSet<usize>,
 }
 
 /// An item as far as it came.
 #[derive(Default)]
 struct Item {
-    /// Its place, where events name it.
-    index: Option<u64>,
     /// Its id, where events name it.
     id: String,
     /// Its number, if it is a call.
@@ -42,17 +47,6 @@ struct Item {
     /// and last of this part of it.
     part: u64,
     is_done: bool,
-}
-
-impl Item {
-    /// Whether an event that names these is about this item. One that names neither is about the last that is open.
-    fn is_it(&self, index: Option<u64>, id: &str) -> bool {
-        match index {
-            Some(_) => self.index == index,
-            None if id.is_empty() => !self.is_done,
-            None => self.id == id,
-        }
-    }
 }
 
 /// Events that say something in pieces, and that say it whole at its end, with where.
@@ -80,21 +74,37 @@ impl ResponsesReader {
         }
     }
 
-    /// The item that an event is about.
-    fn item(&mut self, index: Option<u64>, id: &str) -> Option<&mut Item> {
-        let at = match self.items.iter().rposition(|item| item.is_it(index, id)) {
+    /// The place of the item that an event is about. An event that names neither its place nor its id is about the last one that
+    /// is open.
+    fn place(&mut self, index: Option<u64>, id: &str) -> Option<usize> {
+        let known = match index {
+            Some(index) => self.by_index.get(&index).copied(),
+            None if id.is_empty() => self.open.last().copied(),
+            None => self.by_id.get(id).copied(),
+        };
+        let at = match known {
             Some(at) => at,
             None if self.items.len() >= MOST_ITEMS => return None,
             None => {
-                self.items.push(Item { index, ..Item::default() });
-                self.items.len().saturating_sub(1)
+                let at = self.items.len();
+                self.by_index.extend(index.map(|index| (index, at)));
+                self.open.insert(at);
+                self.items.push(Item::default());
+                at
             }
         };
         let item = self.items.get_mut(at)?;
-        if item.id.is_empty() {
+        if item.id.is_empty() && !id.is_empty() {
             id.clone_into(&mut item.id);
+            let last = self.by_id.entry(id.to_owned()).or_insert(at);
+            *last = at.max(*last);
         }
-        Some(item)
+        Some(at)
+    }
+
+    fn item(&mut self, index: Option<u64>, id: &str) -> Option<&mut Item> {
+        let at = self.place(index, id)?;
+        self.items.get_mut(at)
     }
 
     fn item_of(&mut self, root: &Node<'_>) -> Option<&mut Item> {
@@ -134,7 +144,9 @@ impl ResponsesReader {
                 let (id, index) = (item.words("id"), root.count("output_index").ok().flatten());
                 // One that names neither is another than the one before it.
                 if index.is_none() && id.is_empty() {
-                    self.items.iter_mut().for_each(|known| known.is_done = true);
+                    for at in std::mem::take(&mut self.open) {
+                        self.done(at);
+                    }
                 }
                 self.item(index, &id).ok_or(TOO_MANY)?;
                 if item.words("type") == "function_call" && !item.words("name").is_empty() {
@@ -170,6 +182,14 @@ impl ResponsesReader {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Nothing more comes of an item.
+    fn done(&mut self, at: usize) {
+        self.open.remove(&at);
+        if let Some(item) = self.items.get_mut(at) {
+            item.is_done = true;
+        }
     }
 
     /// A call begins, unless it has.
@@ -242,7 +262,8 @@ impl ResponsesReader {
             }
             _ => {}
         }
-        self.item(index, id)?.is_done = true;
+        let at = self.place(index, id)?;
+        self.done(at);
         Some(())
     }
 

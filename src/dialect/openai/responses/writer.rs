@@ -30,6 +30,8 @@ pub struct ResponsesWriter {
     open: Open,
     /// Calls stay open to the end: their arguments may come in turns.
     calls: Vec<OpenCall>,
+    /// The place of each among them, by its number.
+    places: BTreeMap<u32, usize>,
     /// What calls are for the client that begin next.
     forms: BTreeMap<u32, Form>,
     finish: Finish,
@@ -51,7 +53,6 @@ struct Said {
 }
 
 struct OpenCall {
-    number: u32,
     index: usize,
     call: Call,
 }
@@ -66,6 +67,7 @@ impl ResponsesWriter {
             items: Vec::new(),
             open: Open::Nothing,
             calls: Vec::new(),
+            places: BTreeMap::new(),
             forms: BTreeMap::new(),
             finish: Finish::Stop,
         }
@@ -265,11 +267,12 @@ impl ResponsesWriter {
     fn call(&mut self, number: u32, call: Call, out: &mut Vec<u8>) {
         self.close(Status::Completed, out);
         let index = self.add(call_prefix(call.form.kind), &|id| call_item(id, Status::InProgress, &call), out);
-        self.calls.push(OpenCall { number, index, call });
+        self.places.entry(number).or_insert(self.calls.len());
+        self.calls.push(OpenCall { index, call });
     }
 
     fn arguments(&mut self, number: u32, json: &str, out: &mut Vec<u8>) {
-        let Some(open) = self.calls.iter_mut().find(|open| open.number == number) else { return };
+        let Some(open) = self.places.get(&number).and_then(|at| self.calls.get_mut(*at)) else { return };
         open.call.arguments.push_str(json);
         let (index, kind) = (open.index, open.call.form.kind);
         let Some((event, _)) = told_by(kind) else { return };

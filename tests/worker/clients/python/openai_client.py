@@ -146,7 +146,7 @@ def _():
         (openai.RateLimitError, 429, "rate_limit_exceeded", "gemini-sim", EXHAUSTED_KEY),
         (openai.InternalServerError, 502, "no_route_available", "claude-fail-500", KEY),
         (openai.RateLimitError, 429, "upstream_rate_limited", "claude-fail-429", KEY),
-        (openai.InternalServerError, 503, "upstream_overloaded", "claude-fail-503", KEY),
+        (openai.RateLimitError, 429, "upstream_overloaded", "claude-fail-503", KEY),
         (openai.BadRequestError, 400, "context_length_exceeded", "claude-fail-400", KEY),
     ]
     for kind, status, code, model, key in cases:

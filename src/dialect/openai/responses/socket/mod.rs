@@ -17,6 +17,7 @@ mod tests;
 
 use super::answer::{Head, Status};
 use super::compact::is_compaction;
+use crate::dialect::bounds;
 use crate::dialect::format::{Cost, StreamWish};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::node::{Node, items, text_of};
@@ -38,6 +39,7 @@ pub const LONGEST_MS: u64 = 60 * 60 * 1000;
 /// Nobody said anything for so long.
 pub const IDLE_MS: u64 = 15 * 60 * 1000;
 /// So many frames a connection takes, and so many bytes: all of its work counts as one request's at the platform.
+const MOST_ITEMS: usize = 4_096;
 const MOST_FRAMES: u32 = 2_000;
 const MOST_BYTES: usize = 512 * 1024 * 1024;
 /// Conversations side by side on one connection, as at OpenAI.
@@ -123,6 +125,9 @@ impl Session {
         }
         if text.len() > LONGEST_FRAME {
             return Act::Send(vec![too_large().frame(400, None)]);
+        }
+        if let Err(refusal) = bounds::check(text) {
+            return Act::Send(vec![Fault::new("invalid_request", refusal.told(), None).frame(400, None)]);
         }
         let Some(frame) = Object::parse(text).filter(|frame| frame.repeated().is_none()) else {
             let message = "A frame must be one JSON object, with each member once. Correct it and send it again.";
@@ -350,7 +355,7 @@ impl Turn {
         let place = event.get("output_index").and_then(|json| json.parse().ok());
         let Some(item) = event.get("item") else { return };
         let noted: usize = self.out.iter().map(|(_, item)| item.len()).sum();
-        if noted.saturating_add(item.len()) > MOST_KEPT {
+        if self.out.len() >= MOST_ITEMS || noted.saturating_add(item.len()) > MOST_KEPT {
             self.items = None;
             return;
         }
