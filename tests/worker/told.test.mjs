@@ -195,6 +195,11 @@ describe('a hostile account', () => {
     }
     await learnt(hostile);
     assert.deepEqual(await everything(), quiet, 'after a round that knows all of it');
+    const { DB } = await gateway.bindings();
+    const { results } = await DB.prepare('SELECT witnesses FROM health_counts WHERE witnesses IS NOT NULL AND is_probe = 0').all();
+    const witnesses = new Set(results.flatMap((row) => Object.keys(JSON.parse(row.witnesses))));
+    assert.deepEqual([witnesses.size, results.length > 0], [1, true], 'all failures are one account\'s, and it is not named');
+    assert.deepEqual(gateway.logs.filter(({ message }) => /health history/.test(message)), []);
     for (const call of Object.values(calls)) {
       const { status, headers } = await ask(paying, call('hello'));
       assert.deepEqual([status, headers.get('x-tf-attempts')], [200, '1']);

@@ -266,7 +266,7 @@ impl Health {
                 self.confirm(kind);
             }
             self.fail(Failure { at: now, kind, message }, None);
-            return self.absorb_lone();
+            return self.absorb_lone(now);
         }
         self.forget_gone();
         self.clear_lone(now);

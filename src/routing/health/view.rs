@@ -49,6 +49,7 @@ impl HealthView {
             if theirs.observed_at > ours.observed_at && (!is_resting || is_known || is_answered) {
                 let lone = std::mem::replace(ours, theirs.clone()).lone;
                 ours.merge_lone(&lone);
+                ours.absorb_lone(theirs.observed_at);
             } else {
                 ours.merge_lone(&theirs.lone);
             }

@@ -130,10 +130,10 @@ impl Health {
         self.lone.retain(|lone| lone.failed_at() > answered_at);
     }
 
-    /// A probe met it, too: what single accounts believed is what all believe.
-    pub(super) fn absorb_lone(&mut self) {
+    /// It is known by then to be down: what single accounts believed until then is what all believe.
+    pub(super) fn absorb_lone(&mut self, now: Timestamp) {
         if self.status == Status::Down {
-            self.lone.retain(Lone::is_load);
+            self.lone.retain(|lone| lone.is_load() || lone.failed_at() > now);
         }
     }
 
@@ -378,6 +378,24 @@ mod tests {
         theirs.observe(&id, Observation::Answered, at(13));
         ours.merge(&theirs);
         assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (Status::Up, 0));
+    }
+
+    #[test]
+    fn what_a_round_confirmed_is_no_longer_anybodys_own_where_it_was_met() {
+        let id = CandidateId { channel: ChannelId::parse("a").unwrap(), upstream_model: "m".to_owned() };
+        let mut ours = HealthView::default();
+        ours.observe(&id, failed(FailureKind::Server, "a"), at(10));
+        let mut round = ours.clone();
+        round.observe(&id, call(Some(FailureKind::Server)), at(20));
+        ours.merge(&round);
+        assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (Status::Down, 0));
+        ours.observe(&id, failed(FailureKind::Server, "b"), at(30));
+        ours.merge(&round);
+        assert_eq!(ours.of(&id).lone.len(), 1, "what came after it is");
+        round.observe(&id, call(None), at(80));
+        ours.merge(&round);
+        let told = ours.told_to(&id, Some(account("a")), at(81));
+        assert_eq!((told.status, ours.of(&id).status), (Status::Up, Status::Up));
     }
 
     #[test]
