@@ -52,7 +52,9 @@ fn growth([none, much, most]: [Measured; 3]) -> (f64, f64) {
         more.saturating_sub(less) as f64 / bytes as f64
     };
     let (first, second) = (each(none, much), each(much, most));
-    (second, second / first.max(LITTLE))
+    // What is refused for how much there is takes less than what is served, and is counted twice where references are looked for.
+    let least = if much.0 < none.0 { 2.0 * LITTLE } else { LITTLE };
+    (second, second / first.max(least))
 }
 
 /// What a piece of work takes.
