@@ -210,6 +210,37 @@ describe('a key without money', () => {
     assert.ok(cost.object_calls <= 650 && cost.rows <= 650, JSON.stringify(cost));
   });
 
+  test('does not have long lists worked through', async (t) => {
+    const key = await gateway.newKey(brokeAccount);
+    const many = (one) => `[${Array.from({ length: 100_000 }, (_, n) => one(n)).join(',')}]`;
+    const bodies = {
+      models: `{"models":${many((n) => `"m${n}"`)},"messages":[]}`,
+      'unknown members': `{"model":"demo-large","messages":[],${Array.from({ length: 100_000 }, (_, n) => `"x${n}":${n}`).join(',')}}`,
+      channels: `{"model":"demo-large","messages":[],"provider":{"only":${many((n) => `"c${n}"`)}}}`,
+      messages: `{"model":"demo-large","messages":${many((n) => `{"role":"tool","tool_call_id":"t${n}","content":"x"}`)}}`,
+      nesting: `{"model":"demo-large","messages":[],"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+    };
+    for (const [what, body] of Object.entries(bodies)) {
+      await attacked(t, async () => {
+        const statuses = await flood(4, () => gateway.fetch(key, '/v1/chat/completions', { method: 'POST', headers: { 'content-type': 'application/json' }, body }), 2);
+        assert.equal(statuses[200], undefined, what);
+        return 4;
+      });
+    }
+  });
+
+  test('makes nothing unavailable for others by what it asks for', async (t) => {
+    const rich = await gateway.richKey();
+    const list = async () => (await gateway.get(customer, '/v1/models')).data.map(({ id }) => id).sort();
+    const before = await list();
+    await attacked(t, async () => {
+      const asks = ['fail-400', 'fail-401', 'fail-403', 'fail-404', 'fail-422', 'fail-429'];
+      await flood(60, (n) => gateway.call(rich, { model: asks[n % asks.length], max_tokens: 5 }));
+      return 60;
+    });
+    assert.deepEqual(await list(), before);
+  });
+
   test('does not have things worked out without end', async (t) => {
     const key = await gateway.newKey(brokeAccount);
     let statuses;
