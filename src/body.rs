@@ -102,13 +102,14 @@ impl Drop for Room {
     }
 }
 
-/// The capacity that a buffer grows to for what arrives: twice as much each time, but no more than was announced.
-pub fn grown(capacity: usize, needed: usize, declared: Option<usize>) -> usize {
+/// The capacity that a buffer grows to for what arrives: twice as much each time, but no more than was announced, or than there
+/// may be.
+pub fn grown(capacity: usize, needed: usize, most: usize) -> usize {
     if needed <= capacity {
         return capacity;
     }
     let twice = capacity.saturating_mul(2).max(SMALL_BYTES);
-    needed.max(declared.map_or(twice, |declared| twice.min(declared)))
+    needed.max(twice.min(most))
 }
 
 #[cfg(test)]
@@ -159,15 +160,14 @@ mod tests {
 
     #[test]
     fn buffers_grow_with_what_arrives_and_not_with_what_was_announced() {
-        let announced = Some(42 * MIB);
+        let announced = 42 * MIB;
         assert_eq!(grown(0, 1, announced), SMALL_BYTES);
-        assert_eq!(grown(0, 1, Some(10)), 10);
-        assert_eq!(grown(0, 1, None), SMALL_BYTES);
+        assert_eq!(grown(0, 1, 10), 10);
         assert_eq!(grown(MIB, MIB, announced), MIB);
         assert_eq!(grown(32 * MIB, 32 * MIB + 1, announced), 42 * MIB);
-        assert_eq!(grown(MIB, 5 * MIB, None), 5 * MIB);
+        assert_eq!(grown(MIB, 5 * MIB, announced), 5 * MIB);
         // Who sends more than was announced gets what is needed.
-        assert_eq!(grown(10, 11, Some(10)), 11);
+        assert_eq!(grown(10, 11, 10), 11);
     }
 
     proptest! {

@@ -120,7 +120,7 @@ fn every_failure_before_the_first_byte_goes_to_the_next_candidate() {
         (Script::Status(503, ""), "server"),
         (Script::Status(429, "{}"), "load"),
         (Script::Status(401, "{}"), "credential"),
-        (Script::Status(404, "{}"), "not_found"),
+        (Script::Status(404, "{}"), "absent"),
         (Script::Status(302, ""), "server"),
         (Script::Status(200, ""), "unreadable"),
         (Script::Status(200, "<html>"), "unreadable"),

@@ -23,12 +23,15 @@ pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operato
     if roots.iter().any(|root| is_equal(root, presented)) {
         return Ok(Operator::root());
     }
-    let guesser = gate::by_address(head.address);
+    let guesser = format!("operator {}", gate::by_address(head.address));
     let failure = match TokenSecret::parse(presented) {
         None if presented.is_empty() => Failure::Absent,
         None => Failure::Malformed,
         Some(secret) => {
-            gate::open(ports, Gate::Guess, &guesser)?;
+            if let Err(refusal) = gate::open(ports, Gate::Guess, &guesser) {
+                ports.note_attempt(head.address, Failure::Unknown);
+                return Err(refusal);
+            }
             match ports.token(&secret.hash()).await.map_err(unavailable)? {
                 None => Failure::Unknown,
                 Some(token) if !token.works(ports.now()) => Failure::Ended,
@@ -40,7 +43,11 @@ pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operato
         }
     };
     ports.note_attempt(head.address, failure);
-    Err(gate::missed(ports, Gate::Guess, &guesser, refused(failure)).await)
+    // Who presents nothing guesses nothing.
+    match failure {
+        Failure::Absent => Err(refused(failure)),
+        _ => Err(gate::missed(ports, Gate::Guess, &guesser, refused(failure)).await),
+    }
 }
 
 /// The root tokens that count: those that are not weak. Where none is set, nothing tells that there could be administration.

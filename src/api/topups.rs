@@ -21,6 +21,8 @@ use crate::relay::{Reply, gate, unavailable};
 /// How long a pending order lives, in milliseconds. Stripe's pages live for half an hour at least.
 const ORDER_MS: i64 = 35 * 60 * 1000;
 const LONGEST_CODE: usize = 100;
+/// What a message is signed in, as its refusal names it.
+const SIGNATURE: &str = "Stripe-Signature";
 /// So long after a message it may still be about an order that the searchable copy does not have, in milliseconds.
 const SETTLING_MS: u64 = 600_000;
 
@@ -188,7 +190,7 @@ struct RedeemRequest {
 /// Answers `POST /v1/redeem`. The code is taken for the account first, then credited; both may be repeated.
 pub async fn redeem<P: Records>(ports: &P, caller: &KeyRecord, body: impl Arriving) -> Result<Reply, Refusal> {
     let RedeemRequest { code } = admin::read(body).await?;
-    let guesser = caller.account.as_str();
+    let guesser = &format!("code {}", caller.account);
     gate::open(ports, Gate::Guess, guesser)?;
     let credited = match code_hash(&code) {
         Some(hash) => credit_code(ports, &caller.account, &hash).await,
@@ -255,7 +257,12 @@ pub async fn stripe<P: Records>(
     super::table::check(method, "/webhooks/stripe")?;
     let body = body.await?;
     let message = match Stripe.message(Some(&secret), signature, &body, ports.now()) {
-        Err(refusal) => return Err(gate::missed(ports, Gate::Guess, &gate::by_address(address), refusal).await),
+        // What is signed and cannot be read is the provider's.
+        Err(refusal) if refusal.param.as_deref() == Some(SIGNATURE) => {
+            let guesser = format!("signature {}", gate::by_address(address));
+            return Err(gate::missed(ports, Gate::Guess, &guesser, refusal).await);
+        }
+        Err(refusal) => return Err(refusal),
         Ok(message) => message,
     };
     let found = match message {

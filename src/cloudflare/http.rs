@@ -179,7 +179,7 @@ async fn body(mut request: Request, declared: Option<usize>, most: usize, whose:
         if length > most {
             return Err(too_large(most));
         }
-        let capacity = grown(bytes.capacity(), length, declared);
+        let capacity = grown(bytes.capacity(), length, declared.unwrap_or(most));
         if capacity > bytes.capacity() {
             find_room(&mut room, capacity).await?;
             bytes.reserve_exact(capacity.saturating_sub(bytes.len()));

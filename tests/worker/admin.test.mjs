@@ -58,11 +58,14 @@ describe('without the operator\'s token', () => {
   }
 
   test('or with another, or a customer\'s key, everything is refused', async () => {
+    let addresses = 0;
     const secret = await gateway.richKey();
     const tokens = [undefined, '', 'Bearer', 'Bearer ', `Bearer ${adminToken}x`, `Bearer ${adminToken.slice(0, -1)}`, `Bearer ${adminToken.toUpperCase()}`, `Basic ${adminToken}`, `Bearer ${secret}`];
     for (const authorization of tokens) {
       for (const [method, path, body] of endpoints) {
-        const answer = await fetch(gateway.url + path, { method, headers: authorization === undefined ? {} : { authorization }, body: body && JSON.stringify(body) });
+        // Each from an address of its own: so many wrong tokens from one are told to slow down.
+        const from = { 'cf-connecting-ip': `2001:db8:${(addresses += 1).toString(16)}::1` };
+        const answer = await fetch(gateway.url + path, { method, headers: { ...from, ...(authorization !== undefined && { authorization }) }, body: body && JSON.stringify(body) });
         assert.equal(answer.status, 401, `${authorization} ${method} ${path}`);
         assert.equal((await answer.json()).error.code, 'invalid_admin_token');
         assert.equal(answer.headers.get('cache-control'), 'no-store');

@@ -142,7 +142,7 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
 /// The path of a page and what else tells it apart, however it was asked for; none where there are as many as anybody can
 /// think of.
 fn exact<B>(catalog: &Catalog, place: &Place<'_>, visitor: &Visitor, request: &Request<B>) -> Option<(String, String)> {
-    let of_model = |name: &str| models::found(catalog, name).ok().map(|model| format!("/models/{}", model.id));
+    let of_model = |name: &str| models::found(catalog, name).ok().map(|model| ["/models/", model.id.as_str()].concat());
     Some(match place {
         Place::Model(name) => (of_model(name)?, String::new()),
         Place::ModelJson(name) => (format!("{}.json", of_model(name)?), String::new()),
@@ -373,7 +373,7 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
             Ok(redirect("/models", Some(session::cookie(&secret, &told, &request.origin))))
         }
         _ => {
-            gate::pass(ports, Gate::Guess, &gate::by_address(visitor.address)).await?;
+            gate::pass(ports, Gate::Guess, &format!("key {}", gate::by_address(visitor.address))).await?;
             let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";
             Ok(html(visitor, 401, site::login::login(&visitor.site, &login_page(Some(error.to_owned())))))
         }
