@@ -211,8 +211,10 @@ impl Refusal {
 
     /// The caller's request is wrong in this field.
     pub fn invalid(param: &str, message: impl Into<String>) -> Self {
-        let what = if param.is_empty() { "the request".to_owned() } else { format!("`{param}`") };
-        let next_step = format!("Correct {what} and send it again.");
+        let next_step = match param {
+            "" => "Correct the request and send it again.".to_owned(),
+            _ => format!("Correct `{param}` and send the request again."),
+        };
         Self { param: Some(param.to_owned()), ..Self::new(Code::InvalidRequest, message, next_step) }
     }
 

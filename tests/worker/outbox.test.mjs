@@ -302,7 +302,7 @@ async function all(secret, path) {
   }
 }
 
-/** A receipt as it is stored: what came from a cache is told of its usage. */
+/** A receipt as it is stored: what came from a cache is told of its usage, and the currency is that of the catalogue. */
 function stored({ cache, currency, ...receipt }) {
   assert.ok(cache);
   return receipt;
