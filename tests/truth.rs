@@ -18,9 +18,9 @@ use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::Row;
 use tokens_forge::catalog::{Catalog, RouteKind, UpstreamHosts};
 use tokens_forge::dialect::Called;
-use tokens_forge::id::ModelName;
+use tokens_forge::id::{AccountId, ModelName};
 use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
-use tokens_forge::routing::health::{CandidateId, HealthView};
+use tokens_forge::routing::health::{CandidateId, HealthView, Witness};
 use tokens_forge::time::{Period, Timestamp};
 use tokens_forge::truth::{Entry, Miss, Missed, Promise, Truth, since};
 
@@ -34,6 +34,7 @@ const START: i64 = 20_834 * DAY_MS;
 const ANSWER: &str = r#"{"id":"x","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5}}"#;
 const COUNTED: &str = r#"{"input_tokens":7}"#;
 const BAD: &str = r#"{"error":{"message":"No.","type":"invalid_request_error","code":"bad"}}"#;
+const UNKNOWN: &str = r#"{"error":{"message":"No such model.","type":"invalid_request_error","code":"model_not_found"}}"#;
 const FIRST: &str =
     "data: {\"id\":\"c\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"12345678\"}}]}\n\n";
 const FILTERED: &str =
@@ -102,7 +103,9 @@ enum Fault {
     Busy,
     Broken,
     Credential,
+    Forbidden,
     Unknown,
+    Absent,
     Html,
     /// Streams break after the first event; what is not streamed breaks as well.
     Cuts,
@@ -112,13 +115,15 @@ enum Fault {
     BusyMid,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 12] = [
     Fault::Refused,
     Fault::Hangs,
     Fault::Busy,
     Fault::Broken,
     Fault::Credential,
+    Fault::Forbidden,
     Fault::Unknown,
+    Fault::Absent,
     Fault::Html,
     Fault::Cuts,
     Fault::Silent,
@@ -134,7 +139,9 @@ impl Fault {
             (Self::Busy, _) => Script::Status(429, ""),
             (Self::Broken, _) => Script::Status(503, "oops"),
             (Self::Credential, _) => Script::Status(401, ""),
-            (Self::Unknown, _) => Script::Status(404, ""),
+            (Self::Forbidden, _) => Script::Status(403, ""),
+            (Self::Unknown, _) => Script::Status(404, UNKNOWN),
+            (Self::Absent, _) => Script::Status(404, ""),
             (Self::Html, _) => Script::Status(200, "<html></html>"),
             (Self::Cuts, true) => Script::Broken(vec![FIRST]),
             (Self::Silent, true) => Script::Silent(vec![FIRST]),
@@ -154,7 +161,9 @@ impl Fault {
             Self::Busy => Missed::Load,
             Self::Broken => Missed::Server,
             Self::Credential => Missed::Credential,
+            Self::Forbidden => Missed::Forbidden,
             Self::Unknown => Missed::NotFound,
+            Self::Absent => Missed::Absent,
             Self::Html => Missed::Unreadable,
             Self::Cuts | Self::Silent | Self::BusyMid => {
                 if is_stream {
@@ -174,10 +183,10 @@ impl Month {
     fn new(dice: &mut Dice) -> Self {
         let mut faults = Vec::new();
         for (_, _, _, channel) in CANDIDATES {
-            for _ in 0..60 {
+            for _ in 0..90 {
                 let from = START + i64::try_from(dice.below(u64::try_from(DAYS * DAY_MS).unwrap())).unwrap();
                 let minutes = [1, 4, 20, 90, 300][usize::try_from(dice.below(5)).unwrap()];
-                faults.push((channel, from, from + minutes * MINUTE_MS, FAULTS[usize::try_from(dice.below(10)).unwrap()]));
+                faults.push((channel, from, from + minutes * MINUTE_MS, FAULTS[usize::try_from(dice.below(12)).unwrap()]));
             }
         }
         // Everybody at once, so that nobody is expected to answer.
@@ -356,10 +365,12 @@ impl<'a> Day<'a> {
     /// Who would be asked, in order, in legs of one bucket: what is promised first, if anybody is expected to answer.
     fn promised(&self, asked: &Asked) -> Option<(&'static str, RouteKind, &'static str)> {
         let health = self.simulation.world.health.borrow();
-        let now = Timestamp::from_millis(self.now());
+        let account = AccountId::parse("acct").unwrap();
+        let (now, by) = (Timestamp::from_millis(self.now()), Witness::of(&account));
         let of = |model: &str, channel: &str| {
             let channel = tokens_forge::id::ChannelId::parse(channel).unwrap();
-            health.of(&CandidateId { channel, upstream_model: format!("{model}-up") })
+            // What the account met itself is believed for it alone.
+            health.told_to(&CandidateId { channel, upstream_model: format!("{model}-up") }, Some(by), now)
         };
         let mut order = asked.candidates();
         order.sort_by_key(|(model, _, _, channel)| !of(model, channel).is_ready(now));

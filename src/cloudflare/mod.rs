@@ -19,6 +19,7 @@ mod outside;
 mod platform;
 mod post;
 mod records;
+mod records_port;
 mod sessions;
 mod socket;
 mod store;
