@@ -75,9 +75,10 @@ describe('a small list that is too long', () => {
       });
     }
     assert.equal((await post('/v1/runs', { id: 'bounded', budgets: ofRun(16) })).status, 201);
-    const refused = await post('/v1/runs', { budgets: ofRun(2_000) });
+    const refused = await post('/v1/runs', { budgets: ofRun(1_000) });
     const { error } = await refused.json();
-    assert.deepEqual([refused.status, error.param, error.metadata.count], [400, 'budgets', 2_000]);
+    assert.deepEqual([refused.status, error.param, error.metadata.count], [400, 'budgets', 1_000]);
+    assert.equal((await post('/v1/runs', { budgets: ofRun(3_000) })).status, 413);
   });
 
   test('is refused in a catalogue that is published, with its path', async () => {

@@ -242,7 +242,7 @@ describe('an operator\'s token', () => {
     const made = await make({ name: 'Same', scopes: ['read'] });
     assert.equal(made.status, 201);
     assert.equal((await make({ name: 'same', scopes: ['read'] })).status, 409, 'names that differ by case are one');
-    for (const body of [{ name: 'x' }, { name: 'x', scopes: [] }, { name: 'x', scopes: ['read', 'read'] }, { name: 'x', scopes: ['all'] }, { name: 'x', scopes: Array(50_000).fill('read') }, { name: 'Root', scopes: ['read'] }, { name: 'a b', scopes: ['read'] }, { name: 'x', scopes: ['read'], expires_at: '2020-01-01T00:00:00Z' }, { name: 'x', scopes: ['read'], expires_at: '2999-01-01T00:00:00Z' }, { name: 'x', scopes: ['read'], hash: 'x' }]) {
+    for (const body of [{ name: 'x' }, { name: 'x', scopes: [] }, { name: 'x', scopes: ['read', 'read'] }, { name: 'x', scopes: ['all'] }, { name: 'x', scopes: Array(5_000).fill('read') }, { name: 'Root', scopes: ['read'] }, { name: 'a b', scopes: ['read'] }, { name: 'x', scopes: ['read'], expires_at: '2020-01-01T00:00:00Z' }, { name: 'x', scopes: ['read'], expires_at: '2999-01-01T00:00:00Z' }, { name: 'x', scopes: ['read'], hash: 'x' }]) {
       assert.equal((await make(body)).status, 400, JSON.stringify(body).slice(0, 100));
     }
     assert.equal((await call(secret, 'DELETE', `/admin/v1/tokens/${made.body.id}?author=kim`)).status, 200);

@@ -1,7 +1,9 @@
 // What one caller does is told to nobody else: a hostile account beside a paying one, over one upstream
 // whose answers the requests themselves decide. And what is true of a channel is learnt all the same.
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, get } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { startGateway, until } from './support/gateway.mjs';
 
@@ -152,13 +154,21 @@ async function ask(secret, [path, body]) {
   return { status: response.status, headers: response.headers, text, json };
 }
 
+/** A page as the site of that name has it. */
+async function pageOf(host, path) {
+  const { hostname, port } = new URL(gateway.url);
+  const [answer] = await once(get({ hostname, port, path, headers: { host } }), 'response');
+  return (await answer.setEncoding('utf8').toArray()).join('');
+}
+
 /** All that the holder of a key and the public are told of every model, but for times, counts and probes. */
 async function everything(secret = paying) {
   const list = (await gateway.get(secret, '/v1/models?include=unavailable')).data.map(({ id, tf }) => ({
     id, callable: tf.callable, reasons: tf.reasons,
     candidates: tf.routes.flatMap(({ candidates }) => candidates.map(({ status, last_failure, expected_to_answer }) => ({ status, last_failure, expected_to_answer }))),
   }));
-  const page = await (await fetch(`${gateway.url}/status.json?now=${made}${Math.random()}`)).json();
+  // Pages are kept for some seconds under the name of their site.
+  const page = JSON.parse(await pageOf(`${randomUUID()}.localhost`, '/status.json'));
   const statuses = page.routes.map(({ model, route, status }) => ({ model, route, status }));
   const plans = [];
   for (const model of list.map(({ id }) => id)) {

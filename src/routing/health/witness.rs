@@ -80,6 +80,10 @@ impl Lone {
 impl Health {
     /// Notes what an account met; whether that is believed of the candidate now.
     pub(super) fn is_agreed(&mut self, by: Witness, failure: &Failure, retry_after_s: Option<u64>) -> bool {
+        // All know already.
+        if self.status == Status::Down {
+            return false;
+        }
         let mut lone = self.take_lone(by, failure.at);
         lone.health.is_real_failure = true;
         lone.health.fail(failure.clone(), retry_after_s);
@@ -89,9 +93,8 @@ impl Health {
 
     /// Notes what an account met as the counts of all isolates tell of it: so many failures of such a kind. Again is the same.
     pub(super) fn hear(&mut self, by: Witness, failures: u32, failure: &Failure) {
-        let is_over = self.last_success_at.is_some_and(|at| at >= failure.at);
         let is_known = self.lone.iter().any(|lone| lone.by == by && lone.failed_at() >= failure.at);
-        if is_over || is_known {
+        if self.status == Status::Down || self.is_settled_since(failure.at) || is_known {
             return;
         }
         let mut lone = self.take_lone(by, failure.at);
@@ -99,6 +102,11 @@ impl Health {
         lone.health.is_real_failure = true;
         lone.health.fail(failure.clone(), None);
         self.put_lone(lone);
+    }
+
+    /// Whether somebody was answered after a failure, or a probe has called since: what it found is what all believe.
+    fn is_settled_since(&self, failed_at: Timestamp) -> bool {
+        self.last_success_at.max(self.called_at).is_some_and(|at| at >= failed_at)
     }
 
     /// Whether enough accounts met failures like this one.
@@ -137,9 +145,10 @@ impl Health {
         }
     }
 
-    /// A probe found nothing wrong: who met a failure is let through again.
+    /// A probe found nothing wrong: who met a failure is let through again. What all believed is over for all alike.
     pub(super) fn clear_lone(&mut self, now: Timestamp) {
-        self.lone.retain(|lone| lone.is_fresh(now));
+        let was_common = self.status == Status::Down;
+        self.lone.retain(|lone| lone.is_fresh(now) && !was_common);
         for lone in &mut self.lone {
             lone.health.cleared(now);
             lone.cleared_at = Some(now);
@@ -185,9 +194,8 @@ impl Health {
     /// Takes over what other accounts are known to have met elsewhere.
     pub(super) fn merge_lone(&mut self, other: &[Lone]) {
         for theirs in other {
-            let is_over = self.last_success_at.is_some_and(|at| at >= theirs.failed_at());
             let is_known = self.lone.iter().any(|lone| lone.by == theirs.by && lone.failed_at() >= theirs.failed_at());
-            if !is_over && !is_known {
+            if !self.is_settled_since(theirs.failed_at()) && !is_known {
                 self.lone.retain(|lone| lone.by != theirs.by);
                 self.put_lone(theirs.clone());
             }
@@ -278,6 +286,17 @@ mod tests {
         );
         let mixed = seen(&["a", "b"]).observe(failed(FailureKind::Load, "c"), at(3));
         assert_eq!(mixed.status, Status::Up, "load is not the same");
+    }
+
+    #[test]
+    fn what_all_believed_and_a_probe_took_back_is_over_for_each_alike() {
+        let down = ["a", "b", "c"].iter().fold(Health::default().observe(call(None), at(0)), |health, name| {
+            health.observe(failed(FailureKind::Server, name), at(1))
+        });
+        let back = down.observe(call(None), at(60));
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(back.told_to(Some(account(name)), at(60)), back.told_to(None, at(60)), "{name}");
+        }
     }
 
     #[test]
@@ -391,7 +410,7 @@ mod tests {
         assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (Status::Down, 0));
         ours.observe(&id, failed(FailureKind::Server, "b"), at(30));
         ours.merge(&round);
-        assert_eq!(ours.of(&id).lone.len(), 1, "what came after it is");
+        assert_eq!(ours.of(&id).lone.len(), 0, "while all know, it is nobody's own");
         round.observe(&id, call(None), at(80));
         ours.merge(&round);
         let told = ours.told_to(&id, Some(account("a")), at(81));
