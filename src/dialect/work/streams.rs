@@ -131,7 +131,7 @@ fn grown(upstream: &Upstream, of: &dyn Fn(usize) -> Much) -> Vec<(f64, f64)> {
     let measured = |client, count| -> Measured {
         let stream = stream(upstream, of, count);
         let mut meter = Meter::new(way(client), Fallback::default(), Counter::new("gpt"), pricing());
-        let taken = work(|| {
+        let work = work(|| {
             let mut out = Vec::new();
             for piece in stream.as_bytes().chunks(61) {
                 meter.push(piece, &mut out);
@@ -139,7 +139,7 @@ fn grown(upstream: &Upstream, of: &dyn Fn(usize) -> Much) -> Vec<(f64, f64)> {
             }
             meter.finish(&mut out);
         });
-        (taken, stream.len())
+        Measured { work, bytes: stream.len(), is_served: true }
     };
     let clients = CLIENTS.into_iter().map(Some).chain([None]);
     clients.map(|client| growth([measured(client, 1), measured(client, MUCH[0]), measured(client, MUCH[1])])).collect()
