@@ -215,7 +215,8 @@ impl Refusal {
             "" => "Correct the request and send it again.".to_owned(),
             _ => format!("Correct `{param}` and send the request again."),
         };
-        Self { param: Some(param.to_owned()), ..Self::new(Code::InvalidRequest, message, next_step) }
+        let param = Some(param.to_owned()).filter(|param| !param.is_empty());
+        Self { param, ..Self::new(Code::InvalidRequest, message, next_step) }
     }
 
     /// Something of ours does not answer; nothing was charged.

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { shown, stored } from './support/books.mjs';
 import { readStream, startGateway, until } from './support/gateway.mjs';
 
 let gateway;
@@ -300,16 +301,4 @@ async function all(secret, path) {
     if (next === null) return rows;
     after = `&after=${next}`;
   }
-}
-
-/** A receipt as it is stored: what came from a cache is told of its usage, and the currency is that of the catalogue. */
-function stored({ cache, currency, ...receipt }) {
-  assert.ok(cache);
-  return receipt;
-}
-
-/** What of a stored receipt its account's owner sees: which credential was used is the operator's. */
-function shown(receipt) {
-  for (const attempt of receipt.attempts) delete attempt.credential;
-  return receipt;
 }

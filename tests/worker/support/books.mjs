@@ -109,3 +109,15 @@ export function changeObject(gateway, account, statement) {
   }
   throw new Error(`no object is ${account}`);
 }
+
+/** A receipt as it is stored: what came from a cache is told of its usage, and the currency is that of the catalogue. */
+export function stored({ cache, currency, ...receipt }) {
+  assert.ok(cache);
+  return receipt;
+}
+
+/** What of a stored receipt its account's owner sees: which credential was used is the operator's. */
+export function shown(receipt) {
+  for (const attempt of receipt.attempts) delete attempt.credential;
+  return receipt;
+}
