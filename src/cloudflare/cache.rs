@@ -19,6 +19,8 @@ const FRESH_MS: u64 = 30_000;
 const USABLE_MS: u64 = 60_000;
 /// What pages show of the history may be so old, in milliseconds.
 const SHOWN_MS: u64 = 5_000;
+/// While one request makes a page anew, others are shown the last one for this long, in milliseconds.
+const ANEW_MS: u64 = 1_000;
 /// Pages of more bytes together than this are forgotten all at once.
 const MOST_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// A key that nobody has is not looked up again for this long, in milliseconds.
@@ -32,7 +34,7 @@ thread_local! {
     static UNKNOWN: RefCell<HashMap<KeyHash, Timestamp>> = RefCell::new(HashMap::new());
     static COOLING: RefCell<HashMap<SecretName, Timestamp>> = RefCell::new(HashMap::new());
     static BOARD: RefCell<Copied<Rc<Board>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
-    static PAGES: RefCell<HashMap<String, Copied<Kept>>> = RefCell::new(HashMap::new());
+    static PAGES: RefCell<HashMap<String, Shown>> = RefCell::new(HashMap::new());
     static CHANGES: RefCell<Option<Copied<Rc<Changes>>>> = const { RefCell::new(None) };
     static HEALTH: RefCell<Copied<Rc<HealthView>>> = RefCell::new(Copied { value: Rc::default(), at: Timestamp::from_millis(0) });
 }
@@ -43,6 +45,13 @@ type Changes = BTreeMap<String, Vec<Change>>;
 struct Copied<T> {
     value: T,
     at: Timestamp,
+}
+
+struct Shown {
+    page: Kept,
+    at: Timestamp,
+    /// When somebody began to make it anew.
+    anew_at: Timestamp,
 }
 
 /// How good a copy is.
@@ -198,19 +207,28 @@ pub fn put_changes(changes: Rc<Changes>, now: Timestamp) -> Rc<Changes> {
     changes
 }
 
-/// A page that was made some seconds ago.
+/// A page that was made some seconds ago. When it is too old, one asks in vain and makes it anew, and others see it meanwhile: not
+/// everybody who waits for a page makes it.
 pub fn page(address: &str, now: Timestamp) -> Option<Kept> {
-    PAGES.with_borrow(|pages| pages.get(address).filter(|copy| now.since(copy.at) < SHOWN_MS).map(|copy| copy.value.clone()))
+    PAGES.with_borrow_mut(|pages| {
+        let shown = pages.get_mut(address)?;
+        let is_made_anew = now.since(shown.at) < 2 * SHOWN_MS && now.since(shown.anew_at) < ANEW_MS;
+        if now.since(shown.at) < SHOWN_MS || is_made_anew {
+            return Some(shown.page.clone());
+        }
+        shown.anew_at = now;
+        None
+    })
 }
 
 /// Remembers a page.
-pub fn put_page(address: String, value: Kept, now: Timestamp) {
+pub fn put_page(address: String, page: Kept, now: Timestamp) {
     PAGES.with_borrow_mut(|pages| {
-        let bytes = pages.values().fold(value.body.len(), |sum, copy| sum.saturating_add(copy.value.body.len()));
+        let bytes = pages.values().fold(page.body.len(), |sum, shown| sum.saturating_add(shown.page.body.len()));
         if bytes > MOST_PAGE_BYTES {
             pages.clear();
         }
-        pages.insert(address, Copied { value, at: now });
+        pages.insert(address, Shown { page, at: now, anew_at: Timestamp::default() });
     });
 }
 
