@@ -1,7 +1,7 @@
 //! Bodies of requests while they are here, and the room that they and other things take of an isolate.
 //!
 //! What always holds: what something takes is counted before its memory is, and given back with it; one sender alone cannot take
-//! all of it; a small body needs none.
+//! all of it; small bodies have room of their own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use std::future::Future;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::limits::{Pool, SMALL_BYTES};
-use crate::refusal::Refusal;
+use crate::limits::{FIRST_BYTES, Pool, SMALL_BYTES};
+use crate::refusal::{Code, Refusal};
 
 /// A body on its way in. It is read when somebody waits for it, and not before.
 pub trait Arriving: Future<Output = Result<Body, Refusal>> {}
@@ -21,19 +21,19 @@ impl<F: Future<Output = Result<Body, Refusal>>> Arriving for F {}
 #[derive(Debug)]
 pub struct Body {
     bytes: Vec<u8>,
-    _room: Option<Room>,
+    _place: Option<Place>,
 }
 
 impl Body {
     /// With the room that was made for it.
-    pub fn new(bytes: Vec<u8>, room: Room) -> Self {
-        Self { bytes, _room: Some(room) }
+    pub fn new(bytes: Vec<u8>, place: Place) -> Self {
+        Self { bytes, _place: Some(place) }
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, _room: None }
+        Self { bytes, _place: None }
     }
 }
 
@@ -89,10 +89,32 @@ impl Room {
             true
         })
     }
+}
 
-    /// The same for a body of so many bytes, of which the first are free.
+/// The room of a body.
+#[derive(Debug)]
+pub struct Place {
+    /// Of its first bytes, which everybody has room for who is not there too often.
+    small: Room,
+    /// Of the rest.
+    large: Room,
+}
+
+impl Place {
+    /// Of a sender whose key is known by the time that a body is read.
+    pub fn of(whose: &str) -> Self {
+        Self { small: Room::of(Pool::Small, whose), large: Room::of(Pool::Bodies, whose) }
+    }
+
+    /// Of an address, where a body is read of whom nothing is known.
+    pub fn of_stranger(address: &str) -> Self {
+        Self { small: Room::of(Pool::Strangers, address), large: Room::of(Pool::Strangers, address) }
+    }
+
+    /// Takes what a body of so many bytes needs; false if there is not so much.
     pub fn hold(&mut self, bytes: usize) -> bool {
-        self.make(bytes.saturating_sub(SMALL_BYTES))
+        let first = bytes.min(SMALL_BYTES);
+        self.small.make(first) && self.large.make(bytes.saturating_sub(first))
     }
 }
 
@@ -102,13 +124,19 @@ impl Drop for Room {
     }
 }
 
+/// There is no room for one more.
+pub fn no_room() -> Refusal {
+    let message = "The gateway is taking in as many large requests as it has room for.";
+    Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2)
+}
+
 /// The capacity that a buffer grows to for what arrives: twice as much each time, but no more than was announced, or than there
 /// may be.
 pub fn grown(capacity: usize, needed: usize, most: usize) -> usize {
     if needed <= capacity {
         return capacity;
     }
-    let twice = capacity.saturating_mul(2).max(SMALL_BYTES);
+    let twice = capacity.saturating_mul(2).max(FIRST_BYTES);
     needed.max(twice.min(most))
 }
 
@@ -126,42 +154,69 @@ mod tests {
         Room::of(Pool::Bodies, whose)
     }
 
-    fn taken() -> (usize, usize) {
-        TAKEN.with_borrow(|pools| pools.get(&Pool::Bodies).map_or((0, 0), |pool| (pool.all, pool.by.len())))
+    fn taken(pool: Pool) -> (usize, usize) {
+        TAKEN.with_borrow(|pools| pools.get(&pool).map_or((0, 0), |pool| (pool.all, pool.by.len())))
     }
 
     #[test]
-    fn one_sender_leaves_room_for_the_others_and_small_bodies_need_none() {
-        let mut big = room("a");
-        assert!(big.hold(OF_ONE));
-        let mut more = room("a");
+    fn one_sender_leaves_room_for_the_others_and_small_bodies_have_their_own() {
+        let mut big = Place::of("a");
+        assert!(big.hold(OF_ONE + SMALL_BYTES));
+        let mut more = Place::of("a");
         assert!(more.hold(SMALL_BYTES), "a small one");
         assert!(!more.hold(SMALL_BYTES + MIB));
-        let (mut other, mut third) = (room("b"), room("c"));
-        assert!(other.hold(ALL - OF_ONE));
+        let (mut other, mut third) = (Place::of("b"), Place::of("c"));
+        assert!(other.hold(ALL - OF_ONE + SMALL_BYTES));
         assert!(third.hold(SMALL_BYTES) && !third.hold(MIB));
         drop(other);
         assert!(third.hold(MIB));
         // Other things have their own room.
         assert!(Room::of(Pool::Remembered, "c").make(MIB));
         drop((big, more, third));
-        assert_eq!(taken(), (0, 0));
+        assert_eq!((taken(Pool::Bodies), taken(Pool::Small)), ((0, 0), (0, 0)));
+    }
+
+    #[test]
+    fn small_bodies_have_an_end_and_strangers_take_nothing_from_customers() {
+        for (place, pool) in [(Place::of as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)] {
+            let (all, of_one) = pool.most();
+            let mut held = Vec::new();
+            let mut fill = |whose: &str| {
+                let before = held.len();
+                while held.len() < 10_000 {
+                    let mut one = place(whose);
+                    if !one.hold(SMALL_BYTES) {
+                        break;
+                    }
+                    held.push(one);
+                }
+                held.len() - before
+            };
+            assert_eq!(fill("a"), of_one / SMALL_BYTES);
+            assert!(fill("b") > 0, "others have room");
+            for number in 0..8 {
+                fill(&number.to_string());
+            }
+            assert!(taken(pool).0 <= all);
+            let mut customer = Place::of("customer");
+            assert_eq!(customer.hold(MIB), pool == Pool::Strangers);
+        }
     }
 
     #[test]
     fn a_body_gives_its_room_back() {
-        let mut room = room("a");
-        assert!(room.hold(MIB));
-        let body = Body::new(vec![1, 2], room);
-        assert_eq!((&*body, taken()), ([1, 2].as_slice(), (MIB - SMALL_BYTES, 1)));
+        let mut place = Place::of("a");
+        assert!(place.hold(MIB));
+        let body = Body::new(vec![1, 2], place);
+        assert_eq!((&*body, taken(Pool::Bodies)), ([1, 2].as_slice(), (MIB - SMALL_BYTES, 1)));
         drop(body);
-        assert_eq!(taken(), (0, 0));
+        assert_eq!((taken(Pool::Bodies), taken(Pool::Small)), ((0, 0), (0, 0)));
     }
 
     #[test]
     fn buffers_grow_with_what_arrives_and_not_with_what_was_announced() {
         let announced = 42 * MIB;
-        assert_eq!(grown(0, 1, announced), SMALL_BYTES);
+        assert_eq!(grown(0, 1, announced), FIRST_BYTES);
         assert_eq!(grown(0, 1, 10), 10);
         assert_eq!(grown(MIB, MIB, announced), MIB);
         assert_eq!(grown(32 * MIB, 32 * MIB + 1, announced), 42 * MIB);
@@ -181,7 +236,7 @@ mod tests {
                 prop_assert_eq!(rooms[place].taken, if made { mib * MIB } else { before });
                 prop_assert!(made || has_grown, "less is always possible");
                 let sum: usize = rooms.iter().map(|room| room.taken).sum();
-                prop_assert_eq!(taken().0, sum);
+                prop_assert_eq!(taken(Pool::Bodies).0, sum);
                 prop_assert!(sum <= ALL);
                 for whose in ["a", "b", "c"] {
                     let of_one: usize = rooms.iter().filter(|room| &*room.whose == whose).map(|room| room.taken).sum();
@@ -189,7 +244,7 @@ mod tests {
                 }
             }
             drop(rooms);
-            prop_assert_eq!(taken(), (0, 0));
+            prop_assert_eq!(taken(Pool::Bodies), (0, 0));
         }
     }
 }

@@ -19,15 +19,21 @@ pub const MESSAGE_BYTES: usize = 256 * 1024;
 /// The largest body of everything else.
 pub const SAID_BYTES: usize = 64 * 1024;
 
-/// A body up to this takes no room from others, so that small requests are served however full it is.
+/// A body up to this takes no room from large ones, so that small requests are served however full it is.
 pub const SMALL_BYTES: usize = 64 * 1024;
+/// A buffer begins with so much.
+pub const FIRST_BYTES: usize = 4 * 1024;
 
 /// What an isolate has only so much of, and what shares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pool {
-    /// Bytes of bodies and frames above the small ones. They stand in memory twice on their way: once here, and once where the
+    /// Bytes of bodies beyond the first, and of frames that wait. They stand in memory twice on their way: once here, and once where the
     /// platform sends them from, of 128 MB in all.
     Bodies,
+    /// The first bytes of each body.
+    Small,
+    /// Bodies that are read before it is known whose they are: of forms to sign in, and of payment providers.
+    Strangers,
     /// Bytes that WebSockets remember between their requests.
     Remembered,
     /// WebSockets that are open.
@@ -39,6 +45,8 @@ impl Pool {
     pub const fn most(self) -> (usize, usize) {
         match self {
             Self::Bodies => (60 * MIB, ASKED_BYTES),
+            Self::Small => (12 * MIB, 6 * MIB),
+            Self::Strangers => (4 * MIB, MIB),
             Self::Remembered => (32 * MIB, 16 * MIB),
             Self::Sockets => (4_000, 200),
         }
@@ -208,6 +216,10 @@ mod tests {
         for said in [
             mib(ASKED_BYTES),
             mib(Pool::Bodies.most().0),
+            mib(Pool::Small.most().0),
+            mib(Pool::Small.most().1),
+            mib(Pool::Strangers.most().0),
+            mib(Pool::Strangers.most().1),
             mib(Pool::Remembered.most().0),
             mib(Pool::Remembered.most().1),
             "4,000".to_owned(),

@@ -11,9 +11,9 @@ use worker::{Headers, Request, Response, ResponseBuilder};
 
 use super::clock;
 use crate::api;
-use crate::body::{Body, Room, grown};
+use crate::body::{Body, Place, grown, no_room};
 use crate::id::RequestId;
-use crate::limits::{ARRIVED_MS, ASKED_BYTES, Pool, ROOM_MS, SMALL_BYTES, STALLED_MS};
+use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Head, Misplaced, Reply, ReplyBody, gate};
 
@@ -92,8 +92,10 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
         is_list: false,
         probed: None,
     };
-    // Whoever sends a body is known by then only by what was presented.
-    let whose = gate::sender(&head);
+    let place = match api::table::is_read_of_strangers(&path) {
+        true => Place::of_stranger(&gate::by_address(head.address)),
+        false => Place::of(&gate::sender(&head)),
+    };
     let most = api::table::most_bytes(&path);
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
     let (accept, signature) = (get("accept"), get("stripe-signature"));
@@ -117,7 +119,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
         presented_in,
         signature,
         origin,
-        body: Box::pin(body(request, declared, most, whose)),
+        body: Box::pin(body(request, declared, most, place)),
     })
 }
 
@@ -142,24 +144,24 @@ fn raw_path(address: &str) -> String {
 }
 
 /// Reads a body piece by piece: memory grows with what arrives, and only where there is room for it.
-async fn body(mut request: Request, declared: Option<usize>, most: usize, whose: String) -> Result<Body, Refusal> {
+async fn body(mut request: Request, declared: Option<usize>, most: usize, mut place: Place) -> Result<Body, Refusal> {
     if declared.is_some_and(|length| length > most) {
         return Err(too_large(most));
     }
-    let mut room = Room::of(Pool::Bodies, &whose);
-    if declared.is_some_and(|length| length <= SMALL_BYTES) {
+    if let Some(length) = declared.filter(|length| *length <= SMALL_BYTES) {
+        find_room(&mut place, length).await?;
         let bytes = match select(Box::pin(request.bytes()), clock::sleep(STALLED_MS)).await {
             Either::Left((bytes, _)) => bytes.map_err(|error| broken(&error))?,
             Either::Right(_) => return Err(stalled()),
         };
-        return Ok(Body::new(bytes, room));
+        return Ok(Body::new(bytes, place));
     }
     let Ok(mut stream) = request.stream() else { return Ok(Vec::new().into()) };
     let begun = clock::now();
     let (mut bytes, mut arrived, mut watch) = (Vec::new(), begun, clock::sleep(STALLED_MS));
     loop {
         let piece = match select(stream.next(), watch).await {
-            Either::Left((None, _)) => return Ok(Body::new(bytes, room)),
+            Either::Left((None, _)) => return Ok(Body::new(bytes, place)),
             Either::Left((Some(piece), rest)) => {
                 watch = rest;
                 piece.map_err(|error| broken(&error))?
@@ -181,7 +183,7 @@ async fn body(mut request: Request, declared: Option<usize>, most: usize, whose:
         }
         let capacity = grown(bytes.capacity(), length, declared.unwrap_or(most));
         if capacity > bytes.capacity() {
-            find_room(&mut room, capacity).await?;
+            find_room(&mut place, capacity).await?;
             bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
         }
         bytes.extend(piece);
@@ -189,12 +191,11 @@ async fn body(mut request: Request, declared: Option<usize>, most: usize, whose:
 }
 
 /// Waits a little for others to leave room.
-async fn find_room(room: &mut Room, bytes: usize) -> Result<(), Refusal> {
+async fn find_room(place: &mut Place, bytes: usize) -> Result<(), Refusal> {
     let begun = clock::now();
-    while !room.hold(bytes) {
+    while !place.hold(bytes) {
         if clock::now().since(begun) >= u64::from(ROOM_MS) {
-            let message = "The gateway is taking in as many large requests as it has room for.";
-            return Err(Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2));
+            return Err(no_room());
         }
         clock::sleep(LOOK_MS).await;
     }

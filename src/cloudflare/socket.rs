@@ -16,7 +16,7 @@ use worker::{Context, Env, Request, Response, WebSocket, WebSocketPair};
 use super::http;
 use super::outside::Outside;
 use crate::api;
-use crate::body::Room;
+use crate::body::{Place, Room};
 use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::relay::gate;
@@ -64,7 +64,7 @@ struct Inbox {
     frames: VecDeque<Frame>,
     /// Of all frames together.
     units: usize,
-    room: Room,
+    place: Place,
     is_gone: bool,
     waker: Option<Waker>,
 }
@@ -86,7 +86,7 @@ impl Inbox {
             Ok(text) => {
                 let length = usize::try_from(text.length()).unwrap_or(usize::MAX);
                 self.units = self.units.saturating_add(length);
-                let fits = self.units <= LONGEST_FRAME && self.frames.len() < MOST_WAITING && self.room.hold(self.units);
+                let fits = self.units <= LONGEST_FRAME && self.frames.len() < MOST_WAITING && self.place.hold(self.units);
                 if fits { Frame::Text(text) } else { Frame::TooMuch }
             }
         };
@@ -115,7 +115,7 @@ impl Inbox {
             Frame::TooMuch => Arrived::TooMuch,
             Frame::Text(text) => {
                 self.units = self.units.saturating_sub(usize::try_from(text.length()).unwrap_or(usize::MAX));
-                self.room.hold(self.units);
+                self.place.hold(self.units);
                 Arrived::Text(text.into())
             }
         })
@@ -136,8 +136,9 @@ const ENDS: [&str; 2] = ["close", "error"];
 
 impl Connection {
     fn accept(socket: WebSocket, place: Room, whose: &str) -> worker::Result<Self> {
-        let room = Room::of(Pool::Bodies, whose);
-        let inbox = Rc::new(RefCell::new(Inbox { frames: VecDeque::new(), units: 0, room, is_gone: false, waker: None }));
+        let waiting = Place::of(whose);
+        let inbox =
+            Rc::new(RefCell::new(Inbox { frames: VecDeque::new(), units: 0, place: waiting, is_gone: false, waker: None }));
         let (taking, leaving) = (Rc::clone(&inbox), Rc::clone(&inbox));
         let message = Closure::new(move |event: web_sys::MessageEvent| taking.borrow_mut().take(event.data()));
         let end = Closure::new(move |_: web_sys::Event| leaving.borrow_mut().leave());

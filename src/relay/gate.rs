@@ -30,8 +30,8 @@ pub async fn missed<P: Ports>(ports: &P, gate: Gate, subject: &str, refusal: Ref
 
 /// Counts a refused request of a key, behind its answer.
 pub fn refused<P: Ports>(ports: &P, key: &KeyRecord, refusal: &Refusal) {
-    // What failed on our side, or passes by itself, is nobody's to answer for.
-    let is_ours = refusal.status() >= 500 || refusal.in_flight;
+    // What failed on our side is nobody's to answer for. What passes by itself counts: nothing else bounds how often it is tried.
+    let is_ours = refusal.status() >= 500;
     if is_ours || !ports.refused(key) {
         return;
     }

@@ -325,13 +325,18 @@ impl Round<'_> {
                 }
             }
             let Some(ticket) = ticket.as_mut() else { break };
-            ports.granted(self.key);
             prepared.early.open(prepared, ticket.rates);
             ticket.skip(attempt::uncovered(leg, ticket.hold, ports.now()));
             for quoted in leg.within(ticket.hold).iter() {
                 match attempt::attempt(ticket, prepared, quoted).await {
-                    Tried::Answered(reply) => return Ran::Reply(reply).into(),
-                    Tried::Rejected(refusal) => return Ran::from(ticket.fail(prepared, &refusal)).into(),
+                    Tried::Answered(reply) => {
+                        ports.granted(self.key);
+                        return Ran::Reply(reply).into();
+                    }
+                    Tried::Rejected(refusal) => {
+                        gate::refused(ports, self.key, &refusal);
+                        return Ran::from(ticket.fail(prepared, &refusal)).into();
+                    }
                     Tried::Failed(failed) => failures.push(failed),
                 }
             }

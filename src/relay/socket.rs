@@ -10,13 +10,14 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 
 use super::{Head, Incoming, Reply, ReplyBody, gate, serve};
-use crate::body::Room;
+use crate::body::{Body, Place, Room, no_room};
 pub use crate::dialect::openai::responses::socket::LONGEST_FRAME;
 use crate::dialect::openai::responses::socket::{Act, Cutter, Session};
 use crate::dialect::{Called, Endpoint};
 use crate::id::RequestId;
 use crate::limits::Pool;
 use crate::ports::Ports;
+use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
 /// Headers of answers that a frame tells.
@@ -58,7 +59,8 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
     let head = each(head);
     let mut session = Session::new(milliseconds(ports.now()));
     // Who gets no room sends everything.
-    let mut room = Room::of(Pool::Remembered, &gate::sender(&head));
+    let whose = gate::sender(&head);
+    let mut room = Room::of(Pool::Remembered, &whose);
     loop {
         let patience = u32::try_from(session.patience_ms(milliseconds(ports.now()))).unwrap_or(u32::MAX);
         let arrived = match select(pin!(wire.next()), pin!(ports.sleep(patience))).await {
@@ -95,6 +97,13 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
                 return wire.close(GOING_AWAY, "limit reached");
             }
             Act::Serve(body) => {
+                // What is served has room like any other body, and with it what is remembered meanwhile.
+                let mut taken = Place::of(&whose);
+                if !room.make(session.taken_bytes()) {
+                    session.forget();
+                }
+                let has_room = taken.hold(body.len()) && room.make(session.taken_bytes());
+                let body = if has_room { Ok(Body::new(body, taken)) } else { Err(no_room()) };
                 // Dropping what is served is how a client leaves.
                 let is_there = match select(pin!(answer(&ports, &head, &mut session, body, &wire)), pin!(wire.gone())).await {
                     Either::Left((is_there, _)) => is_there,
@@ -113,9 +122,9 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
 }
 
 /// Serves one request; false if the client is gone.
-async fn answer<P: Ports, W: Wire>(ports: &P, head: &Head, session: &mut Session, body: Vec<u8>, wire: &W) -> bool {
+async fn answer<P: Ports, W: Wire>(ports: &P, head: &Head, session: &mut Session, body: Result<Body, Refusal>, wire: &W) -> bool {
     let called = Called { endpoint: Endpoint::Responses, model: None, stream: false };
-    let incoming = Incoming { called, head: head.clone(), body: std::future::ready(Ok(body.into())) };
+    let incoming = Incoming { called, head: head.clone(), body: std::future::ready(body) };
     let Reply { status, headers, body, .. } = serve(ports.clone(), incoming).await;
     let is_told = |name: &str| TOLD.iter().any(|told| name.starts_with(told));
     let told = headers.iter().map(|(name, value)| (*name, value.as_str())).filter(|(name, _)| is_told(name));

@@ -115,7 +115,8 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
     if is_cheap {
         return read(ports, visitor, place, request).await;
     }
-    if let Some(refusal) = visitor.refused.take() {
+    // Whose account does not answer sees what everybody sees.
+    if let Some(refusal) = visitor.refused.take().filter(|refusal| refusal.code == Code::RateLimitExceeded) {
         return Err(refusal);
     }
     if visitor.key.is_some() {
@@ -178,7 +179,7 @@ impl Visitor {
         let address = request.head.address;
         let (signed, refused) = match told {
             Some(told) => match of_session(ports, told, address).await {
-                Err(refusal) if refusal.code == Code::RateLimitExceeded => (None, Some(refusal)),
+                Err(refusal) if refusal.code == Code::RateLimitExceeded || refusal.status() >= 500 => (None, Some(refusal)),
                 signed => (signed.ok(), None),
             },
             None => (None, None),
@@ -337,6 +338,10 @@ fn own<B>(request: &Request<B>) -> Result<(), Refusal> {
 /// Ends the session where it counts, in the account; with `all` every session of its key. The cookie goes with it.
 async fn sign_out<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request: Request<B>) -> Result<Reply, Refusal> {
     own(&request)?;
+    // A session that cannot be ended now keeps its cookie: without it, it could never be ended.
+    if let Some(refusal) = &visitor.refused {
+        return Err(refusal.clone());
+    }
     if let (Some(key), Some(signed)) = (&visitor.key, &visitor.session) {
         let body = request.body.await?;
         let is_all = form(&body).any(|(name, value)| name == "all" && value == "1");

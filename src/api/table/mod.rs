@@ -229,6 +229,12 @@ pub fn most_bytes(path: &str) -> usize {
     }
 }
 
+/// Whether a body is read there before it is known who sends it: a key in a form, a message with its signature.
+pub fn is_read_of_strangers(path: &str) -> bool {
+    let rows = at(&named(path)).find(|row| row.method != "GET");
+    rows.is_none_or(|row| matches!(row.who, Who::Signature | Who::Anyone))
+}
+
 /// Whether only those who may call a path may know what it answers.
 pub fn is_guarded(path: &str) -> bool {
     at(path).any(|row| matches!(row.who, Who::Operator | Who::Signature))

@@ -105,6 +105,12 @@ impl Session {
         self.kept.iter().map(|kept| kept.items.len()).sum()
     }
 
+    /// The same with what the request that is being served will leave, in bytes.
+    pub fn taken_bytes(&self) -> usize {
+        let served = self.turn.as_ref().and_then(|turn| turn.items.as_ref()).map_or(0, String::len);
+        self.kept_bytes().saturating_add(served)
+    }
+
     /// Forgets what was remembered.
     pub fn forget(&mut self) {
         self.kept.clear();
