@@ -19,6 +19,8 @@ pub struct Body<'a> {
     pub object: Object<'a>,
     /// The whole text without embedded images, files and sounds, and with no letter escaped: what names are looked for in.
     pub lean: Cow<'a, str>,
+    /// The same as it was sent, where letters of names were escaped.
+    pub as_sent: Option<Cow<'a, str>>,
     /// Its size in bytes.
     pub bytes: u64,
     /// Its size without what is embedded: what an estimate of its tokens goes by.
@@ -53,9 +55,14 @@ impl<'a> Body<'a> {
             true => Some(serde_json::from_str::<serde_json::Value>(&lean).map_err(|_| not_json("is nested too deeply"))?),
             false => None,
         };
+        let (lean, as_sent) = match plain {
+            Some(value) => (Cow::Owned(value.to_string()), Some(lean)),
+            None => (lean, None),
+        };
         Ok(Self {
             object,
-            lean: plain.map_or(lean, |value| Cow::Owned(value.to_string())),
+            lean,
+            as_sent,
             bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             text_bytes: u64::try_from(text_bytes).unwrap_or(u64::MAX),
         })

@@ -62,7 +62,7 @@ const OWNERS: [&str; 10] = [
     "subscriptions",
 ];
 /// How names of hosts end. Others, such as those of files, are no hosts.
-const HOST_ENDS: [&str; 30] = [
+const HOST_ENDS: [&str; 40] = [
     "com",
     "net",
     "org",
@@ -93,6 +93,16 @@ const HOST_ENDS: [&str; 30] = [
     "localhost",
     "gov",
     "edu",
+    "chat",
+    "info",
+    "top",
+    "pro",
+    "vip",
+    "me",
+    "hk",
+    "tw",
+    "live",
+    "online",
 ];
 
 /// Upstream's words without names of hosts, accounts and credentials of any kind.
@@ -143,14 +153,21 @@ fn named(piece: &str, before: &str) -> Option<String> {
     Some(format!("{lead}{told}{after}"))
 }
 
-fn of_word(word: &str, before: &str) -> Option<String> {
-    if let Some((name, value)) =
-        word.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty() && !name.contains("://"))
+fn of_word<'a>(word: &'a str, before: &'a str) -> Option<String> {
+    let (mut value, mut before) = (word, before);
+    while let Some((name, rest)) =
+        value.split_once('=').filter(|(name, rest)| !name.is_empty() && !rest.is_empty() && !name.contains("://"))
     {
-        let is_owner = OWNERS.contains(&name.to_ascii_lowercase().as_str());
-        let told = of_word(value, if is_owner { name } else { before })?;
-        return Some(format!("{name}={told}"));
+        if OWNERS.contains(&name.to_ascii_lowercase().as_str()) {
+            before = name;
+        }
+        value = rest;
     }
+    let names = word.get(..word.len().saturating_sub(value.len())).unwrap_or_default();
+    of_value(value, before).map(|told| format!("{names}{told}"))
+}
+
+fn of_value(word: &str, before: &str) -> Option<String> {
     if word.contains("://") {
         return Some(ADDRESS.to_owned());
     }
@@ -410,6 +427,14 @@ mod tests {
             assert_eq!(without_names(said), told);
             assert_eq!(without_names(told), told, "again is the same");
         }
+    }
+
+    #[test]
+    fn a_long_chain_is_no_deep_one() {
+        let long = "a=".repeat(200_000);
+        assert_eq!(without_names(&format!("{long}x")), format!("{long}x"));
+        let told = without_names(&format!("{long}https://example.com"));
+        assert!(told.starts_with(&long) && !told.contains("example"));
     }
 
     #[test]

@@ -139,6 +139,11 @@ impl Endpoint {
         matches!(self, Self::Moderations | Self::ImageGenerations | Self::ImageEdits)
     }
 
+    /// Whether its input is a list of items that can name what a provider keeps.
+    pub const fn has_items(self) -> bool {
+        matches!(self, Self::Responses | Self::Compact | Self::ResponsesCount)
+    }
+
     /// Whether it only counts, which costs nothing.
     pub const fn is_free(self) -> bool {
         matches!(self, Self::MessagesCount | Self::GenerateCount | Self::ResponsesCount)

@@ -55,7 +55,7 @@ const ADDRESS: &str = "fileuri";
 const ADDRESSES: [&str; 6] = ["fileurl", "imageurl", "videourl", "audiourl", "documenturl", "url"];
 /// Where a text names a file: Qwen's long models read it there.
 const IN_TEXT: &str = "fileid:";
-const TEXTS: [&str; 2] = ["content", "text"];
+const TEXTS: [&str; 4] = ["content", "text", "instructions", "system"];
 /// Members in which everything is the client's own.
 const FREE: [&str; 13] = [
     "parameters",
@@ -88,13 +88,15 @@ const LONGEST_NAME: usize = 32;
 
 /// Refuses a body that names what a provider keeps.
 pub fn check(body: &Body<'_>, dialect: Dialect) -> Result<(), Refusal> {
-    if !strings(&body.lean).any(|(text, is_name)| if is_name { is_watched(text) } else { is_odd(text) }) {
+    // What is not as it was sent has lost members that stand there twice: a provider may read the other one.
+    let is_as_sent = body.as_sent.is_none();
+    if is_as_sent && !strings(&body.lean).any(|(text, is_name)| if is_name { is_watched(text) } else { is_odd(text) }) {
         return Ok(());
     }
     let mut path = Vec::new();
     let mut found = None;
     let look = Look { dialect, name: "", parent: "", path: &mut path, found: &mut found };
-    let mut deserializer = serde_json::Deserializer::from_str(&body.lean);
+    let mut deserializer = serde_json::Deserializer::from_str(body.as_sent.as_deref().unwrap_or(&body.lean));
     let looked = look.deserialize(&mut deserializer);
     match (found, looked) {
         (Some(thing), _) => Err(refused(thing, &written(&path), dialect)),
@@ -135,7 +137,9 @@ fn is_watched(name: &str) -> bool {
 fn is_odd(text: &str) -> bool {
     let begins = |start: &str| text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
     // Beyond this length nothing is an address that anybody fetches.
+    let has_scheme = text.get(..24).unwrap_or(text).split_once("://").is_some();
     begins("gs:")
+        || has_scheme && !begins("http")
         || begins("http") && text.len() < 8_192 && text.to_ascii_lowercase().contains("googleapis")
         || text.trim_start().starts_with(IN_TEXT)
 }
@@ -143,8 +147,9 @@ fn is_odd(text: &str) -> bool {
 /// Whether an address is that of something that a provider keeps: only the credential opens it.
 fn is_kept_by_a_provider(address: &str) -> bool {
     let Ok(url) = Url::parse(address.trim()) else { return false };
+    // Other schemes are a provider's own: `gs:`, `ms:`, `oss:`.
     if !matches!(url.scheme(), "http" | "https" | "data") {
-        return url.scheme() == "gs";
+        return true;
     }
     let Some(Host::Domain(host)) = url.host() else { return false };
     let host = host.trim_end_matches('.');
@@ -335,6 +340,22 @@ mod tests {
         let text = body.to_string();
         let body = Body::parse(text.as_bytes(), "").unwrap();
         check(&body, dialect).err().map(|refusal| refusal.param.unwrap())
+    }
+
+    #[test]
+    fn no_way_to_write_it_hides_what_is_named() {
+        for text in [
+            r#"{"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"},"file":{"filename":"a"}}]}],"user":"a"}"#,
+            r#"{"messages":[{"role":"user","content":[{"type":"file","file":{"file_id":"f"},"file":{"filename":"a"}}]}],"\u0075ser":"a"}"#,
+            r#"{"messages":[{"role":"user","content":[{"type":"file","file":{"file_\u0069d":"f"}}]}]}"#,
+            r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"ms://file"}}]}]}"#,
+            r#"{"messages":[{"role":"user","content":[{"type":"video_url","video_url":{"url":"OSS://bucket/file"}}]}]}"#,
+            r#"{"input":"a","instructions":"fileid://file-1"}"#,
+            r#"{"system":" fileid://file-1","messages":[]}"#,
+        ] {
+            let body = Body::parse(text.as_bytes(), "").unwrap();
+            assert!(check(&body, Dialect::Openai).is_err(), "{text}");
+        }
     }
 
     #[test]

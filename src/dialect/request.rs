@@ -10,7 +10,7 @@ use super::fit::{Names, Target, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object};
-use super::openai::responses::{Named, named_items, passed};
+use super::openai::responses::{Named, check_items, named_items, passed};
 use super::proof::tell_makers;
 use super::{objects, prefix, tokens};
 use crate::catalog::Dialect;
@@ -175,6 +175,9 @@ impl<'a> Request<'a> {
                 envelope.read_extras(&body.object)?;
                 format.envelope(&body, &mut envelope)?;
                 objects::check(&body, endpoint.dialect())?;
+                if let Some(input) = body.object.get("input").filter(|_| endpoint.has_items()) {
+                    check_items(input)?;
+                }
                 if envelope.session.is_none() && format.translation().is_some() {
                     envelope.prefix = prefix::of(&body.object);
                 }
@@ -251,7 +254,7 @@ impl<'a> Request<'a> {
         upstream: &Upstream<'_>,
         dropped: &mut Vec<String>,
     ) -> Option<Edit> {
-        if !matches!(self.endpoint, Endpoint::Responses | Endpoint::Compact) {
+        if !self.endpoint.has_items() {
             return None;
         }
         let changed = edits.iter().find_map(|edit| match edit {
@@ -268,7 +271,7 @@ impl<'a> Request<'a> {
     /// What its input names of what a provider keeps.
     pub fn named_items(&self) -> Named {
         match (self.endpoint, &self.content) {
-            (Endpoint::Responses | Endpoint::Compact, Content::Json(body)) => {
+            (endpoint, Content::Json(body)) if endpoint.has_items() => {
                 body.object.get("input").map(named_items).unwrap_or_default()
             }
             _ => Named::default(),

@@ -17,7 +17,7 @@ mod writer;
 
 pub use count::CountTokens;
 pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, references, resolved};
-pub use owned::{Named, SEAL, named as named_items, passed, unsealed, with_seal};
+pub use owned::{Named, SEAL, check as check_items, named as named_items, passed, unsealed, with_seal};
 
 use super::chat::{SERVICE_TIERS, read_session};
 use super::node::{Node, text_of};

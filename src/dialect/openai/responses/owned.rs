@@ -12,6 +12,7 @@ use super::kept::request_of;
 use crate::dialect::format::Seal;
 use crate::dialect::json::{Change, Edit, Object, changed_list, may_have, quoted};
 use crate::dialect::openai::node::{items, text_of};
+use crate::refusal::Refusal;
 
 /// Stands between a provider's id and the gateway's proof of who made it.
 pub const SEAL: &str = "_tf";
@@ -80,6 +81,21 @@ fn meaning(item: &Object<'_>) -> Meaning {
         Some(kind) if DONE.contains(&kind) => Meaning::Thought,
         Some(_) => Meaning::Reference,
     }
+}
+
+/// Errors where an item has a member twice, or in other letters: a provider may read another one than is looked at here.
+pub fn check(input: &str) -> Result<(), Refusal> {
+    for (at, json) in items(input).unwrap_or_default().into_iter().enumerate() {
+        let Some(item) = Object::parse(json) else { continue };
+        if let Some(name) = item.unclear(&["id", "type", APPROVED]) {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            return Err(Refusal::invalid(
+                &format!("input[{at}]"),
+                format!("`{name}` stands more than once in this item, or not in small letters."),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What the input of a request names.
@@ -190,6 +206,23 @@ mod tests {
 
     fn sealing() -> Sealing {
         Sealing::new(Some(Rc::new(|id: &str| format!("{id}{PROVEN}"))))
+    }
+
+    #[test]
+    fn an_item_that_can_be_read_in_two_ways_is_refused() {
+        for item in [
+            r#"{"type":"item_reference","id":null,"id":"msg_1"}"#,
+            r#"{"type":"item_reference","id":"","id":"msg_1"}"#,
+            r#"{"type":"message","type":"item_reference","id":"msg_1","content":[]}"#,
+            r#"{"type":"item_reference","Id":"msg_1"}"#,
+            r#"{"type":"item_reference","\u0069d":null,"id":"msg_1"}"#,
+            r#"{"approval_request_id":null,"approval_request_id":"mcpr_1"}"#,
+        ] {
+            let refusal = check(&format!(r#"[{{"role":"user","content":"a"}},{item}]"#)).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), Some("input[1]"), "{item}");
+        }
+        assert!(check(r#"[{"role":"user","content":"a"},{"type":"item_reference","id":"msg_1"},"x"]"#).is_ok());
+        assert!(check(r#""a""#).is_ok());
     }
 
     #[test]
