@@ -131,7 +131,10 @@ async function balanced() {
   assert.equal(nanos('100') - charges.reduce((sum, { charge }) => sum + nanos(charge), 0n), nanos(balance));
 }
 
-/** So many at once, until all are made; gates count whole minutes, and one may end meanwhile: so more than two minutes' worth; answers how many answers had which status. */
+/**
+ * Asks so often, some at once; answers how many answers had which status. Gates count whole minutes, and one may end meanwhile: what is
+ * to meet a closed one is more than two minutes let through.
+ */
 async function flood(total, one, width = 16) {
   const statuses = {};
   let next = 0;
