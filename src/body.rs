@@ -5,17 +5,26 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{IntoFuture, Ready};
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::limits::{FIRST_BYTES, Pool, SMALL_BYTES};
+use crate::limits::{EARNED_BYTES, FIRST_BYTES, Pool, SMALL_BYTES};
 use crate::refusal::{Code, Refusal};
 
 /// A body on its way in. It is read when somebody waits for it, and not before.
-pub trait Arriving: Future<Output = Result<Body, Refusal>> {}
+pub trait Arriving: IntoFuture<Output = Result<Body, Refusal>> {
+    /// The same, in the room of who is known by now to have sent it.
+    #[must_use]
+    fn within(self, place: Place) -> Self;
+}
 
-impl<F: Future<Output = Result<Body, Refusal>>> Arriving for F {}
+/// One that is here already, with the room that it has.
+impl Arriving for Ready<Result<Body, Refusal>> {
+    fn within(self, _place: Place) -> Self {
+        self
+    }
+}
 
 /// A body that has arrived.
 #[derive(Debug)]
@@ -59,13 +68,15 @@ thread_local! {
 pub struct Room {
     pool: Pool,
     whose: Rc<str>,
+    /// What it leaves free for others.
+    left: usize,
     taken: usize,
 }
 
 impl Room {
     /// Of this sender; it takes nothing yet.
     pub fn of(pool: Pool, whose: &str) -> Self {
-        Self { pool, whose: whose.into(), taken: 0 }
+        Self { pool, whose: whose.into(), left: 0, taken: 0 }
     }
 
     /// Takes so much in all; false if there is not so much, and then it has what it had.
@@ -76,7 +87,7 @@ impl Room {
             let others = pool.all.saturating_sub(self.taken);
             let own = pool.by.get(&self.whose).map_or(0, |of_sender| of_sender.saturating_sub(self.taken));
             let (all, of_sender) = (others.saturating_add(wanted), own.saturating_add(wanted));
-            if wanted > self.taken && (all > most || of_sender > most_of_one) {
+            if wanted > self.taken && (all > most.saturating_sub(self.left) || of_sender > most_of_one) {
                 return false;
             }
             pool.all = all;
@@ -101,9 +112,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of a sender whose key is known by the time that a body is read.
-    pub fn of(whose: &str) -> Self {
-        Self { small: Room::of(Pool::Small, whose), large: Room::of(Pool::Bodies, whose) }
+    /// Of an account. Until it has had an answer, it leaves some room to those that have.
+    pub fn of(account: &str, is_earning: bool) -> Self {
+        let mut large = Room::of(Pool::Bodies, account);
+        large.left = if is_earning { 0 } else { EARNED_BYTES };
+        Self { small: Room::of(Pool::Small, account), large }
+    }
+
+    /// Of who is not asked for an account: operators, and small requests.
+    pub fn of_sender(sender: &str) -> Self {
+        Self::of(sender, false)
     }
 
     /// Of an address, where a body is read of whom nothing is known.
@@ -160,12 +178,12 @@ mod tests {
 
     #[test]
     fn one_sender_leaves_room_for_the_others_and_small_bodies_have_their_own() {
-        let mut big = Place::of("a");
+        let mut big = Place::of("a", true);
         assert!(big.hold(OF_ONE + SMALL_BYTES));
-        let mut more = Place::of("a");
+        let mut more = Place::of("a", true);
         assert!(more.hold(SMALL_BYTES), "a small one");
         assert!(!more.hold(SMALL_BYTES + MIB));
-        let (mut other, mut third) = (Place::of("b"), Place::of("c"));
+        let (mut other, mut third) = (Place::of("b", true), Place::of("c", true));
         assert!(other.hold(ALL - OF_ONE + SMALL_BYTES));
         assert!(third.hold(SMALL_BYTES) && !third.hold(MIB));
         drop(other);
@@ -177,8 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn who_has_paid_nothing_leaves_room_for_who_has_however_many_they_are() {
+        let mut strangers: Vec<Place> = (0..100).map(|number| Place::of(&number.to_string(), false)).collect();
+        for place in &mut strangers {
+            while place.hold(place.large.taken + SMALL_BYTES + MIB) {}
+        }
+        assert_eq!(taken(Pool::Bodies).0, ALL - EARNED_BYTES);
+        let mut customer = Place::of("customer", true);
+        assert!(customer.hold(EARNED_BYTES + SMALL_BYTES) && !customer.hold(EARNED_BYTES + SMALL_BYTES + MIB));
+        // And who has paid does not have to be the first: what is left counts as it is.
+        drop(strangers);
+        assert!(customer.hold(OF_ONE + SMALL_BYTES));
+        assert!(!Place::of("stranger", false).hold(SMALL_BYTES + MIB));
+    }
+
+    #[test]
     fn small_bodies_have_an_end_and_strangers_take_nothing_from_customers() {
-        for (place, pool) in [(Place::of as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)] {
+        for (place, pool) in [(Place::of_sender as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)] {
             let (all, of_one) = pool.most();
             let mut held = Vec::new();
             let mut fill = |whose: &str| {
@@ -198,14 +231,14 @@ mod tests {
                 fill(&number.to_string());
             }
             assert!(taken(pool).0 <= all);
-            let mut customer = Place::of("customer");
+            let mut customer = Place::of("customer", true);
             assert_eq!(customer.hold(MIB), pool == Pool::Strangers);
         }
     }
 
     #[test]
     fn a_body_gives_its_room_back() {
-        let mut place = Place::of("a");
+        let mut place = Place::of("a", false);
         assert!(place.hold(MIB));
         let body = Body::new(vec![1, 2], place);
         assert_eq!((&*body, taken(Pool::Bodies)), ([1, 2].as_slice(), (MIB - SMALL_BYTES, 1)));

@@ -40,6 +40,11 @@ pub enum Pool {
     Sockets,
 }
 
+/// Of the bodies' room, only for accounts with an answer not long ago: who has paid nothing here leaves it free.
+pub const EARNED_BYTES: usize = 18 * MIB;
+/// For so long, in milliseconds.
+const EARNED_MS: u64 = 600_000;
+
 impl Pool {
     /// How much there is in all, and how much of it one sender may have.
     pub const fn most(self) -> (usize, usize) {
@@ -115,7 +120,7 @@ impl Gate {
 
 /// Subjects that rest are forgotten, all at once, when there are more than this.
 const MOST_RESTING: usize = 4_096;
-/// Keys whose requests are counted are forgotten, all at once, when there are more than this.
+/// Keys whose requests are counted, and accounts with an answer, are forgotten, all at once, when there are more than this.
 const MOST_COUNTED: usize = 4_096;
 const MINUTE_MS: u64 = 60_000;
 
@@ -124,6 +129,7 @@ const MINUTE_MS: u64 = 60_000;
 pub struct Memory {
     resting: HashMap<(Gate, String), Timestamp>,
     counted: HashMap<String, Counted>,
+    answered: HashMap<String, Timestamp>,
 }
 
 /// What became of a key's requests in a minute.
@@ -156,10 +162,19 @@ impl Memory {
         self.resting.insert((gate, subject.to_owned()), until);
     }
 
-    /// Notes that a request of a key was let through.
-    pub fn granted(&mut self, key: &str, now: Timestamp) {
+    /// Notes that a request of an account's key was answered.
+    pub fn granted(&mut self, (account, key): (&str, &str), now: Timestamp) {
         let counted = self.counted(key, now);
         counted.granted = counted.granted.saturating_add(1);
+        if self.answered.len() >= MOST_COUNTED && !self.answered.contains_key(account) {
+            self.answered.clear();
+        }
+        self.answered.insert(account.to_owned(), now);
+    }
+
+    /// Whether an account had an answer not long ago.
+    pub fn is_earning(&self, account: &str, now: Timestamp) -> bool {
+        self.answered.get(account).is_some_and(|at| now.since(*at) < EARNED_MS)
     }
 
     /// Notes that a request of a key was refused. Whether the gate has to count it: it does not as long as more of the key's
@@ -216,6 +231,7 @@ mod tests {
         for said in [
             mib(ASKED_BYTES),
             mib(Pool::Bodies.most().0),
+            mib(EARNED_BYTES),
             mib(Pool::Small.most().0),
             mib(Pool::Small.most().1),
             mib(Pool::Strangers.most().0),
@@ -249,8 +265,9 @@ mod tests {
         let mut memory = Memory::default();
         for number in 0..3 * MOST_RESTING {
             memory.close(Gate::Stranger, &number.to_string(), at(0));
-            memory.granted(&number.to_string(), at(0));
+            memory.granted((&number.to_string(), &number.to_string()), at(0));
             assert!(memory.resting.len() <= MOST_RESTING && memory.counted.len() <= MOST_COUNTED);
+            assert!(memory.answered.len() <= MOST_COUNTED);
         }
         // Those that do not rest any more go first.
         let mut memory = Memory::default();
@@ -265,13 +282,22 @@ mod tests {
     fn refusals_count_only_beyond_what_was_granted_in_the_same_minute() {
         let mut memory = Memory::default();
         for _ in 0..3 {
-            memory.granted("k", at(0));
+            memory.granted(("a", "k"), at(0));
         }
         let counts: Vec<bool> = (0..5).map(|_| memory.refused("k", at(100))).collect();
         assert_eq!(counts, [false, false, false, true, true]);
         assert!(memory.refused("other", at(100)));
-        memory.granted("k", at(59_999));
+        memory.granted(("a", "k"), at(59_999));
         assert!(memory.refused("k", at(59_999)), "of one minute still");
         assert!(memory.refused("k", at(60_000)), "of the next: nothing was granted in it");
+    }
+
+    #[test]
+    fn an_answer_counts_for_its_account_and_not_for_ever() {
+        let mut memory = Memory::default();
+        assert!(!memory.is_earning("a", at(0)));
+        memory.granted(("a", "k"), at(0));
+        assert!(memory.is_earning("a", at(599_999)) && !memory.is_earning("b", at(0)));
+        assert!(!memory.is_earning("a", at(600_000)));
     }
 }

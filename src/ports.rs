@@ -62,8 +62,10 @@ pub trait Ports: Clone + 'static {
     async fn admit(&self, gate: Gate, subject: &str) -> bool;
     /// For how many seconds more a subject rests at a gate, as far as is known here.
     fn rest(&self, gate: Gate, subject: &str) -> Option<u64>;
-    /// Notes that a request of a key was let through.
+    /// Notes that a request of a key was answered.
     fn granted(&self, key: &KeyRecord);
+    /// Whether an account had an answer not long ago, as far as is known here.
+    fn is_earning(&self, account: &AccountId) -> bool;
     /// Notes that a request of a key was refused; whether [`Gate::Refused`] has to count it.
     fn refused(&self, key: &KeyRecord) -> bool;
     /// The catalogue; a copy that may be a minute old.

@@ -4,13 +4,16 @@
 mod support;
 
 use std::cell::Cell;
+use std::future::{IntoFuture, Ready, ready};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
+use tokens_forge::body::{Arriving, Body, Place};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::dialect::Called;
 use tokens_forge::limits::Gate;
+use tokens_forge::refusal::Refusal;
 use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
 
 const ANSWER: &str = r#"{"id":"x","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5}}"#;
@@ -35,14 +38,35 @@ struct Answered {
     is_read: bool,
 }
 
+/// A body that notes that it was read, and must be given the room of its account before.
+struct Watched {
+    text: String,
+    is_read: Rc<Cell<bool>>,
+    whose: String,
+}
+
+impl Arriving for Watched {
+    fn within(self, place: Place) -> Self {
+        Self { whose: format!("{place:?}"), ..self }
+    }
+}
+
+impl IntoFuture for Watched {
+    type Output = Result<Body, Refusal>;
+    type IntoFuture = Ready<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        assert!(self.whose.contains("\"acct\""), "{}", self.whose);
+        self.is_read.set(true);
+        ready(Ok(self.text.into_bytes().into()))
+    }
+}
+
 fn send(simulation: &mut Simulation, path: &str, model: &str) -> Answered {
     let is_read = Rc::new(Cell::new(false));
     let reading = Rc::clone(&is_read);
     let text = json!({"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}).to_string();
-    let body = async move {
-        reading.set(true);
-        Ok(text.into_bytes().into())
-    };
+    let body = Watched { text, is_read: reading, whose: String::new() };
     let address = "2001:db8:1:2:3::4".parse().ok();
     let head = Head { credential: Some(secret().reveal()), address, ..Head::default() };
     let future = serve(simulation.outside(), Incoming { called: Called::at(path).unwrap(), head, body });

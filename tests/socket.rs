@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::Status;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
+use tokens_forge::id::AccountId;
 use tokens_forge::relay::Head;
 use tokens_forge::relay::socket::{Arrived, Wire, converse};
 
@@ -102,7 +103,7 @@ fn run(world: &mut Simulation, frames: Vec<Arrived>, leaves_after: Option<usize>
     client.0.borrow_mut().waiting = frames.into();
     client.0.borrow_mut().leaves_after = leaves_after;
     let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    world.run(converse(world.outside(), head, client.clone()));
+    world.run(converse(world.outside(), (head, AccountId::parse("acct").unwrap()), client.clone()));
     world.settle_down();
     let seen = client.0.borrow();
     (seen.sent.clone(), seen.closed)

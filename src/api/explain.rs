@@ -17,7 +17,9 @@ use crate::limits::Gate;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Early, Leg, NO_ROOM, Prepared, Preparing, Quoted, Reply, prepare, resolved, unavailable, with_remedy};
+use crate::relay::{
+    Early, Leg, NO_ROOM, Prepared, Preparing, Quoted, Reply, place_of, prepare, resolved, unavailable, with_remedy,
+};
 use crate::routing::{LeftOut, Planned};
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
@@ -35,7 +37,7 @@ pub async fn route<P: Records, B: Arriving>(ports: &P, mut request: Request<B>) 
         health,
         early: Early::default(),
     };
-    let body = request.body.await?;
+    let body = request.body.within(place_of(ports, &key.account)).await?;
     let body = resolved(ports, (&preparing.called, &preparing.head), &key, &body).await?;
     let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
     let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();

@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 use super::{Request, audit, ok};
 use crate::account::{Filter, Listed};
 use crate::export::{self, Columns, Format};
+use crate::id::AccountId;
+use crate::limits::Gate;
 use crate::money::Money;
+use crate::ports::Ports;
 use crate::refusal::Refusal;
-use crate::relay::{Reply, ReplyBody};
+use crate::relay::{Reply, ReplyBody, gate};
 use crate::time::Timestamp;
 use crate::usage::Usage;
 
@@ -26,16 +29,21 @@ pub type Part = (Vec<Value>, Option<String>);
 pub type Load = Box<dyn Fn(Option<String>, u32) -> Pin<Box<dyn Future<Output = Result<Part, Refusal>>>>>;
 
 /// Who reads a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reader {
-    /// The holder of a key: the rows are made for customers already.
-    Customer,
+    /// The holder of a key of this account: the rows are made for customers already.
+    Customer(AccountId),
     /// The operator.
     Operator,
 }
 
 /// Answers a list of receipts or entries as it was asked for.
-pub async fn answer<B>(request: &Request<B>, (listed, reader): (Listed, Reader), load: Load) -> Result<Reply, Refusal> {
+pub async fn answer<P: Ports, B>(
+    ports: &P,
+    request: &Request<B>,
+    (listed, reader): (Listed, Reader),
+    load: Load,
+) -> Result<Reply, Refusal> {
     let format = Format::choose(request.param("format"), request.accept.as_deref())
         .map_err(|unknown| Refusal::invalid("format", format!("`format` {unknown}.")))?;
     let Some(format) = format else {
@@ -43,8 +51,8 @@ pub async fn answer<B>(request: &Request<B>, (listed, reader): (Listed, Reader),
         let (rows, next) = load(after, limit).await?;
         let view = match listed {
             Listed::Receipts => receipt,
-            Listed::Entries if reader == Reader::Customer => entry,
-            Listed::Entries => audit::entry,
+            Listed::Entries if reader == Reader::Operator => audit::entry,
+            Listed::Entries => entry,
             Listed::Records => audit::record,
         };
         return ok(&json!({"data": rows.into_iter().map(view).collect::<Vec<_>>(), "next": next}));
@@ -54,8 +62,7 @@ pub async fn answer<B>(request: &Request<B>, (listed, reader): (Listed, Reader),
         Listed::Entries => "ledger",
         Listed::Records => "audit",
     };
-    let columns = if reader == Reader::Customer { Columns::Customer } else { Columns::Operator };
-    whole((format, columns), name, request.param("after").map(ToOwned::to_owned), load).await
+    whole(ports.clone(), (format, name, reader), request.param("after").map(ToOwned::to_owned), load).await
 }
 
 /// What comes next of a list.
@@ -68,12 +75,22 @@ enum Next {
 }
 
 /// A list of any length, a part at a time: what is not read is not loaded.
-async fn whole((format, columns): (Format, Columns), name: &str, after: Option<String>, load: Load) -> Result<Reply, Refusal> {
+async fn whole<P: Ports>(
+    ports: P,
+    (format, name, reader): (Format, &str, Reader),
+    after: Option<String>,
+    load: Load,
+) -> Result<Reply, Refusal> {
+    let columns = if reader == Reader::Operator { Columns::Operator } else { Columns::Customer };
     // What goes wrong at the start is still an error with a status.
     let first = load(after, MOST_ROWS).await?;
     let stream = unfold(Next::Have(export::head(format, columns), first), move |next| {
         let loading = if let Next::Load(after) = &next { Some(load(Some(after.clone()), MOST_ROWS)) } else { None };
+        let (ports, reader) = (ports.clone(), reader.clone());
         async move {
+            if loading.is_some() {
+                let_on(&ports, &reader).await;
+            }
             let (mut text, (rows, cursor)) = match (next, loading) {
                 (Next::Have(head, part), _) => (head, part),
                 (_, Some(loading)) => match loading.await {
@@ -98,6 +115,14 @@ async fn whole((format, columns): (Format, Columns), name: &str, after: Option<S
         replay_of: None,
         failure: None,
     })
+}
+
+/// Each part of a customer's long list is a read of its own, and waits where there were too many.
+async fn let_on<P: Ports>(ports: &P, reader: &Reader) {
+    let Reader::Customer(account) = reader else { return };
+    while gate::pass(ports, Gate::Read, account.as_str()).await.is_err() {
+        ports.sleep(Gate::Read.row().rest_s.saturating_mul(1_000)).await;
+    }
 }
 
 /// Reads `limit` and `after`.

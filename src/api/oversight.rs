@@ -36,7 +36,7 @@ pub async fn list<P: Records, B>(ports: &P, request: &Request<B>, listed: Listed
             Ok((rows.into_iter().map(|(_, row)| currency::row(row, &catalog)).collect(), next))
         })
     });
-    lists::answer(request, (listed, lists::Reader::Operator), load).await
+    lists::answer(ports, request, (listed, lists::Reader::Operator), load).await
 }
 
 /// What one account's journal was compared with.

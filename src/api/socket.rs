@@ -4,7 +4,7 @@
 
 use super::{Request, secured, table, with_allow};
 use crate::dialect::{Called, Endpoint};
-use crate::id::RequestId;
+use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
@@ -16,12 +16,12 @@ pub fn is_here<B>(request: &Request<B>) -> bool {
     request.method == "GET" && called.is_some_and(|called| called.endpoint == Endpoint::Responses)
 }
 
-/// The head that counts for each request of the connection; an error is the answer in place of one.
-pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<Head, Box<Reply>> {
+/// The head that counts for each request of the connection, and whose it is; an error is the answer in place of one.
+pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<(Head, AccountId), Box<Reply>> {
     request.head.site = request.foreign();
     let id = RequestId::new(ports.now(), ports.random());
     match checked(ports, &request.head).await {
-        Ok(()) => Ok(request.head),
+        Ok(account) => Ok((request.head, account)),
         Err(refusal) => {
             if let Some(detail) = &refusal.detail {
                 ports.log(&format!("{id}: {detail}"));
@@ -32,17 +32,17 @@ pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<He
     }
 }
 
-/// The answer to who has as many connections as one key may have.
+/// The answer to who has as many connections as one account may have.
 pub fn too_many<P: Ports>(ports: &P) -> Reply {
     let (_, most) = Pool::Sockets.most();
-    let message = format!("This key has {most} WebSockets open, or the gateway has as many as it can hold.");
+    let message = format!("This account has {most} WebSockets open, or the gateway has as many as it can hold.");
     let next_step = "Close one, or send the request over HTTP.";
-    let refusal = Refusal::new(Code::RateLimitExceeded, message, next_step).limit("key").retry_after(10);
+    let refusal = Refusal::new(Code::RateLimitExceeded, message, next_step).limit("account").retry_after(10);
     refusal_reply(&refusal, &RequestId::new(ports.now(), ports.random()), false, Endpoint::Responses.dialect())
 }
 
 /// What is checked before a connection; each of its requests is checked again, with the key as it is then.
-async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<(), Refusal> {
+async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<AccountId, Refusal> {
     let hash = presented(head)?;
     let key = known_key(ports, (&hash, head.address), ports.now()).await?;
     if !key.policy.allows_address(head.address) {
@@ -52,5 +52,5 @@ async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<(), Refusal> {
     if head.site.is_some() {
         check_site(head, &key, &*ports.catalog().await.map_err(relay::unavailable)?)?;
     }
-    Ok(())
+    Ok(key.account)
 }

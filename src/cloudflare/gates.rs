@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use worker::Env;
 
 use super::clock;
+use crate::id::AccountId;
 use crate::key::KeyRecord;
 use crate::limits::{Gate, Memory};
 
@@ -39,9 +40,14 @@ pub fn rest(gate: Gate, subject: &str) -> Option<u64> {
     MEMORY.with_borrow(|memory| memory.rest(gate, subject, clock::now()))
 }
 
-/// Notes that a request of a key was let through.
+/// Notes that a request of a key was answered.
 pub fn granted(key: &KeyRecord) {
-    MEMORY.with_borrow_mut(|memory| memory.granted(key.id.as_str(), clock::now()));
+    MEMORY.with_borrow_mut(|memory| memory.granted((key.account.as_str(), key.id.as_str()), clock::now()));
+}
+
+/// Whether an account had an answer not long ago.
+pub fn is_earning(account: &AccountId) -> bool {
+    MEMORY.with_borrow(|memory| memory.is_earning(account.as_str(), clock::now()))
 }
 
 /// Notes that one was refused; whether that is to be counted.

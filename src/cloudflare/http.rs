@@ -1,6 +1,7 @@
 //! HTTP in and out: the platform's request to ours, and our reply to the platform's.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 
 use futures_channel::oneshot;
 use futures_util::StreamExt;
@@ -11,7 +12,7 @@ use worker::{Headers, Request, Response, ResponseBuilder};
 
 use super::clock;
 use crate::api;
-use crate::body::{Body, Place, grown, no_room};
+use crate::body::{Arriving, Body, Place, grown, no_room};
 use crate::id::RequestId;
 use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
@@ -58,7 +59,28 @@ impl Drop for Listener {
     }
 }
 
-type Coming = std::pin::Pin<Box<dyn Future<Output = Result<Body, Refusal>>>>;
+/// A body that nobody has asked for yet.
+pub struct Coming {
+    request: Request,
+    declared: Option<usize>,
+    most: usize,
+    place: Place,
+}
+
+impl Arriving for Coming {
+    fn within(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+}
+
+impl IntoFuture for Coming {
+    type Output = Result<Body, Refusal>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(body(self))
+    }
+}
 
 /// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
 pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
@@ -94,7 +116,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
     };
     let place = match api::table::is_read_of_strangers(&path) {
         true => Place::of_stranger(&gate::by_address(head.address)),
-        false => Place::of(&gate::sender(&head)),
+        false => Place::of_sender(&gate::sender(&head)),
     };
     let most = api::table::most_bytes(&path);
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
@@ -119,7 +141,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
         presented_in,
         signature,
         origin,
-        body: Box::pin(body(request, declared, most, place)),
+        body: Coming { request, declared, most, place },
     })
 }
 
@@ -144,7 +166,7 @@ fn raw_path(address: &str) -> String {
 }
 
 /// Reads a body piece by piece: memory grows with what arrives, and only where there is room for it.
-async fn body(mut request: Request, declared: Option<usize>, most: usize, mut place: Place) -> Result<Body, Refusal> {
+async fn body(Coming { mut request, declared, most, mut place }: Coming) -> Result<Body, Refusal> {
     if declared.is_some_and(|length| length > most) {
         return Err(too_large(most));
     }

@@ -196,6 +196,10 @@ impl Ports for Outside {
         gates::granted(key);
     }
 
+    fn is_earning(&self, account: &AccountId) -> bool {
+        gates::is_earning(account)
+    }
+
     fn refused(&self, key: &KeyRecord) -> bool {
         gates::refused(key)
     }

@@ -19,7 +19,7 @@ use crate::api;
 use crate::body::{Place, Room};
 use crate::limits::Pool;
 use crate::ports::Ports;
-use crate::relay::gate;
+use crate::relay::place_of;
 use crate::relay::socket::{Arrived, Wire, converse};
 
 /// The longest frame, and what may wait in all, in UTF-16 units.
@@ -43,19 +43,18 @@ pub async fn answer(request: Request, env: Env, context: Context) -> worker::Res
     if !api::socket::is_here(&request) {
         return http::write(api::handle(outside, request).await);
     }
-    let head = match api::socket::admit(&outside, request).await {
-        Ok(head) => head,
+    let (head, account) = match api::socket::admit(&outside, request).await {
+        Ok(admitted) => admitted,
         Err(reply) => return http::write(*reply),
     };
-    let whose = gate::sender(&head);
-    let mut place = Room::of(Pool::Sockets, &whose);
+    let mut place = Room::of(Pool::Sockets, account.as_str());
     if !place.make(1) {
         return http::write(api::socket::too_many(&outside));
     }
     let WebSocketPair { client, server } = WebSocketPair::new()?;
-    let wire = Connection::accept(server, place, &whose)?;
+    let wire = Connection::accept(server, place, place_of(&outside, &account))?;
     // It lives as long as the connection, and a little longer: what a client leaves behind is settled then.
-    outside.spawn(converse(outside.clone(), head, wire));
+    outside.spawn(converse(outside.clone(), (head, account), wire));
     Response::from_websocket(client)
 }
 
@@ -135,8 +134,7 @@ struct Connection {
 const ENDS: [&str; 2] = ["close", "error"];
 
 impl Connection {
-    fn accept(socket: WebSocket, place: Room, whose: &str) -> worker::Result<Self> {
-        let waiting = Place::of(whose);
+    fn accept(socket: WebSocket, place: Room, waiting: Place) -> worker::Result<Self> {
         let inbox =
             Rc::new(RefCell::new(Inbox { frames: VecDeque::new(), units: 0, place: waiting, is_gone: false, waker: None }));
         let (taking, leaving) = (Rc::clone(&inbox), Rc::clone(&inbox));

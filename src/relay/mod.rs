@@ -40,10 +40,10 @@ pub use remedy::with_remedy;
 pub use reply::{Reply, ReplyBody, refusal_reply};
 
 use crate::account::{Facts, HoldAnswer, HoldRequest, Outcome, Rates, Replay, Status};
-use crate::body::Arriving;
+use crate::body::{Arriving, Place};
 use crate::catalog::Dialect;
 use crate::dialect::Called;
-use crate::id::{KeyHash, KeySecret, RequestId, SecretName, sha256_hex};
+use crate::id::{AccountId, KeyHash, KeySecret, RequestId, SecretName, sha256_hex};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
 use crate::ports::{Ports, Unavailable};
@@ -95,13 +95,18 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Arriving>, early: Ea
     };
     let preparing = Preparing { request, arrived, called: incoming.called, head: incoming.head, catalog, health, early };
     // Nothing of it is read before its sender is known.
-    match incoming.body.await {
+    match incoming.body.within(place_of(&ports, &key.account)).await {
         Ok(body) => match resolved(&ports, (&preparing.called, &preparing.head), &key, &body).await {
             Ok(body) => attend(ports, preparing, key, &body).await,
             Err(refusal) => refuse(&ports, (&key, preparing.facts(&key, Some(&body))), &refusal, dialect),
         },
         Err(refusal) => refuse(&ports, (&key, preparing.facts(&key, None)), &refusal, dialect),
     }
+}
+
+/// The room that bodies of an account take.
+pub fn place_of<P: Ports>(ports: &P, account: &AccountId) -> Place {
+    Place::of(account.as_str(), ports.is_earning(account))
 }
 
 /// Errors where a key has had too much of what costs it nothing.

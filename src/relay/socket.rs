@@ -9,12 +9,12 @@ use std::pin::pin;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 
-use super::{Head, Incoming, Reply, ReplyBody, gate, serve};
-use crate::body::{Body, Place, Room, no_room};
+use super::{Head, Incoming, Reply, ReplyBody, place_of, serve};
+use crate::body::{Body, Room, no_room};
 pub use crate::dialect::openai::responses::socket::LONGEST_FRAME;
 use crate::dialect::openai::responses::socket::{Act, Cutter, Session};
 use crate::dialect::{Called, Endpoint};
-use crate::id::RequestId;
+use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::refusal::Refusal;
@@ -54,13 +54,12 @@ pub trait Wire {
     fn close(&self, code: u16, reason: &str);
 }
 
-/// Serves a connection to its end. `head` is that of the request that opened it, and counts for each of its requests.
-pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
+/// Serves a connection of an account to its end. `head` is that of the request that opened it, and counts for each of its requests.
+pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (Head, AccountId), wire: W) {
     let head = each(head);
     let mut session = Session::new(milliseconds(ports.now()));
     // Who gets no room sends everything.
-    let whose = gate::sender(&head);
-    let mut room = Room::of(Pool::Remembered, &whose);
+    let mut room = Room::of(Pool::Remembered, account.as_str());
     loop {
         let patience = u32::try_from(session.patience_ms(milliseconds(ports.now()))).unwrap_or(u32::MAX);
         let arrived = match select(pin!(wire.next()), pin!(ports.sleep(patience))).await {
@@ -98,11 +97,12 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, head: Head, wire: W) {
             }
             Act::Serve(body) => {
                 // What is served has room like any other body, and with it what is remembered meanwhile.
-                let mut taken = Place::of(&whose);
-                if !room.make(session.taken_bytes()) {
+                let mut taken = place_of(&ports, &account);
+                let is_remembered = room.make(session.taken_bytes());
+                if !is_remembered {
                     session.forget();
                 }
-                let has_room = taken.hold(body.len()) && room.make(session.taken_bytes());
+                let has_room = taken.hold(body.len()) && (is_remembered || room.make(session.taken_bytes()));
                 let body = if has_room { Ok(Body::new(body, taken)) } else { Err(no_room()) };
                 // Dropping what is served is how a client leaves.
                 let is_there = match select(pin!(answer(&ports, &head, &mut session, body, &wire)), pin!(wire.gone())).await {

@@ -353,6 +353,10 @@ impl Ports for Outside {
 
     fn granted(&self, _key: &KeyRecord) {}
 
+    fn is_earning(&self, _account: &AccountId) -> bool {
+        true
+    }
+
     fn refused(&self, _key: &KeyRecord) -> bool {
         true
     }
