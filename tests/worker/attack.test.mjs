@@ -190,7 +190,7 @@ describe('before the caller is known', () => {
     const socketOf = (length) => {
       const socket = connect(Number(new URL(gateway.url).port), '127.0.0.1');
       socket.on('error', () => {});
-      socket.write(`POST /login HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: ${gateway.url}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: ${length}\r\n\r\nk`);
+      socket.write(`POST /login HTTP/1.1\r\nhost: ${new URL(gateway.url).host}\r\norigin: ${gateway.url}\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: ${length}\r\n\r\nk`);
       return socket;
     };
     const sockets = Array.from({ length: 24 }, () => socketOf(64 << 10));
@@ -231,7 +231,8 @@ describe('before the caller is known', () => {
         found = await closed(20, one);
         return found.made;
       });
-      assert.deepEqual(Object.keys(found.statuses), [String(usual), '429'], what);
+      // Invented keys at sign-in meet the gate for those that are not known, too.
+      for (const status of Object.keys(found.statuses)) assert.ok([String(usual), '429'].includes(status), `${what}: ${status}`);
       assert.ok(cost.d1_statements <= found.through + WIDTH, JSON.stringify({ ...cost, ...found }));
     }
     assert.ok((await gateway.admin('GET', '/admin/v1/accounts')).data.length > 0);
@@ -259,13 +260,13 @@ describe('a key without money', () => {
       messages: `{"model":"demo-large","messages":${many((n) => `{"role":"tool","tool_call_id":"t${n}","content":"x"}`)}}`,
       nesting: `{"model":"demo-large","messages":[],"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
     };
-    for (const [what, body] of Object.entries(bodies)) {
-      await attacked(t, async () => {
+    await attacked(t, async () => {
+      for (const [what, body] of Object.entries(bodies)) {
         const statuses = await flood(4, () => gateway.fetch(key, '/v1/chat/completions', { method: 'POST', headers: { 'content-type': 'application/json' }, body }), { width: 2 });
         assert.equal(statuses[200], undefined, what);
-        return 4;
-      });
-    }
+      }
+      return 4 * Object.keys(bodies).length;
+    });
   });
 
   test('makes nothing unavailable for others by what it asks for', async (t) => {
