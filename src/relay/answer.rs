@@ -130,7 +130,7 @@ pub async fn call<P: Ports>(
     };
     let discretion = discretion(ticket, secret);
     let asked = Asked { prepared, quoted, way, discretion: &discretion };
-    let own_items = prepared.owned.thoughts_of(&channel.id, secret);
+    let own_items = prepared.owned.thoughts_of((&ticket.account, &channel.id), || ticket.ports.sealer(secret));
     let sent = sent((prepared, quoted), way, thoughts, &own_items).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
     let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
@@ -263,9 +263,11 @@ fn reading<'a, P: Ports>(
     secret: &SecretName,
     way: Way,
 ) -> Reading<'a> {
-    let (ports, account, channel) = (ticket.ports.clone(), ticket.account.clone(), quoted.planned.channel.id.clone());
-    let (secret, request) = (secret.clone(), ticket.request.clone());
-    let prove = move |text: &dyn Fn(&AccountId, &ChannelId) -> String| ports.seal(&secret, &text(&account, &channel));
+    let (account, channel, request) = (ticket.account.clone(), quoted.planned.channel.id.clone(), ticket.request.clone());
+    let passes = prepared.request.endpoint == Endpoint::Responses && !way.is_translated;
+    let sealer = passes.then(|| ticket.ports.sealer(secret)).flatten();
+    let prove =
+        move |text: &dyn Fn(&AccountId, &ChannelId) -> String| sealer.as_ref().map(|sealer| sealer(&text(&account, &channel)));
     // Whoever goes on from this response has to come back to who made it, and so with its items.
     let prove_item = prove.clone();
     let seal = move |response: &str| {
@@ -277,7 +279,6 @@ fn reading<'a, P: Ports>(
         proof.map_or_else(|| item.to_owned(), |proof| with_seal(item, &proof))
     };
     let envelope = &prepared.request.envelope;
-    let passes = prepared.request.endpoint == Endpoint::Responses && !way.is_translated;
     let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
     let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
