@@ -430,3 +430,24 @@ fn a_refusal_before_any_hold_has_a_receipt_and_an_unknown_key_has_none() {
     assert_eq!(send(&mut simulation, &body("m", false)).0, 401);
     assert_eq!(simulation.world.memory.borrow().receipts().len(), 1);
 }
+
+#[test]
+fn a_stream_of_two_answers_without_a_last_event_is_whole_with_both_alone() {
+    let end = |index: u8| {
+        format!(
+            "data: {{\"id\":\"c\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"
+        )
+    };
+    let (first, second): (&str, &str) = (end(0).leak(), end(1).leak());
+    let asked = body("m", true).replacen('{', "{\"n\":2,", 1);
+    for (pieces, status) in
+        [(vec![FIRST, first, USAGE], Status::Truncated), (vec![FIRST, first, second, USAGE], Status::Completed)]
+    {
+        let mut simulation = simulation(json!({}));
+        simulation.script("a.example.com", Script::Pieces(pieces));
+        let (_, answer) = send(&mut simulation, &asked);
+        assert_eq!(answer.ends_with(DONE), status == Status::Completed, "{answer}");
+        assert_eq!(only_receipt(&simulation).status, status);
+        assert_closed(&simulation);
+    }
+}

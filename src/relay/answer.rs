@@ -328,7 +328,9 @@ pub fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
 impl Reading<'_> {
     fn counting(&self) -> Counting {
         let told = self.quoted.planned.channel.reasoning_tokens;
-        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside) }
+        let envelope = &self.prepared.request.envelope;
+        let answers = envelope.best.unwrap_or(envelope.choices);
+        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside), answers }
     }
 
     fn counter(&self) -> Counter {
