@@ -451,3 +451,15 @@ fn a_stream_of_two_answers_without_a_last_event_is_whole_with_both_alone() {
         assert_closed(&simulation);
     }
 }
+
+#[test]
+fn the_channels_own_host_is_in_no_error_however_it_is_written() {
+    let said = r#"{"error":{"message":"no route: pool_a_example_com_443, A.Example.COM:443->x and eu.example.com","type":"invalid_request_error","code":"bad","param":null}}"#;
+    let mut simulation = simulation(json!({}));
+    simulation.script("a.example.com", Script::Status(400, said));
+    let (status, answer) = send(&mut simulation, &body("m", false));
+    let told = "no route: pool_[address]_443, [address]->x and [address]";
+    assert!(status == 400 && answer.contains(told), "{answer}");
+    assert!(!format!("{:?}", only_receipt(&simulation)).to_lowercase().contains("example"), "nor in its receipt");
+    assert_closed(&simulation);
+}

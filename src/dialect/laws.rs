@@ -378,10 +378,8 @@ proptest! {
             let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), pricing);
             let mut out = Vec::new();
             // All begin, and then they end in any order.
-            for at in 0..came.len() {
-                if came[at] != Came::Never {
-                    meter.push(begin.replace("7777", &at.to_string()).as_bytes(), &mut out);
-                }
+            for (at, _) in came.iter().enumerate().filter(|(_, came)| **came != Came::Never) {
+                meter.push(begin.replace("7777", &at.to_string()).as_bytes(), &mut out);
             }
             for at in order.iter().filter(|at| came.get(**at) == Some(&Came::Ended)) {
                 meter.push(end.replace("7777", &at.to_string()).as_bytes(), &mut out);

@@ -13,7 +13,7 @@ use super::verdict::{Asked, Rejection};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
 use crate::dialect::bridge::Bridge;
-use crate::dialect::discreet::{Discretion, without_names};
+use crate::dialect::discreet::{Discretion, without_host, without_names};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
@@ -128,7 +128,7 @@ pub async fn call<P: Ports>(
         let missing = || Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint");
         return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
-    let discretion = discretion(ticket, secret);
+    let discretion = discretion(ticket, channel, secret);
     let asked = Asked { prepared, quoted, way, discretion: &discretion };
     let own_items = prepared.owned.thoughts_of((&ticket.account, &channel.id), || ticket.ports.sealer(secret));
     let sent = sent((prepared, quoted), way, thoughts, &own_items).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
@@ -189,9 +189,12 @@ pub async fn call<P: Ports>(
 }
 
 /// How words of an error are told: without what is between the gateway and its provider.
-fn discretion<P: Ports>(ticket: &Ticket<P>, secret: &SecretName) -> Discretion {
-    let (ports, secret) = (ticket.ports.clone(), secret.clone());
-    Rc::new(move |text: &str| without_names(&ports.without_credential(&secret, text)))
+fn discretion<P: Ports>(ticket: &Ticket<P>, channel: &Rc<Channel>, secret: &SecretName) -> Discretion {
+    let (ports, channel, secret) = (ticket.ports.clone(), Rc::clone(channel), secret.clone());
+    Rc::new(move |text: &str| {
+        let told = without_names(&ports.without_credential(&secret, text));
+        without_host(&told, channel.base_url.host_str().unwrap_or_default())
+    })
 }
 
 /// What the gateway itself answers where tokens are to be counted and no provider does.
