@@ -26,6 +26,9 @@ use crate::routing::health::{Board, CandidateId, Change, Counts, HealthView, Obs
 use crate::time::Timestamp;
 use crate::truth::{Promise, Truth};
 
+/// Makes the proof for a text that only the holder of one credential can make.
+pub type Sealer = Rc<dyn Fn(&str) -> String>;
+
 /// Something outside did not answer; the text is for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
@@ -90,8 +93,8 @@ pub trait Ports: Clone + 'static {
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp>;
     /// Lets a credential rest.
     fn cool_down(&self, secret: &SecretName, until: Timestamp);
-    /// A short proof that only the holder of a credential can make for a text; none if the credential is not set.
-    fn seal(&self, secret: &SecretName, text: &str) -> Option<String>;
+    /// Makes short proofs that only the holder of a credential can make; none if the credential is not set.
+    fn sealer(&self, secret: &SecretName) -> Option<Sealer>;
     /// A text of upstream's without a credential, in whatever form it repeats that.
     fn without_credential(&self, secret: &SecretName, text: &str) -> String;
     /// Calls upstream. Dropping the future ends the call.

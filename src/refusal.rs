@@ -9,6 +9,22 @@ use serde_json::{Map, Value};
 /// ours to vouch for.
 pub const LONGEST_WAIT_S: u64 = 3_600;
 
+/// The time that upstream names, within bounds.
+pub fn bounded_wait(told_s: Option<u64>) -> Option<u64> {
+    told_s.map(|seconds| seconds.min(LONGEST_WAIT_S))
+}
+
+/// Reads a `retry-after` that is a number: seconds, also with a fraction, rounded up. Numbers of any length are one.
+pub fn wait_in_seconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.trim().split_once('.').map_or((text.trim(), None), |(whole, fraction)| (whole, Some(fraction)));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || fraction.is_some_and(|digits| !is_number(digits)) {
+        return None;
+    }
+    let has_more = fraction.is_some_and(|digits| digits.bytes().any(|digit| digit != b'0'));
+    Some(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(u64::from(has_more)))
+}
+
 /// In characters.
 const LONGEST_MESSAGE: usize = 2_000;
 
@@ -287,6 +303,25 @@ pub fn joined(message: &str, next_step: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_wait_is_read_in_every_form_and_has_a_bound() {
+        for (text, seconds) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("1.5", Some(2)),
+            ("1.0", Some(1)),
+            ("86400", Some(86_400)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("-1", None),
+            ("", None),
+            ("1e9", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ] {
+            assert_eq!(wait_in_seconds(text), seconds, "{text}");
+            assert!(bounded_wait(wait_in_seconds(text)).unwrap_or(0) <= LONGEST_WAIT_S);
+        }
+    }
 
     #[test]
     fn statuses_tell_whether_to_try_again() {

@@ -142,7 +142,7 @@ fn is_callable(simulation: &Simulation) -> Result<(), String> {
         early: Early::default(),
     };
     let key = world.key.borrow().clone().unwrap();
-    let prepared = prepare(&preparing, &key, &recipe.body, preparing.arrived, &|_, _| None).unwrap();
+    let prepared = prepare(&preparing, &key, &recipe.body, preparing.arrived, &|_| None).unwrap();
     let books = world.memory.borrow().all_books();
     let books = tokens_forge::account::Books { key: world.memory.borrow().keys.get(&key.id).cloned(), ..books };
     let weighed = weigh(&books, &prepared.legs[0].wanted(), preparing.arrived);

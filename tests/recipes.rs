@@ -76,7 +76,7 @@ fn every_recipe_is_planned_and_quoted_at_its_least() {
             health: HealthView::default().into(),
             early: Early::default(),
         };
-        let prepared = prepare(&preparing, &key, &recipe.body, now, &|_, _| None).unwrap();
+        let prepared = prepare(&preparing, &key, &recipe.body, now, &|_| None).unwrap();
         let [leg] = prepared.legs.as_slice() else { panic!("{name}: one leg") };
         assert_eq!(leg.quote.to_string(), quote, "{name}: {} bytes", recipe.body.len());
         assert_eq!((leg.attempts.len(), prepared.left_out.len()), (1, 0), "{name}");

@@ -218,7 +218,7 @@ fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>
         health: Rc::clone(&snapshot.health),
         early: Early::default(),
     };
-    let prepared = prepare(&preparing, key, &body, snapshot.now, &|_, _| None)?;
+    let prepared = prepare(&preparing, key, &body, snapshot.now, &|_| None)?;
     let member = prepared.request.limit_member();
     Ok((prepared.legs.into_iter().filter_map(|leg| short(leg, member)).collect(), prepared.left_out))
 }

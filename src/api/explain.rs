@@ -39,7 +39,7 @@ pub async fn route<P: Records, B: Arriving>(ports: &P, mut request: Request<B>) 
     };
     let body = request.body.within(place_of(ports, &key.account)).await?;
     let body = resolved(ports, (&preparing.called, &preparing.head), &key, &body).await?;
-    let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret, text| ports.seal(secret, text))?;
+    let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret| ports.sealer(secret))?;
     let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();
     let (overview, weighed) = join(owner::overview(ports, &key.account), availability::weigh(ports, &key, &holds)).await;
     ok(&currency::told(explained(&prepared, &overview?, &weighed?), &prepared.catalog))

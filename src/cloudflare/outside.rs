@@ -15,7 +15,7 @@ use crate::catalog::Catalog;
 use crate::id::{AccountId, KeyHash, RequestId, SecretName};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
-use crate::ports::{Call, Ports, Records, SendError, Unavailable, UpstreamResponse};
+use crate::ports::{Call, Ports, Records, Sealer, SendError, Unavailable, UpstreamResponse};
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
@@ -282,8 +282,8 @@ impl Ports for Outside {
         cache::cool_down(secret, until);
     }
 
-    fn seal(&self, secret: &SecretName, text: &str) -> Option<String> {
-        upstream::seal(&self.env, secret, text)
+    fn sealer(&self, secret: &SecretName) -> Option<Sealer> {
+        upstream::sealer(&self.env, secret)
     }
 
     fn without_credential(&self, secret: &SecretName, text: &str) -> String {

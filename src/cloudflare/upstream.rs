@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt};
@@ -16,7 +17,7 @@ use worker::{ByteStream, Env};
 use super::{clock, platform};
 use crate::catalog::{Dialect, secrets};
 use crate::id::SecretName;
-use crate::ports::{Call, SendError, UpstreamResponse};
+use crate::ports::{Call, Sealer, SendError, UpstreamResponse};
 use crate::relay;
 use crate::routing::attempt::wait_in_seconds;
 use crate::time::Timestamp;
@@ -86,11 +87,15 @@ pub fn without_credential(env: &Env, name: &SecretName, text: &str) -> String {
     credential(env, name).map_or_else(|| text.to_owned(), |secret| relay::without_credential(text, &secret))
 }
 
-/// A proof that only the holder of a credential can make for a text: 16 hexadecimal digits of an HMAC-SHA-256.
-pub fn seal(env: &Env, name: &SecretName, text: &str) -> Option<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(credential(env, name)?.as_bytes()).ok()?;
-    mac.update(text.as_bytes());
-    Some(hex::encode(mac.finalize().into_bytes()).chars().take(16).collect())
+/// Proofs that only the holder of a credential can make: 16 hexadecimal digits of an HMAC-SHA-256. What they begin with is worked
+/// out once for all texts.
+pub fn sealer(env: &Env, name: &SecretName) -> Option<Sealer> {
+    let begun = Hmac::<Sha256>::new_from_slice(credential(env, name)?.as_bytes()).ok()?;
+    Some(Rc::new(move |text: &str| {
+        let mut mac = begun.clone();
+        mac.update(text.as_bytes());
+        hex::encode(mac.finalize().into_bytes()).chars().take(16).collect()
+    }))
 }
 
 /// Only these headers go up. Redirects are not followed: they would take the credential along.

@@ -24,6 +24,8 @@ pub const MOST_STOPS: usize = 256;
 pub const MOST_MODELS: usize = 16;
 /// Channels in each list of `provider`.
 pub const MOST_PROVIDERS: usize = 64;
+/// Items that a provider keeps, named by one request.
+pub const MOST_REFERENCES: usize = 4_096;
 /// Calls in one answer.
 pub const MOST_CALLS: usize = 1_024;
 

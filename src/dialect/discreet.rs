@@ -1,7 +1,8 @@
 //! What upstream says of an error, without what is between it and the gateway: hosts, accounts there, and credentials.
 //!
 //! What always holds: a credential is found in every form in which a server may repeat it: as it is, cut short, masked, escaped as
-//! JSON or in an address, in base64. What is taken out is named by what it was, so that the words keep their sense.
+//! JSON or in an address, in base64. Hosts, accounts and credentials are found whatever signs stand around them. What is taken out is
+//! named by what it was, so that the words keep their sense.
 //!
 //! Deliberately absent: answers. They pass as they came.
 
@@ -11,9 +12,12 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::body::strings;
+use super::hosts::{ACCOUNT, ADDRESS, is_host, without_hosts};
 use super::json::{Edit, Object, quoted};
 use super::openai::text_of;
-use crate::refusal::LONGEST_WAIT_S;
+use super::waits;
+
+pub use super::hosts::without_host;
 
 /// Makes words of upstream's such as a client may read.
 pub type Discretion = Rc<dyn Fn(&str) -> String>;
@@ -22,9 +26,9 @@ pub type Discretion = Rc<dyn Fn(&str) -> String>;
 const SHORTEST: usize = 4;
 /// Of longer ones this much of the beginning is enough to know them by.
 const TELLING: usize = 10;
+/// What is longer is no credential.
+const LONGEST: usize = 512;
 const CREDENTIAL: &str = "[credential]";
-const ADDRESS: &str = "[address]";
-const ACCOUNT: &str = "[account]";
 
 /// How ids of accounts, organisations and projects begin at providers.
 const ACCOUNT_STARTS: [&str; 14] = [
@@ -61,50 +65,6 @@ const OWNERS: [&str; 10] = [
     "tenant",
     "subscriptions",
 ];
-/// How names of hosts end. Others, such as those of files, are no hosts.
-const HOST_ENDS: [&str; 40] = [
-    "com",
-    "net",
-    "org",
-    "io",
-    "ai",
-    "dev",
-    "cloud",
-    "app",
-    "cn",
-    "eu",
-    "us",
-    "uk",
-    "de",
-    "fr",
-    "jp",
-    "kr",
-    "sg",
-    "in",
-    "co",
-    "tech",
-    "xyz",
-    "run",
-    "site",
-    "internal",
-    "local",
-    "lan",
-    "svc",
-    "localhost",
-    "gov",
-    "edu",
-    "chat",
-    "info",
-    "top",
-    "pro",
-    "vip",
-    "me",
-    "hk",
-    "tw",
-    "live",
-    "online",
-];
-
 /// Upstream's words without names of hosts, accounts and credentials of any kind.
 pub fn without_names(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -120,7 +80,8 @@ pub fn without_names(text: &str) -> String {
             before.clear();
         }
     }
-    out
+    // What is left of hosts stands within a word.
+    without_hosts(&out).into_owned()
 }
 
 /// Splits a text into words and what is between them.
@@ -149,28 +110,37 @@ fn named(piece: &str, before: &str) -> Option<String> {
     let after = piece.get(word.len()..).unwrap_or_default();
     let word = word.trim_start_matches('[');
     let lead = piece.get(..piece.len().saturating_sub(after.len()).saturating_sub(word.len())).unwrap_or_default();
-    let told = of_word(word, before)?;
+    let told = of_value(word, before)?;
     Some(format!("{lead}{told}{after}"))
 }
 
-fn of_word<'a>(word: &'a str, before: &'a str) -> Option<String> {
-    let (mut value, mut before) = (word, before);
-    while let Some((name, rest)) =
-        value.split_once('=').filter(|(name, rest)| !name.is_empty() && !rest.is_empty() && !name.contains("://"))
-    {
-        if OWNERS.contains(&name.to_ascii_lowercase().as_str()) {
-            before = name;
-        }
-        value = rest;
+/// What the rest of a word is told as.
+fn of_value(word: &str, before: &str) -> Option<String> {
+    if !word.contains("://") {
+        return of_plain(word, before);
     }
-    let names = word.get(..word.len().saturating_sub(value.len())).unwrap_or_default();
-    of_value(value, before).map(|told| format!("{names}{told}"))
+    // An address with how it is fetched ends with the signs that can stand in one.
+    let (mut out, mut rest) = (String::new(), word);
+    let tell = |out: &mut String, text: &str| match of_plain(text, "") {
+        Some(told) => out.push_str(&told),
+        None => out.push_str(text),
+    };
+    while let Some((lead, after)) = rest.split_once("://") {
+        tell(&mut out, lead.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')));
+        out.push_str(ADDRESS);
+        // The number of a host can stand in brackets.
+        let host = after.find(']').filter(|_| after.starts_with('[')).unwrap_or_default();
+        let is_end = |c: char| !c.is_ascii_graphic() || matches!(c, '[' | ']');
+        let end =
+            after.get(host..).and_then(|path| path.get(1..)?.find(is_end)).map(|end| end.saturating_add(host).saturating_add(1));
+        rest = end.and_then(|end| after.get(end..)).unwrap_or_default();
+    }
+    tell(&mut out, rest);
+    Some(out)
 }
 
-fn of_value(word: &str, before: &str) -> Option<String> {
-    if word.contains("://") {
-        return Some(ADDRESS.to_owned());
-    }
+/// The same of a word without such an address.
+fn of_plain(word: &str, before: &str) -> Option<String> {
     if is_key(word) {
         return Some(CREDENTIAL.to_owned());
     }
@@ -180,36 +150,74 @@ fn of_value(word: &str, before: &str) -> Option<String> {
     if is_host(word) {
         return Some(ADDRESS.to_owned());
     }
-    of_path(word)
-}
-
-/// Resources are named by paths, in which accounts stand behind what they are.
-fn of_path(word: &str) -> Option<String> {
     if let Some((_, rest)) = word.split_once('/').filter(|(host, _)| is_host(host)) {
         return Some(if rest.is_empty() { format!("{ADDRESS}/") } else { ADDRESS.to_owned() });
     }
-    let is_separator = |c: char| matches!(c, '/' | ':');
-    let (mut out, mut before) = (String::with_capacity(word.len()), "");
-    for whole in word.split_inclusive(is_separator) {
-        let part = whole.trim_end_matches(is_separator);
-        // What was taken out already stays so.
-        let is_owned = OWNERS.contains(&before.to_ascii_lowercase().as_str()) && !part.is_empty() && !part.starts_with('[');
-        let is_named = is_account(part, before) || is_owned;
-        out.push_str(if is_named { ACCOUNT } else { part });
-        out.push_str(whole.get(part.len()..).unwrap_or_default());
-        before = part;
+    of_parts(word)
+}
+
+/// What names, ids and credentials are made of.
+fn is_in_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '*' | '…' | '•')
+}
+
+/// Between signs stand credentials and accounts; behind what they are, such as in paths of resources, whatever they are called.
+fn of_parts(word: &str) -> Option<String> {
+    let (mut out, mut before, mut sign, mut rest) = (String::with_capacity(word.len()), "", "", word);
+    while !rest.is_empty() {
+        let length = rest.find(|c: char| !is_in_part(c)).unwrap_or(rest.len());
+        let part = rest.get(..length).unwrap_or_default();
+        let owner = before.to_ascii_lowercase();
+        let is_owned = OWNERS.contains(&owner.as_str()) && matches!(sign, "/" | ":") && !part.is_empty();
+        let length = match credential_length(rest, part) {
+            Some(length) => {
+                out.push_str(CREDENTIAL);
+                length
+            }
+            None => {
+                let is_named = is_owned || is_account(part.trim_matches(['_', '*']), &owner);
+                out.push_str(if is_named { ACCOUNT } else { part });
+                length
+            }
+        };
+        rest = rest.get(length..).unwrap_or_default();
+        let signs = rest.find(is_in_part).unwrap_or(rest.len());
+        (sign, rest) = rest.split_at_checked(signs).unwrap_or_default();
+        out.push_str(sign);
+        // What was taken out already is nobody's name.
+        before = if sign.starts_with(']') { "" } else { part };
     }
     (out != word).then_some(out)
 }
 
+/// How long the credential is that a text begins with, whose first part this is; with the signs of base64 where it begins as
+/// credentials do.
+fn credential_length(text: &str, part: &str) -> Option<usize> {
+    if key_start(part).is_none() {
+        return is_key(part).then_some(part.len());
+    }
+    let is_in_key = |c: char| is_in_part(c) || matches!(c, '/' | '+' | '=' | '~' | '%');
+    let end = text.char_indices().find(|(at, c)| *at >= LONGEST || !is_in_key(*c)).map_or(text.len(), |(at, _)| at);
+    text.get(..end).filter(|run| is_key(run)).map(str::len)
+}
+
+/// How a word begins, if that is how credentials do.
+fn key_start(word: &str) -> Option<&'static str> {
+    let word = word.trim_start_matches(['_', '*']);
+    let begins = |start: &&&str| word.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    KEY_STARTS.iter().find(begins).copied()
+}
+
 /// Whether a word is a credential, or one of which a part is masked.
 fn is_key(word: &str) -> bool {
-    let lower = word.to_ascii_lowercase();
-    let start = KEY_STARTS.iter().find(|start| lower.starts_with(**start));
+    let start = key_start(word);
+    let word = if start.is_some() { word.trim_matches(['_', '*']) } else { word };
     let is_masked = ["**", "...", "…", "xxxx"].iter().any(|mask| word.contains(mask));
     let is_long = |start: &str| word.len() >= start.len().saturating_add(8) && word.bytes().any(|byte| byte.is_ascii_digit());
+    // Amazon's are letters and digits alone: `asia-northeast1` is a place.
+    let may_be = |start: &str| !matches!(start, "akia" | "asia") || word.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_emphasis = word.starts_with("**") && word.ends_with("**");
-    start.is_some_and(|start| is_masked || is_long(start))
+    start.is_some_and(|start| is_masked || is_long(start) && may_be(start))
         || word.contains("**") && !is_emphasis && word.bytes().any(|byte| byte.is_ascii_alphanumeric())
 }
 
@@ -226,29 +234,6 @@ fn is_account(word: &str, before: &str) -> bool {
             && has_digit
             && word.len() >= 8
             && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-}
-
-/// Whether a word is the name or the number of a host, with a port or without.
-fn is_host(word: &str) -> bool {
-    let (host, port) = word.rsplit_once(':').map_or((word, None), |(host, port)| (host, Some(port)));
-    let is_port = port.is_some_and(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
-    // Numbers of the sixth version have colons alone.
-    let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
-    if is_hex && (word.contains("::") && word.len() > 2 || word.matches(':').count() >= 5) {
-        return true;
-    }
-    if port.is_some() && !is_port {
-        return false;
-    }
-    let labels: Vec<&str> = host.split('.').collect();
-    let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !labels.iter().all(is_label) {
-        return false;
-    }
-    let is_number = labels.len() == 4 && labels.iter().all(|label| label.parse::<u8>().is_ok());
-    let last = labels.last().map(|label| label.to_ascii_lowercase()).unwrap_or_default();
-    let is_name = labels.len() >= 2 && HOST_ENDS.contains(&last.as_str());
-    is_number || is_name || last == "localhost" && labels.len() == 1
 }
 
 /// A text without a credential, in whatever form it stands there.
@@ -322,7 +307,8 @@ fn without_mask(text: &str, secret: &str) -> String {
     pieces(text).map(|piece| if is_shown(piece) { CREDENTIAL } else { piece }).collect()
 }
 
-/// Where an event of a stream tells an error, its words as they may be read; none where nothing changes.
+/// Where an event of a stream tells an error, its words as they may be read, and no time to wait beyond the bound; none where
+/// nothing changes.
 pub fn told_event(data: &str, discretion: &Discretion) -> Option<String> {
     // Nearly no event has one.
     if !data.contains("error") {
@@ -330,10 +316,18 @@ pub fn told_event(data: &str, discretion: &Discretion) -> Option<String> {
     }
     let event = Object::parse(data)?;
     let mut edits = told_error(&event, discretion);
-    if event.get("type").and_then(text_of).is_some_and(|kind| kind == "error") {
+    let is_error = event.get("type").and_then(text_of).is_some_and(|kind| kind == "error");
+    if is_error {
         for name in ["message", "code", "param"] {
             edits.extend(event.get(name).and_then(|json| told(json, discretion)).map(|json| Edit::Set(name, json)));
         }
+    }
+    if is_error || event.get("error").is_some_and(|error| error != "null") {
+        let beside = waits::BESIDE.into_iter().filter_map(|name| {
+            let told = waits::bounded(event.get(name)?, waits::most_of(name)?)?;
+            Some(Edit::Set(name, told))
+        });
+        edits.extend(beside);
     }
     for name in ["response", "message"] {
         let Some(inner) = event.get(name).and_then(Object::parse) else { continue };
@@ -352,33 +346,43 @@ fn told_error(object: &Object<'_>, discretion: &Discretion) -> Vec<Edit> {
 
 /// A JSON text with every string in it as it may be read, and no time to wait beyond the bound; none where nothing changes.
 fn told(json: &str, discretion: &Discretion) -> Option<String> {
+    let place = |text: &str| text.as_ptr().addr().saturating_sub(json.as_ptr().addr());
     let (mut out, mut at) = (String::with_capacity(json.len()), 0_usize);
     for (text, is_name) in strings(json) {
-        let start = text.as_ptr().addr().saturating_sub(json.as_ptr().addr());
-        let end = start.saturating_add(text.len());
-        if is_name {
+        // With its quotes.
+        let (start, end) = (place(text).saturating_sub(1), place(text).saturating_add(text.len()).saturating_add(1));
+        // What was written already as a time to wait.
+        if start < at {
             continue;
         }
-        let whole = json.get(start.saturating_sub(1)..end.saturating_add(1)).unwrap_or_default();
-        let Some(said) = text_of(whole) else { continue };
-        let told = bounded(&discretion(&said));
-        if told != said {
-            out.push_str(json.get(at..start.saturating_sub(1)).unwrap_or_default());
-            out.push_str(&quoted(&told));
-            at = end.saturating_add(1);
-        }
+        let Some(said) = json.get(start..end).and_then(text_of) else { continue };
+        let (from, to, told) = if is_name {
+            let wait = waits::most_of(&said).and_then(|most| {
+                let value = waits::value_behind(json.get(end..)?)?;
+                Some((value, waits::bounded(value, most)?))
+            });
+            let Some((value, told)) = wait else { continue };
+            (place(value), place(value).saturating_add(value.len()), told)
+        } else {
+            let told = discretion(&said);
+            let told = google_wait(&told).unwrap_or(told);
+            if told == said {
+                continue;
+            }
+            (start, end, quoted(&told))
+        };
+        out.push_str(json.get(at..from).unwrap_or_default());
+        out.push_str(&told);
+        at = to;
     }
     out.push_str(json.get(at..).unwrap_or_default());
     (at > 0).then_some(out)
 }
 
-/// A time such as Google writes it, `86400s`, within the bound.
-fn bounded(text: &str) -> String {
-    let seconds = text.strip_suffix('s').and_then(|number| number.split('.').next());
-    let is_number = seconds.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let is_long =
-        is_number && seconds.and_then(|digits| digits.parse::<u64>().ok()).is_none_or(|seconds| seconds > LONGEST_WAIT_S);
-    if is_long { format!("{LONGEST_WAIT_S}s") } else { text.to_owned() }
+/// A time such as Google writes it, `86400s`, whatever the member is called, within the bound; none where it is.
+fn google_wait(text: &str) -> Option<String> {
+    let is_one = text.strip_suffix('s').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+    if is_one { waits::bounded_duration(text) } else { None }
 }
 
 #[cfg(test)]
@@ -423,6 +427,15 @@ mod tests {
             ("see api.openai.com/v1/chat or mail support@openai.com.", "see [address] or mail [account]."),
             ("consumer=project_number:123456789", "consumer=project_number:[account]"),
             ("team=team-12ab34cd at my-resource.openai.azure.com", "team=[account] at [address]"),
+            ("addr:10.0.0.1:443, host:api.openai.com, a:10.0.0.1->b:443", "addr:[address], host:[address], a:[address]->b:443"),
+            ("upstream_api.openai.com_443 *api.openai.com* |api.openai.com|", "upstream_[address]_443 *[address]* |[address]|"),
+            ("请访问https://a.example.com/x查看，密钥sk-abc12345678无效", "请访问[address]查看，密钥[credential]无效"),
+            ("url:https://a.example.com/x]->[http://[fd00::1]:80/y", "url:[address]]->[[address]"),
+            ("Bearer:sk-abc12345678, key->gsk_abc12345678|x", "Bearer:[credential], key->[credential]|x"),
+            ("key:sk-live/AbCd+01234567=x and **sk-abc12345678**", "key:[credential] and [credential]"),
+            ("org:org-abc123456, id[proj_abc123456], #acct_1234567#", "org:[account], id[[account]], #[account]#"),
+            ("_org-abc123456_ and arn:x:[123456789012]:y", "[account] and arn:x:[[account]]:y"),
+            ("smtp:ops@example.com->user:pw@10.0.0.1", "[account]->[account]"),
         ] {
             assert_eq!(without_names(said), told);
             assert_eq!(without_names(told), told, "again is the same");
@@ -452,6 +465,10 @@ mod tests {
             "Item 'fc_68a' of type 'function_call' was provided without its required 'reasoning' item: 'rs_68b'.",
             "project settings, user-provided text and organization policies",
             "request_id: req_011CQ, 12:30:45",
+            "in asia-northeast1 or us-central1, see asia-southeast1-b",
+            "Please wait.In a minute it works.Me too; gpt-4.1:free, meta/model-7b, a->b, key=value, tokens[0].info",
+            "model `claude-3.5-sonnet` of v1.2.3.4 with tokenizer_config.json and my_module.run",
+            "tool_choice: {'type': 'function'} | x => y, std::vec, 99.9%, 1.5s, 2026-01-02T12:30:45.123Z",
             "",
         ] {
             assert_eq!(without_names(said), said);
@@ -520,6 +537,30 @@ mod tests {
                 r#"{"error":{"code":429,"details":[{"@type":"type.x","retryDelay":"999999s"},{"retryDelay":"7s"}]}}"#,
                 Some(r#"{"error":{"code":429,"details":[{"@type":"type.x","retryDelay":"3600s"},{"retryDelay":"7s"}]}}"#),
             ),
+            (
+                r#"{"error":{"message":"busy","retry_after":86400,"retry_after_ms": "86400000", "n":86400,"metadata":{"headers":{"Retry-After":["86400"]},"retry\u005fafter_seconds":9e9}}}"#,
+                Some(
+                    r#"{"error":{"message":"busy","retry_after":3600,"retry_after_ms": "3600000", "n":86400,"metadata":{"headers":{"Retry-After":["3600"]},"retry\u005fafter_seconds":3600}}}"#,
+                ),
+            ),
+            (
+                r#"{"type":"error","message":"busy","retry_after":86400,"retryAfterMs":60000,"limit":86400}"#,
+                Some(r#"{"type":"error","message":"busy","retry_after":3600,"retryAfterMs":60000,"limit":86400}"#),
+            ),
+            (
+                r#"{"error":{"message":"at a.example.com","retry_delay":{"seconds":86400,"nanos":1},"see":"https://a.example.com"},"retry-after":"1d"}"#,
+                Some(
+                    r#"{"error":{"message":"at [address]","retry_delay":{"seconds":3600,"nanos":1},"see":"[address]"},"retry-after":"3600s"}"#,
+                ),
+            ),
+            (
+                r#"{"type":"response.failed","response":{"metadata":{"retry_after":"86400"},"error":{"retry_after":86400}}}"#,
+                Some(
+                    r#"{"type":"response.failed","response":{"metadata":{"retry_after":"86400"},"error":{"retry_after":3600}}}"#,
+                ),
+            ),
+            (r#"{"error":{"message":"busy","retry_after":30,"retry_after_ms":"30000","retry_delay":"12.5s"}}"#, None),
+            (r#"{"choices":[{"delta":{"content":"no error"}}],"retry_after":86400}"#, None),
             (r#"{"choices":[{"delta":{"content":"an error at https://a.example.com"}}]}"#, None),
             (r#"{"error":null,"choices":[]}"#, None),
             (r#"{"error":{"message":"plain words"}}"#, None),
@@ -535,6 +576,27 @@ mod tests {
             let out = without_credential(&format!("{before} {form}{after}"), &format!("{secret}\n"));
             prop_assert!(!out.contains(&secret), "{}", out);
             prop_assert!(!is_encoded || out.contains(CREDENTIAL), "{}", out);
+        }
+
+        /// What stands between signs is found, whatever they are, and words stay.
+        #[test]
+        fn signs_hide_nothing(
+            before in "[a-z]{0,6}[:=|@\\[(<>,;'\"`{~]{1,3}",
+            after in "[:=|\\])<>,;'\"`}~]{1,3}[a-z]{0,6}",
+            digits in "[a-z]{4}[0-9]{8}",
+        ) {
+            for (named, told) in [
+                (format!("sk-{digits}"), CREDENTIAL),
+                (format!("org-{digits}"), ACCOUNT),
+                (format!("https://{digits}.example/x"), ADDRESS),
+                (format!("{digits}.example.com"), ADDRESS),
+            ] {
+                let said = without_names(&format!("{before}{named}{after}"));
+                prop_assert!(!said.contains(&digits), "{before}{named}{after}: {said}");
+                prop_assert!(said.contains(told) || before.contains('@') || told == CREDENTIAL, "{before}{named}{after}: {said}");
+                prop_assert_eq!(without_names(&said), said);
+            }
+            prop_assert_eq!(without_names(&format!("{before}word{after}")), format!("{before}word{after}"));
         }
 
         #[test]

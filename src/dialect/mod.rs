@@ -23,6 +23,7 @@ pub mod gemini;
 pub mod hidden;
 #[cfg(test)]
 mod hostile;
+mod hosts;
 mod json;
 #[cfg(test)]
 mod laws;
@@ -45,6 +46,7 @@ mod strict;
 mod talk;
 pub mod tally;
 pub mod tokens;
+mod waits;
 #[cfg(test)]
 mod work;
 

@@ -1,4 +1,4 @@
-//! What a provider keeps and a request names: files, containers, caches, stores of vectors.
+//! What a provider keeps and a request names: files, containers, caches, stores of knowledge, agents, prompts.
 //!
 //! The rule: accounts are served with the same credentials, and a provider hands an object to whoever comes with the credential
 //! that it was made with. So what is kept there is named by nobody: a request that does is refused, with what to send in its place.
@@ -29,26 +29,66 @@ enum Thing {
     Connector,
     Sound,
     Voice,
+    Agent,
+    Prompt,
 }
 
-/// Members whose value is the id of something, by their names without case and underscores.
-const IDS: [(&str, Thing); 13] = [
-    ("fileid", Thing::File),
-    ("fileids", Thing::File),
-    ("imagefileid", Thing::File),
-    ("cachedcontent", Thing::Cache),
-    ("container", Thing::Container),
-    ("containerid", Thing::Container),
-    ("vectorstoreid", Thing::Store),
-    ("vectorstoreids", Thing::Store),
-    ("filesearchstorenames", Thing::Store),
-    ("datastore", Thing::Store),
-    ("ragcorpus", Thing::Store),
-    ("skillid", Thing::Skill),
-    ("connectorid", Thing::Connector),
+/// Members whose value is the id of something, or a list of ids, by their names without case and underscores, each with who has it.
+const IDS: [(Thing, &[&str]); 8] = [
+    // OpenAI, Anthropic, xAI, Z.ai; assistants; DashScope: files of a session; Vertex AI.
+    (Thing::File, &["fileid", "fileids", "imagefileid", "inputfileid", "sessionfileids", "ragfileids"]),
+    // Gemini; Volcengine.
+    (Thing::Cache, &["cachedcontent", "cachedcontents", "cacheid", "contextid"]),
+    // OpenAI, Anthropic.
+    (Thing::Container, &["container", "containerid"]),
+    (
+        Thing::Store,
+        &[
+            // OpenAI, xAI.
+            "vectorstoreid",
+            "vectorstoreids",
+            "collectionid",
+            "collectionids",
+            // Gemini, Vertex AI.
+            "filesearchstorenames",
+            "datastore",
+            "ragcorpus",
+            "ragcorpora",
+            "examplestore",
+            // Mistral.
+            "libraryid",
+            "libraryids",
+            // Z.ai, Bedrock.
+            "knowledgeid",
+            "knowledgeids",
+            "knowledgebaseid",
+            "knowledgebaseids",
+            // DashScope.
+            "pipelineid",
+            "pipelineids",
+            "memoryid",
+            // Azure.
+            "indexname",
+            "indexid",
+            // Cohere, Together, Fireworks.
+            "datasetid",
+            "datasetids",
+        ],
+    ),
+    // Anthropic, OpenAI.
+    (Thing::Skill, &["skillid", "skillids"]),
+    // OpenAI, Mistral; Azure.
+    (Thing::Connector, &["connectorid", "connectorids", "projectconnectionid", "connectionid"]),
+    // Mistral, Z.ai; assistants; Volcengine.
+    (Thing::Agent, &["agentid", "assistantid", "botid"]),
+    // OpenAI, OpenRouter.
+    (Thing::Prompt, &["promptid", "preset"]),
 ];
-/// Members whose `id` is that of something.
-const WITH_ID: [(&str, Thing); 3] = [("audio", Thing::Sound), ("voice", Thing::Voice), ("container", Thing::Container)];
+/// Members whose `id`, or that of each of their items, is that of something.
+const WITH_ID: [(&str, Thing); 4] =
+    [("audio", Thing::Sound), ("voice", Thing::Voice), ("container", Thing::Container), ("connectors", Thing::Connector)];
+/// Members of the request that name something by all that is in them: Azure's stores, which it opens with what its account may.
+const WHOLE: [(&str, Thing); 1] = [("datasources", Thing::Store)];
 /// Members whose value is an address, or the name of a file where the provider keeps it.
 const ADDRESS: &str = "fileuri";
 /// Members whose value is an address, by themselves or in `url`.
@@ -57,7 +97,8 @@ const ADDRESSES: [&str; 6] = ["fileurl", "imageurl", "videourl", "audiourl", "do
 const IN_TEXT: &str = "fileid:";
 const TEXTS: [&str; 4] = ["content", "text", "instructions", "system"];
 /// Members in which everything is the client's own.
-const FREE: [&str; 13] = [
+const FREE: [&str; 14] = [
+    "clientmetadata",
     "parameters",
     "parametersjsonschema",
     "schema",
@@ -72,8 +113,11 @@ const FREE: [&str; 13] = [
     "responsejsonschema",
     "usermetadata",
 ];
+/// Who says what a message is, and who says so of a cache that Moonshot keeps: its text names it.
+const CACHED: (&str, &str) = ("role", "cache");
 /// The names that providers' own connectors have for everybody; each call brings the client's token for them.
-const CONNECTORS: [&str; 8] = [
+const CONNECTORS: [&str; 9] = [
+    "web-search",
     "connector_dropbox",
     "connector_gmail",
     "connector_googlecalendar",
@@ -109,7 +153,9 @@ pub fn check(body: &Body<'_>, dialect: Dialect) -> Result<(), Refusal> {
 pub fn check_form(form: &Form<'_>, dialect: Dialect) -> Result<(), Refusal> {
     let name = form.names().find(|name| {
         let plain: String = plain(name).chars().filter(char::is_ascii_alphanumeric).collect();
-        IDS.iter().any(|(known, _)| *known != "container" && plain.ends_with(known))
+        // Of words that are more than ids the end alone says nothing.
+        let mut known = IDS.iter().flat_map(|(_, names)| *names).filter(|known| !["container", "preset"].contains(known));
+        known.any(|known| plain.ends_with(known))
     });
     name.map_or(Ok(()), |name| Err(refused(Thing::File, name, dialect)))
 }
@@ -130,7 +176,12 @@ fn is_watched(name: &str) -> bool {
         return false;
     }
     let name = plain(name);
-    name == ADDRESS || IDS.iter().any(|(known, _)| *known == name) || WITH_ID.iter().any(|(known, _)| *known == name)
+    name == ADDRESS || thing_of(&name).is_some() || WITH_ID.iter().chain(&WHOLE).any(|(known, _)| *known == name)
+}
+
+/// What a member of this name holds the id of.
+fn thing_of(name: &str) -> Option<Thing> {
+    IDS.iter().find(|(_, names)| names.contains(&name)).map(|(thing, _)| *thing)
 }
 
 /// Whether a text may be an address of what a provider keeps.
@@ -142,6 +193,7 @@ fn is_odd(text: &str) -> bool {
         || has_scheme && !begins("http")
         || begins("http") && text.len() < 8_192 && text.to_ascii_lowercase().contains("googleapis")
         || text.trim_start().starts_with(IN_TEXT)
+        || text == CACHED.1
 }
 
 /// Whether an address is that of something that a provider keeps: only the credential opens it.
@@ -203,11 +255,12 @@ impl Look<'_> {
 
     fn thing(&self, text: &str) -> Option<Thing> {
         let is = |known: &[&str]| known.contains(&self.name);
-        let by_name = IDS.iter().find(|(known, _)| *known == self.name).map(|(_, thing)| *thing);
+        let by_name = thing_of(self.name);
         let by_parent = WITH_ID.iter().find(|(known, _)| self.name == "id" && *known == self.parent).map(|(_, thing)| *thing);
         match by_name.or(by_parent) {
             Some(Thing::Connector) if CONNECTORS.contains(&text) => None,
             Some(thing) => Some(thing),
+            None if (self.name, text) == CACHED => Some(Thing::Cache),
             None if self.name == ADDRESS => (!is_public(text)).then_some(Thing::File),
             None if is(&ADDRESSES) => is_kept_by_a_provider(text).then_some(Thing::File),
             None if is(&TEXTS) => text.trim_start().starts_with(IN_TEXT).then_some(Thing::File),
@@ -242,6 +295,10 @@ impl<'de> Visitor<'de> for Look<'_> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        if let Some((_, thing)) = WHOLE.iter().find(|(known, _)| *known == self.name && self.parent.is_empty()) {
+            *self.found = Some(*thing);
+            return Err(M::Error::custom("found"));
+        }
         while let Some(name) = map.next_key::<String>()? {
             let known = plain(&name);
             if self.is_free(&known) {
@@ -313,12 +370,14 @@ fn refused(thing: Thing, path: &str, dialect: Dialect) -> Refusal {
             "Send the content itself: providers cache what requests begin with by themselves, and the receipt tells what that saved.",
         ),
         Thing::Container => ("a container of a provider", "Leave it out: containers cannot be used here."),
-        Thing::Store => ("a store of files of a provider", "Leave it out, and send what matters of its files in the request."),
+        Thing::Store => ("a store of knowledge of a provider", "Leave it out, and send what matters of it in the request."),
         Thing::Skill => ("a skill that a provider keeps", "Leave it out, and send its text in the request."),
         Thing::Connector => (
             "a connector of somebody's account at a provider",
             "Name one of the connectors that a provider has for everybody, such as `connector_gmail`, or a `server_url`.",
         ),
+        Thing::Agent => ("an agent that a provider keeps", "Leave it out, and send its instructions and tools in the request."),
+        Thing::Prompt => ("a prompt that a provider keeps", "Leave it out, and send its text in the request."),
         Thing::Sound => ("a sound that a provider keeps", "Send what was said as text in `content`."),
         Thing::Voice => {
             ("a voice of somebody's account at a provider", "Name one of the voices that the provider has for everybody.")
@@ -422,6 +481,26 @@ mod tests {
                 "images[0].file_id",
             ),
             (
+                Openai,
+                json!({"messages": [], "data_sources": [{"type": "azure_search", "parameters": {"index_name": "a"}}]}),
+                "data_sources[0]",
+            ),
+            (Openai, json!({"messages": [], "dataSources": {"type": "azure_search"}}), "dataSources"),
+            (
+                Openai,
+                json!({"tools": [{"type": "retrieval", "retrieval": {"knowledge_id": "1"}}]}),
+                "tools[0].retrieval.knowledge_id",
+            ),
+            (Openai, json!({"tools": [{"type": "document_library", "library_ids": ["1"]}]}), "tools[0].library_ids[0]"),
+            (
+                Openai,
+                json!({"tools": [{"type": "azure_ai_search", "azure_ai_search": {"indexes": [{"project_connection_id": "c"}]}}]}),
+                "tools[0].azure_ai_search.indexes[0].project_connection_id",
+            ),
+            (Openai, json!({"messages": [{"role": "cache", "content": "cache_id=c-1"}]}), "messages[0].role"),
+            (Openai, json!({"messages": [], "connectors": [{"id": "web-search"}, {"id": "mine"}]}), "connectors[1].id"),
+            (Openai, json!({"rag_options": {"pipeline_ids": ["p"], "session_file_ids": ["f"]}}), "rag_options.pipeline_ids[0]"),
+            (
                 Anthropic,
                 chat(json!({"type": "document", "source": {"type": "file", "file_id": "file_011"}})),
                 "messages[0].content[0].source.file_id",
@@ -502,6 +581,25 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_known_as_readers_write_it_and_alone_or_in_a_list() {
+        for name in IDS.iter().flat_map(|(_, names)| *names) {
+            assert_eq!(plain(name), **name, "without case and underscores");
+            assert!(name.len() <= LONGEST_NAME, "{name}");
+            let upper = name.to_ascii_uppercase();
+            let spread: String = name.chars().flat_map(|c| [c, '_']).take(LONGEST_NAME).collect();
+            for written in [(*name).to_owned(), upper].into_iter().chain((plain(&spread) == **name).then_some(spread)) {
+                for body in [json!({&written: "x"}), json!({"tools": [{&written: ["x"]}]}), json!({"a": {"b": {&written: ""}}})] {
+                    assert!(found(Dialect::Openai, &body).is_some(), "{body}");
+                }
+                assert_eq!(found(Dialect::Openai, &json!({"metadata": {&written: "x"}, &written: null})), None);
+            }
+        }
+        let mut all: Vec<_> = IDS.iter().flat_map(|(_, names)| *names).collect();
+        all.sort_unstable();
+        assert!(all.windows(2).all(|two| two[0] != two[1]), "each once");
+    }
+
+    #[test]
     fn what_is_the_clients_own_is_not_looked_into() {
         use Dialect::{Anthropic, Gemini, Openai};
         for (dialect, body) in [
@@ -520,6 +618,13 @@ mod tests {
             (Openai, json!({"text": {"format": {"schema": {"default": {"container": "x"}}}}})),
             (Openai, json!({"messages": [], "audio": {"voice": "alloy", "format": "mp3"}, "modalities": ["audio"]})),
             (Openai, json!({"input": "hi", "voice": "alloy"})),
+            (Openai, json!({"messages": [], "data_sources": [], "dataSources": null, "connectors": [{"id": "web-search"}]})),
+            (Openai, json!({"messages": [{"role": "user", "content": "cache"}], "user": "cache"})),
+            (Openai, json!({"guided_json": {"properties": {"data_sources": {"type": "array"}, "agent_id": {"type": "string"}}}})),
+            (
+                Openai,
+                json!({"client_metadata": {"agent_id": "mine"}, "prompt_cache_key": "mine", "tool_choice": {"name": "preset"}}),
+            ),
             (Openai, json!({"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]})),
             (Openai, json!({"tools": [{"type": "mcp", "connector_id": "connector_gmail", "authorization": "ya29"}]})),
             (

@@ -76,7 +76,7 @@ async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target)
         health: ports.health().await,
         early: Early::default(),
     };
-    let quote = match prepare(&preparing, &key, &body, at, &|_, _| None) {
+    let quote = match prepare(&preparing, &key, &body, at, &|_| None) {
         Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),
         Err(refusal) => return Err(Unavailable(format!("the recipe was refused: {}", refusal.message))),
     };

@@ -13,7 +13,7 @@ use super::verdict::{Asked, Rejection};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, ReasoningTokens, Thoughts};
 use crate::dialect::bridge::Bridge;
-use crate::dialect::discreet::{Discretion, without_names};
+use crate::dialect::discreet::{Discretion, without_host, without_names};
 use crate::dialect::format::{Cost, Counting, StreamWish, Translation, Upstream, UpstreamError};
 use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
@@ -128,9 +128,9 @@ pub async fn call<P: Ports>(
         let missing = || Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint");
         return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
-    let discretion = discretion(ticket, secret);
+    let discretion = discretion(ticket, channel, secret);
     let asked = Asked { prepared, quoted, way, discretion: &discretion };
-    let own_items = prepared.owned.thoughts_of(&channel.id, secret);
+    let own_items = prepared.owned.thoughts_of((&ticket.account, &channel.id), || ticket.ports.sealer(secret));
     let sent = sent((prepared, quoted), way, thoughts, &own_items).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
     ticket.dropped = sent.dropped;
     let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
@@ -189,9 +189,12 @@ pub async fn call<P: Ports>(
 }
 
 /// How words of an error are told: without what is between the gateway and its provider.
-fn discretion<P: Ports>(ticket: &Ticket<P>, secret: &SecretName) -> Discretion {
-    let (ports, secret) = (ticket.ports.clone(), secret.clone());
-    Rc::new(move |text: &str| without_names(&ports.without_credential(&secret, text)))
+fn discretion<P: Ports>(ticket: &Ticket<P>, channel: &Rc<Channel>, secret: &SecretName) -> Discretion {
+    let (ports, channel, secret) = (ticket.ports.clone(), Rc::clone(channel), secret.clone());
+    Rc::new(move |text: &str| {
+        let told = without_names(&ports.without_credential(&secret, text));
+        without_host(&told, channel.base_url.host_str().unwrap_or_default())
+    })
 }
 
 /// What the gateway itself answers where tokens are to be counted and no provider does.
@@ -263,9 +266,11 @@ fn reading<'a, P: Ports>(
     secret: &SecretName,
     way: Way,
 ) -> Reading<'a> {
-    let (ports, account, channel) = (ticket.ports.clone(), ticket.account.clone(), quoted.planned.channel.id.clone());
-    let (secret, request) = (secret.clone(), ticket.request.clone());
-    let prove = move |text: &dyn Fn(&AccountId, &ChannelId) -> String| ports.seal(&secret, &text(&account, &channel));
+    let (account, channel, request) = (ticket.account.clone(), quoted.planned.channel.id.clone(), ticket.request.clone());
+    let passes = prepared.request.endpoint == Endpoint::Responses && !way.is_translated;
+    let sealer = passes.then(|| ticket.ports.sealer(secret)).flatten();
+    let prove =
+        move |text: &dyn Fn(&AccountId, &ChannelId) -> String| sealer.as_ref().map(|sealer| sealer(&text(&account, &channel)));
     // Whoever goes on from this response has to come back to who made it, and so with its items.
     let prove_item = prove.clone();
     let seal = move |response: &str| {
@@ -277,7 +282,6 @@ fn reading<'a, P: Ports>(
         proof.map_or_else(|| item.to_owned(), |proof| with_seal(item, &proof))
     };
     let envelope = &prepared.request.envelope;
-    let passes = prepared.request.endpoint == Endpoint::Responses && !way.is_translated;
     let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
     let maker = way.translation(prepared.request.endpoint).map(|(_, up)| up.maker(&place(quoted.planned.channel.id.as_str())));
     Reading {
@@ -327,7 +331,9 @@ pub fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
 impl Reading<'_> {
     fn counting(&self) -> Counting {
         let told = self.quoted.planned.channel.reasoning_tokens;
-        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside) }
+        let envelope = &self.prepared.request.envelope;
+        let answers = envelope.best.unwrap_or(envelope.choices);
+        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside), answers }
     }
 
     fn counter(&self) -> Counter {

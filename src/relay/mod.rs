@@ -34,7 +34,7 @@ pub use attempt::NO_ROOM;
 pub use caller::{Misplaced, check_site, presented};
 pub use early::Early;
 pub use kept::resolved;
-pub use prepare::{Head, Prepared, Preparing, Seal, check_idempotency_key, prepare};
+pub use prepare::{Head, Prepared, Preparing, Sealers, check_idempotency_key, prepare};
 pub use quote::{Leg, Quoted};
 pub use remedy::with_remedy;
 pub use reply::{Reply, ReplyBody, refusal_reply};
@@ -181,12 +181,12 @@ const MOST_STALE: u32 = 3;
 /// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
 pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
     let dialect = preparing.called.endpoint.dialect();
-    let seal = |secret: &SecretName, text: &str| ports.seal(secret, text);
+    let sealers = |secret: &SecretName| ports.sealer(secret);
     let mut line = Line::new(&ports);
     // Each wait is long enough for the key to change once more.
     let mut stale: u32 = 0;
     while stale < MOST_STALE.saturating_add(line.waited()) {
-        let prepared = match prepare(&preparing, &key, body, ports.now(), &seal) {
+        let prepared = match prepare(&preparing, &key, body, ports.now(), &sealers) {
             Ok(prepared) => prepared,
             Err(refusal) => match current_key(&ports, &key, &refusal).await {
                 Some(current) => {

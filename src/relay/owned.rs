@@ -1,19 +1,20 @@
 //! What a request names that a provider keeps: whose it is, and so who can be asked.
 //!
-//! What always holds: nothing is named to a provider that was not made for the same account with the same credential.
+//! What always holds: nothing is named to a provider that was not made for the same account with the same credential. Who made
+//! something is found with no more proofs than there are references and credentials, one time each; thoughts, which pin nobody, are
+//! proven only by the credential that is asked, once something was set aside for that.
 
 use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
-use super::prepare::Seal;
+use super::prepare::Sealers;
 use crate::catalog::Channel;
+use crate::dialect::bounds::MOST_REFERENCES;
 use crate::dialect::openai::responses::{Named, kept_elsewhere, not_ours, unsealed};
 use crate::id::{AccountId, ChannelId, SecretName};
+use crate::ports::Sealer;
 use crate::refusal::Refusal;
-
-/// More references than this are a mistake: each is proven by every credential that may have made it.
-const MOST: usize = 4_096;
 
 /// A channel and its credential.
 pub type Maker = (ChannelId, SecretName);
@@ -23,8 +24,8 @@ pub type Maker = (ChannelId, SecretName);
 pub struct Owned {
     /// Who alone can go on from what it refers to.
     pub maker: Option<Maker>,
-    /// Thoughts that only their maker can read, by the client's ids; sorted.
-    thoughts: Vec<(String, Maker)>,
+    /// Thoughts that only their maker can read, by the client's ids, whoever that is; sorted.
+    thoughts: Vec<String>,
 }
 
 /// What is sealed of an item: who made it, where.
@@ -36,85 +37,122 @@ impl Owned {
     /// Finds who made what is named. `maker` is known already of the response that the request goes on from.
     pub fn of(
         named: &Named,
-        mut maker: Option<Maker>,
-        (channels, account, seal): (&[Rc<Channel>], &AccountId, Seal<'_>),
+        maker: Option<Maker>,
+        (channels, account, sealers): (&[Rc<Channel>], &AccountId, Sealers<'_>),
     ) -> Result<Self, Refusal> {
-        if named.references.len().saturating_add(named.thoughts.len()) > MOST {
-            return Err(Refusal::invalid("input", format!("`input` refers to more than {MOST} items that a provider keeps.")));
+        if named.references.len().saturating_add(named.thoughts.len()) > MOST_REFERENCES {
+            let message = format!("`input` refers to more than {MOST_REFERENCES} items that a provider keeps.");
+            return Err(Refusal::invalid("input", message));
         }
-        let mut last = maker.clone();
-        let mut find = |id: &str| {
-            let found = maker_of(id, last.as_ref(), (channels, account, seal));
-            last = found.clone().or(last.take());
-            found
-        };
+        let mut known = maker.map(|(channel, secret)| {
+            let sealer = sealers(&secret);
+            ((channel, secret), sealer)
+        });
         for (path, id) in &named.references {
-            let found = find(id).ok_or_else(|| not_ours(path))?;
-            if maker.as_ref().is_some_and(|known| *known != found) {
+            if let Some(((channel, _), sealer)) = &known
+                && sealer.as_ref().is_some_and(|sealer| is_made(id, (account, channel), sealer))
+            {
+                continue;
+            }
+            let found = maker_of(id, (channels, account, sealers)).ok_or_else(|| not_ours(path))?;
+            // What two have made nobody can go on from.
+            if known.is_some() {
                 return Err(kept_elsewhere(path));
             }
-            maker = Some(found);
+            known = Some(found);
         }
-        let mut thoughts: Vec<_> = named.thoughts.iter().filter_map(|id| Some((id.clone(), find(id)?))).collect();
+        let mut thoughts = named.thoughts.clone();
         thoughts.sort();
-        Ok(Self { maker, thoughts })
+        Ok(Self { maker: known.map(|(maker, _)| maker), thoughts })
     }
 
-    /// The thoughts that a channel and credential made.
-    pub fn thoughts_of(&self, channel: &ChannelId, secret: &SecretName) -> Vec<String> {
-        let is_own = |maker: &Maker| maker.0 == *channel && maker.1 == *secret;
-        self.thoughts.iter().filter(|(_, maker)| is_own(maker)).map(|(id, _)| id.clone()).collect()
+    /// The thoughts that were made for an account over a channel with the credential whose `sealer` is asked for.
+    pub fn thoughts_of(&self, place: (&AccountId, &ChannelId), sealer: impl FnOnce() -> Option<Sealer>) -> Vec<String> {
+        if self.thoughts.is_empty() {
+            return Vec::new();
+        }
+        // A credential that is not set proves nothing.
+        let Some(sealer) = sealer() else { return Vec::new() };
+        self.thoughts.iter().filter(|id| is_made(id, place, &sealer)).cloned().collect()
     }
 }
 
-/// Who made an item for this account, by its id; most likely who made the last one.
-fn maker_of(id: &str, last: Option<&Maker>, (channels, account, seal): (&[Rc<Channel>], &AccountId, Seal<'_>)) -> Option<Maker> {
-    let (item, proof) = unsealed(id)?;
-    let is_made = |(channel, secret): &(&ChannelId, &SecretName)| {
-        // A credential that is not set proves nothing.
-        let expected = seal(secret, &sealed_item(account, channel, item));
-        expected.is_some_and(|expected| bool::from(expected.as_bytes().ct_eq(proof.as_bytes())))
-    };
+/// Whether an item was made for an account over a channel, with the credential of a sealer.
+fn is_made(id: &str, (account, channel): (&AccountId, &ChannelId), sealer: &Sealer) -> bool {
+    unsealed(id).is_some_and(|(item, proof)| {
+        let expected = sealer(&sealed_item(account, channel, item));
+        bool::from(expected.as_bytes().ct_eq(proof.as_bytes()))
+    })
+}
+
+/// Who made an item for this account, by its id.
+fn maker_of(
+    id: &str,
+    (channels, account, sealers): (&[Rc<Channel>], &AccountId, Sealers<'_>),
+) -> Option<(Maker, Option<Sealer>)> {
+    unsealed(id)?;
     let all = channels.iter().flat_map(|channel| channel.secrets.iter().map(|secret| (&channel.id, secret)));
-    let is_there = |maker: &&Maker| channels.iter().any(|channel| channel.id == maker.0 && channel.secrets.contains(&maker.1));
-    let first = last.filter(is_there).map(|(channel, secret)| (channel, secret));
-    first.into_iter().chain(all).find(is_made).map(|(channel, secret)| (channel.clone(), secret.clone()))
+    let mut proven = all.filter_map(|(channel, secret)| {
+        let sealer = sealers(secret).filter(|sealer| is_made(id, (account, channel), sealer))?;
+        Some(((channel.clone(), secret.clone()), Some(sealer)))
+    });
+    proven.next()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::catalog::{Catalog, UpstreamHosts};
     use crate::dialect::openai::responses::with_seal;
     use crate::id::sha256_hex;
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
-    fn channels() -> Vec<Rc<Channel>> {
-        let channel = |secrets: &[&str]| json!({"dialect": "openai", "base_url": "https://a.example.com/v1", "secrets": secrets});
-        let document =
-            json!({"version": 1, "buckets": {}, "models": {}, "channels": {"a": channel(&["K1", "K2"]), "b": channel(&["K3"])}});
+    /// As many channels with as many credentials each, of which none is another's.
+    fn channels(of: &[(&str, &[&str])]) -> Vec<Rc<Channel>> {
+        let channel = |(id, secrets): &(&str, &[&str])| {
+            ((*id).to_owned(), json!({"dialect": "openai", "base_url": "https://a.example.com/v1", "secrets": secrets}))
+        };
+        let all: serde_json::Map<String, Value> = of.iter().map(channel).collect();
+        let document = json!({"version": 1, "buckets": {}, "models": {}, "channels": all});
         let catalog = Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap();
         catalog.channels.values().cloned().collect()
     }
 
-    fn seal(secret: &SecretName, text: &str) -> Option<String> {
-        (secret.as_str() != "UNSET").then(|| sha256_hex(&[secret.as_str().as_bytes(), text.as_bytes()])[..16].to_owned())
+    fn two() -> Vec<Rc<Channel>> {
+        channels(&[("a", &["K1", "K2"]), ("b", &["K3"])])
+    }
+
+    fn sealer(secret: &SecretName) -> Option<Sealer> {
+        let secret = secret.as_str().to_owned();
+        (secret != "UNSET").then(|| Rc::new(move |text: &str| proof(&secret, text)) as Sealer)
+    }
+
+    fn proof(secret: &str, text: &str) -> String {
+        sha256_hex(&[secret.as_bytes(), text.as_bytes()])[..16].to_owned()
     }
 
     fn account(name: &str) -> AccountId {
         AccountId::parse(name).unwrap()
     }
 
-    fn made(by: &str, (channel, secret): (&str, &str), item: &str) -> String {
-        let channel = ChannelId::parse(channel).unwrap();
-        let proof = seal(&SecretName::parse(secret).unwrap(), &sealed_item(&account(by), &channel, item)).unwrap();
-        with_seal(item, &proof)
+    fn channel(id: &str) -> ChannelId {
+        ChannelId::parse(id).unwrap()
+    }
+
+    fn made(by: &str, (at, secret): (&str, &str), item: &str) -> String {
+        with_seal(item, &proof(secret, &sealed_item(&account(by), &channel(at), item)))
+    }
+
+    fn naming(references: &[String], thoughts: &[String]) -> Named {
+        let place = |(at, id): (usize, &String)| (format!("input[{at}].id"), id.clone());
+        Named { references: references.iter().enumerate().map(place).collect(), thoughts: thoughts.to_vec() }
     }
 
     fn of(references: &[String], thoughts: &[String]) -> Result<Owned, Refusal> {
-        let place = |(at, id): (usize, &String)| (format!("input[{at}].id"), id.clone());
-        let named = Named { references: references.iter().enumerate().map(place).collect(), thoughts: thoughts.to_vec() };
-        Owned::of(&named, None, (&channels(), &account("own"), &seal))
+        Owned::of(&naming(references, thoughts), None, (&two(), &account("own"), &sealer))
     }
 
     #[test]
@@ -133,25 +171,107 @@ mod tests {
             let refusal = of(std::slice::from_ref(&foreign), &[]).unwrap_err();
             assert_eq!(refusal.param.as_deref(), Some("input[0].id"), "{foreign}");
             assert!(refusal.next_step.contains("store"), "{}", refusal.next_step);
+            let refusal = of(&[sealed.clone(), foreign.clone()], &[]).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), Some("input[1].id"), "{foreign}");
         }
         let two = [made("own", ("a", "K2"), "msg_1"), made("own", ("b", "K3"), "msg_2")];
         assert_eq!(of(&two, &[]).unwrap_err().param.as_deref(), Some("input[1].id"), "nobody has both");
     }
 
     #[test]
+    fn what_the_maker_of_the_response_did_not_make_is_refused() {
+        let maker = Some((channel("a"), SecretName::parse("K2").unwrap()));
+        let of = |id: String| {
+            Owned::of(&naming(&[id], &[]), maker.clone(), (&two(), &account("own"), &sealer)).map(|owned| owned.maker)
+        };
+        assert_eq!(of(made("own", ("a", "K2"), "msg_1")).unwrap(), maker);
+        let elsewhere = of(made("own", ("b", "K3"), "msg_1")).unwrap_err();
+        let nowhere = of(made("other", ("a", "K2"), "msg_1")).unwrap_err();
+        assert_ne!(elsewhere.message, nowhere.message);
+    }
+
+    #[test]
     fn thoughts_go_to_who_made_them_and_pin_nobody() {
         let (first, second) = (made("own", ("a", "K1"), "rs_1"), made("own", ("b", "K3"), "rs_2"));
-        let own = of(&[], &[first.clone(), second.clone(), "rs_3".to_owned(), made("other", ("a", "K1"), "rs_4")]).unwrap();
-        let thoughts = |channel: &str, secret: &str| {
-            own.thoughts_of(&ChannelId::parse(channel).unwrap(), &SecretName::parse(secret).unwrap())
+        let foreign = ["rs_3".to_owned(), made("other", ("a", "K1"), "rs_4"), made("own", ("b", "K1"), "rs_5")];
+        let own = of(&[], &[&[second.clone(), first.clone()][..], &foreign].concat()).unwrap();
+        let thoughts = |at: &str, secret: &str| {
+            own.thoughts_of((&account("own"), &channel(at)), || sealer(&SecretName::parse(secret).unwrap()))
         };
         assert_eq!((thoughts("a", "K1"), thoughts("b", "K3"), thoughts("a", "K2")), (vec![first], vec![second], vec![]));
+        assert_eq!(thoughts("a", "UNSET"), Vec::<String>::new());
         assert_eq!(own.maker, None);
     }
 
     #[test]
     fn too_many_references_are_a_mistake() {
-        let many: Vec<String> = (0..=MOST).map(|at| format!("msg_{at}")).collect();
+        let many: Vec<String> = (0..=MOST_REFERENCES).map(|at| format!("msg_{at}")).collect();
         assert_eq!(of(&many, &[]).unwrap_err().param.as_deref(), Some("input"));
+        assert_eq!(of(&[], &many).unwrap_err().param.as_deref(), Some("input"));
+    }
+
+    /// Counts how often a credential is made ready and how many proofs are made with all of them.
+    #[derive(Default)]
+    struct Counted {
+        sealers: Cell<usize>,
+        proofs: Rc<Cell<usize>>,
+    }
+
+    impl Counted {
+        fn sealer(&self, secret: &SecretName) -> Option<Sealer> {
+            self.sealers.set(self.sealers.get() + 1);
+            let (proofs, own) = (Rc::clone(&self.proofs), sealer(secret)?);
+            Some(Rc::new(move |text: &str| {
+                proofs.set(proofs.get() + 1);
+                own(text)
+            }))
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// However many channels and credentials there are, each reference is proven once more than there are credentials at most.
+        #[test]
+        fn proofs_grow_with_references_and_with_credentials_and_never_with_both(
+            shape in prop::collection::vec(1_usize..16, 1..24),
+            references in prop::collection::vec((0_usize..400, 0_usize..4), 0..60),
+            alike in any::<bool>(),
+            thoughts in prop::collection::vec((0_usize..400, 0_usize..4), 0..60),
+        ) {
+            let named: Vec<(String, Vec<String>)> = shape.iter().enumerate()
+                .map(|(at, many)| (format!("c{at}"), (0..*many).map(|number| format!("K{at}_{number}")).collect()))
+                .collect();
+            let all: Vec<(&str, &str)> =
+                named.iter().flat_map(|(id, secrets)| secrets.iter().map(move |secret| (id.as_str(), secret.as_str()))).collect();
+            let lists: Vec<Vec<&str>> = named.iter().map(|(_, secrets)| secrets.iter().map(String::as_str).collect()).collect();
+            let shape: Vec<(&str, &[&str])> = named.iter().zip(&lists).map(|((id, _), list)| (id.as_str(), list.as_slice())).collect();
+            let channels = channels(&shape);
+            let id = |(number, (by, kind)): (usize, &(usize, usize))| match kind {
+                0 => format!("rs_{number}"),
+                1 => with_seal(&format!("rs_{number}"), "0123456789abcdef"),
+                2 => made("other", all[by % all.len()], &format!("rs_{number}")),
+                _ => made("own", all[if alike { 0 } else { by % all.len() }], &format!("rs_{number}")),
+            };
+            let thoughts: Vec<String> = thoughts.iter().enumerate().map(id).collect();
+            // With those alone that are proven nothing ends the search early.
+            let references: Vec<String> = references.iter().enumerate().filter(|(_, of)| !alike || of.1 == 3).map(id).collect();
+            let counted = Counted::default();
+            let named = naming(&references, &thoughts);
+            let owned = Owned::of(&named, None, (&channels, &account("own"), &|secret| counted.sealer(secret)));
+            prop_assert!(counted.proofs.get() <= references.len() + 2 * all.len(), "{} proofs", counted.proofs.get());
+            prop_assert!(counted.sealers.get() <= 2 * all.len());
+            let Ok(owned) = owned else { return Ok(()) };
+            prop_assert!(!references.is_empty() || counted.proofs.get() == 0, "thoughts cost nothing before one is asked");
+            for (at, secret) in &all {
+                let asked = Counted::default();
+                let own = owned.thoughts_of((&account("own"), &channel(at)), || asked.sealer(&SecretName::parse(secret).unwrap()));
+                prop_assert!(asked.proofs.get() <= thoughts.len() && asked.sealers.get() <= 1);
+                let expected = |id: &&String| unsealed(id).is_some_and(|(item, _)| **id == made("own", (at, secret), item));
+                let mut expected: Vec<String> = thoughts.iter().filter(expected).cloned().collect();
+                expected.sort();
+                prop_assert_eq!(own, expected);
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::dialect::openai::responses::{SEAL, with_seal};
 use crate::dialect::{Called, Endpoint, Request, Way};
 use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
 use crate::key::KeyRecord;
+use crate::ports::Sealer;
 use crate::refusal::{Code, Refusal};
 use crate::routing::health::{CandidateId, HealthView, Witness};
 use crate::routing::{Ask, FirstChoice, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
@@ -77,8 +78,8 @@ pub struct Preparing {
     pub early: Early,
 }
 
-/// Makes and proves seals: see [`crate::ports::Ports::seal`].
-pub type Seal<'a> = &'a dyn Fn(&SecretName, &str) -> Option<String>;
+/// Who makes seals, and so can prove them: see [`crate::ports::Ports::sealer`].
+pub type Sealers<'a> = &'a dyn Fn(&SecretName) -> Option<Sealer>;
 
 /// A request that can be run.
 pub struct Prepared<'a> {
@@ -137,7 +138,7 @@ pub fn prepare<'a>(
     key: &KeyRecord,
     body: &'a [u8],
     now: Timestamp,
-    seal: Seal<'_>,
+    sealers: Sealers<'_>,
 ) -> Result<Prepared<'a>, Refusal> {
     if !key.policy.allows_address(preparing.head.address) {
         let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
@@ -152,9 +153,9 @@ pub fn prepare<'a>(
     }
     let channels = channels(&request, catalog);
     let previous = request.envelope.previous_response.as_deref();
-    let previous = previous.map(|id| maker_of(id, &channels, &key.account, seal)).transpose()?;
+    let previous = previous.map(|id| maker_of(id, &channels, &key.account, sealers)).transpose()?;
     let (previous, maker) = previous.map_or((None, None), |(id, maker)| (Some(id), Some(maker)));
-    let owned = Owned::of(&request.named_items(), maker, (&channels, &key.account, seal))?;
+    let owned = Owned::of(&request.named_items(), maker, (&channels, &key.account, sealers))?;
     let fits = fits(&request, &preparing.head, key)?;
     let mut ask = ask(&request, preparing, &channels, owned.maker.as_ref())?;
     // Where limits are fitted, one above the model's own is as well.
@@ -306,7 +307,7 @@ fn providers_id(id: &str) -> &str {
 
 /// The provider's own id of a response, and the channel and credential that made it for this account. Nobody else can go on
 /// from it, whatever they know.
-fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, seal: Seal<'_>) -> Result<(String, Maker), Refusal> {
+fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, sealers: Sealers<'_>) -> Result<(String, Maker), Refusal> {
     let unknown = || {
         // Whoever goes on from a translated answer can do so by its items.
         let message = match !id.contains(SEAL) && RequestId::of_answer(id).is_some() {
@@ -325,7 +326,8 @@ fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, seal: Seal<
     for channel in channels {
         for secret in &channel.secrets {
             // A credential that is not set proves nothing.
-            let Some(expected) = seal(secret, &sealed(account, &channel.id, response)) else { continue };
+            let Some(sealer) = sealers(secret) else { continue };
+            let expected = sealer(&sealed(account, &channel.id, response));
             if bool::from(expected.as_bytes().ct_eq(proof.as_bytes())) {
                 return Ok((response.to_owned(), (channel.id.clone(), secret.clone())));
             }

@@ -21,7 +21,7 @@ use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId
 use tokens_forge::key::KeyRecord;
 use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
-use tokens_forge::ports::{Call, Ports, SendError, Unavailable, UpstreamResponse};
+use tokens_forge::ports::{Call, Ports, Sealer, SendError, Unavailable, UpstreamResponse};
 use tokens_forge::relay::without_credential;
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
@@ -424,8 +424,9 @@ impl Ports for Outside {
         self.0.cooling.borrow_mut().insert(secret.clone(), until);
     }
 
-    fn seal(&self, secret: &SecretName, text: &str) -> Option<String> {
-        Some(sha256_hex(&[secret.as_str().as_bytes(), b"\n", text.as_bytes()])[..16].to_owned())
+    fn sealer(&self, secret: &SecretName) -> Option<Sealer> {
+        let secret = secret.clone();
+        Some(Rc::new(move |text: &str| sha256_hex(&[secret.as_str().as_bytes(), b"\n", text.as_bytes()])[..16].to_owned()))
     }
 
     fn without_credential(&self, secret: &SecretName, text: &str) -> String {

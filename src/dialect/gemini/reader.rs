@@ -128,7 +128,7 @@ impl Reader for GenerateReader {
     }
 
     fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
-        if !self.seen.is_complete() {
+        if !self.seen.is_complete(self.counting.answers) {
             return;
         }
         tally.progress = Progress::Done;

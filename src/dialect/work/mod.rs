@@ -18,6 +18,7 @@ use super::request::Request;
 use crate::catalog::{Catalog, Channel, UpstreamHosts};
 
 mod streams;
+mod words;
 
 #[cfg(counts_work)]
 #[path = "../../../tests/support/edges.rs"]
