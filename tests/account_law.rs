@@ -569,6 +569,10 @@ impl Shelf for Confused<'_> {
         self.memory.ended_sessions(since)
     }
 
+    fn last_end(&self) -> Result<Timestamp, Self::Error> {
+        self.memory.last_end()
+    }
+
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
         self.memory.expired(&self.other.map_or(request.clone(), |other| RequestId::parse(other).unwrap()))
     }

@@ -20,7 +20,8 @@ use tokens_forge::catalog::{Catalog, RouteKind, UpstreamHosts};
 use tokens_forge::dialect::Called;
 use tokens_forge::id::{AccountId, ModelName};
 use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
-use tokens_forge::routing::health::{CandidateId, HealthView, Witness};
+use tokens_forge::routing::attempt::FailureKind;
+use tokens_forge::routing::health::{CandidateId, Failure, HealthView, Met, Observation, Recent, Status, Witness};
 use tokens_forge::time::{Period, Timestamp};
 use tokens_forge::truth::{Entry, Miss, Missed, Promise, Truth, since};
 
@@ -604,4 +605,153 @@ fn the_truth_rate_of_a_month_with_known_faults_is_what_really_happened() {
         let what = format!("not counted: {why}");
         assert!(ledger.counts.keys().any(|counted| counted.starts_with(&what)), "never happened: {what}");
     }
+}
+
+/// One candidate that fails every large request and answers every small one, as isolates and rounds see it.
+struct Large {
+    isolates: [HealthView; 2],
+    round: HealthView,
+    /// When whose request failed how, as the counts in D1 have it.
+    failures: Vec<(Timestamp, Witness, FailureKind)>,
+    outages: Vec<i64>,
+}
+
+impl Large {
+    fn id() -> CandidateId {
+        CandidateId { channel: tokens_forge::id::ChannelId::parse("a").unwrap(), upstream_model: "m-up".to_owned() }
+    }
+
+    fn status(&self) -> Status {
+        self.round.of(&Self::id()).status
+    }
+
+    /// A large request: there is nobody else, so it is sent whatever is known.
+    fn request(&mut self, isolate: usize, by: Witness, kind: Option<FailureKind>, now: Timestamp) {
+        let view = &mut self.isolates[isolate];
+        let mut observe = |seen: Observation| {
+            if view.is_news(&Self::id(), &seen, now) {
+                view.observe(&Self::id(), seen, now);
+            }
+        };
+        observe(Observation::Tried { by: Some(by) });
+        if matches!(kind, None | Some(FailureKind::Cut)) {
+            observe(Observation::Begun);
+        }
+        match kind {
+            None => observe(Observation::Answered),
+            Some(kind) => {
+                observe(Observation::Failed { kind, message: "no".to_owned(), retry_after_s: None, by: Some(by) });
+                self.failures.push((now, by, kind));
+            }
+        }
+    }
+
+    /// What the counts say of the last five minutes.
+    fn recent(&self, now: Timestamp) -> Recent {
+        let mut recent = Recent::default();
+        for (at, by, kind) in self.failures.iter().filter(|(at, _, _)| now.since(*at) < 300_000) {
+            let failure = Failure { at: *at, kind: *kind, message: "no".to_owned() };
+            recent.failed += 1;
+            recent.in_row += 1;
+            let met = recent.by.entry(*by).or_insert_with(|| Met { failed: 0, failure: failure.clone() });
+            (met.failed, met.failure) = (met.failed + 1, failure.clone());
+            recent.failure = Some(failure);
+        }
+        recent
+    }
+
+    /// A round in the first isolate: it hears of what requests met, and its small call is answered.
+    fn round(&mut self, now: Timestamp) {
+        let was_down = self.status() == Status::Down;
+        self.round.merge(&self.isolates[0]);
+        let heard = self.round.of(&Self::id()).learn(&self.recent(now));
+        let is_new = heard.status == Status::Down && !was_down;
+        self.round.candidates.insert(Self::id().to_string(), heard);
+        self.round.observe(&Self::id(), Observation::Called { failure: None, latency_ms: 5 }, now);
+        if is_new {
+            self.outages.push(now.millis());
+        }
+        for isolate in &mut self.isolates {
+            isolate.merge(&self.round);
+        }
+    }
+}
+
+#[test]
+fn an_outage_of_large_requests_alone_does_not_come_and_go_with_every_probe() {
+    const HOUR_MS: i64 = 60 * MINUTE_MS;
+    for (seed, kinds) in [
+        (1, &[FailureKind::Cut][..]),
+        (2, &[FailureKind::Timeout]),
+        (3, &[FailureKind::Server, FailureKind::Cut, FailureKind::Timeout, FailureKind::Unreadable]),
+    ] {
+        for most_pause_s in [5, 40, 120] {
+            let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ seed);
+            let by: Vec<Witness> = (0..5).map(|n| Witness::of(&AccountId::parse(&format!("acct{n}")).unwrap())).collect();
+            let mut large =
+                Large { isolates: Default::default(), round: HealthView::default(), failures: Vec::new(), outages: Vec::new() };
+            let (mut now, mut next_round) = (START, START);
+            let (mut expected_down, mut known) = (0_u32, 0_u32);
+            while now < START + 24 * HOUR_MS {
+                now += i64::try_from(1 + dice.below(most_pause_s)).unwrap() * 1000;
+                while next_round <= now {
+                    large.round(Timestamp::from_millis(next_round));
+                    large.failures.retain(|(at, _, _)| next_round - at.millis() < 300_000);
+                    next_round += MINUTE_MS;
+                    known += 1;
+                    expected_down += u32::from(large.status() == Status::Down);
+                }
+                let place = |dice: &mut Dice, of: usize| usize::try_from(dice.below(u64::try_from(of).unwrap())).unwrap();
+                let (isolate, who, kind) = (place(&mut dice, 2), place(&mut dice, 5), place(&mut dice, kinds.len()));
+                large.request(isolate, by[who], Some(kinds[kind]), Timestamp::from_millis(now));
+            }
+            let in_hour = |hour: i64| {
+                let (from, to) = (START + hour * HOUR_MS, START + (hour + 1) * HOUR_MS);
+                large.outages.iter().filter(|at| (from..to).contains(*at)).count()
+            };
+            let counts: Vec<usize> = (0..24).map(in_hour).collect();
+            println!(
+                "{kinds:?} up to {most_pause_s} s apart: outages in each hour {counts:?}, down {expected_down} of {known} rounds"
+            );
+            assert!((1..=5).contains(&counts[0]), "{counts:?}");
+            assert!(counts[1..].iter().all(|count| *count <= 2), "{counts:?}");
+            assert!(expected_down * 10 > known * 9, "it is told as what it is: {expected_down} of {known}");
+            // And once a large request is answered it is over at once, however long it lasted.
+            large.request(0, by[0], None, Timestamp::from_millis(now + 1000));
+            large.round(Timestamp::from_millis(next_round.max(now + 2000)));
+            assert_ne!(large.status(), Status::Down);
+            assert_eq!(large.isolates[1].of(&Large::id()).agreed, None);
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_is_not_well_because_it_began_and_a_client_that_leaves_is_no_failure() {
+    let (broken_from, whole_from) = (START + 60 * MINUTE_MS, START + 120 * MINUTE_MS);
+    let month = Month(vec![("d", broken_from, whole_from, Fault::Cuts)]);
+    let mut day = Day::new(&month, HealthView::default(), false, START);
+    let mut ledger = Ledger::default();
+    let usual = Asked { model: "n", has_fallback: false, is_stream: true, kind: Kind::Usual, leaves_after: None, lost: 0 };
+    let told = |day: &Day<'_>| {
+        let channel = tokens_forge::id::ChannelId::parse("d").unwrap();
+        let by = Witness::of(&AccountId::parse("acct").unwrap());
+        let id = CandidateId { channel, upstream_model: "n-up".to_owned() };
+        day.simulation.world.health.borrow().told_to(&id, Some(by), Timestamp::from_millis(day.now()))
+    };
+    for polls in 0..40 {
+        day.request(Asked { leaves_after: Some(polls), ..usual }, &mut ledger);
+        assert!(told(&day).status <= Status::Up && told(&day).last_failure.is_none(), "left after {polls}");
+    }
+    assert!(told(&day).begun_at.is_some(), "some of them had begun");
+    for n in 0..6 {
+        day.simulation.world.now.set(broken_from + n * MINUTE_MS);
+        day.request(usual, &mut ledger);
+        assert_eq!(told(&day).status, if n == 0 { Status::Degraded } else { Status::Down }, "stream {n}");
+        let before = told(&day);
+        day.request(Asked { kind: Kind::Probe, ..usual }, &mut ledger);
+        assert_eq!(told(&day), before, "what a probe sees is for the probe to tell");
+    }
+    day.simulation.world.now.set(whole_from);
+    day.request(usual, &mut ledger);
+    assert_eq!((told(&day).status, told(&day).last_success_at), (Status::Up, Some(Timestamp::from_millis(whole_from))));
 }

@@ -81,6 +81,8 @@ pub enum Query {
     Record(KeyId),
     /// The key of a session as it is now; nothing if the session was ended.
     Session(Session),
+    /// The last end of sessions that is noted: what a session knows that begins now.
+    LastEnd,
     /// What holds of exactly so much would be refused with, if a request of the key asked for one now.
     Preview(KeyId, Vec<(BucketId, Money)>),
     /// What would become of these holds, if a request of the key asked for one now.
@@ -159,6 +161,8 @@ pub enum Answer {
     Key(Box<KeyRecord>),
     /// The order as it is now.
     Order(Box<Order>),
+    /// To [`Query::LastEnd`]: its number.
+    LastEnd(Timestamp),
     /// To [`Query::Overview`].
     Overview(Box<Overview>),
     /// To [`Query::Audit`].
@@ -183,6 +187,7 @@ impl Answer {
             Self::Key(_) => "key",
             Self::Order(_) => "order",
             Self::Audit(_) => "audit",
+            Self::LastEnd(_) => "last end",
             Self::Previewed(_) => "previewed",
             Self::Weighed(_) => "weighed",
             Self::Overview(_) => "overview",

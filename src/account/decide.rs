@@ -56,6 +56,8 @@ pub trait Shelf {
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error>;
     /// How many ends of sessions are noted that began after this.
     fn ended_sessions(&self, since: Timestamp) -> Result<u32, Self::Error>;
+    /// The number of the last end of sessions that is noted; 1970 if there is none.
+    fn last_end(&self) -> Result<Timestamp, Self::Error>;
 }
 
 /// An answer, and what changes with it.

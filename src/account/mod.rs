@@ -52,6 +52,6 @@ pub use output::{Compared, Elsewhere, LimitBy, OutputLimit};
 pub use receipt::{Attempt, AttemptStatus, Facts, Outcome, Receipt, ReceiptError, Served, Status};
 pub use refund::{DebtPayment, IfUsed, Redemption, Refund, RefundRequest, TopUp};
 pub use run::{RunBook, RunLine, RunRecord};
-pub use session::{Ended, SESSION_MS, Session, SessionEnd, marks};
+pub use session::{Ended, NOTED_MS, SESSION_MS, Session, SessionEnd, marks};
 pub use settle::{Extension, Settlement};
 pub use tally::{Announced, Spent, Tally};

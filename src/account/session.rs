@@ -2,6 +2,9 @@
 //!
 //! What always holds: a session that was ended, by itself or with all of its key or account, counts for nothing from the next look
 //! on; what is noted is bounded, and gone when no session that it is about could live any more.
+//!
+//! Clocks are not compared. Ends of an account are numbered by times that only rise, whatever its clock does; a session knows the
+//! last one of when it began, and lives while there is no later one that is about it.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +15,8 @@ use crate::time::Timestamp;
 
 /// How long a session lives, in milliseconds.
 pub const SESSION_MS: i64 = 12 * 3600 * 1000;
+/// How long an end is noted, in milliseconds: a session may have begun by a clock that is ahead.
+pub const NOTED_MS: i64 = 2 * SESSION_MS;
 /// So many are noted one by one; beyond, all sessions of the key end with one that does.
 const MOST_ENDED: u32 = 200;
 
@@ -24,6 +29,16 @@ pub struct Session {
     pub key: KeyId,
     /// When it began.
     pub began_at: Timestamp,
+    /// The last end that its account had noted then. Sessions from before this was asked go by when they began.
+    #[serde(default)]
+    pub known: Option<Timestamp>,
+}
+
+impl Session {
+    /// Ends after this are about it.
+    pub fn known(&self) -> Timestamp {
+        self.known.unwrap_or_else(|| self.began_at.plus(-1))
+    }
 }
 
 /// Which sessions end.
@@ -42,7 +57,7 @@ pub enum SessionEnd {
 pub struct Ended {
     /// Which: see [`marks`].
     pub mark: String,
-    /// Those that began by then.
+    /// Its number: those end that know of earlier ones only.
     pub until: Timestamp,
 }
 
@@ -63,15 +78,15 @@ pub fn marks(session: &Session) -> [String; 3] {
 
 /// Ends sessions. Again is the same.
 pub fn end_sessions<S: Shelf>(shelf: &S, end: SessionEnd, now: Timestamp) -> Result<Vec<Event>, S::Error> {
+    let next = now.max(shelf.last_end()?.plus(1));
     let (mark, until) = match end {
-        // It may have begun by a clock that is ahead of this one.
         SessionEnd::Of(session) => {
-            let has_room = shelf.ended_sessions(now.plus(-SESSION_MS))? < MOST_ENDED;
+            let has_room = shelf.ended_sessions(now.plus(-NOTED_MS))? < MOST_ENDED;
             let mark = if has_room { of_session(&session.id) } else { of_key(&session.key) };
-            (mark, now.max(session.began_at))
+            (mark, next.max(session.known().plus(1)))
         }
-        SessionEnd::OfKey(key) => (of_key(&key), now),
-        SessionEnd::OfAccount => (ACCOUNT.to_owned(), now),
+        SessionEnd::OfKey(key) => (of_key(&key), next),
+        SessionEnd::OfAccount => (ACCOUNT.to_owned(), next),
     };
     Ok(vec![Event::SessionsEnded(Ended { mark, until })])
 }

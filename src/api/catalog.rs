@@ -3,7 +3,10 @@
 //! What always holds: the running catalogue stays when there is a fault; every publication has a version of its own, above all
 //! that were ever published or announced, and the one that is announced has the highest.
 //!
-//! Deliberately absent: merging. A document is published as a whole, and what is announced undoes what it does not have.
+//! What is announced undoes what it does not have, and nothing that whoever announced it might not have changed: channels and the
+//! rest of a document are two parts (see [`Scope`]), and a part that it left as it was stays, at its time, as it is then.
+//!
+//! Deliberately absent: merging within a part. A document is published as a whole.
 
 use std::rc::Rc;
 
@@ -128,6 +131,11 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
     let running = document.as_deref().and_then(|document| Catalog::parse(document, ports.hosts()).ok());
     let before = document.as_deref().zip(running.as_ref());
     check_scopes(who, before, (text, &catalog))?;
+    let replaced = announced.as_ref().filter(|_| wish.effective_at.is_some()).map(|announced| announced.document.get());
+    if let Some((replaced, read)) = replaced.and_then(|text| Some(text).zip(Catalog::parse(text, ports.hosts()).ok())) {
+        // Whose place it takes is undone.
+        check_scopes(who, Some((replaced, &read)), (text, &catalog))?;
+    }
     let is_changed = document.as_deref() != Some(text);
     // A copy of the running one may be a minute old; the history knows better.
     let newest = running.as_ref().map_or(0, |running| running.version).max(ports.newest_catalog_version().await);
@@ -142,10 +150,16 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
     });
     // One that is announced is replaced by another, and stays beside what is published now.
     let beside = announced.filter(|_| wish.effective_at.is_none());
+    let raised = match &beside {
+        Some(announced) if is_changed => raised(ports, announced, before, (&document, &catalog))?,
+        _ => None,
+    };
     let mut beside = beside.map(|beside| (beside.version, beside));
     if is_changed && !wish.is_dry_run {
-        if let Some((raised, announced)) = &mut beside {
-            *raised = raise(ports, announced, &catalog).await?;
+        if let (Some((version, _)), Some(raised)) = (&mut beside, raised) {
+            *version = raised.catalog.version;
+            // First of all: should the publication fail, the announcement is none the worse.
+            ports.publish_catalog(raised).await.map_err(unavailable)?;
         }
         let Wish { by, effective_at, .. } = wish;
         let what = published(version, effective_at, &changes);
@@ -203,27 +217,51 @@ fn published(version: u64, effective_at: Option<Timestamp>, changes: &[Change]) 
     format!("catalogue version {version} {how}: {}{rest}", first.join("; "))
 }
 
-/// Puts what is announced above a catalogue that is published before its time, with what it will change then. First of all:
-/// should the publication fail, the announcement is none the worse.
-async fn raise<P: Records>(ports: &P, announced: &Announcement, before: &Catalog) -> Result<u64, Refusal> {
+/// What is announced, above a catalogue that is published before its time, with what it will change then. None where it cannot be
+/// read: it would not take effect, and its time will tell.
+fn raised<P: Records>(
+    ports: &P,
+    announced: &Announcement,
+    before: Option<(&str, &Catalog)>,
+    (document, now): (&str, &Catalog),
+) -> Result<Option<Publication>, Refusal> {
     let text = announced.document.get();
-    let Ok(catalog) = Catalog::parse(text, ports.hosts()) else {
-        // It would not take effect; its time will tell.
-        return Ok(announced.version);
-    };
-    let version = before.version.saturating_add(1);
-    let (catalog, document) = versioned(catalog, text, version);
-    let publication = Publication {
-        changes: changes(Some(before), &catalog),
+    let Ok(catalog) = Catalog::parse(text, ports.hosts()) else { return Ok(None) };
+    let text = beside((text, &catalog), before, document);
+    let catalog = Catalog::parse(&text, ports.hosts()).map_err(|faults| {
+        let first = faults.first().map(ToString::to_string).unwrap_or_default();
+        let message = format!("What is announced for {} does not go with it: {first}.", announced.effective_at);
+        Refusal::new(Code::InvalidCatalog, message, "Announce it anew with this change in it, or withdraw it, and publish again.")
+            .fact("faults", json!(faults.iter().take(MOST_FAULTS).collect::<Vec<_>>()))
+    })?;
+    let (catalog, document) = versioned(catalog, &text, now.version.saturating_add(1));
+    Ok(Some(Publication {
+        changes: changes(Some(now), &catalog),
         catalog,
         document,
         effective_at: Some(announced.effective_at),
         author: announced.author.clone().unwrap_or_else(|| Operator::ROOT.to_owned()),
         on_behalf_of: announced.on_behalf_of.clone(),
         reason: announced.reason.clone(),
+    }))
+}
+
+/// What is announced, with `now` in force at its time and not what it was compared with: a part that it does not change then, be it
+/// the channels or the rest, is as it is in `now`.
+fn beside((announced, catalog): (&str, &Catalog), before: Option<(&str, &Catalog)>, now: &str) -> String {
+    let Some((before, read)) = before else { return announced.to_owned() };
+    let with_channels_of = |document: &str, other: &str| {
+        let channels = Object::parse(other).and_then(|other| other.get("channels").map(ToOwned::to_owned));
+        Object::parse(document).zip(channels).map(|(document, channels)| document.edited(&[Edit::Set("channels", channels)]))
     };
-    ports.publish_catalog(publication).await.map_err(unavailable)?;
-    Ok(version)
+    let (has_channels, has_rest) = (read.channels == catalog.channels, rest_of(before) == rest_of(announced));
+    let edited = match (has_channels, has_rest) {
+        (true, true) => Some(now.to_owned()),
+        (true, false) => with_channels_of(announced, now),
+        (false, true) => with_channels_of(now, announced),
+        (false, false) => None,
+    };
+    edited.unwrap_or_else(|| announced.to_owned())
 }
 
 fn texts(changes: &[Change]) -> Vec<&str> {
@@ -276,4 +314,62 @@ async fn show_version<P: Records>(ports: &P, version: u64) -> Result<Reply, Refu
         fields.insert("document".to_owned(), document);
     }
     ok(&view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::UpstreamHosts;
+
+    fn document(version: u64, host: &str, price: &str) -> String {
+        let route = json!({"bucket": "b", "price": {"input": price, "output": "1"}, "candidates": [{"channel": "a", "upstream_model": "m", "tier": 0}]});
+        json!({"version": version, "buckets": {"b": {"label": "B", "currency": "USD"}},
+            "channels": {"a": {"dialect": "openai", "base_url": format!("https://{host}.example.com"), "secrets": ["UPSTREAM_K"]}},
+            "models": {"m": {"name": "M", "family": "f", "kind": "chat", "context_length": 1000, "max_output_tokens": 100, "routes": {"official": route}}}})
+        .to_string()
+    }
+
+    fn read(text: &str) -> Catalog {
+        Catalog::parse(text, UpstreamHosts::Public).unwrap()
+    }
+
+    /// Where its channel is, and its price, that it has at its time.
+    fn at_its_time(announced: (&str, &str), before: (&str, &str), now: (&str, &str)) -> (bool, bool) {
+        let [announced, before, now] = [(3, announced), (2, before), (4, now)].map(|(n, (host, price))| document(n, host, price));
+        let then = beside((&announced, &read(&announced)), Some((&before, &read(&before))), &now);
+        let then_read = read(&then);
+        (then_read.channels == read(&now).channels, rest_of(&then) == rest_of(&now))
+    }
+
+    #[test]
+    fn what_is_announced_undoes_no_part_that_it_did_not_change() {
+        let before = ("old", "1");
+        for (announced, now, expected) in [
+            // A price was announced, and a channel moves meanwhile: it stays moved.
+            (("old", "2"), ("new", "1"), (true, false)),
+            // A channel was announced, and a price changes meanwhile: it stays changed.
+            (("new", "1"), ("old", "2"), (false, true)),
+            (("old", "2"), ("old", "3"), (true, false)),
+            (("new", "1"), ("newer", "1"), (false, true)),
+            (("new", "2"), ("newer", "3"), (false, false)),
+            (("old", "1"), ("newer", "3"), (true, true)),
+        ] {
+            assert_eq!(at_its_time(announced, before, now), expected, "{announced:?} beside {now:?}");
+        }
+        let announced = document(3, "old", "2");
+        assert_eq!(beside((&announced, &read(&announced)), None, &document(4, "new", "1")), announced);
+    }
+
+    #[test]
+    fn what_takes_a_place_needs_the_scopes_of_what_it_undoes() {
+        let (announced, text) = (document(3, "new", "1"), document(3, "old", "2"));
+        let prices = Operator::of(
+            &serde_json::from_value(json!({"id": "1", "name": "prices", "scopes": ["catalog"], "created_by": "root",
+                "created_at": "2026-12-01T00:00:00Z", "expires_at": "2027-12-01T00:00:00Z"}))
+            .unwrap(),
+        );
+        let check = |before: &str| check_scopes(&prices, Some((before, &read(before))), (&text, &read(&text)));
+        assert!(check(&document(2, "old", "1")).is_ok());
+        assert_eq!(check(&announced).unwrap_err().code, Code::Forbidden);
+    }
 }

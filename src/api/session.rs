@@ -37,11 +37,17 @@ pub struct Told {
     pub id: SessionId,
     /// When it began.
     pub began_at: Timestamp,
+    /// The last end of sessions that its account had noted then; none in cookies from before this was told.
+    pub known: Option<Timestamp>,
 }
 
 /// The cookie of a new session, as a `Set-Cookie` header has it.
 pub fn cookie(secret: &str, told: &Told, origin: &str) -> String {
-    let text = format!("2.{}.{}.{}", told.hash, told.id, told.began_at.millis());
+    let Told { hash, id, began_at, known } = told;
+    let text = match known {
+        Some(known) => format!("3.{hash}.{id}.{}.{}", began_at.millis(), known.millis()),
+        None => format!("2.{hash}.{id}.{}", began_at.millis()),
+    };
     set(origin, &format!("{text}.{}", signature(secret, &text).unwrap_or_default()), LIFETIME_S)
 }
 
@@ -73,11 +79,17 @@ pub fn told(secret: &str, cookies: &str, origin: &str, now: Timestamp) -> Option
     if !bool::from(signature(secret, text)?.as_bytes().ct_eq(proof.as_bytes())) {
         return None;
     }
-    let mut parts = text.strip_prefix("2.")?.split('.');
+    let mut parts = text.split('.');
+    let has_known = match parts.next()? {
+        "2" => false,
+        "3" => true,
+        _ => return None,
+    };
     let (hash, id) = (KeyHash::parse(parts.next()?)?, SessionId::parse(parts.next()?)?);
     let began_at = Timestamp::from_millis(parts.next()?.parse().ok()?);
+    let known = if has_known { Some(Timestamp::from_millis(parts.next()?.parse().ok()?)) } else { None };
     let lives = parts.next().is_none() && now < began_at.plus(SESSION_MS);
-    lives.then_some(Told { hash, id, began_at })
+    lives.then_some(Told { hash, id, began_at, known })
 }
 
 /// An HMAC-SHA-256 in hex. The secret signs nothing else in these words.
@@ -104,7 +116,7 @@ mod tests {
     }
 
     fn of(secret: &KeySecret) -> Told {
-        Told { hash: secret.hash(), id: SessionId::parse("01j").unwrap(), began_at: at(0) }
+        Told { hash: secret.hash(), id: SessionId::parse("01j").unwrap(), began_at: at(0), known: Some(at(-5)) }
     }
 
     #[test]
@@ -112,7 +124,7 @@ mod tests {
         let secret = KeySecret::new([7; 24]);
         let set = cookie("s", &of(&secret), SITE);
         assert!(
-            set.starts_with("__Host-tf-session=2.")
+            set.starts_with("__Host-tf-session=3.")
                 && set.ends_with("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict; Secure")
         );
         let cookies = presented(&set);
@@ -124,6 +136,14 @@ mod tests {
         assert_eq!(told("s", &presented(&plain), SITE, at(0)), None, "one of another host's plain page counts for nothing");
         assert!(ended(SITE).contains("Max-Age=0"));
         assert!(!set.contains(&secret.reveal()));
+    }
+
+    #[test]
+    fn a_cookie_of_before_is_a_session_still() {
+        let before = Told { known: None, ..of(&KeySecret::new([7; 24])) };
+        let set = cookie("s", &before, SITE);
+        assert!(set.starts_with("__Host-tf-session=2."));
+        assert_eq!(told("s", &presented(&set), SITE, at(1)), Some(before));
     }
 
     #[test]

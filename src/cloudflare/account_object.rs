@@ -187,6 +187,7 @@ impl AccountObject {
             Query::Record(key) => record(&store, key)?,
             Query::Session(session) if store.is_ended(session)? => Answer::Rows(Vec::new()),
             Query::Session(session) => record(&store, &session.key)?,
+            Query::LastEnd => Answer::LastEnd(store.last_end()?),
             Query::Preview(key, holds) => {
                 let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
                 let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));

@@ -51,7 +51,7 @@ fn columns(pattern: &str) -> String {
 fn added(witnesses: &str) -> String {
     format!(
         "ON CONFLICT DO UPDATE SET ok = ok + excluded.ok, failed = failed + excluded.failed, load = load + excluded.load,
-           in_row = CASE WHEN excluded.ok > 0 THEN excluded.in_row ELSE in_row + excluded.in_row END,
+           in_row = CASE WHEN excluded.ok_at IS NOT NULL THEN excluded.in_row ELSE in_row + excluded.in_row END,
            ok_at = NULLIF(MAX(COALESCE(ok_at, 0), COALESCE(excluded.ok_at, 0)), 0),
            failure = NULLIF(MAX(COALESCE(failure, ''), COALESCE(excluded.failure, '')), ''), witnesses = {witnesses}{}",
         columns("# = # + excluded.#")
@@ -65,8 +65,9 @@ const WITNESSES: &str = "CASE WHEN excluded.witnesses IS NULL THEN witnesses WHE
       COALESCE(json_extract(witnesses, '$.\"' || ?3 || '\"[0]'), 0) + json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[0]'),
       json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[1]'))) END";
 
-/// Counts the attempts of receipts that D1 does not have yet: in the outbox's transaction, before the rows themselves. Bound:
-/// the rows as JSON, the account, and what it is called as a witness.
+/// Counts the attempts of receipts that D1 does not have yet: in the outbox's transaction, before the rows themselves. An answer
+/// is of the moment at which it ended, or broke off; one whose client left proves nothing of its end, so that it is counted and
+/// ends no row of failures. Bound: the rows as JSON, the account, and what it is called as a witness.
 pub fn counting() -> String {
     let mut ranges = String::new();
     for (name, of) in [("f", "ok"), ("l", "done")] {
@@ -78,24 +79,25 @@ pub fn counting() -> String {
     format!(
         "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure, witnesses{})
          SELECT channel, model, ?2 = '{HOUSE}', 60000, start, SUM(ok), SUM(failed), SUM(load), SUM(failed AND at > last_ok),
-           MAX(CASE WHEN ok THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END),
+           MAX(CASE WHEN done THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END),
            CASE WHEN SUM(failed) + SUM(load) > 0 THEN json_object(?3, json_array(SUM(failed),
              MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END))) END{ranges}
-         FROM (SELECT *, COALESCE(MAX(CASE WHEN ok THEN at END) OVER (PARTITION BY channel, model, start), 0) AS last_ok
+         FROM (SELECT *, COALESCE(MAX(CASE WHEN done THEN at END) OVER (PARTITION BY channel, model, start), 0) AS last_ok
            FROM (SELECT channel, model, at, at - at % 60000 AS start, is_answer AND NOT is_cut AS ok, is_answer AND is_done AS done,
                is_answer AND is_cut OR status = 'failed' AND kind <> 'load' AS failed, status = 'failed' AND kind = 'load' AS load,
                CASE WHEN is_cut THEN 'cut' ELSE kind END AS kind,
                CASE WHEN is_cut THEN 'it broke off in the middle of an answer' ELSE words END AS words, {} AS f, {} AS l
+             FROM (SELECT *, started + CASE WHEN is_answer AND (is_cut OR is_done) THEN MAX(first, COALESCE(whole, first)) ELSE first END AS at
              FROM (SELECT a.value->>'channel' AS channel, a.value->>'upstream_model' AS model, a.value->>'status' AS status,
                  COALESCE(a.value->>'error', '') AS kind, COALESCE(a.value->>'message', '') AS words, a.value->>'latency_ms' AS first,
-                 CAST(unixepoch(a.value->>'started_at', 'subsec') * 1000 AS INTEGER) + (a.value->>'latency_ms') AS at,
+                 CAST(unixepoch(a.value->>'started_at', 'subsec') * 1000 AS INTEGER) AS started,
                  a.value->>'status' = 'answered' AND a.value->>'dispatched' AS is_answer,
                  (r.value->>'doc')->>'status' = 'truncated' AS is_cut, (r.value->>'doc')->>'status' = 'completed' AS is_done,
                  ((r.value->>'doc')->>'latency_ms') - CAST((unixepoch(a.value->>'started_at', 'subsec')
                    - unixepoch((r.value->>'doc')->>'created_at', 'subsec')) * 1000 AS INTEGER) AS whole
                FROM json_each(?1) r, json_each((r.value->>'doc')->'attempts') a
                WHERE r.value->>'kind' = 'receipt' AND NOT COALESCE(a.value->>'is_aside', 0)
-                 AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2)))
+                 AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2))))
            WHERE ok OR failed OR load)
          GROUP BY channel, model, start {}",
         columns("#"),
@@ -171,7 +173,7 @@ pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> 
     let mut together: BTreeMap<CandidateId, Recent> = BTreeMap::new();
     for minute in minutes {
         let sum = together.entry(minute.candidate).or_default();
-        sum.in_row = if minute.ok > 0 { minute.in_row } else { sum.in_row.saturating_add(minute.in_row) };
+        sum.in_row = if minute.ok_at.is_some() { minute.in_row } else { sum.in_row.saturating_add(minute.in_row) };
         sum.ok = sum.ok.saturating_add(minute.ok);
         sum.failed = sum.failed.saturating_add(minute.failed);
         sum.ok_at = sum.ok_at.max(minute.ok_at.map(Timestamp::from_millis));

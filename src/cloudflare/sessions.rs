@@ -3,13 +3,13 @@
 use worker::Result;
 
 use super::store::Store;
-use crate::account::{Ended, SESSION_MS, Session, marks};
+use crate::account::{Ended, NOTED_MS, Session, marks};
 use crate::time::Timestamp;
 
 impl Store {
     /// Notes an end, and drops those that no living session is about.
     pub(super) fn put_ended(&self, ended: &Ended) -> Result<()> {
-        let over = ended.until.plus(-SESSION_MS);
+        let over = ended.until.plus(-NOTED_MS);
         self.run("DELETE FROM ended_sessions WHERE until < CAST(?1 AS INTEGER)", vec![over.millis().into()])?;
         self.run(
             "INSERT INTO ended_sessions (mark, until) VALUES (?1, CAST(?2 AS INTEGER))
@@ -23,11 +23,16 @@ impl Store {
         Ok(self.rows(statement, vec![since.millis().into()])?.into_iter().next().unwrap_or(0))
     }
 
+    pub(super) fn newest_end(&self) -> Result<Timestamp> {
+        let statement = "SELECT CAST(COALESCE(MAX(until), 0) AS TEXT) AS value FROM ended_sessions";
+        Ok(Timestamp::from_millis(self.rows(statement, Vec::new())?.into_iter().next().unwrap_or(0)))
+    }
+
     /// Whether a session was ended.
     pub(super) fn is_ended(&self, session: &Session) -> Result<bool> {
         let statement = "SELECT mark AS value FROM ended_sessions
-            WHERE mark IN (SELECT value FROM json_each(?1)) AND until >= CAST(?2 AS INTEGER) LIMIT 1";
+            WHERE mark IN (SELECT value FROM json_each(?1)) AND until > CAST(?2 AS INTEGER) LIMIT 1";
         let marks = serde_json::to_string(&marks(session))?;
-        Ok(self.text(statement, vec![marks.into(), session.began_at.millis().into()])?.is_some())
+        Ok(self.text(statement, vec![marks.into(), session.known().millis().into()])?.is_some())
     }
 }

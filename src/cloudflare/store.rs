@@ -58,7 +58,7 @@ CREATE TABLE alerts (seq INTEGER PRIMARY KEY, tries INTEGER NOT NULL, due INTEGE
     "
 CREATE TABLE kept_answers (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, bytes INTEGER NOT NULL, upto INTEGER NOT NULL, sealed TEXT NOT NULL);
 ",
-    // Sessions that began by `until` and were ended before their time.
+    // Sessions that were ended before their time: those that knew of no end as late as `until`.
     "
 CREATE TABLE ended_sessions (mark TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 ",
@@ -449,6 +449,10 @@ impl Shelf for Store {
 
     fn ended_sessions(&self, since: Timestamp) -> Result<u32> {
         self.count_ended(since)
+    }
+
+    fn last_end(&self) -> Result<Timestamp> {
+        self.newest_end()
     }
 
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>> {

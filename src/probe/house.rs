@@ -1,16 +1,18 @@
 //! Level 2: a small real call through the relay, paid by the house: an account of the gateway's own, with receipts of its own,
 //! whose keys have each channel's daily cap as their budget.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 
+use super::purse::{Purse, Wish};
 use super::schedule::Target;
 use crate::account::{AccountRecord, Adjustment, Answer, By, Command, KeyChange, Query, Signed};
 use crate::catalog::{Catalog, Channel, Dialect, ModelKind};
 use crate::dialect::read_error;
 use crate::dialect::recipe::{Recipe, ran_into_its_limit, recipe};
-use crate::id::{AccountId, BucketId, KeyId, KeySecret, ProjectId, RequestId};
+use crate::id::{AccountId, BucketId, ChannelId, KeyId, KeySecret, ProjectId, RequestId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
 use crate::ports::{Records, Unavailable};
@@ -48,27 +50,56 @@ pub enum Found {
     Inconclusive(String),
 }
 
-/// Calls one candidate; none if the house does not pay for it today, or cannot.
-pub async fn call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> Option<Called> {
-    match try_call(ports, catalog, target).await {
-        Ok(called) => called,
-        Err(error) => {
-            ports.log(&format!("probe of {}: {}", target.candidate, error.0));
-            None
-        }
-    }
+/// A call that the house pays.
+pub struct Paid<'a> {
+    target: &'a Target,
+    channel: &'a Channel,
+    key: KeyRecord,
 }
 
-async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> Result<Option<Called>, Unavailable> {
+/// The house's keys that were looked up in a round, by channel.
+pub type Keys = BTreeMap<ChannelId, KeyRecord>;
+
+/// Whether the house pays for a call today; an error where it cannot be asked.
+pub async fn pay<'a, P: Records>(
+    ports: &P,
+    catalog: &'a Rc<Catalog>,
+    target: &'a Target,
+    (keys, purse): (&mut Keys, &mut Purse),
+) -> Result<Option<Paid<'a>>, Unavailable> {
     let Some(channel) = catalog.channel(&target.candidate.channel) else { return Ok(None) };
-    let key = key_of(ports, catalog, channel).await?;
+    let key = match keys.get(&channel.id) {
+        Some(key) => key.clone(),
+        None => key_of(ports, catalog, channel).await?,
+    };
+    keys.insert(channel.id.clone(), key.clone());
+    let (preparing, body) = request(ports, catalog, target).await;
+    let quote = match prepare(&preparing, &key, &body, preparing.arrived, &|_| None) {
+        Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),
+        Err(refusal) => {
+            ports.log(&format!("probe of {}: the recipe was refused: {}", target.candidate, refusal.message));
+            None
+        }
+    };
+    let Some((bucket, quote)) = quote else { return Ok(None) };
+    let wish = Wish { channel, bucket: &bucket, quote, is_reported: target.is_reported };
+    let Some(needed) = purse.needs(&wish) else { return Ok(None) };
+    if !is_covered(ports, catalog, &key, (&bucket, needed)).await? {
+        purse.refused(&wish, needed);
+        return Ok(None);
+    }
+    purse.take(&wish);
+    Ok(Some(Paid { target, channel, key }))
+}
+
+/// The smallest useful request of a candidate.
+async fn request<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> (Preparing, Vec<u8>) {
     let at = ports.now();
     let Recipe { called, content_type, body } = recipe(&target.model, &format!("{}:{}", target.model.id, target.route.as_str()));
     let head =
         Head { content_type: content_type.map(ToOwned::to_owned), probed: Some(target.candidate.clone()), ..Head::default() };
-    let request = RequestId::new(at, ports.random());
     let preparing = Preparing {
-        request: request.clone(),
+        request: RequestId::new(at, ports.random()),
         arrived: at,
         called,
         head,
@@ -76,14 +107,13 @@ async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target)
         health: ports.health().await,
         early: Early::default(),
     };
-    let quote = match prepare(&preparing, &key, &body, at, &|_| None) {
-        Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),
-        Err(refusal) => return Err(Unavailable(format!("the recipe was refused: {}", refusal.message))),
-    };
-    let Some((bucket, quote)) = quote else { return Ok(None) };
-    if !is_covered(ports, catalog, &key, (&bucket, quote)).await? {
-        return Ok(None);
-    }
+    (preparing, body)
+}
+
+/// Calls one candidate.
+pub async fn call<P: Records>(ports: &P, catalog: &Rc<Catalog>, Paid { target, channel, key }: Paid<'_>) -> Called {
+    let (preparing, body) = request(ports, catalog, target).await;
+    let (at, receipt) = (preparing.arrived, preparing.request.to_string());
     let is_image = target.model.kind == ModelKind::Image;
     let timeout_ms = channel.first_byte_timeout_ms.min(if is_image { IMAGE_TIMEOUT_MS } else { TIMEOUT_MS });
     let answer = Box::pin(attend(ports.clone(), preparing, key, &body));
@@ -96,7 +126,7 @@ async fn try_call<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target)
         },
     };
     let latency_ms = ports.now().since(at);
-    Ok(Some(Called { candidate: target.candidate.clone(), at, latency_ms, found, receipt: request.to_string() }))
+    Called { candidate: target.candidate.clone(), at, latency_ms, found, receipt }
 }
 
 /// Whether a model that reasons used up the few tokens of the recipe: it works.

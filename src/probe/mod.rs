@@ -8,19 +8,21 @@
 
 mod house;
 mod lists;
+mod purse;
 mod schedule;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::StreamExt;
-use futures_util::future::join;
+use futures_util::future::{join, select};
 use futures_util::stream::iter;
 use serde::Serialize;
 
 pub use house::{HOUSE, house};
 
 use crate::catalog::Catalog;
+use crate::id::ChannelId;
 use crate::ports::{Ended, Records, Unavailable};
 use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, Status};
 use crate::time::Timestamp;
@@ -31,6 +33,8 @@ const CALLS_AT_ONCE: usize = 3;
 /// How long the lists and the calls may take together, in milliseconds each.
 const LISTS_MS: u32 = 10_000;
 const CALLS_MS: u32 = 16_000;
+/// How long it may take to find out which calls are paid, in milliseconds.
+const CHOOSING_MS: u32 = 5_000;
 /// For how long nobody else begins a round, in milliseconds.
 const LEASE_MS: i64 = 45_000;
 /// What requests saw within this time is looked at, in milliseconds.
@@ -122,10 +126,15 @@ async fn known<P: Records>(ports: &P, ids: &[CandidateId], before: &HealthView) 
 /// Calls the candidates that are due, a few at a time, and notes what came of it.
 async fn calls<P: Records>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthView) -> Vec<ProbeResult> {
     let due = schedule::due(catalog, view, ports.now());
-    let calls = due.iter().map(|target| house::call(ports, catalog, target));
+    let mut choice = Choice::default();
+    // What was found out in time counts.
+    select(Box::pin(choose(ports, catalog, &due, &mut choice)), Box::pin(ports.sleep(CHOOSING_MS))).await;
+    let Choice { paid, purse, failed } = choice;
+    let unpaid = purse.told().into_iter().chain(failed);
+    let calls = paid.into_iter().map(|paid| house::call(ports, catalog, paid));
     let calls = iter(calls).buffer_unordered(CALLS_AT_ONCE).take_until(ports.sleep(CALLS_MS));
-    let called: Vec<house::Called> = calls.filter_map(std::future::ready).collect().await;
-    let mut probes = Vec::new();
+    let called: Vec<house::Called> = calls.collect().await;
+    let mut probes: Vec<ProbeResult> = unpaid.map(|(channel, why)| not_made(ports, channel, why)).collect();
     for house::Called { candidate, at, latency_ms, found, receipt } in called {
         let (ok, failure) = match &found {
             house::Found::Answered => (true, None),
@@ -149,6 +158,55 @@ async fn calls<P: Records>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthVi
         });
     }
     probes
+}
+
+/// Who is called in a round.
+#[derive(Default)]
+struct Choice<'a> {
+    paid: Vec<house::Paid<'a>>,
+    purse: purse::Purse,
+    /// Why the house could not be asked, and for whom first.
+    failed: Option<(ChannelId, String)>,
+}
+
+/// Finds out who is called: what the house does not pay takes no place from what it pays.
+async fn choose<'a, P: Records>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [schedule::Target], choice: &mut Choice<'a>) {
+    let (mut places, mut keys) = (schedule::Places::default(), house::Keys::default());
+    for target in due {
+        if places.is_full() {
+            break;
+        }
+        if !places.has_room(target) {
+            continue;
+        }
+        match house::pay(ports, catalog, target, (&mut keys, &mut choice.purse)).await {
+            Ok(Some(paid)) => {
+                places.take(target);
+                choice.paid.push(paid);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let why = format!("the house could not be asked to pay for {}: {}", target.candidate, error.0);
+                choice.failed = Some((target.candidate.channel.clone(), why));
+                break;
+            }
+        }
+    }
+}
+
+/// What is told of a channel whose calls the house does not pay: in the log and among what was probed.
+fn not_made<P: Records>(ports: &P, channel: ChannelId, why: String) -> ProbeResult {
+    ports.log(&format!("probes of channel {channel}: {why}"));
+    ProbeResult {
+        channel: channel.to_string(),
+        upstream_model: None,
+        level: 2,
+        at: ports.now(),
+        ok: false,
+        latency_ms: 0,
+        failure: Some(why),
+        receipt: None,
+    }
 }
 
 /// Whose status is another than at the end of the last round, and since when.

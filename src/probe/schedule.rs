@@ -1,11 +1,16 @@
-//! Which candidates are due for a small real call: those about which nothing else tells enough, the worst first.
+//! Which candidates are due for a small real call: those about which nothing else tells enough, the longest overdue first.
 //!
 //! The rules: what answers real requests is not called; what is up is called every half hour, and at once when something else on
-//! its channel has just failed; what is not is called every minute for ten minutes, then every five; what vanished from its provider's list at once, and then as seldom as what is up; what nobody has ever
-//! called is called at once, and so is what failed for one account alone. A few in each round, spread by the
-//! candidate's name, so that a catalogue of any size comes to a steady trickle.
+//! its channel has just failed; what is not is called every minute for ten minutes, then every five; what vanished from its
+//! provider's list at once, and then as seldom as what is up; what nobody has ever called is called at once. A few in each round,
+//! spread by the candidate's name, so that a catalogue of any size comes to a steady trickle.
+//!
+//! A third of a round's places is for what is well, a third for what is not, and a third for what failed for single accounts, one
+//! account's after the other's; what one does not need the first two share. What always holds: whatever one account meets, a
+//! candidate that is due otherwise is called within as many rounds as the catalogue has fours of candidates, and one more; where
+//! calls hang until the round is over, within as many rounds as it has candidates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
@@ -13,11 +18,13 @@ use sha2::{Digest, Sha256};
 use crate::catalog::{Catalog, Model, RouteKind};
 use crate::id::ChannelId;
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{CandidateId, Health, HealthView, Status};
+use crate::routing::health::{CandidateId, Health, HealthView, Status, Witness};
 use crate::time::Timestamp;
 
 /// Calls in one round.
 const MOST: usize = 12;
+/// So many of them for what single accounts met.
+const MOST_REPORTED: usize = 4;
 const MINUTE_MS: u64 = 60_000;
 /// Rounds do not come to the millisecond.
 const SLACK_MS: u64 = 15_000;
@@ -31,29 +38,95 @@ pub struct Target {
     pub model: Rc<Model>,
     /// The route, which has a price.
     pub route: RouteKind,
+    /// Whether only single accounts' failures are the reason.
+    pub is_reported: bool,
 }
 
-/// The candidates to call now, the most urgent first.
+/// The places of one round.
+#[derive(Debug, Default)]
+pub struct Places {
+    all: usize,
+    reported: usize,
+}
+
+impl Places {
+    /// Whether there is none left.
+    pub const fn is_full(&self) -> bool {
+        self.all >= MOST
+    }
+
+    /// Whether there is one for this.
+    pub const fn has_room(&self, target: &Target) -> bool {
+        !(self.is_full() || target.is_reported && self.reported >= MOST_REPORTED)
+    }
+
+    /// Takes one. What cannot be paid takes none.
+    pub fn take(&mut self, target: &Target) {
+        self.all = self.all.saturating_add(1);
+        self.reported = self.reported.saturating_add(usize::from(target.is_reported));
+    }
+}
+
+/// All candidates whose time has come, in the order in which they are called, as far as there are [`Places`].
 pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> {
     let troubles = troubles(catalog, view);
-    let mut due: Vec<(u64, Target)> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let (mut well, mut ill, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for model in catalog.models.values() {
         for route in model.routes.iter().filter(|route| route.price.is_some()) {
             for candidate in &route.candidates {
                 let id = CandidateId::of(candidate);
                 let is_capped = catalog.channel(&id.channel).is_none_or(|channel| !channel.probe_daily_cap.is_positive());
-                if is_capped || due.iter().any(|(_, target)| target.candidate == id) {
+                if is_capped || !seen.insert(id.clone()) {
                     continue;
                 }
-                let trouble_at = troubles.get(&id.channel).copied();
-                if let Some(urgency) = urgency(&view.of(&id), &id, trouble_at, now) {
-                    due.push((urgency, Target { candidate: id, model: Rc::clone(model), route: route.kind }));
+                let (health, trouble_at) = (view.of(&id), troubles.get(&id.channel).copied());
+                let target =
+                    |is_reported| Target { candidate: id.clone(), model: Rc::clone(model), route: route.kind, is_reported };
+                match (urgency(&health, &id, trouble_at, now), health.suspicions(now)) {
+                    (Some(urgency), _) if health.status == Status::Up => well.push((urgency, target(false))),
+                    (Some(urgency), _) => ill.push((urgency, target(false))),
+                    (None, met) if !met.is_empty() => reported.push((met, target(true))),
+                    (None, _) => {}
                 }
             }
         }
     }
+    mixed([overdue(ill), overdue(well), in_turn(reported)])
+}
+
+/// The longest overdue first.
+fn overdue(mut due: Vec<(u64, Target)>) -> Vec<Target> {
     due.sort_by_key(|(urgency, _)| std::cmp::Reverse(*urgency));
-    due.into_iter().take(MOST).map(|(_, target)| target).collect()
+    due.into_iter().map(|(_, target)| target).collect()
+}
+
+/// What single accounts met, the oldest first, one of each account before the second of any.
+fn in_turn(mut reported: Vec<(Vec<(Witness, Timestamp)>, Target)>) -> Vec<Target> {
+    reported.sort_by_key(|(met, _)| met.iter().map(|(_, since)| *since).min());
+    let mut taken: BTreeMap<Witness, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, Target)> = Vec::new();
+    for (met, target) in reported {
+        let of = |by: &Witness| taken.get(by).copied().unwrap_or(0);
+        let Some(by) = met.iter().map(|(by, _)| *by).min_by_key(|by| of(by)) else { continue };
+        ranked.push((of(&by), target));
+        taken.entry(by).and_modify(|count| *count = count.saturating_add(1)).or_insert(1);
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, target)| target).collect()
+}
+
+/// One of each in turn, as long as there are any.
+fn mixed(queues: [Vec<Target>; 3]) -> Vec<Target> {
+    let mut queues = queues.map(Vec::into_iter);
+    let mut order = Vec::new();
+    loop {
+        let before = order.len();
+        queues.iter_mut().for_each(|queue| order.extend(queue.next()));
+        if order.len() == before {
+            return order;
+        }
+    }
 }
 
 /// When something on a channel last failed that may be the channel's fault. Load and a lost id are no such thing.
@@ -85,16 +158,15 @@ fn urgency(health: &Health, id: &CandidateId, trouble_at: Option<Timestamp>, now
         _ if now.since(health.since) <= 10 * MINUTE_MS => MINUTE_MS,
         _ => MINUTE_MS.saturating_mul(5),
     };
-    let told_by_requests = health.last_success_at.filter(|_| is_settled);
-    // What one account met, or a list says, is no more than a reason to look.
-    if let Some(since) = health.suspected_at(now).max(gone.filter(|since| health.called_at < Some(*since))) {
+    let told_by_requests = health.last_success_at.max(health.begun_at).filter(|_| is_settled);
+    // What a list says is no more than a reason to look.
+    if let Some(since) = gone.filter(|since| health.called_at < Some(*since)) {
         return Some(now.since(since));
     }
     let Some(last) = health.called_at.max(told_by_requests).max(gone) else { return Some(u64::MAX) };
-    if is_settled && trouble_at.is_some_and(|at| last < at) {
-        return Some(0);
-    }
-    now.since(last).saturating_add(SLACK_MS).checked_sub(interval_ms)
+    let waited_ms = now.since(last).saturating_add(SLACK_MS);
+    let troubled = trouble_at.filter(|at| is_settled && last < *at).map(|_| waited_ms.saturating_sub(5 * MINUTE_MS));
+    waited_ms.checked_sub(interval_ms).max(troubled)
 }
 
 /// A number below `of` that goes with the candidate.
@@ -108,6 +180,7 @@ mod tests {
     use super::*;
     use crate::catalog::UpstreamHosts;
     use crate::routing::health::{Found, Observation, Witness};
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn at(minutes: i64) -> Timestamp {
@@ -127,6 +200,18 @@ mod tests {
         let document = json!({"version": 1, "buckets": {"b": {"label": "B", "currency": "USD"}}, "models": models,
             "channels": {"a": {"dialect": "openai", "base_url": "https://a.example.com", "secrets": ["K"], "probe_daily_cap": cap}}});
         Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
+    }
+
+    /// Who is called in one round, if these can be paid.
+    fn placed(catalog: &Catalog, view: &HealthView, now: Timestamp, is_paid: &dyn Fn(&Target) -> bool) -> Vec<Target> {
+        let (mut places, mut placed) = (Places::default(), Vec::new());
+        for target in due(catalog, view, now) {
+            if places.has_room(&target) && is_paid(&target) {
+                places.take(&target);
+                placed.push(target);
+            }
+        }
+        placed
     }
 
     fn called(failure: Option<FailureKind>) -> Observation {
@@ -226,10 +311,10 @@ mod tests {
     #[test]
     fn a_large_catalogue_is_called_in_parts_the_worst_first() {
         let (catalog, mut view) = (catalog(100, "1"), HealthView::default());
-        let first = due(&catalog, &view, at(0));
-        assert_eq!(first.len(), MOST);
         for minute in 0..9 {
-            for target in due(&catalog, &view, at(minute)) {
+            let placed = placed(&catalog, &view, at(minute), &|_| true);
+            assert!(placed.len() <= MOST);
+            for target in placed {
                 view.observe(&target.candidate, called(None), at(minute));
             }
         }
@@ -243,5 +328,84 @@ mod tests {
     #[test]
     fn a_cap_of_nothing_is_no_calls() {
         assert!(due(&catalog(3, "0"), &HealthView::default(), at(0)).is_empty());
+    }
+
+    /// Since which round each candidate has been due, whatever single accounts met.
+    fn waiting(catalog: &Catalog, view: &HealthView, now: Timestamp, since: &mut BTreeMap<CandidateId, i64>, round: i64) {
+        let due: BTreeSet<CandidateId> =
+            due(catalog, view, now).into_iter().filter(|target| !target.is_reported).map(|target| target.candidate).collect();
+        since.retain(|id, _| due.contains(id));
+        for id in due {
+            since.entry(id).or_insert(round);
+        }
+    }
+
+    fn by(name: &str) -> Option<Witness> {
+        crate::id::AccountId::parse(name).map(|account| Witness::of(&account))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+        #[test]
+        fn whatever_one_account_meets_all_that_is_due_is_called_in_time(
+            count in 1_usize..60,
+            hangs in any::<bool>(),
+            unpaid in 0_usize..8,
+            seed in any::<u64>(),
+        ) {
+            let (catalog, mut view) = (catalog(count, "1"), HealthView::default());
+            let (mut bits, mut since) = (seed | 1, BTreeMap::new());
+            let mut below = |end: u64| {
+                bits ^= bits << 13;
+                bits ^= bits >> 7;
+                bits ^= bits << 17;
+                bits % end
+            };
+            // Every candidate whose number this divides is not paid today.
+            let is_paid = |id: &CandidateId| {
+                let number: usize = id.upstream_model[1..].parse().unwrap();
+                unpaid == 0 || !number.is_multiple_of(unpaid + 1)
+            };
+            let bound = i64::try_from(if hangs { count } else { count.div_ceil(4) }).unwrap() + 1;
+            for round in 0..120_i64 {
+                for _ in 0..below(40) {
+                    let kind = [FailureKind::Server, FailureKind::Timeout, FailureKind::Cut, FailureKind::NotFound][usize::try_from(below(4)).unwrap()];
+                    let failed = Observation::Failed { kind, message: String::new(), retry_after_s: None, by: by("hostile") };
+                    view.observe(&id(&format!("m{}", below(count as u64))), failed, at(round).plus(-1));
+                }
+                waiting(&catalog, &view, at(round), &mut since, round);
+                for (id, since) in since.iter().filter(|(id, _)| is_paid(id)) {
+                    prop_assert!(round - since < bound, "{} waits since {} in round {} of {} candidates", id, since, round, count);
+                }
+                let placed = placed(&catalog, &view, at(round), &|target| is_paid(&target.candidate));
+                prop_assert!(placed.iter().filter(|target| target.is_reported).count() <= MOST_REPORTED);
+                // Where they hang, only the first that are called at once are known of when the round is over.
+                for target in placed.iter().take(if hangs { 3 } else { MOST }) {
+                    let failure = [None, None, Some(FailureKind::Server), Some(FailureKind::Timeout)][usize::try_from(below(4)).unwrap()];
+                    view.observe(&target.candidate, called(failure), at(round));
+                    since.remove(&target.candidate);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_account_met_waits_for_no_more_than_its_turn() {
+        let (catalog, mut view) = (catalog(100, "1"), HealthView::default());
+        for n in 0..100 {
+            view.observe(&id(&format!("m{n}")), called(None), at(0));
+        }
+        let failed =
+            |name| Observation::Failed { kind: FailureKind::Server, message: String::new(), retry_after_s: None, by: by(name) };
+        for n in 0..90 {
+            view.observe(&id(&format!("m{n}")), failed("hostile"), at(1));
+        }
+        for n in 95..97 {
+            view.observe(&id(&format!("m{n}")), failed("paying"), at(2));
+        }
+        let placed = placed(&catalog, &view, at(3), &|_| true);
+        let names: Vec<&str> = placed.iter().map(|target| target.candidate.upstream_model.as_str()).collect();
+        assert_eq!(names.len(), MOST_REPORTED);
+        assert!(names.contains(&"m95") && names.contains(&"m96"), "one of each in turn: {names:?}");
     }
 }

@@ -139,12 +139,17 @@ pub fn telling(failures: &[Failure]) -> Option<&Failure> {
     Some(loaded.filter(|_| last.is_of_the_credential()).unwrap_or(last))
 }
 
-/// Notes what was seen of a candidate; what a probe sees is for the probe to tell, and whether a provider counts tokens says
-/// nothing about its models.
+/// Notes what was seen of a candidate.
 fn observe<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, seen: Observation) {
-    if prepared.head.probed.is_none() && !prepared.request.endpoint.is_free() {
+    if is_told(prepared) {
         ticket.ports.observe(&quoted.planned.candidate_id(), seen);
     }
+}
+
+/// Whether what is seen says something of the candidate: what a probe sees is for the probe to tell, and whether a provider counts
+/// tokens says nothing about its models.
+fn is_told(prepared: &Prepared<'_>) -> bool {
+    prepared.head.probed.is_none() && !prepared.request.endpoint.is_free()
 }
 
 /// The credentials to try, in order. What goes on from an earlier response needs the one that made it.
@@ -186,7 +191,10 @@ async fn attempt_with<P: Ports>(
         Ok(answer) => {
             let (dispatched, provider_status) = (answer.status.is_some(), answer.status);
             if dispatched {
-                observe(ticket, prepared, quoted, Observation::Answered);
+                // Whether a stream comes to its end, it tells itself.
+                let is_stream = matches!(answer.content, Content::Stream { .. });
+                let seen = if is_stream { Observation::Begun } else { Observation::Answered };
+                observe(ticket, prepared, quoted, seen);
             }
             let message = (!dispatched).then(|| "the gateway estimated it: this channel does not count tokens".to_owned());
             let is_aside = counts_only;
@@ -322,7 +330,17 @@ fn answered<P: Ports>(
             let channel = answer.channel;
             let reply = headers(ticket, Reply::json(200, String::new()));
             let drains = channel.on_client_gone == crate::catalog::OnClientGone::Drain;
-            let flow = Flow::new(ticket.take_over(), body, meter, served, out, first_byte_ms, channel.idle_timeout_ms, drains);
+            let is_told = is_told(prepared);
+            let flow = Flow::new(
+                (ticket.take_over(), is_told),
+                body,
+                meter,
+                served,
+                out,
+                first_byte_ms,
+                channel.idle_timeout_ms,
+                drains,
+            );
             let names = ["content-type", "cache-control", "x-content-type-options"];
             let mut stream = Reply::stream(&content_type, flow.into_stream());
             stream.headers.extend(reply.headers.into_iter().filter(|(name, _)| !names.contains(name)));

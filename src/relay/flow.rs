@@ -48,6 +48,8 @@ pub struct Flow<P: Ports> {
 
 struct Open<P: Ports> {
     ticket: Ticket<P>,
+    /// Whether what is seen of the candidate is told.
+    is_told: bool,
     body: P::Body,
     meter: Box<Meter>,
     served: Served,
@@ -70,7 +72,7 @@ enum Next {
 impl<P: Ports> Flow<P> {
     #[allow(clippy::too_many_arguments)] // All of them are the state of one stream.
     pub fn new(
-        ticket: Ticket<P>,
+        (ticket, is_told): (Ticket<P>, bool),
         body: P::Body,
         meter: Box<Meter>,
         served: Served,
@@ -80,7 +82,7 @@ impl<P: Ports> Flow<P> {
         drains: bool,
     ) -> Self {
         let timer = Box::pin(ticket.ports.sleep(idle_timeout_ms.min(ticket.checkpoint_ms()).min(SIGN_MS)));
-        let open = Some(Open { ticket, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
+        let open = Some(Open { ticket, is_told, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
         Self { open, first, is_cut: false, timer, silent_ms: 0, waits_since: None, signed_at: None }
     }
 
@@ -211,6 +213,7 @@ impl<P: Ports> Flow<P> {
 
     fn complete(&mut self) {
         if let Some(mut open) = self.open.take() {
+            open.observe(Observation::Answered);
             open.ticket.keep(open.meter.kept());
             let outcome = open.outcome(Status::Completed);
             open.ticket.settle(outcome, None);
@@ -234,7 +237,7 @@ impl<P: Ports> Flow<P> {
             let message = format!("it broke off in the middle of an answer{}", error.shown_code());
             let by = Some(Witness::of(&open.ticket.account));
             let seen = Observation::Failed { kind, message, retry_after_s: bounded_wait(error.retry_after_s), by };
-            open.ticket.ports.observe(&open.candidate(), seen);
+            open.observe(seen);
         }
         let next_step = match condition.is_the_clients() {
             true => "Correct the request; every provider of this model would refuse it.",
@@ -257,7 +260,7 @@ impl<P: Ports> Flow<P> {
             let message = "it broke off in the middle of an answer".to_owned();
             let by = Some(Witness::of(&open.ticket.account));
             let seen = Observation::Failed { kind: FailureKind::Cut, message, retry_after_s: None, by };
-            open.ticket.ports.observe(&open.candidate(), seen);
+            open.observe(seen);
         }
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
         let is_too_long = self.open.as_ref().is_some_and(|open| open.meter.is_over_limit());
@@ -289,8 +292,13 @@ fn is_unfinished(provider_code: Option<&str>) -> bool {
 }
 
 impl<P: Ports> Open<P> {
-    fn candidate(&self) -> CandidateId {
-        CandidateId { channel: self.served.channel.clone(), upstream_model: self.served.upstream_model.clone() }
+    /// Notes how the stream ended.
+    fn observe(&self, seen: Observation) {
+        let Served { channel, upstream_model, .. } = &self.served;
+        let candidate = CandidateId { channel: channel.clone(), upstream_model: upstream_model.clone() };
+        if self.is_told {
+            self.ticket.ports.observe(&candidate, seen);
+        }
     }
 
     fn outcome(&self, status: Status) -> Outcome {
@@ -341,6 +349,10 @@ impl<P: Ports> Drain<P> {
                 Either::Right(_) => {}
             }
             open.ticket.keep_alive(&open.served, open.meter.usage().0);
+        }
+        // What breaks off after its client is gone is held against nobody.
+        if matches!(open.meter.progress(), Progress::Done) {
+            open.observe(Observation::Answered);
         }
         Settlement { request: self.0.ticket.request.clone(), outcome: self.0.left(), body: None, kept: None }
     }

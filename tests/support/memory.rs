@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokens_forge::account::{
     self, AccountRecord, Answer, BalanceView, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled,
-    KEPT_MS, KeptAnswer, KeptItems, KeyBook, MOST_READ, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row, RunBook,
-    SESSION_MS, Shelf, Spent, Tally, Touches,
+    KEPT_MS, KeptAnswer, KeptItems, KeyBook, MOST_READ, NOTED_MS, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row,
+    RunBook, Shelf, Spent, Tally, Touches,
 };
 use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
@@ -158,6 +158,10 @@ impl Shelf for Memory {
         Ok(u32::try_from(self.ended.values().filter(|until| **until >= since).count()).unwrap())
     }
 
+    fn last_end(&self) -> Result<Timestamp, Self::Error> {
+        Ok(self.ended.values().max().copied().unwrap_or_default())
+    }
+
     fn expired(&self, request: &RequestId) -> Result<Option<Expired>, Self::Error> {
         let is_corrected = self.row_of(&format!("{request}/correction")).is_some();
         Ok(self.row_of(request.as_str()).filter(|_| !is_corrected).and_then(|row| match &row.journaled {
@@ -229,7 +233,7 @@ impl Memory {
                 }
                 Event::Forgotten(last) => self.kept.retain(|seq, _| *seq > last),
                 Event::SessionsEnded(ended) => {
-                    self.ended.retain(|_, until| *until >= ended.until.plus(-SESSION_MS));
+                    self.ended.retain(|_, until| *until >= ended.until.plus(-NOTED_MS));
                     self.ended.insert(ended.mark, ended.until);
                 }
             }

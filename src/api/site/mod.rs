@@ -208,7 +208,7 @@ async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>)
 async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<IpAddr>) -> Result<(KeyRecord, Signed), Refusal> {
     let copy = known_key(ports, (&told.hash, address), ports.now()).await?;
     gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
-    let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at };
+    let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at, known: told.known };
     let asked = Command::Read(Query::Session(signed.clone()));
     match ports.command(&copy.account, asked).await.map_err(unavailable)? {
         Answer::Key(record) => {
@@ -370,11 +370,15 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
         Some(hash) => current(ports, hash, visitor.address).await,
         None => Err(super::nothing_here()),
     };
-    match key.map(|_| hash) {
+    match key.map(|key| hash.map(|hash| (hash, key.account))) {
         Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
-        Ok(Some(hash)) => {
+        Ok(Some((hash, account))) => {
+            let known = match ports.command(&account, Command::Read(Query::LastEnd)).await.map_err(unavailable)? {
+                Answer::LastEnd(known) => Some(known),
+                _ => None,
+            };
             let now = ports.now();
-            let told = session::Told { hash, id: SessionId::new(now, ports.random()), began_at: now };
+            let told = session::Told { hash, id: SessionId::new(now, ports.random()), began_at: now, known };
             Ok(redirect("/models", Some(session::cookie(&secret, &told, &request.origin))))
         }
         _ => {

@@ -19,7 +19,7 @@ const LONGEST_LOAD_REST_MS: i64 = 60_000;
 /// Failures in a row that make an outage.
 const OUTAGE: u32 = 2;
 /// A probe does not outweigh what real requests saw within this time, in milliseconds.
-const REAL_MS: i64 = 300_000;
+pub(super) const REAL_MS: i64 = 300_000;
 /// A list that fails says nothing while real requests were answered within this time, in milliseconds.
 const ANSWERED_MS: i64 = 120_000;
 /// What is gone from its provider's list, and of which nothing else is seen, is believed to be gone after this time, in
@@ -36,7 +36,9 @@ pub enum Observation {
         /// Whose; none if that is nobody's.
         by: Option<Witness>,
     },
-    /// It answered.
+    /// A stream of its has begun: credential and model answer. Whether it comes to its end, nobody knows yet.
+    Begun,
+    /// It answered, to the end.
     Answered,
     /// It did not.
     Failed {
@@ -126,8 +128,10 @@ impl Health {
         let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
         match seen {
             Observation::Tried { by } => self.status == Status::Down || self.is_down_for(*by),
+            Observation::Begun if self.is_ended_by_begun() => true,
+            Observation::Begun => self.proved_at().is_none_or(|at| now.since(at) >= NEWS_MS),
             // What somebody believes alone is over with it.
-            Observation::Answered if !self.lone.is_empty() => true,
+            Observation::Answered if !self.lone.is_empty() || self.agreed.is_some() => true,
             Observation::Answered => !is_settled || self.last_success_at.is_none_or(|at| now.since(at) >= NEWS_MS),
             _ => true,
         }
@@ -143,18 +147,19 @@ impl Health {
                 }
                 self.rest_tried(now);
             }
+            Observation::Begun => self.begun(now),
             Observation::Answered => self.answered(now),
             Observation::Failed { kind, message, retry_after_s, by } => {
                 let failure = Failure { at: now, kind, message };
-                if let Some(by) = by {
+                match by {
                     // Nobody else is told of it, not even that there was something.
-                    if !self.is_agreed(by, &failure, retry_after_s) {
-                        return self;
+                    Some(by) if !self.is_agreed(by, &failure, retry_after_s) => return self,
+                    Some(_) => self.agree(failure, retry_after_s),
+                    None => {
+                        self.is_real_failure = true;
+                        self.fail(failure, retry_after_s);
                     }
-                    self.confirm(kind);
                 }
-                self.is_real_failure = true;
-                self.fail(failure, retry_after_s);
             }
             Observation::Listed { found, latency_ms } => self.listed(found, latency_ms, now),
             Observation::Called { failure, latency_ms } => self.called(failure, latency_ms, now),
@@ -185,15 +190,13 @@ impl Health {
             self.hear(*by, failures, &met.failure);
         }
         let is_later = |failure: &&Failure| {
-            self.last_success_at.is_none_or(|at| at < failure.at)
+            self.proved_against(failure.kind).is_none_or(|at| at < failure.at)
                 && self.last_failure.as_ref().is_none_or(|known| known.at < failure.at)
         };
         if let Some(failure) = recent.failure.as_ref().filter(is_later).filter(|failure| self.agrees(failure)) {
             self.failures = self.failures.max(recent.in_row.saturating_sub(1));
-            self.confirm(failure.kind);
-            self.is_real_failure = true;
             self.observed_at = self.observed_at.max(failure.at);
-            self.fail(failure.clone(), None);
+            self.agree(failure.clone(), None);
         }
         if self.status == Status::Up && self.share.is_some_and(Share::is_bad) {
             self.become_status(Status::Degraded, self.observed_at);
@@ -202,11 +205,50 @@ impl Health {
     }
 
     fn answered(&mut self, now: Timestamp) {
+        self.last_success_at = Some(now);
+        self.is_cut = false;
+        self.agreed = None;
+        self.end_lone(now);
+        self.recovered(now);
+    }
+
+    /// A stream that has begun ends every belief but one: that answers break off. That one ends with an answer that does not, so
+    /// that a channel all of whose streams break does not look well because they begin.
+    fn begun(&mut self, now: Timestamp) {
+        self.begun_at = Some(now);
+        self.end_lone_but_cuts(now);
+        if self.breaks_off() {
+            return self.forget_gone();
+        }
+        self.agreed = None;
+        self.recovered(now);
+    }
+
+    /// Whether a stream that begins would end something.
+    fn is_ended_by_begun(&self) -> bool {
+        let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
+        !(is_settled || self.breaks_off()) || self.lone.iter().any(|lone| !lone.health.breaks_off())
+    }
+
+    /// Whether it is believed that its answers break off, or was until a probe that is no stream found nothing wrong.
+    pub(super) const fn breaks_off(&self) -> bool {
+        self.is_cut && (self.failures > 0 || self.agreed.is_some())
+    }
+
+    /// When a real request last proved that credential and model answer.
+    pub(super) fn proved_at(&self) -> Option<Timestamp> {
+        self.last_success_at.max(self.begun_at)
+    }
+
+    /// When a real request last proved what speaks against such a failure.
+    pub(super) fn proved_against(&self, kind: FailureKind) -> Option<Timestamp> {
+        if kind == FailureKind::Cut { self.last_success_at } else { self.proved_at() }
+    }
+
+    fn recovered(&mut self, now: Timestamp) {
         self.failures = 0;
         self.rest_until = None;
-        self.last_success_at = Some(now);
         self.forget_gone();
-        self.end_lone(now);
         let is_bad = self.share.is_some_and(Share::is_bad);
         self.become_status(if is_bad { Status::Degraded } else { Status::Up }, now);
     }
@@ -222,7 +264,7 @@ impl Health {
         let was_there = self.listing.as_ref().map(|listing| listing.is_there);
         match found {
             Err((kind, message)) => {
-                let is_answering = self.last_success_at.is_some_and(|at| now < at.plus(ANSWERED_MS));
+                let is_answering = self.proved_at().is_some_and(|at| now < at.plus(ANSWERED_MS));
                 if !is_answering {
                     self.is_real_failure = false;
                     self.fail(Failure { at: now, kind, message }, None);
@@ -269,8 +311,13 @@ impl Health {
             return self.absorb_lone(now);
         }
         self.forget_gone();
-        self.clear_lone(now);
+        let was_down = self.status == Status::Down;
         self.cleared(now);
+        match (was_down, self.status) {
+            (true, Status::Down) => {}
+            (true, _) => self.ended_by_probe(now),
+            (false, _) => self.clear_lone(now),
+        }
     }
 
     /// A probe found nothing wrong.
@@ -279,6 +326,9 @@ impl Health {
             self.last_failure.as_ref().filter(|_| self.is_real_failure && self.failures > 0).map(|failure| failure.at);
         let is_failing = failed_at.is_some_and(|at| now < at.plus(REAL_MS)) || self.share.is_some_and(Share::is_bad);
         self.rest_until = None;
+        if self.is_held_down(now) {
+            return;
+        }
         if is_failing {
             // Real requests have the last word: the next one is let through.
             return self.become_status(Status::Degraded, now);
@@ -300,7 +350,7 @@ impl Health {
     }
 
     /// Several have met a failure: the one that is noted next is not the first.
-    fn confirm(&mut self, kind: FailureKind) {
+    pub(super) fn confirm(&mut self, kind: FailureKind) {
         if kind != FailureKind::Load {
             self.failures = self.failures.max(OUTAGE.saturating_sub(1));
         }
@@ -309,6 +359,7 @@ impl Health {
     pub(super) fn fail(&mut self, failure: Failure, retry_after_s: Option<u64>) {
         let (kind, at) = (failure.kind, failure.at);
         self.last_failure = Some(failure);
+        self.is_cut |= kind == FailureKind::Cut;
         if kind == FailureKind::Load {
             let asked = retry_after_s.and_then(|seconds| i64::try_from(seconds.saturating_mul(1000)).ok());
             self.rest_until = Some(at.plus(asked.unwrap_or(LOAD_REST_MS).min(LONGEST_LOAD_REST_MS)));
@@ -504,6 +555,35 @@ mod tests {
         assert_eq!(health.clone().observe(Observation::Answered, at(20)).status, Status::Degraded);
         let better = health.learn(&Recent { ok: 100, failed: 1, ok_at: Some(at(300)), ..Recent::default() });
         assert_eq!(better.status, Status::Up);
+    }
+
+    #[test]
+    fn a_stream_that_begins_ends_every_belief_but_that_streams_break() {
+        use FailureKind::{Connect, Credential, Cut, Load, NotFound, Server, Timeout, Unreadable};
+        for kind in [Connect, Timeout, Load, Server, Credential, NotFound, Unreadable, Cut] {
+            let by = AccountId::parse("a").map(|account| Witness::of(&account));
+            let met = Observation::Failed { kind, message: "no".to_owned(), retry_after_s: None, by };
+            for belief in [failed(kind), met] {
+                let believed = after([(0, Observation::Answered), (1, belief.clone()), (2, belief)]);
+                assert_eq!(believed.is_news(&Observation::Begun, at(3)), kind != Cut, "{kind:?}");
+                let begun = believed.clone().observe(Observation::Begun, at(3));
+                let told = begun.told_to(by, at(3));
+                assert_eq!(told.status == Status::Up, kind != Cut, "{kind:?}");
+                let ended = begun.observe(Observation::Answered, at(4));
+                assert_eq!((ended.told_to(by, at(4)).status, ended.lone.len()), (Status::Up, 0), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn while_a_long_stream_runs_its_channel_is_alive() {
+        let begun = after([(0, Observation::Begun)]);
+        assert_eq!((begun.status, begun.last_success_at), (Status::Up, None));
+        let broken = Observation::Listed { found: Err((FailureKind::Credential, "no".to_owned())), latency_ms: 5 };
+        assert_eq!(begun.clone().observe(broken, at(60)).status, Status::Up);
+        assert!(!begun.is_news(&Observation::Begun, at(4)) && begun.is_news(&Observation::Begun, at(5)));
+        let complete = begun.observe(Observation::Answered, at(600));
+        assert_eq!((complete.status, complete.last_success_at), (Status::Up, Some(at(600))));
     }
 
     #[test]

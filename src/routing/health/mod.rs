@@ -3,11 +3,14 @@
 //! The rules: load (429) is not death; one failure is not an outage, two in a row are; a refused credential, an unknown model
 //! and an id that vanished from the provider's list are, at once. What failed slowly or is down is tried last for a minute and
 //! longer with every further failure, then by one request at a time, and one success brings it back. What a probe finds never
-//! outweighs what real requests saw in the last minutes. What one account meets is believed for that account alone, until
+//! outweighs what real requests saw in the last minutes, nor ends again and again what several accounts agreed on (see
+//! [`agreed`]). A stream that begins proves that credential and model answer; that answers break off is over when one has come to
+//! its end. What one account meets is believed for that account alone, until
 //! several have met it or a probe has (see [`witness`]).
 //!
 //! Deliberately absent: any way to rule a candidate out for good. The planner only moves it to the end.
 
+mod agreed;
 mod board;
 mod fold;
 mod histogram;
@@ -19,6 +22,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use agreed::Agreed;
 pub use board::{Board, Counts, Stats, Uptime, window};
 pub use fold::{Found, Met, Observation, Recent};
 pub use histogram::{BOUNDS_MS, Histogram, Percentiles};
@@ -164,7 +168,16 @@ pub struct Health {
     /// Whether that was a real request and not a probe.
     #[serde(skip_serializing_if = "is_false")]
     pub is_real_failure: bool,
-    /// When a real request was last answered.
+    /// What several accounts' requests agreed on, until one is answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<Agreed>,
+    /// Whether an answer of its broke off since one came to its end.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_cut: bool,
+    /// When a stream last began; whether it came to its end is another matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<Timestamp>,
+    /// When a real request was last answered to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_success_at: Option<Timestamp>,
     /// How the last probe went.

@@ -45,7 +45,8 @@ impl HealthView {
             let is_resting = !ours.is_ready(theirs.observed_at) && ours.is_real_failure;
             let failed_at = ours.last_failure.as_ref().map(|failure| failure.at);
             let is_known = theirs.last_failure.as_ref().map(|failure| failure.at) >= failed_at;
-            let is_answered = theirs.last_success_at > failed_at;
+            let is_answered =
+                ours.last_failure.as_ref().is_some_and(|failure| theirs.proved_against(failure.kind) > Some(failure.at));
             if theirs.observed_at > ours.observed_at && (!is_resting || is_known || is_answered) {
                 let lone = std::mem::replace(ours, theirs.clone()).lone;
                 ours.merge_lone(&lone);

@@ -80,8 +80,8 @@ impl Lone {
 impl Health {
     /// Notes what an account met; whether that is believed of the candidate now.
     pub(super) fn is_agreed(&mut self, by: Witness, failure: &Failure, retry_after_s: Option<u64>) -> bool {
-        // All know already.
-        if self.status == Status::Down {
+        // What is down is no better for being busy.
+        if self.status == Status::Down && failure.kind == FailureKind::Load {
             return false;
         }
         let mut lone = self.take_lone(by, failure.at);
@@ -94,7 +94,8 @@ impl Health {
     /// Notes what an account met as the counts of all isolates tell of it: so many failures of such a kind. Again is the same.
     pub(super) fn hear(&mut self, by: Witness, failures: u32, failure: &Failure) {
         let is_known = self.lone.iter().any(|lone| lone.by == by && lone.failed_at() >= failure.at);
-        if self.status == Status::Down || self.is_settled_since(failure.at) || is_known {
+        let is_busy = self.status == Status::Down && failure.kind == FailureKind::Load;
+        if is_busy || self.is_settled_since(failure) || is_known {
             return;
         }
         let mut lone = self.take_lone(by, failure.at);
@@ -104,9 +105,13 @@ impl Health {
         self.put_lone(lone);
     }
 
-    /// Whether somebody was answered after a failure, or a probe has called since: what it found is what all believe.
-    fn is_settled_since(&self, failed_at: Timestamp) -> bool {
-        self.last_success_at.max(self.called_at).is_some_and(|at| at >= failed_at)
+    /// Whether it is over with a failure: somebody was answered after it, a probe has called since, or it is part of what all know.
+    fn is_settled_since(&self, failure: &Failure) -> bool {
+        let known_at = match self.status {
+            Status::Down => self.last_failure.as_ref().map(|known| known.at),
+            _ => self.called_at,
+        };
+        self.proved_against(failure.kind).max(known_at).is_some_and(|at| at >= failure.at)
     }
 
     /// Whether enough accounts met failures like this one.
@@ -122,7 +127,7 @@ impl Health {
         self.lone.retain(|lone| lone.is_fresh(now));
         match self.lone.iter().position(|lone| lone.by == by) {
             Some(place) => self.lone.remove(place),
-            None => Lone { by, health: Self { lone: Vec::new(), ..self.clone() }, cleared_at: None },
+            None => Lone { by, health: Self { lone: Vec::new(), agreed: None, ..self.clone() }, cleared_at: None },
         }
     }
 
@@ -138,6 +143,11 @@ impl Health {
         self.lone.retain(|lone| lone.failed_at() > answered_at);
     }
 
+    /// A stream began then: what failed before is over, but for answers that broke off.
+    pub(super) fn end_lone_but_cuts(&mut self, begun_at: Timestamp) {
+        self.lone.retain(|lone| lone.failed_at() > begun_at || lone.health.breaks_off());
+    }
+
     /// It is known by then to be down: what single accounts believed until then is what all believe.
     pub(super) fn absorb_lone(&mut self, now: Timestamp) {
         if self.status == Status::Down {
@@ -145,10 +155,9 @@ impl Health {
         }
     }
 
-    /// A probe found nothing wrong: who met a failure is let through again. What all believed is over for all alike.
+    /// A probe found nothing wrong: who met a failure is let through again.
     pub(super) fn clear_lone(&mut self, now: Timestamp) {
-        let was_common = self.status == Status::Down;
-        self.lone.retain(|lone| lone.is_fresh(now) && !was_common);
+        self.lone.retain(|lone| lone.is_fresh(now));
         for lone in &mut self.lone {
             lone.health.cleared(now);
             lone.cleared_at = Some(now);
@@ -183,19 +192,29 @@ impl Health {
         self.lone.iter().any(|lone| Some(lone.by) == by && lone.health.status == Status::Down)
     }
 
-    /// Since when somebody has met failures that are more than load, if no probe has looked into it since.
+    /// Since when somebody has met failures that are more than load, if no probe has looked into it since and not all know.
     pub fn suspected_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let is_cleared = |lone: &&Lone| lone.cleared_at.is_some_and(|at| now < at.plus(CLEARED_MS));
+        self.open(now).map(Lone::failed_at).min()
+    }
+
+    /// The same, with who it is, and since when each believes it.
+    pub fn suspicions(&self, now: Timestamp) -> Vec<(Witness, Timestamp)> {
+        self.open(now).map(|lone| (lone.by, lone.health.since)).collect()
+    }
+
+    fn open(&self, now: Timestamp) -> impl Iterator<Item = &Lone> {
+        let is_cleared = move |lone: &&Lone| lone.cleared_at.is_some_and(|at| now < at.plus(CLEARED_MS));
         let is_looked_into = |lone: &&Lone| self.called_at.is_some_and(|at| at >= lone.failed_at());
-        let open = self.lone.iter().filter(|lone| lone.is_fresh(now) && !lone.is_load());
-        open.filter(|lone| !is_cleared(lone) && !is_looked_into(lone)).map(Lone::failed_at).min()
+        let open = self.lone.iter().filter(move |lone| self.status != Status::Down && lone.is_fresh(now) && !lone.is_load());
+        open.filter(move |lone| !is_cleared(lone) && !is_looked_into(lone))
     }
 
     /// Takes over what other accounts are known to have met elsewhere.
     pub(super) fn merge_lone(&mut self, other: &[Lone]) {
         for theirs in other {
             let is_known = self.lone.iter().any(|lone| lone.by == theirs.by && lone.failed_at() >= theirs.failed_at());
-            if !self.is_settled_since(theirs.failed_at()) && !is_known {
+            let is_settled = theirs.failure().is_none_or(|failure| self.is_settled_since(failure));
+            if !is_settled && !is_known {
                 self.lone.retain(|lone| lone.by != theirs.by);
                 self.put_lone(theirs.clone());
             }
@@ -386,6 +405,22 @@ mod tests {
     }
 
     #[test]
+    fn what_one_account_goes_on_to_meet_makes_an_outage_no_longer_for_others() {
+        let down = ["a", "b", "c"].iter().fold(Health::default().observe(call(None), at(0)), |health, name| {
+            health.observe(failed(FailureKind::Server, name), at(1))
+        });
+        let mut met = down.clone();
+        for second in 2..100 {
+            met = met.observe(failed(FailureKind::Server, "a"), at(second));
+            assert_eq!(met.told_to(None, at(second)), down.told_to(None, at(second)));
+            assert_eq!(met.suspected_at(at(second)), None, "a probe comes when its time has come");
+        }
+        let two = met.observe(failed(FailureKind::Server, "b"), at(100));
+        assert_eq!(two.agreed, down.agreed, "nor two");
+        assert_eq!(two.observe(failed(FailureKind::Server, "c"), at(101)).agreed.map(|agreed| agreed.at), Some(at(101)));
+    }
+
+    #[test]
     fn a_list_of_another_isolate_keeps_what_accounts_met_here_and_the_other_way_round() {
         let id = CandidateId { channel: ChannelId::parse("a").unwrap(), upstream_model: "m".to_owned() };
         let (mut ours, mut theirs) = (HealthView::default(), HealthView::default());
@@ -410,7 +445,7 @@ mod tests {
         assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (Status::Down, 0));
         ours.observe(&id, failed(FailureKind::Server, "b"), at(30));
         ours.merge(&round);
-        assert_eq!(ours.of(&id).lone.len(), 0, "while all know, it is nobody's own");
+        assert_eq!(ours.told_to(&id, Some(account("a")), at(31)), ours.told_to(&id, None, at(31)), "all know");
         round.observe(&id, call(None), at(80));
         ours.merge(&round);
         let told = ours.told_to(&id, Some(account("a")), at(81));
