@@ -143,26 +143,33 @@ pub fn without_hosts(text: &str) -> Cow<'_, str> {
             at = at.saturating_add(1);
             continue;
         }
-        let found = in_run(text, at, end).or_else(|| v6_at(text, at));
-        let Some((from, to)) = found.filter(|(from, _)| *from >= done) else {
-            at = end;
-            continue;
+        // A run is gone through once, however many numbers it has.
+        let numbers = numbers_in(text, at, end);
+        let one = name_in(text, at, end).or_else(|| if numbers.is_empty() { v6_at(text, at) } else { None });
+        let (found, next) = match one {
+            Some((from, to)) => (vec![(from, to)], to),
+            None => (numbers, end),
         };
-        let to = to.saturating_add(tail_length(text.get(to..).unwrap_or_default()));
-        let lead = text.get(done..from).unwrap_or_default();
-        match lead.strip_suffix('@') {
-            // Who it is there is named before it.
-            Some(lead) => {
-                let is_own = |c: char| c.is_ascii_alphanumeric() || "._%+-:".contains(c);
-                out.push_str(lead.trim_end_matches(is_own));
-                out.push_str(ACCOUNT);
+        for (from, to) in found {
+            if from < done {
+                continue;
             }
-            None => {
-                out.push_str(lead);
-                out.push_str(ADDRESS);
+            let lead = text.get(done..from).unwrap_or_default();
+            match lead.strip_suffix('@') {
+                // Who it is there is named before it.
+                Some(lead) => {
+                    let is_own = |c: char| c.is_ascii_alphanumeric() || "._%+-:".contains(c);
+                    out.push_str(lead.trim_end_matches(is_own));
+                    out.push_str(ACCOUNT);
+                }
+                None => {
+                    out.push_str(lead);
+                    out.push_str(ADDRESS);
+                }
             }
+            done = to.saturating_add(tail_length(text.get(to..).unwrap_or_default()));
         }
-        (done, at) = (to, to);
+        at = next.max(done).max(at.saturating_add(1));
     }
     out.push_str(text.get(done..).unwrap_or_default());
     Cow::Owned(out)
@@ -179,8 +186,8 @@ fn run_end(bytes: &[u8], from: usize) -> usize {
     at
 }
 
-/// The host in a run.
-fn in_run(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
+/// The host whose name a run is, or begins with.
+fn name_in(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
     let run = text.get(start..end)?;
     let core = run.trim_start_matches('-');
     let from = end.saturating_sub(core.len());
@@ -200,10 +207,15 @@ fn in_run(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
         }
         head = rest;
     }
-    // Numbers that are joined to others, or to a word where they are those of a private network: others are versions.
+    None
+}
+
+/// Numbers of hosts in a run: joined to others, or to a word where they are those of a private network. Others are versions.
+fn numbers_in(text: &str, from: usize, end: usize) -> Vec<(usize, usize)> {
+    let core = text.get(from..end).unwrap_or_default();
     let is_numbers = core.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
     let mut at = from;
-    core.split_inclusive('-').find_map(|piece| {
+    let found = core.split_inclusive('-').filter_map(|piece| {
         let piece_from = at;
         at = at.saturating_add(piece.len());
         let number = piece.trim_end_matches('-').trim_start_matches(|c: char| c.is_ascii_alphabetic());
@@ -212,7 +224,8 @@ fn in_run(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
         let number_from = piece_from.saturating_add(skipped);
         let is_host = is_v4(number) && (is_numbers && skipped == 0 || is_private(number) && !is_version);
         is_host.then(|| (number_from, number_from.saturating_add(number.len())))
-    })
+    });
+    found.collect()
 }
 
 /// Whether a number is one of a private network.
@@ -364,6 +377,7 @@ mod tests {
             ("addr:10.0.0.1:443", "addr:[address]"),
             ("host:api.openai.com", "host:[address]"),
             ("10.0.0.1:55000->10.0.0.2:443: i/o timeout", "[address]->[address]: i/o timeout"),
+            ("ip-10.0.0.1-ip-10.0.0.2-x:80", "ip-[address]-ip-[address]-x:80"),
             ("10.0.0.1-10.0.0.9 and 8.8.8.8-443", "[address]-[address] and [address]-443"),
             ("ip-10.0.0.1 is down", "ip-[address] is down"),
             ("peer:fd00::1, [2001:db8::1]:443, fe80::1%eth0 and ::1", "peer:[address], [[address]]:443, [address] and [address]"),
