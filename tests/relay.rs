@@ -432,27 +432,6 @@ fn a_refusal_before_any_hold_has_a_receipt_and_an_unknown_key_has_none() {
 }
 
 #[test]
-fn a_stream_of_two_answers_without_a_last_event_is_whole_with_both_alone() {
-    let end = |index: u8| {
-        format!(
-            "data: {{\"id\":\"c\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"
-        )
-    };
-    let (first, second): (&str, &str) = (end(0).leak(), end(1).leak());
-    let asked = body("m", true).replacen('{', "{\"n\":2,", 1);
-    for (pieces, status) in
-        [(vec![FIRST, first, USAGE], Status::Truncated), (vec![FIRST, first, second, USAGE], Status::Completed)]
-    {
-        let mut simulation = simulation(json!({}));
-        simulation.script("a.example.com", Script::Pieces(pieces));
-        let (_, answer) = send(&mut simulation, &asked);
-        assert_eq!(answer.ends_with(DONE), status == Status::Completed, "{answer}");
-        assert_eq!(only_receipt(&simulation).status, status);
-        assert_closed(&simulation);
-    }
-}
-
-#[test]
 fn the_channels_own_host_is_in_no_error_however_it_is_written() {
     let said = r#"{"error":{"message":"no route: pool_a_example_com_443, A.Example.COM:443->x and eu.example.com","type":"invalid_request_error","code":"bad","param":null}}"#;
     let mut simulation = simulation(json!({}));

@@ -32,8 +32,6 @@ pub struct Envelope {
     pub default_output: Option<u64>,
     /// How many answers, or images.
     pub choices: u64,
-    /// How many of them the client gets, where those are the best of all.
-    pub best: Option<u64>,
     /// Requests of one session keep their channel and credential.
     pub session: Option<String>,
     /// Where the client names no session: what its conversation begins with, hashed.

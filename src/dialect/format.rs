@@ -117,13 +117,11 @@ pub struct Said {
     pub images: u64,
 }
 
-/// What must be known to count what upstream tells.
+/// What upstream's numbers mean, where its dialect does not fix it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counting {
-    /// Whether reasoning is counted outside of completion tokens, where the dialect does not fix it; none where the totals tell.
+    /// Whether reasoning is counted outside of completion tokens; none where the totals tell.
     pub reasoning_outside: Option<bool>,
-    /// How many answers, or images, were asked for: a stream without a terminal event is complete when so many have ended.
-    pub answers: u64,
 }
 
 /// A format of requests and answers, for those that stay in it.

@@ -8,12 +8,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::anthropic::Messages;
-use super::format::{Cost, Counting, Format, StreamWish, Translation};
+use super::format::{Cost, Counting, StreamWish, Translation};
 use super::gemini::Generate;
 use super::meter::{Meter, Way};
 use super::openai::chat::Chat;
-use super::openai::completions::Completions;
-use super::openai::images::Generations;
 use super::openai::responses::Responses;
 use super::tally::{Fallback, Progress};
 use super::tokens::Counter;
@@ -327,83 +325,5 @@ fn a_call_that_is_cut_at_the_limit_ends_as_the_client_knows_it() {
                 "{reason}: {out}"
             );
         }
-    }
-}
-
-/// What comes of one of several answers: nothing, its beginning, or all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Came {
-    Never,
-    Begun,
-    Ended,
-}
-
-/// The ways in which a stream of several answers is followed that can end without a last event: each with what begins an answer,
-/// and what ends it.
-fn several(asked: u64) -> Vec<(&'static str, Way, String, String)> {
-    let counting = Counting { answers: asked, ..Counting::default() };
-    let (wish, written) = (StreamWish::default, StreamWish { id: "gen-1".to_owned(), ..StreamWish::default() });
-    let chunk = |choice: Value| format!("data: {}\n\n", json!({"id": "c", "created": 1, "model": "m", "choices": [choice]}));
-    let chat = |finish: Value| chunk(json!({"index": 7777, "delta": {"content": "x"}, "finish_reason": finish}));
-    let legacy = |finish: Value| chunk(json!({"index": 7777, "text": "x", "finish_reason": finish}));
-    let candidate = |finish: Value| {
-        let candidate = json!({"index": 7777, "content": {"parts": [{"text": "x"}]}, "finishReason": finish});
-        format!("data: {}\n\n", json!({"candidates": [candidate]}))
-    };
-    let image = |kind: &str| format!("data: {}\n\n", json!({"type": format!("image_generation.{kind}"), "b64_json": "QUJD"}));
-    let translated = |from: &dyn Translation, to: &dyn Translation| {
-        Way::translated(from.reader(counting), to.writer(written.clone()), &written, None)
-    };
-    let (stop, upper) = (json!("stop"), json!("STOP"));
-    vec![
-        ("chat", Way::Same(Chat.line(wish(), counting)), chat(Value::Null), chat(stop.clone())),
-        ("completions", Way::Same(Completions.line(wish(), counting)), legacy(Value::Null), legacy(stop.clone())),
-        ("gemini", Way::Same(Generate.line(wish(), counting)), candidate(Value::Null), candidate(upper.clone())),
-        ("chat to gemini", translated(&Chat, &Generate), chat(Value::Null), chat(stop)),
-        ("gemini to chat", translated(&Generate, &Chat), candidate(Value::Null), candidate(upper)),
-        ("images", Way::Same(Generations.line(wish(), counting)), image("partial_image"), image("completed")),
-    ]
-}
-
-proptest! {
-    /// Whatever the order in which answers come, a stream without a last event is complete when all that were asked for have ended.
-    #[test]
-    fn without_a_last_event_all_answers_that_were_asked_for_must_have_ended(
-        came in vec(prop_oneof![1 => Just(Came::Never), 1 => Just(Came::Begun), 5 => Just(Came::Ended)], 1..6),
-        order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
-    ) {
-        let asked = u64::try_from(came.len()).unwrap();
-        for (what, way, begin, end) in several(asked) {
-            let pricing = Box::new(|_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() });
-            let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), pricing);
-            let mut out = Vec::new();
-            // All begin, and then they end in any order.
-            for (at, _) in came.iter().enumerate().filter(|(_, came)| **came != Came::Never) {
-                meter.push(begin.replace("7777", &at.to_string()).as_bytes(), &mut out);
-            }
-            for at in order.iter().filter(|at| came.get(**at) == Some(&Came::Ended)) {
-                meter.push(end.replace("7777", &at.to_string()).as_bytes(), &mut out);
-            }
-            meter.finish(&mut out);
-            let is_whole = came.iter().all(|came| *came == Came::Ended);
-            prop_assert_eq!(*meter.progress() == Progress::Done, is_whole, "{}: {:?}", what, came);
-            let out = String::from_utf8(out).unwrap();
-            prop_assert!(is_whole || !out.contains("[DONE]"), "{}: {}", what, out);
-        }
-    }
-}
-
-#[test]
-fn what_tells_its_end_itself_needs_no_count() {
-    for (what, way, begin, end) in
-        several(3).into_iter().filter(|(what, ..)| ["chat", "completions", "chat to gemini"].contains(what))
-    {
-        let pricing = Box::new(|_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() });
-        let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), pricing);
-        let mut out = Vec::new();
-        let stream = [begin, end, "data: [DONE]\n\n".to_owned()].concat().replace("7777", "0");
-        meter.push(stream.as_bytes(), &mut out);
-        meter.finish(&mut out);
-        assert_eq!(*meter.progress(), Progress::Done, "{what}");
     }
 }

@@ -331,9 +331,7 @@ pub fn told_model(prepared: &Prepared<'_>, quoted: &Quoted) -> String {
 impl Reading<'_> {
     fn counting(&self) -> Counting {
         let told = self.quoted.planned.channel.reasoning_tokens;
-        let envelope = &self.prepared.request.envelope;
-        let answers = envelope.best.unwrap_or(envelope.choices);
-        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside), answers }
+        Counting { reasoning_outside: told.map(|told| told == ReasoningTokens::Outside) }
     }
 
     fn counter(&self) -> Counter {

@@ -78,7 +78,7 @@ impl Line for GenerateLine {
         }
         self.seen.take(&chunk);
         let pieces = self.names.pieces(data, [chunk.response_id, chunk.model_version]);
-        if self.seen.is_complete(self.counting.answers) {
+        if self.seen.is_complete() {
             self.held = Some(pieces.concat());
         } else {
             self.frame.write_pieces(&pieces, out);
@@ -88,7 +88,7 @@ impl Line for GenerateLine {
     fn ping(&mut self, _: &mut Vec<u8>) {}
 
     fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
-        if !self.seen.is_complete(self.counting.answers) {
+        if !self.seen.is_complete() {
             return;
         }
         tally.progress = Progress::Done;

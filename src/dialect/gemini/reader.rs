@@ -128,7 +128,7 @@ impl Reader for GenerateReader {
     }
 
     fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
-        if !self.seen.is_complete(self.counting.answers) {
+        if !self.seen.is_complete() {
             return;
         }
         tally.progress = Progress::Done;

@@ -165,7 +165,7 @@ mod tests {
     fn a_channel_may_count_thoughts_within_the_candidates() {
         let json = r#"{"promptTokenCount":1,"candidatesTokenCount":50,"thoughtsTokenCount":30}"#;
         let of = |outside| {
-            let usage = read_usage(json, Counting { reasoning_outside: outside, ..Counting::default() }).unwrap();
+            let usage = read_usage(json, Counting { reasoning_outside: outside }).unwrap();
             (usage.output, usage.reasoning)
         };
         assert_eq!((of(None), of(Some(true)), of(Some(false))), ((50, 30), (50, 30), (20, 30)));

@@ -41,8 +41,8 @@ impl Format for Embeddings {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Box::new(EventLine::new(NO_STREAM, &wish, counting))
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::read_error_object;
-use crate::dialect::format::{Cost, Counting, Line, StreamWish};
+use crate::dialect::format::{Cost, Line, StreamWish};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
@@ -23,8 +23,8 @@ const DONE: &str = "[DONE]";
 pub struct Events {
     /// The types of events that complete something.
     pub complete: &'static [&'static str],
-    /// Whether several may come, each with an image. The stream is then complete when it ends after all that were asked for; else
-    /// that event is the last.
+    /// Whether several may come, each with an image. The stream is then complete when it ends after one; else that event is
+    /// the last.
     pub are_images: bool,
     /// Reads their `usage`.
     pub read: fn(&str) -> Option<Usage>,
@@ -48,16 +48,13 @@ struct Event<'a> {
 pub struct EventLine {
     events: Events,
     names: Names,
-    /// How many images were asked for, and how many things were completed.
-    asked: u64,
-    completed: u64,
+    is_complete: bool,
 }
 
 impl EventLine {
     /// At the start.
-    pub fn new(events: Events, wish: &StreamWish, counting: Counting) -> Self {
-        let asked = if events.are_images { counting.answers.max(1) } else { 1 };
-        Self { events, names: Names::new("", wish), asked, completed: 0 }
+    pub fn new(events: Events, wish: &StreamWish) -> Self {
+        Self { events, names: Names::new("", wish), is_complete: false }
     }
 
     /// Notes what an event says was used. A count that goes on grows; one that does not is the next image's own.
@@ -80,7 +77,7 @@ impl Line for EventLine {
     fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
         let (name, data) = (event.name.as_deref(), event.data.as_str());
         if data.trim() == DONE {
-            if self.completed > 0 {
+            if self.is_complete {
                 tally.progress = Progress::Done;
                 Data::write(name, data, out);
             }
@@ -107,7 +104,7 @@ impl Line for EventLine {
             let edited = (!edits.is_empty()).then(|| object.edited(&edits));
             return Data::write(name, edited.as_deref().unwrap_or(data), out);
         }
-        self.completed = self.completed.saturating_add(1);
+        self.is_complete = true;
         if self.events.are_images {
             tally.images = tally.images.saturating_add(1);
         } else {
@@ -127,7 +124,7 @@ impl Line for EventLine {
     }
 
     fn end(&mut self, tally: &mut Tally, _: &mut Vec<u8>) {
-        if self.completed >= self.asked {
+        if self.is_complete {
             tally.progress = Progress::Done;
         }
     }

@@ -54,8 +54,8 @@ impl Format for Generations {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Box::new(EventLine::new(EVENTS, &wish, counting))
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(EventLine::new(EVENTS, &wish))
     }
 }
 

@@ -71,8 +71,8 @@ impl Format for Rerank {
         vec![Edit::Set("usage", with_cost(answer.get("usage"), &own, cost))]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Box::new(EventLine::new(NO_STREAM, &wish, counting))
+    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+        Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }
 

@@ -177,7 +177,7 @@ mod tests {
     fn a_channel_may_say_where_its_reasoning_is_counted() {
         let json = r#"{"prompt_tokens":10,"completion_tokens":50,"completion_tokens_details":{"reasoning_tokens":30}}"#;
         let of = |outside| {
-            let usage = super::read_usage(json, Counting { reasoning_outside: outside, ..Counting::default() }).unwrap();
+            let usage = super::read_usage(json, Counting { reasoning_outside: outside }).unwrap();
             (usage.output, usage.reasoning)
         };
         assert_eq!((of(None), of(Some(false)), of(Some(true))), ((20, 30), (20, 30), (50, 30)));

@@ -1,7 +1,6 @@
 //! A stream of chat completions, or of completions, on its way to a client that reads the same.
 //!
-//! What always holds: it is complete with `[DONE]`, or when it ends after each choice that was asked for, and each that came, has told
-//! why it ended; the usage chunk reaches a client that asked for it, once, as the last before the end, and no other.
+//! What always holds: it is complete with `[DONE]`, or when it ends after each of its choices has told why it ended; the usage chunk reaches a client that asked for it, once, as the last before the end, and no other.
 
 use std::collections::BTreeMap;
 
@@ -135,11 +134,7 @@ impl ChatLine {
             if let Some(text) = choice.text.map(RawValue::get).filter(|json| json.starts_with('"')) {
                 tally.output(unquoted(text));
             }
-            let index = choice
-                .index
-                .and_then(|json| json.get().parse::<u64>().ok())
-                .unwrap_or(0)
-                .min(self.counting.answers.max(MOST_CHOICES));
+            let index = choice.index.and_then(|json| json.get().parse::<u64>().ok()).unwrap_or(0).min(MOST_CHOICES);
             let has_ended = self.ends.entry(index).or_default();
             if let Some(reason) = &choice.finish_reason {
                 tally.finish_reason = Some(reason.clone());
@@ -218,8 +213,7 @@ impl Line for ChatLine {
 
     fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
         // Some providers close the connection in place of the last event.
-        let asked = usize::try_from(self.counting.answers.max(1)).unwrap_or(usize::MAX);
-        if self.ends.len() >= asked && self.ends.values().all(|has_ended| *has_ended) {
+        if !self.ends.is_empty() && self.ends.values().all(|has_ended| *has_ended) {
             self.done(tally, out);
         }
     }

@@ -1,7 +1,7 @@
 //! A stream of chat completions, read for a client of another dialect.
 //!
 //! What always holds: why a choice ended is told at the end, after all that it said; a call is told once, with its name; the
-//! stream is complete with `[DONE]`, or when it ends after each choice that was asked for, and each that came, has told why it ended.
+//! stream is complete with `[DONE]`, or when it ends after each choice has told why it ended.
 
 use std::collections::BTreeMap;
 
@@ -293,8 +293,7 @@ impl Reader for ChatReader {
     fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
         // Some providers close the connection in place of the last event.
         let has_ended = |choice: &Choice| choice.finish.as_deref().is_some_and(|reason| !is_broken(reason));
-        let asked = usize::try_from(self.counting.answers.max(1)).unwrap_or(usize::MAX);
-        if self.choices.len() >= asked && self.choices.iter().all(has_ended) {
+        if !self.choices.is_empty() && self.choices.iter().all(has_ended) {
             self.done(tally, deltas);
         }
     }
