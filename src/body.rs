@@ -9,7 +9,7 @@ use std::future::{IntoFuture, Ready};
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::limits::{EARNED_BYTES, FIRST_BYTES, Pool, SMALL_BYTES};
+use crate::limits::{EARNED_BYTES, EARNED_SMALL_BYTES, FIRST_BYTES, Pool, SMALL_BYTES};
 use crate::refusal::{Code, Refusal};
 
 /// A body on its way in. It is read when somebody waits for it, and not before.
@@ -114,9 +114,11 @@ pub struct Place {
 impl Place {
     /// Of an account. Until it has had an answer, it leaves some room to those that have.
     pub fn of(account: &str, is_earning: bool) -> Self {
-        let mut large = Room::of(Pool::Bodies, account);
-        large.left = if is_earning { 0 } else { EARNED_BYTES };
-        Self { small: Room::of(Pool::Small, account), large }
+        let (mut small, mut large) = (Room::of(Pool::Small, account), Room::of(Pool::Bodies, account));
+        if !is_earning {
+            (small.left, large.left) = (EARNED_SMALL_BYTES, EARNED_BYTES);
+        }
+        Self { small, large }
     }
 
     /// Of who is not asked for an account: operators, and small requests.
@@ -201,6 +203,9 @@ mod tests {
             while place.hold(place.large.taken + SMALL_BYTES + MIB) {}
         }
         assert_eq!(taken(Pool::Bodies).0, ALL - EARNED_BYTES);
+        let mut more: Vec<Place> = (0..1_000).map(|number| Place::of(&format!("more {number}"), false)).collect();
+        more.retain_mut(|place| place.hold(SMALL_BYTES));
+        assert_eq!(taken(Pool::Small).0, Pool::Small.most().0 - EARNED_SMALL_BYTES);
         let mut customer = Place::of("customer", true);
         assert!(customer.hold(EARNED_BYTES + SMALL_BYTES) && !customer.hold(EARNED_BYTES + SMALL_BYTES + MIB));
         // And who has paid does not have to be the first: what is left counts as it is.
@@ -211,7 +216,7 @@ mod tests {
 
     #[test]
     fn small_bodies_have_an_end_and_strangers_take_nothing_from_customers() {
-        for (place, pool) in [(Place::of_sender as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)] {
+        for (place, pool) in [((|account| Place::of(account, true)) as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)] {
             let (all, of_one) = pool.most();
             let mut held = Vec::new();
             let mut fill = |whose: &str| {

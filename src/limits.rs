@@ -40,8 +40,10 @@ pub enum Pool {
     Sockets,
 }
 
-/// Of the bodies' room, only for accounts with an answer not long ago: who has paid nothing here leaves it free.
+/// Of the bodies' room, only for accounts with an answer that was paid not long ago: who has paid nothing here leaves it free.
 pub const EARNED_BYTES: usize = 18 * MIB;
+/// The same of the room for first bytes.
+pub const EARNED_SMALL_BYTES: usize = 4 * MIB;
 /// For so long, in milliseconds.
 const EARNED_MS: u64 = 600_000;
 
@@ -232,6 +234,7 @@ mod tests {
             mib(ASKED_BYTES),
             mib(Pool::Bodies.most().0),
             mib(EARNED_BYTES),
+            mib(EARNED_SMALL_BYTES),
             mib(Pool::Small.most().0),
             mib(Pool::Small.most().1),
             mib(Pool::Strangers.most().0),

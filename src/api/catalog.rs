@@ -47,7 +47,7 @@ pub async fn handle<P: Records, B: Arriving>(
             Some(announced) => show_version(ports, announced.version).await,
             None => Err(nothing_announced()),
         },
-        ("DELETE", ["announced"]) => withdraw(ports, admin::signature(who, &request)?).await,
+        ("DELETE", ["announced"]) => withdraw(ports, who, admin::signature(who, &request)?).await,
         ("GET", ["versions"]) => list_versions(ports, &request).await,
         ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
         _ => Err(super::nothing_here()),
@@ -273,7 +273,17 @@ fn nothing_announced() -> Refusal {
     Refusal::new(Code::NotFound, "No catalogue is announced.", next_step)
 }
 
-async fn withdraw<P: Records>(ports: &P, by: By) -> Result<Reply, Refusal> {
+async fn withdraw<P: Records>(ports: &P, who: &Operator, by: By) -> Result<Reply, Refusal> {
+    if let Some(announced) = ports.announcement().await.map_err(unavailable)? {
+        let text = announced.document.get();
+        let running = ports.catalog_document().await.map_err(unavailable)?;
+        let read = |text: &str| Catalog::parse(text, ports.hosts()).ok();
+        let before = running.as_deref().and_then(|document| Some(document).zip(read(document)));
+        // What would change is not going to; what cannot be read would change nothing.
+        if let Some(catalog) = read(text) {
+            check_scopes(who, before.as_ref().map(|(text, read)| (*text, read)), (text, &catalog))?;
+        }
+    }
     let versions = ports.withdraw_announced().await.map_err(unavailable)?;
     match versions.iter().max() {
         Some(version) => {

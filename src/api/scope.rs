@@ -7,7 +7,7 @@ use crate::operator::Scope::{Accounts, Catalog, Channels, Money, Read, Support, 
 use crate::operator::{Operator, Scope};
 use crate::refusal::{Code, Refusal};
 
-/// Each endpoint with the scopes of which one is enough. Publishing looks closer: see [`super::catalog`].
+/// Each endpoint with the scopes of which one is enough. Publishing and withdrawing look closer: see [`super::catalog`].
 const MAY: [(&str, &str, &[Scope]); 38] = [
     ("GET", "/admin/v1/accounts", &[Read]),
     ("POST", "/admin/v1/accounts", &[Accounts]),
@@ -38,7 +38,7 @@ const MAY: [(&str, &str, &[Scope]); 38] = [
     ("GET", "/admin/v1/catalog", &[Read]),
     ("PUT", "/admin/v1/catalog", &[Catalog, Channels]),
     ("GET", "/admin/v1/catalog/announced", &[Read]),
-    ("DELETE", "/admin/v1/catalog/announced", &[Catalog]),
+    ("DELETE", "/admin/v1/catalog/announced", &[Catalog, Channels]),
     ("GET", "/admin/v1/catalog/versions", &[Read]),
     ("GET", "/admin/v1/catalog/versions/{version}", &[Read]),
     ("GET", "/admin/v1/health", &[Read]),

@@ -66,7 +66,7 @@ const WITNESSES: &str = "CASE WHEN excluded.witnesses IS NULL THEN witnesses WHE
       json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[1]'))) END";
 
 /// Counts the attempts of receipts that D1 does not have yet: in the outbox's transaction, before the rows themselves. An answer
-/// is of the moment at which it ended, or broke off; one whose client left proves nothing of its end, so that it is counted and
+/// is of the moment at which it ended, or broke off, which its attempt says where that is its channel's doing; one whose client left proves nothing of its end, so that it is counted and
 /// ends no row of failures. Bound: the rows as JSON, the account, and what it is called as a witness.
 pub fn counting() -> String {
     let mut ranges = String::new();
@@ -83,16 +83,15 @@ pub fn counting() -> String {
            CASE WHEN SUM(failed) + SUM(load) > 0 THEN json_object(?3, json_array(SUM(failed),
              MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END))) END{ranges}
          FROM (SELECT *, COALESCE(MAX(CASE WHEN done THEN at END) OVER (PARTITION BY channel, model, start), 0) AS last_ok
-           FROM (SELECT channel, model, at, at - at % 60000 AS start, is_answer AND NOT is_cut AS ok, is_answer AND is_done AS done,
-               is_answer AND is_cut OR status = 'failed' AND kind <> 'load' AS failed, status = 'failed' AND kind = 'load' AS load,
-               CASE WHEN is_cut THEN 'cut' ELSE kind END AS kind,
-               CASE WHEN is_cut THEN 'it broke off in the middle of an answer' ELSE words END AS words, {} AS f, {} AS l
-             FROM (SELECT *, started + CASE WHEN is_answer AND (is_cut OR is_done) THEN MAX(first, COALESCE(whole, first)) ELSE first END AS at
+           FROM (SELECT channel, model, at, at - at % 60000 AS start, is_answer AND kind = '' AS ok, is_answer AND is_done AS done,
+               is_tried AND kind NOT IN ('', 'load') AS failed, is_tried AND kind = 'load' AS load, kind, words, {} AS f, {} AS l
+             FROM (SELECT *, is_answer OR status = 'failed' AS is_tried,
+               started + CASE WHEN is_answer AND (kind <> '' OR is_done) THEN MAX(first, COALESCE(whole, first)) ELSE first END AS at
              FROM (SELECT a.value->>'channel' AS channel, a.value->>'upstream_model' AS model, a.value->>'status' AS status,
                  COALESCE(a.value->>'error', '') AS kind, COALESCE(a.value->>'message', '') AS words, a.value->>'latency_ms' AS first,
                  CAST(unixepoch(a.value->>'started_at', 'subsec') * 1000 AS INTEGER) AS started,
                  a.value->>'status' = 'answered' AND a.value->>'dispatched' AS is_answer,
-                 (r.value->>'doc')->>'status' = 'truncated' AS is_cut, (r.value->>'doc')->>'status' = 'completed' AS is_done,
+                 (r.value->>'doc')->>'status' = 'completed' AS is_done,
                  ((r.value->>'doc')->>'latency_ms') - CAST((unixepoch(a.value->>'started_at', 'subsec')
                    - unixepoch((r.value->>'doc')->>'created_at', 'subsec')) * 1000 AS INTEGER) AS whole
                FROM json_each(?1) r, json_each((r.value->>'doc')->'attempts') a

@@ -255,7 +255,7 @@ impl<P: Ports> Flow<P> {
     /// Ends a stream that upstream cut.
     fn truncate(&mut self, message: &str, provider_code: Option<String>, out: &mut Vec<u8>) {
         if let Some(open) =
-            self.open.as_ref().filter(|open| !open.meter.is_over_limit() && !is_unfinished(provider_code.as_deref()))
+            self.open.as_mut().filter(|open| !open.meter.is_over_limit() && !is_unfinished(provider_code.as_deref()))
         {
             let message = "it broke off in the middle of an answer".to_owned();
             let by = Some(Witness::of(&open.ticket.account));
@@ -293,10 +293,13 @@ fn is_unfinished(provider_code: Option<&str>) -> bool {
 
 impl<P: Ports> Open<P> {
     /// Notes how the stream ended.
-    fn observe(&self, seen: Observation) {
+    fn observe(&mut self, seen: Observation) {
         let Served { channel, upstream_model, .. } = &self.served;
         let candidate = CandidateId { channel: channel.clone(), upstream_model: upstream_model.clone() };
         if self.is_told {
+            if let Observation::Failed { kind, message, .. } = &seen {
+                self.ticket.broke_off(*kind, message);
+            }
             self.ticket.ports.observe(&candidate, seen);
         }
     }

@@ -335,7 +335,9 @@ impl Round<'_> {
             for quoted in leg.within(ticket.hold).iter() {
                 match attempt::attempt(ticket, prepared, quoted).await {
                     Tried::Answered(reply) => {
-                        ports.granted(self.key);
+                        if !prepared.request.endpoint.is_free() {
+                            ports.granted(self.key);
+                        }
                         return Ran::Reply(reply).into();
                     }
                     Tried::Rejected(refusal) => {

@@ -26,6 +26,7 @@ use crate::id::{AccountId, RequestId};
 use crate::money::Money;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::Refusal;
+use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
 use crate::truth::Promise;
 use crate::usage::{Bounds, Usage, UsageSource};
@@ -252,6 +253,14 @@ impl<P: Ports> Ticket<P> {
         self.in_flight = None;
         self.upstream_ms = self.upstream_ms.saturating_add(attempt.latency_ms);
         self.attempts.push(attempt);
+    }
+
+    /// Notes that the answer of the last call broke off, where that is its channel's doing.
+    pub fn broke_off(&mut self, kind: FailureKind, message: &str) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.error = Some(kind.as_str().to_owned());
+            attempt.message = Some(message.to_owned());
+        }
     }
 
     /// Every attempt, behind those that were skipped.

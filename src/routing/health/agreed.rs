@@ -50,7 +50,9 @@ impl Health {
             };
             self.agreed = Some(Agreed { at, relapses, ended_at: None });
         }
-        self.is_cut |= self.lone.iter().any(|lone| lone.health.breaks_off());
+        // What one of them met besides is no belief of all.
+        let cuts = self.lone.iter().filter(|lone| lone.health.breaks_off()).count();
+        self.is_cut |= cuts.saturating_mul(2) > self.lone.len();
         self.confirm(failure.kind);
         self.is_real_failure = true;
         self.fail(failure, retry_after_s);
