@@ -216,7 +216,9 @@ mod tests {
 
     #[test]
     fn small_bodies_have_an_end_and_strangers_take_nothing_from_customers() {
-        for (place, pool) in [((|account| Place::of(account, true)) as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)] {
+        for (place, pool) in
+            [((|account| Place::of(account, true)) as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)]
+        {
             let (all, of_one) = pool.most();
             let mut held = Vec::new();
             let mut fill = |whose: &str| {
