@@ -11,11 +11,8 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::body::strings;
 use super::hosts::{ACCOUNT, ADDRESS, is_host, without_hosts};
-use super::json::{Edit, Object, quoted};
-use super::openai::text_of;
-use super::waits;
+use super::json::quoted;
 
 pub use super::hosts::without_host;
 
@@ -307,84 +304,6 @@ fn without_mask(text: &str, secret: &str) -> String {
     pieces(text).map(|piece| if is_shown(piece) { CREDENTIAL } else { piece }).collect()
 }
 
-/// Where an event of a stream tells an error, its words as they may be read, and no time to wait beyond the bound; none where
-/// nothing changes.
-pub fn told_event(data: &str, discretion: &Discretion) -> Option<String> {
-    // Nearly no event has one.
-    if !data.contains("error") {
-        return None;
-    }
-    let event = Object::parse(data)?;
-    let mut edits = told_error(&event, discretion);
-    let is_error = event.get("type").and_then(text_of).is_some_and(|kind| kind == "error");
-    if is_error {
-        for name in ["message", "code", "param"] {
-            edits.extend(event.get(name).and_then(|json| told(json, discretion)).map(|json| Edit::Set(name, json)));
-        }
-    }
-    if is_error || event.get("error").is_some_and(|error| error != "null") {
-        let beside = waits::BESIDE.into_iter().filter_map(|name| {
-            let told = waits::bounded(event.get(name)?, waits::most_of(name)?)?;
-            Some(Edit::Set(name, told))
-        });
-        edits.extend(beside);
-    }
-    for name in ["response", "message"] {
-        let Some(inner) = event.get(name).and_then(Object::parse) else { continue };
-        let within = told_error(&inner, discretion);
-        if !within.is_empty() {
-            edits.push(Edit::Set(name, inner.edited(&within)));
-        }
-    }
-    (!edits.is_empty()).then(|| event.edited(&edits))
-}
-
-fn told_error(object: &Object<'_>, discretion: &Discretion) -> Vec<Edit> {
-    let error = object.get("error").and_then(|json| told(json, discretion));
-    error.map(|json| Edit::Set("error", json)).into_iter().collect()
-}
-
-/// A JSON text with every string in it as it may be read, and no time to wait beyond the bound; none where nothing changes.
-fn told(json: &str, discretion: &Discretion) -> Option<String> {
-    let place = |text: &str| text.as_ptr().addr().saturating_sub(json.as_ptr().addr());
-    let (mut out, mut at) = (String::with_capacity(json.len()), 0_usize);
-    for (text, is_name) in strings(json) {
-        // With its quotes.
-        let (start, end) = (place(text).saturating_sub(1), place(text).saturating_add(text.len()).saturating_add(1));
-        // What was written already as a time to wait.
-        if start < at {
-            continue;
-        }
-        let Some(said) = json.get(start..end).and_then(text_of) else { continue };
-        let (from, to, told) = if is_name {
-            let wait = waits::most_of(&said).and_then(|most| {
-                let value = waits::value_behind(json.get(end..)?)?;
-                Some((value, waits::bounded(value, most)?))
-            });
-            let Some((value, told)) = wait else { continue };
-            (place(value), place(value).saturating_add(value.len()), told)
-        } else {
-            let told = discretion(&said);
-            let told = google_wait(&told).unwrap_or(told);
-            if told == said {
-                continue;
-            }
-            (start, end, quoted(&told))
-        };
-        out.push_str(json.get(at..from).unwrap_or_default());
-        out.push_str(&told);
-        at = to;
-    }
-    out.push_str(json.get(at..).unwrap_or_default());
-    (at > 0).then_some(out)
-}
-
-/// A time such as Google writes it, `86400s`, whatever the member is called, within the bound; none where it is.
-fn google_wait(text: &str) -> Option<String> {
-    let is_one = text.strip_suffix('s').is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
-    if is_one { waits::bounded_duration(text) } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -512,63 +431,6 @@ mod tests {
         assert_eq!(without_credential("a key", "key"), "a key", "too short to be told from words");
     }
 
-    fn discretion() -> Discretion {
-        Rc::new(|text| without_names(&without_credential(text, SECRET)))
-    }
-
-    #[test]
-    fn an_error_in_a_stream_is_told_in_the_same_way_and_nothing_else_changes() {
-        for (event, told) in [
-            (
-                r#"{"id":"x", "error":{"message":"no \"key\" sk-live\/AbCdEf+0123456789=wxyz at https:\/\/a.example.com\/v1","code":"n", "n":1.0}}"#,
-                Some(r#"{"id":"x", "error":{"message":"no \"key\" [credential] at [address]","code":"n", "n":1.0}}"#),
-            ),
-            (
-                r#"{"type":"error","message":"in org-AbC123def456","sequence_number":3}"#,
-                Some(r#"{"type":"error","message":"in [account]","sequence_number":3}"#),
-            ),
-            (
-                r#"{"type":"response.failed","response":{"output":[{"text":"at https://a.example.com"}],"error":{"message":"at a.example.com"}}}"#,
-                Some(
-                    r#"{"type":"response.failed","response":{"output":[{"text":"at https://a.example.com"}],"error":{"message":"at [address]"}}}"#,
-                ),
-            ),
-            (
-                r#"{"error":{"code":429,"details":[{"@type":"type.x","retryDelay":"999999s"},{"retryDelay":"7s"}]}}"#,
-                Some(r#"{"error":{"code":429,"details":[{"@type":"type.x","retryDelay":"3600s"},{"retryDelay":"7s"}]}}"#),
-            ),
-            (
-                r#"{"error":{"message":"busy","retry_after":86400,"retry_after_ms": "86400000", "n":86400,"metadata":{"headers":{"Retry-After":["86400"]},"retry\u005fafter_seconds":9e9}}}"#,
-                Some(
-                    r#"{"error":{"message":"busy","retry_after":3600,"retry_after_ms": "3600000", "n":86400,"metadata":{"headers":{"Retry-After":["3600"]},"retry\u005fafter_seconds":3600}}}"#,
-                ),
-            ),
-            (
-                r#"{"type":"error","message":"busy","retry_after":86400,"retryAfterMs":60000,"limit":86400}"#,
-                Some(r#"{"type":"error","message":"busy","retry_after":3600,"retryAfterMs":60000,"limit":86400}"#),
-            ),
-            (
-                r#"{"error":{"message":"at a.example.com","retry_delay":{"seconds":86400,"nanos":1},"see":"https://a.example.com"},"retry-after":"1d"}"#,
-                Some(
-                    r#"{"error":{"message":"at [address]","retry_delay":{"seconds":3600,"nanos":1},"see":"[address]"},"retry-after":"3600s"}"#,
-                ),
-            ),
-            (
-                r#"{"type":"response.failed","response":{"metadata":{"retry_after":"86400"},"error":{"retry_after":86400}}}"#,
-                Some(
-                    r#"{"type":"response.failed","response":{"metadata":{"retry_after":"86400"},"error":{"retry_after":3600}}}"#,
-                ),
-            ),
-            (r#"{"error":{"message":"busy","retry_after":30,"retry_after_ms":"30000","retry_delay":"12.5s"}}"#, None),
-            (r#"{"choices":[{"delta":{"content":"no error"}}],"retry_after":86400}"#, None),
-            (r#"{"choices":[{"delta":{"content":"an error at https://a.example.com"}}]}"#, None),
-            (r#"{"error":null,"choices":[]}"#, None),
-            (r#"{"error":{"message":"plain words"}}"#, None),
-        ] {
-            assert_eq!(told_event(event, &discretion()).as_deref(), told, "{event}");
-        }
-    }
-
     proptest! {
         #[test]
         fn no_credential_comes_through_whatever_is_around_it(secret in "[A-Za-z0-9/+_=-]{12,48}", before in ".{0,20}", after in ".{0,20}", is_encoded in any::<bool>()) {
@@ -597,15 +459,6 @@ mod tests {
                 prop_assert_eq!(without_names(&said), said);
             }
             prop_assert_eq!(without_names(&format!("{before}word{after}")), format!("{before}word{after}"));
-        }
-
-        #[test]
-        fn an_error_event_stays_json(words in ".{0,60}", host in "[a-z]{1,8}\\.(com|io|internal)") {
-            let event = serde_json::json!({"error": {"message": format!("{words} {host} {words}")}}).to_string();
-            let told = told_event(&event, &discretion()).unwrap_or(event);
-            let value: serde_json::Value = serde_json::from_str(&told).unwrap();
-            let named = format!(" {host} ");
-            prop_assert!(!value["error"]["message"].as_str().unwrap().contains(&named));
         }
     }
 }
