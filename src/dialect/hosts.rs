@@ -11,7 +11,7 @@ pub const ADDRESS: &str = "[address]";
 pub const ACCOUNT: &str = "[account]";
 
 /// How names of hosts end that end in no word of a language. Others, such as those of files, are no hosts.
-const ENDS: [&str; 24] = [
+const ENDS: [&str; 36] = [
     "com",
     "net",
     "org",
@@ -36,12 +36,142 @@ const ENDS: [&str; 24] = [
     "svc",
     "tech",
     "localhost",
+    "ru",
+    "su",
+    "ua",
+    "kz",
+    "nl",
+    "cz",
+    "dk",
+    "vn",
+    "nz",
+    "biz",
+    "icu",
+    "asia",
 ];
-/// How they end in a word of one: what methods and members are called, or a sentence begins with.
-const WORDS: [&str; 17] = [
-    "cloud", "app", "us", "in", "co", "run", "site", "internal", "local", "chat", "info", "top", "pro", "me", "live", "online",
+/// How they end in a word of one, or as files do: what methods and members are called, or a sentence begins with. Of two labels
+/// they are hosts only with a port or a path.
+const WORDS: [&str; 72] = [
+    "cloud",
+    "app",
+    "us",
+    "in",
+    "co",
+    "run",
+    "site",
+    "internal",
+    "local",
+    "chat",
+    "info",
+    "top",
+    "pro",
+    "me",
+    "live",
+    "online",
     "cc",
+    "shop",
+    "store",
+    "space",
+    "website",
+    "sh",
+    "club",
+    "fun",
+    "wang",
+    "ren",
+    "ltd",
+    "ink",
+    "mobi",
+    "ninja",
+    "rocks",
+    "tv",
+    "fm",
+    "gg",
+    "ly",
+    "tk",
+    "ga",
+    "cf",
+    "gq",
+    "pw",
+    "ws",
+    "ca",
+    "au",
+    "ch",
+    "es",
+    "br",
+    "pl",
+    "se",
+    "fi",
+    "tr",
+    "il",
+    "th",
+    "ph",
+    "za",
+    "ie",
+    "ro",
+    "hu",
+    "gr",
+    "mx",
+    "works",
+    "systems",
+    "solutions",
+    "software",
+    "technology",
+    "digital",
+    "agency",
+    "studio",
+    "games",
+    "global",
+    "center",
+    "link",
+    "click",
 ];
+/// Of those, what only private hosts end in: two labels are enough.
+const PRIVATE: [&str; 2] = ["internal", "local"];
+/// Labels that paths of members have and hosts do not: one is enough.
+const MEMBERS: [&str; 21] = [
+    "properties",
+    "parameters",
+    "messages",
+    "items",
+    "contents",
+    "arguments",
+    "definitions",
+    "$defs",
+    "anyof",
+    "oneof",
+    "allof",
+    "additionalproperties",
+    "input_schema",
+    "inputschema",
+    "json_schema",
+    "response_format",
+    "tool_calls",
+    "tool_choice",
+    "functiondeclarations",
+    "generationconfig",
+    "toolconfig",
+];
+/// Labels that hosts have as well: two are a path.
+const OFTEN_MEMBERS: [&str; 14] = [
+    "content",
+    "tools",
+    "function",
+    "functions",
+    "input",
+    "output",
+    "schema",
+    "parts",
+    "system",
+    "choices",
+    "delta",
+    "custom",
+    "body",
+    "metadata",
+];
+/// What names of packages begin with.
+const PACKAGES: [&str; 6] = ["java", "javax", "jakarta", "kotlin", "System", "Microsoft"];
+/// What the last of names of classes ends with.
+const CLASSES: [&str; 2] = ["Exception", "Error"];
 /// Behind which a country follows in names that are registered.
 const BEHIND: [&str; 8] = ["com", "co", "net", "org", "gov", "edu", "ac", "ne"];
 /// A name of a host that is shorter can be a part of a word.
@@ -50,24 +180,29 @@ const SHORT: usize = 8;
 /// No name and no number is longer.
 const LONGEST: usize = 253;
 const LONGEST_V6: usize = 45;
+/// So much of what stands before a name is looked at.
+const LONGEST_PATH: usize = 128;
 
 /// What stands around a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Around {
-    /// Blanks, quotes, signs.
-    Signs,
+#[derive(Debug, Clone, Copy)]
+struct Around<'a> {
     /// What names of another kind have in them: an underscore, or the bracket of an index.
-    Names,
+    is_in_name: bool,
+    /// What it may be the end of: letters, digits, and what paths of members have between.
+    path: &'a str,
+    /// Whether a port, a path, or somebody there is with it, as only hosts have it.
+    is_used: bool,
 }
 
-/// Whether a word is the name or the number of a host, with a port or without.
-pub fn is_host(word: &str) -> bool {
+/// Whether a word is the name or the number of a host, with a port or without. What is `used` as a host has a path behind it, or
+/// somebody before it.
+pub fn is_host(word: &str, is_used: bool) -> bool {
     if is_v6(word) {
         return true;
     }
     let (host, port) = word.rsplit_once(':').map_or((word, None), |(host, port)| (host, Some(port)));
     port.is_none_or(|port| port_length(&format!(":{port}")) == Some(port.len().saturating_add(1)))
-        && is_named(host, Around::Signs)
+        && is_named(host, Around { is_in_name: false, path: "", is_used: is_used || port.is_some() })
 }
 
 /// A number of the sixth version has colons alone.
@@ -87,20 +222,60 @@ fn is_digits(text: &str) -> bool {
 }
 
 /// Whether letters, digits, hyphens and dots are the name or the number of a host.
-fn is_named(host: &str, around: Around) -> bool {
+fn is_named(host: &str, around: Around<'_>) -> bool {
     let is_label = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_v4(host) || host.eq_ignore_ascii_case("localhost") {
         return true;
     }
     let Some((rest, end)) = host.rsplit_once('.').filter(|_| host.split('.').all(is_label)) else { return false };
     let lower = end.to_ascii_lowercase();
-    if ENDS.contains(&lower.as_str()) {
-        return true;
-    }
-    // `wait.In` are two sentences, `messages.0.content.info` is a member.
+    let lower = lower.as_str();
+    // `wait.In` are two sentences.
     let is_sentence = end.starts_with(|c: char| c.is_ascii_uppercase()) && end.len() > 1 && end != end.to_ascii_uppercase();
-    let is_member = rest.split('.').any(is_digits) || around == Around::Names && !rest.contains('.');
-    WORDS.contains(&lower.as_str()) && !is_sentence && !is_member
+    let may_be_word = || {
+        !around.is_used
+            && (rest.split('.').any(is_digits) || !rest.contains('.') && (around.is_in_name || !PRIVATE.contains(&lower)))
+    };
+    let is_one = ENDS.contains(&lower) || WORDS.contains(&lower) && !is_sentence && !may_be_word();
+    is_one && (around.is_used || !is_code(host) && !is_member(around.path, host))
+}
+
+/// Whether a name is one of a package or a class: `java.net.SocketTimeoutException`.
+fn is_code(name: &str) -> bool {
+    let is_class = |last: &str| CLASSES.iter().any(|end| last.len() > end.len() && last.ends_with(end));
+    name.split('.').next().is_some_and(|first| PACKAGES.contains(&first)) || name.rsplit('.').next().is_some_and(is_class)
+}
+
+/// Whether a name is the end of a path of members, `tools[0].parameters.properties.org`, whatever it ends in.
+fn is_member(before: &str, name: &str) -> bool {
+    let path = format!("{before}{name}").to_ascii_lowercase();
+    let (mut often, mut label_before) = (0_u8, "");
+    let mut labels = path.split('.').peekable();
+    let is_plain = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    while let Some(label) = labels.next() {
+        let is_index = label.ends_with([']', ')']) && labels.peek().is_some() || is_digits(label) && is_plain(label_before);
+        // What stands before it in brackets is no part of it.
+        let label = label.trim_start_matches(['(', '[', '_', '-']);
+        if is_index || MEMBERS.contains(&label) {
+            return true;
+        }
+        often = often.saturating_add(u8::from(OFTEN_MEMBERS.contains(&label)));
+        label_before = label;
+    }
+    often >= 2
+}
+
+/// What a name may be the end of as a member: what stands right before it.
+fn path_before(text: &str) -> &str {
+    let is_in_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-[]()$".contains(byte);
+    let length = text.bytes().rev().take(LONGEST_PATH).take_while(is_in_path).count();
+    text.get(text.len().saturating_sub(length)..).unwrap_or_default()
+}
+
+/// Whether a port or a path follows, or somebody stands before it.
+fn is_used(before: &str, after: &str) -> bool {
+    let has_path = after.strip_prefix('/').is_some_and(|path| path.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    before.ends_with('@') || has_path || port_length(after).is_some()
 }
 
 /// How long the port is that a text begins with, with its colon.
@@ -194,11 +369,16 @@ fn name_in(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
     let core = core.trim_end_matches('-');
     let to = from.saturating_add(core.len());
     let before = text.get(..from).unwrap_or_default();
-    let is_name = before.ends_with('_') || before.ends_with("].") || before.ends_with(").") || text.get(to..)?.starts_with('_');
-    let around = if is_name { Around::Names } else { Around::Signs };
+    let after = text.get(to..)?;
+    let is_in_name = before.ends_with('_') || before.ends_with("].") || before.ends_with(").") || after.starts_with('_');
+    let around = Around { is_in_name, path: path_before(before), is_used: is_used(before, after) };
     if is_named(core, around) {
         return Some((from, to));
     }
+    if is_code(core) {
+        return None;
+    }
+    let around = Around { is_used: before.ends_with('@'), ..around };
     // The next sentence can begin right behind the dot.
     let mut head = if core.len() <= LONGEST { core } else { "" };
     while let Some((rest, _)) = head.rsplit_once('.').filter(|(_, last)| last.starts_with(|c: char| c.is_ascii_uppercase())) {
@@ -266,8 +446,10 @@ pub fn without_host(text: &str, host: &str) -> String {
     for (name, is_word) in [(Some(host.as_str()), is_whole(&host)), (registered(&host), true)] {
         let Some(name) = name else { continue };
         out = without(&out, name, is_word);
+        // Spelled with other signs, only the whole of it is no word: `x-ai` is a maker of models, `x.ai` is a host.
+        let is_telling = name == host && name.len() >= SHORT;
         for (dot, is_word) in [("%2e", is_word), ("\\.", is_word), ("[.]", is_word), ("_", true), ("-", true)] {
-            if name.contains('.') && !is_v4(name) {
+            if name.contains('.') && !is_v4(name) && (is_telling || !matches!(dot, "_" | "-")) {
                 out = without(&out, &name.replace('.', dot), is_word);
             }
         }
@@ -360,6 +542,14 @@ mod tests {
             "API.EXAMPLE.COM",
             "a.b.internal",
             "localhost",
+            "api.example.shop",
+            "example.ru",
+            "llm.example.sh",
+            "tools.example.com",
+            "content.googleapis.com",
+            "1.pool.example.org",
+            "ip-10.0.0.1.nip.io",
+            "10.0.0.1.nip.io",
         ] {
             for port in ["", ":443"] {
                 for (before, after) in AROUND {
@@ -383,6 +573,13 @@ mod tests {
             ("peer:fd00::1, [2001:db8::1]:443, fe80::1%eth0 and ::1", "peer:[address], [[address]]:443, [address] and [address]"),
             ("user:pw@10.0.0.1->x", "[account]->x"),
             ("mail=ops@example.com|x", "mail=[account]|x"),
+            ("user.info:443, foo.chat/v1 and ops@foo.chat, but user.info", "[address], [address] and [account], but user.info"),
+            ("at redis.internal or printer.local.", "at [address] or [address]."),
+            ("messages.example.com:443 and properties.example.com/x", "[address] and [address]"),
+            (
+                "see java.net:443, api.example.com.Error and at api.example.com.ThenError",
+                "see [address], [address].Error and at api.example.com.ThenError",
+            ),
             ("url=api.example.com/v1/chat?k=1, then", "url=[address], then"),
             ("is it api.example.com? Or api.example.com/?", "is it [address]? Or [address]/?"),
             ("at api.example.com.Please wait, or 10.0.0.1.Then go", "at [address].Please wait, or [address].Then go"),
@@ -406,6 +603,11 @@ mod tests {
             "请求参数错误：messages.content 不能为空。",
             "model:tag, key=value, a->b, a:1->b:443, (x|y), org/model:free",
             "messages.1.content.2.tool_use.input.url",
+            "tools[0].parameters.properties.org, tools.0.custom.input_schema.properties.name.de, x[1].com and f(x).io",
+            "properties.net, messages.content.org, body.content.io, tools.0.ai, $.items.com, input_schema.ru, response_format.user_id.com",
+            "user.info, foo.chat, asyncio.run(), deploy.sh, data.store, tls.ca and main.cc",
+            "java.net.SocketTimeoutException: timeout, java.io.IOException, System.Net.Http.HttpRequestException",
+            "io.grpc.com.StatusRuntimeException, httpx.io.ConnectError: [Errno 111], package java.net",
             "",
         ] {
             assert_eq!(without_hosts(said), said);
@@ -451,6 +653,14 @@ mod tests {
             ("api.example.co.uk", "co.uk, example.co.uk, x.example.co.uk", "co.uk, [address], [address]"),
             ("api.example.com.cn", "com.cn and EXAMPLE.COM.CN", "com.cn and [address]"),
             ("", "anything", "anything"),
+            ("api.x.ai", "x-ai/grok-4 and x_ai at x.ai, api-x-ai", "x-ai/grok-4 and x_ai at [address], [address]"),
+            ("api.z.ai", "model z-ai/glm-4.6 not found at api.z.ai/v4", "model z-ai/glm-4.6 not found at [address]"),
+            ("x.ai", "x-ai and x_ai, x.ai", "x-ai and x_ai, [address]"),
+            (
+                "llm.corp.example",
+                "corp-example and corp_example, llm-corp-example, llm_corp_example",
+                "corp-example and corp_example, [address], [address]",
+            ),
         ] {
             assert_eq!(without_host(said, host), told, "{host}");
         }
@@ -481,7 +691,7 @@ mod tests {
         #[test]
         fn signs_hide_no_host(
             before in "[a-z]{0,5}[^A-Za-z0-9.@/-]{1,4}",
-            host in "[a-z]{1,8}(\\.[a-z0-9]{1,6}){0,2}\\.(com|io|ai|cn)",
+            host in "[a-z]{1,8}(\\.[a-z][a-z0-9]{0,5}){0,2}\\.(com|io|ai|cn)",
             number in any::<[u8; 4]>(),
             after in "[^A-Za-z0-9.@/-]{1,4}[a-z]{0,5}",
         ) {
@@ -505,7 +715,7 @@ mod tests {
             let said = format!("{said}{odd}{said}");
             let _ = without_hosts(&said);
             let _ = without_host(&said, &host);
-            let _ = is_host(&odd);
+            let _ = is_host(&odd, true);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! event.
 
 use super::bridge::{Bridge, Bridged};
-use super::discreet::{Discretion, told_event};
+use super::discreet::Discretion;
 use super::format::{Line, Reader, StreamWish, Writer};
 use super::hidden::Hidden;
 use super::mend::Mended;
@@ -12,6 +12,7 @@ use super::sse::{self, Broken, Event};
 use super::talk::Delta;
 use super::tally::{Fallback, Pricing, Progress, Tally};
 use super::tokens::Counter;
+use super::told::told_event;
 use crate::usage::{Usage, UsageSource};
 
 /// How upstream's bytes become the client's.
@@ -173,7 +174,7 @@ impl Meter {
         while self.tally.is_open() {
             let mut next = self.reader.next_event();
             if let (Ok(Some(Event::Data(data))), Some(discretion)) = (&mut next, &self.discretion)
-                && let Some(told) = told_event(&data.data, discretion)
+                && let Some(told) = told_event(data.name.as_deref(), &data.data, discretion)
             {
                 data.data = told;
             }

@@ -46,6 +46,7 @@ mod strict;
 mod talk;
 pub mod tally;
 pub mod tokens;
+mod told;
 mod waits;
 #[cfg(test)]
 mod work;

@@ -97,12 +97,15 @@ const ADDRESSES: [&str; 6] = ["fileurl", "imageurl", "videourl", "audiourl", "do
 const IN_TEXT: &str = "fileid:";
 const TEXTS: [&str; 4] = ["content", "text", "instructions", "system"];
 /// Members in which everything is the client's own.
-const FREE: [&str; 14] = [
+const FREE: [&str; 17] = [
     "clientmetadata",
     "parameters",
     "parametersjsonschema",
     "schema",
+    "jsonschema",
+    "guidedjson",
     "inputschema",
+    "outputschema",
     "inputexamples",
     "metadata",
     "arguments",
@@ -113,6 +116,8 @@ const FREE: [&str; 14] = [
     "responsejsonschema",
     "usermetadata",
 ];
+/// A schema that has a name of its own only beside where it stands.
+const FREE_IN: (&str, &str) = ("structuredoutputs", "json");
 /// Who says what a message is, and who says so of a cache that Moonshot keeps: its text names it.
 const CACHED: (&str, &str) = ("role", "cache");
 /// The names that providers' own connectors have for everybody; each call brings the client's token for them.
@@ -250,7 +255,7 @@ impl Look<'_> {
             Dialect::Gemini => "response",
             _ => "",
         };
-        FREE.contains(&name) || !own.is_empty() && name == own
+        FREE.contains(&name) || !own.is_empty() && name == own || (self.name, name) == FREE_IN
     }
 
     fn thing(&self, text: &str) -> Option<Thing> {
@@ -333,16 +338,17 @@ impl<'de> Visitor<'de> for Look<'_> {
         Ok(())
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    // A number is an id as well.
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        self.visit_str(&number.to_string())
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        self.visit_str(&number.to_string())
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        self.visit_str(&number.to_string())
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -486,6 +492,8 @@ mod tests {
                 "data_sources[0]",
             ),
             (Openai, json!({"messages": [], "dataSources": {"type": "azure_search"}}), "dataSources"),
+            (Openai, json!({"messages": [], "json": {"file_id": "f"}}), "json.file_id"),
+            (Openai, json!({"messages": [{"role": "assistant", "audio": {"id": 7}}]}), "messages[0].audio.id"),
             (
                 Openai,
                 json!({"tools": [{"type": "retrieval", "retrieval": {"knowledge_id": "1"}}]}),
@@ -588,7 +596,15 @@ mod tests {
             let upper = name.to_ascii_uppercase();
             let spread: String = name.chars().flat_map(|c| [c, '_']).take(LONGEST_NAME).collect();
             for written in [(*name).to_owned(), upper].into_iter().chain((plain(&spread) == **name).then_some(spread)) {
-                for body in [json!({&written: "x"}), json!({"tools": [{&written: ["x"]}]}), json!({"a": {"b": {&written: ""}}})] {
+                for body in [
+                    json!({&written: "x"}),
+                    json!({"tools": [{&written: ["x"]}]}),
+                    json!({"a": {"b": {&written: ""}}}),
+                    json!({&written: 7}),
+                    json!({"tools": [{"retrieval": {&written: [null, 1_843_318_172_036_575_232_u64]}}]}),
+                    json!({"a": {&written: -1}}),
+                    json!({"a": {&written: 1.5e30}}),
+                ] {
                     assert!(found(Dialect::Openai, &body).is_some(), "{body}");
                 }
                 assert_eq!(found(Dialect::Openai, &json!({"metadata": {&written: "x"}, &written: null})), None);
@@ -621,6 +637,15 @@ mod tests {
             (Openai, json!({"messages": [], "data_sources": [], "dataSources": null, "connectors": [{"id": "web-search"}]})),
             (Openai, json!({"messages": [{"role": "user", "content": "cache"}], "user": "cache"})),
             (Openai, json!({"guided_json": {"properties": {"data_sources": {"type": "array"}, "agent_id": {"type": "string"}}}})),
+            (
+                Openai,
+                json!({"guided_json": {"default": {"index_name": "a"}}, "structured_outputs": {"json": {"const": {"memory_id": 7}}}}),
+            ),
+            (
+                Openai,
+                json!({"response_format": {"type": "json_schema", "json_schema": {"default": {"index_name": "a"}, "examples": [{"file_id": 1}]}}}),
+            ),
+            (Openai, json!({"tools": [{"type": "mcp", "output_schema": {"default": {"container": "a"}}}]})),
             (
                 Openai,
                 json!({"client_metadata": {"agent_id": "mine"}, "prompt_cache_key": "mine", "tool_choice": {"name": "preset"}}),

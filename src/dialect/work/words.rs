@@ -6,7 +6,8 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::{MUCH, Measured, growth, tell, work};
-use crate::dialect::discreet::{Discretion, told_event, without_credential, without_host, without_names};
+use crate::dialect::discreet::{Discretion, without_credential, without_host, without_names};
+use crate::dialect::told::told_event;
 
 /// What a text can have very much of.
 const PIECES: [&str; 30] = [
@@ -48,8 +49,26 @@ fn told(text: &str) {
     });
     discretion(text);
     let waits: Vec<_> = text.split(' ').map(|word| json!({"retry_after": [word, 1], "retry_delay": {"seconds": 1}})).collect();
-    told_event(&json!({"type": "error", "message": text, "error": {"message": text, "details": waits}}).to_string(), &discretion);
+    told_event(
+        None,
+        &json!({"type": "error", "message": text, "error": {"message": text, "details": waits}}).to_string(),
+        &discretion,
+    );
+    told_event(Some("error"), &json!({"error": {"retry_after": text}}).to_string(), &discretion);
 }
+
+/// What stands in itself, with what closes it.
+const NESTS: [(&str, &str); 9] = [
+    ("[", "]"),
+    ("[[", ",1]]"),
+    ("{\"a\":", "}"),
+    ("{\"error\":", "}"),
+    ("{\"message\":", "}"),
+    ("{\"retry_after\":", "}"),
+    ("[{\"retry_after\":[", "]}]"),
+    ("{\"retry_after\":{\"seconds\":", "},\"seconds\":5}"),
+    ("{\"response\":{\"error\":", "}}"),
+];
 
 #[test]
 fn words_take_no_more_work_than_their_bytes() {
@@ -62,6 +81,29 @@ fn words_take_no_more_work_than_their_bytes() {
                 Measured { work, bytes: text.len(), is_served: true }
             };
             found.push((growth([of(1), of(MUCH[0]), of(MUCH[1])]), format!("{one:?} {other:?}")));
+        }
+    }
+    tell_each(found);
+}
+
+#[test]
+fn nests_take_no_more_work_than_their_bytes() {
+    let mut found = Vec::new();
+    let discretion: Discretion = Rc::new(|text: &str| without_names(text));
+    for (open, close) in NESTS {
+        for inner in ["1", "86400", "\"10.0.0.1\""] {
+            for (before, after) in [
+                ("{\"error\":", "}"),
+                ("{\"error\":{},\"choices\":[],\"retry_after\":", "}"),
+                ("{\"error\":{\"retry_after\":", "}}"),
+            ] {
+                let of = |much: usize| {
+                    let event = format!("{before}{}{inner}{}{after}", open.repeat(much), close.repeat(much));
+                    let work = work(|| drop(told_event(None, &event, &discretion)));
+                    Measured { work, bytes: event.len(), is_served: true }
+                };
+                found.push((growth([of(1), of(MUCH[0]), of(MUCH[1])]), format!("{before} {open} {inner}")));
+            }
         }
     }
     tell_each(found);
