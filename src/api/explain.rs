@@ -82,11 +82,11 @@ fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) 
     }));
     let quotes: Vec<Value> = legs().map(|(leg, weighed)| quote(prepared, leg, (overview, weighed))).collect();
     let granted = availability::granted(&prepared.legs, weighed);
-    let is_expected = |leg: &Leg| leg.attempts.iter().any(|quoted| quoted.planned.is_expected);
-    let serving = granted.iter().copied().find(|(leg, _)| is_expected(leg));
+    let is_expected = |leg: &Leg, weighed: &Weighed| leg.within(weighed.amount).iter().any(|quoted| quoted.planned.is_expected);
+    let serving = granted.iter().copied().find(|(leg, weighed)| is_expected(leg, weighed));
     // Where nobody serves, what is wanted of the first balance is told.
     let first = serving.or_else(|| legs().next());
-    let granted: Vec<&Leg> = granted.into_iter().map(|(leg, _)| leg).collect();
+    let granted: Vec<Quoted> = granted.iter().flat_map(|(leg, weighed)| leg.within(weighed.amount).into_owned()).collect();
     json!({
         "object": "route_plan",
         "requested_model": prepared.facts.requested_model,
@@ -118,9 +118,10 @@ fn quote(prepared: &Prepared<'_>, leg: &Leg, (overview, weighed): (&Overview, &W
     })
 }
 
-/// Who is next after the one that is expected to answer: the next that is expected to, or else the next that is tried.
-fn if_the_first_fails(granted: &[&Leg], catalog: &Catalog) -> String {
-    let attempts: Vec<&Planned> = granted.iter().flat_map(|leg| &leg.attempts).map(|quoted| &quoted.planned).collect();
+/// Who is next after the one that is expected to answer: the next that is expected to, or else the next that is tried. Of the
+/// attempts that the holds cover.
+fn if_the_first_fails(granted: &[Quoted], catalog: &Catalog) -> String {
+    let attempts: Vec<&Planned> = granted.iter().map(|quoted| &quoted.planned).collect();
     let place = attempts.iter().position(|planned| planned.is_expected).unwrap_or(0);
     let mut rest = attempts.iter().skip(place);
     let Some(first) = rest.next() else { return NOBODY_ELSE.to_owned() };
