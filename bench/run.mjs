@@ -1,5 +1,5 @@
 // `npm run bench`: the product beside the runtime's own floors, in one run on one machine, so that the ratios mean
-// something where the times do not. The options are in the README. Linux only: CPU and memory come from /proc.
+// something where the times do not. The options are in bench/README.md. Linux only: CPU and memory come from /proc.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

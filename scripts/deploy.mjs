@@ -13,7 +13,7 @@ import { Failure, fed, main, must, output, root } from './shell.mjs';
 import { say } from './setup.mjs';
 
 const wrangler = join(root, 'node_modules/.bin/wrangler');
-/** What works without; README.md says what each is for. */
+/** What works without; docs/operate/launch.md says what each is for. */
 const optional = ['STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET', 'TOPUP_RETURN_URL', 'ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET', 'ADMIN_TOKEN_NEXT'];
 
 await main(async () => {
@@ -40,7 +40,7 @@ await main(async () => {
     await must(wrangler, ['secret', 'put', name]);
   }
   const absent = optional.filter((name) => !present.includes(name) && !process.env[name]);
-  if (absent.length > 0) say(`Not set, and optional (README.md): ${absent.join(', ')}`);
+  if (absent.length > 0) say(`Not set, and optional (docs/operate/launch.md): ${absent.join(', ')}`);
   if (!present.includes('TOPUP_RETURN_URL') && present.includes('STRIPE_SECRET_KEY')) say('Card payments are off until TOPUP_RETURN_URL is set: where customers come back to.');
   const file = values.catalog ?? '<catalogue file>';
   console.log(`\nDeployed. Publish a catalogue next:\n  TF_URL=<the URL above> TF_ADMIN_TOKEN=<the token> npm run admin -- catalog put ${file}`);

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_documentation_says_what_the_table_says() {
-        let docs = include_str!("../docs/limits.md");
+        let docs = include_str!("../docs/reference/limits.md");
         for gate in Gate::ALL {
             let Row { most, rest_s, .. } = gate.row();
             let grouped = if most < 1_000 { most.to_string() } else { format!("{},{:03}", most / 1_000, most % 1_000) };

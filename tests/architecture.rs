@@ -191,7 +191,7 @@ fn what_clients_name_is_looked_up_in_trees() {
 #[test]
 fn the_limits_are_as_they_are_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documented = fs::read_to_string(root.join("docs/limits.md")).unwrap();
+    let documented = fs::read_to_string(root.join("docs/reference/limits.md")).unwrap();
     let rows: Vec<&str> = documented.lines().filter(|line| line.starts_with("| ")).collect();
     let is_told = |number: &str| {
         let is_part = |c: char| c.is_ascii_digit() || c == ',';
@@ -202,7 +202,7 @@ fn the_limits_are_as_they_are_documented() {
         let source = fs::read_to_string(root.join("src").join(file)).unwrap();
         for line in source.lines().filter(|line| line.starts_with("pub const ") && line.contains(": usize = ")) {
             let number = line.split(" = ").nth(1).unwrap().trim_end_matches(';').replace('_', ",");
-            assert!(is_told(&number), "{file}: {line}: docs/limits.md has no {number}");
+            assert!(is_told(&number), "{file}: {line}: docs/reference/limits.md has no {number}");
             bounds += 1;
         }
     }

@@ -1,5 +1,5 @@
-//! How long the lists of small requests may be: budgets, models, addresses. `docs/limits.md` has the same numbers; a test compares
-//! them.
+//! How long the lists of small requests may be: budgets, models, addresses. `docs/reference/limits.md` has the same numbers; a
+//! test compares them.
 //!
 //! What always holds: a list is refused before anything is made of it, with how long it is and how long it may be; no record has
 //! so many budgets that one request announces more than a page of them.

@@ -1,5 +1,5 @@
 //! How much a catalogue may have of what is gone through for each request or page. Only what is published anew is held to it: one
-//! that runs goes on. `docs/limits.md` has the same numbers; a test compares them.
+//! that runs goes on. `docs/reference/limits.md` has the same numbers; a test compares them.
 
 use super::Catalog;
 use super::check::Fault;

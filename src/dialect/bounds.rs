@@ -1,5 +1,5 @@
 //! What one request may contain. Everything is counted before anything is collected, in one pass that keeps nothing but the
-//! depth, so that no body costs more than its length. `docs/limits.md` has the same numbers; a test compares them.
+//! depth, so that no body costs more than its length. `docs/reference/limits.md` has the same numbers; a test compares them.
 //!
 //! What always holds: the bounds are far above what clients send and what providers take; whoever meets one is told which, and by
 //! how much.

@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { startGateway, until } from './support/gateway.mjs';
 
 const secretValue = 'sk-live/NeverToBeShown+0123456789wxyz';
-/** Nobody waits longer, in seconds: docs/limits.md. */
+/** Nobody waits longer, in seconds: docs/reference/limits.md. */
 const longestWait = 3600;
 
 let upstream;

@@ -13,7 +13,7 @@ const ANSWER: &str = include_str!("../../../tests/golden/mistral/chat.json");
 const STREAM: &str = include_str!("../../../tests/golden/mistral/chat.sse");
 const EMBEDDINGS: &str = include_str!("../../../tests/golden/mistral/embeddings.json");
 const CATALOG: &str = include_str!("../../../examples/mistral.json");
-const PAGE: &str = include_str!("../../../docs/dialects.md");
+const PAGE: &str = include_str!("../../../docs/reference/dialects.md");
 
 #[test]
 fn its_catalogue_is_whole_and_stands_in_the_documentation() {
