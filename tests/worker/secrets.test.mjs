@@ -155,7 +155,7 @@ describe('an operator\'s token', () => {
     ['money', 'POST', `${of}/topups/none/reject`, {}], ['money', 'POST', `${of}/topups/none/refunds`, {}], ['read', 'GET', '/admin/v1/topups'], ['read', 'GET', '/admin/v1/codes'],
     ['money', 'POST', '/admin/v1/codes', {}], ['money', 'DELETE', '/admin/v1/codes/none'], ['read', 'GET', '/admin/v1/receipts'], ['read', 'GET', '/admin/v1/ledger'], ['read', 'GET', '/admin/v1/audit'],
     ['read', 'GET', '/admin/v1/spend'], ['read', 'GET', '/admin/v1/reconcile?limit=1'], ['read', 'GET', '/admin/v1/catalog'], ['catalog channels', 'PUT', '/admin/v1/catalog', {}],
-    ['read', 'GET', '/admin/v1/catalog/announced'], ['catalog', 'DELETE', '/admin/v1/catalog/announced'], ['read', 'GET', '/admin/v1/catalog/versions'], ['read', 'GET', '/admin/v1/catalog/versions/1'],
+    ['read', 'GET', '/admin/v1/catalog/announced'], ['catalog channels', 'DELETE', '/admin/v1/catalog/announced'], ['read', 'GET', '/admin/v1/catalog/versions'], ['read', 'GET', '/admin/v1/catalog/versions/1'],
     ['read', 'GET', '/admin/v1/health'], ['channels', 'POST', '/admin/v1/probe', { colour: 'red' }], ['tokens', 'GET', '/admin/v1/tokens'], ['tokens', 'POST', '/admin/v1/tokens', {}],
     ['tokens', 'DELETE', '/admin/v1/tokens/none'], ['tokens', 'GET', '/admin/v1/attempts'],
   ];
