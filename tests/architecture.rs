@@ -210,71 +210,57 @@ struct Module {
 /// The modules of the crate by their places: `src/account/record/hold.rs` is at account, record, hold.
 type Modules = BTreeMap<Vec<String>, Module>;
 
-/// The words and signs of a code, `::` as one.
-fn tokens(code: &str) -> Vec<&str> {
-    let (mut found, mut rest) = (Vec::new(), code.trim_start());
-    while let Some(first) = rest.chars().next() {
-        let is_part = |c: char| c.is_alphanumeric() || c == '_';
-        let word = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let length = if rest.starts_with("::") { 2 } else { word.max(first.len_utf8()) };
-        found.push(&rest[..length]);
-        rest = rest[length..].trim_start();
+fn steps(path: &str) -> impl Iterator<Item = String> {
+    path.split("::").map(|step| step.trim_matches([' ', ':']).to_owned()).filter(|step| !step.is_empty())
+}
+
+/// `a::{b, c as d};` as the paths a::b and a::c with their names.
+fn imports(tree: &str) -> Vec<(Vec<String>, String)> {
+    let (mut found, mut groups) = (Vec::new(), vec![Vec::new()]);
+    for part in tree.split_inclusive(['{', ',', '}', ';']) {
+        let (text, sign) = part.split_at(part.len() - 1);
+        let (path, name) = text.split_once(" as ").unwrap_or((text, ""));
+        let mut path: Vec<String> = groups.last().unwrap().iter().cloned().chain(steps(path)).collect();
+        if sign == "{" {
+            groups.push(path);
+            continue;
+        }
+        if !text.trim().is_empty() {
+            path.pop_if(|last| ["self", "*"].contains(&last.as_str()));
+            let name = steps(name).next().unwrap_or_else(|| path.last().unwrap().clone());
+            found.push((path, name));
+        }
+        if sign == "}" {
+            groups.pop();
+        }
     }
     found
 }
 
-/// Reads what stands behind a `use`, up to its end or that of the group that it is in.
-fn read_imports<'a>(tokens: &mut impl Iterator<Item = &'a str>, prefix: &[String], is_passed_on: bool, into: &mut Vec<Import>) {
-    let (mut path, mut name) = (prefix.to_vec(), None);
-    while let Some(token) = tokens.next() {
-        match token {
-            "::" => {}
-            "as" => name = tokens.next().map(str::to_owned),
-            "{" => {
-                read_imports(tokens, &path, is_passed_on, into);
-                path = prefix.to_vec();
-            }
-            "," | "}" | ";" => {
-                let mut path = std::mem::replace(&mut path, prefix.to_vec());
-                if path.len() > prefix.len() {
-                    path.pop_if(|last| ["self", "*"].contains(&last.as_str()));
-                    let name = name.take().unwrap_or_else(|| path.last().unwrap().clone());
-                    into.push(Import { path, name, is_passed_on });
-                }
-                if token != "," {
-                    return;
-                }
-            }
-            word => path.push(word.to_owned()),
-        }
-    }
-}
-
 fn read_module(code: &str) -> Module {
     let mut module = Module::default();
-    let mut tokens = tokens(code).into_iter().peekable();
-    let mut is_public = false;
-    while let Some(token) = tokens.next() {
-        match token {
-            // That it has a module does not say that it needs it, and who may see something is no need either.
-            "mod" => drop(tokens.next()),
-            "pub" if tokens.next_if_eq(&"(").is_some() => drop(tokens.by_ref().find(|token| *token == ")")),
-            "use" if tokens.peek() != Some(&"<") => read_imports(&mut tokens, &[], is_public, &mut module.imports),
-            word => {
-                let mut path = vec![word.to_owned()];
-                while tokens.next_if_eq(&"::").is_some() {
-                    path.extend(tokens.next().map(str::to_owned));
-                }
-                module.paths.push(path);
+    let mut lines = code.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        // Who may see something is no need of it, and neither is a module that it has.
+        let open = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(")?.split_once(") ").map(|(_, open)| open));
+        let bare = open.unwrap_or(line);
+        if let Some(tree) = bare.strip_prefix("use ") {
+            let mut tree = tree.to_owned();
+            while !tree.contains(';') {
+                tree.push_str(lines.next().unwrap());
             }
+            let is_passed_on = open.is_some();
+            module.imports.extend(imports(&tree).into_iter().map(|(path, name)| Import { path, name, is_passed_on }));
+        } else if !bare.starts_with("mod ") {
+            let paths = bare.split(|c: char| !c.is_alphanumeric() && !['_', ':'].contains(&c));
+            module.paths.extend(paths.map(|path| steps(path).collect::<Vec<_>>()).filter(|path| !path.is_empty()));
         }
-        is_public = token == "pub";
     }
     module
 }
 
-/// The place of the module that has what a path names, as it is written at `from`.
-fn home(modules: &Modules, from: &[String], path: &[String]) -> Option<Vec<String>> {
+/// The place of the module that has what a path names, as it is written at `from`; over so many that pass it on.
+fn home(modules: &Modules, from: &[String], path: &[String], most: usize) -> Option<Vec<String>> {
     let ups = path.iter().take_while(|name| *name == "super").count();
     let (mut at, mut rest) = match path.first()?.as_str() {
         "crate" => (Vec::new(), &path[1..]),
@@ -288,7 +274,8 @@ fn home(modules: &Modules, from: &[String], path: &[String]) -> Option<Vec<Strin
         if !modules.contains_key(&child) {
             // It may only pass it on.
             let import = modules[&at].imports.iter().find(|import| import.name == *name && import.path != path);
-            return import.and_then(|import| home(modules, &at, &[&import.path, further].concat())).or(Some(at));
+            let import = import.filter(|_| most > 0);
+            return import.and_then(|import| home(modules, &at, &[&import.path, further].concat(), most - 1)).or(Some(at));
         }
         (at, rest) = (child, further);
     }
@@ -303,7 +290,7 @@ fn needs(modules: &Modules, place: &[String]) -> BTreeSet<Vec<String>> {
         let import = imports.iter().find(|import| import.name == path[0]);
         import.map(|import| [&import.path, &path[1..]].concat()).or_else(|| (path.len() > 1).then(|| path.clone()))
     });
-    used.chain(named).filter_map(|path| home(modules, place, &path)).filter(|home| home != place).collect()
+    used.chain(named).filter_map(|path| home(modules, place, &path, 9)).filter(|home| home != place).collect()
 }
 
 /// The largest sets of names in which every name leads to every other.
