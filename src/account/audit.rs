@@ -1,7 +1,7 @@
 //! The audit of a journal: whether its rows agree with each other.
 
-use super::books::Balances;
 use super::command::Audit;
+use super::record::Balances;
 use crate::id::BucketId;
 use crate::money::Money;
 

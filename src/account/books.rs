@@ -1,62 +1,15 @@
-//! What is loaded for one command, and what a decision changes.
+//! The books: all that a decision depends on, loaded for one command, and how a row of the journal changes it.
+//!
+//! What always holds: `available = balance - held`; no row takes a balance below zero; time never goes back; what is owed is paid
+//! from what is available before anything else can be spent.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use super::act::{Act, Noted};
-use super::budget::Alert;
-use super::hold::{Checkpoint, Claim, Hold};
-use super::kept::KeptAnswer;
-use super::late::{Correction, Expired};
-use super::manage::{AccountRecord, AdjustmentRecord, ProjectRecord};
-use super::order::Order;
-use super::receipt::Receipt;
-use super::refund::{DebtPayment, Redemption, Refund, TopUp};
-use super::run::{RunBook, RunRecord};
-use super::session::Ended;
-use super::tally::Tally;
-use crate::id::{BucketId, KeyId, ProjectId, RequestId, RunId};
+use super::record::{
+    AccountRecord, Claim, DebtPayment, Event, Expired, Head, Held, Hold, Journaled, Order, ProjectRecord, Row, RunBook, Tally,
+};
+use crate::id::BucketId;
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::time::Timestamp;
-
-/// The balance of every bucket.
-pub type Balances = BTreeMap<BucketId, Money>;
-
-/// The newest journal row's number, and the balances and debts after it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Head {
-    /// Rows are numbered from 1 without a gap; 0 is before the first.
-    pub seq: u64,
-    /// When it was decided.
-    #[serde(default)]
-    pub at: Timestamp,
-    /// The balances.
-    pub balances: Balances,
-    /// What is owed: refunds that were larger than what was left.
-    #[serde(default)]
-    pub debts: Balances,
-}
-
-/// Open holds of one key and run on one bucket, summed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The bucket.
-    pub bucket: BucketId,
-    /// The key.
-    pub key: KeyId,
-    /// Its project.
-    pub project: ProjectId,
-    /// The run.
-    pub run: Option<RunId>,
-    /// What is set aside.
-    pub amount: Money,
-    /// For how many requests.
-    pub count: u32,
-    /// How many tokens these may use.
-    pub tokens: u64,
-}
 
 /// A key and what it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,209 +153,16 @@ impl Books {
             journaled,
         })))
     }
+
+    /// The order as it stands now, with a row that tells of the change.
+    pub(super) fn store_order(&mut self, order: &Order, now: Timestamp) -> Vec<Event> {
+        let mut events = vec![Event::OrderStored(Box::new(order.clone()))];
+        // Without a change of balance this cannot fail.
+        events.extend(self.append(now, Journaled::Order(Box::new(order.clone())), None));
+        events
+    }
 }
 
 /// A change would take a balance below zero, or beyond what can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BelowZero;
-
-/// What a journal row is about.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Journaled {
-    /// A closed request; with an amount it is a charge.
-    Receipt(Box<Receipt>),
-    /// A credit or debit by the operator.
-    Adjustment(AdjustmentRecord),
-    /// The account was opened.
-    Account(Noted<AccountRecord>),
-    /// A project was made or changed.
-    Project(Noted<ProjectRecord>),
-    /// A key was made, changed or revoked.
-    Key(Box<Noted<KeyRecord>>),
-    /// A settlement came after its hold had expired.
-    Correction(Box<Correction>),
-    /// An order was made, or a message about it came.
-    Order(Box<Order>),
-    /// An order was paid.
-    TopUp(TopUp),
-    /// A payment was given back, in part or whole.
-    Refund(Box<Refund>),
-    /// A redeem code was used.
-    Redemption(Redemption),
-    /// A debt was paid with what became available.
-    DebtPayment(DebtPayment),
-    /// A run was opened.
-    Run(RunRecord),
-    /// A budget reached a level.
-    Alert(Box<Alert>),
-    /// The operator did something that is about no account.
-    Act(Box<Act>),
-}
-
-/// The kind of a journal row, as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub enum Kind {
-    Receipt,
-    Adjustment,
-    Account,
-    Project,
-    Key,
-    Correction,
-    Order,
-    TopUp,
-    Refund,
-    Redemption,
-    DebtPayment,
-    Run,
-    Alert,
-    Catalog,
-    Code,
-    Probe,
-    Token,
-    Session,
-}
-
-impl Kind {
-    /// As stored.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Receipt => "receipt",
-            Self::Adjustment => "adjustment",
-            Self::Account => "account",
-            Self::Project => "project",
-            Self::Key => "key",
-            Self::Correction => "correction",
-            Self::Order => "order",
-            Self::TopUp => "top_up",
-            Self::Refund => "refund",
-            Self::Redemption => "redemption",
-            Self::DebtPayment => "debt_payment",
-            Self::Run => "run",
-            Self::Alert => "alert",
-            Self::Catalog => "catalog",
-            Self::Code => "code",
-            Self::Probe => "probe",
-            Self::Token => "token",
-            Self::Session => "session",
-        }
-    }
-}
-
-impl Journaled {
-    /// The kind of the row.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Act(act) => act.row_kind(),
-            Self::Receipt(_) => Kind::Receipt,
-            Self::Adjustment(_) => Kind::Adjustment,
-            Self::Account(_) => Kind::Account,
-            Self::Project(_) => Kind::Project,
-            Self::Key(_) => Kind::Key,
-            Self::Correction(_) => Kind::Correction,
-            Self::Order(_) => Kind::Order,
-            Self::TopUp(_) => Kind::TopUp,
-            Self::Refund(_) => Kind::Refund,
-            Self::Redemption(_) => Kind::Redemption,
-            Self::DebtPayment(_) => Kind::DebtPayment,
-            Self::Run(_) => Kind::Run,
-            Self::Alert(_) => Kind::Alert,
-        }
-    }
-
-    /// What makes the row the only one of its kind: what must not happen twice has a subject.
-    pub fn subject(&self) -> Option<String> {
-        match self {
-            Self::Receipt(receipt) => Some(receipt.id.to_string()),
-            Self::Adjustment(adjustment) => Some(adjustment.id.clone()),
-            Self::Correction(correction) => Some(format!("{}/correction", correction.id)),
-            Self::TopUp(top_up) => Some(top_up.order.to_string()),
-            Self::Refund(refund) => Some(refund.id.clone()),
-            Self::Redemption(redemption) => Some(redemption.subject()),
-            Self::Account(_)
-            | Self::Project(_)
-            | Self::Key(_)
-            | Self::Order(_)
-            | Self::DebtPayment(_)
-            | Self::Run(_)
-            | Self::Act(_)
-            | Self::Alert(_) => None,
-        }
-    }
-
-    /// The key that caused it.
-    pub fn key(&self) -> Option<&KeyId> {
-        match self {
-            Self::Receipt(receipt) => Some(&receipt.key),
-            Self::Correction(correction) => Some(&correction.key),
-            _ => None,
-        }
-    }
-}
-
-/// One immutable row of the journal.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Its number; the first is 1.
-    pub seq: u64,
-    /// When it was decided.
-    pub at: Timestamp,
-    /// The bucket that it changes.
-    pub bucket: Option<BucketId>,
-    /// By how much; below zero is a charge.
-    pub amount: Option<Money>,
-    /// Every balance after it.
-    pub balances: Balances,
-    /// What is owed after it.
-    pub debts: Balances,
-    /// What it is about.
-    pub journaled: Journaled,
-}
-
-/// One change of what is stored. Applied in order, all or none.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A hold is open; it replaces the request's earlier one.
-    Opened(Box<Hold>),
-    /// An open hold lives on, with what was relayed so far.
-    Extended {
-        /// Whose.
-        request: RequestId,
-        /// Until when.
-        deadline: Timestamp,
-        /// What was relayed.
-        checkpoint: Box<Checkpoint>,
-    },
-    /// A hold left Open.
-    Closed(RequestId),
-    /// A row was appended to the journal.
-    Journaled(Box<Row>),
-    /// The account's own record.
-    AccountStored(AccountRecord),
-    /// A project's record, and what it spent.
-    ProjectStored(ProjectRecord, Tally),
-    /// A key's record, and what it did.
-    KeyStored(Box<KeyRecord>, Tally),
-    /// What a key did.
-    KeyTallied(KeyId, Tally),
-    /// What a project spent.
-    ProjectTallied(ProjectId, Tally),
-    /// A run, and what its requests came to.
-    RunStored(Box<RunBook>),
-    /// An order as it stands now.
-    OrderStored(Box<Order>),
-    /// The alert in this journal row is to be sent.
-    Alerted(u64),
-    /// An idempotency key was taken, or its answer became known.
-    Claimed(Claim),
-    /// An idempotency key is free again.
-    Unclaimed(String),
-    /// An answer is kept, so that it can be referred to.
-    Kept(Box<KeptAnswer>),
-    /// Answers up to this journal row are no longer kept.
-    Forgotten(u64),
-    /// Sessions were ended.
-    SessionsEnded(Ended),
-}

@@ -3,71 +3,19 @@
 //! What always holds: spent, set aside and asked for together never pass a limit; each level of a budget is announced once
 //! in a period.
 
-use serde::{Deserialize, Serialize};
-
-use super::books::{Books, Event, Held, Journaled};
-use super::receipt::Receipt;
-use super::tally::{Announced, Tally};
-use crate::catalog::RouteKind;
+use super::books::Books;
+use super::record::{Alert, Announced, Counted, Event, Free, Held, Journaled, ScopeKind, Tally};
+use super::refusal::over_budget;
 use crate::id::BucketId;
 use crate::key::{Budget, MOST_BUDGETS};
 use crate::money::Money;
-use crate::refusal::{Code, Refusal};
-use crate::time::{Period, Timestamp};
-use crate::usage::Usage;
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
 
 /// The levels at which a budget is announced, in percent.
 const LEVELS: [u8; 3] = [50, 80, 100];
 /// So many budgets of one scope are remembered as announced.
 const MOST_ANNOUNCED: usize = 50;
-
-/// What has budgets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScopeKind {
-    /// An API key.
-    Key,
-    /// A project.
-    Project,
-    /// A run.
-    Run,
-}
-
-impl ScopeKind {
-    /// As in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Key => "key",
-            Self::Project => "project",
-            Self::Run => "run",
-        }
-    }
-}
-
-/// A budget reached a level. Sent to the operator's webhook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alert {
-    /// The same for the same level of the same budget in the same period.
-    pub id: String,
-    /// Whose budget.
-    pub scope: ScopeKind,
-    /// Its id.
-    pub scope_id: String,
-    /// Which balance.
-    pub bucket: BucketId,
-    /// In which period.
-    pub period: Period,
-    /// What may be spent.
-    pub limit: Money,
-    /// What is spent.
-    pub spent: Money,
-    /// The level that was reached, in percent.
-    pub percent: u8,
-    /// Whether a request was refused because of it.
-    pub refused: bool,
-    /// When it starts again.
-    pub resets_at: Option<Timestamp>,
-}
 
 /// A key, a project or a run with its budgets and what it spent.
 struct Scope<'a> {
@@ -128,14 +76,14 @@ pub(super) fn over_budgets(books: &Books, bucket: &BucketId, amount: Money, now:
     for (scope, budget, spent, held) in standings(books, bucket, now) {
         let after = spent.checked_add(held).and_then(|sum| sum.checked_add(amount));
         if after.is_none_or(|after| after > budget.limit) {
-            return Err(over_budget(&scope, budget, (spent, held), amount, now));
+            return Err(over_budget((scope.kind, scope.id), budget, (spent, held), amount, now));
         }
     }
     Ok(())
 }
 
 /// What every budget still covers; none where nothing limits it.
-pub(super) fn room(books: &Books, bucket: &BucketId, now: Timestamp) -> Option<Money> {
+fn room(books: &Books, bucket: &BucketId, now: Timestamp) -> Option<Money> {
     let left = |(_, budget, spent, held): (Scope<'_>, &Budget, Money, Money)| {
         let taken = spent.checked_add(held).unwrap_or(Money::MAX);
         budget.limit.checked_sub(taken).unwrap_or_default().max(Money::ZERO)
@@ -143,50 +91,13 @@ pub(super) fn room(books: &Books, bucket: &BucketId, now: Timestamp) -> Option<M
     standings(books, bucket, now).map(left).min()
 }
 
-fn over_budget(scope: &Scope<'_>, budget: &Budget, (spent, held): (Money, Money), amount: Money, now: Timestamp) -> Refusal {
-    let kind = scope.kind.as_str();
-    let message = format!(
-        "The budget of this {kind} on `{}` does not cover this request: {spent} of {} is spent, {held} is set aside, and the request may cost up to {amount}.",
-        budget.bucket, budget.limit
-    );
-    let resets_at = budget.period.end(now).map(|end| end.to_string());
-    let next_step = match &resets_at {
-        Some(end) => format!("Lower `max_tokens`, wait until {end}, or ask the owner to raise the budget."),
-        None if scope.kind == ScopeKind::Run => "Lower `max_tokens`, or go on in a new run.".to_owned(),
-        None => "Lower `max_tokens`, or ask the owner to raise the budget.".to_owned(),
-    };
-    // What is spent stays spent; what is only set aside comes back.
-    let in_flight = spent.checked_add(amount).is_some_and(|after| after <= budget.limit);
-    let refusal = Refusal { in_flight, ..Refusal::new(Code::BudgetExceeded, message, next_step) };
-    let refusal = refusal.limit(kind).fact("scope", kind);
-    refusal
-        .fact("scope_id", scope.id)
-        .fact("bucket", budget.bucket.as_str())
-        .fact("period", budget.period.as_str())
-        .fact("limit", budget.limit.to_string())
-        .fact("spent", spent.to_string())
-        .fact("held", held.to_string())
-        .fact("quote", amount.to_string())
-        .fact("resets_at", resets_at)
-}
-
-/// What a request used and cost, as its key, project and run count it.
-pub(super) struct Counted<'a> {
-    pub tokens: u64,
-    /// Below zero is given back.
-    pub charge: Option<(&'a BucketId, Money)>,
-    pub receipt: Option<&'a Receipt>,
-    /// What a correction counts.
-    pub corrected: Option<Corrected>,
-}
-
-/// What a correction counts instead of what, on the line of a run that the lost request was counted on.
-pub(super) struct Corrected {
-    pub model: String,
-    pub route: Option<RouteKind>,
-    pub bucket: BucketId,
-    pub usage: Usage,
-    pub before: Usage,
+/// What is free of a bucket for one request: what its balance and the budgets of key, project and run leave.
+pub(super) fn free(books: &Books, bucket: &BucketId, now: Timestamp) -> Free {
+    let available = books.available(bucket);
+    match room(books, bucket, now).filter(|left| *left < available) {
+        Some(left) => Free { amount: left, is_of_a_budget: true },
+        None => Free { amount: available, is_of_a_budget: false },
+    }
 }
 
 /// Counts on key, project and run, and announces budgets that reach a level.
@@ -330,6 +241,7 @@ fn is_news(tally: &mut Tally, budget: &Budget, percent: u8, now: Timestamp) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Period;
 
     #[test]
     fn a_record_from_before_there_was_a_bound_is_announced_by_its_first_budgets_once() {

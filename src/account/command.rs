@@ -5,16 +5,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::act::{Act, Signed};
-use super::hold::{HoldAnswer, HoldRequest, Wanted, Weighed};
-use super::kept::KeptItems;
-use super::manage::{AccountRecord, Adjustment, KeyChange, ProjectRecord};
-use super::order::{Opened, Order, PaymentEvent, Verdict};
-use super::receipt::{Facts, Outcome};
-use super::refund::{Redemption, RefundRequest};
-use super::run::RunRecord;
-use super::session::{Session, SessionEnd};
-use super::settle::{Extension, Settlement};
+use super::record::{
+    AccountRecord, Act, Adjustment, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, KeyChange, Opened, Order, Outcome,
+    PaymentEvent, ProjectRecord, Redemption, RefundRequest, RunRecord, Session, SessionEnd, Settlement, Signed, Verdict, Wanted,
+    Weighed,
+};
 use crate::id::{BucketId, KeyId, OrderId, RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::money::Money;

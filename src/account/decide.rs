@@ -1,17 +1,18 @@
 //! From a command to a decision: loads what the command touches and asks the part of the state machine that knows.
+//!
+//! What always holds: everything that a decision depends on is loaded here, over a [`Shelf`]; what decides has no rows to look at
+//! but those. Whoever loads also applies the events, in the same transaction.
 
-use super::act::act;
-use super::books::{Books, Event};
+use super::books::Books;
 use super::command::{Answer, Command};
-use super::hold::{Claim, Hold, hold};
-use super::late::Expired;
-use super::manage::{AccountRecord, adjust, change_key, open_account, put_key, put_project, require_open};
-use super::order::{Order, expire_order, opened, pay, place, review};
+use super::hold::hold;
+use super::manage::{act, adjust, change_key, open_account, put_key, put_project, require_open};
+use super::order::{expire_order, opened, pay, place, review};
+use super::record::{AccountRecord, Claim, Event, Expired, Hold, KEPT_MS, MOST_KEPT, NOTED_MS, Order, SessionEnd, Tally};
 use super::refund::{redeem, refund};
 use super::run::open_run;
 use super::session::end_sessions;
 use super::settle::{checkpoint, expire, record_refused, settle};
-use super::tally::Tally;
 use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::money::Money;
@@ -170,7 +171,11 @@ pub fn decide<S: Shelf>(shelf: &S, command: Command, now: Timestamp) -> Result<D
             let books = Books { account: shelf.account()?, ..shelf.books(Touches::default())? };
             done(act(books, *acted, now))
         }
-        Command::EndSessions(end) => done(end_sessions(shelf, end, now)?),
+        Command::EndSessions(end) => {
+            let last_end = shelf.last_end()?;
+            let noted = if let SessionEnd::Of(_) = end { shelf.ended_sessions(now.plus(-NOTED_MS))? } else { 0 };
+            done(end_sessions(end, (last_end, noted), now))
+        }
         Command::Flush | Command::Read(_) => done(Vec::new()),
     })
 }
@@ -184,4 +189,10 @@ pub fn end_hold<S: Shelf>(shelf: &S, due: &Hold, now: Timestamp) -> Result<Vec<E
 /// Ends a pending order if its time is over.
 pub fn end_order<S: Shelf>(shelf: &S, id: &OrderId, now: Timestamp) -> Result<Vec<Event>, S::Error> {
     Ok(expire_order(Books { order: shelf.order(id)?, ..shelf.books(Touches::default())? }, now))
+}
+
+/// Forgets what was kept for long enough, and the oldest where there is no more room.
+pub fn forget<S: Shelf>(shelf: &S, now: Timestamp) -> Result<Vec<Event>, S::Error> {
+    let last = shelf.stale(now.plus(-KEPT_MS), MOST_KEPT)?;
+    Ok(last.map(Event::Forgotten).into_iter().collect())
 }

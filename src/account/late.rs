@@ -3,99 +3,13 @@
 //! What always holds: a request is corrected at most once; its charge never passes what was held, what the account has, and
 //! what its budgets still cover; what is beyond is in review.
 
-use serde::{Deserialize, Serialize};
-
-use super::books::{Books, Event, Journaled};
-use super::budget::{self, Corrected, Counted};
-use super::hold::Claim;
+use super::books::Books;
+use super::budget::{count, free};
+use super::charge::{Charge, charge_of};
 use super::kept::keep;
-use super::promise::judged;
-use super::receipt::Status;
-use super::settle::{Charge, Settlement, charge_of, kept};
-use crate::catalog::RouteKind;
-use crate::id::{BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
+use super::record::{Claim, Corrected, Correction, Counted, Event, Expired, Journaled, Settlement, judged, replayable};
 use crate::money::Money;
 use crate::time::Timestamp;
-use crate::truth::Promised;
-use crate::usage::{Usage, UsageSource};
-
-/// How a request ended whose hold expired; from its receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Expired {
-    pub id: RequestId,
-    pub key: KeyId,
-    pub key_label: String,
-    pub project: ProjectId,
-    pub run: Option<RunId>,
-    /// The model that answered so far, and as it was asked for.
-    pub model: Option<ModelName>,
-    pub requested_model: String,
-    pub route: Option<RouteKind>,
-    pub bucket: BucketId,
-    /// What was set aside.
-    pub hold: Money,
-    /// What the expiry charged.
-    pub charge: Money,
-    /// The usage that it counted.
-    pub usage: Usage,
-    /// What it said of the promise.
-    #[serde(default)]
-    pub promise: Option<Promised>,
-}
-
-/// What a late settlement changed. It stands beside the receipt, which stays as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Correction {
-    /// The request.
-    pub id: RequestId,
-    /// By which key.
-    pub key: KeyId,
-    /// What people call that key.
-    pub key_label: String,
-    /// For which project.
-    pub project: ProjectId,
-    /// The task that it was a part of.
-    pub run: Option<RunId>,
-    /// How the request ended in truth.
-    pub status: Status,
-    /// The model that answered.
-    pub model: Option<ModelName>,
-    /// The model that answered, by its id upstream.
-    pub upstream_model: Option<String>,
-    /// Over which route.
-    pub route: Option<RouteKind>,
-    /// On which channel.
-    pub channel: Option<ChannelId>,
-    /// Which balance.
-    pub bucket: BucketId,
-    /// What was used, by class.
-    pub usage: Usage,
-    /// What the expiry counted.
-    pub usage_before: Usage,
-    /// How it is known.
-    pub usage_source: UsageSource,
-    /// The rule that the charge follows now.
-    pub charge_policy: String,
-    /// What the expiry charged.
-    pub charge_before: Money,
-    /// What the request costs in the end.
-    pub charge_after: Money,
-    /// What was used beyond that; not charged, and to be looked at by the operator.
-    pub in_review: Option<Money>,
-    /// Why the model stopped.
-    pub finish_reason: Option<String>,
-    /// From arrival to the end, in milliseconds.
-    pub latency_ms: u64,
-    /// Why there is a correction; one sentence.
-    pub reason: String,
-    /// What became of the promise in truth.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promise: Option<Promised>,
-    /// What the expiry said of it; that counts no more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promise_before: Option<Promised>,
-}
 
 /// Corrects what an expiry charged.
 pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlement, now: Timestamp) -> Vec<Event> {
@@ -106,7 +20,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     // While it was lost its idempotency key was free. If another request took it, that one is the request, and is charged.
     let claim = books.claim.take();
     let is_taken = claim.as_ref().is_some_and(|claim| claim.request != expired.id && !claim.is_released);
-    let covered = books.available(&expired.bucket).min(budget::room(books, &expired.bucket, now).unwrap_or(Money::MAX));
+    let covered = free(books, &expired.bucket, now).amount;
     let covered = if is_taken { Money::ZERO } else { covered.max(Money::ZERO) };
     let change = more.min(covered);
     let after = expired.charge.checked_add(change).unwrap_or(expired.charge);
@@ -158,11 +72,11 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     let mut events = vec![row];
     events.extend(keep(&events, outcome.status, settlement.kept));
     if let Some(claim) = claim.filter(|_| !is_taken && after.is_positive()) {
-        let (status, body) = (Some(outcome.status), kept(settlement.body));
+        let (status, body) = (Some(outcome.status), replayable(settlement.body));
         events.push(Event::Claimed(Claim { request, is_closed: true, is_released: false, status, body, ..claim }));
     }
     let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
-    events.extend(budget::count(books, &Counted { tokens, charge, receipt: None, corrected }, now));
+    events.extend(count(books, &Counted { tokens, charge, receipt: None, corrected }, now));
     events.extend(books.collect(&expired.bucket, now));
     events
 }

@@ -1,94 +1,21 @@
-//! What the operator does: open an account, make projects and keys, change and revoke keys, credit and debit.
+//! What the operator does: open an account, make projects and keys, change and revoke keys, credit and debit; and what is noted
+//! of the rest.
+//!
+//! What always holds: nothing is made or credited before the account is open; the same command once more changes no balance; each
+//! change leaves a row of the journal, with who made it and why where that was said.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::act::{By, Noted, Signed};
-use super::books::{Books, Event, Journaled};
-use super::tally::Tally;
-use crate::id::{AccountId, BucketId, ProjectId};
-use crate::key::{Budget, KeyRecord, Policy};
+use super::books::Books;
+use super::record::{
+    AccountRecord, Act, Adjustment, AdjustmentRecord, Event, Journaled, KeyChange, Noted, OPERATOR, ProjectRecord, Signed, Tally,
+};
+use super::refusal::{no_account, out_of_range};
+use crate::id::{AccountId, ProjectId};
+use crate::key::{KeyRecord, Policy};
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
-
-/// An account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRecord {
-    /// Its id.
-    pub id: AccountId,
-    /// What people call it.
-    pub name: String,
-    /// When it was opened.
-    pub created_at: Timestamp,
-}
-
-/// A project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProjectRecord {
-    /// Its id.
-    pub id: ProjectId,
-    /// Whose.
-    pub account: AccountId,
-    /// What people call it.
-    pub name: String,
-    /// What its keys may spend together.
-    pub budgets: Vec<Budget>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// A credit or a debit that the operator asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Adjustment {
-    /// Equal ids are one adjustment.
-    pub id: String,
-    /// Which balance.
-    pub bucket: BucketId,
-    /// By how much; below zero is a debit.
-    pub amount: Money,
-    /// Why.
-    pub reason: String,
-    /// By whom.
-    pub author: String,
-    /// For whom, as the client says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
-    /// What the customer is told of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// A credit or a debit as it stands in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdjustmentRecord {
-    /// Its id.
-    pub id: String,
-    /// Why.
-    pub reason: String,
-    /// By whom.
-    pub author: String,
-    /// For whom, as the client says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
-    /// What the customer is told of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// A change of a key: fields of its policy, its label, or its end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeyChange {
-    /// Fields of the policy that become these; others stay.
-    pub policy: Map<String, Value>,
-    /// What people call it from now on.
-    pub label: Option<String>,
-    /// Whether it is revoked, for good.
-    pub revoke: bool,
-    /// Who wants it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<By>,
-}
 
 /// Opens the account with its first project. The same command once more changes nothing; another one is refused.
 pub fn open_account(mut books: Books, signed: Signed<AccountRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
@@ -196,15 +123,46 @@ pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Resul
     let Adjustment { id, bucket, amount, reason, author, on_behalf_of, note } = adjustment;
     let record = AdjustmentRecord { id, reason, author, on_behalf_of, note };
     let row = books.append(now, Journaled::Adjustment(record), Some((&bucket, amount)));
-    let row = row.map_err(|_| Refusal::invalid("amount", "The balance would leave the range that is counted exactly."))?;
+    let row = row.map_err(|_| out_of_range())?;
     let mut events = vec![row];
     events.extend(books.collect(&bucket, now));
     Ok(events)
+}
+
+/// Notes something that the operator did. The first one gives the journal its owner, without which it is not copied.
+pub fn act(mut books: Books, act: Act, now: Timestamp) -> Vec<Event> {
+    let owner = AccountId::parse(OPERATOR).filter(|_| books.account.is_none());
+    let owner = owner.map(|id| AccountRecord { id, name: "What the operator did".to_owned(), created_at: now });
+    let mut events: Vec<Event> = owner.map(Event::AccountStored).into_iter().collect();
+    // Without a change of balance this cannot fail.
+    events.extend(books.append(now, Journaled::Act(Box::new(act)), None));
+    events
 }
 
 pub(super) fn require_open(books: &Books) -> Result<(), Refusal> {
     if books.head.seq > 0 {
         return Ok(());
     }
-    Err(Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts."))
+    Err(no_account())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::{ActKind, By, Done, Kind};
+
+    #[test]
+    fn the_first_act_gives_the_journal_its_owner_and_the_next_do_not() {
+        let done = |what: &str| Done {
+            by: By { author: "kim".to_owned(), on_behalf_of: None, reason: None },
+            what: what.to_owned(),
+            fields: Map::new(),
+        };
+        let first = act(Books::default(), Act { kind: ActKind::Code, done: done("codes made") }, Timestamp::default());
+        let [Event::AccountStored(owner), Event::Journaled(row)] = first.as_slice() else { panic!("{first:?}") };
+        assert_eq!((owner.id.as_str(), row.journaled.kind(), row.amount), (OPERATOR, Kind::Code, None));
+        let books = Books { account: Some(owner.clone()), ..Books::default() };
+        let next = act(books, Act { kind: ActKind::Probe, done: done("round run") }, Timestamp::default());
+        assert!(matches!(next.as_slice(), [Event::Journaled(row)] if row.journaled.kind() == Kind::Probe));
+    }
 }

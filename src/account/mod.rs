@@ -12,46 +12,42 @@
 //! few because the journal is the only book: a row with an amount is a ledger entry, a row with a receipt is a receipt, a
 //! charge is both, and balances are read from the newest row instead of being kept in a row of their own.
 //!
+//! How it is built, each part on those before it: records in `record/`, which know each other only; the books, the budgets, the
+//! charge and the refusals; the use cases, one file each; [`decide`], which loads and asks. No file needs one that needs it.
+//!
 //! Deliberately absent: HTTP, SQL, clocks, and every kind of memory between commands.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
 
-mod act;
 mod audit;
 mod books;
 mod budget;
+mod charge;
 mod command;
 mod decide;
-mod fit;
 mod hold;
 mod kept;
 mod late;
 mod manage;
 mod order;
-mod output;
-mod promise;
-mod receipt;
+mod record;
 mod refund;
+mod refusal;
 mod run;
 mod session;
 mod settle;
-mod tally;
+mod square;
 
-pub use act::{Act, ActKind, By, Done, Noted, OPERATOR, Signed};
 pub use audit::{AuditRow, audit};
-pub use books::{Balances, Books, Event, Head, Held, Journaled, KeyBook, Kind, ProjectBook, Row};
-pub use budget::{Alert, ScopeKind};
+pub use books::{Books, KeyBook, ProjectBook};
 pub use command::{Answer, Audit, BalanceView, Command, ComparedRow, Filter, Listed, OpenHold, Overview, Page, Query};
-pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order};
-pub use fit::Free;
-pub use hold::{CLAIM_MS, Checkpoint, Claim, Granted, Hold, HoldAnswer, HoldRequest, Rates, Replay, Wanted, Weighed, weigh};
-pub use kept::{KEPT_MS, KeptAnswer, KeptItems, LONGEST_KEPT, MOST_KEPT, MOST_READ, SWEPT_AFTER_MS, forget};
-pub use late::{Correction, Expired};
-pub use manage::{AccountRecord, Adjustment, AdjustmentRecord, KeyChange, ProjectRecord};
-pub use order::{Delivery, Dispute, Opened, Order, OrderRefund, OrderState, PaymentChange, PaymentEvent, Provider, Verdict};
-pub use output::{Compared, Elsewhere, LimitBy, OutputLimit};
-pub use receipt::{Attempt, AttemptStatus, Facts, Outcome, Receipt, ReceiptError, Served, Status};
-pub use refund::{DebtPayment, IfUsed, Redemption, Refund, RefundRequest, TopUp};
-pub use run::{RunBook, RunLine, RunRecord};
-pub use session::{Ended, NOTED_MS, SESSION_MS, Session, SessionEnd, marks};
-pub use settle::{Extension, Settlement};
-pub use tally::{Announced, Spent, Tally};
+pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order, forget};
+pub use hold::weigh;
+pub use record::{
+    AccountRecord, Act, ActKind, Adjustment, AdjustmentRecord, Alert, Announced, Attempt, AttemptStatus, Balances, By, CLAIM_MS,
+    Checkpoint, Claim, Compared, Correction, DebtPayment, Delivery, Dispute, Done, Elsewhere, Ended, Event, Expired, Extension,
+    Facts, Free, Granted, Head, Held, Hold, HoldAnswer, HoldRequest, IfUsed, Journaled, KEPT_MS, KeptAnswer, KeptItems,
+    KeyChange, Kind, LONGEST_KEPT, LimitBy, MOST_KEPT, MOST_READ, NOTED_MS, Noted, OPERATOR, Opened, Order, OrderRefund,
+    OrderState, Outcome, OutputLimit, PaymentChange, PaymentEvent, ProjectRecord, Provider, Rates, Receipt, ReceiptError,
+    Redemption, Refund, RefundRequest, Replay, Row, RunBook, RunLine, RunRecord, SESSION_MS, SWEPT_AFTER_MS, ScopeKind, Served,
+    Session, SessionEnd, Settlement, Signed, Spent, Status, Tally, TopUp, Verdict, Wanted, Weighed, marks,
+};

@@ -1,259 +1,18 @@
-//! Top-ups: an order is pending, then paid, expired, failed, or in review; only paid creates balance. Refunds and reversals.
+//! Top-ups: an order is pending, then paid, expired, failed, or in review; only paid creates balance.
 //!
-//! What always holds: an order is credited at most once; what is given back of an order is never more than its amount; a
-//! provider's message that comes twice, late or out of order ends in the same books, and is noted on the order.
+//! What always holds: an order is credited at most once; a provider's message that comes twice, late or out of order ends in the
+//! same books, and is noted on the order.
 
-use serde::{Deserialize, Serialize};
-
-use super::books::{Books, Event, Journaled};
-use super::refund::{Said, Why, credit_again, credit_order, take_back, unknown_order};
-use crate::id::{AccountId, BucketId, KeyId, OrderId};
+use super::books::Books;
+use super::record::{Delivery, Dispute, Event, Opened, Order, OrderState, PaymentChange, PaymentEvent, Provider, Verdict};
+use super::refusal::{out_of_range, unknown_order};
+use super::square::{Said, credit_order, square};
 use crate::money::Money;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
 /// An account has no more orders than these that are neither paid nor ended.
 const MOST_OPEN_ORDERS: u32 = 20;
-
-/// Who takes the money for a top-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// Stripe Checkout, confirmed by its signed webhook.
-    Stripe,
-    /// A transfer outside of the gateway, confirmed by the operator.
-    Manual,
-}
-
-/// Where an order stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OrderState {
-    /// Waits for its payment, for a short time.
-    Pending,
-    /// The operator approves or rejects it.
-    InReview,
-    /// Credited.
-    Paid,
-    /// Its time was over. A payment that comes later still counts.
-    Expired,
-    /// The payment failed, or the operator rejected it.
-    Failed,
-}
-
-/// An order to add to one balance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Its id.
-    pub id: OrderId,
-    /// Whose.
-    pub account: AccountId,
-    /// The key that made it.
-    pub key: KeyId,
-    /// Which balance.
-    pub bucket: BucketId,
-    /// How much, in `currency`.
-    pub amount: Money,
-    /// The bucket's currency, such as `USD`.
-    pub currency: String,
-    /// Who takes the money.
-    pub provider: Provider,
-    /// Where it stands.
-    pub state: OrderState,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When a pending one ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// The caller's own key for the order, hashed: the same one makes no second order.
-    #[serde(default)]
-    pub request_key: Option<String>,
-    /// What the customer wrote on the transfer.
-    #[serde(default)]
-    pub reference: Option<String>,
-    /// The provider's session.
-    #[serde(default)]
-    pub session: Option<String>,
-    /// Where the customer pays.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// The provider's payment, once it is known.
-    #[serde(default)]
-    pub payment: Option<String>,
-    /// Why it is in review, or failed.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// Who decided, where the operator did.
-    #[serde(default)]
-    pub author: Option<String>,
-    /// For whom, as the client says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
-    /// What the customer is told of that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// When it was credited.
-    #[serde(default)]
-    pub paid_at: Option<Timestamp>,
-    /// The ledger entry that credited it.
-    #[serde(default)]
-    pub entry: Option<String>,
-    /// What was given back of it, debts included.
-    #[serde(default)]
-    pub refunded: Money,
-    /// What was refunded in all, disputes aside: as the operator said, or the provider if that is more.
-    #[serde(default)]
-    pub given_back: Money,
-    /// The operator's refunds.
-    #[serde(default)]
-    pub refunds: Vec<OrderRefund>,
-    /// Payments that the customer's bank took back.
-    #[serde(default)]
-    pub disputes: Vec<Dispute>,
-    /// The provider's messages, in the order in which they came.
-    #[serde(default)]
-    pub deliveries: Vec<Delivery>,
-}
-
-/// A refund that the operator booked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct OrderRefund {
-    pub id: String,
-    pub amount: Money,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// A payment that the customer's bank took back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Dispute {
-    pub id: String,
-    pub amount: Money,
-    /// Whether it was won, and the amount credited again.
-    pub is_reinstated: bool,
-}
-
-/// A message of the provider's, and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// The provider's id of the message.
-    pub id: String,
-    /// Such as `checkout.session.completed`.
-    pub kind: String,
-    /// When it came first.
-    pub at: Timestamp,
-    /// How often it came; above one are duplicates, which changed nothing.
-    pub times: u32,
-    /// What it did.
-    pub effect: String,
-}
-
-/// A verified message of a payment provider about one order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PaymentEvent {
-    /// The provider's id of the message; equal ids are one message.
-    pub id: String,
-    /// Such as `checkout.session.completed`.
-    pub kind: String,
-    /// Whose message.
-    pub provider: Provider,
-    /// The order that it is about.
-    pub order: OrderId,
-    /// The provider's session, where the message names it.
-    pub session: Option<String>,
-    /// The provider's payment, where the message names it.
-    pub payment: Option<String>,
-    /// What happened.
-    pub change: PaymentChange,
-}
-
-/// What happened to a payment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PaymentChange {
-    /// The money is there.
-    Paid {
-        /// How much.
-        amount: Money,
-        /// In capitals.
-        currency: String,
-    },
-    /// The customer is done, the money is still on its way.
-    Processing,
-    /// The customer did not pay in time.
-    Expired,
-    /// The payment failed.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// So much was refunded in all, earlier refunds included.
-    Refunded {
-        /// How much in all.
-        total: Money,
-        /// In capitals.
-        currency: String,
-    },
-    /// The customer's bank took this back.
-    Disputed {
-        /// The provider's id of the dispute.
-        dispute: String,
-        /// How much.
-        amount: Money,
-        /// In capitals.
-        currency: String,
-    },
-    /// The dispute was won.
-    Reinstated {
-        /// The provider's id of the dispute.
-        dispute: String,
-    },
-}
-
-/// What the operator decided about an order in review.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// Whether it is credited.
-    pub is_approved: bool,
-    /// How much is credited, if another amount than that of the order arrived.
-    pub amount: Option<Money>,
-    /// Why.
-    pub reason: String,
-    /// By whom.
-    pub author: String,
-    /// For whom, as the client says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
-    /// What the customer is told of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// What the provider answered when an order was handed to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Opened {
-    /// The customer can pay.
-    Session {
-        /// The provider's session.
-        id: String,
-        /// Where the customer pays.
-        url: String,
-    },
-    /// It did not work.
-    Failed {
-        /// Why, for the customer.
-        reason: String,
-    },
-}
-
-/// The order as it stands now, with a row that tells of the change.
-pub(super) fn stored(books: &mut Books, order: &Order, now: Timestamp) -> Vec<Event> {
-    let mut events = vec![Event::OrderStored(Box::new(order.clone()))];
-    // Without a change of balance this cannot fail.
-    events.extend(books.append(now, Journaled::Order(Box::new(order.clone())), None));
-    events
-}
 
 /// Makes an order. The same request key a second time answers the order that there is, if it is about the same.
 pub fn place(mut books: Books, order: Order, now: Timestamp) -> Result<(Order, Vec<Event>), Refusal> {
@@ -268,14 +27,14 @@ pub fn place(mut books: Books, order: Order, now: Timestamp) -> Result<(Order, V
         return if is_same { Ok((known, Vec::new())) } else { Err(refusal) };
     }
     if books.balance(&order.bucket).checked_add(order.amount).is_none() {
-        return Err(Refusal::invalid("amount", "The balance would leave the range that is counted exactly."));
+        return Err(out_of_range());
     }
     if books.open_orders >= MOST_OPEN_ORDERS {
         let message = format!("{MOST_OPEN_ORDERS} orders of this account wait for their payment or its review.");
         let next_step = "Pay one of them, or wait until they expire or are reviewed.";
         return Err(Refusal::new(Code::RateLimitExceeded, message, next_step).limit("account").retry_after(600));
     }
-    let events = stored(&mut books, &order, now);
+    let events = books.store_order(&order, now);
     Ok((order, events))
 }
 
@@ -289,7 +48,7 @@ pub fn opened(mut books: Books, answer: Opened, now: Timestamp) -> Result<(Order
         Opened::Session { id, url } => (order.session, order.url) = (Some(id), Some(url)),
         Opened::Failed { reason } => (order.state, order.reason) = (OrderState::Failed, Some(reason)),
     }
-    let events = stored(&mut books, &order, now);
+    let events = books.store_order(&order, now);
     Ok((order, events))
 }
 
@@ -299,7 +58,7 @@ pub fn expire_order(mut books: Books, now: Timestamp) -> Vec<Event> {
     let Some(mut order) = books.order.take().filter(is_due) else { return Vec::new() };
     order.state = OrderState::Expired;
     order.reason = Some("It was not paid in time.".to_owned());
-    stored(&mut books, &order, now)
+    books.store_order(&order, now)
 }
 
 /// Approves or rejects an order in review. The same verdict a second time changes nothing.
@@ -334,7 +93,7 @@ pub fn review(mut books: Books, verdict: Verdict, now: Timestamp) -> Result<(Ord
     }
     (order.reason, order.author, order.note) = (Some(verdict.reason), Some(verdict.author), verdict.note);
     order.on_behalf_of = verdict.on_behalf_of;
-    events.extend(stored(&mut books, &order, now));
+    events.extend(books.store_order(&order, now));
     Ok((order, events))
 }
 
@@ -352,7 +111,7 @@ pub fn pay(mut books: Books, event: PaymentEvent, now: Timestamp) -> Result<(Ord
         events = changed;
         order.deliveries.push(Delivery { id: event.id, kind: event.kind, at: now, times: 1, effect });
     }
-    events.extend(stored(&mut books, &order, now));
+    events.extend(books.store_order(&order, now));
     Ok((order, events))
 }
 
@@ -452,26 +211,4 @@ fn told(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> (
         std::cmp::Ordering::Equal => "none: it is known already",
     };
     (effect.to_owned(), events)
-}
-
-/// Takes back, or credits again, so that what was given back is what is known: refunds and open disputes, and no more than
-/// the order brought. From sums, so that messages may come twice and in any order.
-fn square(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
-    // That nothing is booked twice follows from the sums; the id only has to be new.
-    let id = format!("{}/refund-{}", order.id, books.head.seq.saturating_add(1));
-    square_as(books, order, (id, "webhook", Said::by_stripe(reason)), now)
-}
-
-/// The same, in somebody's name.
-pub(super) fn square_as(books: &mut Books, order: &mut Order, why: Why<'_>, now: Timestamp) -> Vec<Event> {
-    let open = order.disputes.iter().filter(|dispute| !dispute.is_reinstated);
-    let known = open.fold(order.given_back, |sum, dispute| sum.checked_add(dispute.amount).unwrap_or(Money::MAX));
-    let due = known.min(order.amount).checked_sub(order.refunded).unwrap_or_default();
-    if due.is_positive() {
-        take_back(books, order, due, why, now).into_iter().collect()
-    } else if due.is_negative() {
-        credit_again(books, order, due.negated(), why, now)
-    } else {
-        Vec::new()
-    }
 }

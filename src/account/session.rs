@@ -1,92 +1,24 @@
-//! Sessions of the pages that were ended before their time: what is noted, and how much of it.
+//! Ending sessions of the pages before their time.
 //!
 //! What always holds: a session that was ended, by itself or with all of its key or account, counts for nothing from the next look
 //! on; what is noted is bounded, and gone when no session that it is about could live any more.
-//!
-//! Clocks are not compared. Ends of an account are numbered by times that only rise, whatever its clock does; a session knows the
-//! last one of when it began, and lives while there is no later one that is about it.
 
-use serde::{Deserialize, Serialize};
-
-use super::books::Event;
-use super::decide::Shelf;
-use crate::id::{KeyId, SessionId};
+use super::record::{Ended, Event, SessionEnd};
 use crate::time::Timestamp;
 
-/// How long a session lives, in milliseconds.
-pub const SESSION_MS: i64 = 12 * 3600 * 1000;
-/// How long an end is noted, in milliseconds: a session may have begun by a clock that is ahead.
-pub const NOTED_MS: i64 = 2 * SESSION_MS;
 /// So many are noted one by one; beyond, all sessions of the key end with one that does.
 const MOST_ENDED: u32 = 200;
 
-/// A session as its cookie tells of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// Its id.
-    pub id: SessionId,
-    /// Whose key it is of.
-    pub key: KeyId,
-    /// When it began.
-    pub began_at: Timestamp,
-    /// The last end that its account had noted then. Sessions from before this was asked go by when they began.
-    #[serde(default)]
-    pub known: Option<Timestamp>,
-}
-
-impl Session {
-    /// Ends after this are about it.
-    pub fn known(&self) -> Timestamp {
-        self.known.unwrap_or_else(|| self.began_at.plus(-1))
-    }
-}
-
-/// Which sessions end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SessionEnd {
-    /// This one.
-    Of(Session),
-    /// All of a key.
-    OfKey(KeyId),
-    /// All of the account.
-    OfAccount,
-}
-
-/// What is noted of sessions that were ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Which: see [`marks`].
-    pub mark: String,
-    /// Its number: those end that know of earlier ones only.
-    pub until: Timestamp,
-}
-
-const ACCOUNT: &str = "account";
-
-fn of_key(key: &KeyId) -> String {
-    format!("key/{key}")
-}
-
-fn of_session(id: &SessionId) -> String {
-    format!("session/{id}")
-}
-
-/// Under which marks the end of a session may be noted.
-pub fn marks(session: &Session) -> [String; 3] {
-    [of_session(&session.id), of_key(&session.key), ACCOUNT.to_owned()]
-}
-
-/// Ends sessions. Again is the same.
-pub fn end_sessions<S: Shelf>(shelf: &S, end: SessionEnd, now: Timestamp) -> Result<Vec<Event>, S::Error> {
-    let next = now.max(shelf.last_end()?.plus(1));
-    let (mark, until) = match end {
-        SessionEnd::Of(session) => {
-            let has_room = shelf.ended_sessions(now.plus(-NOTED_MS))? < MOST_ENDED;
-            let mark = if has_room { of_session(&session.id) } else { of_key(&session.key) };
-            (mark, next.max(session.known().plus(1)))
-        }
-        SessionEnd::OfKey(key) => (of_key(&key), next),
-        SessionEnd::OfAccount => (ACCOUNT.to_owned(), next),
+/// Ends sessions. Again is the same. `last_end` is the number of the last end that is noted, `noted` how many there are.
+pub fn end_sessions(end: SessionEnd, (last_end, noted): (Timestamp, u32), now: Timestamp) -> Vec<Event> {
+    let next = now.max(last_end.plus(1));
+    let until = match &end {
+        SessionEnd::Of(session) => next.max(session.known().plus(1)),
+        SessionEnd::OfKey(_) | SessionEnd::OfAccount => next,
     };
-    Ok(vec![Event::SessionsEnded(Ended { mark, until })])
+    let end = match end {
+        SessionEnd::Of(session) if noted >= MOST_ENDED => SessionEnd::OfKey(session.key),
+        end => end,
+    };
+    vec![Event::SessionsEnded(Ended { mark: end.mark(), until })]
 }

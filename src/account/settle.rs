@@ -1,47 +1,21 @@
-//! The settlement: how a hold leaves Open, and what the request costs.
+//! The settlement: how a hold leaves Open, by its caller's word or by time, and the receipt of a request that never had one.
+//!
+//! What always holds: a hold leaves Open once; a request has at most one receipt; the charge, the receipt, the counters and the
+//! idempotency key change together.
 
-use serde::{Deserialize, Serialize};
-
-use super::books::{Books, Event, Journaled};
-use super::budget::{Counted, count};
-use super::hold::{Checkpoint, Claim, Hold};
+use super::books::Books;
+use super::budget::count;
+use super::charge::{Charge, ChargePolicy, charge_of, priced};
 use super::kept::keep;
 use super::late::correct;
-use super::promise::HOLD_EXPIRED;
-use super::receipt::{Facts, Outcome, Receipt, ReceiptError, Status, entry_id};
+use super::record::{
+    Checkpoint, Claim, Counted, Event, Extension, Facts, HOLD_EXPIRED, Hold, Journaled, Outcome, Receipt, ReceiptError,
+    Settlement, Status, entry_id, replayable,
+};
 use crate::catalog::CutPolicy;
-use crate::id::{BucketId, RequestId};
 use crate::money::{Money, cost};
 use crate::time::Timestamp;
-use crate::usage::UsageSource;
-
-/// An answer longer than this is not kept for replays: a stored value has at most 2 MB.
-const LONGEST_KEPT_BODY: usize = 1_000_000;
-
-/// How a request ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settlement {
-    /// Which request.
-    pub request: RequestId,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The plain answer, if the request had an idempotency key.
-    pub body: Option<String>,
-    /// The answer as it is kept for requests that refer to it, sealed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<String>,
-}
-
-/// A long stream is alive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extension {
-    /// Which request.
-    pub request: RequestId,
-    /// What it relayed so far.
-    pub checkpoint: Checkpoint,
-    /// How long its hold lives from now, in milliseconds.
-    pub timeout_ms: i64,
-}
+use crate::usage::{Usage, UsageSource};
 
 /// Settles a request: its hold is captured or released, and its receipt written. Once more changes nothing. After the hold has
 /// expired, what the expiry charged is corrected.
@@ -117,65 +91,6 @@ pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Ti
     events
 }
 
-/// Whether usage is charged, by which rule, and if not, why.
-pub(super) struct ChargePolicy {
-    pub rule: &'static str,
-    no_charge_reason: Option<&'static str>,
-}
-
-fn charge_policy(outcome: &Outcome) -> ChargePolicy {
-    let charged = |rule| ChargePolicy { rule, no_charge_reason: None };
-    let free = |rule, reason| ChargePolicy { rule, no_charge_reason: Some(reason) };
-    let by = |reported, estimated, counted| match outcome.usage_source {
-        UsageSource::Estimated => charged(estimated),
-        UsageSource::Counted => charged(counted),
-        UsageSource::Upstream | UsageSource::None => charged(reported),
-    };
-    let is_free = outcome.served.as_ref().is_some_and(|served| served.price.is_empty());
-    match (outcome.status, outcome.served.is_some()) {
-        (Status::Refused, _) => free("refused: nothing is charged", "The request was refused."),
-        (Status::Aborted, false) => free("client left before anyone answered: nothing is charged", "Nothing was relayed."),
-        (_, false) | (Status::Failed, _) => free("failed: nothing is charged", "No upstream answered the request."),
-        (Status::Completed, true) if is_free => free("completed: nothing is charged", "Requests of this kind are free."),
-        (Status::Completed, true) => by(
-            "completed: charged by the usage that upstream reported",
-            "completed: charged by usage, estimated because upstream reported none",
-            "completed: charged by what was counted here, exactly: images answered, characters sent",
-        ),
-        (Status::Aborted, true) => by(
-            "client left: charged by the usage that upstream reported",
-            "client left: charged by the input and the output relayed, estimated",
-            "client left: charged by what was counted here, exactly: images answered, characters sent",
-        ),
-        (Status::Truncated, true) => match outcome.upstream_cut {
-            CutPolicy::Free => free("upstream cut the stream: nothing is charged", "Upstream broke off before the end."),
-            CutPolicy::Usage => charged("upstream cut the stream: charged by what arrived"),
-        },
-    }
-}
-
-/// What a request costs.
-pub(super) struct Charge {
-    /// By what was reported.
-    pub full: Money,
-    /// What is charged of that: as much as can be true, and as was held.
-    pub charge: Money,
-    pub policy: ChargePolicy,
-}
-
-/// What a request costs that ended like this, with so much set aside of a bucket.
-pub(super) fn charge_of(outcome: &Outcome, bucket: &BucketId, held: Money) -> Charge {
-    priced(outcome, charge_policy(outcome), bucket, held)
-}
-
-fn priced(outcome: &Outcome, policy: ChargePolicy, bucket: &BucketId, held: Money) -> Charge {
-    let served = outcome.served.as_ref().filter(|served| served.bucket == *bucket && policy.no_charge_reason.is_none());
-    let credible = outcome.bounds.map_or(outcome.usage, |bounds| outcome.usage.bounded(&bounds));
-    // A cost beyond counting is beyond the hold too, and goes to review.
-    let of = |usage| served.map_or(Money::ZERO, |served| cost(&served.price, &usage).unwrap_or(Money::MAX));
-    Charge { full: of(outcome.usage), charge: of(credible).min(held), policy }
-}
-
 /// The hold leaves Open; the receipt, the charge and the counters change with it.
 fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: Timestamp) -> Vec<Event> {
     let tokens = outcome.usage.total();
@@ -219,11 +134,6 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     events
 }
 
-/// An answer as it is kept for replays.
-pub(super) fn kept(body: Option<String>) -> Option<String> {
-    body.filter(|body| body.len() <= LONGEST_KEPT_BODY)
-}
-
 /// A paid answer is kept for replays; a request that cost nothing may simply be made again.
 fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
     let paid = events.iter().find_map(|event| match event {
@@ -234,7 +144,7 @@ fn answer_claim(claim: Claim, events: &[Event], body: Option<String>) -> Event {
         _ => None,
     });
     if paid.is_some() {
-        Event::Claimed(Claim { is_closed: true, status: paid, body: kept(body), ..claim })
+        Event::Claimed(Claim { is_closed: true, status: paid, body: replayable(body), ..claim })
     } else if claim.replaces.is_empty() {
         Event::Unclaimed(claim.id)
     } else {
@@ -252,7 +162,7 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
         None => {
             let reason = "The gateway lost the request before anything was known to be relayed.";
             let rule = "hold expired: released, nothing is charged";
-            (None, Vec::new(), crate::usage::Usage::default(), ChargePolicy { rule, no_charge_reason: Some(reason) })
+            (None, Vec::new(), Usage::default(), ChargePolicy { rule, no_charge_reason: Some(reason) })
         }
     };
     let usage_source = if served.is_some() { UsageSource::Estimated } else { UsageSource::None };

@@ -9,11 +9,7 @@
 //! `least` a tenth of the balance covers are granted at once, whatever they ask for.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions)]
 
-use super::books::Books;
-use super::budget::room;
-use crate::id::BucketId;
 use crate::money::Money;
-use crate::time::Timestamp;
 
 /// One request takes at most this part of what is free.
 const SHARE: i64 = 4;
@@ -30,15 +26,6 @@ pub struct Free {
 }
 
 impl Free {
-    /// What the balance and the budgets of key, project and run leave.
-    pub fn of(books: &Books, bucket: &BucketId, now: Timestamp) -> Self {
-        let available = books.available(bucket);
-        match room(books, bucket, now).filter(|left| *left < available) {
-            Some(left) => Self { amount: left, is_of_a_budget: true },
-            None => Self { amount: available, is_of_a_budget: false },
-        }
-    }
-
     /// What a request sets aside that needs `least` and can use `most`. Whether `least` is covered is not decided here.
     pub fn share(self, least: Money, most: Money) -> Money {
         let free = self.amount.nanos();

@@ -5,14 +5,15 @@
 //! the gateway lost. The rest says nothing of the promise and does not count: a client that left before there was an answer, and
 //! a request that upstream would not have taken from anybody.
 
-use super::receipt::{Attempt, AttemptStatus, Outcome, Served, Status};
+use super::attempt::{Attempt, AttemptStatus};
+use super::outcome::{Outcome, Served, Status};
 use crate::truth::{Missed, Promise, Promised};
 
 /// The error of a receipt whose request nobody settled in time.
-pub(super) const HOLD_EXPIRED: &str = "hold_expired";
+pub const HOLD_EXPIRED: &str = "hold_expired";
 
 /// What became of the promise; none where there was none, or where the end says nothing of it.
-pub(super) fn judged(outcome: &Outcome) -> Option<Promised> {
+pub fn judged(outcome: &Outcome) -> Option<Promised> {
     let promise = outcome.promise.clone()?;
     let is_lost = outcome.error.as_ref().is_some_and(|error| error.code == HOLD_EXPIRED);
     let missed = match (outcome.status, &outcome.served) {

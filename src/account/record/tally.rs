@@ -1,4 +1,7 @@
 //! What a key or project did in the current minute, day and month: the counters of limits and budgets.
+//!
+//! What always holds: what belongs to an earlier minute, day or month counts for nothing in this one; what is spent is never below
+//! nothing.
 
 use std::collections::BTreeMap;
 

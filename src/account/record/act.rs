@@ -6,10 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::books::{Books, Event, Journaled, Kind};
-use super::manage::AccountRecord;
-use crate::id::AccountId;
-use crate::time::Timestamp;
+use super::kind::Kind;
 
 /// The account whose journal has what the operator did about no account. It has no balance, no project and no key, and is in no
 /// list of accounts.
@@ -110,19 +107,9 @@ impl Act {
     }
 }
 
-/// Notes something that the operator did. The first one gives the journal its owner, without which it is not copied.
-pub fn act(mut books: Books, act: Act, now: Timestamp) -> Vec<Event> {
-    let owner = AccountId::parse(OPERATOR).filter(|_| books.account.is_none());
-    let owner = owner.map(|id| AccountRecord { id, name: "What the operator did".to_owned(), created_at: now });
-    let mut events: Vec<Event> = owner.map(Event::AccountStored).into_iter().collect();
-    // Without a change of balance this cannot fail.
-    events.extend(books.append(now, Journaled::Act(Box::new(act)), None));
-    events
-}
-
 impl<T: Serialize> Noted<T> {
     /// A new record, or one that was there as `before`. `name` is what people call it.
-    pub(super) fn new(name: &str, before: Option<&T>, record: T, by: Option<By>) -> Self {
+    pub(in crate::account) fn new(name: &str, before: Option<&T>, record: T, by: Option<By>) -> Self {
         let Some(by) = by else { return Self { record, change: None } };
         let fields = before.map(|before| changed(before, &record)).unwrap_or_default();
         let what = match before {
@@ -197,16 +184,5 @@ mod tests {
         let text = serde_json::to_string(&signed).unwrap();
         assert_eq!(serde_json::from_str::<Signed<ProjectRecord>>(&text).unwrap(), signed);
         assert_eq!(serde_json::from_str::<ProjectRecord>(&text).unwrap(), project("One"), "as an earlier version reads it");
-    }
-
-    #[test]
-    fn the_first_act_gives_the_journal_its_owner_and_the_next_do_not() {
-        let done = |what: &str| Done { by: kim().unwrap(), what: what.to_owned(), fields: Map::new() };
-        let first = act(Books::default(), Act { kind: ActKind::Code, done: done("codes made") }, Timestamp::default());
-        let [Event::AccountStored(owner), Event::Journaled(row)] = first.as_slice() else { panic!("{first:?}") };
-        assert_eq!((owner.id.as_str(), row.journaled.kind(), row.amount), (OPERATOR, Kind::Code, None));
-        let books = Books { account: Some(owner.clone()), ..Books::default() };
-        let next = act(books, Act { kind: ActKind::Probe, done: done("round run") }, Timestamp::default());
-        assert!(matches!(next.as_slice(), [Event::Journaled(row)] if row.journaled.kind() == Kind::Probe));
     }
 }

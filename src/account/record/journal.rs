@@ -1,0 +1,132 @@
+//! The journal: its rows, and what each is about.
+//!
+//! What always holds: a row never changes. A row with an amount is a ledger entry, a row with a receipt is a receipt, a charge is
+//! both. What must not happen twice has a subject, of which the journal takes one row.
+
+use serde::Serialize;
+
+use super::account::{AccountRecord, ProjectRecord};
+use super::act::{Act, Noted};
+use super::adjustment::AdjustmentRecord;
+use super::alert::Alert;
+use super::correction::Correction;
+use super::head::Balances;
+use super::kind::Kind;
+use super::order::Order;
+use super::receipt::Receipt;
+use super::refund::{DebtPayment, Refund};
+use super::run::RunRecord;
+use super::top_up::{Redemption, TopUp};
+use crate::id::{BucketId, KeyId};
+use crate::key::KeyRecord;
+use crate::money::Money;
+use crate::time::Timestamp;
+
+/// One immutable row of the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Its number; the first is 1.
+    pub seq: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The bucket that it changes.
+    pub bucket: Option<BucketId>,
+    /// By how much; below zero is a charge.
+    pub amount: Option<Money>,
+    /// Every balance after it.
+    pub balances: Balances,
+    /// What is owed after it.
+    pub debts: Balances,
+    /// What it is about.
+    pub journaled: Journaled,
+}
+
+/// What a journal row is about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Journaled {
+    /// A closed request; with an amount it is a charge.
+    Receipt(Box<Receipt>),
+    /// A credit or debit by the operator.
+    Adjustment(AdjustmentRecord),
+    /// The account was opened.
+    Account(Noted<AccountRecord>),
+    /// A project was made or changed.
+    Project(Noted<ProjectRecord>),
+    /// A key was made, changed or revoked.
+    Key(Box<Noted<KeyRecord>>),
+    /// A settlement came after its hold had expired.
+    Correction(Box<Correction>),
+    /// An order was made, or a message about it came.
+    Order(Box<Order>),
+    /// An order was paid.
+    TopUp(TopUp),
+    /// A payment was given back, in part or whole.
+    Refund(Box<Refund>),
+    /// A redeem code was used.
+    Redemption(Redemption),
+    /// A debt was paid with what became available.
+    DebtPayment(DebtPayment),
+    /// A run was opened.
+    Run(RunRecord),
+    /// A budget reached a level.
+    Alert(Box<Alert>),
+    /// The operator did something that is about no account.
+    Act(Box<Act>),
+}
+
+impl Journaled {
+    /// The kind of the row.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Act(act) => act.row_kind(),
+            Self::Receipt(_) => Kind::Receipt,
+            Self::Adjustment(_) => Kind::Adjustment,
+            Self::Account(_) => Kind::Account,
+            Self::Project(_) => Kind::Project,
+            Self::Key(_) => Kind::Key,
+            Self::Correction(_) => Kind::Correction,
+            Self::Order(_) => Kind::Order,
+            Self::TopUp(_) => Kind::TopUp,
+            Self::Refund(_) => Kind::Refund,
+            Self::Redemption(_) => Kind::Redemption,
+            Self::DebtPayment(_) => Kind::DebtPayment,
+            Self::Run(_) => Kind::Run,
+            Self::Alert(_) => Kind::Alert,
+        }
+    }
+
+    /// What makes the row the only one of its kind: what must not happen twice has a subject.
+    pub fn subject(&self) -> Option<String> {
+        match self {
+            Self::Receipt(receipt) => Some(receipt.id.to_string()),
+            Self::Adjustment(adjustment) => Some(adjustment.id.clone()),
+            Self::Correction(correction) => Some(format!("{}/correction", correction.id)),
+            Self::TopUp(top_up) => Some(top_up.order.to_string()),
+            Self::Refund(refund) => Some(refund.id.clone()),
+            Self::Redemption(redemption) => Some(redemption.subject()),
+            Self::Account(_)
+            | Self::Project(_)
+            | Self::Key(_)
+            | Self::Order(_)
+            | Self::DebtPayment(_)
+            | Self::Run(_)
+            | Self::Act(_)
+            | Self::Alert(_) => None,
+        }
+    }
+
+    /// The key that caused it.
+    pub fn key(&self) -> Option<&KeyId> {
+        match self {
+            Self::Receipt(receipt) => Some(&receipt.key),
+            Self::Correction(correction) => Some(&correction.key),
+            _ => None,
+        }
+    }
+}
+
+/// The id of the ledger entry in journal row `seq`.
+pub fn entry_id(seq: u64) -> String {
+    format!("entry-{seq}")
+}
