@@ -7,13 +7,13 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::iter;
 
-use super::{LISTS_AT_ONCE, LISTS_MS, ProbeResult};
+use super::{LISTS_AT_ONCE, LISTS_MS};
 use crate::catalog::{Catalog, Channel, Dialect};
 use crate::dialect::listing;
 use crate::dialect::required_header;
 use crate::ports::{Call, Ports, SendError};
 use crate::routing::attempt::{FailureKind, Verdict, classify};
-use crate::routing::health::{CandidateId, Found, HealthView, Observation};
+use crate::routing::health::{CandidateId, Found, HealthView, Observation, ProbeResult};
 use crate::time::Timestamp;
 
 /// How long one list may take, in milliseconds.

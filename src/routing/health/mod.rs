@@ -15,6 +15,7 @@ mod board;
 mod fold;
 mod histogram;
 mod history;
+mod probed;
 mod view;
 mod witness;
 
@@ -27,6 +28,7 @@ pub use board::{Board, Counts, Stats, Uptime, window};
 pub use fold::{Found, Met, Observation, Recent};
 pub use histogram::{BOUNDS_MS, Histogram, Percentiles};
 pub use history::{Change, Day, Incident, Span, bars, days, incidents, of_route, status_at, uptime};
+pub use probed::ProbeResult;
 pub use view::HealthView;
 pub use witness::{AGREE, Lone, WITNESS_MS, Witness};
 
