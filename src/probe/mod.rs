@@ -10,6 +10,7 @@ mod house;
 mod lists;
 mod purse;
 mod schedule;
+mod sold;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,17 +20,16 @@ use futures_util::future::{join, select};
 use futures_util::stream::iter;
 
 pub use house::{HOUSE, house};
+pub use sold::candidates;
 
 use crate::catalog::Catalog;
 use crate::id::ChannelId;
 use crate::ports::{Ended, Records, Unavailable};
 use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, ProbeResult, Status};
 
-/// The platform opens six connections at once; some stay free for our own records.
-const LISTS_AT_ONCE: usize = 4;
+/// So many calls are made at once: the platform opens six connections, and some stay free for our own records.
 const CALLS_AT_ONCE: usize = 3;
-/// How long the lists and the calls may take together, in milliseconds each.
-const LISTS_MS: u32 = 10_000;
+/// How long the calls may take together, in milliseconds.
 const CALLS_MS: u32 = 16_000;
 /// How long it may take to find out which calls are paid, in milliseconds.
 const CHOOSING_MS: u32 = 5_000;
@@ -60,15 +60,6 @@ pub async fn round<P: Records>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Un
     let board = board(ports, &ids, &changes).await;
     ports.end_round(&lease, &Ended { health: view, board, changes, probes: probes.clone() }).await?;
     Ok(Some(probes))
-}
-
-/// Every candidate that is sold, once.
-pub fn candidates(catalog: &Catalog) -> Vec<CandidateId> {
-    let routes = catalog.models.values().flat_map(|model| &model.routes);
-    let mut ids: Vec<CandidateId> = routes.flat_map(|route| &route.candidates).map(CandidateId::of).collect();
-    ids.sort();
-    ids.dedup();
-    ids
 }
 
 /// What the last round, this isolate and the requests of all isolates know, of the candidates that are sold.
