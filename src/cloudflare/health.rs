@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use super::outside::{HEALTH_KEY, Outside, failed};
+use super::outside::{Outside, failed};
 use super::records::number;
+use super::request_port::HEALTH_KEY;
 use super::{cache, clock, truth};
 use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
 use crate::probe::HOUSE;
