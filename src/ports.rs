@@ -21,8 +21,7 @@ use crate::limits::Gate;
 use crate::money::Money;
 use crate::operator::{Failure, TokenRecord};
 use crate::payment::Checkout;
-use crate::probe::ProbeResult;
-use crate::routing::health::{Board, CandidateId, Change, Counts, HealthView, Observation, Recent, Span};
+use crate::routing::health::{Board, CandidateId, Change, Counts, HealthView, Observation, ProbeResult, Recent, Span};
 use crate::time::Timestamp;
 use crate::truth::{Promise, Truth};
 

@@ -22,10 +22,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("routing", &["catalog", "id", "key", "money", "refusal", "time", "truth", "usage"]),
     ("dialect", &["catalog", "id", "refusal", "usage"]),
     ("operator", &["id", "time"]),
-    (
-        "ports",
-        &["account", "catalog", "id", "key", "limits", "money", "operator", "payment", "probe", "routing", "time", "truth"],
-    ),
+    ("ports", &["account", "catalog", "id", "key", "limits", "money", "operator", "payment", "routing", "time", "truth"]),
     (
         "relay",
         &[

@@ -11,14 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use super::outside::{HEALTH_KEY, Outside, failed};
+use super::outside::{Outside, failed};
 use super::records::number;
+use super::request_port::HEALTH_KEY;
 use super::{cache, clock, truth};
 use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
 use crate::probe::HOUSE;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{
-    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Met, Recent, Span, Status, Witness,
+    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Met, ProbeResult, Recent, Span, Status, Witness,
 };
 use crate::time::Timestamp;
 use crate::truth::{Promise, Truth};
@@ -244,8 +245,7 @@ pub async fn end_round(outside: &Outside, lease: &str, ended: &Ended) -> Found<b
     let is_ours = !outside.texts(statement, &[doc.as_str().into(), lease.into()]).await?.is_empty();
     let statement = "INSERT OR IGNORE INTO probes (channel, at, ok, latency_ms, failure) \
         SELECT value->>0, value->>1, value->>2, value->>3, value->>4 FROM json_each(?1)";
-    let row =
-        |probe: &crate::probe::ProbeResult| json!([probe.name(), probe.at.millis(), probe.ok, probe.latency_ms, probe.failure]);
+    let row = |probe: &ProbeResult| json!([probe.name(), probe.at.millis(), probe.ok, probe.latency_ms, probe.failure]);
     let rows = Value::from(ended.probes.iter().map(row).collect::<Vec<_>>()).to_string();
     outside.texts(statement, &[rows.as_str().into()]).await?;
     Ok(is_ours)

@@ -20,6 +20,7 @@ mod platform;
 mod post;
 mod records;
 mod records_port;
+mod request_port;
 mod sessions;
 mod socket;
 mod store;

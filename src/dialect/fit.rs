@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
-use super::format::drop_named;
+use super::exchange::drop_named;
 use super::json::quoted;
 use super::maker::Maker;
 use super::strict::is_strict;

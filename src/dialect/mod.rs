@@ -16,6 +16,7 @@ mod crossing_laws;
 pub mod discreet;
 mod endpoint;
 mod envelope;
+mod exchange;
 pub mod fit;
 mod form;
 pub mod format;

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::format::StreamWish;
+use super::exchange::StreamWish;
 use super::json::{Edit, Object, quoted};
 use super::sse::Data;
 

@@ -1,6 +1,6 @@
 //! The tally of a stream: how far it is, and what was used so far.
 
-use super::format::{Cost, UpstreamError};
+use super::exchange::{Cost, UpstreamError};
 use super::tokens::Counter;
 use crate::usage::{Class, Usage, UsageSource};
 

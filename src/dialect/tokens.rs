@@ -9,30 +9,16 @@
 //!
 //! Deliberately absent: tokens that a provider adds around messages, and everything that is not text.
 
+mod cells;
 mod weights;
 
+use cells::{CELLS, DIGITS, LETTERS, MARKS, NEWLINE, ODD, ODDNESS, SCRIPTS, SPACES, STARTS};
 use weights::{PAIRS, weights};
 
 /// A text that is longer is estimated from this many windows of it.
 const WINDOWS: usize = 16;
 /// What a window has, in bytes.
 const WINDOW_BYTES: usize = 1024;
-
-/// The place of a line end in `PAIRS`.
-const NEWLINE: usize = 1;
-/// Above which oddness letters count as odder, in steps.
-const ODDNESS: [usize; 5] = [65, 80, 100, 140, 240];
-/// How many steps that makes.
-const ODD: usize = ODDNESS.len() + 1;
-/// Where the cells begin: letters behind letters, letters behind something else, digits, spaces, marks, scripts but ASCII.
-const LETTERS: usize = 0;
-const STARTS: usize = LETTERS + 6 * ODD * 8;
-const DIGITS: usize = STARTS + 4 * 2 * 2 * 8;
-const SPACES: usize = DIGITS + 16;
-const MARKS: usize = SPACES + 9;
-const SCRIPTS: usize = MARKS + 4 * 8;
-/// How many weights a family has.
-const CELLS: usize = SCRIPTS + 27 * 5;
 
 /// Counts the tokens of a text that comes in pieces.
 #[derive(Debug, Clone)]

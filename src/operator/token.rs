@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
+use super::scope::Scope;
 use crate::id::{TokenId, TokenName, sha256_hex};
 use crate::time::Timestamp;
 

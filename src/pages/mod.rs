@@ -19,6 +19,7 @@ pub mod words;
 
 mod filter;
 mod markup;
+mod search;
 mod snippet;
 
 #[cfg(test)]

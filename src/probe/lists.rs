@@ -7,15 +7,19 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::iter;
 
-use super::{LISTS_AT_ONCE, LISTS_MS, ProbeResult};
+use super::sold::candidates;
 use crate::catalog::{Catalog, Channel, Dialect};
 use crate::dialect::listing;
 use crate::dialect::required_header;
 use crate::ports::{Call, Ports, SendError};
 use crate::routing::attempt::{FailureKind, Verdict, classify};
-use crate::routing::health::{CandidateId, Found, HealthView, Observation};
+use crate::routing::health::{CandidateId, Found, HealthView, Observation, ProbeResult};
 use crate::time::Timestamp;
 
+/// So many lists are asked for at once: the platform opens six connections, and some stay free for our own records.
+const AT_ONCE: usize = 4;
+/// How long all of them may take together, in milliseconds.
+const ALL_MS: u32 = 10_000;
 /// How long one list may take, in milliseconds.
 const TIMEOUT_MS: u32 = 8_000;
 
@@ -31,8 +35,8 @@ enum Listed {
 /// Asks every channel once, and notes what that says of its candidates.
 pub async fn round<P: Ports>(ports: &P, catalog: &Catalog, view: &mut HealthView) -> Vec<ProbeResult> {
     let asked = iter(catalog.channels.values().map(|channel| ask(ports, channel)));
-    let asked: Vec<_> = asked.buffer_unordered(LISTS_AT_ONCE).take_until(ports.sleep(LISTS_MS)).collect().await;
-    let ids = super::candidates(catalog);
+    let asked: Vec<_> = asked.buffer_unordered(AT_ONCE).take_until(ports.sleep(ALL_MS)).collect().await;
+    let ids = candidates(catalog);
     let mut results = Vec::new();
     for (channel, at, latency_ms, listed) in asked {
         for id in ids.iter().filter(|id| id.channel == channel.id) {

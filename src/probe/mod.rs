@@ -10,6 +10,7 @@ mod house;
 mod lists;
 mod purse;
 mod schedule;
+mod sold;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,21 +18,18 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use futures_util::future::{join, select};
 use futures_util::stream::iter;
-use serde::Serialize;
 
 pub use house::{HOUSE, house};
+pub use sold::candidates;
 
 use crate::catalog::Catalog;
 use crate::id::ChannelId;
 use crate::ports::{Ended, Records, Unavailable};
-use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, Status};
-use crate::time::Timestamp;
+use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, ProbeResult, Status};
 
-/// The platform opens six connections at once; some stay free for our own records.
-const LISTS_AT_ONCE: usize = 4;
+/// So many calls are made at once: the platform opens six connections, and some stay free for our own records.
 const CALLS_AT_ONCE: usize = 3;
-/// How long the lists and the calls may take together, in milliseconds each.
-const LISTS_MS: u32 = 10_000;
+/// How long the calls may take together, in milliseconds.
 const CALLS_MS: u32 = 16_000;
 /// How long it may take to find out which calls are paid, in milliseconds.
 const CHOOSING_MS: u32 = 5_000;
@@ -40,39 +38,6 @@ const LEASE_MS: i64 = 45_000;
 /// What requests saw within this time is looked at, in milliseconds.
 const RECENT_MS: i64 = 300_000;
 const MONTH_MS: i64 = 30 * 86_400_000;
-
-/// What a probe found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ProbeResult {
-    /// The channel.
-    pub channel: String,
-    /// The model's id there, where it was one candidate that was called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_model: Option<String>,
-    /// 1 for the list of models, 2 for a small real call.
-    pub level: u8,
-    /// When.
-    pub at: Timestamp,
-    /// Whether it answered well.
-    pub ok: bool,
-    /// How long it took.
-    pub latency_ms: u64,
-    /// What went wrong, or what can be told of it.
-    pub failure: Option<String>,
-    /// The receipt of the call, in the house account.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<String>,
-}
-
-impl ProbeResult {
-    /// What was probed: a channel, or a candidate.
-    pub fn name(&self) -> String {
-        match &self.upstream_model {
-            Some(model) => format!("{}/{model}", self.channel),
-            None => self.channel.clone(),
-        }
-    }
-}
 
 /// Runs a round; none if somebody else is at it.
 pub async fn round<P: Records>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Unavailable> {
@@ -95,15 +60,6 @@ pub async fn round<P: Records>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Un
     let board = board(ports, &ids, &changes).await;
     ports.end_round(&lease, &Ended { health: view, board, changes, probes: probes.clone() }).await?;
     Ok(Some(probes))
-}
-
-/// Every candidate that is sold, once.
-pub fn candidates(catalog: &Catalog) -> Vec<CandidateId> {
-    let routes = catalog.models.values().flat_map(|model| &model.routes);
-    let mut ids: Vec<CandidateId> = routes.flat_map(|route| &route.candidates).map(CandidateId::of).collect();
-    ids.sort();
-    ids.dedup();
-    ids
 }
 
 /// What the last round, this isolate and the requests of all isolates know, of the candidates that are sold.
@@ -249,6 +205,7 @@ mod tests {
     use super::*;
     use crate::id::ChannelId;
     use crate::routing::attempt::FailureKind;
+    use crate::time::Timestamp;
 
     #[test]
     fn only_what_changed_is_told_with_its_cause_and_when_it_began() {

@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::sold::candidates;
 use crate::catalog::{Catalog, Model, RouteKind};
 use crate::id::ChannelId;
 use crate::routing::attempt::FailureKind;
@@ -132,7 +133,7 @@ fn mixed(queues: [Vec<Target>; 3]) -> Vec<Target> {
 /// When something on a channel last failed that may be the channel's fault. Load and a lost id are no such thing.
 fn troubles(catalog: &Catalog, view: &HealthView) -> BTreeMap<ChannelId, Timestamp> {
     let mut troubles: BTreeMap<ChannelId, Timestamp> = BTreeMap::new();
-    for id in super::candidates(catalog) {
+    for id in candidates(catalog) {
         let health = view.of(&id);
         let failure = health.last_failure.filter(|_| matches!(health.status, Status::Degraded | Status::Down));
         let is_own =

@@ -1,12 +1,21 @@
-//! Who calls: what is wrong with what was presented in the place of a key, and whether a page of another site may call with it.
+//! Who calls: the key of what was presented, what is wrong with what is none, and whether a page of another site may call with it.
 //!
-//! What always holds: nothing of what was presented is repeated.
+//! What always holds: nothing of what was presented is repeated; who came with too many keys that nobody has is refused before
+//! anything is looked up.
 
-use super::Head;
+use std::net::IpAddr;
+
+use super::gate;
+use super::head::{Head, Misplaced};
+use super::reply::unavailable;
 use crate::catalog::Catalog;
+use crate::dialect::Called;
 use crate::id::{KeyHash, KeySecret};
 use crate::key::KeyRecord;
+use crate::limits::Gate;
+use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
+use crate::time::Timestamp;
 
 /// How to present a key.
 const HOW: &str = "Send `Authorization: Bearer sk-tf-...` (or `x-api-key`, or `x-goog-api-key`).";
@@ -24,23 +33,54 @@ const OTHERS: [(&str, &str); 9] = [
     ("sk-", "another provider"),
 ];
 
-/// A place in which a credential was found that nobody reads there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misplaced {
-    /// In `Authorization`, without `Bearer` before it.
-    Scheme,
-    /// In a header of another gateway's.
-    Header,
-    /// In the address.
-    Query,
-}
-
 /// The hash of the key that a request presents.
 pub fn presented(head: &Head) -> Result<KeyHash, Refusal> {
     match head.misplaced {
         Some(place) if head.credential.is_none() => Err(misplaced(place)),
-        _ => super::credential_hash(head.credential.as_deref()),
+        _ => credential_hash(head.credential.as_deref()),
     }
+}
+
+/// The hash of a credential that may be one of our keys.
+pub fn credential_hash(credential: Option<&str>) -> Result<KeyHash, Refusal> {
+    let credential = credential.ok_or_else(no_key)?;
+    KeySecret::parse(credential).map(|secret| secret.hash()).ok_or_else(|| not_a_key(credential))
+}
+
+/// The key of a hash, if it still works. Who comes with keys that nobody has is counted by address.
+pub async fn known_key<P: Ports>(
+    ports: &P,
+    (hash, address): (&KeyHash, Option<IpAddr>),
+    now: Timestamp,
+) -> Result<KeyRecord, Refusal> {
+    let is_remembered = ports.remembers(hash);
+    if !is_remembered {
+        gate::open(ports, Gate::Stranger, &gate::by_address(address))?;
+    }
+    match ports.key(hash).await.map_err(unavailable)? {
+        None if !is_remembered => Err(gate::missed(ports, Gate::Stranger, &gate::by_address(address), unknown()).await),
+        key => valid_key(key, now),
+    }
+}
+
+/// The record of a key that is neither unknown, revoked nor expired. The account object has the last word on each request.
+pub fn valid_key(key: Option<KeyRecord>, now: Timestamp) -> Result<KeyRecord, Refusal> {
+    let key = key.ok_or_else(unknown)?;
+    let ended = match (key.revoked_at, key.policy.expires_at) {
+        (Some(at), _) => Some(format!("This API key was revoked at {at}.")),
+        (None, Some(at)) if key.policy.is_expired(now) => Some(format!("This API key expired at {at}.")),
+        _ => None,
+    };
+    match ended {
+        Some(message) => Err(Refusal::new(Code::InvalidApiKey, message, "Use another key, or create one.")),
+        None => Ok(key),
+    }
+}
+
+/// Errors where a key has had too much of what costs it nothing.
+pub async fn let_in<P: Ports>(ports: &P, called: &Called, key: &KeyRecord) -> Result<(), Refusal> {
+    gate::open(ports, Gate::Refused, key.id.as_str())?;
+    if called.endpoint.is_free() { gate::pass(ports, Gate::Free, key.id.as_str()).await } else { Ok(()) }
 }
 
 fn refused(message: impl Into<String>, next_step: impl Into<String>) -> Refusal {
@@ -57,12 +97,12 @@ fn misplaced(place: Misplaced) -> Refusal {
 }
 
 /// No API key was sent.
-pub fn no_key() -> Refusal {
+fn no_key() -> Refusal {
     refused("No API key was sent.", HOW)
 }
 
 /// What was presented cannot be a key of this gateway.
-pub fn not_a_key(credential: &str) -> Refusal {
+fn not_a_key(credential: &str) -> Refusal {
     let is_quote = |letter: char| matches!(letter, '"' | '\'' | '`' | '“' | '”' | '‘' | '’');
     let begins = |start: &str| credential.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
     if credential.is_empty() {
@@ -100,7 +140,7 @@ pub fn not_a_key(credential: &str) -> Refusal {
 }
 
 /// A key that nobody has.
-pub fn unknown() -> Refusal {
+fn unknown() -> Refusal {
     let next_step = "Check that the whole key was copied, and that it is for this gateway.";
     refused("This API key is not known.", next_step)
 }

@@ -13,9 +13,6 @@ use std::task::Poll;
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
-use super::answer::told_model;
-use super::prepare::Prepared;
-use super::quote::Quoted;
 use super::reply::{Reply, ReplyBody};
 use crate::account::Rates;
 use crate::dialect::Endpoint;
@@ -39,13 +36,15 @@ struct Inner {
     begun: Rc<Cell<u64>>,
 }
 
-/// A request whose hold is granted, and whose client can be told that it is alive.
-struct Opened {
-    request: RequestId,
-    asked: String,
-    endpoint: Endpoint,
-    wish: StreamWish,
-    rates: Rates,
+/// What can be told to the client of a request whose hold is granted.
+pub struct Opened {
+    pub request: RequestId,
+    /// The model that was asked for, as it may be shown.
+    pub asked: String,
+    pub endpoint: Endpoint,
+    /// How its stream is written.
+    pub wish: StreamWish,
+    pub rates: Rates,
 }
 
 impl Early {
@@ -54,27 +53,15 @@ impl Early {
         Rc::clone(&self.0.begun)
     }
 
-    /// Notes that the hold was granted: from here on the client can be told that somebody is there.
-    pub fn open(&self, prepared: &Prepared<'_>, rates: Rates) {
-        let (facts, endpoint) = (&prepared.facts, prepared.request.endpoint);
-        let is_waiting = facts.stream && !prepared.request.envelope.is_bytes && endpoint.has_signs();
-        if !is_waiting || self.0.due.get().is_some() {
-            return;
-        }
-        let mut attempts = prepared.legs.iter().flat_map(|leg| &leg.attempts).peekable();
-        let first = attempts.peek().copied();
-        let is_native = |quoted: &Quoted| endpoint.asked_of(&quoted.planned.channel).is_some_and(|way| !way.is_translated);
-        let wish = StreamWish {
-            created: facts.created_at.millis() / 1000,
-            id: facts.request.to_string(),
-            model: first.map(|quoted| told_model(prepared, quoted)).unwrap_or_default(),
-            begun: self.begun(),
-            goes_on: prepared.request.envelope.keeps && attempts.any(is_native),
-            ..StreamWish::default()
-        };
-        let (request, asked) = (facts.request.clone(), facts.requested_model.clone());
-        self.0.opened.set(Some(Box::new(Opened { request, asked, endpoint, wish, rates })));
-        self.0.due.set(Some(facts.created_at.plus(i64::from(SIGN_MS))));
+    /// Whether its client can be told something, or was.
+    pub fn is_open(&self) -> bool {
+        self.0.due.get().is_some()
+    }
+
+    /// Notes what its client can be told, some time after the request came.
+    pub fn open(&self, opened: Opened, created_at: Timestamp) {
+        self.0.opened.set(Some(Box::new(opened)));
+        self.0.due.set(Some(created_at.plus(i64::from(SIGN_MS))));
     }
 
     /// Waits for the answer; where it does not come in time, an answer that begins with signs of life.

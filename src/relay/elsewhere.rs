@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::prepare::Prepared;
+use super::prepared::Prepared;
 use super::quote::Quoted;
 use crate::account::{Compared, Elsewhere};
 use crate::id::{BucketId, ModelName};

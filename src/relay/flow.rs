@@ -324,17 +324,17 @@ impl<P: Ports> Drop for Flow<P> {
             return open.ticket.settle(outcome, None);
         }
         if let Some(ending) = open.ticket.take_ending() {
-            let _ = ending.send(Ending::Drain(Box::new(Drain(open))));
+            let _ = ending.send(Ending::Drain(Box::pin(Drain(open).run())));
         }
     }
 }
 
 /// What is left of a stream whose client is gone: read to its end, for its usage.
-pub struct Drain<P: Ports>(Open<P>);
+struct Drain<P: Ports>(Open<P>);
 
 impl<P: Ports> Drain<P> {
     /// Reads on, and says how the request ended.
-    pub async fn run(mut self) -> Settlement {
+    async fn run(mut self) -> Settlement {
         let open = &mut self.0;
         let ports = open.ticket.ports.clone();
         let until = ports.now().plus(LONGEST_DRAIN_MS);

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::Head;
+use super::head::Head;
 use crate::id::sha256_hex;
 use crate::key::KeyRecord;
 use crate::limits::{Gate, Row};

@@ -13,8 +13,8 @@ use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::prepare::Head;
-use super::unavailable;
+use super::head::Head;
+use super::reply::unavailable;
 use crate::account::{KeptItems, LONGEST_KEPT};
 use crate::dialect::openai::responses::{not_kept, references, resolved as with_items};
 use crate::dialect::{Called, Endpoint};

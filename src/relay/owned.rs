@@ -8,13 +8,15 @@ use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
-use super::prepare::Sealers;
 use crate::catalog::Channel;
 use crate::dialect::bounds::MOST_REFERENCES;
 use crate::dialect::openai::responses::{Named, kept_elsewhere, not_ours, unsealed};
 use crate::id::{AccountId, ChannelId, SecretName};
 use crate::ports::Sealer;
 use crate::refusal::Refusal;
+
+/// Who makes seals, and so can prove them: see [`crate::ports::Ports::sealer`].
+pub type Sealers<'a> = &'a dyn Fn(&SecretName) -> Option<Sealer>;
 
 /// A channel and its credential.
 pub type Maker = (ChannelId, SecretName);

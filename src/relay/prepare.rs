@@ -1,136 +1,29 @@
 //! From a body and a key to a plan with its quotes; what the route explanation shows and the relay runs.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
-use super::caller::{Misplaced, check_site};
-use super::early::Early;
-use super::owned::{Maker, Owned};
-use super::quote::{Leg, Legs, Quoted};
-use crate::account::{Facts, Free, OutputLimit};
+use super::caller::check_site;
+use super::head::Head;
+use super::owned::{Maker, Owned, Sealers};
+use super::prepared::{Prepared, Preparing, shown};
+use super::quote::Legs;
+use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Dialect, Fit, RouteKind};
 use crate::dialect::openai::responses::{SEAL, with_seal};
-use crate::dialect::{Called, Endpoint, Request, Way};
-use crate::id::{AccountId, ChannelId, RequestId, RunId, SecretName};
+use crate::dialect::{Endpoint, Request, Way};
+use crate::id::{AccountId, ChannelId, RequestId, RunId};
 use crate::key::KeyRecord;
-use crate::ports::Sealer;
 use crate::refusal::{Code, Refusal};
-use crate::routing::health::{CandidateId, HealthView, Witness};
-use crate::routing::{Ask, FirstChoice, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
+use crate::routing::health::Witness;
+use crate::routing::{Ask, Plan, PlanInput, ProviderPreferences, asked_model, plan};
 use crate::time::Timestamp;
-use crate::truth::Promise;
-use crate::usage::{Class, Usage};
+use crate::usage::Class;
 
 /// The caller's own key for a request is no longer than this.
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
-
-/// What the head of a request says.
-#[derive(Debug, Clone, Default)]
-pub struct Head {
-    /// What the caller presented.
-    pub credential: Option<String>,
-    /// Where a credential was found that nobody reads there.
-    pub misplaced: Option<Misplaced>,
-    /// Where it came from.
-    pub address: Option<IpAddr>,
-    /// The site of the page that called, where that is another than the gateway's own.
-    pub site: Option<String>,
-    /// `x-tf-route`.
-    pub route: Option<String>,
-    /// `x-tf-run`.
-    pub run: Option<String>,
-    /// `x-tf-fit`.
-    pub fit: Option<String>,
-    /// `Idempotency-Key`.
-    pub idempotency_key: Option<String>,
-    /// Whether it was presented as Google's clients do.
-    pub is_google: bool,
-    /// The session, where a header names it.
-    pub session: Option<String>,
-    /// What the body is.
-    pub content_type: Option<String>,
-    /// Headers that go up as they came, to channels of the dialect that has them.
-    pub passed: Vec<(&'static str, String)>,
-    /// Whether a Gemini client left out `alt=sse`, and so wants a list.
-    pub is_list: bool,
-    /// The only candidate to ask, where the gateway itself probes it.
-    pub probed: Option<CandidateId>,
-}
-
-/// A request before its body is looked at.
-pub struct Preparing {
-    /// Its id.
-    pub request: RequestId,
-    /// When it arrived.
-    pub arrived: Timestamp,
-    /// What was called.
-    pub called: Called,
-    /// What its head says.
-    pub head: Head,
-    /// What is sold.
-    pub catalog: Rc<Catalog>,
-    /// What is known of the candidates.
-    pub health: Rc<HealthView>,
-    /// What its client can be told while nobody answers.
-    pub early: Early,
-}
-
-/// Who makes seals, and so can prove them: see [`crate::ports::Ports::sealer`].
-pub type Sealers<'a> = &'a dyn Fn(&SecretName) -> Option<Sealer>;
-
-/// A request that can be run.
-pub struct Prepared<'a> {
-    /// What is known of it.
-    pub facts: Facts,
-    /// The request.
-    pub request: Request<'a>,
-    /// What its head says.
-    pub head: &'a Head,
-    /// What is sold.
-    pub catalog: Rc<Catalog>,
-    /// The attempts, by the holds that they need.
-    pub legs: Vec<Leg>,
-    /// What will not be tried, and why.
-    pub left_out: Vec<crate::routing::LeftOut>,
-    /// What falling back is compared with.
-    pub first_choice: Option<FirstChoice>,
-    /// How many tokens go in, as far as it can be told without the provider.
-    pub estimated_input: u64,
-    /// Equal seeds choose equal candidates and credentials.
-    pub seed: String,
-    /// The response that it goes on from, by the provider's own id.
-    pub previous: Option<String>,
-    /// What it names that a provider keeps.
-    pub owned: Owned,
-    /// What its client can be told while nobody answers.
-    pub early: Early,
-}
-
-impl Preparing {
-    /// What is known of the request; the model only if the body can be read.
-    pub fn facts(&self, key: &KeyRecord, body: Option<&[u8]>) -> Facts {
-        let request = body.and_then(|body| Request::read(&self.called, body, self.head.content_type.as_deref()).ok());
-        let envelope = request.map(|request| request.envelope);
-        let model = envelope.as_ref().and_then(|envelope| envelope.models.first()).or(self.called.model.as_ref());
-        Facts {
-            request: self.request.clone(),
-            created_at: self.arrived,
-            account: key.account.clone(),
-            project: key.project.clone(),
-            key: key.id.clone(),
-            key_label: key.label.clone(),
-            run: self.head.run.as_deref().and_then(RunId::parse),
-            endpoint: self.called.endpoint.name().to_owned(),
-            stream: envelope.as_ref().map_or(self.called.stream, |envelope| envelope.stream),
-            requested_model: model.map(|name| shown(name)).unwrap_or_default(),
-            catalog_version: self.catalog.version,
-            promise: None,
-        }
-    }
-}
 
 /// Plans a request for a key, with the hold that each leg needs.
 pub fn prepare<'a>(
@@ -354,54 +247,4 @@ pub fn check_idempotency_key(key: Option<&str>) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-impl Prepared<'_> {
-    /// What the remedies of a refusal go by: see [`super::with_remedy`].
-    pub fn remedies(&self) -> (&Catalog, Option<&'static str>) {
-        (&self.catalog, self.request.limit_member())
-    }
-
-    /// That an attempt is expected to answer, if it is. What is free promises nothing, nor does what the gateway asks itself.
-    pub fn promise(&self, planned: &Planned) -> Option<Promise> {
-        let is_promised = planned.is_expected && self.head.probed.is_none() && !self.request.endpoint.is_free();
-        is_promised.then(|| Promise { model: planned.model.id.clone(), route: planned.route })
-    }
-
-    /// How many tokens an answer of an attempt may have, and why; `free` is what was free where that decided. None where the
-    /// gateway does not limit it.
-    pub fn output_limit(&self, quoted: &Quoted, free: Option<Free>) -> Option<OutputLimit> {
-        self.request.endpoint.limit_member()?;
-        let limit = OutputLimit::unfitted(self.request.envelope.output_limit, quoted.wanted);
-        let leg = self.legs.iter().find(|leg| leg.bucket == quoted.planned.bucket);
-        Some(match free.filter(|_| quoted.output_limit < quoted.wanted).zip(leg) {
-            Some((free, leg)) => {
-                limit.fitted((quoted.output_limit, quoted.floor), free, &format!("{} of `{}`", leg.currency, leg.bucket))
-            }
-            None => limit,
-        })
-    }
-
-    /// What an attempt is charged by in place of tokens: images, seconds, characters, or the searches of a ranking.
-    pub fn basis(&self, quoted: &Quoted) -> Option<Class> {
-        let price = &quoted.planned.price;
-        let is_by_search = self.request.endpoint == Endpoint::Rerank && price.rates.searches.is_some();
-        price.basis().or(is_by_search.then_some(Class::Searches))
-    }
-
-    /// What an attempt uses if upstream tells nothing, but for the tokens that come out.
-    pub fn unreported(&self, quoted: &Quoted) -> Usage {
-        let envelope = &self.request.envelope;
-        let basis = self.basis(quoted);
-        // What is counted otherwise is not counted in tokens as well.
-        let is_in_tokens = basis.is_none() && !self.request.endpoint.is_free();
-        let input = if is_in_tokens { self.estimated_input.min(quoted.most.input) } else { 0 };
-        let searches = if basis == Some(Class::Searches) { envelope.searches } else { 0 };
-        Usage { input, searches, ..envelope.unreported }
-    }
-}
-
-/// A name from a caller, as it may stand in headers and rows.
-fn shown(name: &str) -> String {
-    name.chars().filter(char::is_ascii_graphic).take(128).collect()
 }

@@ -9,7 +9,9 @@ use std::pin::pin;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 
-use super::{Head, Incoming, Reply, ReplyBody, place_of, serve};
+use super::head::{Head, Incoming};
+use super::reply::{Reply, ReplyBody};
+use super::serve::{place_of, serve};
 use crate::body::{Body, Room, no_room};
 pub use crate::dialect::openai::responses::socket::LONGEST_FRAME;
 use crate::dialect::openai::responses::socket::{Act, Cutter, Session};

@@ -5,14 +5,14 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
 use super::elsewhere::Comparison;
-use super::flow::Drain;
 use super::kept::Keeper;
-use super::prepare::Prepared;
+use super::prepared::Prepared;
 use super::quote::Quoted;
 use super::reply::{Reply, refusal_reply};
 use super::retry::retried;
@@ -38,11 +38,11 @@ const CHECKPOINT_MS: i64 = 20_000;
 const PROMPT_SLACK: u64 = 1_024;
 
 /// How a request ends.
-pub enum Ending<P: Ports> {
+pub enum Ending {
     /// Like this.
     Settle(Box<Settlement>),
-    /// The client left, and the channel is read to its end first.
-    Drain(Box<Drain<P>>),
+    /// As this says when it is done: the client left, and the channel is read to its end first.
+    Drain(Pin<Box<dyn Future<Output = Settlement>>>),
 }
 
 /// An open request.
@@ -81,7 +81,7 @@ pub struct Ticket<P: Ports> {
     in_flight: Option<InFlight>,
     /// When the account was last told that the request is alive.
     noted_at: Cell<Timestamp>,
-    ending: Option<oneshot::Sender<Ending<P>>>,
+    ending: Option<oneshot::Sender<Ending>>,
 }
 
 /// What the usage of an attempt cannot be beyond, but for the bytes of its answer.
@@ -145,12 +145,12 @@ impl<P: Ports> Ticket<P> {
     }
 
     fn new(ports: P, opening: Opening, facts: Facts, granted: &Granted) -> Self {
-        let (sender, receiver) = oneshot::channel::<Ending<P>>();
+        let (sender, receiver) = oneshot::channel::<Ending>();
         let (outside, payer, now) = (ports.clone(), facts.account.clone(), ports.now());
         ports.spawn(async move {
             let settlement = match receiver.await {
                 Ok(Ending::Settle(settlement)) => *settlement,
-                Ok(Ending::Drain(drain)) => drain.run().await,
+                Ok(Ending::Drain(drain)) => drain.await,
                 // The ticket always sends before it goes; the hold's deadline covers the impossible.
                 Err(oneshot::Canceled) => return,
             };
@@ -358,7 +358,7 @@ impl<P: Ports> Ticket<P> {
     }
 
     /// The only way to end the request; without it, this one no longer does.
-    pub fn take_ending(&mut self) -> Option<oneshot::Sender<Ending<P>>> {
+    pub fn take_ending(&mut self) -> Option<oneshot::Sender<Ending>> {
         self.ending.take()
     }
 

@@ -7,9 +7,8 @@
 //! Of a candidate's health only that is noted which the recipe of the model's kind would meet as well: a place that a channel does
 //! not have, such as `/responses` or `/completions`, says nothing about a model, and counting tokens never does.
 
-use super::answer::No;
-use super::attempt::Failure;
-use super::prepare::Prepared;
+use super::failure::Failure;
+use super::prepared::Prepared;
 use super::quote::Quoted;
 use crate::catalog::Dialect;
 use crate::dialect::condition::{Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request, names_the_credential};
@@ -18,6 +17,21 @@ use crate::dialect::format::UpstreamError;
 use crate::dialect::{Way, recipe};
 use crate::refusal::{Code, Named, Refusal};
 use crate::routing::attempt::{FailureKind, Verdict, bounded_wait, classify};
+
+/// Why a call is not answered.
+pub enum No {
+    Failed(Failure),
+    /// Upstream refuses the request itself.
+    Rejected(Box<Rejection>),
+    /// The request cannot be written for this channel.
+    Unwritten(Box<Refusal>),
+}
+
+impl From<Failure> for No {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
 
 /// An error that is the client's.
 pub struct Rejection {

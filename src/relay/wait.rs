@@ -4,7 +4,8 @@
 //! What always holds: who waits has nothing set aside, and a receipt if its client leaves; a wait ends.
 //! Deliberately absent: an order among those that wait. The account decides on each as it asks.
 
-use super::prepare::Prepared;
+use super::prepared::Prepared;
+use super::quote::Leg;
 use super::retry::retried;
 use super::ticket::{LEFT, client_left};
 use crate::account::{Facts, Outcome, Status};
@@ -36,7 +37,7 @@ impl<P: Ports> Line<P> {
 
     /// A request whose limit is fitted may wait; any other is refused at once, as it was asked for exactly as it is.
     pub fn enter(&mut self, prepared: &Prepared<'_>) {
-        let waits = prepared.legs.iter().any(super::Leg::is_fitting);
+        let waits = prepared.legs.iter().any(Leg::is_fitting);
         self.times = if waits { TIMES } else { 0 };
         self.facts = waits.then(|| prepared.facts.clone());
     }

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use super::plan::{Ask, LeftOut, Planned};
+use super::ask::Ask;
+use super::planned::{LeftOut, Planned};
 use crate::catalog::{Catalog, Model, RouteKind};
 use crate::id::BucketId;
 use crate::key::Policy;

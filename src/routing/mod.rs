@@ -5,13 +5,17 @@
 //!
 //! Deliberately absent: bytes, HTTP and balances.
 
+mod ask;
 pub mod attempt;
 mod ceiling;
 pub mod credentials;
 pub mod health;
 mod plan;
+mod planned;
 mod refusals;
 
+pub use ask::{Ask, ProviderPreferences};
 pub use ceiling::FirstChoice;
-pub use plan::{Ask, LeftOut, Plan, PlanInput, Planned, ProviderPreferences, asked_model, plan};
+pub use plan::{Plan, PlanInput, asked_model, plan};
+pub use planned::{LeftOut, Planned};
 pub use refusals::model_not_found;

@@ -2,93 +2,23 @@
 
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
+use super::ask::{Ask, Sort};
 use super::attempt::FailureKind;
 use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
 use super::health::{CandidateId, Health, HealthView, Status, Witness};
+use super::planned::{LeftOut, Planned};
 use super::refusals::{
     class_unpriced, crossing_not_allowed, model_not_allowed, model_not_found, no_channel_left, no_such_route, not_there_any_more,
     over_output, route_not_allowed, too_dear, unpriced, wrong_kind,
 };
-use crate::catalog::{Candidate, Catalog, Channel, Model, ModelKind, Named, Route, RouteKind};
-use crate::id::{BucketId, ChannelId, SecretName};
+use crate::catalog::{Candidate, Catalog, Channel, Model, Route, RouteKind};
+use crate::id::BucketId;
 use crate::key::Policy;
-use crate::money::{Money, Price, Ratio};
+use crate::money::{Money, Price};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::usage::Class;
-
-/// What a request asks for.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Ask {
-    /// The model, then the fallbacks; each may end in `:official` or `:routed`.
-    pub models: Vec<String>,
-    /// The route that the request insists on.
-    pub route: Option<RouteKind>,
-    /// What it prefers among channels.
-    pub provider: ProviderPreferences,
-    /// How many tokens each answer may have, where the request says.
-    pub output_limit: Option<u64>,
-    /// The kinds of model that the endpoint serves; empty is all.
-    pub kinds: &'static [ModelKind],
-    /// What the request asks for that not every request has: each needs a price.
-    pub needs: Vec<Class>,
-    /// The same of what only some channels are asked for, such as to keep a prefix in a cache: those that are not.
-    pub spared: Vec<(ChannelId, Class)>,
-    /// The channels that this request cannot be said to, each with why.
-    pub unable: Vec<(ChannelId, Refusal)>,
-    /// The only channel that can serve it, by the credential that made what the request refers to.
-    pub pinned: Option<(ChannelId, SecretName)>,
-    /// The only candidate that a probe is about.
-    pub probed: Option<CandidateId>,
-}
-
-impl Ask {
-    /// Whether a channel is not asked for this class of usage.
-    fn spares(&self, channel: &ChannelId, class: Class) -> bool {
-        self.spared.iter().any(|(spared, of)| spared == channel && *of == class)
-    }
-}
-
-/// The `provider` object of a request, as OpenRouter has it; names are labels, aliases or ids of channels.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProviderPreferences {
-    /// Channels to try first, in this order.
-    pub order: Vec<String>,
-    /// The only channels to use; empty is all.
-    pub only: Vec<String>,
-    /// Channels not to use.
-    pub ignore: Vec<String>,
-    /// Whether more than one candidate may be tried.
-    pub allow_fallbacks: Option<bool>,
-    /// `price`: the cheapest route first.
-    pub sort: Option<Sort>,
-    /// What a million tokens may cost at most, of a request of any size; in the bucket's currency.
-    pub max_price: Option<MaxPrice>,
-    /// How many times as much as the first choice whoever serves instead may cost.
-    pub fallback_ceiling: Option<Ratio>,
-}
-
-/// What the cheapest route is preferred by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sort {
-    /// The price of input and output together, where the routes have one currency.
-    Price,
-}
-
-/// A limit on prices per million tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct MaxPrice {
-    /// Of input.
-    pub prompt: Option<Money>,
-    /// Of output.
-    pub completion: Option<Money>,
-}
 
 /// All that a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -118,62 +48,6 @@ pub struct Plan {
     pub left_out: Vec<LeftOut>,
     /// What would serve if everything were as it should be: what falling back is compared with.
     pub first_choice: Option<FirstChoice>,
-}
-
-/// One attempt that would be made.
-#[derive(Debug, Clone)]
-pub struct Planned {
-    /// The model that would answer.
-    pub model: Rc<Model>,
-    /// Over this route.
-    pub route: RouteKind,
-    /// Paid by this balance.
-    pub bucket: BucketId,
-    /// At this price.
-    pub price: Rc<Price>,
-    /// By this candidate.
-    pub candidate: Candidate,
-    /// On this channel.
-    pub channel: Rc<Channel>,
-    /// Which is believed to be.
-    pub health: Status,
-    /// Whether it is tried last because of that.
-    pub is_resting: bool,
-    /// Whether it is expected to answer.
-    pub is_expected: bool,
-    /// Why it stands here.
-    pub reason: String,
-}
-
-impl Planned {
-    /// What its health is kept under.
-    pub fn candidate_id(&self) -> CandidateId {
-        CandidateId::of(&self.candidate)
-    }
-
-    /// Whom it is made on.
-    pub fn named(&self) -> Named<'_> {
-        let Candidate { channel, upstream_model, .. } = &self.candidate;
-        Named { channel: channel.as_str(), upstream_model, model: self.model.id.as_str() }
-    }
-}
-
-/// Something that would not be tried.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
-    /// The model.
-    pub model: String,
-    /// The route, where one was looked at.
-    pub route: Option<RouteKind>,
-    /// The channel, where one was looked at, as customers call it.
-    pub channel: Option<String>,
-    /// Why.
-    pub reason: String,
-    /// The refusal's code, where it is left out by a rule and not by a wish of the request.
-    pub code: Option<&'static str>,
-    /// What would change it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_step: Option<String>,
 }
 
 /// Decides who serves a request, in which order.
@@ -448,8 +322,10 @@ fn reason(candidate: &Candidate, health: &Health, resting: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::UpstreamHosts;
+    use crate::catalog::{ModelKind, UpstreamHosts};
+    use crate::id::{ChannelId, SecretName};
     use crate::refusal::Code;
+    use crate::routing::ask::{MaxPrice, ProviderPreferences};
     use crate::routing::health::Observation;
     use serde_json::json;
 

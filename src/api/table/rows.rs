@@ -1,8 +1,8 @@
 //! The rows of the table. Where two templates fit a path, the one that stands first is meant.
 
-use super::About::{Administration, Anthropic, Gateway, Gemini, Models, Money, Openai, Pages, Receipts};
-use super::Who::{Anyone, Key, Operator, Signature};
-use super::{About, Body, Row, SWITCHING};
+use super::row::About::{Administration, Anthropic, Gateway, Gemini, Models, Money, Openai, Pages, Receipts};
+use super::row::Who::{Anyone, Key, Operator, Signature};
+use super::row::{About, Body, Row, SWITCHING};
 
 const EVENTS: &str = "text/event-stream";
 const HTML: &str = "text/html";

@@ -5,6 +5,7 @@ mod billing;
 mod error;
 mod foreign;
 mod line;
+mod members;
 mod model;
 mod read_request;
 mod read_tools;
@@ -18,6 +19,8 @@ mod writer;
 
 pub use billing::without_billing;
 pub use error::{error_body, error_status, read_error};
+
+use members::{no_price, user_id};
 
 use super::body::Body;
 use super::envelope::{Envelope, Fields, MOST_TOKENS};
@@ -235,20 +238,6 @@ fn output_limit(object: &Object<'_>) -> Result<u64, Refusal> {
     }
     let limit = Fields(object).count("max_tokens", MOST_TOKENS)?;
     limit.ok_or_else(|| Refusal::invalid("max_tokens", "`max_tokens` is required: how many tokens the answer may have."))
-}
-
-/// `metadata.user_id`.
-fn user_id(object: &Object<'_>) -> Result<Option<String>, Refusal> {
-    let Some(metadata) = wire::given(object, "metadata") else { return Ok(None) };
-    let wrong = || Refusal::invalid("metadata", "`metadata` must be an object whose `user_id` is a string.");
-    let metadata = Object::parse(metadata).ok_or_else(wrong)?;
-    let Some(user) = wire::given(&metadata, "user_id") else { return Ok(None) };
-    wire::text(user).map(|user| Some(user.into_owned())).ok_or_else(wrong)
-}
-
-/// What has a price that the catalogue cannot express.
-fn no_price(param: &str) -> Refusal {
-    Refusal::invalid(param, format!("What `{param}` asks for has no price here, so it cannot be served."))
 }
 
 /// Whether a cache is to be kept for 5 minutes, and whether for an hour, anywhere in a request.

@@ -16,6 +16,7 @@
 
 use super::answer::read_thinking;
 use super::billing::leave_out;
+use super::members::{Outcome, cache, members_of, object_at, refused, untranslatable, user_id};
 use super::read_tools;
 use super::wire::{self, given, member, owned};
 use crate::dialect::format::{Read, drop_named};
@@ -24,7 +25,6 @@ use crate::dialect::talk::{
     Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
     ToolChoice,
 };
-use crate::refusal::Refusal;
 
 /// Members that are read here, or by whoever calls this.
 const KNOWN: [&str; 21] = [
@@ -50,8 +50,6 @@ const KNOWN: [&str; 21] = [
     "container",
     "mcp_servers",
 ];
-pub type Outcome<T> = Result<T, Refusal>;
-
 /// Reads a request.
 pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
     let mut dropped = Vec::new();
@@ -82,32 +80,8 @@ pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
         let stop = wire::text(json).ok_or_else(|| refused("stop_sequences", "must be a list of strings"))?;
         conversation.stop.push(stop.into());
     }
-    conversation.user = super::user_id(request)?;
+    conversation.user = user_id(request)?;
     Ok(Read { conversation, dropped })
-}
-
-pub fn refused(path: &str, why: &str) -> Refusal {
-    Refusal::invalid(path, format!("`{path}` {why}."))
-}
-
-pub fn untranslatable(path: &str) -> Refusal {
-    refused(path, "has no counterpart at the provider that serves this request")
-}
-
-pub fn object_at<'a>(json: &'a str, path: &str) -> Outcome<Object<'a>> {
-    Object::parse(json).ok_or_else(|| refused(path, "must be an object"))
-}
-
-pub fn members_of<'a>(request: &Object<'a>, name: &str) -> Outcome<Vec<&'a str>> {
-    let Some(json) = given(request, name) else { return Ok(Vec::new()) };
-    wire::list(json).ok_or_else(|| refused(name, "must be a list"))
-}
-
-/// What a block asks the provider to keep.
-pub fn cache(block: &Object<'_>) -> Option<Cache> {
-    let control = given(block, "cache_control").and_then(Object::parse)?;
-    let is_hour = member(&control, "ttl").is_some_and(|ttl| ttl == "1h");
-    Some(if is_hour { Cache::Hour } else { Cache::FiveMinutes })
 }
 
 fn cache_the_last(conversation: &mut Conversation<'_>, wanted: Cache) {

@@ -10,7 +10,7 @@
 
 use serde_json::json;
 
-use super::read_request::{Outcome, cache, members_of, object_at, refused, untranslatable};
+use super::members::{Outcome, cache, members_of, object_at, refused, untranslatable};
 use super::tools::is_function;
 use super::wire::{given, member};
 use crate::dialect::format::drop_named;

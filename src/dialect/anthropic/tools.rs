@@ -1,6 +1,7 @@
 //! Tools that the provider runs itself: which of them have a price, and are bounded.
 
-use super::{no_price, wire};
+use super::members::no_price;
+use super::wire;
 use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::refusal::Refusal;

@@ -16,6 +16,7 @@ mod read_parts;
 mod read_request;
 mod reader;
 mod schema;
+mod sift;
 #[cfg(test)]
 mod testing;
 mod usage;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::media::{kind, mime_type, standard_base64};
-use super::read_request::{RequestReader, no_counterpart};
+use super::sift::{RequestReader, no_counterpart};
 use super::wire::{Content, Members, join, text, wrong};
 use super::write_request::{NO_SIGNATURE, wrapped};
 use crate::dialect::proof::{is_carried, read_carried};

@@ -19,9 +19,10 @@ use std::collections::BTreeSet;
 
 use super::read_parts::{read_contents, read_system};
 use super::schema::json_schema;
+use super::sift::{RequestReader, no_counterpart};
 use super::wire::{Members, join, wrong};
 use crate::dialect::envelope::{MOST_CHOICES, MOST_TOKENS};
-use crate::dialect::format::{Read, drop_named};
+use crate::dialect::format::Read;
 use crate::dialect::json::Object;
 use crate::dialect::talk::{Conversation, Effort, OutputFormat, Reasoning, Sampling, Text, Tool, ToolChoice};
 use crate::refusal::Refusal;
@@ -43,35 +44,7 @@ pub fn read_request<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     Ok(Read { conversation, dropped: reader.dropped })
 }
 
-/// A refusal of what no other dialect has.
-pub fn no_counterpart(path: &str) -> Refusal {
-    Refusal::invalid(path, format!("`{path}` has no counterpart at the provider that serves this model, and cannot be left out."))
-}
-
-/// Reads, and remembers what was left out.
-#[derive(Default)]
-pub struct RequestReader {
-    dropped: Vec<String>,
-}
-
 impl RequestReader {
-    /// Notes that something is left out.
-    pub fn drop(&mut self, name: &str) {
-        drop_named(&mut self.dropped, name);
-    }
-
-    /// Goes through the names of an object: some are taken, hints are dropped, and nothing else may be there.
-    pub fn sift(&mut self, object: &Members<'_>, path: &str, taken: &[&str], hints: &[&str]) -> Result<(), Refusal> {
-        for name in object.names() {
-            if hints.contains(&name) {
-                self.drop(name);
-            } else if !taken.contains(&name) {
-                return Err(no_counterpart(&join(path, name)));
-            }
-        }
-        Ok(())
-    }
-
     fn tools<'a>(&mut self, request: &Members<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
         for (index, tool) in request.objects("tools", "")?.iter().enumerate() {
             let path = format!("tools[{index}]");

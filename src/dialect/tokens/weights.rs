@@ -3,7 +3,7 @@
 //! `gpt` is o200k, `gemini` Gemma 3, `llama` Llama 3, `qwen` Qwen 3, `deepseek` DeepSeek V3, `mistral` Tekken. `claude` is Claude
 //! since Opus 4.7 and `claude-3` the generations before, after a public reconstruction, as the vocabularies are not published.
 
-use super::CELLS;
+use super::cells::CELLS;
 
 /// The weights of a family. One that is not known has those of `gpt`.
 pub fn weights(family: &str) -> &'static [u16; CELLS] {

@@ -3,8 +3,9 @@
 use askama::Template;
 
 use crate::catalog::RouteKind;
-use crate::pages::filter::{self, KINDS, Sort};
+use crate::pages::filter::{KINDS, Sort};
 use crate::pages::frame::{self, Frame, Section, model_path};
+use crate::pages::search;
 use crate::pages::view::{ModelsPage, Route, Site};
 use crate::pages::{chart, words};
 

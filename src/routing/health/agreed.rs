@@ -5,28 +5,12 @@
 //! [`LONGEST_MS`]; until then it lets one request at a time find out. So an outage that only large requests meet goes up and down
 //! a few times, and then once an hour, however often it is probed.
 
-use serde::{Deserialize, Serialize};
-
-use super::fold::REAL_MS;
-use super::{Failure, Health, Status};
+use super::belief::{Agreed, Failure, Health, REAL_MS, Status};
 use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
 
 /// The longest that a probe waits, in milliseconds; what comes again so long after a probe had ended it is the same outage.
 pub const LONGEST_MS: i64 = 3_600_000;
-
-/// What several accounts' requests agreed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agreed {
-    /// When they did so last.
-    pub at: Timestamp,
-    /// How often a probe had ended it, and requests agreed on it once more.
-    #[serde(default)]
-    pub relapses: u32,
-    /// When a probe last ended it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<Timestamp>,
-}
 
 impl Agreed {
     /// For how long after they last agreed no probe ends it, in milliseconds.

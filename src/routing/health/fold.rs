@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::witness::{AGREE, Witness};
-use super::{Failure, Health, Listing, Probe, Share, Status};
+use super::belief::{Failure, Health, Listing, Probe, REAL_MS, Share, Status};
+use super::lone::AGREE;
+use super::witness::Witness;
 use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
 
@@ -18,8 +19,6 @@ const LOAD_REST_MS: i64 = 5_000;
 const LONGEST_LOAD_REST_MS: i64 = 60_000;
 /// Failures in a row that make an outage.
 const OUTAGE: u32 = 2;
-/// A probe does not outweigh what real requests saw within this time, in milliseconds.
-pub(super) const REAL_MS: i64 = 300_000;
 /// A list that fails says nothing while real requests were answered within this time, in milliseconds.
 const ANSWERED_MS: i64 = 120_000;
 /// What is gone from its provider's list, and of which nothing else is seen, is believed to be gone after this time, in

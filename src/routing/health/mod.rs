@@ -4,235 +4,31 @@
 //! and an id that vanished from the provider's list are, at once. What failed slowly or is down is tried last for a minute and
 //! longer with every further failure, then by one request at a time, and one success brings it back. What a probe finds never
 //! outweighs what real requests saw in the last minutes, nor ends again and again what several accounts agreed on (see
-//! [`agreed`]). A stream that begins proves that credential and model answer; that answers break off is over when one has come to
+//! `agreed`). A stream that begins proves that credential and model answer; that answers break off is over when one has come to
 //! its end. What one account meets is believed for that account alone, until
-//! several have met it or a probe has (see [`witness`]).
+//! several have met it or a probe has (see `lone`).
 //!
 //! Deliberately absent: any way to rule a candidate out for good. The planner only moves it to the end.
 
 mod agreed;
+mod belief;
 mod board;
+mod candidate;
 mod fold;
 mod histogram;
 mod history;
+mod lone;
+mod probed;
 mod view;
 mod witness;
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-pub use agreed::Agreed;
+pub use belief::{Agreed, Failure, Health, Listing, Lone, Probe, Share, Status};
 pub use board::{Board, Counts, Stats, Uptime, window};
+pub use candidate::CandidateId;
 pub use fold::{Found, Met, Observation, Recent};
 pub use histogram::{BOUNDS_MS, Histogram, Percentiles};
 pub use history::{Change, Day, Incident, Span, bars, days, incidents, of_route, status_at, uptime};
+pub use lone::{AGREE, WITNESS_MS};
+pub use probed::ProbeResult;
 pub use view::HealthView;
-pub use witness::{AGREE, Lone, WITNESS_MS, Witness};
-
-use super::attempt::FailureKind;
-use crate::catalog::Candidate;
-use crate::id::ChannelId;
-use crate::time::Timestamp;
-
-/// A channel with the model's id there; what health belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct CandidateId {
-    /// The channel.
-    pub channel: ChannelId,
-    /// The model's id on it.
-    pub upstream_model: String,
-}
-
-impl CandidateId {
-    /// Of a candidate in the catalogue.
-    pub fn of(candidate: &Candidate) -> Self {
-        Self { channel: candidate.channel.clone(), upstream_model: candidate.upstream_model.clone() }
-    }
-}
-
-impl fmt::Display for CandidateId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.channel, self.upstream_model)
-    }
-}
-
-/// What is believed of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub enum Status {
-    #[default]
-    Unknown,
-    Up,
-    Degraded,
-    Down,
-}
-
-impl Status {
-    /// As in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Up => "up",
-            Self::Degraded => "degraded",
-            Self::Down => "down",
-        }
-    }
-
-    /// Reads what `as_str` writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Unknown, Self::Up, Self::Degraded, Self::Down].into_iter().find(|status| status.as_str() == text)
-    }
-}
-
-/// The last thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// When.
-    pub at: Timestamp,
-    /// What kind.
-    pub kind: FailureKind,
-    /// In the gateway's own words.
-    pub message: String,
-}
-
-/// The last probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// When.
-    pub at: Timestamp,
-    /// 1 for the provider's list of models, 2 for a small real call.
-    #[serde(default = "first_level")]
-    pub level: u8,
-    /// Whether it went well.
-    pub ok: bool,
-    /// How long it took, in milliseconds.
-    pub latency_ms: u64,
-    /// What it found, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-const fn first_level() -> u8 {
-    1
-}
-
-/// Whether the provider's own list of models has the id. Kept only of ids that were in it once: many lists are not complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
-    /// Whether it is there now.
-    pub is_there: bool,
-    /// Since when.
-    pub since: Timestamp,
-    /// Ids in the list that look like it, where it is gone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub near: Vec<String>,
-}
-
-/// How many of the real requests of the last minutes failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// So many.
-    pub failed: u64,
-    /// Of so many.
-    pub of: u64,
-}
-
-impl Share {
-    /// Too many, where there are enough to tell.
-    const fn is_bad(self) -> bool {
-        self.of >= 10 && self.failed.saturating_mul(10) >= self.of
-    }
-}
-
-/// What is known of a candidate.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Health {
-    /// The verdict.
-    pub status: Status,
-    /// Since when it is this.
-    pub since: Timestamp,
-    /// When it was last observed.
-    pub observed_at: Timestamp,
-    /// Failures in a row.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub failures: u32,
-    /// Until when it is tried last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rest_until: Option<Timestamp>,
-    /// What went wrong last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<Failure>,
-    /// Whether that was a real request and not a probe.
-    #[serde(skip_serializing_if = "is_false")]
-    pub is_real_failure: bool,
-    /// What several accounts' requests agreed on, until one is answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agreed: Option<Agreed>,
-    /// Whether an answer of its broke off since one came to its end.
-    #[serde(skip_serializing_if = "is_false")]
-    pub is_cut: bool,
-    /// When a stream last began; whether it came to its end is another matter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub begun_at: Option<Timestamp>,
-    /// When a real request was last answered to the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_success_at: Option<Timestamp>,
-    /// How the last probe went.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_probe: Option<Probe>,
-    /// When it was last probed by a real call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub called_at: Option<Timestamp>,
-    /// What the provider's list says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listing: Option<Listing>,
-    /// How real requests fared lately, everywhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub share: Option<Share>,
-    /// What single accounts met, and nobody else.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub lone: Vec<Lone>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls them.
-const fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-impl Health {
-    /// Whether the planner may put it at its place; otherwise it goes last.
-    pub fn is_ready(&self, now: Timestamp) -> bool {
-        self.rest_until.is_none_or(|until| until <= now)
-    }
-
-    /// Whether a request is expected to be answered. It may be tried all the same.
-    pub fn is_expected_to_answer(&self, now: Timestamp) -> bool {
-        let is_loaded = self.last_failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Load);
-        self.status != Status::Down && (self.is_ready(now) || !is_loaded)
-    }
-
-    /// The verdict in one sentence.
-    pub fn sentence(&self, now: Timestamp) -> String {
-        let why = self.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
-        match self.status {
-            Status::Unknown => "Nothing is known of it yet.".to_owned(),
-            Status::Up => format!("It answers, since {}.", self.since.to_second()),
-            Status::Degraded if !self.is_ready(now) && !self.is_expected_to_answer(now) => {
-                format!("It asked for fewer requests and is tried last until {}.", self.rest_until.unwrap_or(now).to_second())
-            }
-            Status::Degraded => match self.share.filter(|share| share.is_bad()) {
-                Some(share) => format!("{} of its last {} requests failed; the last time: {why}.", share.failed, share.of),
-                None => format!("It failed since {}: {why}.", self.since.to_second()),
-            },
-            Status::Down => format!("It is down since {}: {why}.", self.since.to_second()),
-        }
-    }
-}
+pub use witness::Witness;
