@@ -55,7 +55,6 @@ const ARROWS: [(&str, &[&str]); 25] = [
 /// The circles that are still there, none of which may grow: files of a room that need each other or, with no room named, rooms
 /// that do. What is left of a circle when a file is out of it stands here in place of the larger one.
 const CIRCLES: &[(&str, &[&str])] = &[
-    ("", &["ports", "probe", "relay"]),
     (
         "api",
         &[
@@ -81,12 +80,7 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "topups",
         ],
     ),
-    ("api", &["table", "table/rows"]),
     ("catalog", &["check", "diff", "diff/price", "diff/route", "labels", "mod", "names", "public", "raw"]),
-    ("cloudflare", &["catalog", "outside", "records"]),
-    ("dialect", &["anthropic", "anthropic/read_request", "anthropic/read_tools", "anthropic/tools"]),
-    ("dialect", &["fit", "format", "naming", "openai", "tally"]),
-    ("dialect", &["gemini/read_parts", "gemini/read_request"]),
     (
         "dialect",
         &[
@@ -116,31 +110,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
             "openai/responses/writer",
         ],
     ),
-    ("dialect", &["tokens", "tokens/weights"]),
-    ("operator", &["mod", "token"]),
-    ("pages", &["filter", "view"]),
-    ("probe", &["house", "lists", "mod", "schedule"]),
-    (
-        "relay",
-        &[
-            "answer",
-            "attempt",
-            "caller",
-            "early",
-            "elsewhere",
-            "flow",
-            "gate",
-            "kept",
-            "mod",
-            "owned",
-            "prepare",
-            "ticket",
-            "verdict",
-            "wait",
-        ],
-    ),
-    ("routing", &["ceiling", "plan"]),
-    ("routing", &["health", "health/agreed", "health/fold", "health/witness"]),
 ];
 
 fn sources() -> Vec<PathBuf> {
