@@ -105,8 +105,15 @@ impl Leg {
             tokens.min(quoted.planned.model.max_output_tokens)
         };
         // Where the others need not be covered, they do not count.
-        let counted = if self.is_fitting() { 1 } else { self.attempts.len() };
-        self.attempts.iter().take(counted).map(of).min().unwrap_or(0)
+        match self.is_fitting() {
+            true => self.measure().map_or(0, of),
+            false => self.attempts.iter().map(of).min().unwrap_or(0),
+        }
+    }
+
+    /// The attempt that has to be covered: the first that is expected to answer. Where none is, the first.
+    fn measure(&self) -> Option<&Quoted> {
+        self.attempts.iter().find(|quoted| quoted.planned.is_expected).or(self.attempts.first())
     }
 }
 
@@ -127,8 +134,8 @@ impl Legs<'_> {
             match legs.last_mut().filter(|leg| leg.bucket == quoted.planned.bucket) {
                 Some(leg) => {
                     leg.quote = leg.quote.max(quoted.quote);
-                    leg.least = if self.floor.is_some() { leg.least } else { leg.quote };
                     leg.attempts.push(quoted);
+                    leg.least = if self.floor.is_some() { leg.measure().map_or(leg.least, |of| of.least) } else { leg.quote };
                 }
                 None => {
                     let bucket = quoted.planned.bucket.clone();
