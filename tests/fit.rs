@@ -16,15 +16,44 @@ use tokens_forge::account::{Adjustment, Command, LimitBy, Receipt, Status, weigh
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::dialect::Called;
 use tokens_forge::dialect::recipe::plain;
-use tokens_forge::id::{BucketId, RequestId};
+use tokens_forge::id::{BucketId, ChannelId, RequestId};
 use tokens_forge::money::{Money, Price, worst_cost};
 use tokens_forge::relay::{Early, Head, Incoming, Preparing, Reply, ReplyBody, prepare, serve};
-use tokens_forge::routing::health::HealthView;
+use tokens_forge::routing::attempt::FailureKind;
+use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::Most;
 
 const FLOOR: u64 = 4_096;
 const CHAT: &str = "/v1/chat/completions";
+#[test]
+fn a_hold_covers_who_is_expected_to_answer_behind_one_that_is_only_tried_again() {
+    let route = |channel: &str, output: &str| json!({"bucket": "credit", "price": {"input": "1", "output": output}, "candidates": [{"channel": channel, "upstream_model": "up"}]});
+    let channel =
+        |host: &str| json!({"dialect": "openai", "base_url": format!("https://{host}.example.com/v1"), "secrets": ["K"]});
+    let document = json!({
+        "version": 1, "buckets": {"credit": {"label": "C", "currency": "USD"}}, "channels": {"a": channel("a"), "b": channel("b")},
+        "models": {"m": {"name": "M", "family": "f", "kind": "chat", "context_length": 400_000, "max_output_tokens": 100,
+            "routes": {"official": route("a", "100"), "routed": route("b", "50")}}},
+    });
+    let catalog = Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap();
+    let mut simulation = with_balance(catalog, money("0.0125"), json!({"routes": ["routed", "official"], "cross_routes": true}));
+    let down = CandidateId { channel: ChannelId::parse("b").unwrap(), upstream_model: "up".to_owned() };
+    let failed = Observation::Called { failure: Some((FailureKind::Server, "no".to_owned())), latency_ms: 1 };
+    for _ in 0..3 {
+        simulation.world.health.borrow_mut().observe(&down, failed.clone(), Timestamp::from_millis(simulation.world.now.get()));
+    }
+    // Its rest is over: it is due to be tried again, and so stands first.
+    simulation.world.now.set(simulation.world.now.get() + 3_600_000);
+    simulation.script("b.example.com", Script::Status(500, "no"));
+    answers(&simulation, 1, 5);
+    let (status, _, text) = send(&mut simulation, hello(json!({})));
+    assert_eq!(status, 200, "{text}");
+    let receipt = &receipts(&simulation)[0];
+    let story: Vec<_> = receipt.attempts.iter().map(|attempt| (attempt.channel.as_str(), attempt.dispatched)).collect();
+    assert_eq!(story, [("b", true), ("a", true)]);
+}
+
 const MESSAGES: &str = "/v1/messages";
 
 /// One model at a price; the upstream is OpenAI's or Anthropic's.
