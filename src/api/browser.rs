@@ -2,7 +2,7 @@
 //! the page read the answer.
 //!
 //! What always holds: a preflight has no key, so that it decides nothing; the request itself is refused where neither its key nor
-//! the catalogue names its site ([`crate::relay::check_site`]), so that every answer may be read by who sent the request. A page
+//! the catalogue names its site ([`crate::relay::check_place`]), so that every answer may be read by who sent the request. A page
 //! never gets what a cookie would open: browsers are not told that they may send one. Administration, payment providers'
 //! messages and the pages of this site are not for other sites.
 

@@ -115,6 +115,11 @@ fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
     })
 }
 
+/// A document that was published or announced; none where it is none any more.
+fn readable<P: Records>(ports: &P, text: &str) -> Option<Catalog> {
+    Catalog::parse(text, ports.hosts()).ok()
+}
+
 /// The catalogue under another version, with its text.
 fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String) {
     let edited = Object::parse(text).map(|object| object.edited(&[Edit::Set("version", version.to_string())]));
@@ -128,11 +133,11 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
     let catalog = parse(ports, text)?;
     let document = ports.catalog_document().await.map_err(unavailable)?;
     let announced = ports.announcement().await.map_err(unavailable)?;
-    let running = document.as_deref().and_then(|document| Catalog::parse(document, ports.hosts()).ok());
+    let running = document.as_deref().and_then(|document| readable(ports, document));
     let before = document.as_deref().zip(running.as_ref());
     check_scopes(who, before, (text, &catalog))?;
     let replaced = announced.as_ref().filter(|_| wish.effective_at.is_some()).map(|announced| announced.document.get());
-    if let Some((replaced, read)) = replaced.and_then(|text| Some(text).zip(Catalog::parse(text, ports.hosts()).ok())) {
+    if let Some((replaced, read)) = replaced.and_then(|text| Some(text).zip(readable(ports, text))) {
         // Whose place it takes is undone.
         check_scopes(who, Some((replaced, &read)), (text, &catalog))?;
     }
@@ -226,7 +231,7 @@ fn raised<P: Records>(
     (document, now): (&str, &Catalog),
 ) -> Result<Option<Publication>, Refusal> {
     let text = announced.document.get();
-    let Ok(catalog) = Catalog::parse(text, ports.hosts()) else { return Ok(None) };
+    let Some(catalog) = readable(ports, text) else { return Ok(None) };
     let text = beside((text, &catalog), before, document);
     let catalog = Catalog::parse(&text, ports.hosts()).map_err(|faults| {
         let first = faults.first().map(ToString::to_string).unwrap_or_default();
@@ -277,10 +282,9 @@ async fn withdraw<P: Records>(ports: &P, who: &Operator, by: By) -> Result<Reply
     if let Some(announced) = ports.announcement().await.map_err(unavailable)? {
         let text = announced.document.get();
         let running = ports.catalog_document().await.map_err(unavailable)?;
-        let read = |text: &str| Catalog::parse(text, ports.hosts()).ok();
-        let before = running.as_deref().and_then(|document| Some(document).zip(read(document)));
+        let before = running.as_deref().and_then(|document| Some(document).zip(readable(ports, document)));
         // What would change is not going to; what cannot be read would change nothing.
-        if let Some(catalog) = read(text) {
+        if let Some(catalog) = readable(ports, text) {
             check_scopes(who, before.as_ref().map(|(text, read)| (*text, read)), (text, &catalog))?;
         }
     }

@@ -14,7 +14,7 @@ use crate::limits::Gate;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, check_site, gate, known_key, presented, unavailable, valid_key};
+use crate::relay::{Reply, ReplyBody, check_place, gate, known_key, presented, unavailable, valid_key};
 use crate::usage::Usage;
 
 /// The key of a request, as the account knows it now: a revocation is effective at once, whatever the copies still say.
@@ -25,13 +25,7 @@ pub async fn caller<P: Records, B>(ports: &P, request: &Request<B>, gate: Gate) 
     let subject = if gate == Gate::Free { copy.id.as_str() } else { copy.account.as_str() };
     gate::pass(ports, gate, subject).await?;
     let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
-    if !key.policy.allows_address(request.head.address) {
-        let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
-        return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
-    }
-    if request.head.site.is_some() {
-        check_site(&request.head, &key, &*ports.catalog().await.map_err(unavailable)?)?;
-    }
+    check_place(ports, &request.head, &key).await?;
     Ok(key)
 }
 

@@ -8,7 +8,7 @@ use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Head, Reply, check_site, known_key, presented, refusal_reply};
+use crate::relay::{Head, Reply, check_place, known_key, presented, refusal_reply};
 
 /// Whether a path answers clients that want a WebSocket.
 pub fn is_here<B>(request: &Request<B>) -> bool {
@@ -45,12 +45,6 @@ pub fn too_many<P: Ports>(ports: &P) -> Reply {
 async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<AccountId, Refusal> {
     let hash = presented(head)?;
     let key = known_key(ports, (&hash, head.address), ports.now()).await?;
-    if !key.policy.allows_address(head.address) {
-        let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
-        return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
-    }
-    if head.site.is_some() {
-        check_site(head, &key, &*ports.catalog().await.map_err(relay::unavailable)?)?;
-    }
+    check_place(ports, head, &key).await?;
     Ok(key.account)
 }

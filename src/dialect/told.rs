@@ -15,6 +15,8 @@ use super::waits::{self, Place};
 const ANSWERS: [&str; 7] = ["choices", "candidates", "response", "delta", "content_block", "item", "part"];
 /// Members that say something where no answer is.
 const SAYS: [&str; 3] = ["message", "detail", "msg"];
+/// The same as they stand in an event: looked for in every one.
+const SAYS_IN_JSON: [&str; 3] = ["\"message\"", "\"detail\"", "\"msg\""];
 /// What Google's clients know details of errors by.
 const KIND: &str = "@type";
 const KINDS: &str = "type.googleapis.com/";
@@ -23,7 +25,7 @@ const KINDS: &str = "type.googleapis.com/";
 pub fn told_event(name: Option<&str>, data: &str, discretion: &Discretion) -> Option<String> {
     let is_named = name.is_some_and(|name| name.trim().eq_ignore_ascii_case("error"));
     // Nearly no event has one.
-    if !is_named && !may_have(data, "error") && !SAYS.iter().any(|name| data.contains(&format!("\"{name}\""))) {
+    if !is_named && !may_have(data, "error") && !SAYS_IN_JSON.iter().any(|name| data.contains(name)) {
         return None;
     }
     let event = Object::parse(data)?;

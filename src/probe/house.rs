@@ -70,9 +70,12 @@ pub async fn pay<'a, P: Records>(
     let Some(channel) = catalog.channel(&target.candidate.channel) else { return Ok(None) };
     let key = match keys.get(&channel.id) {
         Some(key) => key.clone(),
-        None => key_of(ports, catalog, channel).await?,
+        None => {
+            let key = key_of(ports, catalog, channel).await?;
+            keys.insert(channel.id.clone(), key.clone());
+            key
+        }
     };
-    keys.insert(channel.id.clone(), key.clone());
     let (preparing, body) = request(ports, catalog, target).await;
     let quote = match prepare(&preparing, &key, &body, preparing.arrived, &|_| None) {
         Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),

@@ -145,6 +145,24 @@ fn unknown() -> Refusal {
     refused("This API key is not known.", next_step)
 }
 
+/// From where a key may be used. The catalogue is looked up only for a page of another site.
+pub async fn check_place<P: Ports>(ports: &P, head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
+    check_address(head, key)?;
+    match head.site {
+        Some(_) => check_site(head, key, &*ports.catalog().await.map_err(unavailable)?),
+        None => Ok(()),
+    }
+}
+
+/// A key with a list of addresses works from those alone.
+pub fn check_address(head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
+    if key.policy.allows_address(head.address) {
+        return Ok(());
+    }
+    let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
+    Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"))
+}
+
 /// A page of another site calls only where the key or the catalogue names that site. Callers that are no page say no site.
 pub fn check_site(head: &Head, key: &KeyRecord, catalog: &Catalog) -> Result<(), Refusal> {
     let Some(site) = &head.site else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! The relay: one request, start to finish.
 //!
-//! What always holds: nothing goes upstream before its hold is granted; nothing is tried again once a byte has reached the
-//! client; every request with a valid key ends in one settlement or one record of its refusal, on every way out, including
+//! What always holds: nothing goes upstream before its hold is granted; nothing is tried again once a byte of an answer has reached
+//! the client; every request with a valid key ends in one settlement or one record of its refusal, on every way out, including
 //! the one on which the client just leaves.
 //!
 //! The stages stand in a row, and each calls the next; no file names one that names it, over however many others:
@@ -47,7 +47,7 @@ mod wait;
 pub use crate::dialect::discreet::without_credential;
 pub use attempt::NO_ROOM;
 pub use attend::attend;
-pub use caller::{check_site, credential_hash, known_key, presented, valid_key};
+pub use caller::{check_place, credential_hash, known_key, presented, valid_key};
 pub use early::Early;
 pub use head::{Head, Incoming, Misplaced};
 pub use kept::resolved;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use subtle::ConstantTimeEq;
 
-use super::caller::check_site;
+use super::caller::{check_address, check_site};
 use super::head::Head;
 use super::owned::{Maker, Owned, Sealers};
 use super::prepared::{Prepared, Preparing, shown};
@@ -33,10 +33,7 @@ pub fn prepare<'a>(
     now: Timestamp,
     sealers: Sealers<'_>,
 ) -> Result<Prepared<'a>, Refusal> {
-    if !key.policy.allows_address(preparing.head.address) {
-        let next_step = "Call from an allowed address, or ask the key's owner to allow this one.";
-        return Err(Refusal::new(Code::IpNotAllowed, "This key may not be used from this address.", next_step).limit("key"));
-    }
+    check_address(&preparing.head, key)?;
     check_site(&preparing.head, key, &preparing.catalog)?;
     check_head(&preparing.head)?;
     let mut request = Request::read(&preparing.called, body, preparing.head.content_type.as_deref())?;
