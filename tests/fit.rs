@@ -375,7 +375,7 @@ fn a_key_that_changes_while_its_request_waits_leaves_a_receipt() {
     let (status, text) = simulation.run(async move {
         use futures_util::future::{Either, select};
         use tokens_forge::account::KeyChange;
-        use tokens_forge::ports::Ports;
+        use tokens_forge::ports::Runtime;
         let changes = async {
             for rpm in 100..130 {
                 ports.sleep(1_000).await;
@@ -453,7 +453,7 @@ fn who_leaves_while_waiting_has_a_receipt() {
     let (first, second) = (call(&ports), call(&ports));
     simulation.run(async move {
         use futures_util::future::{Either, select};
-        use tokens_forge::ports::Ports;
+        use tokens_forge::ports::Runtime;
         // The first holds what there is; the second waits, and its client leaves after half a second.
         let both = futures_util::future::join(first, select(second, Box::pin(ports.sleep(500))));
         let Either::Right(_) = select(Box::pin(both), Box::pin(ports.sleep(1_000))).await else { panic!("nobody answers") };

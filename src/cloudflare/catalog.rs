@@ -12,12 +12,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wasm_bindgen::JsValue;
 
-use super::outside::{Outside, failed};
-use super::records::{number, text};
+use super::bound::{number, text};
+use super::outside::{Found, Outside, failed};
 use super::{cache, clock};
 use crate::catalog::{Announcement, Catalog, Change, Published, Standing};
 use crate::id::ModelName;
-use crate::ports::{Ports, Publication, Records, Unavailable, VersionRow};
+use crate::ports::{
+    Announced, Announcements, Publication, Publishing, Runtime, Settings, Sold, Unavailable, VersionRow, Versions,
+};
 use crate::time::Timestamp;
 
 const CATALOG_KEY: &str = "catalog";
@@ -25,8 +27,6 @@ const NEXT_KEY: &str = "catalog:next";
 /// What was announced stays beside what is published for this long: a location that still has the catalogue of before from KV runs
 /// by this, and does not fall back.
 const KEPT_MS: i64 = 300_000;
-
-type Found<T> = Result<T, Unavailable>;
 
 /// Reads the catalogue that is published now and the one that is announced, and keeps what is new of them.
 pub async fn renew(outside: &Outside) -> Found<Rc<Catalog>> {
@@ -121,7 +121,7 @@ fn version_of(document: &str) -> Option<u64> {
 }
 
 /// The document that runs now: the newest of what KV has published, what was announced and is due, and the history.
-pub async fn document(outside: &Outside) -> Found<Option<String>> {
+async fn document(outside: &Outside) -> Found<Option<String>> {
     let ((published, next), history) = join(join(published(outside), next(outside)), newest(outside)).await;
     let now = clock::now();
     let due = next.filter(|next| next.is_due(now)).map(|next| next.document.get().to_owned());
@@ -132,7 +132,7 @@ pub async fn document(outside: &Outside) -> Found<Option<String>> {
 }
 
 /// The newest version that was ever published or announced.
-pub async fn newest_version(outside: &Outside) -> u64 {
+async fn newest_version(outside: &Outside) -> u64 {
     let statement = "SELECT CAST(COALESCE(MAX(version), 0) AS TEXT) AS doc FROM catalog_versions";
     let (newest, next) = join(outside.d1::<u64>(statement, &[]), next(outside)).await;
     let newest = newest.inspect_err(|error| outside.log(&format!("catalogue history: {}", error.0)));
@@ -141,7 +141,7 @@ pub async fn newest_version(outside: &Outside) -> u64 {
 }
 
 /// Publishes or announces. KV has the word; the history may lag behind.
-pub async fn publish(outside: &Outside, publication: Publication) -> Found<()> {
+async fn publish(outside: &Outside, publication: Publication) -> Found<()> {
     let Publication { catalog, document, effective_at, .. } = &publication;
     let published = Published { catalog: Rc::clone(catalog), document: document.as_str().into() };
     if let Some(from) = *effective_at {
@@ -205,7 +205,7 @@ async fn mark_withdrawn(outside: &Outside, but: Option<u64>) -> Found<Vec<u64>> 
 }
 
 /// Withdraws what is announced. First where isolates look; if the history then fails, the same again does the rest.
-pub async fn withdraw(outside: &Outside) -> Found<Vec<u64>> {
+async fn withdraw(outside: &Outside) -> Found<Vec<u64>> {
     let known = next(outside).await.filter(|next| !next.is_due(clock::now()));
     outside.kv_delete(NEXT_KEY).await?;
     cache::put_announced(None);
@@ -213,7 +213,7 @@ pub async fn withdraw(outside: &Outside) -> Found<Vec<u64>> {
     // A location may see for a minute what was withdrawn already; only what the history does not know is news.
     if let Some(known) = known
         && !versions.contains(&known.version)
-        && version(outside, known.version).await?.is_none()
+        && outside.catalog_version(known.version).await?.is_none()
     {
         versions.push(known.version);
     }
@@ -250,7 +250,7 @@ async fn newest_announced(outside: &Outside) -> Found<Option<AnnouncedRow>> {
 }
 
 /// The announcement whose time has not come. The history decides, as far as it knows of it.
-pub async fn announcement(outside: &Outside) -> Found<Option<Announcement>> {
+async fn announcement(outside: &Outside) -> Found<Option<Announcement>> {
     let (row, seen) = join(newest_announced(outside), next(outside)).await;
     let known = match row {
         Ok(Some(row)) if seen.as_ref().is_none_or(|seen| seen.version <= row.version) => row.standing(),
@@ -264,7 +264,7 @@ pub async fn announcement(outside: &Outside) -> Found<Option<Announcement>> {
 }
 
 /// Makes what is announced and due the published catalogue. What is removed of it is removed some minutes later.
-pub async fn take_over(outside: &Outside) -> Found<()> {
+async fn take_over(outside: &Outside) -> Found<()> {
     let now = clock::now();
     let Some(next) = next(outside).await.filter(|next| next.is_due(now)) else { return Ok(()) };
     let statement = "SELECT json_array(COALESCE(MAX(CASE WHEN effective_at IS NULL OR effective_at <= CAST(?2 AS INTEGER) THEN version END), 0),
@@ -343,30 +343,64 @@ const FIELDS: &str =
     "'version', version, 'published_at', published_at, 'effective_at', effective_at, 'withdrawn_at', withdrawn_at,
     'author', author, 'on_behalf_of', on_behalf_of, 'reason', reason, 'changes', json(changes)";
 
-/// Versions, newest first; of a model only those that changed it and were not withdrawn.
-pub async fn versions(outside: &Outside, model: Option<&ModelName>, after: Option<u64>, limit: u32) -> Found<Vec<VersionRow>> {
-    let statement = format!(
-        "SELECT json_object({FIELDS}) AS doc FROM catalog_versions
-         WHERE (?1 IS NULL OR version < CAST(?1 AS INTEGER)) AND (?2 IS NULL OR (withdrawn_at IS NULL
-           AND EXISTS (SELECT 1 FROM json_each(changes) WHERE value->>'model' = ?2)))
-         ORDER BY version DESC LIMIT CAST(?3 AS INTEGER)"
-    );
-    let values = [after.map_or(JsValue::NULL, number), text(model.map(ModelName::as_str)), number(limit)];
-    let rows: Vec<Row> = outside.d1(&statement, &values).await?;
-    let of_model = |mut row: VersionRow| {
-        if let (Some(changes), Some(_)) = (&mut row.changes, model) {
-            changes.retain(|change| change.model.as_ref() == model);
-        }
-        row
-    };
-    Ok(rows.into_iter().map(|row| of_model(row.read().0)).collect())
+impl Publishing for Outside {
+    async fn catalog_document(&self) -> Found<Option<String>> {
+        document(self).await
+    }
+
+    async fn publish_catalog(&self, publication: Publication) -> Found<()> {
+        publish(self, publication).await
+    }
+
+    async fn announcement(&self) -> Found<Option<Announcement>> {
+        announcement(self).await
+    }
+
+    async fn withdraw_announced(&self) -> Found<Vec<u64>> {
+        withdraw(self).await
+    }
+
+    async fn move_announced(&self) -> Found<()> {
+        take_over(self).await
+    }
 }
 
-/// One version with its document.
-pub async fn version(outside: &Outside, version: u64) -> Found<Option<(VersionRow, String)>> {
-    let statement = format!(
-        "SELECT json_object({FIELDS}, 'document', document) AS doc FROM catalog_versions WHERE version = CAST(?1 AS INTEGER)"
-    );
-    let rows: Vec<Row> = outside.d1(&statement, &[number(version)]).await?;
-    Ok(rows.into_iter().next().map(Row::read))
+impl Versions for Outside {
+    async fn newest_catalog_version(&self) -> u64 {
+        newest_version(self).await
+    }
+
+    async fn catalog_versions(&self, model: Option<&ModelName>, after: Option<u64>, limit: u32) -> Found<Vec<VersionRow>> {
+        let statement = format!(
+            "SELECT json_object({FIELDS}) AS doc FROM catalog_versions
+             WHERE (?1 IS NULL OR version < CAST(?1 AS INTEGER)) AND (?2 IS NULL OR (withdrawn_at IS NULL
+               AND EXISTS (SELECT 1 FROM json_each(changes) WHERE value->>'model' = ?2)))
+             ORDER BY version DESC LIMIT CAST(?3 AS INTEGER)"
+        );
+        let values = [after.map_or(JsValue::NULL, number), text(model.map(ModelName::as_str)), number(limit)];
+        let rows: Vec<Row> = self.d1(&statement, &values).await?;
+        let of_model = |mut row: VersionRow| {
+            if let (Some(changes), Some(_)) = (&mut row.changes, model) {
+                changes.retain(|change| change.model.as_ref() == model);
+            }
+            row
+        };
+        Ok(rows.into_iter().map(|row| of_model(row.read().0)).collect())
+    }
+
+    async fn catalog_version(&self, version: u64) -> Found<Option<(VersionRow, String)>> {
+        let statement = format!(
+            "SELECT json_object({FIELDS}, 'document', document) AS doc FROM catalog_versions WHERE version = CAST(?1 AS INTEGER)"
+        );
+        let rows: Vec<Row> = self.d1(&statement, &[number(version)]).await?;
+        Ok(rows.into_iter().next().map(Row::read))
+    }
+}
+
+impl Announcements for Outside {
+    async fn announced(&self) -> Option<Announced> {
+        self.catalog().await.ok()?;
+        let (effective_at, catalog) = cache::announced(clock::now())?;
+        Some(Announced { effective_at, version: catalog.version, catalog })
+    }
 }

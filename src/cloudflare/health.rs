@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use super::outside::{Outside, failed};
-use super::records::number;
+use super::bound::number;
+use super::outside::{Found, Outside, failed};
 use super::request_port::HEALTH_KEY;
 use super::{cache, clock, truth};
-use crate::ports::{Ended, HealthStore, Kept, Ports, Unavailable};
+use crate::ports::{Ended, History, Kept, PageCache, Rounds, Runtime, Unavailable};
 use crate::probe::HOUSE;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{
@@ -34,8 +34,6 @@ const CHANGES_MS: i64 = 100 * 86_400_000;
 /// How far back the status page shows, in milliseconds.
 const SHOWN_MS: i64 = 91 * 86_400_000;
 const PROBES_MS: i64 = 2 * 86_400_000;
-
-type Found<T> = Result<T, Unavailable>;
 
 /// For each range of both histograms, its column put into a pattern.
 fn columns(pattern: &str) -> String {
@@ -279,7 +277,7 @@ pub async fn tidy(outside: &Outside) -> Found<()> {
     outside.together(&forgotten).await
 }
 
-impl HealthStore for Outside {
+impl History for Outside {
     async fn board(&self) -> Rc<Board> {
         let (board, is_stale) = cache::board(clock::now());
         if !is_stale {
@@ -297,6 +295,30 @@ impl HealthStore for Outside {
         }
     }
 
+    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
+        counts(self, of, span, since).await
+    }
+
+    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+        changes(self, of, since).await
+    }
+
+    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {
+        let now = clock::now();
+        if let Some(known) = cache::changes(now) {
+            return known;
+        }
+        match changes(self, of, now.plus(-SHOWN_MS)).await {
+            Ok(read) => cache::put_changes(Rc::new(read), now),
+            Err(error) => {
+                self.log(&format!("health history: {}", error.0));
+                Rc::default()
+            }
+        }
+    }
+}
+
+impl Rounds for Outside {
     async fn begin_round(&self, lease: &str, until: Timestamp) -> Found<Option<HealthView>> {
         begin_round(self, lease, until).await
     }
@@ -318,45 +340,25 @@ impl HealthStore for Outside {
         recent(self, of, since).await
     }
 
-    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
-        counts(self, of, span, since).await
-    }
-
     async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<Counts>> {
         counted(self, of, since).await
-    }
-
-    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
-        changes(self, of, since).await
     }
 
     async fn truths(&self) -> Found<Vec<(Promise, Truth)>> {
         truth::sums(self, clock::now()).await
     }
 
-    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {
-        let now = clock::now();
-        if let Some(known) = cache::changes(now) {
-            return known;
-        }
-        match changes(self, of, now.plus(-SHOWN_MS)).await {
-            Ok(read) => cache::put_changes(Rc::new(read), now),
-            Err(error) => {
-                self.log(&format!("health history: {}", error.0));
-                Rc::default()
-            }
-        }
+    async fn tidy(&self) -> Found<()> {
+        tidy(self).await
     }
+}
 
+impl PageCache for Outside {
     fn kept_page(&self, address: &str) -> Option<Kept> {
         cache::page(address, clock::now())
     }
 
     fn keep_page(&self, address: String, page: Kept) {
         cache::put_page(address, page, clock::now());
-    }
-
-    async fn tidy(&self) -> Found<()> {
-        tidy(self).await
     }
 }

@@ -5,23 +5,27 @@
 mod account_client;
 mod account_object;
 mod alerts;
+mod bound;
 mod cache;
 mod catalog;
 mod clock;
+mod codes;
+mod directory;
 mod gates;
 mod health;
 mod http;
+mod journals;
 mod kept;
 mod lists;
 mod operators;
 mod outbox;
 mod outside;
+mod payments;
 mod platform;
 mod post;
-mod records;
-mod records_port;
 mod request_port;
 mod sessions;
+mod settings;
 mod socket;
 mod store;
 mod truth;
@@ -31,7 +35,7 @@ use futures_util::future::{Either, select};
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 use crate::api;
-use crate::ports::{HealthStore, Records};
+use crate::ports::{Publishing, Rounds};
 use outside::Outside;
 
 const MINUTE_MS: i64 = 60_000;

@@ -9,15 +9,13 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bound::number;
 use super::clock;
-use super::outside::Outside;
-use super::records::number;
+use super::outside::{Found, Outside};
 use crate::id::TokenId;
 use crate::operator::{Failure, TokenRecord};
-use crate::ports::{Attempts, Ports, Unavailable};
+use crate::ports::{Attempts, Failures, Runtime, Tokens};
 use crate::time::Timestamp;
-
-type Found<T> = Result<T, Unavailable>;
 
 const HOUR_MS: i64 = 3_600_000;
 /// Attempts of so many milliseconds are written together.
@@ -63,66 +61,6 @@ impl Row {
     }
 }
 
-/// The token whose secret has this hash.
-pub async fn token(outside: &Outside, hash: &str) -> Found<Option<TokenRecord>> {
-    let statement = format!("SELECT {FIELDS} AS doc FROM admin_tokens WHERE hash = ?1");
-    let rows: Vec<Row> = outside.d1(&statement, &[hash.into()]).await?;
-    Ok(rows.into_iter().next().map(Row::read))
-}
-
-/// Stores a token. The statement decides whether its name is free: D1 runs one at a time.
-pub async fn put_token(outside: &Outside, token: &TokenRecord, (hash, most): (&str, u32)) -> Found<bool> {
-    let statement = "INSERT INTO admin_tokens (id, name, hash, scopes, created_at, created_by, expires_at)
-        SELECT ?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER)
-        WHERE NOT EXISTS (SELECT 1 FROM admin_tokens WHERE name = ?2 AND revoked_at IS NULL AND expires_at > CAST(?5 AS INTEGER))
-          AND (SELECT COUNT(*) FROM admin_tokens WHERE revoked_at IS NULL AND expires_at > CAST(?5 AS INTEGER)) < CAST(?8 AS INTEGER)
-        RETURNING id AS doc";
-    let scopes = json!(token.scopes).to_string();
-    let values = [
-        token.id.as_str().into(),
-        token.name.as_str().into(),
-        hash.into(),
-        scopes.as_str().into(),
-        number(token.created_at.millis()),
-        token.created_by.as_str().into(),
-        number(token.expires_at.millis()),
-        number(most),
-    ];
-    Ok(!outside.texts(statement, &values).await?.is_empty())
-}
-
-/// Tokens, newest first.
-pub async fn tokens(outside: &Outside, after: Option<&str>, limit: u32) -> Found<Vec<TokenRecord>> {
-    let statement = format!("SELECT {FIELDS} AS doc FROM admin_tokens WHERE id < ?1 ORDER BY id DESC LIMIT CAST(?2 AS INTEGER)");
-    let rows: Vec<Row> = outside.d1(&statement, &[after.unwrap_or("~").into(), number(limit)]).await?;
-    Ok(rows.into_iter().map(Row::read).collect())
-}
-
-/// Revokes a token that works.
-pub async fn revoke_token(outside: &Outside, id: &TokenId) -> Found<Option<TokenRecord>> {
-    let statement = format!(
-        "UPDATE admin_tokens SET revoked_at = CAST(?2 AS INTEGER)
-         WHERE id = ?1 AND revoked_at IS NULL AND expires_at > CAST(?2 AS INTEGER) RETURNING {FIELDS} AS doc"
-    );
-    let rows: Vec<Row> = outside.d1(&statement, &[id.as_str().into(), number(clock::now().millis())]).await?;
-    Ok(rows.into_iter().next().map(Row::read))
-}
-
-/// Notes that a token was used, unless that was noted in this hour.
-pub fn note_token_used(outside: &Outside, token: &TokenRecord) {
-    let now = clock::now();
-    if token.last_used_at.is_some_and(|at| at.plus(HOUR_MS) > now) {
-        return;
-    }
-    let (outside, id) = (outside.clone(), token.id.clone());
-    outside.clone().spawn(async move {
-        let statement = "UPDATE admin_tokens SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1";
-        if let Err(error) = outside.texts(statement, &[id.as_str().into(), number(now.millis())]).await {
-            outside.log(&format!("last use of a token: {}", error.0));
-        }
-    });
-}
-
 /// What this isolate has counted and not written yet.
 #[derive(Default)]
 struct Counted {
@@ -145,34 +83,6 @@ fn counted_as(address: Option<IpAddr>) -> String {
             let [a, b, c, d, ..] = address.segments();
             format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
-    }
-}
-
-/// Counts a failed attempt; the first in a while sees to it that all are written.
-pub fn note_attempt(outside: &Outside, address: Option<IpAddr>, failure: Failure) {
-    let now = clock::now();
-    let is_writer = COUNTED.with_borrow_mut(|counted| {
-        let mut key = (counted_as(address), failure);
-        if counted.attempts.len() >= MOST_AT_ONCE && !counted.attempts.contains_key(&key) {
-            OTHERS.clone_into(&mut key.0);
-        }
-        let count = counted.attempts.entry(key).or_default();
-        *count = count.saturating_add(1);
-        let is_writer = now >= counted.written_by;
-        if is_writer {
-            counted.written_by = now.plus(LOST_AFTER_MS);
-        }
-        is_writer
-    });
-    if is_writer {
-        let outside = outside.clone();
-        outside.clone().spawn(async move {
-            outside.sleep(TOGETHER_MS).await;
-            let attempts = COUNTED.with_borrow_mut(std::mem::take).attempts;
-            if let Err(error) = write(&outside, attempts).await {
-                outside.log(&format!("failed attempts to administer: {}", error.0));
-            }
-        });
     }
 }
 
@@ -202,21 +112,107 @@ async fn write(outside: &Outside, attempts: BTreeMap<(String, Failure), u64>) ->
     outside.together(&[(statement, &values), ("DELETE FROM admin_attempts WHERE hour < CAST(?1 AS INTEGER)", &old)]).await
 }
 
-/// Failed attempts, by hour and address, newest first.
-pub async fn attempts(outside: &Outside, after: Option<(Timestamp, String)>, limit: u32) -> Found<Vec<Attempts>> {
-    type Found = (i64, String, u64, u64, u64, u64, i64);
-    let statement = "SELECT json_array(hour, address, absent, malformed, unknown, ended, last_at) AS doc FROM admin_attempts
-        WHERE (hour, address) < (CAST(?1 AS INTEGER), ?2) ORDER BY hour DESC, address DESC LIMIT CAST(?3 AS INTEGER)";
-    let (hour, address) = after.map_or((i64::MAX >> 11, String::new()), |(hour, address)| (hour.millis(), address));
-    let rows: Vec<Found> = outside.d1(statement, &[number(hour), address.as_str().into(), number(limit)]).await?;
-    let read = |(hour, address, absent, malformed, unknown, ended, last_at): Found| Attempts {
-        hour: Timestamp::from_millis(hour),
-        address,
-        absent,
-        malformed,
-        unknown,
-        ended,
-        last_at: Timestamp::from_millis(last_at),
-    };
-    Ok(rows.into_iter().map(read).collect())
+impl Tokens for Outside {
+    async fn token(&self, hash: &str) -> Found<Option<TokenRecord>> {
+        let statement = format!("SELECT {FIELDS} AS doc FROM admin_tokens WHERE hash = ?1");
+        let rows: Vec<Row> = self.d1(&statement, &[hash.into()]).await?;
+        Ok(rows.into_iter().next().map(Row::read))
+    }
+
+    async fn put_token(&self, token: &TokenRecord, hash: &str, most: u32) -> Found<bool> {
+        let statement = "INSERT INTO admin_tokens (id, name, hash, scopes, created_at, created_by, expires_at)
+            SELECT ?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER)
+            WHERE NOT EXISTS (SELECT 1 FROM admin_tokens WHERE name = ?2 AND revoked_at IS NULL AND expires_at > CAST(?5 AS INTEGER))
+              AND (SELECT COUNT(*) FROM admin_tokens WHERE revoked_at IS NULL AND expires_at > CAST(?5 AS INTEGER)) < CAST(?8 AS INTEGER)
+            RETURNING id AS doc";
+        let scopes = json!(token.scopes).to_string();
+        let values = [
+            token.id.as_str().into(),
+            token.name.as_str().into(),
+            hash.into(),
+            scopes.as_str().into(),
+            number(token.created_at.millis()),
+            token.created_by.as_str().into(),
+            number(token.expires_at.millis()),
+            number(most),
+        ];
+        Ok(!self.texts(statement, &values).await?.is_empty())
+    }
+
+    async fn tokens(&self, after: Option<&str>, limit: u32) -> Found<Vec<TokenRecord>> {
+        let statement =
+            format!("SELECT {FIELDS} AS doc FROM admin_tokens WHERE id < ?1 ORDER BY id DESC LIMIT CAST(?2 AS INTEGER)");
+        let rows: Vec<Row> = self.d1(&statement, &[after.unwrap_or("~").into(), number(limit)]).await?;
+        Ok(rows.into_iter().map(Row::read).collect())
+    }
+
+    async fn revoke_token(&self, id: &TokenId) -> Found<Option<TokenRecord>> {
+        let statement = format!(
+            "UPDATE admin_tokens SET revoked_at = CAST(?2 AS INTEGER)
+             WHERE id = ?1 AND revoked_at IS NULL AND expires_at > CAST(?2 AS INTEGER) RETURNING {FIELDS} AS doc"
+        );
+        let rows: Vec<Row> = self.d1(&statement, &[id.as_str().into(), number(clock::now().millis())]).await?;
+        Ok(rows.into_iter().next().map(Row::read))
+    }
+
+    fn note_token_used(&self, token: &TokenRecord) {
+        let now = clock::now();
+        if token.last_used_at.is_some_and(|at| at.plus(HOUR_MS) > now) {
+            return;
+        }
+        let (outside, id) = (self.clone(), token.id.clone());
+        self.clone().spawn(async move {
+            let statement = "UPDATE admin_tokens SET last_used_at = CAST(?2 AS INTEGER) WHERE id = ?1";
+            if let Err(error) = outside.texts(statement, &[id.as_str().into(), number(now.millis())]).await {
+                outside.log(&format!("last use of a token: {}", error.0));
+            }
+        });
+    }
+}
+
+impl Failures for Outside {
+    fn note_attempt(&self, address: Option<IpAddr>, failure: Failure) {
+        let now = clock::now();
+        let is_writer = COUNTED.with_borrow_mut(|counted| {
+            let mut key = (counted_as(address), failure);
+            if counted.attempts.len() >= MOST_AT_ONCE && !counted.attempts.contains_key(&key) {
+                OTHERS.clone_into(&mut key.0);
+            }
+            let count = counted.attempts.entry(key).or_default();
+            *count = count.saturating_add(1);
+            let is_writer = now >= counted.written_by;
+            if is_writer {
+                counted.written_by = now.plus(LOST_AFTER_MS);
+            }
+            is_writer
+        });
+        if is_writer {
+            let outside = self.clone();
+            self.clone().spawn(async move {
+                outside.sleep(TOGETHER_MS).await;
+                let attempts = COUNTED.with_borrow_mut(std::mem::take).attempts;
+                if let Err(error) = write(&outside, attempts).await {
+                    outside.log(&format!("failed attempts to administer: {}", error.0));
+                }
+            });
+        }
+    }
+
+    async fn attempts(&self, after: Option<(Timestamp, String)>, limit: u32) -> Found<Vec<Attempts>> {
+        type Found = (i64, String, u64, u64, u64, u64, i64);
+        let statement = "SELECT json_array(hour, address, absent, malformed, unknown, ended, last_at) AS doc FROM admin_attempts
+            WHERE (hour, address) < (CAST(?1 AS INTEGER), ?2) ORDER BY hour DESC, address DESC LIMIT CAST(?3 AS INTEGER)";
+        let (hour, address) = after.map_or((i64::MAX >> 11, String::new()), |(hour, address)| (hour.millis(), address));
+        let rows: Vec<Found> = self.d1(statement, &[number(hour), address.as_str().into(), number(limit)]).await?;
+        let read = |(hour, address, absent, malformed, unknown, ended, last_at): Found| Attempts {
+            hour: Timestamp::from_millis(hour),
+            address,
+            absent,
+            malformed,
+            unknown,
+            ended,
+            last_at: Timestamp::from_millis(last_at),
+        };
+        Ok(rows.into_iter().map(read).collect())
+    }
 }

@@ -29,6 +29,9 @@ pub struct Outside {
     lifetime: Lifetime,
 }
 
+/// What the outside answers, or that it did not.
+pub(super) type Found<T> = Result<T, Unavailable>;
+
 pub(super) fn failed(error: impl std::fmt::Display) -> Unavailable {
     Unavailable(error.to_string())
 }

@@ -15,7 +15,9 @@ use crate::catalog::Catalog;
 use crate::id::{AccountId, KeyHash, RequestId, SecretName};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
-use crate::ports::{Call, Ports, Records, Sealer, SendError, Unavailable, UpstreamResponse};
+use crate::ports::{
+    Accounts, Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Unavailable, Upstream, UpstreamResponse,
+};
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
@@ -58,140 +60,8 @@ impl Outside {
     }
 }
 
-impl Ports for Outside {
+impl Upstream for Outside {
     type Body = UpstreamBody;
-
-    fn now(&self) -> Timestamp {
-        clock::now()
-    }
-
-    fn random(&self) -> u128 {
-        clock::random()
-    }
-
-    fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        clock::sleep(ms)
-    }
-
-    fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.wait_until(future);
-    }
-
-    fn log(&self, line: &str) {
-        worker::console_error!("{line}");
-    }
-
-    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
-        match cache::key(hash, clock::now()) {
-            Age::Fresh(record) => Ok(Some(record)),
-            Age::Stale(record) => {
-                let (outside, hash) = (self.clone(), hash.clone());
-                self.spawn(async move {
-                    if let Err(error) = outside.renew_key(&hash).await {
-                        outside.log(&format!("key: {}", error.0));
-                    }
-                });
-                Ok(Some(record))
-            }
-            Age::Old(record) => Ok(self.renew_key(hash).await.unwrap_or(Some(record))),
-            Age::Missing if cache::is_unknown(hash, clock::now()) => Ok(None),
-            Age::Missing => self.renew_key(hash).await,
-        }
-    }
-
-    fn remembers(&self, hash: &KeyHash) -> bool {
-        cache::remembers(hash, clock::now())
-    }
-
-    async fn admit(&self, gate: Gate, subject: &str) -> bool {
-        gates::admit(self.env(), gate, subject).await
-    }
-
-    fn rest(&self, gate: Gate, subject: &str) -> Option<u64> {
-        gates::rest(gate, subject)
-    }
-
-    fn granted(&self, key: &KeyRecord) {
-        gates::granted(key);
-    }
-
-    fn is_earning(&self, account: &AccountId) -> bool {
-        gates::is_earning(account)
-    }
-
-    fn refused(&self, key: &KeyRecord) -> bool {
-        gates::refused(key)
-    }
-
-    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
-        match self.command(&key.account, Command::Read(Query::Record(key.id.clone()))).await? {
-            Answer::Key(record) => {
-                cache::put_key(&record, clock::now());
-                Ok(Some(*record))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
-        match cache::catalog(clock::now()) {
-            Age::Fresh(catalog) => Ok(catalog),
-            Age::Stale(catalog) | Age::Old(catalog) => {
-                let outside = self.clone();
-                self.spawn(async move {
-                    if let Err(error) = catalog::renew(&outside).await {
-                        outside.log(&format!("catalogue: {}", error.0));
-                    }
-                });
-                Ok(catalog)
-            }
-            Age::Missing => catalog::renew(self).await,
-        }
-    }
-
-    async fn health(&self) -> Rc<HealthView> {
-        let (view, is_stale) = cache::health(clock::now());
-        // An isolate that knows nothing waits, as it waits for the catalogue: others may know what not to try.
-        if is_stale && view.candidates.is_empty() {
-            self.renew_health().await;
-            return cache::health(clock::now()).0;
-        }
-        if is_stale {
-            let outside = self.clone();
-            self.spawn(async move { outside.renew_health().await });
-        }
-        view
-    }
-
-    fn observe(&self, candidate: &CandidateId, seen: Observation) {
-        cache::observe(candidate, seen, clock::now());
-    }
-
-    async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
-        match self.command(account, Command::Hold(Box::new(request))).await? {
-            Answer::Hold(answer) => Ok(answer),
-            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
-        }
-    }
-
-    async fn settle(&self, account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
-        self.done(account, Command::Settle(Box::new(settlement))).await
-    }
-
-    async fn checkpoint(&self, account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
-        self.done(account, Command::Checkpoint(Box::new(extension))).await
-    }
-
-    async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
-        self.done(account, Command::RecordRefused(Box::new((facts, outcome)))).await
-    }
-
-    async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
-        match self.command(account, Command::Read(Query::Kept(requests))).await? {
-            Answer::Kept(kept) => Ok(kept),
-            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
-        }
-    }
 
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {
         cache::cooling(secret, clock::now())
@@ -219,5 +89,149 @@ impl Ports for Outside {
 
     async fn read_all(&self, body: UpstreamBody) -> Result<Vec<u8>, String> {
         upstream::read_all(body).await
+    }
+}
+
+impl Runtime for Outside {
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    fn random(&self) -> u128 {
+        clock::random()
+    }
+
+    fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        clock::sleep(ms)
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.wait_until(future);
+    }
+
+    fn log(&self, line: &str) {
+        worker::console_error!("{line}");
+    }
+}
+
+impl Keys for Outside {
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
+        match cache::key(hash, clock::now()) {
+            Age::Fresh(record) => Ok(Some(record)),
+            Age::Stale(record) => {
+                let (outside, hash) = (self.clone(), hash.clone());
+                self.spawn(async move {
+                    if let Err(error) = outside.renew_key(&hash).await {
+                        outside.log(&format!("key: {}", error.0));
+                    }
+                });
+                Ok(Some(record))
+            }
+            Age::Old(record) => Ok(self.renew_key(hash).await.unwrap_or(Some(record))),
+            Age::Missing if cache::is_unknown(hash, clock::now()) => Ok(None),
+            Age::Missing => self.renew_key(hash).await,
+        }
+    }
+
+    fn remembers(&self, hash: &KeyHash) -> bool {
+        cache::remembers(hash, clock::now())
+    }
+
+    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
+        match self.command(&key.account, Command::Read(Query::Record(key.id.clone()))).await? {
+            Answer::Key(record) => {
+                cache::put_key(&record, clock::now());
+                Ok(Some(*record))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Gates for Outside {
+    async fn admit(&self, gate: Gate, subject: &str) -> bool {
+        gates::admit(self.env(), gate, subject).await
+    }
+
+    fn rest(&self, gate: Gate, subject: &str) -> Option<u64> {
+        gates::rest(gate, subject)
+    }
+
+    fn granted(&self, key: &KeyRecord) {
+        gates::granted(key);
+    }
+
+    fn is_earning(&self, account: &AccountId) -> bool {
+        gates::is_earning(account)
+    }
+
+    fn refused(&self, key: &KeyRecord) -> bool {
+        gates::refused(key)
+    }
+}
+
+impl Sold for Outside {
+    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
+        match cache::catalog(clock::now()) {
+            Age::Fresh(catalog) => Ok(catalog),
+            Age::Stale(catalog) | Age::Old(catalog) => {
+                let outside = self.clone();
+                self.spawn(async move {
+                    if let Err(error) = catalog::renew(&outside).await {
+                        outside.log(&format!("catalogue: {}", error.0));
+                    }
+                });
+                Ok(catalog)
+            }
+            Age::Missing => catalog::renew(self).await,
+        }
+    }
+}
+
+impl HealthCopy for Outside {
+    async fn health(&self) -> Rc<HealthView> {
+        let (view, is_stale) = cache::health(clock::now());
+        // An isolate that knows nothing waits, as it waits for the catalogue: others may know what not to try.
+        if is_stale && view.candidates.is_empty() {
+            self.renew_health().await;
+            return cache::health(clock::now()).0;
+        }
+        if is_stale {
+            let outside = self.clone();
+            self.spawn(async move { outside.renew_health().await });
+        }
+        view
+    }
+
+    fn observe(&self, candidate: &CandidateId, seen: Observation) {
+        cache::observe(candidate, seen, clock::now());
+    }
+}
+
+impl Holds for Outside {
+    async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
+        match self.command(account, Command::Hold(Box::new(request))).await? {
+            Answer::Hold(answer) => Ok(answer),
+            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
+        }
+    }
+
+    async fn settle(&self, account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
+        self.done(account, Command::Settle(Box::new(settlement))).await
+    }
+
+    async fn checkpoint(&self, account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
+        self.done(account, Command::Checkpoint(Box::new(extension))).await
+    }
+
+    async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
+        self.done(account, Command::RecordRefused(Box::new((facts, outcome)))).await
+    }
+
+    async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
+        match self.command(account, Command::Read(Query::Kept(requests))).await? {
+            Answer::Kept(kept) => Ok(kept),
+            other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
+        }
     }
 }

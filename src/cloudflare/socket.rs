@@ -18,7 +18,7 @@ use super::outside::Outside;
 use crate::api;
 use crate::body::{Place, Room};
 use crate::limits::Pool;
-use crate::ports::Ports;
+use crate::ports::Runtime;
 use crate::relay::place_of;
 use crate::relay::socket::{Arrived, Wire, converse};
 

@@ -15,7 +15,7 @@ use crate::dialect::recipe::{Recipe, ran_into_its_limit, recipe};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, KeySecret, ProjectId, RequestId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
-use crate::ports::{Records, Unavailable};
+use crate::ports::{Probing, Unavailable};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Early, Head, Preparing, Reply, ReplyBody, attend, prepare};
 use crate::routing::attempt::FailureKind;
@@ -61,7 +61,7 @@ pub struct Paid<'a> {
 pub type Keys = BTreeMap<ChannelId, KeyRecord>;
 
 /// Whether the house pays for a call today; an error where it cannot be asked.
-pub async fn pay<'a, P: Records>(
+pub async fn pay<'a, P: Probing>(
     ports: &P,
     catalog: &'a Rc<Catalog>,
     target: &'a Target,
@@ -96,7 +96,7 @@ pub async fn pay<'a, P: Records>(
 }
 
 /// The smallest useful request of a candidate.
-async fn request<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> (Preparing, Vec<u8>) {
+async fn request<P: Probing>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> (Preparing, Vec<u8>) {
     let at = ports.now();
     let Recipe { called, content_type, body } = recipe(&target.model, &format!("{}:{}", target.model.id, target.route.as_str()));
     let head =
@@ -114,7 +114,7 @@ async fn request<P: Records>(ports: &P, catalog: &Rc<Catalog>, target: &Target) 
 }
 
 /// Calls one candidate.
-pub async fn call<P: Records>(ports: &P, catalog: &Rc<Catalog>, Paid { target, channel, key }: Paid<'_>) -> Called {
+pub async fn call<P: Probing>(ports: &P, catalog: &Rc<Catalog>, Paid { target, channel, key }: Paid<'_>) -> Called {
     let (preparing, body) = request(ports, catalog, target).await;
     let (at, receipt) = (preparing.arrived, preparing.request.to_string());
     let is_image = target.model.kind == ModelKind::Image;
@@ -138,7 +138,7 @@ fn ran_out(reply: &Reply) -> bool {
 }
 
 /// Whether the house pays so much for a channel today. What it lacks it is given, up to the caps of all channels.
-async fn is_covered<P: Records>(
+async fn is_covered<P: Probing>(
     ports: &P,
     catalog: &Catalog,
     key: &KeyRecord,
@@ -164,7 +164,7 @@ async fn is_covered<P: Records>(
     Ok(preview(ports, key, (bucket, quote)).await?.is_none())
 }
 
-async fn preview<P: Records>(
+async fn preview<P: Probing>(
     ports: &P,
     key: &KeyRecord,
     (bucket, quote): (&BucketId, Money),
@@ -181,7 +181,7 @@ fn gateway() -> By {
 }
 
 /// The house's key for a channel, with the channel's cap as its budget. Nobody knows its secret.
-async fn key_of<P: Records>(ports: &P, catalog: &Catalog, channel: &Channel) -> Result<KeyRecord, Unavailable> {
+async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> Result<KeyRecord, Unavailable> {
     let no_name = || Unavailable("the house has no name".to_owned());
     let account = house().ok_or_else(no_name)?;
     let short = crate::id::sha256_hex(&[channel.id.as_str().as_bytes()]);

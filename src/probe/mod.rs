@@ -24,7 +24,7 @@ pub use sold::candidates;
 
 use crate::catalog::Catalog;
 use crate::id::ChannelId;
-use crate::ports::{Ended, Records, Unavailable};
+use crate::ports::{Ended, Probing, Unavailable};
 use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, ProbeResult, Status};
 
 /// So many calls are made at once: the platform opens six connections, and some stay free for our own records.
@@ -40,7 +40,7 @@ const RECENT_MS: i64 = 300_000;
 const MONTH_MS: i64 = 30 * 86_400_000;
 
 /// Runs a round; none if somebody else is at it.
-pub async fn round<P: Records>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Unavailable> {
+pub async fn round<P: Probing>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Unavailable> {
     let catalog = ports.catalog().await?;
     let lease = format!("{:032x}", ports.random());
     let before = match ports.begin_round(&lease, ports.now().plus(LEASE_MS)).await {
@@ -63,7 +63,7 @@ pub async fn round<P: Records>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Un
 }
 
 /// What the last round, this isolate and the requests of all isolates know, of the candidates that are sold.
-async fn known<P: Records>(ports: &P, ids: &[CandidateId], before: &HealthView) -> HealthView {
+async fn known<P: Probing>(ports: &P, ids: &[CandidateId], before: &HealthView) -> HealthView {
     let recent = ports.recent(ids, ports.now().plus(-RECENT_MS)).await.unwrap_or_else(|error| {
         ports.log(&format!("health history: {}", error.0));
         Vec::new()
@@ -80,7 +80,7 @@ async fn known<P: Records>(ports: &P, ids: &[CandidateId], before: &HealthView) 
 }
 
 /// Calls the candidates that are due, a few at a time, and notes what came of it.
-async fn calls<P: Records>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthView) -> Vec<ProbeResult> {
+async fn calls<P: Probing>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthView) -> Vec<ProbeResult> {
     let due = schedule::due(catalog, view, ports.now());
     let mut choice = Choice::default();
     // What was found out in time counts.
@@ -126,7 +126,7 @@ struct Choice<'a> {
 }
 
 /// Finds out who is called: what the house does not pay takes no place from what it pays.
-async fn choose<'a, P: Records>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [schedule::Target], choice: &mut Choice<'a>) {
+async fn choose<'a, P: Probing>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [schedule::Target], choice: &mut Choice<'a>) {
     let (mut places, mut keys) = (schedule::Places::default(), house::Keys::default());
     for target in due {
         if places.is_full() {
@@ -151,7 +151,7 @@ async fn choose<'a, P: Records>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [s
 }
 
 /// What is told of a channel whose calls the house does not pay: in the log and among what was probed.
-fn not_made<P: Records>(ports: &P, channel: ChannelId, why: String) -> ProbeResult {
+fn not_made<P: Probing>(ports: &P, channel: ChannelId, why: String) -> ProbeResult {
     ports.log(&format!("probes of channel {channel}: {why}"));
     ProbeResult {
         channel: channel.to_string(),
@@ -179,7 +179,7 @@ fn changed(ids: &[CandidateId], before: &HealthView, after: &HealthView) -> Vec<
 }
 
 /// What is shown of all candidates until the next round.
-async fn board<P: Records>(ports: &P, ids: &[CandidateId], new: &[(CandidateId, Change)]) -> Board {
+async fn board<P: Probing>(ports: &P, ids: &[CandidateId], new: &[(CandidateId, Change)]) -> Board {
     let now = ports.now();
     let lost = |error: Unavailable| ports.log(&format!("health history: {}", error.0));
     let mut changes = ports.changes(ids, now.plus(-MONTH_MS)).await.map_err(lost).unwrap_or_default();

@@ -15,7 +15,7 @@ use crate::id::{AccountId, ChannelId, SecretName};
 use crate::ports::Sealer;
 use crate::refusal::Refusal;
 
-/// Who makes seals, and so can prove them: see [`crate::ports::Ports::sealer`].
+/// Who makes seals, and so can prove them: see [`crate::ports::Upstream::sealer`].
 pub type Sealers<'a> = &'a dyn Fn(&SecretName) -> Option<Sealer>;
 
 /// A channel and its credential.

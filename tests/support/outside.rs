@@ -21,7 +21,9 @@ use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId
 use tokens_forge::key::KeyRecord;
 use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
-use tokens_forge::ports::{Call, Ports, Sealer, SendError, Unavailable, UpstreamResponse};
+use tokens_forge::ports::{
+    Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Unavailable, Upstream, UpstreamResponse,
+};
 use tokens_forge::relay::without_credential;
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
@@ -309,112 +311,8 @@ impl Stream for ScriptedBody {
     }
 }
 
-impl Ports for Outside {
+impl Upstream for Outside {
     type Body = ScriptedBody;
-
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.now.get())
-    }
-
-    fn random(&self) -> u128 {
-        self.0.random.set(self.0.random.get() + 1);
-        self.0.random.get()
-    }
-
-    fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        Sleep(Rc::clone(&self.0), self.0.now.get() + i64::from(ms))
-    }
-
-    fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.0.spawn(future);
-    }
-
-    fn log(&self, line: &str) {
-        self.0.note(format!("log: {line}"));
-    }
-
-    async fn key(&self, _hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
-        Yield(false).await;
-        Ok(self.0.key.borrow().clone())
-    }
-
-    fn remembers(&self, _hash: &KeyHash) -> bool {
-        self.0.key.borrow().is_some()
-    }
-
-    async fn admit(&self, gate: Gate, subject: &str) -> bool {
-        self.0.counted.borrow_mut().push((gate, subject.to_owned()));
-        !self.0.closed.borrow().contains(&gate)
-    }
-
-    fn rest(&self, gate: Gate, _subject: &str) -> Option<u64> {
-        self.0.resting.borrow().contains(&gate).then_some(7)
-    }
-
-    fn granted(&self, _key: &KeyRecord) {}
-
-    fn is_earning(&self, _account: &AccountId) -> bool {
-        true
-    }
-
-    fn refused(&self, _key: &KeyRecord) -> bool {
-        true
-    }
-
-    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
-        Ok(self.0.memory.borrow().keys.get(&key.id).map(|book| book.record.clone()))
-    }
-
-    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
-        Yield(false).await;
-        Ok(Rc::clone(&self.0.catalog))
-    }
-
-    async fn health(&self) -> Rc<HealthView> {
-        Rc::new(self.0.health.borrow().clone())
-    }
-
-    fn observe(&self, candidate: &CandidateId, seen: Observation) {
-        let now = self.now();
-        self.0.health.borrow_mut().observe(candidate, seen, now);
-    }
-
-    async fn hold(&self, _account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
-        Yield(false).await;
-        let bucket = request.bucket.to_string();
-        match self.0.command("hold", Command::Hold(Box::new(request)))? {
-            Answer::Hold(answer) => {
-                if matches!(answer, HoldAnswer::Granted(_)) {
-                    self.0.note(format!("granted {bucket}"));
-                }
-                Yield(false).await;
-                Ok(answer)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn settle(&self, _account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
-        Yield(false).await;
-        self.0.command("settle", Command::Settle(Box::new(settlement))).map(|_| ())
-    }
-
-    async fn checkpoint(&self, _account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
-        self.0.command("checkpoint", Command::Checkpoint(Box::new(extension))).map(|_| ())
-    }
-
-    async fn record_refused(&self, _account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
-        Yield(false).await;
-        self.0.command("record", Command::RecordRefused(Box::new((facts, outcome)))).map(|_| ())
-    }
-
-    async fn kept(&self, _account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
-        Yield(false).await;
-        match self.0.command("kept", Command::Read(Query::Kept(requests)))? {
-            Answer::Kept(kept) => Ok(kept),
-            other => panic!("{other:?}"),
-        }
-    }
 
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {
         self.0.cooling.borrow().get(secret).copied().filter(|until| *until > self.now())
@@ -479,5 +377,121 @@ impl Ports for Outside {
             bytes.extend(piece?);
         }
         Ok(bytes)
+    }
+}
+
+impl Runtime for Outside {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.now.get())
+    }
+
+    fn random(&self) -> u128 {
+        self.0.random.set(self.0.random.get() + 1);
+        self.0.random.get()
+    }
+
+    fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static {
+        Sleep(Rc::clone(&self.0), self.0.now.get() + i64::from(ms))
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.spawn(future);
+    }
+
+    fn log(&self, line: &str) {
+        self.0.note(format!("log: {line}"));
+    }
+}
+
+impl Keys for Outside {
+    async fn key(&self, _hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
+        Yield(false).await;
+        Ok(self.0.key.borrow().clone())
+    }
+
+    fn remembers(&self, _hash: &KeyHash) -> bool {
+        self.0.key.borrow().is_some()
+    }
+
+    async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
+        Ok(self.0.memory.borrow().keys.get(&key.id).map(|book| book.record.clone()))
+    }
+}
+
+impl Gates for Outside {
+    async fn admit(&self, gate: Gate, subject: &str) -> bool {
+        self.0.counted.borrow_mut().push((gate, subject.to_owned()));
+        !self.0.closed.borrow().contains(&gate)
+    }
+
+    fn rest(&self, gate: Gate, _subject: &str) -> Option<u64> {
+        self.0.resting.borrow().contains(&gate).then_some(7)
+    }
+
+    fn granted(&self, _key: &KeyRecord) {}
+
+    fn is_earning(&self, _account: &AccountId) -> bool {
+        true
+    }
+
+    fn refused(&self, _key: &KeyRecord) -> bool {
+        true
+    }
+}
+
+impl Sold for Outside {
+    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
+        Yield(false).await;
+        Ok(Rc::clone(&self.0.catalog))
+    }
+}
+
+impl HealthCopy for Outside {
+    async fn health(&self) -> Rc<HealthView> {
+        Rc::new(self.0.health.borrow().clone())
+    }
+
+    fn observe(&self, candidate: &CandidateId, seen: Observation) {
+        let now = self.now();
+        self.0.health.borrow_mut().observe(candidate, seen, now);
+    }
+}
+
+impl Holds for Outside {
+    async fn hold(&self, _account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
+        Yield(false).await;
+        let bucket = request.bucket.to_string();
+        match self.0.command("hold", Command::Hold(Box::new(request)))? {
+            Answer::Hold(answer) => {
+                if matches!(answer, HoldAnswer::Granted(_)) {
+                    self.0.note(format!("granted {bucket}"));
+                }
+                Yield(false).await;
+                Ok(answer)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn settle(&self, _account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
+        Yield(false).await;
+        self.0.command("settle", Command::Settle(Box::new(settlement))).map(|_| ())
+    }
+
+    async fn checkpoint(&self, _account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
+        self.0.command("checkpoint", Command::Checkpoint(Box::new(extension))).map(|_| ())
+    }
+
+    async fn record_refused(&self, _account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
+        Yield(false).await;
+        self.0.command("record", Command::RecordRefused(Box::new((facts, outcome)))).map(|_| ())
+    }
+
+    async fn kept(&self, _account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
+        Yield(false).await;
+        match self.0.command("kept", Command::Read(Query::Kept(requests)))? {
+            Answer::Kept(kept) => Ok(kept),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -1,0 +1,65 @@
+//! Redeem codes in D1, which decides who has taken one.
+
+use serde_json::{Value, json};
+
+use super::bound::number;
+use super::clock;
+use super::outside::{Found, Outside};
+use crate::id::{AccountId, BucketId};
+use crate::money::Money;
+use crate::ports::{CodeTaken, Codes, NewCode};
+use crate::time::Timestamp;
+
+impl Codes for Outside {
+    async fn put_codes(&self, codes: &[NewCode], common: &Value) -> Found<()> {
+        let rows: Vec<Value> = codes.iter().map(|code| json!({"hash": code.hash, "id": code.id})).collect();
+        let statement = "INSERT INTO codes (hash, id, bucket, amount, reason, author, on_behalf_of, note, created_at, expires_at)
+            SELECT value->>'hash', value->>'id', ?2->>'bucket', ?2->>'amount', ?2->>'reason', ?2->>'author', ?2->>'on_behalf_of', ?2->>'note', ?2->>'created_at', ?2->>'expires_at'
+            FROM json_each(?1)";
+        let (rows, common) = (Value::from(rows).to_string(), common.to_string());
+        self.texts(statement, &[rows.as_str().into(), common.as_str().into()]).await.map(|_| ())
+    }
+
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Found<Option<CodeTaken>> {
+        let statement = "UPDATE codes SET account = ?2, taken_at = COALESCE(taken_at, CAST(?3 AS INTEGER))
+            WHERE hash = ?1 AND (account = ?2 OR (account IS NULL AND revoked_at IS NULL AND expires_at > CAST(?3 AS INTEGER)))
+            RETURNING json_array(id, bucket, amount, reason, author, on_behalf_of, note) AS doc";
+        let values = [hash.into(), account.as_str().into(), number(clock::now().millis())];
+        type Taken = (String, BucketId, Money, String, String, Option<String>, Option<String>);
+        let taken = self.d1::<Taken>(statement, &values).await?.into_iter().next();
+        let told = |(id, bucket, amount, reason, author, on_behalf_of, note)| CodeTaken {
+            id,
+            bucket,
+            amount,
+            reason,
+            author,
+            on_behalf_of,
+            note,
+        };
+        Ok(taken.map(told))
+    }
+
+    async fn code_credited(&self, hash: &str) -> Found<()> {
+        let statement = "UPDATE codes SET credited_at = CAST(?2 AS INTEGER) WHERE hash = ?1 AND credited_at IS NULL";
+        self.texts(statement, &[hash.into(), number(clock::now().millis())]).await.map(|_| ())
+    }
+
+    async fn uncredited_codes(&self, before: Timestamp, limit: u32) -> Found<Vec<(AccountId, String)>> {
+        let statement = "SELECT json_array(account, hash) AS doc FROM codes
+            WHERE credited_at IS NULL AND taken_at < CAST(?1 AS INTEGER) ORDER BY taken_at LIMIT ?2";
+        self.d1(statement, &[number(before.millis()), limit.into()]).await
+    }
+
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Found<Vec<Value>> {
+        let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'on_behalf_of', on_behalf_of, 'note', note, 'created_at', created_at,
+            'expires_at', expires_at, 'account', account, 'taken_at', taken_at, 'credited_at', credited_at, 'revoked_at', revoked_at) AS doc
+            FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+        self.d1(statement, &[after.unwrap_or("~").into(), limit.into()]).await
+    }
+
+    async fn revoke_code(&self, id: &str) -> Found<bool> {
+        let statement = "UPDATE codes SET revoked_at = CAST(?2 AS INTEGER) WHERE id = ?1 AND account IS NULL AND revoked_at IS NULL RETURNING id AS doc";
+        let rows = self.texts(statement, &[id.into(), number(clock::now().millis())]).await?;
+        Ok(rows.first().is_some_and(|row| row == id))
+    }
+}

@@ -1,0 +1,73 @@
+//! The searchable copy of all journals: its rows and its sums, and how it compares with the accounts.
+
+use serde_json::Value;
+
+use super::unavailable::Unavailable;
+use crate::account::{ComparedRow, Filter};
+use crate::id::AccountId;
+use crate::time::Timestamp;
+
+/// Rows and sums of all accounts.
+#[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
+pub trait Journals {
+    /// Journal rows of all accounts, or of one, from the searchable copy, newest first; each with the cursor behind it.
+    async fn journal(
+        &self,
+        account: Option<&str>,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<(String, Value)>, Unavailable>;
+    /// Sums of what was used and charged.
+    async fn sums(&self, sums: Sums) -> Result<Vec<Value>, Unavailable>;
+}
+
+/// The copy beside the accounts.
+#[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
+pub trait Copies {
+    /// The copy of an account's rows behind `after`, up to `last`: number, bucket, amount in nano-units.
+    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Result<Vec<ComparedRow>, Unavailable>;
+    /// Copied rows that are newer than the account's newest.
+    async fn copied_beyond(&self, account: &AccountId, head: u64) -> Result<Vec<u64>, Unavailable>;
+    /// Accounts that were last reconciled before this, and up to which row they were in order.
+    async fn unreconciled(&self, before: Timestamp, limit: u32) -> Result<Vec<(AccountId, u64)>, Unavailable>;
+    /// Notes how far an account was reconciled.
+    async fn note_reconciled(&self, done: &Reconciled) -> Result<(), Unavailable>;
+}
+
+/// Where a page of all accounts' rows ended: time of the batch, account, number of the row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor(pub i64, pub String, pub u64);
+
+impl Cursor {
+    /// Reads `at:account:seq`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let read = Self(parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(read)
+    }
+}
+
+/// Which sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sums {
+    /// Of these days; all where none is named.
+    pub days: Vec<String>,
+    /// Told apart by these dimensions.
+    pub by: Vec<&'static str>,
+    /// Only where a dimension has this value.
+    pub filters: Vec<(&'static str, String)>,
+}
+
+/// How far an account was reconciled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Reconciled {
+    pub account: AccountId,
+    /// When; none while there are newer rows to compare.
+    pub at: Option<Timestamp>,
+    /// In order up to this row.
+    pub seq: u64,
+    /// The report.
+    pub doc: String,
+}

@@ -1,0 +1,29 @@
+//! What the product asks of the outside: a small port for each need. The Worker answers with the platform, tests with tables in
+//! memory.
+//!
+//! What always holds: a port has the methods of one concern, and whoever asks names the ports that it needs. [`Ports`] is all that
+//! one request needs, [`Records`] all that there is.
+
+mod accounts;
+mod all;
+mod catalogue;
+mod flow;
+mod health;
+mod journals;
+mod operators;
+mod pages;
+mod payments;
+mod settings;
+mod unavailable;
+
+pub use accounts::{Accounts, Directory, KeyDirectory};
+pub use all::{Ports, Probing, Records};
+pub use catalogue::{Announced, Announcements, Publication, Publishing, VersionRow, Versions};
+pub use flow::{Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Upstream, UpstreamResponse};
+pub use health::{Ended, History, Rounds};
+pub use journals::{Copies, Cursor, Journals, Reconciled, Sums};
+pub use operators::{Attempts, Failures, Tokens};
+pub use pages::{Kept, PageCache};
+pub use payments::{CodeTaken, Codes, NewCode, Payments};
+pub use settings::Settings;
+pub use unavailable::Unavailable;
