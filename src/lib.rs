@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod api;
+pub mod app;
 pub mod body;
 pub mod catalog;
 #[cfg(target_arch = "wasm32")]

@@ -3,13 +3,13 @@
 //! Both may run different versions for some minutes, so fields are only added, and with defaults.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::record::{
     AccountRecord, Act, Adjustment, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, KeyChange, Opened, Order, Outcome,
-    PaymentEvent, ProjectRecord, Redemption, RefundRequest, RunRecord, Session, SessionEnd, Settlement, Signed, Verdict, Wanted,
-    Weighed,
+    PaymentEvent, ProjectRecord, Redemption, RefundRequest, RunRecord, Session, SessionEnd, Settlement, Signed, StoredRow,
+    Verdict, Wanted, Weighed,
 };
+use super::view::{BudgetView, KeyView, Overview, RunOpened, RunView};
 use crate::id::{BucketId, KeyId, OrderId, RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::money::Money;
@@ -168,8 +168,22 @@ pub enum Answer {
     Weighed(Vec<Weighed>),
     /// To [`Query::Kept`]: without those of which nothing is kept.
     Kept(Vec<(RequestId, KeptItems)>),
-    /// Rows with their numbers, as JSON.
-    Rows(Vec<(u64, Value)>),
+    /// There is none.
+    Nothing,
+    /// To [`Query::Keys`].
+    Keys(Vec<KeyView>),
+    /// To [`Query::Key`].
+    Budgets(Vec<BudgetView>),
+    /// To [`Query::Projects`].
+    Projects(Vec<ProjectRecord>),
+    /// To [`Query::Run`].
+    Run(Box<RunView>),
+    /// To [`Query::Runs`].
+    Runs(Vec<RunOpened>),
+    /// To [`Query::Orders`].
+    Orders(Vec<Order>),
+    /// To [`Query::Receipt`] and [`Query::Journal`]: rows with their documents as they are stored.
+    Journal(Vec<StoredRow>),
 }
 
 impl Answer {
@@ -187,50 +201,16 @@ impl Answer {
             Self::Weighed(_) => "weighed",
             Self::Overview(_) => "overview",
             Self::Kept(_) => "kept",
-            Self::Rows(_) => "rows",
+            Self::Nothing => "nothing",
+            Self::Keys(_) => "keys",
+            Self::Budgets(_) => "budgets",
+            Self::Projects(_) => "projects",
+            Self::Run(_) => "run",
+            Self::Runs(_) => "runs",
+            Self::Orders(_) => "orders",
+            Self::Journal(_) => "journal",
         }
     }
-}
-
-/// An account with its balances.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overview {
-    /// The account; none if it was never opened.
-    pub account: Option<AccountRecord>,
-    /// Its balances.
-    pub balances: Vec<BalanceView>,
-}
-
-/// One balance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BalanceView {
-    /// The bucket.
-    pub bucket: BucketId,
-    /// Without any hold.
-    pub balance: Money,
-    /// What is set aside.
-    pub held: Money,
-    /// What can still be set aside.
-    pub available: Money,
-    /// What is owed from refunds; what comes in pays it first.
-    #[serde(default)]
-    pub debt: Money,
-    /// For which requests, and until when.
-    pub open_holds: Vec<OpenHold>,
-}
-
-/// A hold as its owner sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct OpenHold {
-    pub request: RequestId,
-    pub key: KeyId,
-    pub bucket: BucketId,
-    #[serde(default)]
-    pub run: Option<RunId>,
-    pub amount: Money,
-    pub opened_at: Timestamp,
-    pub deadline: Timestamp,
 }
 
 /// What a row is compared by with its copy: number, bucket, amount in nano-units, milliseconds since 1970, and how long its

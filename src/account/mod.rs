@@ -36,10 +36,11 @@ mod run;
 mod session;
 mod settle;
 mod square;
+mod view;
 
 pub use audit::{AuditRow, audit};
 pub use books::{Books, KeyBook, ProjectBook};
-pub use command::{Answer, Audit, BalanceView, Command, ComparedRow, Filter, Listed, OpenHold, Overview, Page, Query};
+pub use command::{Answer, Audit, Command, ComparedRow, Filter, Listed, Page, Query};
 pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order, forget};
 pub use hold::weigh;
 pub use record::{
@@ -49,5 +50,6 @@ pub use record::{
     KeyChange, Kind, LONGEST_KEPT, LimitBy, MOST_KEPT, MOST_READ, NOTED_MS, Noted, OPERATOR, Opened, Order, OrderRefund,
     OrderState, Outcome, OutputLimit, PaymentChange, PaymentEvent, ProjectRecord, Provider, Rates, Receipt, ReceiptError,
     Redemption, Refund, RefundRequest, Replay, Row, RunBook, RunLine, RunRecord, SESSION_MS, SWEPT_AFTER_MS, ScopeKind, Served,
-    Session, SessionEnd, Settlement, Signed, Spent, Status, Tally, TopUp, Verdict, Wanted, Weighed, marks,
+    Session, SessionEnd, Settlement, Signed, Spent, Status, StoredRow, Tally, TopUp, Verdict, Wanted, Weighed, marks,
 };
+pub use view::{BalanceView, BudgetView, InFlight, KeyView, OpenHold, Overview, RunBudget, RunOpened, RunView};

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use futures_util::future::join3;
 use serde_json::{Map, Value, json};
 
-use super::owner::unexpected;
 use super::shown::Shown;
-use crate::account::{Answer, Command, Query, Wanted, Weighed};
+use crate::account::{Wanted, Weighed};
+use crate::app::ask;
 use crate::catalog::{Catalog, Change, Model, RouteKind, changes};
 use crate::dialect::recipe::{Recipe, plain};
 use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
@@ -20,7 +20,7 @@ use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::{Announced, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Early, Head, Leg, Preparing, prepare, unavailable, with_remedy};
+use crate::relay::{Early, Head, Leg, Preparing, prepare, with_remedy};
 use crate::routing::LeftOut;
 use crate::routing::health::{CandidateId, HealthView, Witness};
 use crate::time::Timestamp;
@@ -139,7 +139,7 @@ impl Snapshot {
     /// As of now.
     pub async fn take<P: Records>(ports: &P) -> Result<Self, Refusal> {
         let (catalog, health, announced) = join3(ports.catalog(), ports.health(), ports.announced()).await;
-        let catalog = catalog.map_err(unavailable)?;
+        let catalog = catalog?;
         let announced = announced.map(|announced| {
             let changes = changes(Some(&catalog), &announced.catalog);
             (announced, changes)
@@ -190,7 +190,7 @@ pub async fn of<P: Records>(
     holds.dedup();
     let weighed = match viewer {
         Viewer::Anyone => Vec::new(),
-        Viewer::Key(..) => weigh(ports, key, &holds).await?,
+        Viewer::Key(..) => ask::weigh(ports, key, &holds).await?,
     };
     let refusal_of = |leg: &Short| {
         let place = holds.iter().position(|wanted| *wanted == leg.wanted);
@@ -309,18 +309,6 @@ pub fn granted<'a>(legs: &'a [Leg], weighed: &'a [Weighed]) -> Vec<(&'a Leg, &'a
     let is_final = |weighed: &Weighed| weighed.refusal.as_ref().is_some_and(|refusal| !refusal.code.is_about_one_bucket());
     let tried = legs.iter().zip(weighed).take_while(|(_, weighed)| !is_final(weighed));
     tried.filter(|(_, weighed)| weighed.refusal.is_none()).collect()
-}
-
-/// What would become of each of these holds.
-pub async fn weigh<P: Records>(ports: &P, key: &KeyRecord, holds: &[Wanted]) -> Result<Vec<Weighed>, Refusal> {
-    if holds.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = Query::Weigh(key.id.clone(), holds.to_vec());
-    match ports.command(&key.account, Command::Read(query)).await.map_err(unavailable)? {
-        Answer::Weighed(weighed) => Ok(weighed),
-        other => Err(unexpected(&other)),
-    }
 }
 
 /// A key that may do everything, of nobody.

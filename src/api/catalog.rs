@@ -12,8 +12,13 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{Request, admin, audit, lists, ok, scope};
+use super::input::{part, signature};
+use super::output::ok;
+use super::request::Request;
+use super::table;
 use crate::account::{ActKind, By};
+use crate::app::page::wrong_after;
+use crate::app::{Page, Principal, UseCase, audit, missing};
 use crate::body::{Arriving, Body};
 use crate::catalog::{Announcement, Catalog, Change, changes, secrets};
 use crate::dialect::{Edit, Object};
@@ -21,7 +26,7 @@ use crate::id::ModelName;
 use crate::operator::{Operator, Scope};
 use crate::ports::{Publication, Records, VersionRow};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, unavailable};
+use crate::relay::Reply;
 use crate::time::Timestamp;
 
 /// So many changes of a publication the audit tells; the version itself has all of them.
@@ -32,7 +37,7 @@ const MOST_FAULTS: usize = 100;
 /// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
 pub async fn handle<P: Records, B: Arriving>(
     ports: &P,
-    who: &Operator,
+    who: &Principal,
     request: Request<B>,
     rest: &[&str],
 ) -> Result<Reply, Refusal> {
@@ -40,22 +45,26 @@ pub async fn handle<P: Records, B: Arriving>(
     match (method.as_str(), rest) {
         ("GET", []) => show(ports).await,
         ("PUT", []) => {
-            let wish = Wish::read(who, &request, ports.now())?;
-            publish(ports, who, wish, request.body.await?).await
+            let operator = who.operator(UseCase::PublishCatalogue)?;
+            let wish = Wish::read(operator, &request, ports.now())?;
+            publish(ports, operator, wish, request.body.await?).await
         }
-        ("GET", ["announced"]) => match ports.announcement().await.map_err(unavailable)? {
+        ("GET", ["announced"]) => match ports.announcement().await? {
             Some(announced) => show_version(ports, announced.version).await,
             None => Err(nothing_announced()),
         },
-        ("DELETE", ["announced"]) => withdraw(ports, who, admin::signature(who, &request)?).await,
+        ("DELETE", ["announced"]) => {
+            let operator = who.operator(UseCase::WithdrawAnnounced)?;
+            withdraw(ports, operator, signature(&request).by(operator)?).await
+        }
         ("GET", ["versions"]) => list_versions(ports, &request).await,
         ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
-        _ => Err(super::nothing_here()),
+        _ => Err(table::nothing_here()),
     }
 }
 
 async fn show<P: Records>(ports: &P) -> Result<Reply, Refusal> {
-    match ports.catalog_document().await.map_err(unavailable)? {
+    match ports.catalog_document().await? {
         Some(document) => Ok(Reply::json(200, document)),
         None => Err(Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.")),
     }
@@ -88,7 +97,7 @@ impl Wish {
             Some("true") => true,
             Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
         };
-        Ok(Self { by: admin::signature(who, request)?, effective_at: effective_at.transpose()?, is_dry_run })
+        Ok(Self { by: signature(request).by(who)?, effective_at: effective_at.transpose()?, is_dry_run })
     }
 }
 
@@ -131,8 +140,8 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
     let text =
         std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
     let catalog = parse(ports, text)?;
-    let document = ports.catalog_document().await.map_err(unavailable)?;
-    let announced = ports.announcement().await.map_err(unavailable)?;
+    let document = ports.catalog_document().await?;
+    let announced = ports.announcement().await?;
     let running = document.as_deref().and_then(|document| readable(ports, document));
     let before = document.as_deref().zip(running.as_ref());
     check_scopes(who, before, (text, &catalog))?;
@@ -164,13 +173,13 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
         if let (Some((version, _)), Some(raised)) = (&mut beside, raised) {
             *version = raised.catalog.version;
             // First of all: should the publication fail, the announcement is none the worse.
-            ports.publish_catalog(raised).await.map_err(unavailable)?;
+            ports.publish_catalog(raised).await?;
         }
         let Wish { by, effective_at, .. } = wish;
         let what = published(version, effective_at, &changes);
         let By { author, on_behalf_of, reason } = by.clone();
         let publication = Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes };
-        ports.publish_catalog(publication).await.map_err(unavailable)?;
+        ports.publish_catalog(publication).await?;
         audit::note(ports, ActKind::Catalog, by, what).await;
     }
     if let (Some((version, announced)), Some(fields)) = (beside, answer.as_object_mut()) {
@@ -183,11 +192,11 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
 fn check_scopes(who: &Operator, before: Option<(&str, &Catalog)>, (text, catalog): (&str, &Catalog)) -> Result<(), Refusal> {
     let has_channels = before.is_some_and(|(_, before)| before.channels == catalog.channels);
     if !has_channels && !who.may(Scope::Channels) {
-        return Err(scope::missing(who, &[Scope::Channels]));
+        return Err(missing(who, &[Scope::Channels]));
     }
     let has_rest = before.is_some_and(|(before, _)| rest_of(before) == rest_of(text));
     if !has_rest && !who.may(Scope::Catalog) {
-        return Err(scope::missing(who, &[Scope::Catalog]));
+        return Err(missing(who, &[Scope::Catalog]));
     }
     Ok(())
 }
@@ -279,16 +288,16 @@ fn nothing_announced() -> Refusal {
 }
 
 async fn withdraw<P: Records>(ports: &P, who: &Operator, by: By) -> Result<Reply, Refusal> {
-    if let Some(announced) = ports.announcement().await.map_err(unavailable)? {
+    if let Some(announced) = ports.announcement().await? {
         let text = announced.document.get();
-        let running = ports.catalog_document().await.map_err(unavailable)?;
+        let running = ports.catalog_document().await?;
         let before = running.as_deref().and_then(|document| Some(document).zip(readable(ports, document)));
         // What would change is not going to; what cannot be read would change nothing.
         if let Some(catalog) = readable(ports, text) {
             check_scopes(who, before.as_ref().map(|(text, read)| (*text, read)), (text, &catalog))?;
         }
     }
-    let versions = ports.withdraw_announced().await.map_err(unavailable)?;
+    let versions = ports.withdraw_announced().await?;
     match versions.iter().max() {
         Some(version) => {
             audit::note(ports, ActKind::Catalog, by, format!("catalogue version {version} withdrawn")).await;
@@ -310,18 +319,16 @@ fn view(row: &VersionRow) -> Value {
 }
 
 async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
-    let (limit, after) = lists::page(request)?;
-    let wrong = || Refusal::invalid("after", "`after` must be the `next` of an earlier page.");
-    let after = after.map(|text| text.parse().map_err(|_| wrong())).transpose()?;
+    let part = part(request)?;
+    let after = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
     let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
     let model = request.param("model").map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
-    let rows = ports.catalog_versions(model.as_ref(), after, limit).await.map_err(unavailable)?;
-    let next = lists::next(&rows, limit, |row| row.version.to_string());
-    ok(&json!({"data": rows.iter().map(view).collect::<Vec<_>>(), "next": next}))
+    let rows = ports.catalog_versions(model.as_ref(), after, part.limit).await?;
+    ok(&Page::of(rows, part.limit, |row| row.version.to_string()).map(|row| view(&row)))
 }
 
 async fn show_version<P: Records>(ports: &P, version: u64) -> Result<Reply, Refusal> {
-    let (row, document) = ports.catalog_version(version).await.map_err(unavailable)?.ok_or_else(no_version)?;
+    let (row, document) = ports.catalog_version(version).await?.ok_or_else(no_version)?;
     let document: Value = serde_json::from_str(&document).map_err(|error| Refusal::unavailable(error.to_string()))?;
     let mut view = view(&row);
     if let Some(fields) = view.as_object_mut() {

@@ -7,8 +7,10 @@ use futures_util::future::join;
 use serde_json::{Value, json};
 
 use super::availability::{self, Reason};
-use super::{Request, currency, ok, owner};
+use super::output::ok;
+use super::request::Request;
 use crate::account::{Overview, Weighed};
+use crate::app::{UseCase, ask, currency, identified};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::dialect::Called;
@@ -17,31 +19,30 @@ use crate::limits::Gate;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{
-    Early, Leg, NO_ROOM, Prepared, Preparing, Quoted, Reply, place_of, prepare, resolved, unavailable, with_remedy,
-};
+use crate::relay::{Early, Leg, NO_ROOM, Prepared, Preparing, Quoted, Reply, place_of, prepare, resolved, with_remedy};
 use crate::routing::{LeftOut, Planned};
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
 
 /// Explains what would happen; a refusal is the one that the request itself would get.
 pub async fn route<P: Records, B: Arriving>(ports: &P, mut request: Request<B>) -> Result<Reply, Refusal> {
-    let key = owner::caller(ports, &request, Gate::Free).await?;
+    let who = identified(ports, &request.head, Gate::Free).await?;
+    let key = &who.holder(UseCase::ExplainRoute)?.key;
     let (catalog, health) = join(ports.catalog(), ports.health()).await;
     let preparing = Preparing {
         request: RequestId::new(ports.now(), ports.random()),
         arrived: ports.now(),
         called: called(request.param("endpoint"))?,
         head: std::mem::take(&mut request.head),
-        catalog: catalog.map_err(unavailable)?,
+        catalog: catalog?,
         health,
         early: Early::default(),
     };
     let body = request.body.within(place_of(ports, &key.account)).await?;
-    let body = resolved(ports, (&preparing.called, &preparing.head), &key, &body).await?;
-    let prepared = prepare(&preparing, &key, &body, ports.now(), &|secret| ports.sealer(secret))?;
+    let body = resolved(ports, (&preparing.called, &preparing.head), key, &body).await?;
+    let prepared = prepare(&preparing, key, &body, ports.now(), &|secret| ports.sealer(secret))?;
     let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();
-    let (overview, weighed) = join(owner::overview(ports, &key.account), availability::weigh(ports, &key, &holds)).await;
+    let (overview, weighed) = join(ask::overview(ports, &key.account), ask::weigh(ports, key, &holds)).await;
     ok(&currency::told(explained(&prepared, &overview?, &weighed?), &prepared.catalog))
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::output::ok;
 use super::shown::{self, Shown};
-use super::{models, ok, truth};
+use super::{models, truth};
 use crate::catalog::{Catalog, Model, Route};
 use crate::ports::Records;
 use crate::refusal::Refusal;
-use crate::relay::{Reply, unavailable};
+use crate::relay::Reply;
 use crate::routing::health::{
     CandidateId, Change, Counts, HealthView, Incident, Span, Status, bars, incidents, of_route, uptime, window,
 };
@@ -55,7 +56,7 @@ impl History {
     /// Reads what is known of candidates over a time.
     pub async fn read<P: Records>(ports: &P, of: &[CandidateId], (span, since): (Span, Timestamp)) -> Result<Self, Refusal> {
         let (counts, changes) = futures_util::future::join(ports.counts(of, span, since), ports.changes(of, since)).await;
-        Ok(Self { span, since, now: ports.now(), counts: counts.map_err(unavailable)?, changes: changes.map_err(unavailable)? })
+        Ok(Self { span, since, now: ports.now(), counts: counts?, changes: changes? })
     }
 
     /// How a candidate's status changed.
@@ -98,7 +99,7 @@ pub fn changes_of(route: &Route, changes: &BTreeMap<String, Vec<Change>>) -> Vec
 
 /// Answers `GET /v1/health/{model}?window=1h|1d|30d|90d`.
 pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) -> Result<Reply, Refusal> {
-    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let catalog = ports.catalog().await?;
     let model = models::found(&catalog, name)?;
     let asked = asked.unwrap_or("1d");
     let Some(wanted) = window(asked, ports.now()) else {

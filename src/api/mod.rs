@@ -4,123 +4,51 @@
 //! What always holds: what is not in the [`table`] of endpoints is not answered; what needs a key or the operator's token checks
 //! it first; an account is never named by a caller's request, only by its key.
 
-pub mod admin;
+mod admin;
 mod advice;
-mod audit;
 mod availability;
-mod billing;
-mod bounds;
 mod browser;
 mod catalog;
-mod currency;
-mod customer;
+mod entries;
 mod explain;
+mod health;
 mod history;
+mod input;
 mod lists;
 mod model_shapes;
 mod models;
 mod openapi;
 mod operator;
-pub mod oversight;
+mod output;
 mod owner;
-mod runs;
-mod scope;
+mod payments;
+mod records;
+mod request;
+mod rights;
+mod secured;
 mod session;
 mod shown;
 mod site;
 pub mod socket;
 mod spend;
 pub mod table;
-mod tokens;
-pub mod topups;
 mod truth;
 
-use serde::Serialize;
-
+use crate::app::identified;
 use crate::body::Arriving;
 use crate::catalog::Dialect;
 use crate::dialect::{Called, write_error};
 use crate::id::RequestId;
-use crate::key::KeyRecord;
 use crate::limits::Gate;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Head, Incoming, Reply, check_idempotency_key, refusal_reply};
+use crate::relay::{self, Head, Incoming, Reply, refusal_reply};
 use advice::Lost;
 pub use browser::Preflight;
+pub use request::Request;
+pub use secured::HSTS;
+use secured::{secured, with_allow};
 use table::nothing_here;
-
-/// For a year browsers come back over TLS alone.
-pub const HSTS: &str = "max-age=31536000";
-
-/// A request with its headers read, and its body still on the way.
-pub struct Request<B> {
-    /// `GET`, `POST`, ...
-    pub method: String,
-    /// As it came, without the query.
-    pub path: String,
-    /// Decoded.
-    pub query: Vec<(String, String)>,
-    /// What its head says to every endpoint.
-    pub head: Head,
-    /// `Accept`.
-    pub accept: Option<String>,
-    /// `Cookie`.
-    pub cookies: Option<String>,
-    /// `Origin`: the site of the page that sent it.
-    pub from: Option<String>,
-    /// What a browser asks before it sends the request itself.
-    pub preflight: Option<Preflight>,
-    /// The header that the credential came in.
-    pub presented_in: Option<&'static str>,
-    /// `Stripe-Signature`.
-    pub signature: Option<String>,
-    /// The scheme and host that were called.
-    pub origin: String,
-    /// The body.
-    pub body: B,
-}
-
-impl<B> Request<B> {
-    /// A query parameter.
-    fn param(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The site of the page that sent it, where that is another than this one.
-    fn foreign(&self) -> Option<String> {
-        self.from.clone().filter(|from| *from != self.origin)
-    }
-
-    /// Whether a person looks at the answer in a browser.
-    fn is_for_people(&self) -> bool {
-        self.accept.as_deref().is_some_and(|accept| accept.contains("text/html"))
-    }
-
-    /// The dialect of clients that send such headers, where the path tells nothing.
-    fn speaks(&self) -> Dialect {
-        let has_version = self.head.passed.iter().any(|(name, _)| *name == "anthropic-version");
-        if self.head.is_google || self.path.starts_with("/v1beta/") {
-            Dialect::Gemini
-        } else if has_version || self.presented_in == Some("x-api-key") {
-            Dialect::Anthropic
-        } else {
-            Dialect::Openai
-        }
-    }
-
-    /// The dialect that the client speaks, where it does not ask a model.
-    fn dialect(&self) -> Dialect {
-        let is_models = self.path.starts_with("/v1/models");
-        if self.path.starts_with("/v1beta/") || is_models && self.head.is_google {
-            Dialect::Gemini
-        } else if is_models && self.head.passed.iter().any(|(name, _)| *name == "anthropic-version") {
-            Dialect::Anthropic
-        } else {
-            Dialect::Openai
-        }
-    }
-}
 
 /// Answers a request: `HEAD` as `GET`, `OPTIONS` by the table, and so that a page of another site can read it where it may.
 pub async fn handle<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>) -> Reply {
@@ -128,12 +56,6 @@ pub async fn handle<P: Records, B: Arriving + 'static>(ports: P, request: Reques
     let origin = request.origin.clone();
     let reply = answered(ports, request, &path).await;
     secured(reply, &origin)
-}
-
-/// What every answer has: how browsers may take it, and that they ask for no other but over TLS.
-fn secured(reply: Reply, origin: &str) -> Reply {
-    let reply = if reply.has("x-content-type-options") { reply } else { reply.header("x-content-type-options", "nosniff") };
-    if origin.starts_with("https://") { reply.header("strict-transport-security", HSTS) } else { reply }
 }
 
 async fn answered<P: Records, B: Arriving + 'static>(ports: P, mut request: Request<B>, path: &str) -> Reply {
@@ -230,7 +152,7 @@ async fn dispatch<P: Records, B: Arriving>(ports: &P, request: Request<B>, path:
         ("POST", "/v1/route") => explain::route(ports, request).await,
         (_, "/webhooks/stripe") => {
             let sender = (method.as_str(), request.signature.as_deref(), request.head.address);
-            topups::stripe(ports, sender, request.body).await
+            payments::stripe(ports, sender, request.body).await
         }
         ("POST", "/v1/runs" | "/v1/redeem" | "/v1/topups") => {
             let gate = match path {
@@ -238,22 +160,14 @@ async fn dispatch<P: Records, B: Arriving>(ports: &P, request: Request<B>, path:
                 "/v1/topups" => Gate::Order,
                 _ => Gate::Read,
             };
-            let caller = owner::caller(ports, &request, gate).await?;
-            post(ports, &caller, request, path).await
+            let who = identified(ports, &request.head, gate).await?;
+            owner::write(ports, &who, request, path).await
         }
         ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => {
-            let caller = owner::caller(ports, &request, Gate::Read).await?;
-            owner::read(ports, &caller, &request, path).await
+            let who = identified(ports, &request.head, Gate::Read).await?;
+            owner::read(ports, &who, &request, path).await
         }
         _ => Err(nothing_here()),
-    }
-}
-
-/// Tells which methods a path has, where that is the refusal.
-fn with_allow(reply: Reply, refusal: &Refusal) -> Reply {
-    match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
-        Some(allow) => reply.header("allow", allow),
-        None => reply,
     }
 }
 
@@ -268,25 +182,6 @@ async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: Called, reques
     }
 }
 
-/// What the holder of a key can do besides asking models.
-async fn post<P: Records, B: Arriving>(ports: &P, caller: &KeyRecord, request: Request<B>, path: &str) -> Result<Reply, Refusal> {
-    check_idempotency_key(request.head.idempotency_key.as_deref())?;
-    match path {
-        "/v1/runs" => runs::open(ports, caller, request.body).await,
-        "/v1/redeem" => topups::redeem(ports, caller, request.body).await,
-        _ => topups::order(ports, caller, request.head.idempotency_key.as_deref(), request.body).await,
-    }
-}
-
-fn ok(value: &impl Serialize) -> Result<Reply, Refusal> {
-    with_status(200, value)
-}
-
-fn with_status(status: u16, value: &impl Serialize) -> Result<Reply, Refusal> {
-    let body = serde_json::to_string(value).map_err(|error| Refusal::unavailable(error.to_string()))?;
-    Ok(Reply::json(status, body))
-}
-
 /// The answer to a request whose address cannot be read, because of what it names as its host.
 pub fn wrong_host(id: &RequestId) -> Reply {
     let next_step = "Send the gateway's own name in `Host`, and once.";
@@ -297,23 +192,4 @@ pub fn wrong_host(id: &RequestId) -> Reply {
 /// The answer of last resort, when the platform itself fails.
 pub fn failure_body() -> String {
     write_error(Dialect::Openai, &Refusal::unavailable("the platform failed"), None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_answer_says_how_browsers_may_take_it() {
-        for (origin, expected) in [("https://a.example", Some("max-age=31536000")), ("http://127.0.0.1:8787", None)] {
-            for reply in [Reply::json(200, "{}".to_owned()), Reply { headers: Vec::new(), ..Reply::json(200, "{}".to_owned()) }] {
-                let reply = secured(reply, origin);
-                let values = |name: &str| -> Vec<&str> {
-                    reply.headers.iter().filter(|(known, _)| *known == name).map(|(_, value)| value.as_str()).collect()
-                };
-                assert_eq!(values("x-content-type-options"), ["nosniff"], "once");
-                assert_eq!(values("strict-transport-security").first().copied(), expected, "{origin}");
-            }
-        }
-    }
 }

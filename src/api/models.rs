@@ -1,17 +1,18 @@
 //! The models that a key can call now, in OpenAI's list shape with OpenRouter's fields, and the route tree of one of them; what
 //! the planner, the account and the health of the candidates say, and nothing else.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use futures_util::future::join;
 use serde_json::{Map, Value, json};
 
 use super::availability::{self, Availability, Reason, Snapshot, Viewer};
+use super::output::ok;
 use super::shown::Shown;
-use super::{currency, model_shapes, ok, truth};
+use super::{model_shapes, truth};
+use crate::app::{Holder, currency};
 use crate::catalog::{Candidate, Catalog, Dialect, Model, ModelKind, Route};
-use crate::key::{KeyRecord, Policy};
+use crate::key::Policy;
 use crate::money::{Money, Price};
 use crate::ports::Records;
 use crate::refusal::Refusal;
@@ -45,20 +46,15 @@ pub async fn seen<P: Records>(ports: &P) -> Result<(Snapshot, Rc<Board>), Refusa
 }
 
 /// Answers `GET /v1/models`.
-pub async fn list<P: Records>(
-    ports: &P,
-    caller: Caller<'_>,
-    include_unavailable: bool,
-    dialect: Dialect,
-) -> Result<Reply, Refusal> {
+pub async fn list<P: Records>(ports: &P, holder: &Holder, include_unavailable: bool, dialect: Dialect) -> Result<Reply, Refusal> {
     let (snapshot, board) = seen(ports).await?;
     let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
-    let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
+    let told = availability::of(ports, &Viewer::Key(&holder.key, holder.address), &snapshot, &asked).await?;
     let view = View {
         snapshot: &snapshot,
         board: &board,
-        policy: caller.key.policy.clone(),
-        by: Some(Witness::of(&caller.key.account)),
+        policy: holder.key.policy.clone(),
+        by: Some(Witness::of(&holder.key.account)),
     };
     let shown = asked.iter().zip(&told).filter(|(_, told)| told.callable || include_unavailable);
     let data: Vec<Value> = shown.map(|((model, _), told)| view.entry(model, told)).collect();
@@ -66,31 +62,31 @@ pub async fn list<P: Records>(
 }
 
 /// Answers `GET /v1/models/{id}`, whether the key can call it or not: the entry says so.
-pub async fn one<P: Records>(ports: &P, caller: Caller<'_>, name: &str, dialect: Dialect) -> Result<Reply, Refusal> {
+pub async fn one<P: Records>(ports: &P, holder: &Holder, name: &str, dialect: Dialect) -> Result<Reply, Refusal> {
     let (snapshot, board) = seen(ports).await?;
     let asked = [(Rc::clone(found(&snapshot.catalog, name)?), None)];
-    let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
+    let told = availability::of(ports, &Viewer::Key(&holder.key, holder.address), &snapshot, &asked).await?;
     let view = View {
         snapshot: &snapshot,
         board: &board,
-        policy: caller.key.policy.clone(),
-        by: Some(Witness::of(&caller.key.account)),
+        policy: holder.key.policy.clone(),
+        by: Some(Witness::of(&holder.key.account)),
     };
     let entry = asked.iter().zip(&told).map(|((model, _), told)| view.entry(model, told)).next();
     ok(&model_shapes::one(dialect, entry.unwrap_or_default()))
 }
 
 /// Answers `GET /v1/models/{id}/endpoints`: every candidate of every route, in OpenRouter's shape.
-pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) -> Result<Reply, Refusal> {
+pub async fn endpoints<P: Records>(ports: &P, holder: &Holder, name: &str) -> Result<Reply, Refusal> {
     let (snapshot, board) = seen(ports).await?;
     let model = found(&snapshot.catalog, name)?;
     let asked: Vec<_> = model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))).collect();
-    let told = availability::of(ports, &caller.viewer(), &snapshot, &asked).await?;
+    let told = availability::of(ports, &Viewer::Key(&holder.key, holder.address), &snapshot, &asked).await?;
     let view = View {
         snapshot: &snapshot,
         board: &board,
-        policy: caller.key.policy.clone(),
-        by: Some(Witness::of(&caller.key.account)),
+        policy: holder.key.policy.clone(),
+        by: Some(Witness::of(&holder.key.account)),
     };
     let mut endpoints = Vec::new();
     for (route, told) in model.routes.iter().zip(&told) {
@@ -103,21 +99,6 @@ pub async fn endpoints<P: Records>(ports: &P, caller: Caller<'_>, name: &str) ->
             "health_at": board.at, "catalog_version": snapshot.catalog.version, "truth": truth::of_model(model, &board),
         },
     }}))
-}
-
-/// The holder of a key.
-#[derive(Clone, Copy)]
-pub struct Caller<'a> {
-    /// The key.
-    pub key: &'a KeyRecord,
-    /// Where the call came from.
-    pub address: Option<IpAddr>,
-}
-
-impl<'a> Caller<'a> {
-    fn viewer(self) -> Viewer<'a> {
-        Viewer::Key(self.key, self.address)
-    }
 }
 
 /// The model that a name in a path means: as in a request, with or without a route.
@@ -160,7 +141,7 @@ impl View<'_> {
 
     /// Of what a route costs: its bucket's.
     fn currency(&self, route: &Route) -> Value {
-        currency::of(&self.snapshot.catalog, route.bucket.as_str())
+        currency::of(&self.snapshot.catalog, route.bucket.as_str()).into()
     }
 
     fn route(&self, route: &Route, model: &Model) -> Value {

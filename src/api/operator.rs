@@ -6,12 +6,12 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::nothing_here;
+use super::table::nothing_here;
 use crate::limits::Gate;
 use crate::operator::{Failure, Operator, TokenSecret, weakness};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, gate, unavailable};
+use crate::relay::{Head, gate};
 
 /// The root token, and the one that is to replace it: while both are set, both work.
 pub const ROOTS: [&str; 2] = ["ADMIN_TOKEN", "ADMIN_TOKEN_NEXT"];
@@ -32,7 +32,7 @@ pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operato
                 ports.note_attempt(head.address, Failure::Unknown);
                 return Err(refusal);
             }
-            match ports.token(&secret.hash()).await.map_err(unavailable)? {
+            match ports.token(&secret.hash()).await? {
                 None => Failure::Unknown,
                 Some(token) if !token.works(ports.now()) => Failure::Ended,
                 Some(token) => {

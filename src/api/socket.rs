@@ -2,7 +2,9 @@
 //!
 //! What always holds: nothing is accepted for who has no valid key, and what says no is the same answer as over HTTP.
 
-use super::{Request, secured, table, with_allow};
+use super::request::Request;
+use super::secured::{secured, with_allow};
+use super::table;
 use crate::dialect::{Called, Endpoint};
 use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;

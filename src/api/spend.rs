@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Request, currency, ok};
+use super::output::ok;
+use super::request::Request;
+use crate::app::{ask, currency};
 use crate::id::AccountId;
-use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::ports::{Records, Sums};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, unavailable};
+use crate::relay::Reply;
 use crate::spend::{Line, explain};
 use crate::time::{Period, Timestamp};
 
@@ -98,7 +99,7 @@ fn with_amounts(mut row: Value) -> Value {
 /// By model, route and bucket, what happened in one period.
 async fn lines<P: Records>(ports: &P, ask: &Ask, first: Timestamp) -> Result<Vec<Line>, Refusal> {
     let by = vec!["model", "route", "bucket", "cause"];
-    let rows = ports.sums(ask.sums(by, first)).await.map_err(unavailable)?;
+    let rows = ports.sums(ask.sums(by, first)).await?;
     let mut lines: Vec<Line> = Vec::new();
     for row in rows {
         let (model, route, bucket) = (text(&row, "model"), text(&row, "route"), text(&row, "bucket"));
@@ -128,14 +129,14 @@ async fn lines<P: Records>(ports: &P, ask: &Ask, first: Timestamp) -> Result<Vec
 /// The sums that were asked for, the period, the one before it, and why the second is not the first.
 async fn answer<P: Records>(ports: &P, ask: &Ask, view: fn(Value) -> Value) -> Result<Reply, Refusal> {
     let earlier = ask.first.plus(-ask.days.saturating_mul(DAY_MS));
-    let rows = ports.sums(ask.sums(ask.by.clone(), ask.first)).await.map_err(unavailable)?;
+    let rows = ports.sums(ask.sums(ask.by.clone(), ask.first)).await?;
     if rows.len() >= MOST_SUMS {
         let message = format!("There are more than {MOST_SUMS} sums.");
         return Err(
             Refusal::new(Code::InvalidRequest, message, "Name fewer dimensions in `by`, fewer days, or a filter.").param("by")
         );
     }
-    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let catalog = ports.catalog().await?;
     let explained = explain(&lines(ports, ask, earlier).await?, &lines(ports, ask, ask.first).await?);
     ok(&json!({
         "data": rows.into_iter().map(|row| view(currency::told(with_amounts(row), &catalog))).collect::<Vec<_>>(),
@@ -147,11 +148,11 @@ async fn answer<P: Records>(ports: &P, ask: &Ask, view: fn(Value) -> Value) -> R
 }
 
 /// Answers `GET /v1/activity`.
-pub async fn activity<P: Records, B>(ports: &P, caller: &KeyRecord, request: &Request<B>) -> Result<Reply, Refusal> {
-    super::admin::flush(ports, &caller.account).await;
+pub async fn activity<P: Records, B>(ports: &P, account: &AccountId, request: &Request<B>) -> Result<Reply, Refusal> {
+    ask::flush(ports, account).await;
     let dimensions = ["day", "project", "key", "model", "route", "bucket", "cause"];
     let mut ask = ask(request, ports.now(), &dimensions)?;
-    ask.filters.push(("account", caller.account.to_string()));
+    ask.filters.push(("account", account.to_string()));
     answer(ports, &ask, as_openrouter).await
 }
 
@@ -183,11 +184,11 @@ fn as_openrouter(row: Value) -> Value {
 
 /// Answers `GET /v1/credits`: OpenRouter's two numbers for the first bucket, and every bucket under `tf`.
 pub async fn credits<P: Records>(ports: &P, account: &AccountId) -> Result<Reply, Refusal> {
-    super::admin::flush(ports, account).await;
-    let catalog = ports.catalog().await.map_err(unavailable)?;
+    ask::flush(ports, account).await;
+    let catalog = ports.catalog().await?;
     let sums = Sums { days: Vec::new(), by: vec!["bucket"], filters: vec![("account", account.to_string())] };
-    let rows = ports.sums(sums).await.map_err(unavailable)?;
-    let overview = super::owner::overview(ports, account).await?;
+    let rows = ports.sums(sums).await?;
+    let overview = ask::overview(ports, account).await?;
     let mut buckets = Vec::new();
     for (id, bucket) in &catalog.buckets {
         let view = overview.balances.iter().find(|view| view.bucket == *id);

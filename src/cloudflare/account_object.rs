@@ -5,13 +5,12 @@
 
 use std::cell::Cell;
 
-use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
 use super::store::Store;
 use super::{alerts, clock, outbox};
-use crate::account::{self, Answer, BalanceView, Command, OpenHold, Overview, Query, Shelf, Touches, Wanted};
-use crate::id::{BucketId, KeyId};
+use crate::account::{self, Answer, Command, KeyView, Overview, Query, RunBook, RunOpened, RunView, Shelf, Touches, Wanted};
+use crate::id::KeyId;
 use crate::time::Timestamp;
 
 /// How long the searchable copy may lag behind, in milliseconds; what is settled meanwhile is copied together.
@@ -178,94 +177,47 @@ impl AccountObject {
     }
 
     fn read(&self, query: &Query) -> Result<Answer> {
-        let store = self.store()?;
+        let (store, now) = (self.store()?, clock::now());
+        let of_key = |key: &KeyId| store.books(Touches { key: Some(key), ..Touches::default() });
+        let record = |key: &KeyId| -> Result<Answer> {
+            Ok(of_key(key)?.key.map_or(Answer::Nothing, |book| Answer::Key(Box::new(book.record))))
+        };
         Ok(match query {
-            Query::Overview => Answer::Overview(Box::new(overview(&store)?)),
-            Query::Receipt(request) => Answer::Rows(store.receipt(request)?),
-            Query::Journal(filter, page) => Answer::Rows(store.journal(filter, *page)?),
-            Query::Key(key) => Answer::Rows(key_view(&store, key)?.into_iter().collect()),
-            Query::Record(key) => record(&store, key)?,
-            Query::Session(session) if store.is_ended(session)? => Answer::Rows(Vec::new()),
-            Query::Session(session) => record(&store, &session.key)?,
+            Query::Overview => {
+                let overview = Overview::new(store.account()?, &store.books(Touches::default())?, &store.holds()?);
+                Answer::Overview(Box::new(overview))
+            }
+            Query::Receipt(request) => Answer::Journal(store.receipt(request)?),
+            Query::Journal(filter, page) => Answer::Journal(store.journal(filter, *page)?),
+            Query::Key(key) => of_key(key)?.key.map_or(Answer::Nothing, |book| Answer::Budgets(book.budgets(now))),
+            Query::Record(key) => record(key)?,
+            Query::Session(session) if store.is_ended(session)? => Answer::Nothing,
+            Query::Session(session) => record(&session.key)?,
             Query::LastEnd => Answer::LastEnd(store.last_end()?),
             Query::Preview(key, holds) => {
-                let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
+                let books = of_key(key)?;
                 let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));
-                Answer::Previewed(exactly.map(|wanted| account::weigh(&books, &wanted, clock::now()).refusal).collect())
+                Answer::Previewed(exactly.map(|wanted| account::weigh(&books, &wanted, now).refusal).collect())
             }
             Query::Weigh(key, holds) => {
-                let books = store.books(Touches { key: Some(key), ..Touches::default() })?;
-                let now = clock::now();
+                let books = of_key(key)?;
                 Answer::Weighed(holds.iter().map(|wanted| account::weigh(&books, wanted, now)).collect())
             }
-            Query::Keys => Answer::Rows(store.keys()?),
-            Query::Projects => Answer::Rows(store.projects()?),
-            Query::Run(run) => Answer::Rows(store.run_view(run)?),
-            Query::Runs(after, limit) => Answer::Rows(store.runs(after.as_deref(), *limit)?),
-            Query::Kept(requests) => Answer::Kept(store.kept(requests, clock::now().plus(-account::KEPT_MS))?),
-            Query::Order(id) => Answer::Rows(store.order_view(id)?),
-            Query::Orders(after, limit) => Answer::Rows(store.orders(after.as_deref(), *limit)?),
+            Query::Keys => Answer::Keys(store.keys()?.into_iter().map(KeyView::from).collect()),
+            Query::Projects => Answer::Projects(store.projects()?),
+            Query::Run(run) => {
+                let (book, held) = (store.run_book(run)?, store.held_for(run)?);
+                if book.is_none() && held.is_empty() {
+                    return Ok(Answer::Nothing);
+                }
+                let book = book.unwrap_or_else(|| RunBook::new(run.clone()));
+                Answer::Run(Box::new(RunView::new(book, held, now)))
+            }
+            Query::Runs(after, limit) => Answer::Runs(store.runs(after.as_deref(), *limit)?.iter().map(RunOpened::of).collect()),
+            Query::Kept(requests) => Answer::Kept(store.kept(requests, now.plus(-account::KEPT_MS))?),
+            Query::Order(id) => store.order(id)?.map_or(Answer::Nothing, |order| Answer::Order(Box::new(order))),
+            Query::Orders(after, limit) => Answer::Orders(store.orders(after.as_deref(), *limit)?),
             Query::Audit { after, limit } => Answer::Audit(Box::new(store.audit(*after, *limit)?)),
         })
     }
-}
-
-fn record(store: &Store, key: &KeyId) -> Result<Answer> {
-    let book = store.books(Touches { key: Some(key), ..Touches::default() })?.key;
-    Ok(book.map_or_else(|| Answer::Rows(Vec::new()), |book| Answer::Key(Box::new(book.record))))
-}
-
-fn overview(store: &Store) -> Result<Overview> {
-    let books = store.books(Touches::default())?;
-    let holds = store.holds()?;
-    let mut buckets: Vec<BucketId> = books
-        .head
-        .balances
-        .keys()
-        .chain(books.head.debts.keys())
-        .cloned()
-        .chain(holds.iter().map(|hold| hold.bucket.clone()))
-        .collect();
-    buckets.sort();
-    buckets.dedup();
-    let view = |bucket: BucketId| BalanceView {
-        balance: books.balance(&bucket),
-        held: books.held(&bucket),
-        available: books.available(&bucket),
-        debt: books.debt(&bucket),
-        open_holds: holds
-            .iter()
-            .filter(|hold| hold.bucket == bucket)
-            .map(|hold| OpenHold {
-                request: hold.request.clone(),
-                key: hold.key.clone(),
-                bucket: hold.bucket.clone(),
-                run: hold.facts.run.clone(),
-                amount: hold.amount,
-                opened_at: hold.opened_at,
-                deadline: hold.deadline,
-            })
-            .collect(),
-        bucket,
-    };
-    Ok(Overview { account: store.account()?, balances: buckets.into_iter().map(view).collect() })
-}
-
-fn key_view(store: &Store, key: &KeyId) -> Result<Option<(u64, serde_json::Value)>> {
-    let now = clock::now();
-    let Some(book) = store.books(Touches { key: Some(key), ..Touches::default() })?.key else { return Ok(None) };
-    let budgets: Vec<serde_json::Value> = book
-        .record
-        .policy
-        .budgets
-        .iter()
-        .map(|budget| {
-            let spent = book.tally.spent(&budget.bucket, budget.period, now);
-            json!({
-                "bucket": budget.bucket, "period": budget.period, "limit": budget.limit, "spent": spent,
-                "remaining": budget.limit.checked_sub(spent).unwrap_or_default(), "resets_at": budget.period.end(now),
-            })
-        })
-        .collect();
-    Ok(Some((0, json!({"budgets": budgets}))))
 }

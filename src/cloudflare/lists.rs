@@ -3,29 +3,31 @@
 use serde_json::{Value, json};
 use worker::{Result, SqlStorageValue};
 
-use super::store::{Batch, Store};
-use crate::account::{Audit, AuditRow, Balances, Filter, Listed, Page, audit};
-use crate::id::{BucketId, OrderId, RequestId, RunId};
+use super::store::{Batch, Store, money};
+use crate::account::{
+    Audit, AuditRow, Balances, Filter, InFlight, Listed, Order, Page, ProjectRecord, RunBook, RunLine, RunRecord, StoredRow,
+    Tally, audit,
+};
+use crate::id::{BucketId, RequestId, RunId};
+use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::time::Timestamp;
 
-type Rows = Vec<(u64, Value)>;
-
 /// A journal row as JSON; a receipt carries the correction that came after it.
 const ROW: &str = "
-    SELECT json_array(j.seq, json_object('seq', j.seq, 'at', j.at, 'kind', j.kind, 'bucket', j.bucket, 'amount', j.amount,
+    SELECT json_object('seq', j.seq, 'at', j.at, 'kind', j.kind, 'bucket', j.bucket, 'amount', j.amount,
       'balances', json(j.balances), 'debts', json(j.debts),
-      'doc', json(CASE WHEN c.doc IS NULL THEN j.doc ELSE json_set(j.doc, '$.correction', json(c.doc)) END))) AS value
+      'doc', json(CASE WHEN c.doc IS NULL THEN j.doc ELSE json_set(j.doc, '$.correction', json(c.doc)) END)) AS value
     FROM journal j LEFT JOIN journal c ON j.kind = 'receipt' AND c.subject = j.subject || '/correction'";
 
 impl Store {
     /// The journal row of one receipt.
-    pub fn receipt(&self, request: &RequestId) -> Result<Rows> {
+    pub fn receipt(&self, request: &RequestId) -> Result<Vec<StoredRow>> {
         self.rows(&format!("{ROW} WHERE j.subject = ?1 AND j.kind = 'receipt'"), vec![request.as_str().into()])
     }
 
     /// Journal rows, newest first.
-    pub fn journal(&self, filter: &Filter, page: Page) -> Result<Rows> {
+    pub fn journal(&self, filter: &Filter, page: Page) -> Result<Vec<StoredRow>> {
         let listed = match filter.listed {
             Listed::Receipts => "j.kind = 'receipt'",
             Listed::Entries => "j.amount IS NOT NULL",
@@ -49,39 +51,43 @@ impl Store {
         self.rows(&statement, values)
     }
 
-    /// All keys, without their hashes.
-    pub fn keys(&self) -> Result<Rows> {
-        self.rows("SELECT json_array(0, json_remove(record, '$.hash')) AS value FROM keys ORDER BY id", Vec::new())
+    /// All keys.
+    pub fn keys(&self) -> Result<Vec<KeyRecord>> {
+        self.rows("SELECT record AS value FROM keys ORDER BY id", Vec::new())
     }
 
     /// All projects.
-    pub fn projects(&self) -> Result<Rows> {
-        self.rows("SELECT json_array(0, json(record)) AS value FROM projects ORDER BY id", Vec::new())
+    pub fn projects(&self) -> Result<Vec<ProjectRecord>> {
+        self.rows("SELECT record AS value FROM projects ORDER BY id", Vec::new())
     }
 
-    /// One run, with what its open requests have set aside.
-    pub fn run_view(&self, run: &RunId) -> Result<Rows> {
-        let statement = "
-            SELECT json_array(0, json_object('id', ?1, 'record', json(r.record), 'tally', json(r.tally), 'lines', json(r.lines),
-              'held', (SELECT json_group_array(json_object('request', request, 'bucket', bucket, 'amount_nanos', amount)) FROM holds WHERE run = ?1))) AS value
-            FROM (SELECT 1) LEFT JOIN runs r ON r.id = ?1
-            WHERE r.id IS NOT NULL OR EXISTS (SELECT 1 FROM holds WHERE run = ?1)";
-        self.rows(statement, vec![run.as_str().into()])
+    /// What the open requests of a run have set aside.
+    pub fn held_for(&self, run: &RunId) -> Result<Vec<InFlight>> {
+        let statement = "SELECT json_array(request, bucket, amount) AS value FROM holds WHERE run = ?1";
+        let rows: Vec<(RequestId, BucketId, i64)> = self.rows(statement, vec![run.as_str().into()])?;
+        rows.into_iter().map(|(request, bucket, nanos)| Ok(InFlight { request, bucket, amount: money(nanos)? })).collect()
     }
 
-    /// Runs by id.
-    pub fn runs(&self, after: Option<&str>, limit: u32) -> Result<Rows> {
+    /// A run that has a row.
+    pub fn run_book(&self, run: &RunId) -> Result<Option<RunBook>> {
+        let statement = "SELECT json_array(json(record), json(tally), json(lines)) AS value FROM runs WHERE id = ?1";
+        let found: Option<(Option<RunRecord>, Tally, Vec<RunLine>)> =
+            self.rows(statement, vec![run.as_str().into()])?.into_iter().next();
+        Ok(found.map(|(record, tally, lines)| RunBook { id: run.clone(), record, tally, lines }))
+    }
+
+    /// Runs by id, without what their requests came to.
+    pub fn runs(&self, after: Option<&str>, limit: u32) -> Result<Vec<RunBook>> {
         let statement = "
-            SELECT json_array(0, json_object('id', id, 'record', json(record))) AS value
-            FROM runs WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)";
-        self.rows(statement, vec![after.unwrap_or_default().into(), i64::from(limit).into()])
+            SELECT json_array(id, json(record)) AS value FROM runs WHERE id > ?1 ORDER BY id LIMIT CAST(?2 AS INTEGER)";
+        let rows: Vec<(RunId, Option<RunRecord>)> =
+            self.rows(statement, vec![after.unwrap_or_default().into(), i64::from(limit).into()])?;
+        Ok(rows.into_iter().map(|(id, record)| RunBook { record, ..RunBook::new(id) }).collect())
     }
 
     /// Orders, newest first: their ids sort by time.
-    pub fn orders(&self, after: Option<&str>, limit: u32) -> Result<Rows> {
-        let statement = "
-            SELECT json_array(0, json(doc)) AS value
-            FROM orders WHERE id < ?1 ORDER BY id DESC LIMIT CAST(?2 AS INTEGER)";
+    pub fn orders(&self, after: Option<&str>, limit: u32) -> Result<Vec<Order>> {
+        let statement = "SELECT doc AS value FROM orders WHERE id < ?1 ORDER BY id DESC LIMIT CAST(?2 AS INTEGER)";
         self.rows(statement, vec![after.unwrap_or("~").into(), i64::from(limit).into()])
     }
 
@@ -150,10 +156,5 @@ impl Store {
             "UPDATE alerts SET tries = tries + 1, due = CAST(?2 AS INTEGER) WHERE seq = CAST(?1 AS INTEGER)",
             vec![seq.into(), due.millis().into()],
         )
-    }
-
-    /// The order of an id, as JSON.
-    pub fn order_view(&self, id: &OrderId) -> Result<Rows> {
-        self.rows("SELECT json_array(0, json(doc)) AS value FROM orders WHERE id = ?1", vec![id.as_str().into()])
     }
 }

@@ -35,6 +35,7 @@ use futures_util::future::{Either, select};
 use worker::{Context, Env, Request, Response, ScheduleContext, ScheduledEvent, event};
 
 use crate::api;
+use crate::app;
 use crate::ports::{Publishing, Rounds};
 use outside::Outside;
 
@@ -81,10 +82,10 @@ async fn scheduled(_event: ScheduledEvent, env: Env, context: ScheduleContext) {
     {
         worker::console_error!("health history: {}", error.0);
     }
-    if let Err(refusal) = api::topups::credit_taken_codes(&outside).await {
+    if let Err(refusal) = app::codes::credit_taken(&outside).await {
         worker::console_error!("codes: {} {}", refusal.message, refusal.detail.unwrap_or_default());
     }
-    if let Err(refusal) = api::oversight::reconcile_due(&outside).await {
+    if let Err(refusal) = app::reconcile::reconcile_due(&outside).await {
         worker::console_error!("reconcile: {} {}", refusal.message, refusal.detail.unwrap_or_default());
     }
 }

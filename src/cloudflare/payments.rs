@@ -1,9 +1,8 @@
 //! Orders in D1, and the calls to payment providers.
 
-use serde_json::Value;
-
 use super::outside::{Found, Outside};
 use super::post;
+use crate::account::Order;
 use crate::id::{AccountId, OrderId};
 use crate::payment::Checkout;
 use crate::ports::{Payments, Settings};
@@ -12,7 +11,7 @@ const STRIPE: &str = "https://api.stripe.com";
 const CHECKOUT_TIMEOUT_MS: u32 = 15_000;
 
 impl Payments for Outside {
-    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Found<Vec<Value>> {
+    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Found<Vec<Order>> {
         let statement = "SELECT doc FROM orders WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
         self.d1(statement, &[state.into(), after.unwrap_or("~").into(), limit.into()]).await
     }

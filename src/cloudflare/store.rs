@@ -74,7 +74,8 @@ fn text(value: &(impl Serialize + ?Sized)) -> Result<SqlStorageValue> {
     Ok(SqlStorageValue::String(serde_json::to_string(value)?))
 }
 
-fn money(nanos: i64) -> Result<Money> {
+/// A stored amount.
+pub(super) fn money(nanos: i64) -> Result<Money> {
     Money::from_nanos(nanos).map_err(|error| worker::Error::RustError(format!("a stored amount {error}")))
 }
 

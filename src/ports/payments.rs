@@ -1,8 +1,9 @@
 //! Money that comes in: orders as their providers know them, and redeem codes.
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use super::unavailable::Unavailable;
+use crate::account::{By, Order};
 use crate::id::{AccountId, BucketId, CodeId, OrderId};
 use crate::money::Money;
 use crate::payment::Checkout;
@@ -12,7 +13,7 @@ use crate::time::Timestamp;
 #[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
 pub trait Payments {
     /// Orders of all accounts in one state, newest first.
-    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
+    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Result<Vec<Order>, Unavailable>;
     /// The order that a provider's payment belongs to.
     async fn order_of_payment(&self, payment: &str) -> Result<Option<(AccountId, OrderId)>, Unavailable>;
     /// Asks the payment provider for a page, with our credential there; answers status and body, or what went wrong.
@@ -23,7 +24,7 @@ pub trait Payments {
 #[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
 pub trait Codes {
     /// Stores new redeem codes.
-    async fn put_codes(&self, codes: &[NewCode], common: &Value) -> Result<(), Unavailable>;
+    async fn put_codes(&self, codes: &NewCodes) -> Result<(), Unavailable>;
     /// Takes a code for an account, once and for all. None if there is none that this account can take; again is the same.
     async fn take_code(&self, hash: &str, account: &AccountId) -> Result<Option<CodeTaken>, Unavailable>;
     /// Notes that the account has credited a code.
@@ -31,7 +32,7 @@ pub trait Codes {
     /// Codes that were taken before this, by whom, and are not known to be credited.
     async fn uncredited_codes(&self, before: Timestamp, limit: u32) -> Result<Vec<(AccountId, String)>, Unavailable>;
     /// Codes, newest first.
-    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Value>, Unavailable>;
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Result<Vec<Code>, Unavailable>;
     /// Ends a code that nobody has taken; false if there is none.
     async fn revoke_code(&self, id: &str) -> Result<bool, Unavailable>;
 }
@@ -55,4 +56,37 @@ pub struct CodeTaken {
     pub author: String,
     pub on_behalf_of: Option<String>,
     pub note: Option<String>,
+}
+
+/// Redeem codes to be stored, all or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct NewCodes {
+    pub codes: Vec<NewCode>,
+    pub bucket: BucketId,
+    pub amount: Money,
+    pub by: By,
+    pub note: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// A redeem code, without what would redeem it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Code {
+    pub id: String,
+    pub bucket: BucketId,
+    pub amount: Money,
+    pub reason: String,
+    pub author: String,
+    pub on_behalf_of: Option<String>,
+    pub note: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Who has taken it.
+    pub account: Option<AccountId>,
+    pub taken_at: Option<Timestamp>,
+    pub credited_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
 }

@@ -7,13 +7,12 @@ use std::net::IpAddr;
 
 use super::gate;
 use super::head::{Head, Misplaced};
-use super::reply::unavailable;
 use crate::catalog::Catalog;
 use crate::dialect::Called;
 use crate::id::{KeyHash, KeySecret};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
-use crate::ports::Ports;
+use crate::ports::{Gates, Keys, Ports, Sold};
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
@@ -48,7 +47,7 @@ pub fn credential_hash(credential: Option<&str>) -> Result<KeyHash, Refusal> {
 }
 
 /// The key of a hash, if it still works. Who comes with keys that nobody has is counted by address.
-pub async fn known_key<P: Ports>(
+pub async fn known_key<P: Keys + Gates>(
     ports: &P,
     (hash, address): (&KeyHash, Option<IpAddr>),
     now: Timestamp,
@@ -57,7 +56,7 @@ pub async fn known_key<P: Ports>(
     if !is_remembered {
         gate::open(ports, Gate::Stranger, &gate::by_address(address))?;
     }
-    match ports.key(hash).await.map_err(unavailable)? {
+    match ports.key(hash).await? {
         None if !is_remembered => Err(gate::missed(ports, Gate::Stranger, &gate::by_address(address), unknown()).await),
         key => valid_key(key, now),
     }
@@ -146,10 +145,10 @@ fn unknown() -> Refusal {
 }
 
 /// From where a key may be used. The catalogue is looked up only for a page of another site.
-pub async fn check_place<P: Ports>(ports: &P, head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
+pub async fn check_place<P: Sold>(ports: &P, head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
     check_address(head, key)?;
     match head.site {
-        Some(_) => check_site(head, key, &*ports.catalog().await.map_err(unavailable)?),
+        Some(_) => check_site(head, key, &*ports.catalog().await?),
         None => Ok(()),
     }
 }

@@ -9,27 +9,27 @@ use super::head::Head;
 use crate::id::sha256_hex;
 use crate::key::KeyRecord;
 use crate::limits::{Gate, Row};
-use crate::ports::Ports;
+use crate::ports::{Gates, Runtime};
 use crate::refusal::{Code, Refusal};
 
 /// Counts one at a gate; errors when there were too many.
-pub async fn pass<P: Ports>(ports: &P, gate: Gate, subject: &str) -> Result<(), Refusal> {
+pub async fn pass<P: Gates>(ports: &P, gate: Gate, subject: &str) -> Result<(), Refusal> {
     open(ports, gate, subject)?;
     if ports.admit(gate, subject).await { Ok(()) } else { Err(closed(gate, u64::from(gate.row().rest_s))) }
 }
 
 /// Errors when a subject rests at a gate; counts nothing.
-pub fn open<P: Ports>(ports: &P, gate: Gate, subject: &str) -> Result<(), Refusal> {
+pub fn open<P: Gates>(ports: &P, gate: Gate, subject: &str) -> Result<(), Refusal> {
     ports.rest(gate, subject).map_or(Ok(()), |seconds| Err(closed(gate, seconds)))
 }
 
 /// Counts a wrong secret, or what else is only counted when it has happened. Who has had too many is told so instead.
-pub async fn missed<P: Ports>(ports: &P, gate: Gate, subject: &str, refusal: Refusal) -> Refusal {
+pub async fn missed<P: Gates>(ports: &P, gate: Gate, subject: &str, refusal: Refusal) -> Refusal {
     if ports.admit(gate, subject).await { refusal } else { closed(gate, u64::from(gate.row().rest_s)) }
 }
 
 /// Counts a refused request of a key, behind its answer.
-pub fn refused<P: Ports>(ports: &P, key: &KeyRecord, refusal: &Refusal) {
+pub fn refused<P: Gates + Runtime>(ports: &P, key: &KeyRecord, refusal: &Refusal) {
     // What failed on our side is nobody's to answer for. What passes by itself counts: nothing else bounds how often it is tried.
     let is_ours = refusal.status() >= 500;
     if is_ours || !ports.refused(key) {

@@ -14,7 +14,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::head::Head;
-use super::reply::unavailable;
 use crate::account::{KeptItems, LONGEST_KEPT};
 use crate::dialect::openai::responses::{not_kept, references, resolved as with_items};
 use crate::dialect::{Called, Endpoint};
@@ -116,7 +115,7 @@ async fn opened<P: Ports>(
 ) -> Result<BTreeMap<RequestId, String>, Refusal> {
     let mut found = BTreeMap::new();
     for pause_ms in PAUSES_MS.into_iter().map(Some).chain([None]) {
-        let answers = ports.kept(&key.account, std::mem::take(&mut asked)).await.map_err(unavailable)?;
+        let answers = ports.kept(&key.account, std::mem::take(&mut asked)).await?;
         for (request, kept) in answers {
             match kept {
                 KeptItems::Open => asked.push(request),

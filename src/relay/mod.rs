@@ -56,5 +56,5 @@ pub use prepare::{check_idempotency_key, prepare};
 pub use prepared::{Prepared, Preparing};
 pub use quote::{Leg, Quoted};
 pub use remedy::with_remedy;
-pub use reply::{Reply, ReplyBody, refusal_reply, unavailable};
+pub use reply::{Reply, ReplyBody, refusal_reply};
 pub use serve::{place_of, serve};

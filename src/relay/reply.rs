@@ -8,8 +8,7 @@ use crate::account::Rates;
 use crate::catalog::Dialect;
 use crate::dialect::{error_status, write_error};
 use crate::id::{AccountId, RequestId};
-use crate::ports::Unavailable;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
 
 /// The body of an answer.
@@ -114,14 +113,4 @@ pub fn refusal_reply(refusal: &Refusal, request: &RequestId, has_receipt: bool, 
         Some(seconds) => reply.header("retry-after", seconds.to_string()),
         None => reply,
     }
-}
-
-/// Our own records did not answer.
-pub fn unavailable(Unavailable(detail): Unavailable) -> Refusal {
-    if detail == Unavailable::NO_CATALOG {
-        let message = "No catalogue has been published yet, so nothing can be called.";
-        return Refusal::new(Code::Unavailable, message, "The operator publishes one with PUT /admin/v1/catalog.")
-            .retry_after(60);
-    }
-    Refusal::unavailable(detail)
 }

@@ -11,7 +11,7 @@ use super::kept::Keeper;
 use super::prepared::Prepared;
 use super::quote::Leg;
 use super::remedy::with_remedy;
-use super::reply::{Reply, refusal_reply, unavailable};
+use super::reply::{Reply, refusal_reply};
 use super::ticket::{Opening, Ticket};
 use super::wait::Line;
 use crate::account::{Facts, HoldRequest, Rates, Replay};
@@ -106,7 +106,7 @@ impl Round<'_> {
                 }
                 Err(error) => {
                     ports.log(&format!("hold: {}", error.0));
-                    refused = Some((unavailable(error), Rates::default()));
+                    refused = Some((error.into(), Rates::default()));
                     self.is_in_flight = false;
                     break;
                 }

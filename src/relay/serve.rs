@@ -11,7 +11,7 @@ use super::early::Early;
 use super::head::Incoming;
 use super::kept::resolved;
 use super::prepared::Preparing;
-use super::reply::{Reply, refusal_reply, unavailable};
+use super::reply::{Reply, refusal_reply};
 use crate::body::{Arriving, Place};
 use crate::id::{AccountId, RequestId};
 use crate::ports::Ports;
@@ -37,7 +37,7 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Arriving>, early: Ea
         Ok(key) => let_in(&ports, &incoming.called, &key).await.map(|()| key),
         Err(refusal) => Err(refusal),
     };
-    let (key, catalog) = match (key, catalog.map_err(unavailable)) {
+    let (key, catalog) = match (key, catalog.map_err(crate::refusal::Refusal::from)) {
         (Ok(key), Ok(catalog)) => (key, catalog),
         (Err(refusal), _) | (_, Err(refusal)) => {
             if let Some(detail) = &refusal.detail {

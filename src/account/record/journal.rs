@@ -3,7 +3,8 @@
 //! What always holds: a row never changes. A row with an amount is a ledger entry, a row with a receipt is a receipt, a charge is
 //! both. What must not happen twice has a subject, of which the journal takes one row.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::account::{AccountRecord, ProjectRecord};
 use super::act::{Act, Noted};
@@ -17,7 +18,7 @@ use super::receipt::Receipt;
 use super::refund::{DebtPayment, Refund};
 use super::run::RunRecord;
 use super::top_up::{Redemption, TopUp};
-use crate::id::{BucketId, KeyId};
+use crate::id::{AccountId, BucketId, KeyId};
 use crate::key::KeyRecord;
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -124,6 +125,30 @@ impl Journaled {
             _ => None,
         }
     }
+}
+
+/// A journal row with its document as it is stored: documents are of every version that there was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredRow {
+    /// Whose; the account itself does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    /// Its number.
+    pub seq: u64,
+    /// When it was decided, in milliseconds since 1970.
+    pub at: i64,
+    /// What it is about.
+    pub kind: String,
+    /// The bucket that it changes.
+    pub bucket: Option<BucketId>,
+    /// By how many nano-units.
+    pub amount: Option<i64>,
+    /// Every balance after it.
+    pub balances: Balances,
+    /// What is owed after it.
+    pub debts: Option<Balances>,
+    /// What it says; that of a receipt has the `correction` that came after it.
+    pub doc: Value,
 }
 
 /// The id of the ledger entry in journal row `seq`.

@@ -49,7 +49,7 @@ pub use free::Free;
 pub use head::{Balances, Head};
 pub use hold::{Checkpoint, Held, Hold};
 pub use hold_request::{Granted, HoldAnswer, HoldRequest, Rates, Replay, Wanted, Weighed};
-pub use journal::{Journaled, Row};
+pub use journal::{Journaled, Row, StoredRow};
 pub use kept::{KEPT_MS, KeptAnswer, KeptItems, LONGEST_KEPT, MOST_KEPT, MOST_READ, SWEPT_AFTER_MS};
 pub use key_change::KeyChange;
 pub use kind::Kind;

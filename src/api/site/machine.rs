@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::kept::keep;
 use super::status;
 use crate::api::availability::{self, Snapshot, Viewer};
 use crate::api::{models, truth};
@@ -15,7 +16,7 @@ use crate::relay::Reply;
 fn kept(value: &Value, viewer: Option<&Viewer<'_>>) -> Reply {
     let mut reply = Reply::json(200, value.to_string());
     if matches!(viewer, None | Some(Viewer::Anyone)) {
-        super::keep(&mut reply, "public, max-age=10");
+        keep(&mut reply, "public, max-age=10");
         reply = reply.header("vary", "cookie");
     }
     reply

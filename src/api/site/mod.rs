@@ -3,6 +3,7 @@
 //! What always holds: a page shows what the planner, the account, the health and the catalogue say, by way of the same
 //! functions as the API; nothing is changed but by a POST from this site's own pages.
 
+mod kept;
 mod machine;
 mod prices;
 mod status;
@@ -10,10 +11,12 @@ mod tell;
 
 use std::net::IpAddr;
 
-use super::Request;
 use super::availability::{Snapshot, Viewer};
-use super::{admin, models, session};
+use super::request::Request;
+use super::table;
+use super::{models, session};
 use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
+use crate::app::ask;
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::id::{KeyHash, KeySecret, SessionId};
@@ -23,7 +26,8 @@ use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, S
 use crate::pages::{Filter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, gate, known_key, unavailable, valid_key};
+use crate::relay::{Reply, ReplyBody, gate, known_key, valid_key};
+use kept::{keep, kept};
 use tell::{Teller, home};
 
 /// A form with a key is no longer than this.
@@ -75,12 +79,12 @@ pub fn is_here(path: &str) -> bool {
 /// Answers a request of the site.
 pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Reply {
     let mut visitor = Visitor::of(ports, &request, path).await;
-    let answered = match (super::table::check(&request.method, path), request.method.as_str(), place(path)) {
+    let answered = match (table::check(&request.method, path), request.method.as_str(), place(path)) {
         (Err(refusal), ..) => Err(refusal),
         (_, "GET", Some(place)) => page(ports, &mut visitor, place, &request).await,
         (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
         (_, "POST", Some(Place::Logout)) => sign_out(ports, &visitor, request).await,
-        _ => Err(super::nothing_here()),
+        _ => Err(table::nothing_here()),
     };
     answered.unwrap_or_else(|refusal| {
         if let Some(detail) = &refusal.detail {
@@ -122,7 +126,7 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
     if visitor.key.is_some() {
         return read(ports, visitor, place, request).await;
     }
-    let catalog = ports.catalog().await.map_err(unavailable)?;
+    let catalog = ports.catalog().await?;
     let address = exact(&catalog, &place, visitor, request);
     if let Some((path, _)) = &address {
         visitor.site.path.clone_from(path);
@@ -200,8 +204,8 @@ impl Visitor {
 async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>) -> Result<KeyRecord, Refusal> {
     let copy = known_key(ports, (hash, address), ports.now()).await?;
     gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
-    let key = valid_key(ports.current_key(&copy).await.map_err(unavailable)?, ports.now())?;
-    if key.policy.allows_address(address) { Ok(key) } else { Err(super::nothing_here()) }
+    let key = valid_key(ports.current_key(&copy).await?, ports.now())?;
+    if key.policy.allows_address(address) { Ok(key) } else { Err(table::nothing_here()) }
 }
 
 /// The key of a session, if both still work: the account is asked for both at once.
@@ -210,12 +214,12 @@ async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<
     gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
     let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at, known: told.known };
     let asked = Command::Read(Query::Session(signed.clone()));
-    match ports.command(&copy.account, asked).await.map_err(unavailable)? {
+    match ports.command(&copy.account, asked).await? {
         Answer::Key(record) => {
             let key = valid_key(Some(*record), ports.now())?;
-            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(super::nothing_here()) }
+            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(table::nothing_here()) }
         }
-        _ => Err(super::nothing_here()),
+        _ => Err(table::nothing_here()),
     }
 }
 
@@ -273,7 +277,7 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
         Place::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
         Place::ModelJson(id) => machine::model(ports, &visitor.viewer(), id).await?,
         Place::StatusJson => machine::status(ports).await?,
-        Place::Logout => return Err(super::nothing_here()),
+        Place::Logout => return Err(table::nothing_here()),
     })
 }
 
@@ -289,21 +293,6 @@ fn html(visitor: &Visitor, status: u16, text: String) -> Reply {
         .header("referrer-policy", "same-origin")
         .header("x-frame-options", "DENY")
         .header("cross-origin-opener-policy", "same-origin")
-}
-
-/// Something that is the same for everybody, for so many seconds.
-fn kept(content_type: &str, text: String, seconds: u32) -> Reply {
-    let mut reply = Reply::full(200, content_type, text.into_bytes());
-    keep(&mut reply, &format!("public, max-age={seconds}"));
-    reply
-}
-
-fn keep(reply: &mut Reply, how: &str) {
-    for (name, value) in &mut reply.headers {
-        if *name == "cache-control" {
-            how.clone_into(value);
-        }
-    }
 }
 
 fn redirect(to: &'static str, cookie: Option<String>) -> Reply {
@@ -346,7 +335,7 @@ async fn sign_out<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request
         let body = request.body.await?;
         let is_all = form(&body).any(|(name, value)| name == "all" && value == "1");
         let end = if is_all { SessionEnd::OfKey(key.id.clone()) } else { SessionEnd::Of(signed.clone()) };
-        admin::command(ports, &key.account, Command::EndSessions(end)).await?;
+        ask::command(ports, &key.account, Command::EndSessions(end)).await?;
     }
     Ok(redirect("/", Some(session::ended(&request.origin))))
 }
@@ -368,12 +357,12 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
     let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
     let key = match &hash {
         Some(hash) => current(ports, hash, visitor.address).await,
-        None => Err(super::nothing_here()),
+        None => Err(table::nothing_here()),
     };
     match key.map(|key| hash.map(|hash| (hash, key.account))) {
         Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
         Ok(Some((hash, account))) => {
-            let known = match ports.command(&account, Command::Read(Query::LastEnd)).await.map_err(unavailable)? {
+            let known = match ports.command(&account, Command::Read(Query::LastEnd)).await? {
                 Answer::LastEnd(known) => Some(known),
                 _ => None,
             };

@@ -8,8 +8,9 @@ use super::status::of_route_now;
 use crate::account::Overview;
 use crate::api::availability::{self, Availability, Coming, Snapshot, Viewer};
 use crate::api::history::{History, Point, candidates, changes_of, worst};
+use crate::api::models;
 use crate::api::shown::Shown;
-use crate::api::{models, owner};
+use crate::app::ask;
 use crate::catalog::{self, Candidate, Model, Route, RouteKind};
 use crate::id::BucketId;
 use crate::pages::{view, words};
@@ -60,7 +61,7 @@ impl Teller {
             Viewer::Key(key, _) => Some(Signed {
                 label: key.label.clone(),
                 routes: key.policy.routes.clone(),
-                overview: owner::overview(ports, &key.account).await?,
+                overview: ask::overview(ports, &key.account).await?,
             }),
         };
         let mut asked: Vec<(Rc<Model>, Option<RouteKind>)> = Vec::new();

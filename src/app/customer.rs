@@ -5,7 +5,7 @@
 //!
 //! Deliberately absent: the operator's own views, which show journal rows as they are.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::catalog::{Catalog, Named};
 
@@ -20,8 +20,6 @@ const CORRECTION: &str = "id key key_label project run status model upstream_mod
 /// All but the credential, which is the operator's own.
 const ATTEMPT: &str = "model channel tier route bucket upstream_model reason dispatched status started_at latency_ms \
                        provider_status error message";
-const ORDER: &str = "id account key bucket amount currency provider state created_at expires_at reference session url payment \
-                     reason note paid_at entry refunded given_back refunds disputes";
 const REFUND: &str = "id order order_amount amount refunded_before already_used taken debt debt_after source reason note";
 
 /// A journal row as its account's owner reads it.
@@ -123,38 +121,12 @@ fn name(catalog: &Catalog, fields: &mut Map<String, Value>, named: Named<'_>) {
     }
 }
 
-/// An order as its account's owner reads it, with what there is to do.
-pub fn order(doc: &Value) -> Value {
-    let mut order = only(doc, ORDER);
-    let text = |name: &str| doc.get(name).and_then(Value::as_str);
-    // What the operator decided, he has put into words for himself; the rest the gateway has.
-    if text("author").is_some()
-        && let Some(reason) = order.get_mut("reason")
-    {
-        *reason = Value::Null;
-    }
-    if text("state") != Some("pending") {
-        order.shift_remove("url");
-    }
-    let is_manual = text("provider") == Some("manual");
-    let next_step = match text("state") {
-        Some("pending") if text("url").is_none() => "Send the same request again in a few seconds for the page to pay on.",
-        Some("pending") => "Pay at `url` before `expires_at`; the balance follows within seconds.",
-        Some("in_review") => "The operator approves or rejects it; the balance follows then.",
-        Some("paid") => "Nothing; the ledger has the entry.",
-        _ if is_manual => "Order again with a new `Idempotency-Key`, or ask the operator.",
-        _ => {
-            "Order again with a new `Idempotency-Key`. If it was paid after all, the payment still counts when the provider tells of it."
-        }
-    };
-    order.insert("next_step".to_owned(), json!(next_step));
-    order.into()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::account::{Attempt, AttemptStatus, Correction, Order, Receipt};
+    use crate::account::{Attempt, AttemptStatus, Correction, Receipt};
 
     fn attempt_of(channel: &str) -> Value {
         json!({"model": "m", "channel": channel, "tier": 0, "route": "official", "bucket": "credit", "upstream_model": "x-1",
@@ -175,12 +147,6 @@ mod tests {
         })
     }
 
-    fn order_of() -> Value {
-        json!({"id": "o", "account": "a", "key": "k", "bucket": "credit", "amount": "1", "currency": "USD", "provider": "manual",
-            "state": "paid", "created_at": "2026-11-22T16:33:44Z", "expires_at": null, "reason": "MARK", "author": "MARK",
-            "note": "Welcome", "refunds": [{"id": "r", "amount": "1", "note": "Sorry"}]})
-    }
-
     /// What is stored of a document, read and written again: every field that it can have.
     fn stored<T: serde::de::DeserializeOwned + serde::Serialize>(doc: Value) -> Map<String, Value> {
         match serde_json::to_value(serde_json::from_str::<T>(&doc.to_string()).unwrap()).unwrap() {
@@ -199,11 +165,10 @@ mod tests {
             (stored::<Receipt>(receipt_of()), RECEIPT, ""),
             (stored::<Attempt>(attempt_of("pool")), ATTEMPT, "credential"),
             (stored::<Correction>(correction), CORRECTION, ""),
-            (stored::<Order>(order_of()), ORDER, "author request_key deliveries"),
         ] {
             for name in fields.keys() {
                 let is_decided = [shown, own].iter().any(|names| names.split(' ').any(|known| known == name));
-                assert!(is_decided, "whether customers see `{name}`: name it in one of the lists of api/customer.rs, or here");
+                assert!(is_decided, "whether customers see `{name}`: name it in one of the lists of app/customer.rs, or here");
             }
         }
         assert_eq!(serde_json::to_value(AttemptStatus::Failed).unwrap(), "failed");
@@ -235,9 +200,6 @@ mod tests {
             assert!(!shown.to_string().contains("MARK"), "{kind}: {shown}");
             assert_eq!(shown["doc"]["note"], "Welcome", "{kind}");
         }
-        let shown = order(&order_of());
-        assert!(!shown.to_string().contains("MARK"), "{shown}");
-        assert_eq!((&shown["note"], &shown["refunds"][0]["note"]), (&json!("Welcome"), &json!("Sorry")));
     }
 
     #[test]
@@ -249,7 +211,5 @@ mod tests {
         ] {
             assert_eq!(row_of(json!({"kind": kind, "doc": doc}))["doc"]["reason"], reason, "{kind}");
         }
-        let waiting = json!({"state": "in_review", "reason": "The operator looks for the transfer.", "author": null});
-        assert_eq!(order(&waiting)["reason"], "The operator looks for the transfer.");
     }
 }

@@ -4,27 +4,35 @@
 //! What always holds: a currency is the one that the catalogue says of the bucket; of a bucket that the catalogue no longer has
 //! it is null, and never a guess.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::catalog::Catalog;
 
-/// The currency of a bucket, as JSON.
-pub fn of(catalog: &Catalog, bucket: &str) -> Value {
+/// The currency of a bucket.
+pub fn of(catalog: &Catalog, bucket: &str) -> Option<String> {
     let found = catalog.buckets.iter().find(|(id, _)| id.as_str() == bucket);
-    found.map_or(Value::Null, |(_, bucket)| bucket.currency.as_str().into())
+    found.map(|(_, bucket)| bucket.currency.clone())
 }
 
-/// A journal row with the currency of its bucket. The receipt of a request that cost nothing names one, and its row does not.
-pub fn row(mut row: Value, catalog: &Catalog) -> Value {
-    let bucket = row.get("bucket").filter(|bucket| !bucket.is_null()).or_else(|| row.pointer("/doc/bucket"));
-    let code = bucket.and_then(Value::as_str).map_or(Value::Null, |bucket| of(catalog, bucket));
-    if let Some(fields) = row.as_object_mut() {
-        fields.insert("currency".to_owned(), code);
+/// Something with the currency of its amounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct In<T> {
+    /// The amounts, and the bucket that they are of.
+    #[serde(flatten)]
+    pub of: T,
+    /// The bucket's; none of one that the catalogue no longer has.
+    pub currency: Option<String>,
+}
+
+impl<T> In<T> {
+    /// In the currency of this bucket.
+    pub fn bucket(of_bucket: T, catalog: &Catalog, bucket: &str) -> Self {
+        Self { of: of_bucket, currency: of(catalog, bucket) }
     }
-    row
 }
 
-/// Puts the currency beside every `bucket` within a value, and `currencies` beside `charges`, which are by bucket.
+/// Puts the currency beside every `bucket` within a document, and `currencies` beside `charges`, which are by bucket.
 pub fn within(value: &mut Value, catalog: &Catalog) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| within(item, catalog)),
@@ -37,17 +45,22 @@ pub fn within(value: &mut Value, catalog: &Catalog) {
     }
 }
 
-/// The same of a value that is handed on.
+/// The same of a document that is handed on.
 pub fn told(mut value: Value, catalog: &Catalog) -> Value {
     within(&mut value, catalog);
     value
+}
+
+fn code(catalog: &Catalog, bucket: &str) -> Value {
+    of(catalog, bucket).into()
 }
 
 fn beside_bucket(fields: &mut Map<String, Value>, catalog: &Catalog) {
     if fields.contains_key("currency") {
         return;
     }
-    let Some(code) = fields.get("bucket").map(|bucket| bucket.as_str().map_or(Value::Null, |bucket| of(catalog, bucket))) else {
+    let Some(code) = fields.get("bucket").map(|bucket| bucket.as_str().map_or(Value::Null, |bucket| code(catalog, bucket)))
+    else {
         return;
     };
     let place = fields.keys().position(|name| name == "bucket").unwrap_or(0);
@@ -56,7 +69,7 @@ fn beside_bucket(fields: &mut Map<String, Value>, catalog: &Catalog) {
 
 fn beside_charges(fields: &mut Map<String, Value>, catalog: &Catalog) {
     let Some(charges) = fields.get("charges").and_then(Value::as_object) else { return };
-    let codes: Map<String, Value> = charges.keys().map(|bucket| (bucket.clone(), of(catalog, bucket))).collect();
+    let codes: Map<String, Value> = charges.keys().map(|bucket| (bucket.clone(), code(catalog, bucket))).collect();
     fields.insert("currencies".to_owned(), codes.into());
 }
 
@@ -90,17 +103,5 @@ mod tests {
         });
         // As text, since the currency stands beside its bucket.
         assert_eq!(told(value, &catalog()).to_string(), expected.to_string());
-    }
-
-    #[test]
-    fn a_row_has_the_currency_of_its_own_bucket_or_of_its_receipts() {
-        for (given, code) in [
-            (json!({"bucket": "wallet", "doc": {"bucket": "credit"}}), json!("CNY")),
-            (json!({"bucket": null, "doc": {"bucket": "credit"}}), json!("USD")),
-            (json!({"doc": {"bucket": null}}), Value::Null),
-            (json!({"bucket": "old"}), Value::Null),
-        ] {
-            assert_eq!(row(given.clone(), &catalog())["currency"], code, "{given}");
-        }
     }
 }

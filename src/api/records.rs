@@ -1,45 +1,18 @@
-//! What was done, by whom and why: journal rows as the operator reads them, and what he did that is about no account.
-//!
-//! What always holds: every change that the operator can make leaves a row with author, reason and what changed; rows of earlier
-//! versions, which did not ask for them, have none.
+//! What was done, by whom and why: journal rows as operators read them. Rows of earlier versions, which did not ask for it, do not
+//! say.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::admin::name;
-use super::lists;
-use crate::account::{Act, ActKind, By, Command, Done, OPERATOR};
-use crate::id::AccountId;
-use crate::operator::Operator;
-use crate::ports::Records;
-use crate::refusal::Refusal;
+use super::entries;
 
 /// Fields of records that stay where they are stored.
 const KEPT: [&str; 3] = ["hash", "request_key", "change"];
-
-/// Who does something: who was authenticated. For whom, and why, a request says itself; its `author` is not the author.
-pub fn by(who: &Operator, author: Option<String>, reason: Option<String>) -> Result<By, Refusal> {
-    let on_behalf_of = author.map(|author| name("author", author)).transpose()?;
-    let reason = reason.map(|reason| name("reason", reason)).transpose()?;
-    Ok(By { author: who.name().to_owned(), on_behalf_of, reason })
-}
-
-/// Notes what the operator did. It is done already: where it cannot be noted, the log has it.
-pub async fn note<P: Records>(ports: &P, kind: ActKind, by: By, what: String) {
-    let act = Act { kind, done: Done { by, what, fields: Map::new() } };
-    let line = json!(act).to_string();
-    let Some(account) = AccountId::parse(OPERATOR) else { return };
-    for command in [Command::Act(Box::new(act)), Command::Flush] {
-        if let Err(error) = ports.command(&account, command).await {
-            ports.log(&format!("audit: {line}: {}", error.0));
-        }
-    }
-}
 
 /// A ledger entry, with who made it.
 pub fn entry(row: Value) -> Value {
     let doc = |name: &str| row.get("doc").and_then(|doc| doc.get(name).or_else(|| doc.get("change")?.get(name)));
     let (author, on_behalf_of, reason) = (doc("author").cloned(), doc("on_behalf_of").cloned(), doc("reason").cloned());
-    let mut entry = lists::entry(row);
+    let mut entry = entries::entry(row);
     if let Some(fields) = entry.as_object_mut() {
         if let Some(reason) = reason {
             fields.insert("reason".to_owned(), reason);

@@ -1,0 +1,59 @@
+//! Credits and debits by an operator.
+
+use serde::{Deserialize, Serialize};
+
+use super::accounts::{self, check_buckets};
+use super::ask::{command, flush};
+use super::currency;
+use super::principal::{Principal, Signature};
+use super::text::{name, note};
+use super::use_case::UseCase;
+use crate::account::{Adjustment, By, Command};
+use crate::id::{AccountId, BucketId, sha256_hex};
+use crate::money::Money;
+use crate::ports::{Accounts, Runtime, Sold};
+use crate::refusal::Refusal;
+
+/// By how much a balance is to change.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct NewAdjustment {
+    pub bucket: BucketId,
+    pub amount: Money,
+    pub reason: String,
+    pub author: Option<String>,
+    pub note: Option<String>,
+}
+
+/// An account after an adjustment, and the adjustment.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct Adjusted {
+    #[serde(flatten)]
+    pub account: accounts::Account,
+    pub adjustment: currency::In<Adjustment>,
+}
+
+/// Credits or debits. The same idempotency key again is the same adjustment.
+pub async fn adjust<P: Runtime + Accounts + Sold>(
+    ports: &P,
+    who: &Principal,
+    (account, idempotency): (&AccountId, Option<&str>),
+    new: NewAdjustment,
+) -> Result<Adjusted, Refusal> {
+    let operator = who.operator(UseCase::Adjust)?;
+    check_buckets(ports, [&new.bucket].into_iter()).await?;
+    let id = idempotency
+        .map_or_else(|| format!("adj-{:032x}", ports.random()), |key| format!("adj-key-{}", sha256_hex(&[key.as_bytes()])));
+    let reason = name("reason", new.reason)?;
+    let By { author, on_behalf_of, .. } = Signature { author: new.author, reason: None }.by(operator)?;
+    let note = note(new.note)?;
+    let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author, on_behalf_of, note };
+    command(ports, account, Command::Adjust(adjustment.clone())).await?;
+    flush(ports, account).await;
+    let bucket = adjustment.bucket.clone();
+    let currency = ports.catalog().await.ok().and_then(|catalog| currency::of(&catalog, bucket.as_str()));
+    let adjustment = currency::In { of: adjustment, currency };
+    Ok(Adjusted { account: accounts::found(ports, account).await?, adjustment })
+}
