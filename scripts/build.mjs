@@ -1,14 +1,20 @@
-// Builds the Worker into build/: index.js and index_bg.wasm. Skipped when nothing it is made
-// of has changed, so that every other script and wrangler's [build] can call it first.
+// Builds the Worker into build/: index.js and index_bg.wasm; beside it, the files that the platform answers. The Worker is left
+// as it is when nothing it is made of has changed, so that every other script and wrangler's [build] can call this first.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { assets } from './assets.mjs';
 import { main, must, root } from './shell.mjs';
 import { say, sha256, toolFolder } from './setup.mjs';
 
 const inputs = ['Cargo.toml', 'Cargo.lock', 'rust-toolchain.toml', 'package-lock.json', 'src', 'scripts/build.mjs'];
 
 export async function build() {
+  await worker();
+  assets();
+}
+
+async function worker() {
   const stamp = join(root, 'build/.inputs');
   const now = fingerprint();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === now) return;

@@ -2,8 +2,9 @@
 // files. `npm start` and the tests under tests/worker both use it.
 //
 // This is Miniflare, which `wrangler dev` and wrangler's test harness drive too, without the
-// two things that they add and that would hide faults: a proxy before the Worker, and Node's
-// fetch in place of workerd's behind it.
+// two things that they add and that would hide faults: their proxy before the Worker, and Node's
+// fetch in place of workerd's behind it. What stands before the Worker is the platform's own router,
+// which answers files by itself, as it does on the network.
 import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -35,7 +36,7 @@ export async function startWorker({ state, vars, port = 0, clock = false, meter 
       ...workerOptions({ clock, meter }),
       bindings: { ...declared(vars), ...vars },
       resourcePersistencePath: state,
-      // Requests go straight to the Worker; Miniflare's own socket, which would wrap it, is not used.
+      // Requests go to the router of files and the Worker; Miniflare's own socket, which would wrap them, is not used.
       unsafeDirectSockets: [{ host: '127.0.0.1', port }],
       host: '127.0.0.1',
       port: ownPort,

@@ -14,14 +14,14 @@ fn code(name: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The sources that dispatch, which are all of `api` but those that write the table and the document.
+/// The sources that dispatch, which are all of `api` but the table.
 fn dispatching() -> Vec<String> {
     fn under(folder: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("table") {
                 under(&path, found);
-            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("openapi.rs") {
+            } else if path.extension().is_some_and(|end| end == "rs") {
                 let name = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
                 found.push(name.to_str().unwrap().to_owned());
             }

@@ -24,6 +24,6 @@ export function report({ columns, size, results, rows, sizes, faults, rounds, pa
   }
   if (pairs.length > 0) parts.push(pairsTable(pairs, SPREADS));
   if (rows.full) parts.push(rowsTable(rows.full));
-  parts.push(aims(results, rounds, sizes), ...faults.map((fault) => `FAULT ${fault}`));
+  parts.push(aims(results, rounds), ...faults.map((fault) => `FAULT ${fault}`));
   return `\n${parts.filter(Boolean).join('\n\n')}\n`;
 }

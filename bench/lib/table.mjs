@@ -124,7 +124,7 @@ export function pairsTable(rounds, spreads) {
 }
 
 /** What the project aims for, against what was measured. */
-export function aims(results, rounds, sizes) {
+export function aims(results, rounds) {
   const { floor, money, full } = results;
   if (!floor || !money || !full) return '';
   const times = (key, base) => ratio(key, 'full', base, results, rounds);
@@ -137,7 +137,6 @@ export function aims(results, rounds, sizes) {
     ['rows written per request at 1', full.rows_1, 6, ''],
     ['rows written per request at 16', full.rows_16, 6, ''],
     ['rows written per request with a run', full.rows_run, 6, ''],
-    ['Wasm, gzipped', sizes && sizes.wasm_gzipped / 1000, 500, ' KB'],
   ];
   const rows = list
     .filter(([, value]) => Number.isFinite(value))

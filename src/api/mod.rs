@@ -17,7 +17,6 @@ mod input;
 mod lists;
 mod model_shapes;
 mod models;
-mod openapi;
 mod operator;
 mod output;
 mod owner;
@@ -147,7 +146,6 @@ async fn dispatch<P: Records, B: Arriving>(ports: &P, request: Request<B>, path:
     let method = request.method.clone();
     match (method.as_str(), path) {
         ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
-        ("GET", "/openapi.json") => Ok(openapi::answer(&request.origin)),
         (_, path) if path.starts_with("/admin/v1/") => admin::handle(ports, request, path).await,
         ("POST", "/v1/route") => explain::route(ports, request).await,
         (_, "/webhooks/stripe") => {

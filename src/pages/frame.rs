@@ -1,7 +1,9 @@
-//! What all pages share: the document around them, the files that they need, and what a browser may do with them.
+//! What all pages share: the document around them, where the files are that they need, and what a browser may do with them.
 //!
 //! What always holds: a page that cannot be rendered becomes a short page that says so; the style sheet and the script are
 //! asked for with their version, so that a browser may keep them for as long as it likes.
+//!
+//! Deliberately absent: the files themselves, which the platform answers.
 
 use askama::DynTemplate;
 
@@ -15,45 +17,24 @@ pub const CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; 
 /// Where the Atom feed of incidents is.
 pub const FEED_PATH: &str = "/status.atom";
 
-/// A file that pages need.
-#[derive(Debug)]
-pub struct Asset {
-    /// Where it is, without its version.
-    pub path: &'static str,
-    /// Its media type.
-    pub content_type: &'static str,
-    /// What is in it.
-    pub body: &'static str,
+/// Where the style sheet is. The platform answers it, as it does the script and the picture: see `scripts/assets.mjs`.
+const STYLE: (&str, u64) = ("/style.css", version(include_bytes!("assets/style.css")));
+/// Where the script is.
+const SCRIPT: (&str, u64) = ("/script.js", version(include_bytes!("assets/script.js")));
+
+/// A number that changes when a file does, FNV-1a: it tells versions apart, and keeps nobody from anything. It is computed when
+/// this is compiled, so that the file itself does not become part of the Worker.
+const fn version(mut file: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    while let [byte, rest @ ..] = file {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0100_0000_01b3);
+        file = rest;
+    }
+    hash
 }
 
-const STYLE: Asset =
-    Asset { path: "/style.css", content_type: "text/css; charset=utf-8", body: include_str!("assets/style.css") };
-const SCRIPT: Asset =
-    Asset { path: "/script.js", content_type: "text/javascript; charset=utf-8", body: include_str!("assets/script.js") };
-const ICON: Asset = Asset { path: "/favicon.svg", content_type: "image/svg+xml", body: include_str!("assets/favicon.svg") };
-
-/// Every file that pages need.
-pub static ASSETS: [Asset; 3] = [STYLE, SCRIPT, ICON];
-
-impl Asset {
-    /// A text that changes when the file does; right for an entity tag.
-    pub fn version(&self) -> String {
-        // FNV-1a: it tells versions apart, and keeps nobody from anything.
-        let hash = self
-            .body
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("{hash:016x}")
-    }
-
-    fn address(&self) -> String {
-        format!("{}?v={}", self.path, self.version())
-    }
-}
-
-/// The file at this path.
-pub fn asset(path: &str) -> Option<&'static Asset> {
-    ASSETS.iter().find(|asset| asset.path == path)
+fn address((path, version): (&str, u64)) -> String {
+    format!("{path}?v={version:016x}")
 }
 
 /// Where a model's page is.
@@ -95,12 +76,12 @@ impl Frame<'_> {
 
     /// Where the style sheet is.
     pub fn style(&self) -> String {
-        STYLE.address()
+        address(STYLE)
     }
 
     /// Where the script is.
     pub fn script(&self) -> String {
-        SCRIPT.address()
+        address(SCRIPT)
     }
 }
 
@@ -118,21 +99,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn assets_are_found_by_their_path_and_named_by_their_content() {
-        for asset in &ASSETS {
-            assert_eq!(super::asset(asset.path).map(|found| found.body), Some(asset.body));
-        }
-        assert!(super::asset("/style.css?v=1").is_none());
-        assert_ne!(STYLE.version(), SCRIPT.version());
+    fn files_are_named_by_their_content() {
+        assert_eq!(version(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_ne!(STYLE.1, SCRIPT.1);
     }
 
     #[test]
-    fn assets_ask_nobody_else() {
-        for asset in &ASSETS {
-            let body = asset.body.replace("http://www.w3.org/2000/svg", "");
+    fn files_ask_nobody_else() {
+        for file in [include_str!("assets/style.css"), include_str!("assets/script.js"), include_str!("assets/favicon.svg")] {
+            let file = file.replace("http://www.w3.org/2000/svg", "");
             for way in ["http:", "https:", "@import", "url(", "eval(", "innerHTML", "document.write"] {
-                assert!(!body.contains(way), "{} has {way}", asset.path);
+                assert!(!file.contains(way), "{way}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_platform_answers_has_the_policy_of_pages() {
+        let headers = include_str!("assets/_headers");
+        let policy = headers.lines().find_map(|line| line.trim().strip_prefix("Content-Security-Policy: "));
+        assert_eq!(policy, Some(CSP));
     }
 }

@@ -153,7 +153,8 @@ fn pages_to_look_at() {
     for (name, page) in pages() {
         std::fs::write(folder.join(format!("{name}.html")), page).unwrap();
     }
-    for asset in &super::frame::ASSETS {
-        std::fs::write(folder.join(asset.path.trim_start_matches('/')), asset.body).unwrap();
+    let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pages/assets");
+    for file in std::fs::read_dir(assets).unwrap().map(|entry| entry.unwrap().path()) {
+        std::fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
     }
 }

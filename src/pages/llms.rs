@@ -46,8 +46,8 @@ pub fn llms(site: &Site, models: &[Model]) -> String {
     }
     let _ = write!(
         text,
-        "\n## Docs\n\n- [OpenAPI]({origin}/openapi.json): every endpoint with its fields\n- [Models]({origin}/models): the catalogue as a \
-         page\n- [Status]({origin}/status): every route over 90 days\n"
+        "\n## Docs\n\n- [OpenAPI]({origin}/openapi.json): every endpoint with its fields\n- [Documentation]({origin}/docs/): how to use \
+         them\n- [Models]({origin}/models): the catalogue as a page\n- [Status]({origin}/status): every route over 90 days\n"
     );
     text
 }

@@ -9,7 +9,7 @@ pub const CONTENT_TYPE: &str = "application/xml; charset=utf-8";
 
 /// The fixed pages and one for each model.
 pub fn sitemap(site: &Site, model_ids: &[String]) -> String {
-    let pages = ["/", "/models", "/status"].map(str::to_owned).into_iter();
+    let pages = ["/", "/docs/", "/models", "/status"].map(str::to_owned).into_iter();
     let all = pages.chain(model_ids.iter().map(|id| model_path(id)));
     let entries: String =
         all.map(|path| format!("<url><loc>{}</loc></url>", escaped(&format!("{}{path}", site.origin)))).collect();
@@ -34,6 +34,7 @@ mod tests {
             places,
             [
                 "https://forge.example/",
+                "https://forge.example/docs/",
                 "https://forge.example/models",
                 "https://forge.example/status",
                 "https://forge.example/models/gpt-5.5",

@@ -28,7 +28,7 @@ describe('pages', () => {
     await gateway?.close();
   });
 
-  const paths = { home: '/', models: '/models', model: '/models/two-ways', broken: '/models/broken', hostile: '/models/hostile', long: `/models/${long}`, status: '/status', login: '/login', missing: '/models/nothing-of-that-name' };
+  const paths = { home: '/', models: '/models', model: '/models/two-ways', broken: '/models/broken', hostile: '/models/hostile', long: `/models/${long}`, status: '/status', login: '/login', docs: '/docs/', guide: '/docs/use/first-steps', reference: '/docs/reference/api', missing: '/models/nothing-of-that-name' };
 
   for (const theme of ['light', 'dark']) {
     for (const width of Object.keys(widths)) {
@@ -185,11 +185,45 @@ describe('pages', () => {
       assert.match(policy, /default-src 'none'/);
       assert.ok(!/unsafe|\*|https?:/.test(policy), policy);
       assert.equal(answer.headers.get('x-content-type-options'), 'nosniff');
-      assert.ok(answer.headers.get('x-request-id'));
+      if (!path.startsWith('/docs/')) assert.ok(answer.headers.get('x-request-id'));
     }
     const forged = await fetch(`${gateway.url}/models`, { headers: { cookie: `tf-session=1.${'0'.repeat(64)}.9999999999.${'0'.repeat(64)}` } });
     assert.equal(forged.status, 200);
     assert.ok((await forged.text()).includes('/login'), 'a cookie that is not ours counts for nothing');
+  });
+
+  test('have files that the platform answers: with a tag, for as long as their version lasts, and without the Worker', async () => {
+    const home = await (await fetch(gateway.url)).text();
+    const guide = await (await fetch(`${gateway.url}/docs/use/money`)).text();
+    const linked = (page) => [...page.matchAll(/(?:href|src)="(\/(?:style|script|favicon)[^"]*)"/g)].map(([, address]) => address);
+    assert.deepEqual(linked(home), linked(guide));
+    for (const path of [...linked(home), '/docs/', '/openapi.json']) {
+      const answer = await fetch(gateway.url + path);
+      await answer.arrayBuffer();
+      const tag = answer.headers.get('etag');
+      assert.ok(answer.status === 200 && tag, path);
+      assert.equal(answer.headers.get('x-request-id'), null, path);
+      assert.match(answer.headers.get('cache-control'), path.includes('?v=') || path.endsWith('.svg') ? /max-age=86400/ : /max-age=300/, path);
+      assert.equal((await fetch(gateway.url + path, { headers: { 'if-none-match': tag } })).status, 304, path);
+    }
+    for (const path of ['/docs/nothing', '/docs/use/', '/_headers', '/assets/style.css']) {
+      const answer = await fetch(gateway.url + path);
+      assert.deepEqual([answer.status, (await answer.json()).error.code], [404, 'not_found'], path);
+      assert.match(await (await fetch(gateway.url + path, { headers: { accept: 'text/html' } })).text(), /<!doctype html>/);
+    }
+  });
+
+  test('have a documentation whose pages are all reached from its index', async () => {
+    const seen = new Set(['/docs/']);
+    for (const path of seen) {
+      const page = await fetch(gateway.url + path);
+      assert.deepEqual([page.status, page.headers.get('content-type')], [200, 'text/html; charset=utf-8'], path);
+      const text = await page.text();
+      assert.ok(!/style=|<script>|\son\w+=|src="http/.test(text), path);
+      for (const [, address] of text.matchAll(/href="(\/docs\/[^"#]*)/g)) seen.add(address);
+    }
+    assert.ok(['/docs/use/first-steps', '/docs/reference/api', '/docs/status', '/docs/decisions/0001-one-book'].every((path) => seen.has(path)), [...seen].join(' '));
+    assert.ok(seen.size > 50);
   });
 
   test('are made once for everybody within some seconds', async () => {

@@ -48,7 +48,6 @@ enum Place<'a> {
     Sitemap,
     Llms,
     Robots,
-    Asset(&'static frame::Asset),
 }
 
 fn place(path: &str) -> Option<Place<'_>> {
@@ -64,10 +63,10 @@ fn place(path: &str) -> Option<Place<'_>> {
         "/sitemap.xml" => Place::Sitemap,
         "/llms.txt" => Place::Llms,
         "/robots.txt" => Place::Robots,
-        _ => match path.strip_prefix("/models/") {
-            Some(id) => id.strip_suffix(".json").map_or(Place::Model(id), Place::ModelJson),
-            None => Place::Asset(frame::asset(path)?),
-        },
+        _ => {
+            let id = path.strip_prefix("/models/")?;
+            id.strip_suffix(".json").map_or(Place::Model(id), Place::ModelJson)
+        }
     })
 }
 
@@ -115,7 +114,7 @@ fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
 /// A page. One that everybody gets alike and that is work to make is kept for some seconds under its exact name; whoever asks
 /// for what is not kept is counted.
 async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
-    let is_cheap = matches!(place, Place::Asset(_) | Place::Robots | Place::Login | Place::Logout | Place::Sitemap);
+    let is_cheap = matches!(place, Place::Robots | Place::Login | Place::Logout | Place::Sitemap);
     if is_cheap {
         return read(ports, visitor, place, request).await;
     }
@@ -226,7 +225,6 @@ async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<
 async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
     let site = &visitor.site;
     Ok(match place {
-        Place::Asset(asset) => kept(asset.content_type, asset.body.to_owned(), 86_400),
         Place::Robots => {
             kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
         }

@@ -172,7 +172,7 @@ pub const TABLE: &[Row] = &[
         .gives("AttemptsPage"),
     // The gateway itself, and its pages.
     Row::new("GET", "/healthz", (Anyone, Gateway), "Whether the Worker answers.").gives("Ok"),
-    Row::new("GET", "/openapi.json", (Anyone, Gateway), "This document.").gives("OpenApi"),
+    Row::new("GET", "/openapi.json", (Anyone, Gateway), "This interface as an OpenAPI document.").gives("OpenApi"),
     Row::new("GET", "/models.json", (Anyone, Pages), "The models, callable or not, as anyone sees them.").gives("PageModelList"),
     Row::new("GET", "/models/{model}.json", (Anyone, Pages), "One model, as anyone sees it.").gives("Model"),
     Row::new("GET", "/status.json", (Anyone, Pages), "How every route fares.").gives("StatusReport"),

@@ -59,7 +59,8 @@ export async function unreachable(tab) {
     window.wanted = all.filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.disabled);
     document.addEventListener('focusin', (event) => window.reached.add(event.target));
     document.activeElement?.blur();
-    return window.wanted.length;
+    // What scrolls is reached on the way.
+    return window.wanted.length + document.querySelectorAll('[tabindex="0"]').length;
   });
   for (let n = 0; n < count + 8; n += 1) await tab.keyboard.press('Tab');
   return tab.evaluate(() => window.wanted.filter((element) => !window.reached.has(element)).map((element) => element.outerHTML.slice(0, 120)));

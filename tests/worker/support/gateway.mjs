@@ -16,6 +16,8 @@ export { sse, readStream } from './sse.mjs';
 export const adminToken = 'test-admin-token-7Jq2Lr9Xw4Tn6Vb8Zk1Hs3Gd5';
 /** What sessions of the pages are signed with. */
 export const sessionSecret = 'test-session-secret-3Gd5Hs1Zk8Vb6Tn4Xw9Lr2Jq7';
+/** What the platform answers by itself, besides the documentation; it takes GET and HEAD alone. */
+export const files = ['/openapi.json', '/style.css', '/script.js', '/favicon.svg'];
 
 /**
  * Starts a gateway with empty storage and the test catalogue.
