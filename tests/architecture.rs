@@ -54,63 +54,31 @@ const ARROWS: [(&str, &[&str]); 25] = [
 
 /// The circles that are still there, none of which may grow: files of a room that need each other or, with no room named, rooms
 /// that do. What is left of a circle when a file is out of it stands here in place of the larger one.
-const CIRCLES: &[(&str, &[&str])] = &[
-    (
-        "api",
-        &[
-            "admin",
-            "audit",
-            "availability",
-            "billing",
-            "catalog",
-            "explain",
-            "history",
-            "lists",
-            "mod",
-            "models",
-            "oversight",
-            "owner",
-            "runs",
-            "site",
-            "site/machine",
-            "site/status",
-            "site/tell",
-            "spend",
-            "tokens",
-            "topups",
-        ],
-    ),
-    ("catalog", &["check", "diff", "diff/price", "diff/route", "labels", "mod", "names", "public", "raw"]),
-    (
-        "dialect",
-        &[
-            "openai/chat",
-            "openai/chat/answer",
-            "openai/chat/foreign",
-            "openai/chat/line",
-            "openai/chat/read_request",
-            "openai/chat/reader",
-            "openai/chat/write_request",
-            "openai/chat/writer",
-        ],
-    ),
-    (
-        "dialect",
-        &[
-            "openai/responses",
-            "openai/responses/answer",
-            "openai/responses/compact",
-            "openai/responses/foreign",
-            "openai/responses/items",
-            "openai/responses/kept",
-            "openai/responses/line",
-            "openai/responses/owned",
-            "openai/responses/read_request",
-            "openai/responses/reader",
-            "openai/responses/writer",
-        ],
-    ),
-];
+const CIRCLES: &[(&str, &[&str])] = &[(
+    "api",
+    &[
+        "admin",
+        "audit",
+        "availability",
+        "billing",
+        "catalog",
+        "explain",
+        "history",
+        "lists",
+        "mod",
+        "models",
+        "oversight",
+        "owner",
+        "runs",
+        "site",
+        "site/machine",
+        "site/status",
+        "site/tell",
+        "spend",
+        "tokens",
+        "topups",
+    ],
+)];
 
 fn sources() -> Vec<PathBuf> {
     fn under(folder: &Path, found: &mut Vec<PathBuf>) {

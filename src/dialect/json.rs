@@ -222,6 +222,11 @@ pub fn may_have(json: &str, word: &str) -> bool {
     json.contains(word) || has_escaped(json, is_odd)
 }
 
+/// What stands between the quotes, or the brackets.
+pub fn unquoted(json: &str) -> &str {
+    json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
+}
+
 /// A text as JSON.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()

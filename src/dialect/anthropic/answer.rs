@@ -5,7 +5,7 @@ use super::line::PREFIX;
 use super::usage::{read_usage, usage_with_cost};
 use super::wire::{self, input_object, push_text};
 use crate::dialect::format::{Cost, Said, StreamWish};
-use crate::dialect::json::Object;
+use crate::dialect::json::{Object, unquoted};
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, Part, Source, Thinking};
 use crate::usage::Usage;
 
@@ -30,7 +30,7 @@ pub fn said(answer: &Object<'_>) -> Result<Said, String> {
     if usage.is_none() {
         for block in &blocks {
             for name in ["text", "thinking", "name", "input"] {
-                output.push_str(block.get(name).map(wire::unquoted).unwrap_or_default());
+                output.push_str(block.get(name).map(unquoted).unwrap_or_default());
             }
         }
     }

@@ -7,7 +7,7 @@ use super::error::{error_event, read_error_object};
 use super::usage::{Report, usage_with_cost};
 use super::wire;
 use crate::dialect::format::{Line, StreamWish};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, unquoted};
 use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
@@ -185,7 +185,7 @@ fn merge(json: Option<&str>, report: &mut Option<Report>, tally: &mut Tally) {
 fn said(object: Option<&Object<'_>>, names: &[&str], tally: &mut Tally) {
     for name in names {
         let text = object.and_then(|object| object.get(name)).filter(|json| json.starts_with('"'));
-        tally.output(text.map(wire::unquoted).unwrap_or_default());
+        tally.output(text.map(unquoted).unwrap_or_default());
     }
 }
 

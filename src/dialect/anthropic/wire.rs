@@ -37,11 +37,6 @@ pub fn owned(object: &Object<'_>, name: &str) -> String {
     member(object, name).map(Cow::into_owned).unwrap_or_default()
 }
 
-/// What stands between the quotes of a JSON string.
-pub fn unquoted(json: &str) -> &str {
-    json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
-}
-
 /// Appends a text as a JSON string; what needs no escape is copied once.
 pub fn push_text(out: &mut String, text: &str) {
     if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::chat::{ChatLine, SERVICE_TIERS, Shape, ask_for_usage, include_usage, read_session, unquoted};
+use super::chat::{ChatLine, SERVICE_TIERS, Shape, ask_for_usage, include_usage, read_session};
 use super::node::items;
 use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::json::{Edit, Object, quoted, unquoted};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 

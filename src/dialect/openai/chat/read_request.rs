@@ -16,7 +16,6 @@
 
 use std::borrow::Cow;
 
-use super::Chat;
 use crate::dialect::format::Read;
 use crate::dialect::format::drop_named;
 use crate::dialect::json::Object;
@@ -67,43 +66,41 @@ const KNOWN: [&str; 33] = [
     "usage",
 ];
 
-impl Chat {
-    /// See the table above.
-    pub(super) fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
-        let root = Node::root(request);
-        let mut dropped = Vec::new();
-        root.drop_others(&KNOWN, &mut dropped);
-        for name in ["functions", "function_call"] {
-            if root.raw(name).is_some() {
-                return Err(root.wrong(name, "is the legacy form of `tools` and `tool_choice`; use those"));
-            }
+/// Reads a request, as the table above says.
+pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+    let root = Node::root(request);
+    let mut dropped = Vec::new();
+    root.drop_others(&KNOWN, &mut dropped);
+    for name in ["functions", "function_call"] {
+        if root.raw(name).is_some() {
+            return Err(root.wrong(name, "is the legacy form of `tools` and `tool_choice`; use those"));
         }
-        if root.raw("audio").is_some() || root.texts("modalities")?.iter().any(|modality| modality != "text") {
-            let name = if root.raw("audio").is_some() { "audio" } else { "modalities" };
-            return Err(root.wrong(name, "asks for more than text, which the provider of this model does not answer with here"));
-        }
-        let mut conversation = Conversation { choices: root.count("n")?.unwrap_or(1), ..Conversation::default() };
-        for message in root.nodes("messages")? {
-            read_message(&message, &mut conversation, &mut dropped)?;
-        }
-        for tool in root.nodes("tools")? {
-            conversation.tools.push(tool_of(&tool)?);
-        }
-        conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
-        conversation.parallel_calls = root.flag("parallel_tool_calls")?;
-        conversation.output = read_output(&root)?;
-        conversation.sampling = read_sampling(&root)?;
-        conversation.stop = match root.raw("stop") {
-            Some(json) if json.starts_with('"') => vec![root.required("stop")?.into_owned()],
-            _ => root.texts("stop")?,
-        };
-        conversation.reasoning = read_reasoning(&root, &mut dropped)?;
-        if root.flag("logprobs")?.unwrap_or(false) {
-            conversation.logprobs = Some(root.count("top_logprobs")?.unwrap_or(0));
-        }
-        conversation.user = root.owned("user")?;
-        Ok(Read { conversation, dropped })
     }
+    if root.raw("audio").is_some() || root.texts("modalities")?.iter().any(|modality| modality != "text") {
+        let name = if root.raw("audio").is_some() { "audio" } else { "modalities" };
+        return Err(root.wrong(name, "asks for more than text, which the provider of this model does not answer with here"));
+    }
+    let mut conversation = Conversation { choices: root.count("n")?.unwrap_or(1), ..Conversation::default() };
+    for message in root.nodes("messages")? {
+        read_message(&message, &mut conversation, &mut dropped)?;
+    }
+    for tool in root.nodes("tools")? {
+        conversation.tools.push(tool_of(&tool)?);
+    }
+    conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
+    conversation.parallel_calls = root.flag("parallel_tool_calls")?;
+    conversation.output = read_output(&root)?;
+    conversation.sampling = read_sampling(&root)?;
+    conversation.stop = match root.raw("stop") {
+        Some(json) if json.starts_with('"') => vec![root.required("stop")?.into_owned()],
+        _ => root.texts("stop")?,
+    };
+    conversation.reasoning = read_reasoning(&root, &mut dropped)?;
+    if root.flag("logprobs")?.unwrap_or(false) {
+        conversation.logprobs = Some(root.count("top_logprobs")?.unwrap_or(0));
+    }
+    conversation.user = root.owned("user")?;
+    Ok(Read { conversation, dropped })
 }
 
 fn tool_of<'a>(node: &Node<'a>) -> Result<Tool<'a>, Refusal> {

@@ -101,7 +101,7 @@ impl ChatReader {
                 self.choices.len().saturating_sub(1)
             });
             let Some(choice) = self.choices.get_mut(at) else { continue };
-            said(node.raw("delta"), |text| tally.output(text));
+            said::each(node.raw("delta"), |text| tally.output(text));
             if let Ok(Some(delta)) = node.object("delta") {
                 choice.words(&delta, tally, deltas);
                 choice.calls(&delta, deltas)?;

@@ -13,7 +13,6 @@
 //!
 //! Refused: files that a provider keeps, files and sounds by address.
 
-use super::Chat;
 use crate::catalog::OutputLimitField;
 use crate::dialect::format::drop_named;
 use crate::dialect::format::{Upstream, Written};
@@ -26,30 +25,28 @@ use crate::dialect::talk::{
 };
 use crate::refusal::Refusal;
 
-impl Chat {
-    /// See the table above.
-    pub(super) fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-        let mut dropped = Vec::new();
-        drop_caches(conversation, &mut dropped);
-        let mut out = write_head(conversation, upstream);
-        if upstream.stream {
-            out.open_at("stream_options").member("include_usage", "true").close();
-        }
-        let field = upstream.limit_field.unwrap_or(OutputLimitField::MaxTokens);
-        out.member(field.name(), &upstream.output_limit.to_string());
-        out.list_at("messages");
-        if !conversation.system.is_empty() {
-            out.open().text("role", "system");
-            write_content(&mut out, &conversation.system.iter().collect::<Vec<_>>())?;
-            out.close();
-        }
-        for message in &conversation.messages {
-            write_message(&mut out, message, &mut dropped)?;
-        }
-        out.end_list();
-        write_rest(&mut out, conversation, &mut dropped)?;
-        Ok(Written { body: out.done(), dropped })
+/// Writes a request, as the table above says.
+pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
+    let mut dropped = Vec::new();
+    drop_caches(conversation, &mut dropped);
+    let mut out = write_head(conversation, upstream);
+    if upstream.stream {
+        out.open_at("stream_options").member("include_usage", "true").close();
     }
+    let field = upstream.limit_field.unwrap_or(OutputLimitField::MaxTokens);
+    out.member(field.name(), &upstream.output_limit.to_string());
+    out.list_at("messages");
+    if !conversation.system.is_empty() {
+        out.open().text("role", "system");
+        write_content(&mut out, &conversation.system.iter().collect::<Vec<_>>())?;
+        out.close();
+    }
+    for message in &conversation.messages {
+        write_message(&mut out, message, &mut dropped)?;
+    }
+    out.end_list();
+    write_rest(&mut out, conversation, &mut dropped)?;
+    Ok(Written { body: out.done(), dropped })
 }
 
 fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {

@@ -3,8 +3,8 @@
 //!
 //! What always holds: an item that is kept is kept as it was written; a request without such items passes untouched.
 
-use super::compact::{OWN, own_as_message};
-use super::read_request::{REDACTED, maker_in_id};
+use super::compact::item::{OWN, own_as_message};
+use super::thought::{REDACTED, maker_in_id};
 use crate::catalog::Thoughts;
 use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::dialect::maker::{MARK, Maker};

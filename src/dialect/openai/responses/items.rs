@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::read_request::read_thought;
-use super::{compact, kept_elsewhere};
+use super::compact::item::{is_compaction, read_item};
+use super::kept::kept_elsewhere;
+use super::thought::read_thought;
 use crate::dialect::format::drop_named;
 use crate::dialect::openai::chat::call_signature;
 use crate::dialect::openai::node::Node;
@@ -72,7 +73,7 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
                 push(conversation, Role::Assistant, Part::Thinking(thought), |_| true);
             }
         }
-        Some(kind) if compact::is_compaction(kind) => compact::read_item(item, conversation),
+        Some(kind) if is_compaction(kind) => read_item(item, conversation),
         // Asked for behind the input.
         Some("additional_tools" | "compaction_trigger") => {}
         Some("item_reference") => return Err(kept_elsewhere(&item.at("id"))),

@@ -6,11 +6,10 @@
 
 use super::answer::{Head, Status};
 use super::owned::Sealing;
-use super::{finish_reason, named, priced_usage, read_usage};
+use super::response::{finish_reason, named, priced_usage, read_usage};
 use crate::dialect::condition::Condition;
 use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
-use crate::dialect::json::{Edit, Object, quoted};
-use crate::dialect::openai::chat::unquoted;
+use crate::dialect::json::{Edit, Object, quoted, unquoted};
 use crate::dialect::openai::node::{Node, text_of};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::read_error_object;

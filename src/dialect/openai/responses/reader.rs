@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{image_type, read_finish};
 use super::line::{Kind, SIGNS, kind_of};
-use super::read_request::read_thought;
-use super::{finish_reason, read_usage};
+use super::response::{finish_reason, read_usage};
+use super::thought::read_thought;
 use crate::dialect::format::{Counting, Reader};
-use crate::dialect::json::Object;
-use crate::dialect::openai::chat::{read_arguments, unquoted};
+use crate::dialect::json::{Object, unquoted};
+use crate::dialect::openai::chat::read_arguments;
 use crate::dialect::openai::node::Node;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;

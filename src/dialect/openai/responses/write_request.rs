@@ -11,7 +11,6 @@
 //!
 //! Refused: `stop` and `n`, which would change the answer; files that a provider keeps; sounds by address.
 
-use super::Responses;
 use crate::dialect::format::drop_named;
 use crate::dialect::format::{Upstream, Written};
 use crate::dialect::openai::chat::{arguments, effort};
@@ -24,33 +23,31 @@ use crate::dialect::talk::{
 };
 use crate::refusal::Refusal;
 
-impl Responses {
-    /// See the table above.
-    pub(super) fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-        if !conversation.stop.is_empty() {
-            return Err(no_counterpart("stop", "texts at which a response ends"));
-        }
-        if conversation.choices > 1 {
-            return Err(no_counterpart("n", "responses with several choices"));
-        }
-        let mut dropped = Vec::new();
-        drop_caches(conversation, &mut dropped);
-        let mut out = write_head(conversation, upstream);
-        out.member("max_output_tokens", &upstream.output_limit.to_string()).member("store", "false");
-        if let [Part::Text { text, .. }] = conversation.system.as_slice() {
-            out.text("instructions", text);
-        }
-        out.list_at("input");
-        if conversation.system.len() > 1 {
-            write_message(&mut out, "system", &conversation.system.iter().collect::<Vec<_>>())?;
-        }
-        for message in &conversation.messages {
-            write_turn(&mut out, message, &mut dropped)?;
-        }
-        out.end_list();
-        write_rest(&mut out, conversation, &mut dropped)?;
-        Ok(Written { body: out.done(), dropped })
+/// Writes a request, as the table above says.
+pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
+    if !conversation.stop.is_empty() {
+        return Err(no_counterpart("stop", "texts at which a response ends"));
     }
+    if conversation.choices > 1 {
+        return Err(no_counterpart("n", "responses with several choices"));
+    }
+    let mut dropped = Vec::new();
+    drop_caches(conversation, &mut dropped);
+    let mut out = write_head(conversation, upstream);
+    out.member("max_output_tokens", &upstream.output_limit.to_string()).member("store", "false");
+    if let [Part::Text { text, .. }] = conversation.system.as_slice() {
+        out.text("instructions", text);
+    }
+    out.list_at("input");
+    if conversation.system.len() > 1 {
+        write_message(&mut out, "system", &conversation.system.iter().collect::<Vec<_>>())?;
+    }
+    for message in &conversation.messages {
+        write_turn(&mut out, message, &mut dropped)?;
+    }
+    out.end_list();
+    write_rest(&mut out, conversation, &mut dropped)?;
+    Ok(Written { body: out.done(), dropped })
 }
 
 fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {

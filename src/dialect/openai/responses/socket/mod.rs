@@ -16,7 +16,7 @@ mod kept;
 mod tests;
 
 use super::answer::{Head, Status};
-use super::compact::is_compaction;
+use super::compact::item::is_compaction;
 use crate::dialect::bounds;
 use crate::dialect::format::{Cost, StreamWish};
 use crate::dialect::json::{Edit, Object, quoted};
