@@ -6,7 +6,7 @@ use super::write_request::arguments;
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::Object;
 use crate::dialect::maker::{Maker, token};
-use crate::dialect::openai::node::Node;
+use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::read_url;
 use crate::dialect::openai::{misplaced_error, read_usage, usage_with_cost};
@@ -33,13 +33,13 @@ pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
     let root = Node::root(answer);
     let choices = root.nodes("choices").unwrap_or_default();
     if choices.is_empty() {
-        return Err(root.raw("error").map_or_else(|| "an answer without choices".to_owned(), misplaced_error));
+        return Err(root.given("error").map_or_else(|| "an answer without choices".to_owned(), misplaced_error));
     }
     Ok(Answer {
         choices: choices.iter().map(read_choice).collect(),
         id: root.words("id"),
         model: root.words("model"),
-        usage: root.raw("usage").and_then(|json| read_usage(json, counting)),
+        usage: root.given("usage").and_then(|json| read_usage(json, counting)),
     })
 }
 
@@ -183,13 +183,13 @@ fn read_choice(choice: &Node<'_>) -> Choice {
     Choice {
         parts,
         finish: read_finish(&choice.words("finish_reason"), has_calls),
-        logprobs: choice.raw("logprobs").map(ToOwned::to_owned),
+        logprobs: choice.given("logprobs").map(ToOwned::to_owned),
     }
 }
 
 /// Arguments, which some providers give as an object and not as its text.
 pub fn read_arguments(function: &Node<'_>) -> String {
-    match function.raw("arguments") {
+    match function.given("arguments") {
         Some(json) if json.starts_with('{') => json.to_owned(),
         _ => function.words("arguments"),
     }

@@ -19,7 +19,6 @@ pub use members::{SERVICE_TIERS, ask_for_usage, include_usage, read_session};
 pub use read_request::call_signature;
 pub use write_request::{arguments, effort};
 
-use super::node::Node;
 use super::parts::read_cache_needs;
 use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
@@ -31,6 +30,7 @@ use crate::dialect::format::{
 };
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::maker::{Maker, Marks};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -81,7 +81,7 @@ impl Format for Chat {
 
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
         let mut edits = vec![Edit::Set("model", quoted(upstream.model))];
-        let is_given = |field: OutputLimitField| request.get(field.name()).is_some_and(|json| json != "null");
+        let is_given = |field: OutputLimitField| request.given(field.name()).is_some();
         let (old, new) = (OutputLimitField::MaxTokens, OutputLimitField::MaxCompletionTokens);
         match upstream.limit_field {
             // The channel knows one of the two: whatever the client wrote stands there.
@@ -110,7 +110,7 @@ impl Format for Chat {
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
         let choices = answer.get("choices").and_then(|json| serde_json::from_str::<Vec<PlainChoice<'_>>>(json).ok());
         let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
-            return Err(match answer.get("error").filter(|error| *error != "null") {
+            return Err(match answer.given("error") {
                 Some(error) => misplaced_error(error),
                 None => "an answer without choices".to_owned(),
             });

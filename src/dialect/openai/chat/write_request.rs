@@ -14,8 +14,7 @@
 //! Refused: files that a provider keeps, files and sounds by address.
 
 use crate::catalog::OutputLimitField;
-use crate::dialect::format::drop_named;
-use crate::dialect::format::{Upstream, Written};
+use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::{
     drop_caches, file_name, no_counterpart, write_audio, write_head, write_schema, write_tool, write_tool_choice, write_url,
@@ -27,7 +26,7 @@ use crate::refusal::Refusal;
 
 /// Writes a request, as the table above says.
 pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-    let mut dropped = Vec::new();
+    let mut dropped = Dropped::default();
     drop_caches(conversation, &mut dropped);
     let mut out = write_head(conversation, upstream);
     if upstream.stream {
@@ -49,7 +48,7 @@ pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result
     Ok(Written { body: out.done(), dropped })
 }
 
-fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     if !conversation.tools.is_empty() {
         out.list_at("tools");
         for tool in &conversation.tools {
@@ -75,7 +74,7 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<
     out.maybe("temperature", temperature).maybe("top_p", top_p).maybe("seed", seed);
     out.maybe("presence_penalty", presence_penalty).maybe("frequency_penalty", frequency_penalty);
     if top_k.is_some() {
-        drop_named(dropped, "top_k");
+        dropped.note("top_k");
     }
     if !conversation.stop.is_empty() {
         out.list_at("stop");
@@ -85,7 +84,7 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<
         out.end_list();
     }
     if conversation.reasoning.as_ref().and_then(|reasoning| reasoning.is_shown) == Some(false) {
-        drop_named(dropped, "reasoning.exclude");
+        dropped.note("reasoning.exclude");
     }
     if let Some(effort) = conversation.reasoning.as_ref().and_then(effort) {
         out.text("reasoning_effort", effort);
@@ -116,7 +115,7 @@ pub fn effort(reasoning: &crate::dialect::talk::Reasoning) -> Option<&'static st
     })
 }
 
-fn write_message(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_message(out: &mut Out, message: &Message<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     if message.role == Role::Assistant {
         return write_assistant(out, message, dropped);
     }
@@ -129,7 +128,7 @@ fn write_message(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>
             continue;
         };
         if result.is_error {
-            drop_named(dropped, "is_error");
+            dropped.note("is_error");
         }
         let media = result.parts.iter().filter_map(|part| match part {
             Part::Media { media, .. } => Some((result, media)),
@@ -204,7 +203,7 @@ fn write_media(out: &mut Out, media: &Media<'_>) -> Result<(), Refusal> {
 }
 
 /// The model's own turn. Its texts are one: that is how it said them.
-fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     let mut texts: Vec<&str> = Vec::new();
     let mut refusals: Vec<&str> = Vec::new();
     let mut thoughts: Vec<&str> = Vec::new();
@@ -239,7 +238,7 @@ fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<Strin
         out.list_at("tool_calls");
         for call in calls {
             if call.signature.is_some() {
-                drop_named(dropped, "thought_signature");
+                dropped.note("thought_signature");
             }
             out.open().text("id", &call.id).text("type", "function").open_at("function").text("name", &call.name);
             out.text("arguments", arguments(&call.arguments)).close().close();

@@ -5,8 +5,8 @@ use super::thought::{MAKER, REDACTED, read_thought};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::{Edit, Object, unquoted};
 use crate::dialect::maker::Maker;
+use crate::dialect::node::Node;
 use crate::dialect::openai::chat::{arguments, read_arguments, write_call_signature};
-use crate::dialect::openai::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Form, Kind, Media, MediaKind, Part, Source, Thinking};
@@ -250,7 +250,7 @@ pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
                     } else {
                         choice.parts.push(Part::Text { text: part.words("text").into(), cache: None });
                     }
-                    let items = part.raw("logprobs").filter(|json| json.starts_with('[')).map(unquoted);
+                    let items = part.given("logprobs").filter(|json| json.starts_with('[')).map(unquoted);
                     logprobs.extend(items.filter(|items| !items.trim().is_empty()));
                 }
             }
@@ -276,7 +276,7 @@ pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
         id: root.words("id"),
         model: root.words("model"),
         choices: vec![choice],
-        usage: root.raw("usage").and_then(|json| read_usage(&root, json, counting)),
+        usage: root.given("usage").and_then(|json| read_usage(&root, json, counting)),
     })
 }
 

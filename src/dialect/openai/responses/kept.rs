@@ -11,9 +11,8 @@ use memchr::memmem;
 use super::thought::MAKER;
 use crate::dialect::bounds;
 use crate::dialect::envelope::Fields;
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, items, text_of};
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::node::{items, text_of};
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 
@@ -61,7 +60,7 @@ pub fn references(body: &[u8]) -> Vec<Reference> {
 
 fn reference(place: usize, item: &str) -> Option<Reference> {
     let item = Object::parse(item)?;
-    let given = |name: &str| item.get(name).filter(|json| *json != "null");
+    let given = |name: &str| item.given(name);
     // The type may be left out.
     let is_reference = match given("type").map(text_of) {
         Some(kind) => kind.as_deref() == Some("item_reference"),

@@ -22,7 +22,6 @@ pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, refere
 pub use owned::{Named, SEAL, check as check_items, named as named_items, passed, unsealed, with_seal};
 
 use super::chat::{SERVICE_TIERS, read_session};
-use super::node::{Node, items as items_of};
 use super::parts::read_cache_needs;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
@@ -30,8 +29,9 @@ use crate::dialect::fit::Rules;
 use crate::dialect::format::{
     Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::json::{Edit, Object, items as items_of, quoted};
 use crate::dialect::maker::{Maker, Marks};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -89,8 +89,8 @@ impl Format for Responses {
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
         let root = Node::root(answer);
         response::whole(&root)?;
-        let usage = root.raw("usage").and_then(|json| response::read_usage(&root, json, counting));
-        let output = if usage.is_none() { root.raw("output").unwrap_or_default().to_owned() } else { String::new() };
+        let usage = root.given("usage").and_then(|json| response::read_usage(&root, json, counting));
+        let output = if usage.is_none() { root.given("output").unwrap_or_default().to_owned() } else { String::new() };
         Ok(Said { usage, finish_reason: Some(response::finish_reason(&root)), output, images: 0 })
     }
 
@@ -165,7 +165,7 @@ impl Translation for Responses {
 fn refers(input: &str) -> bool {
     const SAYING: [&str; 8] = ["content", "encrypted_content", "arguments", "output", "result", "input", "action", "tools"];
     items_of(input).unwrap_or_default().into_iter().filter_map(Object::parse).any(|item| {
-        let is_given = |name: &str| item.get(name).is_some_and(|json| json != "null");
+        let is_given = |name: &str| item.given(name).is_some();
         is_given("id") && !SAYING.into_iter().any(is_given)
     })
 }

@@ -23,11 +23,10 @@
 
 use super::compact::item;
 use super::{items, tools};
-use crate::dialect::format::Read;
-use crate::dialect::format::drop_named;
+use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
-use crate::dialect::openai::node::Node;
-use crate::dialect::openai::parts::{UNKNOWN, read_sampling, read_schema, read_tool_choice};
+use crate::dialect::node::Node;
+use crate::dialect::openai::parts::{read_sampling, read_schema, read_tool_choice};
 use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role};
 use crate::refusal::Refusal;
 
@@ -66,10 +65,10 @@ const KNOWN: [&str; 28] = [
 /// Reads a request, as the table above says.
 pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     let root = Node::root(request);
-    let mut dropped = Vec::new();
+    let mut dropped = Dropped::default();
     root.drop_others(&KNOWN, &mut dropped);
     for name in ["previous_response_id", "conversation", "prompt"] {
-        if root.raw(name).is_some() {
+        if root.given(name).is_some() {
             return Err(root.wrong(name, "is kept by a provider that does not serve this model here"));
         }
     }
@@ -80,7 +79,7 @@ pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     if let Some(text) = root.text("instructions")? {
         conversation.system.push(Part::Text { text, cache: None });
     }
-    match root.raw("input") {
+    match root.given("input") {
         Some(json) if json.starts_with('"') => {
             let parts = vec![Part::Text { text: root.required("input")?, cache: None }];
             conversation.messages.push(Message { role: Role::User, parts });
@@ -100,13 +99,13 @@ pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     conversation.reasoning = read_reasoning(&root, &mut dropped)?;
     conversation.logprobs = read_logprobs(&root, &mut dropped)?;
     conversation.user = root.owned("user")?;
-    if root.raw("input").is_some_and(item::is_asked) {
+    if root.given("input").is_some_and(item::is_asked) {
         item::ask(&mut conversation);
     }
     Ok(Read { conversation, dropped })
 }
 
-fn read_output<'a>(root: &Node<'a>, dropped: &mut Vec<String>) -> Result<OutputFormat<'a>, Refusal> {
+fn read_output<'a>(root: &Node<'a>, dropped: &mut Dropped) -> Result<OutputFormat<'a>, Refusal> {
     let Some(text) = root.object("text")? else { return Ok(OutputFormat::Text) };
     text.drop_others(&["format"], dropped);
     let Some(format) = text.object("format")? else { return Ok(OutputFormat::Text) };
@@ -118,25 +117,25 @@ fn read_output<'a>(root: &Node<'a>, dropped: &mut Vec<String>) -> Result<OutputF
     }
 }
 
-fn read_reasoning(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<Reasoning>, Refusal> {
+fn read_reasoning(root: &Node<'_>, dropped: &mut Dropped) -> Result<Option<Reasoning>, Refusal> {
     let Some(node) = root.object("reasoning")? else { return Ok(None) };
     node.drop_others(&["effort", "summary", "generate_summary"], dropped);
     let effort = match node.text("effort")? {
         None => None,
         Some(text) => Some(Effort::parse(&text).ok_or_else(|| node.wrong("effort", "is not an effort"))?),
     };
-    let is_shown = (node.raw("summary").is_some() || node.raw("generate_summary").is_some()).then_some(true);
+    let is_shown = (node.given("summary").is_some() || node.given("generate_summary").is_some()).then_some(true);
     Ok(Some(Reasoning { effort, budget: None, is_shown }).filter(|reasoning| *reasoning != Reasoning::default()))
 }
 
-fn read_logprobs(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<u64>, Refusal> {
+fn read_logprobs(root: &Node<'_>, dropped: &mut Dropped) -> Result<Option<u64>, Refusal> {
     let mut logprobs = root.count("top_logprobs")?.filter(|alternatives| *alternatives > 0);
     for wanted in root.texts("include")? {
         match wanted.as_str() {
             "message.output_text.logprobs" => logprobs = logprobs.or(Some(0)),
             // They are always given.
             "reasoning.encrypted_content" => {}
-            _ => drop_named(dropped, "include"),
+            _ => dropped.note("include"),
         }
     }
     Ok(logprobs)

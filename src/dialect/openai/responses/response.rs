@@ -4,16 +4,16 @@ use super::owned::Sealing;
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::naming::Names;
-use crate::dialect::openai::node::{Node, text_of};
+use crate::dialect::node::Node;
 use crate::dialect::openai::{misplaced_error, read_response_usage, response_usage_with_cost};
 use crate::usage::Usage;
 
 /// Whether an answer is one that came to its end; an error says what it is instead.
 pub fn whole(root: &Node<'_>) -> Result<(), String> {
-    if let Some(error) = root.raw("error") {
+    if let Some(error) = root.given("error") {
         return Err(misplaced_error(error));
     }
-    if !root.raw("output").is_some_and(|output| output.starts_with('[')) {
+    if !root.given("output").is_some_and(|output| output.starts_with('[')) {
         return Err("an answer without output".to_owned());
     }
     match root.words("status").as_str() {
@@ -38,7 +38,7 @@ pub fn read_usage(response: &Node<'_>, json: &str, counting: Counting) -> Option
         let action = item.object("action").ok().flatten().map(|action| action.words("type"));
         item.words("type") == "web_search_call" && action.is_none_or(|action| action == "search")
     };
-    let has_searches = response.raw("output").is_some_and(|output| output.contains("web_search_call"));
+    let has_searches = response.given("output").is_some_and(|output| output.contains("web_search_call"));
     let items = if has_searches { response.nodes("output").unwrap_or_default() } else { Vec::new() };
     let searches = u64::try_from(items.iter().filter(|item| is_search(item)).count()).unwrap_or(u64::MAX);
     Some(Usage { searches, ..usage })
@@ -53,7 +53,7 @@ pub fn priced_usage(response: &Object<'_>, usage: &Usage, cost: &Cost) -> Edit {
 /// What must change in a response, plain or within an event: its names, where its id says who made it, too; and the response
 /// before it, which is told as the client named it.
 pub fn named(response: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
-    let text = |name| response.get(name).and_then(text_of);
+    let text = |name| response.maybe_text(name);
     let mut edits = Names::new("resp_", wish).edits(response);
     if let (Some(seal), Some(id)) = (&wish.seal, text("id")) {
         edits.retain(|edit| edit.name() != "id");

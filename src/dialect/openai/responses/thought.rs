@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::node::Node;
+use crate::dialect::node::Node;
 use crate::dialect::talk::Thinking;
 
 /// Stands between the id of a thought and the word for its maker.

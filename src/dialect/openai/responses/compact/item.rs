@@ -1,8 +1,8 @@
 //! The item that stands for a conversation that was made short, and how one is asked for.
 
-use crate::dialect::format::drop_named;
-use crate::dialect::json::{Object, may_have};
-use crate::dialect::openai::node::{Node, items};
+use crate::dialect::format::Dropped;
+use crate::dialect::json::{Object, items, may_have};
+use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::talk::{Conversation, Message, OutputFormat, Part, Role, ToolChoice};
 use crate::refusal::Refusal;
@@ -58,11 +58,11 @@ pub fn read_item(item: &Node<'_>, conversation: &mut Conversation<'_>) {
 }
 
 /// Names the compactions of other makers, which are left out.
-pub fn name_foreign(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
-    if root.raw("input").is_some_and(|input| input.starts_with('[') && input.contains("compaction")) {
+pub fn name_foreign(root: &Node<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    if root.given("input").is_some_and(|input| input.starts_with('[') && input.contains("compaction")) {
         let is_foreign = |item: &Node<'_>| is_compaction(&item.words("type")) && summary(item).is_none();
         if root.nodes("input")?.iter().any(is_foreign) {
-            drop_named(dropped, "input.compaction");
+            dropped.note("input.compaction");
         }
     }
     Ok(())

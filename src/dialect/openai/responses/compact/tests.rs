@@ -11,7 +11,7 @@ use crate::dialect::talk::{Choice, Delta, Finish, OutputFormat, Part, ToolChoice
 fn read(request: &Value) -> (Read<'static>, Vec<String>) {
     let text: &'static str = Box::leak(request.to_string().into_boxed_str());
     let read = Responses.read_request(&Object::parse(text).unwrap()).unwrap();
-    let dropped = read.dropped.clone();
+    let dropped = read.dropped.to_vec();
     (read, dropped)
 }
 
