@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Catalog;
+use super::version::Catalog;
 use crate::time::Timestamp;
 
 /// A catalogue with the document that it was read from.

@@ -1,8 +1,8 @@
 //! How much a catalogue may have of what is gone through for each request or page. Only what is published anew is held to it: one
 //! that runs goes on. `docs/reference/limits.md` has the same numbers; a test compares them.
 
-use super::Catalog;
-use super::check::Fault;
+use super::fault::Fault;
+use super::version::Catalog;
 
 /// Balances.
 pub const MOST_BUCKETS: usize = 32;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
-use super::Bucket;
-use super::check::{Checker, join};
+use super::fault::{Checker, join};
 use super::raw::{self, Table};
+use super::version::Bucket;
 use crate::id::BucketId;
 
 /// Of pages for people, in bytes.

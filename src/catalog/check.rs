@@ -1,28 +1,23 @@
 //! From the raw document to a [`Catalog`], with every fault on the way.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::rc::Rc;
 
-use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
-use super::hosts::{self, Hosted};
-use super::labels;
+use super::channel::{Channel, Dialect, OnClientGone, OutputLimitField};
+use super::fault::{Checker, Fault, join};
+use super::hosts::{self, Hosted, UpstreamHosts};
+use super::model::{Candidate, Model, ModelKind, Route, RouteKind};
 use super::names::Folded;
-use super::raw::{self, Field, Optional, Table, Unknown};
-use super::secrets;
-use super::{Bucket, Candidate, Catalog, Channel, Dialect, Model, ModelKind, OutputLimitField, Route, RouteKind, UpstreamHosts};
+use super::raw::{self, Field, Optional, Table};
+use super::version::{Bucket, Catalog, DEFAULT_HOLD_TIMEOUT_MS, DEFAULT_OUTPUT_FLOOR_TOKENS};
+use super::{labels, secrets};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
-use crate::money::Money;
 
 const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
-/// Long enough for the slowest plain answer; a living stream renews its hold.
-pub(super) const DEFAULT_HOLD_TIMEOUT_MS: u32 = 900_000;
-/// Where the catalogue sets none: enough for most answers, and little money.
-pub(super) const DEFAULT_OUTPUT_FLOOR_TOKENS: u64 = 4_096;
 /// A higher floor than this is a typing error.
 const MOST_OUTPUT_FLOOR_TOKENS: u64 = 1_000_000;
 /// Time-outs and weights beyond these are typing errors.
@@ -33,85 +28,26 @@ const MAX_TOKENS: u64 = 100_000_000;
 const MAX_CANDIDATES: usize = 16;
 const MAX_SECRETS: usize = 16;
 
-/// Something wrong in a catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Where, such as `models.gpt-5.5.routes.official.price.input`.
-    pub path: String,
-    /// What.
-    pub message: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
-    }
-}
-
-/// Collects faults; every `Option` below is none exactly when a fault was noted.
-pub(super) struct Checker {
-    faults: Vec<Fault>,
-    hosts: UpstreamHosts,
-}
-
-pub fn catalog(json: &str, hosts: UpstreamHosts) -> Result<Catalog, Vec<Fault>> {
-    let mut check = Checker { faults: Vec::new(), hosts };
-    let raw: raw::Catalog = match serde_json::from_str(json) {
-        Ok(raw) => raw,
-        Err(error) => {
-            check.fault("$", format!("is not a catalogue: {error}"));
-            return Err(check.faults);
+impl Catalog {
+    /// Reads and checks the whole document; answers every fault with its path, not only the first.
+    pub fn parse(json: &str, hosts: UpstreamHosts) -> Result<Self, Vec<Fault>> {
+        let mut check = Checker { faults: Vec::new(), hosts };
+        let raw: raw::Catalog = match serde_json::from_str(json) {
+            Ok(raw) => raw,
+            Err(error) => {
+                check.fault("$", format!("is not a catalogue: {error}"));
+                return Err(check.faults);
+            }
+        };
+        let catalog = check.catalog(raw);
+        match catalog {
+            Some(catalog) if check.faults.is_empty() => Ok(catalog),
+            _ => Err(check.faults),
         }
-    };
-    let catalog = check.catalog(raw);
-    match catalog {
-        Some(catalog) if check.faults.is_empty() => Ok(catalog),
-        _ => Err(check.faults),
     }
 }
 
 impl Checker {
-    pub(super) fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        // Wherever a key was pasted, it is not repeated.
-        self.faults.push(Fault { path: secrets::masked(&path.into()), message: secrets::masked(&message.into()) });
-    }
-
-    pub(super) fn no_unknown(&mut self, path: &str, unknown: Unknown) {
-        for name in unknown.into_keys() {
-            self.fault(join(path, &name), "is not a field of the catalogue");
-        }
-    }
-
-    pub(super) fn optional<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
-        match field? {
-            Field::Read(value) => Some(value),
-            Field::Wrong(reason) => {
-                self.fault(join(path, name), reason);
-                None
-            }
-        }
-    }
-
-    pub(super) fn required<T>(&mut self, path: &str, name: &str, field: Optional<T>) -> Option<T> {
-        if field.is_none() {
-            self.fault(join(path, name), "is required");
-        }
-        self.optional(path, name, field)
-    }
-
-    /// Every entry of a table with its path, those of the wrong type noted and left out.
-    pub(super) fn entries<T>(&mut self, name: &str, table: Option<Table<T>>) -> Vec<(String, String, T)> {
-        let mut entries = Vec::new();
-        for (key, field) in table.unwrap_or_default() {
-            let path = join(name, &key);
-            match field {
-                Field::Read(value) => entries.push((key, path, value)),
-                Field::Wrong(reason) => self.fault(path, reason),
-            }
-        }
-        entries
-    }
-
     fn catalog(&mut self, raw: raw::Catalog) -> Option<Catalog> {
         self.no_unknown("", raw.unknown);
         let version = self.required("", "version", raw.version);
@@ -199,7 +135,7 @@ impl Checker {
             secrets: secrets?,
             first_byte_timeout_ms,
             idle_timeout_ms,
-            on_client_gone: on_client_gone.unwrap_or(super::OnClientGone::Cancel),
+            on_client_gone: on_client_gone.unwrap_or(OnClientGone::Cancel),
             output_limit_field: output_limit_field.or(known),
             stream_usage: stream_usage.unwrap_or(true),
             responses: responses.unwrap_or(is_openais_own && dialect == Dialect::Openai),
@@ -208,14 +144,6 @@ impl Checker {
             unknown_tools: unknown_tools.unwrap_or(false),
             probe_daily_cap: cap?,
         })
-    }
-
-    pub(super) fn amount(&mut self, path: &str, text: &str) -> Option<Money> {
-        let amount = Money::parse(text).ok().filter(|amount| !amount.is_negative());
-        if amount.is_none() {
-            self.fault(path, "must be a decimal amount in a string, not below zero, such as \"0.05\"");
-        }
-        amount
     }
 
     fn secrets(&mut self, path: &str, named: Value) -> Option<Vec<SecretName>> {
@@ -429,10 +357,6 @@ struct Known<'a> {
     buckets: &'a BTreeMap<BucketId, Bucket>,
     channels: &'a BTreeMap<ChannelId, Rc<Channel>>,
     kind: Option<ModelKind>,
-}
-
-pub(super) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 #[cfg(test)]

@@ -7,6 +7,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
+/// Which addresses a channel may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamHosts {
+    /// Only `https` and public hosts.
+    Public,
+    /// Also `http` and this machine or its network; for development.
+    Any,
+}
+
 /// Ends of names that no public name has, or that only a private network answers.
 const PRIVATE: [&str; 7] = ["localhost", "local", "internal", "lan", "home", "corp", "intranet"];
 /// Ends of names by which others lead to private addresses: services that answer with the address in the name or always with this

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::check::{Checker, Fault};
-use super::hosts::{self, Hosted};
+use super::channel::Channel;
+use super::fault::{Checker, Fault};
+use super::hosts::{self, Hosted, UpstreamHosts};
 use super::public::ALIAS;
-use super::{Catalog, Channel, UpstreamHosts, secrets};
+use super::secrets;
+use super::version::Catalog;
 use crate::id::ChannelId;
 
 const MAX_LABEL: usize = 64;

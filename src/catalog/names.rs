@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Model;
+use super::model::Model;
 use crate::id::ModelName;
 
 /// No name of a model is longer, with its provider and its route.

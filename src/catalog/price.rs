@@ -1,7 +1,7 @@
 //! The check of prices: each rate, what a kind of model must have a rate for, and what cannot stand beside each other.
 
-use super::ModelKind;
-use super::check::{Checker, join};
+use super::fault::{Checker, join};
+use super::model::ModelKind;
 use super::raw::{self, Field};
 use crate::money::{Money, Price, Rates, Tier};
 use crate::usage::{Class, Side};

@@ -8,8 +8,10 @@
 
 use std::borrow::Cow;
 
-use super::{Catalog, Change, ChangeKind, Channel};
-use crate::id::{ChannelId, sha256_hex};
+use super::channel::Channel;
+use super::model::{Candidate, Model};
+use super::version::Catalog;
+use crate::id::sha256_hex;
 
 /// How every alias begins; no label may.
 pub(super) const ALIAS: &str = "channel-";
@@ -54,10 +56,6 @@ impl Channel {
 }
 
 impl Catalog {
-    fn channel_of(&self, id: &str) -> Option<&Channel> {
-        self.channels.get(&ChannelId::parse(id)?).map(std::rc::Rc::as_ref)
-    }
-
     /// What customers call a channel, in the catalogue or not any more.
     pub fn shown_channel(&self, id: &str) -> String {
         self.channel_of(id).map_or_else(|| alias(id), |channel| channel.shown().into_owned())
@@ -66,11 +64,6 @@ impl Catalog {
     /// What customers see in place of a model's id upstream: the id itself, or the model's public name.
     pub fn shown_upstream<'a>(&self, named: Named<'a>) -> &'a str {
         if self.shows_upstream(named.channel) { named.upstream_model } else { named.model }
-    }
-
-    /// Whether customers see the ids that models have on a channel.
-    pub fn shows_upstream(&self, channel: &str) -> bool {
-        self.channel_of(channel).is_some_and(|channel| channel.shows_upstream_models)
     }
 
     /// Words about a candidate as customers read them.
@@ -85,18 +78,9 @@ impl Catalog {
 
     /// The public name of the model that a candidate serves, where the catalogue has it; of several the first.
     pub fn model_served(&self, channel: &str, upstream_model: &str) -> Option<&str> {
-        let is_it =
-            |candidate: &super::Candidate| candidate.channel.as_str() == channel && candidate.upstream_model == upstream_model;
-        let serves = |model: &super::Model| model.routes.iter().flat_map(|route| &route.candidates).any(is_it);
+        let is_it = |candidate: &Candidate| candidate.channel.as_str() == channel && candidate.upstream_model == upstream_model;
+        let serves = |model: &Model| model.routes.iter().flat_map(|route| &route.candidates).any(is_it);
         self.models.values().find(|model| serves(model)).map(|model| model.id.as_str())
-    }
-}
-
-impl Change {
-    /// The sentence as customers read it; none where it is not for them.
-    pub fn shown(&self) -> Option<&str> {
-        let is_private = matches!(self.kind, ChangeKind::Candidates | ChangeKind::Channel) || self.text.contains("; served by ");
-        self.public.as_deref().or_else(|| (!is_private).then_some(self.text.as_str()))
     }
 }
 

@@ -6,6 +6,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::channel::{Dialect, OnClientGone, OutputLimitField, ReasoningTokens, Thoughts};
+use super::model::ModelKind;
+use super::origins::Origins;
+use super::version::CutPolicy;
+
 /// A value that was not of its type keeps the reason, so that one wrong field does not hide the others.
 #[derive(Debug)]
 pub enum Field<T> {
@@ -44,7 +49,7 @@ pub struct Catalog {
     pub models: Optional<Table<Model>>,
     pub charge_policy: Optional<ChargePolicy>,
     pub hold_timeout_ms: Optional<u32>,
-    pub browser_origins: Optional<super::Origins>,
+    pub browser_origins: Optional<Origins>,
     pub output_floor_tokens: Optional<u64>,
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -64,19 +69,19 @@ pub struct Bucket {
 pub struct Channel {
     pub label: Optional<String>,
     pub shows_upstream_models: Optional<bool>,
-    pub dialect: Optional<super::Dialect>,
+    pub dialect: Optional<Dialect>,
     pub base_url: Optional<String>,
     pub allow_host: Optional<String>,
     /// Of any type, so that no fault repeats what stands there: it may be a key.
     pub secrets: Optional<Value>,
     pub first_byte_timeout_ms: Optional<u32>,
     pub idle_timeout_ms: Optional<u32>,
-    pub on_client_gone: Optional<super::OnClientGone>,
-    pub output_limit_field: Optional<super::OutputLimitField>,
+    pub on_client_gone: Optional<OnClientGone>,
+    pub output_limit_field: Optional<OutputLimitField>,
     pub responses: Optional<bool>,
     pub stream_usage: Optional<bool>,
-    pub reasoning_tokens: Optional<super::ReasoningTokens>,
-    pub thoughts: Optional<super::Thoughts>,
+    pub reasoning_tokens: Optional<ReasoningTokens>,
+    pub thoughts: Optional<Thoughts>,
     pub unknown_tools: Optional<bool>,
     pub probe_daily_cap: Optional<String>,
     #[serde(flatten)]
@@ -87,7 +92,7 @@ pub struct Channel {
 pub struct Model {
     pub name: Optional<String>,
     pub family: Optional<String>,
-    pub kind: Optional<super::ModelKind>,
+    pub kind: Optional<ModelKind>,
     pub context_length: Optional<u64>,
     pub max_output_tokens: Optional<u64>,
     pub aliases: Optional<Vec<String>>,
@@ -132,7 +137,7 @@ pub struct Candidate {
 
 #[derive(Debug, Deserialize)]
 pub struct ChargePolicy {
-    pub upstream_cut: Optional<super::CutPolicy>,
+    pub upstream_cut: Optional<CutPolicy>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }

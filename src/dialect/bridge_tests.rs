@@ -2,6 +2,7 @@ use super::*;
 use crate::catalog::Thoughts;
 use crate::dialect::anthropic::Messages;
 use crate::dialect::fit::{Target, fit};
+use crate::dialect::format::Dropped;
 use crate::dialect::gemini::Generate;
 use crate::dialect::openai::chat::Chat;
 use crate::dialect::openai::responses::Responses;
@@ -11,7 +12,7 @@ use crate::dialect::talk::{Call, Choice, Conversation, Finish, Tool};
 fn names(tools: Vec<Tool<'static>>) -> Names {
     let mut conversation = Conversation { tools, ..Conversation::default() };
     let target = Target { rules: Chat.rules(), maker: Chat.maker("0a1b2c"), thoughts: Thoughts::Own };
-    fit(&mut conversation, &target, &mut Vec::new())
+    fit(&mut conversation, &target, &mut Dropped::default())
 }
 
 fn bridge(maker: Maker, client: &dyn Translation) -> Bridge {

@@ -79,7 +79,7 @@ impl Envelope {
         let fields = Fields(object);
         self.session = fields.read("session_id", "a string")?;
         self.fit = fields.read("fit", "`balance` or `never`")?;
-        self.read_provider(object.get("provider").filter(|json| *json != "null"))?;
+        self.read_provider(object.given("provider"))?;
         check_list("models", "names in `models`", object.get("models").unwrap_or_default(), MOST_MODELS)?;
         self.add_models(fields.read::<Vec<String>>("models", "a list of strings")?.unwrap_or_default())
     }

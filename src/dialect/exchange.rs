@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::dropped::Dropped;
 use super::json::{Edit, quoted};
 use super::maker::Maker;
 use super::talk::{Conversation, Reasoning};
@@ -165,18 +166,8 @@ impl StreamWish {
 pub struct Read<'a> {
     /// What it says.
     pub conversation: Conversation<'a>,
-    /// Names of members that were left out, such as `logit_bias`.
-    pub dropped: Vec<String>,
-}
-
-/// No more than this is named of what is left out.
-const MOST_DROPPED: usize = 64;
-
-/// Notes what is left out, once.
-pub fn drop_named(dropped: &mut Vec<String>, name: &str) {
-    if dropped.len() < MOST_DROPPED && !dropped.iter().any(|known| known == name) {
-        dropped.push(name.to_owned());
-    }
+    /// Members that were left out.
+    pub dropped: Dropped,
 }
 
 /// A request that was written.
@@ -185,5 +176,5 @@ pub struct Written {
     /// As JSON.
     pub body: String,
     /// What was left out, by the names that clients of OpenAI know (such as `seed` or `parallel_tool_calls`).
-    pub dropped: Vec<String>,
+    pub dropped: Dropped,
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
-use super::exchange::drop_named;
+use super::dropped::Dropped;
 use super::json::quoted;
 use super::maker::Maker;
 use super::strict::is_strict;
@@ -68,7 +68,7 @@ impl Names {
 }
 
 /// Makes a conversation fit; names what was left out of it.
-pub fn fit(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec<String>) -> Names {
+pub fn fit(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Dropped) -> Names {
     let mut names = rename(conversation, &target.rules);
     let asks = |reasoning: &Reasoning| reasoning.effort != Some(Effort::None) && reasoning.budget != Some(0);
     names.is_thinking = conversation.reasoning.as_ref().is_some_and(asks);
@@ -267,9 +267,8 @@ pub fn id_for(id: &str, rules: &Rules) -> String {
 }
 
 /// Leaves every proof to its maker, and the words of thoughts to whoever takes them.
-fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec<String>) {
+fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Dropped) {
     let is_chat = matches!(target.maker, Maker::Chat(_));
-    let mut note = |name: &str| drop_named(dropped, name);
     for message in &mut conversation.messages {
         if target.maker == Maker::Gemini {
             sign_calls(message);
@@ -278,7 +277,7 @@ fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec
             let Part::Thinking(thinking) = part else { return true };
             let is_own = thinking.maker.as_ref().is_none_or(|maker| *maker == target.maker);
             if thinking.is_proven() && (!is_own || is_chat || target.thoughts == Thoughts::None) {
-                note("reasoning_details");
+                dropped.note("reasoning_details");
                 (thinking.signature, thinking.redacted) = (None, None);
             }
             let is_wanted = match target.thoughts {
@@ -287,7 +286,7 @@ fn think(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Vec
                 Thoughts::None => !is_chat,
             };
             if !is_wanted && !thinking.text.is_empty() {
-                note("reasoning_content");
+                dropped.note("reasoning_content");
             }
             thinking.is_proven() || is_wanted && !thinking.text.is_empty()
         });

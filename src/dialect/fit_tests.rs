@@ -1,4 +1,5 @@
 use super::*;
+use crate::dialect::format::Dropped;
 use proptest::prelude::*;
 
 const CHAT: Rules = Rules {
@@ -35,9 +36,9 @@ fn fitted(
     maker: Maker,
     thoughts: Thoughts,
 ) -> (Conversation<'static>, Names, Vec<String>) {
-    let mut dropped = Vec::new();
+    let mut dropped = Dropped::default();
     let names = fit(&mut conversation, &Target { rules, maker, thoughts }, &mut dropped);
-    (conversation, names, dropped)
+    (conversation, names, dropped.to_vec())
 }
 
 fn plain(conversation: Conversation<'static>, rules: Rules) -> (Conversation<'static>, Names) {

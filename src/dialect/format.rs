@@ -1,6 +1,7 @@
 //! What a format has to be able to do. A dialect is a folder that says so for each of its formats; `mod.rs` lists them.
 
-pub use super::exchange::{Cost, Counting, Read, Said, Seal, StreamWish, Upstream, UpstreamError, Written, drop_named};
+pub use super::dropped::{Dropped, UNKNOWN};
+pub use super::exchange::{Cost, Counting, Read, Said, Seal, StreamWish, Upstream, UpstreamError, Written};
 
 use super::body::Body;
 use super::envelope::Envelope;

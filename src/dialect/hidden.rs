@@ -29,7 +29,7 @@ impl Hidden {
     /// An event of a stream as the client reads it; none where nothing changes.
     pub fn event(&self, data: &str) -> Option<String> {
         let event = Object::parse(data)?;
-        let is_error = |object: &Object<'_>| object.get("error").is_some_and(|json| json != "null");
+        let is_error = |object: &Object<'_>| object.given("error").is_some();
         let mut edits = self.edits(&event);
         let mut has_failed = is_error(&event) || event.get("type") == Some("\"error\"");
         for name in WITHIN {

@@ -1,12 +1,49 @@
-//! Changing members of a JSON object without touching the rest of its text.
+//! JSON as text: its members and items, without a tree in between; and changing members of an object without touching the rest
+//! of its text.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+/// The members of an object in their order: name and value, as JSON.
+#[derive(Debug, Clone, Default)]
+pub struct Members<'a>(pub Vec<(String, &'a str)>);
+
+impl<'a> Members<'a> {
+    /// Reads the text of an object; none if it is anything else, or not JSON.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The value of a member.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, json)| *json)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Vec<(String, &'de str)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    members.push((name, map.next_value::<&RawValue>()?.get()));
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object).map(Self)
+    }
+}
 
 /// The members of an object, each with the place of its value in the text.
 #[derive(Debug, Clone)]
@@ -18,7 +55,7 @@ pub struct Object<'a> {
 #[derive(Debug, Clone)]
 struct Member<'a> {
     name: String,
-    value: &'a RawValue,
+    value: &'a str,
     place: Range<usize>,
 }
 
@@ -43,26 +80,12 @@ impl Edit {
 impl<'a> Object<'a> {
     /// Reads the text of an object; none if it is anything else, or not JSON.
     pub fn parse(text: &'a str) -> Option<Self> {
-        struct Members<'a>(&'a str);
-        impl<'a> Visitor<'a> for Members<'a> {
-            type Value = Vec<Member<'a>>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    let value: &RawValue = map.next_value()?;
-                    // The value is borrowed from the text, so its distance from the start is its place.
-                    let start = value.get().as_ptr().addr().saturating_sub(self.0.as_ptr().addr());
-                    members.push(Member { name, value, place: start..start.saturating_add(value.get().len()) });
-                }
-                Ok(members)
-            }
-        }
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let members = deserializer.deserialize_map(Members(text)).ok()?;
-        deserializer.end().ok()?;
+        let members = Members::parse(text)?.0.into_iter().map(|(name, value)| {
+            // The value is borrowed from the text, so its distance from the start is its place.
+            let start = value.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+            Member { name, value, place: start..start.saturating_add(value.len()) }
+        });
+        let members = members.collect();
         Some(Self { text, members })
     }
 
@@ -73,12 +96,32 @@ impl<'a> Object<'a> {
 
     /// The value of a member, as JSON.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.members.iter().find(|member| member.name == name).map(|member| member.value.get())
+        self.members.iter().find(|member| member.name == name).map(|member| member.value)
+    }
+
+    /// A member that is neither absent nor null, as JSON.
+    pub fn given(&self, name: &str) -> Option<&'a str> {
+        self.get(name).filter(|json| *json != "null")
+    }
+
+    /// A member that is a string.
+    pub fn maybe_text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).and_then(text_of)
+    }
+
+    /// A member that is a string; empty if it is anything else.
+    pub fn words(&self, name: &str) -> String {
+        self.maybe_text(name).unwrap_or_default().into_owned()
+    }
+
+    /// Its members without their places.
+    pub fn as_members(&self) -> Members<'a> {
+        Members(self.members.iter().map(|member| (member.name.clone(), member.value)).collect())
     }
 
     /// Its members, in order: the name and the value as JSON.
     pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.members.iter().map(|member| (member.name.as_str(), member.value.get()))
+        self.members.iter().map(|member| (member.name.as_str(), member.value))
     }
 
     /// The names of its members, in order.
@@ -88,22 +131,12 @@ impl<'a> Object<'a> {
 
     /// A name that stands more than once. Readers disagree on which of them counts.
     pub fn repeated(&self) -> Option<&str> {
-        let mut names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();
-        names.sort_unstable();
-        names.windows(2).find_map(|pair| match pair {
-            [a, b] if a == b => Some(*a),
-            _ => None,
-        })
+        unclear(self.names(), &[])
     }
 
-    /// A name that readers may disagree on: one that stands more than once, or that is one of `known` but for the case of its
-    /// letters. Some readers, such as Go's, do not mind the case.
+    /// A name that readers may disagree on; see [`unclear`].
     pub fn unclear(&self, known: &[&str]) -> Option<&str> {
-        let is_disguised = |name: &&str| {
-            let folded: String = name.chars().map(folded).collect();
-            folded != **name && known.contains(&folded.as_str())
-        };
-        self.repeated().or_else(|| self.names().find(is_disguised))
+        unclear(self.names(), known)
     }
 
     /// The text with these changes.
@@ -169,6 +202,38 @@ impl<'a> Object<'a> {
     }
 }
 
+/// A name that readers may disagree on: one that stands more than once, or that is one of `known` but for the case of its
+/// letters. Some readers, such as Go's, do not mind the case.
+pub fn unclear<'n>(names: impl Iterator<Item = &'n str>, known: &[&str]) -> Option<&'n str> {
+    let names: Vec<&str> = names.collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    let repeated = sorted.windows(2).find_map(|pair| match pair {
+        [a, b] if a == b => Some(*a),
+        _ => None,
+    });
+    let is_disguised = |name: &&str| {
+        let folded: String = name.chars().map(folded).collect();
+        folded != **name && known.contains(&folded.as_str())
+    };
+    repeated.or_else(|| if known.is_empty() { None } else { names.into_iter().find(is_disguised) })
+}
+
+/// The string that a JSON text is; borrowed unless something in it is escaped.
+pub fn text_of(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(json).ok().map(Cow::Owned)
+}
+
+/// The items of a JSON text that is a list.
+pub fn items(json: &str) -> Option<Vec<&str>> {
+    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    Some(items.into_iter().map(RawValue::get).collect())
+}
+
 /// A letter in lower case, as readers that do not mind the case take it; two of other alphabets are among them.
 const fn folded(c: char) -> char {
     match c {
@@ -191,12 +256,12 @@ pub enum Change {
 
 /// A list with some of its items changed; none if it is no list or nothing changes.
 pub fn changed_list(json: &str, mut change: impl FnMut(&str) -> Change) -> Option<String> {
-    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let items = items(json)?;
     let mut is_changed = false;
     let mut kept: Vec<Cow<'_, str>> = Vec::with_capacity(items.len());
     for item in items {
-        match change(item.get()) {
-            Change::Keep => kept.push(Cow::Borrowed(item.get())),
+        match change(item) {
+            Change::Keep => kept.push(Cow::Borrowed(item)),
             Change::Drop => is_changed = true,
             Change::Replace(text) => {
                 is_changed = true;
@@ -222,9 +287,24 @@ pub fn may_have(json: &str, word: &str) -> bool {
     json.contains(word) || has_escaped(json, is_odd)
 }
 
+/// What stands between the quotes, or the brackets.
+pub fn unquoted(json: &str) -> &str {
+    json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
+}
+
 /// A text as JSON.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// Appends a text as a JSON string; what needs no escape, such as base64, is copied once.
+pub fn push_text(out: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        return out.push_str(&quoted(text));
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 #[cfg(test)]
@@ -244,6 +324,21 @@ mod tests {
         assert!(may_have(r#"["web\u005fsearch"]"#, "web_search"));
         assert!(may_have(r#"["\u0022tf1."]"#, "\"tf1."));
         assert!(!may_have(r#"["caf\u00e9 \u003cb\u003e \u000b \u00"]"#, "thinking"));
+    }
+
+    #[test]
+    fn text_is_borrowed_unless_it_is_escaped() {
+        assert!(matches!(text_of("\"plain\""), Some(Cow::Borrowed("plain"))));
+        assert!(matches!(text_of("\"a\\nb\""), Some(Cow::Owned(text)) if text == "a\nb"));
+        assert_eq!(text_of(r#""a\"\u00e9""#).as_deref(), Some("a\"é"));
+        for json in ["1", "null", "\"", "[\"a\"]"] {
+            assert_eq!(text_of(json), None, "{json}");
+        }
+        for text in ["", "plain", "a\"b\\c\n\u{1}", "🦀é"] {
+            let mut out = String::new();
+            push_text(&mut out, text);
+            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
     }
 
     #[test]

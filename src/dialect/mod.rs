@@ -14,6 +14,7 @@ pub mod condition;
 #[cfg(test)]
 mod crossing_laws;
 pub mod discreet;
+mod dropped;
 mod endpoint;
 mod envelope;
 mod exchange;
@@ -35,6 +36,7 @@ pub mod meter;
 mod naming;
 #[cfg(test)]
 mod naming_tests;
+mod node;
 mod objects;
 pub mod openai;
 mod prefix;

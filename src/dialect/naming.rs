@@ -39,7 +39,7 @@ impl Names {
     /// What must change in an answer, or in an event that has the two members.
     pub fn edits(&self, answer: &Object<'_>) -> Vec<Edit> {
         let names = self.members.into_iter().zip([&self.id, &self.model]);
-        let is_told = |member: &str| answer.get(member).is_some_and(|json| json != "null");
+        let is_told = |member: &str| answer.given(member).is_some();
         names.filter_map(|(member, name)| Some(Edit::Set(member, name.clone().filter(|_| is_told(member))?))).collect()
     }
 

@@ -12,8 +12,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::anthropic::without_billing;
-use super::json::Object;
-use super::openai::text_of;
+use super::json::{Object, text_of};
 
 /// So many items of a list are looked at for the first words of the user.
 const MOST_ITEMS: usize = 16;

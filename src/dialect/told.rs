@@ -7,8 +7,7 @@ use std::borrow::Cow;
 
 use super::bounds::next_quote;
 use super::discreet::Discretion;
-use super::json::{Edit, Object, may_have, quoted};
-use super::openai::text_of;
+use super::json::{Edit, Object, may_have, quoted, text_of};
 use super::waits::{self, Place};
 
 /// Members of which an event of an answer has one. What has none and says something is an error, whatever it is called.
@@ -29,9 +28,9 @@ pub fn told_event(name: Option<&str>, data: &str, discretion: &Discretion) -> Op
         return None;
     }
     let event = Object::parse(data)?;
-    let has_error = event.get("error").is_some_and(|error| error != "null");
+    let has_error = event.given("error").is_some();
     let is_error = is_named || event.get("type").and_then(text_of).is_some_and(|kind| kind == "error");
-    let is_answer = ANSWERS.iter().any(|name| event.get(name).is_some_and(|json| json != "null"));
+    let is_answer = ANSWERS.iter().any(|name| event.given(name).is_some());
     let says = || has_error || SAYS.iter().any(|name| event.get(name).is_some_and(|json| json.starts_with('"')));
     if is_error || !is_answer && says() {
         return told(data, None, discretion);

@@ -6,98 +6,21 @@
 //!
 //! Deliberately absent: values of secrets, which the catalogue does not have; and a judgement of what a change is good for.
 
+mod change;
 mod price;
 mod route;
 
-use std::collections::BTreeMap;
+pub use change::{Change, ChangeKind};
+
 use std::fmt::Display;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use change::{Changes, names, pairs};
 
-use super::check::{DEFAULT_HOLD_TIMEOUT_MS, DEFAULT_OUTPUT_FLOOR_TOKENS};
-use super::names::Folded;
-use super::{Bucket, Catalog, Channel, CutPolicy, Model, OnClientGone, Origins, ReasoningTokens, Thoughts};
+use super::channel::{Channel, OnClientGone, ReasoningTokens, Thoughts};
+use super::model::Model;
+use super::version::{Bucket, Catalog, CutPolicy};
 use crate::id::{BucketId, ModelName};
-
-/// What a change is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChangeKind {
-    /// A model, route, channel or bucket that was not there.
-    Added,
-    /// One that is not there any more.
-    Removed,
-    /// What something costs.
-    Price,
-    /// Who serves a route.
-    Candidates,
-    /// Sizes, and time-outs.
-    Limits,
-    /// Which balance pays, and what a balance is.
-    Bucket,
-    /// How a channel is called.
-    Channel,
-    /// The other names of a model.
-    Aliases,
-    /// What is charged when something goes wrong.
-    ChargePolicy,
-    /// Names and kinds.
-    #[serde(other)]
-    Other,
-}
-
-/// One change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// The model that it is about; none where it is about a channel, a bucket or the whole.
-    pub model: Option<ModelName>,
-    /// What it is about.
-    pub kind: ChangeKind,
-    /// The sentence.
-    pub text: String,
-    /// The sentence for customers, where they read another one; see [`Change::shown`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub public: Option<String>,
-}
-
-/// Collects changes of one subject.
-struct Changes {
-    subject: String,
-    model: Option<ModelName>,
-    found: Vec<Change>,
-}
-
-impl Changes {
-    fn of(subject: String, model: Option<ModelName>) -> Self {
-        Self { subject, model, found: Vec::new() }
-    }
-
-    /// Notes a change; the subject stands before it.
-    fn note(&mut self, kind: ChangeKind, text: impl Display) {
-        self.say(kind, format!("{}: {text}", self.subject));
-    }
-
-    /// Notes a whole sentence.
-    fn say(&mut self, kind: ChangeKind, text: String) {
-        self.found.push(Change { model: self.model.clone(), kind, text, public: None });
-    }
-
-    /// Notes a change that customers read in other words; the subject stands before both.
-    fn note_both(&mut self, kind: ChangeKind, text: impl Display, public: impl Display) {
-        self.note(kind, text);
-        if let Some(change) = self.found.last_mut() {
-            change.public = Some(format!("{}: {public}", self.subject));
-        }
-    }
-
-    /// Notes a value that became another.
-    fn value<T: PartialEq>(&mut self, kind: ChangeKind, what: &str, pair: (&T, &T), show: impl Fn(&T) -> String) {
-        if pair.0 != pair.1 {
-            self.note(kind, format!("{what} {} -> {}", show(pair.0), show(pair.1)));
-        }
-    }
-}
 
 /// What is in the new catalogue and was not in the old one, or otherwise; without an old one, all that there is.
 pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
@@ -151,37 +74,6 @@ pub fn changes(old: Option<&Catalog>, new: &Catalog) -> Vec<Change> {
     });
     found.extend(changes.found);
     found
-}
-
-impl Catalog {
-    /// One that sells nothing, with what holds where a document says nothing.
-    pub fn nothing() -> Self {
-        Self {
-            version: 0,
-            buckets: BTreeMap::new(),
-            channels: BTreeMap::new(),
-            models: BTreeMap::new(),
-            upstream_cut: CutPolicy::default(),
-            hold_timeout_ms: i64::from(DEFAULT_HOLD_TIMEOUT_MS),
-            browser_origins: Origins::default(),
-            output_floor_tokens: DEFAULT_OUTPUT_FLOOR_TOKENS,
-            aliases: BTreeMap::new(),
-            folded: Folded::default(),
-        }
-    }
-}
-
-/// The names of both tables, each once, in order.
-fn names<'a, K: Ord, V>(old: &'a BTreeMap<K, V>, new: &'a BTreeMap<K, V>) -> Vec<&'a K> {
-    let mut names: Vec<&K> = old.keys().chain(new.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// What both tables have under each name.
-fn pairs<'a, K: Ord, V>(old: &'a BTreeMap<K, V>, new: &'a BTreeMap<K, V>) -> Vec<(Option<&'a V>, Option<&'a V>)> {
-    names(old, new).into_iter().map(|name| (old.get(name), new.get(name))).collect()
 }
 
 fn new_model(after: &Model, new: &Catalog) -> Vec<Change> {

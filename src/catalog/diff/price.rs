@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ChangeKind, Changes};
+use super::change::{ChangeKind, Changes, names};
 use crate::money::{Money, Price, Rates, Tier};
 use crate::usage::Class;
 
@@ -54,7 +54,7 @@ pub fn prices(changes: &mut Changes, (old, new): (&Price, &Price), currencies: (
     }
     let by_size = |tiers: &[Tier]| tiers.iter().map(|tier| (tier.above, tier.rates)).collect::<BTreeMap<u64, Rates>>();
     let (before, after) = (by_size(&old.tiers), by_size(tiers));
-    for size in super::names(&before, &after) {
+    for size in names(&before, &after) {
         let prefix = above(*size);
         match (before.get(size), after.get(size)) {
             (Some(own), Some(new_own)) => {

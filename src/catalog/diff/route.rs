@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{ChangeKind, Changes, price};
-use crate::catalog::{Candidate, Catalog, Route, RouteKind};
+use super::change::{ChangeKind, Changes};
+use super::price;
+use crate::catalog::model::{Candidate, Route, RouteKind};
+use crate::catalog::version::Catalog;
 
 /// A route, in the words of a sentence.
 fn subject(changes: &Changes, route: &Route) -> String {

@@ -1,22 +1,22 @@
 //! Plain answers: what is known of one that passes, one that is read, and one that is written.
 
+use super::arguments::input_object;
 use super::error::misplaced_error;
 use super::line::PREFIX;
 use super::usage::{read_usage, usage_with_cost};
-use super::wire::{self, input_object, push_text};
 use crate::dialect::format::{Cost, Said, StreamWish};
-use crate::dialect::json::Object;
+use crate::dialect::json::{Object, items, push_text, unquoted};
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, Part, Source, Thinking};
 use crate::usage::Usage;
 
 /// What is instead of an answer, in words of ours.
 pub fn misplaced(answer: &Object<'_>, otherwise: &str) -> String {
-    wire::given(answer, "error").map_or_else(|| otherwise.to_owned(), misplaced_error)
+    answer.given("error").map_or_else(|| otherwise.to_owned(), misplaced_error)
 }
 
 /// The content of an answer; none where it is something else.
 fn content<'a>(answer: &Object<'a>) -> Result<Vec<Object<'a>>, String> {
-    let blocks = answer.get("content").filter(|_| wire::given(answer, "error").is_none()).and_then(wire::list);
+    let blocks = answer.get("content").filter(|_| answer.given("error").is_none()).and_then(items);
     let blocks = blocks.ok_or_else(|| misplaced(answer, "an answer without content"))?;
     Ok(blocks.into_iter().filter_map(Object::parse).collect())
 }
@@ -30,11 +30,11 @@ pub fn said(answer: &Object<'_>) -> Result<Said, String> {
     if usage.is_none() {
         for block in &blocks {
             for name in ["text", "thinking", "name", "input"] {
-                output.push_str(block.get(name).map(wire::unquoted).unwrap_or_default());
+                output.push_str(block.get(name).map(unquoted).unwrap_or_default());
             }
         }
     }
-    let finish_reason = wire::member(answer, "stop_reason").map(Into::into);
+    let finish_reason = answer.maybe_text("stop_reason").map(Into::into);
     Ok(Said { usage, finish_reason, output, images: 0 })
 }
 
@@ -43,38 +43,38 @@ pub fn read(answer: &Object<'_>) -> Result<Answer, String> {
     let blocks = content(answer)?;
     let parts: Vec<Part<'static>> = blocks.iter().filter_map(read_block).collect();
     let has_calls = parts.iter().any(|part| matches!(part, Part::Call(_)));
-    let (reason, stop) = (wire::member(answer, "stop_reason"), wire::member(answer, "stop_sequence"));
+    let (reason, stop) = (answer.maybe_text("stop_reason"), answer.maybe_text("stop_sequence"));
     let finish = finish_of(reason.as_deref(), stop.as_deref(), has_calls);
     Ok(Answer {
-        id: wire::owned(answer, "id"),
-        model: wire::owned(answer, "model"),
+        id: answer.words("id"),
+        model: answer.words("model"),
         choices: vec![Choice { parts, finish, logprobs: None }],
         usage: answer.get("usage").and_then(read_usage),
     })
 }
 
 fn read_block(block: &Object<'_>) -> Option<Part<'static>> {
-    Some(match wire::member(block, "type")?.as_ref() {
-        "text" => Part::Text { text: Some(wire::owned(block, "text")).filter(|text| !text.is_empty())?.into(), cache: None },
+    Some(match block.maybe_text("type")?.as_ref() {
+        "text" => Part::Text { text: Some(block.words("text")).filter(|text| !text.is_empty())?.into(), cache: None },
         "tool_use" => Part::Call(Call {
-            id: wire::owned(block, "id"),
-            name: wire::owned(block, "name"),
+            id: block.words("id"),
+            name: block.words("name"),
             arguments: block.get("input").unwrap_or("{}").to_owned(),
             ..Call::default()
         }),
-        kind => Part::Thinking(read_thinking(kind, block)?),
+        kind => Part::Thinking(read_thinking(kind, |name| block.words(name))?),
     })
 }
 
-/// A block of thoughts; none if it is of another type.
-pub fn read_thinking(kind: &str, block: &Object<'_>) -> Option<Thinking> {
+/// A block of thoughts, by the words of its members; none if it is of another type.
+pub fn read_thinking(kind: &str, words: impl Fn(&str) -> String) -> Option<Thinking> {
     match kind {
         "thinking" => Some(Thinking {
-            text: wire::owned(block, "thinking"),
-            signature: Some(wire::owned(block, "signature")).filter(|signature| !signature.is_empty()),
+            text: words("thinking"),
+            signature: Some(words("signature")).filter(|signature| !signature.is_empty()),
             ..Thinking::default()
         }),
-        "redacted_thinking" => Some(Thinking { redacted: Some(wire::owned(block, "data")), ..Thinking::default() }),
+        "redacted_thinking" => Some(Thinking { redacted: Some(words("data")), ..Thinking::default() }),
         _ => None,
     }
 }

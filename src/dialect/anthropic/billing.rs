@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use super::wire;
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::format::Dropped;
+use crate::dialect::json::{Edit, Object, quoted, text_of};
 use crate::dialect::talk::Part;
 
 /// How the line begins.
@@ -22,12 +22,12 @@ pub fn without_billing(text: &str) -> Option<&str> {
 
 /// What must change in the system prompt of a request so that it has no billing line; nothing if it has none.
 pub fn edit(request: &Object<'_>) -> Option<Edit> {
-    let system = wire::given(request, "system")?;
+    let system = request.given("system")?;
     // Nearly every request has none, and is not read for it.
     if !system.contains(BILLING) {
         return None;
     }
-    if let Some(text) = wire::text(system) {
+    if let Some(text) = text_of(system) {
         let rest = without_billing(&text)?;
         return Some(if rest.is_empty() { Edit::Remove("system") } else { Edit::Set("system", quoted(rest)) });
     }
@@ -40,7 +40,7 @@ pub fn edit(request: &Object<'_>) -> Option<Edit> {
 }
 
 /// Takes the line out of a system prompt that was read for another dialect.
-pub fn leave_out(system: &mut Vec<Part<'_>>, dropped: &mut Vec<String>) {
+pub fn leave_out(system: &mut Vec<Part<'_>>, dropped: &mut Dropped) {
     let mut is_cut = false;
     system.retain_mut(|part| {
         let Part::Text { text, .. } = part else { return true };
@@ -54,14 +54,14 @@ pub fn leave_out(system: &mut Vec<Part<'_>>, dropped: &mut Vec<String>) {
         !text.is_empty()
     });
     if is_cut {
-        dropped.push(NAME.to_owned());
+        dropped.note(NAME);
     }
 }
 
 /// A block without a billing line at its head; none if nothing is left of it.
 fn cut(block: &str) -> Option<Cow<'_, str>> {
     let object = Object::parse(block);
-    let text = object.as_ref().and_then(|object| wire::given(object, "text")).and_then(wire::text);
+    let text = object.as_ref().and_then(|object| object.given("text")).and_then(text_of);
     let rest = text.as_deref().and_then(without_billing);
     match (object, rest) {
         (_, Some("")) => None,
@@ -107,10 +107,10 @@ mod tests {
         let part = |text: &'static str| Part::Text { text: text.into(), cache: None };
         let mut system =
             vec![part(LINE), part("Be brief."), Part::Text { text: format!("{LINE}\nAnd kind.").into(), cache: None }];
-        let mut dropped = Vec::new();
+        let mut dropped = Dropped::default();
         leave_out(&mut system, &mut dropped);
-        assert_eq!((system, dropped), (vec![part("Be brief."), part("And kind.")], vec![NAME.to_owned()]));
-        let (mut system, mut dropped) = (vec![part("Be brief.")], Vec::new());
+        assert_eq!((system, dropped.to_vec()), (vec![part("Be brief."), part("And kind.")], vec![NAME.to_owned()]));
+        let (mut system, mut dropped) = (vec![part("Be brief.")], Dropped::default());
         leave_out(&mut system, &mut dropped);
         assert_eq!((system.len(), dropped.len()), (1, 0));
     }

@@ -2,7 +2,6 @@
 //!
 //! What always holds: a block that is kept is kept as it was written; a request without such blocks passes untouched.
 
-use super::wire;
 use crate::catalog::Thoughts;
 use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::dialect::maker::MARK;
@@ -47,9 +46,9 @@ fn is_foreign(json: &str, thoughts: Thoughts) -> bool {
         return false;
     }
     let Some(block) = Object::parse(json) else { return false };
-    let proof = match wire::member(&block, "type").as_deref() {
-        Some("thinking") => wire::member(&block, "signature").unwrap_or_default(),
-        Some("redacted_thinking") => wire::member(&block, "data").unwrap_or_default(),
+    let proof = match block.maybe_text("type").as_deref() {
+        Some("thinking") => block.maybe_text("signature").unwrap_or_default(),
+        Some("redacted_thinking") => block.maybe_text("data").unwrap_or_default(),
         _ => return false,
     };
     proof.is_empty() || proof.starts_with(MARK) || thoughts == Thoughts::None

@@ -5,9 +5,8 @@
 
 use super::error::{error_event, read_error_object};
 use super::usage::{Report, usage_with_cost};
-use super::wire;
 use crate::dialect::format::{Line, StreamWish};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, text_of, unquoted};
 use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
@@ -142,7 +141,7 @@ pub enum Kind {
 impl Kind {
     /// By the type in the data; by the event's name where there is none.
     pub fn of(event: &Data, object: &Object<'_>) -> Self {
-        let kind = wire::member(object, "type");
+        let kind = object.maybe_text("type");
         match kind.as_deref().or(event.name.as_deref()).unwrap_or_default() {
             "message_start" => Self::Start,
             "content_block_start" => Self::BlockStart,
@@ -167,7 +166,7 @@ pub fn note(kind: Kind, object: &Object<'_>, report: &mut Option<Report>, tally:
         Kind::BlockDelta => said(part("delta").as_ref(), &["text", "thinking", "partial_json"], tally),
         Kind::Delta => {
             merge(object.get("usage"), report, tally);
-            if let Some(reason) = part("delta").and_then(|delta| delta.get("stop_reason")).and_then(wire::text) {
+            if let Some(reason) = part("delta").and_then(|delta| delta.get("stop_reason")).and_then(text_of) {
                 tally.finish_reason = Some(reason.into_owned());
             }
         }
@@ -185,7 +184,7 @@ fn merge(json: Option<&str>, report: &mut Option<Report>, tally: &mut Tally) {
 fn said(object: Option<&Object<'_>>, names: &[&str], tally: &mut Tally) {
     for name in names {
         let text = object.and_then(|object| object.get(name)).filter(|json| json.starts_with('"'));
-        tally.output(text.map(wire::unquoted).unwrap_or_default());
+        tally.output(text.map(unquoted).unwrap_or_default());
     }
 }
 

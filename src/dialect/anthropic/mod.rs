@@ -1,6 +1,7 @@
 //! Anthropic's dialect: messages, and the count of a request's tokens.
 
 mod answer;
+mod arguments;
 mod billing;
 mod error;
 mod foreign;
@@ -12,7 +13,7 @@ mod read_tools;
 mod reader;
 mod tools;
 mod usage;
-mod wire;
+
 mod write_media;
 mod write_request;
 mod writer;
@@ -213,7 +214,7 @@ impl Format for CountTokens {
 
 /// `thinking.budget_tokens`, where a client sets one.
 fn thinking_budget(object: &Object<'_>) -> Option<u64> {
-    Object::parse(wire::given(object, "thinking")?)?.get("budget_tokens")?.parse().ok()
+    Object::parse(object.given("thinking")?)?.get("budget_tokens")?.parse().ok()
 }
 
 /// A budget for thoughts is less than the output that they are a part of: where that becomes less, half of it is for them.

@@ -16,15 +16,16 @@
 
 use super::answer::read_thinking;
 use super::billing::leave_out;
-use super::members::{Outcome, cache, members_of, object_at, refused, untranslatable, user_id};
+use super::members::{cache, user_id};
 use super::read_tools;
-use super::wire::{self, given, member, owned};
-use crate::dialect::format::{Read, drop_named};
+use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
+use crate::dialect::node::Node;
 use crate::dialect::talk::{
     Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
     ToolChoice,
 };
+use crate::refusal::Refusal;
 
 /// Members that are read here, or by whoever calls this.
 const KNOWN: [&str; 21] = [
@@ -50,36 +51,33 @@ const KNOWN: [&str; 21] = [
     "container",
     "mcp_servers",
 ];
+
 /// Reads a request.
-pub fn read<'a>(request: &Object<'a>) -> Outcome<Read<'a>> {
-    let mut dropped = Vec::new();
-    for (name, _) in request.members().filter(|(name, json)| !KNOWN.contains(name) && *json != "null") {
-        drop_named(&mut dropped, name);
-    }
-    if request.get("max_tokens") == Some("0") {
-        return Err(refused("max_tokens", "asks for no answer, which only Anthropic's own models can give"));
+pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+    let root = Node::root(request);
+    let mut dropped = Dropped::default();
+    root.drop_others(&KNOWN, &mut dropped);
+    if root.given("max_tokens") == Some("0") {
+        return Err(root.wrong("max_tokens", "asks for no answer, which only Anthropic's own models can give"));
     }
     let mut conversation = Conversation { choices: 1, ..Conversation::default() };
-    if let Some(json) = given(request, "system") {
-        conversation.system = instructions(json, "system", &mut dropped)?;
+    if root.given("system").is_some() {
+        conversation.system = instructions(&root, "system", &mut dropped)?;
         leave_out(&mut conversation.system, &mut dropped);
     }
-    messages(request, &mut conversation, &mut dropped)?;
-    if let Some(cache) = cache(request) {
+    for message in root.nodes("messages")? {
+        read_message(&message, &mut conversation, &mut dropped)?;
+    }
+    if let Some(cache) = cache(&root) {
         cache_the_last(&mut conversation, cache);
     }
-    read_tools::read(request, &mut conversation, &mut dropped)?;
-    tool_choice(request, &mut conversation)?;
-    output(request, &mut conversation, &mut dropped)?;
-    let number = |name: &str| given(request, name);
-    conversation.sampling.temperature = number("temperature");
-    conversation.sampling.top_p = number("top_p");
-    conversation.sampling.top_k = number("top_k");
-    let stops = members_of(request, "stop_sequences")?;
-    for json in stops {
-        let stop = wire::text(json).ok_or_else(|| refused("stop_sequences", "must be a list of strings"))?;
-        conversation.stop.push(stop.into());
-    }
+    read_tools::read(&root, &mut conversation, &mut dropped)?;
+    tool_choice(&root, &mut conversation)?;
+    output(&root, &mut conversation, &mut dropped)?;
+    conversation.sampling.temperature = root.given("temperature");
+    conversation.sampling.top_p = root.given("top_p");
+    conversation.sampling.top_k = root.given("top_k");
+    conversation.stop = root.texts("stop_sequences")?;
     conversation.user = user_id(request)?;
     Ok(Read { conversation, dropped })
 }
@@ -96,108 +94,91 @@ fn cache_the_last(conversation: &mut Conversation<'_>, wanted: Cache) {
     }
 }
 
-/// A list of blocks, or a string that is short for one of text.
-fn blocks<'a>(json: &'a str, path: &str) -> Outcome<Result<Part<'a>, Vec<&'a str>>> {
-    if let Some(text) = wire::text(json) {
-        return Ok(Ok(Part::Text { text, cache: None }));
+/// What a member says: a string, which is short for one block of text, or a list of blocks.
+enum Said<'a> {
+    Text(Part<'a>),
+    Blocks(Vec<Node<'a>>),
+}
+
+fn said<'a>(node: &Node<'a>, name: &str) -> Result<Said<'a>, Refusal> {
+    match node.given(name) {
+        Some(json) if json.starts_with('"') => Ok(Said::Text(Part::Text { text: node.required(name)?, cache: None })),
+        Some(json) if json.starts_with('[') => node.nodes(name).map(Said::Blocks),
+        _ => Err(node.wrong(name, "must be a string or a list of blocks")),
     }
-    wire::list(json).map(Err).ok_or_else(|| refused(path, "must be a string or a list of blocks"))
 }
 
 /// Instructions, which are text alone.
-fn instructions<'a>(json: &'a str, path: &str, dropped: &mut Vec<String>) -> Outcome<Vec<Part<'a>>> {
-    let list = match blocks(json, path)? {
-        Ok(part) => return Ok(vec![part]),
-        Err(list) => list,
+fn instructions<'a>(node: &Node<'a>, name: &str, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Refusal> {
+    let blocks = match said(node, name)? {
+        Said::Text(part) => return Ok(vec![part]),
+        Said::Blocks(blocks) => blocks,
     };
-    let mut parts = Vec::with_capacity(list.len());
-    for (at, json) in list.into_iter().enumerate() {
-        let path = format!("{path}[{at}]");
-        let block = object_at(json, &path)?;
-        if member(&block, "type").is_none_or(|kind| kind != "text") {
-            return Err(refused(&format!("{path}.type"), "must be `text`"));
-        }
-        parts.push(text_part(&block, &path, dropped)?);
-    }
-    Ok(parts)
+    let read = |block: &Node<'a>| match block.maybe_text("type").as_deref() {
+        Some("text") => text_part(block, dropped),
+        _ => Err(block.wrong("type", "must be `text`")),
+    };
+    blocks.iter().map(read).collect()
 }
 
-fn text_part<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<Part<'a>> {
-    if given(block, "citations").is_some_and(|json| json != "[]") {
-        drop_named(dropped, "citations");
+fn text_part<'a>(block: &Node<'a>, dropped: &mut Dropped) -> Result<Part<'a>, Refusal> {
+    if block.given("citations").is_some_and(|json| json != "[]") {
+        dropped.note("citations");
     }
-    let text = member(block, "text").ok_or_else(|| refused(&format!("{path}.text"), "must be a string"))?;
+    let text = block.maybe_text("text").ok_or_else(|| block.wrong("text", "must be a string"))?;
     Ok(Part::Text { text, cache: cache(block) })
 }
 
-fn messages<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Outcome<()> {
-    for (at, json) in members_of(request, "messages")?.into_iter().enumerate() {
-        let path = format!("messages[{at}]");
-        let message = object_at(json, &path)?;
-        let role = match member(&message, "role").as_deref() {
-            Some("user") => Some(Role::User),
-            Some("assistant") => Some(Role::Assistant),
-            Some("system") => None,
-            _ => return Err(refused(&format!("{path}.role"), "must be `user` or `assistant`")),
-        };
-        let path = format!("{path}.content");
-        let content = message.get("content").unwrap_or("null");
-        let Some(role) = role else {
-            conversation.system.append(&mut instructions(content, &path, dropped)?);
-            continue;
-        };
-        let mut parts = Vec::new();
-        match blocks(content, &path)? {
-            Ok(part) => parts.push(part),
-            Err(list) => {
-                for (at, json) in list.into_iter().enumerate() {
-                    let path = format!("{path}[{at}]");
-                    let block = object_at(json, &path)?;
-                    match member(&block, "type").as_deref() {
-                        // Whatever stands between the turns is instructed before them.
-                        Some("mid_conv_system") => {
-                            let content = block.get("content").unwrap_or("null");
-                            conversation.system.append(&mut instructions(content, &format!("{path}.content"), dropped)?);
-                        }
-                        kind => read_block(kind.unwrap_or_default(), &block, &path, &mut parts, dropped)?,
-                    }
+fn read_message<'a>(message: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    let role = match message.maybe_text("role").as_deref() {
+        Some("user") => Role::User,
+        Some("assistant") => Role::Assistant,
+        Some("system") => {
+            conversation.system.append(&mut instructions(message, "content", dropped)?);
+            return Ok(());
+        }
+        _ => return Err(message.wrong("role", "must be `user` or `assistant`")),
+    };
+    let mut parts = Vec::new();
+    match said(message, "content")? {
+        Said::Text(part) => parts.push(part),
+        Said::Blocks(blocks) => {
+            for block in blocks {
+                match block.words("type").as_str() {
+                    // Whatever stands between the turns is instructed before them.
+                    "mid_conv_system" => conversation.system.append(&mut instructions(&block, "content", dropped)?),
+                    kind => read_block(kind, &block, &mut parts, dropped)?,
                 }
             }
         }
-        conversation.messages.push(Message { role, parts });
     }
+    conversation.messages.push(Message { role, parts });
     Ok(())
 }
 
-fn read_block<'a>(
-    kind: &str,
-    block: &Object<'a>,
-    path: &str,
-    parts: &mut Vec<Part<'a>>,
-    dropped: &mut Vec<String>,
-) -> Outcome<()> {
+fn read_block<'a>(kind: &str, block: &Node<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<(), Refusal> {
     parts.push(match kind {
-        "text" => text_part(block, path, dropped)?,
-        "image" => Part::Media { media: media(block, MediaKind::Image, path)?, cache: cache(block) },
-        "document" => return document(block, path, parts),
+        "text" => text_part(block, dropped)?,
+        "image" => Part::Media { media: media(block, MediaKind::Image)?, cache: cache(block) },
+        "document" => return document(block, parts),
         "tool_use" => Part::Call(Call {
-            id: owned(block, "id"),
-            name: owned(block, "name"),
-            arguments: block.get("input").unwrap_or("{}").to_owned(),
+            id: block.words("id"),
+            name: block.words("name"),
+            arguments: block.given("input").unwrap_or("{}").to_owned(),
             ..Call::default()
         }),
-        "tool_result" => Part::Result(result(block, path, dropped)?),
+        "tool_result" => Part::Result(result(block, dropped)?),
         // What the provider's own tools did before is told by the words that follow.
         "server_tool_use" | "tool_search_tool_result" | "mcp_tool_use" => {
-            drop_named(dropped, &format!("messages[].{kind}"));
+            dropped.note(&format!("messages[].{kind}"));
             return Ok(());
         }
-        "tool_reference" => text(format!("The tool `{}` can be called now.", owned(block, "tool_name"))),
-        "search_result" => return search_result(block, path, parts, dropped),
+        "tool_reference" => text(format!("The tool `{}` can be called now.", block.words("tool_name"))),
+        "search_result" => return search_result(block, parts, dropped),
         kind if kind.ends_with("_tool_result") => text(found_by_provider(block)),
-        kind => match read_thinking(kind, block) {
+        kind => match read_thinking(kind, |name| block.words(name)) {
             Some(thinking) => Part::Thinking(thinking),
-            None => return Err(untranslatable(&format!("{path}.type"))),
+            None => return Err(block.wrong("type", UNKNOWN)),
         },
     });
     Ok(())
@@ -208,75 +189,74 @@ fn text<'a>(text: String) -> Part<'a> {
 }
 
 /// What a tool of the provider found, in the words that are readable: titles and addresses of a search, texts of the rest.
-fn found_by_provider(block: &Object<'_>) -> String {
+fn found_by_provider(block: &Node<'_>) -> String {
     const MOST: usize = 50;
     let mut found = vec!["A tool of the provider answered:".to_owned()];
-    for json in given(block, "content").and_then(wire::list).unwrap_or_default().into_iter().take(MOST) {
-        let Some(entry) = Object::parse(json) else { continue };
-        let said: Vec<String> = ["title", "url", "text"].into_iter().map(|name| owned(&entry, name)).collect();
-        found.push(said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "));
+    for (json, path) in block.list("content").unwrap_or_default().into_iter().take(MOST) {
+        let Ok(entry) = Node::parse(json, path) else { continue };
+        let said = ["title", "url", "text"].into_iter().map(|name| entry.words(name));
+        found.push(said.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "));
     }
     found.join("\n")
 }
 
 /// A found text with its source: its title, where it is from, and what it says.
-fn search_result<'a>(block: &Object<'a>, path: &str, parts: &mut Vec<Part<'a>>, dropped: &mut Vec<String>) -> Outcome<()> {
-    parts.push(text(format!("{} ({})", owned(block, "title"), owned(block, "source"))));
-    for (at, json) in given(block, "content").and_then(wire::list).unwrap_or_default().into_iter().enumerate() {
-        let path = format!("{path}.content[{at}]");
-        parts.push(text_part(&object_at(json, &path)?, &path, dropped)?);
+fn search_result<'a>(block: &Node<'a>, parts: &mut Vec<Part<'a>>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    parts.push(text(format!("{} ({})", block.words("title"), block.words("source"))));
+    let content = block.given("content").filter(|json| json.starts_with('['));
+    for inner in content.map(|_| block.nodes("content")).transpose()?.unwrap_or_default() {
+        parts.push(text_part(&inner, dropped)?);
     }
     Ok(())
 }
 
-fn media<'a>(block: &Object<'a>, kind: MediaKind, path: &str) -> Outcome<Media<'a>> {
-    let path = format!("{path}.source");
-    let source = object_at(block.get("source").unwrap_or("null"), &path)?;
-    let wrong = || refused(&path, "must say where it is");
-    let source = match member(&source, "type").as_deref() {
+fn media<'a>(block: &Node<'a>, kind: MediaKind) -> Result<Media<'a>, Refusal> {
+    let source = block.object("source")?.ok_or_else(|| block.wrong("source", "must be an object"))?;
+    let wrong = || block.wrong("source", "must say where it is");
+    let source = match source.maybe_text("type").as_deref() {
         Some("base64") => {
-            let data = member(&source, "data").ok_or_else(wrong)?;
-            Source::Base64 { media_type: owned(&source, "media_type"), data }
+            let data = source.maybe_text("data").ok_or_else(wrong)?;
+            Source::Base64 { media_type: source.words("media_type"), data }
         }
-        Some("url") => Source::Url(member(&source, "url").ok_or_else(wrong)?),
-        Some("file") => Source::Id(owned(&source, "file_id")),
-        _ => return Err(untranslatable(&format!("{path}.type"))),
+        Some("url") => Source::Url(source.maybe_text("url").ok_or_else(wrong)?),
+        Some("file") => Source::Id(source.words("file_id")),
+        _ => return Err(source.wrong("type", UNKNOWN)),
     };
-    let name = Some(owned(block, "title")).filter(|title| !title.is_empty());
+    let name = Some(block.words("title")).filter(|title| !title.is_empty());
     Ok(Media { kind, source, name, detail: None })
 }
 
 /// A document: a file, or text with what is said about it.
-fn document<'a>(block: &Object<'a>, path: &str, parts: &mut Vec<Part<'a>>) -> Outcome<()> {
-    let citations = given(block, "citations").and_then(Object::parse);
-    if citations.is_some_and(|citations| citations.get("enabled") == Some("true")) {
-        return Err(untranslatable(&format!("{path}.citations")));
+fn document<'a>(block: &Node<'a>, parts: &mut Vec<Part<'a>>) -> Result<(), Refusal> {
+    let citations = block.object("citations").ok().flatten();
+    if citations.is_some_and(|citations| citations.given("enabled") == Some("true")) {
+        return Err(block.wrong("citations", UNKNOWN));
     }
-    let about = |name: &str| member(block, name).filter(|text| !text.is_empty()).map(|text| Part::Text { text, cache: None });
-    let source = given(block, "source").and_then(Object::parse);
-    let kind = source.as_ref().and_then(|source| member(source, "type"));
-    let inner = match (kind.as_deref(), &source) {
-        (Some("text"), Some(source)) => source.get("data"),
-        (Some("content"), Some(source)) => source.get("content"),
-        _ => None,
-    };
-    let Some(inner) = inner else {
+    let about = |name: &str| block.maybe_text(name).filter(|text| !text.is_empty()).map(|text| Part::Text { text, cache: None });
+    let source = block.object("source").ok().flatten();
+    let inner = source.as_ref().and_then(|source| {
+        let name = match source.maybe_text("type").as_deref() {
+            Some("text") => "data",
+            Some("content") => "content",
+            _ => return None,
+        };
+        source.given(name).map(|_| (source, name))
+    });
+    let Some((source, name)) = inner else {
         parts.extend(about("context"));
-        parts.push(Part::Media { media: media(block, MediaKind::File, path)?, cache: cache(block) });
+        parts.push(Part::Media { media: media(block, MediaKind::File)?, cache: cache(block) });
         return Ok(());
     };
     parts.extend(about("title"));
     parts.extend(about("context"));
-    match blocks(inner, path)? {
-        Ok(part) => parts.push(part),
-        Err(list) => {
-            for (at, json) in list.into_iter().enumerate() {
-                let path = format!("{path}.source.content[{at}]");
-                let block = object_at(json, &path)?;
-                parts.push(match member(&block, "type").as_deref() {
-                    Some("text") => text_part(&block, &path, &mut Vec::new())?,
-                    Some("image") => Part::Media { media: media(&block, MediaKind::Image, &path)?, cache: None },
-                    _ => return Err(untranslatable(&format!("{path}.type"))),
+    match said(source, name)? {
+        Said::Text(part) => parts.push(part),
+        Said::Blocks(blocks) => {
+            for inner in blocks {
+                parts.push(match inner.maybe_text("type").as_deref() {
+                    Some("text") => text_part(&inner, &mut Dropped::default())?,
+                    Some("image") => Part::Media { media: media(&inner, MediaKind::Image)?, cache: None },
+                    _ => return Err(inner.wrong("type", UNKNOWN)),
                 });
             }
         }
@@ -287,85 +267,76 @@ fn document<'a>(block: &Object<'a>, path: &str, parts: &mut Vec<Part<'a>>) -> Ou
     Ok(())
 }
 
-fn result<'a>(block: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<CallResult<'a>> {
+fn result<'a>(block: &Node<'a>, dropped: &mut Dropped) -> Result<CallResult<'a>, Refusal> {
     let mut parts = Vec::new();
-    if let Some(json) = given(block, "content") {
-        let path = format!("{path}.content");
-        match blocks(json, &path)? {
-            Ok(part) => parts.push(part),
-            Err(list) => {
-                for (at, json) in list.into_iter().enumerate() {
-                    let path = format!("{path}[{at}]");
-                    let block = object_at(json, &path)?;
-                    match member(&block, "type").as_deref() {
+    if block.given("content").is_some() {
+        match said(block, "content")? {
+            Said::Text(part) => parts.push(part),
+            Said::Blocks(blocks) => {
+                for inner in blocks {
+                    match inner.maybe_text("type").as_deref() {
                         Some(kind @ ("text" | "image" | "document" | "tool_reference" | "search_result")) => {
-                            read_block(kind, &block, &path, &mut parts, dropped)?;
+                            read_block(kind, &inner, &mut parts, dropped)?;
                         }
-                        _ => return Err(untranslatable(&format!("{path}.type"))),
+                        _ => return Err(inner.wrong("type", UNKNOWN)),
                     }
                 }
             }
         }
     }
-    let is_error = block.get("is_error") == Some("true");
-    Ok(CallResult { id: owned(block, "tool_use_id"), parts, is_error, cache: cache(block) })
+    let is_error = block.given("is_error") == Some("true");
+    Ok(CallResult { id: block.words("tool_use_id"), parts, is_error, cache: cache(block) })
 }
 
-fn tool_choice(request: &Object<'_>, conversation: &mut Conversation<'_>) -> Outcome<()> {
-    let Some(json) = given(request, "tool_choice") else { return Ok(()) };
-    let choice = object_at(json, "tool_choice")?;
-    conversation.tool_choice = Some(match member(&choice, "type").as_deref() {
+fn tool_choice(root: &Node<'_>, conversation: &mut Conversation<'_>) -> Result<(), Refusal> {
+    let Some(choice) = root.object("tool_choice")? else { return Ok(()) };
+    conversation.tool_choice = Some(match choice.maybe_text("type").as_deref() {
         Some("auto") => ToolChoice::Auto,
         Some("any") => ToolChoice::Required,
         Some("none") => ToolChoice::None,
-        Some("tool") => ToolChoice::Named(owned(&choice, "name")),
-        _ => return Err(refused("tool_choice.type", "must be `auto`, `any`, `tool` or `none`")),
+        Some("tool") => ToolChoice::Named(choice.words("name")),
+        _ => return Err(choice.wrong("type", "must be `auto`, `any`, `tool` or `none`")),
     });
-    conversation.parallel_calls = given(&choice, "disable_parallel_tool_use").map(|json| json != "true");
+    conversation.parallel_calls = choice.given("disable_parallel_tool_use").map(|json| json != "true");
     Ok(())
 }
 
 /// What the answer must look like, and how much is thought before it.
-fn output<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Outcome<()> {
-    let config = given(request, "output_config").map(|json| object_at(json, "output_config")).transpose()?;
-    let format = config.as_ref().and_then(|config| given(config, "format"));
-    if let Some(json) = format.or_else(|| given(request, "output_format")) {
-        let format = object_at(json, "output_config.format")?;
-        let is_schema = member(&format, "type").is_some_and(|kind| kind == "json_schema");
-        let schema = given(&format, "schema").filter(|_| is_schema);
-        let schema = schema.ok_or_else(|| untranslatable("output_config.format"))?.into();
+fn output<'a>(root: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    let config = root.within("output_config")?;
+    let (of, name) = if config.given("format").is_some() { (&config, "format") } else { (root, "output_format") };
+    if let Some(format) = of.object(name)? {
+        let schema = format.given("schema").filter(|_| format.words("type") == "json_schema");
+        let schema = schema.ok_or_else(|| config.wrong("format", UNKNOWN))?.into();
         conversation.output = OutputFormat::Schema { name: None, description: None, schema, strict: Some(true) };
     }
-    let effort = config.as_ref().and_then(|config| given(config, "effort"));
     let mut reasoning = Reasoning::default();
-    if let Some(json) = effort {
-        let effort = wire::text(json).and_then(|effort| Effort::parse(&effort));
-        reasoning.effort = Some(effort.ok_or_else(|| refused("output_config.effort", "is not an effort"))?);
+    if config.given("effort").is_some() {
+        let effort = config.maybe_text("effort").and_then(|effort| Effort::parse(&effort));
+        reasoning.effort = Some(effort.ok_or_else(|| config.wrong("effort", "is not an effort"))?);
     }
-    for name in config.iter().flat_map(Object::names).filter(|name| !["format", "effort"].contains(name)) {
-        drop_named(dropped, &format!("output_config.{name}"));
-    }
-    let thinking = given(request, "thinking").map(|json| object_at(json, "thinking")).transpose()?;
+    config.drop_others(&["format", "effort"], dropped);
+    let thinking = root.object("thinking")?;
     if let Some(thinking) = &thinking {
-        match member(thinking, "type").as_deref() {
+        match thinking.maybe_text("type").as_deref() {
             Some("enabled") => {
-                let budget = thinking.get("budget_tokens").and_then(|json| json.parse().ok());
-                reasoning.budget = Some(budget.ok_or_else(|| refused("thinking.budget_tokens", "must be a whole number"))?);
+                let budget = thinking.given("budget_tokens").and_then(|json| json.parse().ok());
+                reasoning.budget = Some(budget.ok_or_else(|| thinking.wrong("budget_tokens", "must be a whole number"))?);
             }
             Some("adaptive") => {}
             Some("disabled") => {
                 if reasoning.effort.is_some() {
-                    drop_named(dropped, "output_config.effort");
+                    dropped.note("output_config.effort");
                 }
                 reasoning.effort = Some(Effort::None);
             }
-            _ => return Err(refused("thinking.type", "must be `enabled`, `adaptive` or `disabled`")),
+            _ => return Err(thinking.wrong("type", "must be `enabled`, `adaptive` or `disabled`")),
         }
         // Who asks for thoughts sees them, unless it says otherwise.
         let is_wanted = reasoning.effort != Some(Effort::None);
-        reasoning.is_shown = is_wanted.then(|| member(thinking, "display").is_none_or(|display| display != "omitted"));
+        reasoning.is_shown = is_wanted.then(|| thinking.maybe_text("display").is_none_or(|display| display != "omitted"));
     }
-    conversation.reasoning = (effort.is_some() || thinking.is_some()).then_some(reasoning);
+    conversation.reasoning = (config.given("effort").is_some() || thinking.is_some()).then_some(reasoning);
     Ok(())
 }
 
@@ -375,7 +346,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parsed(text: &str) -> Outcome<Read<'_>> {
+    fn parsed(text: &str) -> Result<Read<'_>, Refusal> {
         read(&Object::parse(text).unwrap())
     }
 

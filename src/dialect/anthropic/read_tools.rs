@@ -10,58 +10,55 @@
 
 use serde_json::json;
 
-use super::members::{Outcome, cache, members_of, object_at, refused, untranslatable};
-use super::tools::is_function;
-use super::wire::{given, member};
-use crate::dialect::format::drop_named;
-use crate::dialect::json::Object;
+use super::members::cache;
+use super::tools::{is_forced, is_function};
+use crate::dialect::format::{Dropped, UNKNOWN};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Conversation, Tool};
+use crate::refusal::Refusal;
 
 /// Members of a function that are read.
 const KNOWN: [&str; 6] = ["type", "name", "description", "input_schema", "strict", "cache_control"];
 
 /// Reads `tools`.
-pub fn read<'a>(request: &Object<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Outcome<()> {
+pub fn read<'a>(root: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
     let mut offered = None;
-    for (at, json) in members_of(request, "tools")?.into_iter().enumerate() {
-        let path = format!("tools[{at}]");
-        let tool = object_at(json, &path)?;
-        match member(&tool, "type").as_deref() {
-            kind if is_function(kind) => conversation.tools.push(function(&tool, &path, dropped)?),
-            Some(kind) if kind.starts_with("web_search_") => offered = Some(path),
-            Some(kind) if kind.starts_with("tool_search_tool_") => drop_named(dropped, "tools[].tool_search"),
+    for tool in root.nodes("tools")? {
+        match tool.maybe_text("type").as_deref() {
+            kind if is_function(kind) => conversation.tools.push(function(&tool, dropped)?),
+            Some(kind) if kind.starts_with("web_search_") => offered = Some(tool),
+            Some(kind) if kind.starts_with("tool_search_tool_") => dropped.note("tools[].tool_search"),
             kind => match kind.and_then(described) {
                 Some((about, schema)) => conversation.tools.push(Tool {
-                    name: member(&tool, "name").unwrap_or_default().into_owned(),
+                    name: tool.words("name"),
                     description: Some(about.into()),
                     schema: Some(schema.into()),
                     cache: cache(&tool),
                     ..Tool::default()
                 }),
-                None => return Err(untranslatable(&format!("{path}.type"))),
+                None => return Err(tool.wrong("type", UNKNOWN)),
             },
         }
     }
-    if let Some(path) = offered {
-        let choice = given(request, "tool_choice").and_then(Object::parse);
-        let is_forced = choice.and_then(|choice| member(&choice, "type")).is_some_and(|kind| kind == "any" || kind == "tool");
-        if conversation.tools.is_empty() || is_forced {
-            return Err(untranslatable(&format!("{path}.type")));
+    if let Some(search) = offered {
+        let choice = root.object("tool_choice").ok().flatten();
+        if conversation.tools.is_empty() || is_forced(choice.and_then(|choice| choice.maybe_text("type")).as_deref()) {
+            return Err(search.wrong("type", UNKNOWN));
         }
-        drop_named(dropped, &format!("{path}.web_search"));
+        dropped.note(&search.at("web_search"));
     }
     Ok(())
 }
 
-fn function<'a>(tool: &Object<'a>, path: &str, dropped: &mut Vec<String>) -> Outcome<Tool<'a>> {
-    let name = member(tool, "name").filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| refused(&format!("{path}.name"), "is required"))?.into_owned();
-    for (name, _) in tool.members().filter(|(name, json)| !KNOWN.contains(name) && *json != "null") {
-        drop_named(dropped, &format!("tools[].{name}"));
+fn function<'a>(tool: &Node<'a>, dropped: &mut Dropped) -> Result<Tool<'a>, Refusal> {
+    let name = Some(tool.words("name")).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| tool.wrong("name", "is required"))?;
+    for name in tool.names().filter(|name| !KNOWN.contains(name)) {
+        dropped.note(&format!("tools[].{name}"));
     }
-    let strict = given(tool, "strict").map(|json| json == "true");
-    let schema = given(tool, "input_schema").map(Into::into);
-    Ok(Tool { name, description: member(tool, "description"), schema, strict, cache: cache(tool), ..Tool::default() })
+    let strict = tool.given("strict").map(|json| json == "true");
+    let schema = tool.given("input_schema").map(Into::into);
+    Ok(Tool { name, description: tool.maybe_text("description"), schema, strict, cache: cache(tool), ..Tool::default() })
 }
 
 /// What a tool is for and takes that the client runs and Anthropic's models know without a description
@@ -113,14 +110,15 @@ fn described(kind: &str) -> Option<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::json::Object;
 
     /// Each tool's name, and whether it has a schema.
     type Told = Vec<(String, bool)>;
 
-    fn tools(json: &str) -> Outcome<(Told, Vec<String>)> {
+    fn tools(json: &str) -> Result<(Told, Dropped), Refusal> {
         let text = format!("{{\"tools\":{json}}}");
-        let (mut conversation, mut dropped) = (Conversation::default(), Vec::new());
-        read(&Object::parse(&text).unwrap(), &mut conversation, &mut dropped)?;
+        let (mut conversation, mut dropped) = (Conversation::default(), Dropped::default());
+        read(&Node::root(&Object::parse(&text).unwrap()), &mut conversation, &mut dropped)?;
         Ok((conversation.tools.into_iter().map(|tool| (tool.name, tool.schema.is_some())).collect(), dropped))
     }
 
@@ -142,7 +140,7 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(
-            (read.len(), dropped.as_slice()),
+            (read.len(), &*dropped),
             (
                 1,
                 ["tools[].defer_loading".to_owned(), "tools[].tool_search".to_owned(), "tools[1].web_search".to_owned()]

@@ -5,7 +5,6 @@
 use super::answer::finish_of;
 use super::line::{Kind, broken_by, note};
 use super::usage::Report;
-use super::wire;
 use crate::dialect::format::Reader;
 use crate::dialect::json::Object;
 use crate::dialect::mend::is_broken;
@@ -39,28 +38,28 @@ impl MessagesReader {
     fn start(&mut self, message: Option<&Object<'_>>, deltas: &mut Vec<Delta>) {
         if !self.is_started {
             self.is_started = true;
-            let text = |name| message.map(|message| wire::owned(message, name)).unwrap_or_default();
+            let text = |name| message.map(|message| message.words(name)).unwrap_or_default();
             deltas.push(Delta::Start { id: text("id"), model: text("model") });
         }
     }
 
     /// A block begins; false if it cannot be followed.
     fn block_start(&mut self, index: u64, block: &Object<'_>, deltas: &mut Vec<Delta>) -> bool {
-        let text = |name| Some(wire::owned(block, name)).filter(|text| !text.is_empty());
-        match wire::member(block, "type").as_deref() {
+        let text = |name| Some(block.words(name)).filter(|text| !text.is_empty());
+        match block.maybe_text("type").as_deref() {
             Some("text") => deltas.extend(text("text").map(|text| Delta::Text { choice: 0, text })),
             Some("thinking") => {
                 deltas.extend(text("thinking").map(|text| Delta::Thinking { choice: 0, text }));
                 deltas.extend(text("signature").map(|signature| Delta::Signature { choice: 0, signature }));
             }
-            Some("redacted_thinking") => deltas.push(Delta::Redacted { choice: 0, data: wire::owned(block, "data") }),
+            Some("redacted_thinking") => deltas.push(Delta::Redacted { choice: 0, data: block.words("data") }),
             Some("tool_use") if self.open.len() >= MOST_OPEN => return false,
             Some("tool_use") => {
                 let call = self.calls;
                 self.calls = call.saturating_add(1);
-                let input = wire::given(block, "input").unwrap_or("{}").to_owned();
+                let input = block.given("input").unwrap_or("{}").to_owned();
                 self.open.push(OpenCall { index, call, input, has_json: false });
-                let (id, name) = (wire::owned(block, "id"), wire::owned(block, "name"));
+                let (id, name) = (block.words("id"), block.words("name"));
                 deltas.push(Delta::Call { choice: 0, call, id, name, signature: None });
             }
             _ => {}
@@ -69,8 +68,8 @@ impl MessagesReader {
     }
 
     fn block_delta(&mut self, index: u64, delta: &Object<'_>, deltas: &mut Vec<Delta>) {
-        let text = |name| Some(wire::owned(delta, name)).filter(|text| !text.is_empty());
-        match wire::member(delta, "type").as_deref() {
+        let text = |name| Some(delta.words(name)).filter(|text| !text.is_empty());
+        match delta.maybe_text("type").as_deref() {
             Some("text_delta") => deltas.extend(text("text").map(|text| Delta::Text { choice: 0, text })),
             Some("thinking_delta") => deltas.extend(text("thinking").map(|text| Delta::Thinking { choice: 0, text })),
             Some("signature_delta") => {
@@ -142,7 +141,7 @@ impl Reader for MessagesReader {
             Kind::BlockStop => self.close(Some(index), deltas),
             Kind::Delta => {
                 let Some(delta) = part("delta") else { return };
-                let (reason, stop) = (wire::member(&delta, "stop_reason"), wire::member(&delta, "stop_sequence"));
+                let (reason, stop) = (delta.maybe_text("stop_reason"), delta.maybe_text("stop_sequence"));
                 if reason.is_some() {
                     self.finish = Some(finish_of(reason.as_deref(), stop.as_deref(), self.calls > 0));
                 }

@@ -1,9 +1,8 @@
 //! Tools that the provider runs itself: which of them have a price, and are bounded.
 
 use super::members::no_price;
-use super::wire;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
+use crate::dialect::json::{Change, Edit, Object, changed_list, items, may_have};
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -29,18 +28,23 @@ pub fn is_function(kind: Option<&str>) -> bool {
     matches!(kind, None | Some("custom"))
 }
 
+/// Whether a call of some tool is forced by this type of `tool_choice`.
+pub fn is_forced(choice: Option<&str>) -> bool {
+    matches!(choice, Some("any" | "tool"))
+}
+
 /// Notes searches, and refuses tools whose cost cannot be told before.
 pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    let Some(json) = wire::given(object, "tools") else { return Ok(()) };
+    let Some(json) = object.given("tools") else { return Ok(()) };
     let wrong = || Refusal::invalid("tools", "`tools` must be a list of tools.");
     let (mut has_own, mut has_others) = (false, false);
-    for (at, json) in wire::list(json).ok_or_else(wrong)?.into_iter().enumerate() {
+    for (at, json) in items(json).ok_or_else(wrong)?.into_iter().enumerate() {
         let tool = Object::parse(json).ok_or_else(wrong)?;
         if let Some(name) = tool.unclear(&["type", "max_uses"]) {
             let param = format!("tools[{at}].{name}");
             return Err(Refusal::invalid(&param, format!("`{param}` must stand there once, in lower case.")));
         }
-        let kind = wire::member(&tool, "type");
+        let kind = tool.maybe_text("type");
         let kind = kind.as_deref();
         let starts = |prefixes: &[&str]| kind.is_some_and(|kind| prefixes.iter().any(|prefix| kind.starts_with(prefix)));
         if is_function(kind) || starts(&CLIENT_TOOLS) {
@@ -65,8 +69,8 @@ pub fn check(object: &Object<'_>, envelope: &mut Envelope) -> Result<(), Refusal
             has_others = true;
         }
     }
-    let choice = wire::given(object, "tool_choice").and_then(Object::parse);
-    let is_forced = choice.and_then(|choice| wire::member(&choice, "type")).is_some_and(|kind| kind == "any" || kind == "tool");
+    let choice = object.given("tool_choice").and_then(Object::parse);
+    let is_forced = is_forced(choice.and_then(|choice| choice.maybe_text("type")).as_deref());
     envelope.is_hosted_offered = envelope.searches > 0 && has_own && !has_others && !is_forced;
     Ok(())
 }
@@ -77,10 +81,10 @@ pub fn edit(request: &Object<'_>, leaves_out_hosted: bool) -> Option<Edit> {
     let tools = request.get("tools").filter(|json| may_have(json, SEARCH))?;
     let changed = changed_list(tools, |json| {
         let tool = Object::parse(json);
-        let is_search = |tool: &Object<'_>| wire::member(tool, "type").is_some_and(|kind| kind.starts_with(SEARCH));
+        let is_search = |tool: &Object<'_>| tool.maybe_text("type").is_some_and(|kind| kind.starts_with(SEARCH));
         match tool.filter(is_search) {
             Some(_) if leaves_out_hosted => Change::Drop,
-            Some(tool) if wire::given(&tool, "max_uses").is_none() => {
+            Some(tool) if tool.given("max_uses").is_none() => {
                 Change::Replace(tool.edited(&[Edit::Set("max_uses", USUAL_SEARCHES.to_string())]))
             }
             _ => Change::Keep,

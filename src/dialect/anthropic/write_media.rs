@@ -1,6 +1,7 @@
 //! Images and documents in requests.
 
-use super::wire::push_text;
+use crate::dialect::format::Dropped;
+use crate::dialect::json::push_text;
 use crate::dialect::talk::{Cache, Media, MediaKind, Source};
 use crate::refusal::Refusal;
 
@@ -14,9 +15,9 @@ pub fn push_end(out: &mut String, cache: Option<Cache>) {
 }
 
 /// Appends an image or a document.
-pub fn push(out: &mut String, media: &Media<'_>, cache: Option<Cache>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
-    if media.detail.as_deref().is_some_and(|detail| detail != "auto") && !dropped.iter().any(|name| name == "image_url.detail") {
-        dropped.push("image_url.detail".to_owned());
+pub fn push(out: &mut String, media: &Media<'_>, cache: Option<Cache>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
+        dropped.note("image_url.detail");
     }
     let is_image = match (media.kind, &media.source) {
         (MediaKind::Audio, _) => {
@@ -102,7 +103,7 @@ mod tests {
 
     fn written(media: &Media<'_>) -> Result<String, Refusal> {
         let mut out = String::new();
-        push(&mut out, media, None, &mut Vec::new()).map(|()| out)
+        push(&mut out, media, None, &mut Dropped::default()).map(|()| out)
     }
 
     #[test]

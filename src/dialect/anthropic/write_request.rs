@@ -23,11 +23,11 @@
 use std::collections::BTreeSet;
 
 use super::answer::{call_block, thinking_block};
+use super::arguments::input_object;
 use super::model::{Abilities, abilities};
-use super::wire::{input_object, push_text};
 use super::write_media::{self, push_end};
-use crate::dialect::format::{Upstream, Written, drop_named};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::format::{Dropped, Upstream, Written};
+use crate::dialect::json::{Edit, Object, push_text};
 use crate::dialect::talk::{
     CallResult, Conversation, Effort, Media, Message, OutputFormat, Part, Reasoning, Role, Source, Thinking, Tool, ToolChoice,
 };
@@ -47,7 +47,7 @@ pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result
         return Err(Refusal::invalid("logprobs", "The provider that serves this model tells no log probabilities."));
     }
     let abilities = abilities(upstream.model);
-    let mut writer = RequestWriter { out: String::with_capacity(size(conversation)), dropped: Vec::new() };
+    let mut writer = RequestWriter { out: String::with_capacity(size(conversation)), dropped: Dropped::default() };
     writer.out.push_str("{\"model\":");
     push_text(&mut writer.out, upstream.model);
     writer.member("max_tokens", &upstream.output_limit.to_string());
@@ -88,14 +88,10 @@ fn size(conversation: &Conversation<'_>) -> usize {
 
 struct RequestWriter {
     out: String,
-    dropped: Vec<String>,
+    dropped: Dropped,
 }
 
 impl RequestWriter {
-    fn drop(&mut self, name: &str) {
-        drop_named(&mut self.dropped, name);
-    }
-
     /// Adds a member of the request; `json` is its value.
     fn member(&mut self, name: &str, json: &str) {
         self.out.push_str(",\"");
@@ -114,7 +110,7 @@ impl RequestWriter {
     fn system(&mut self, conversation: &Conversation<'_>) -> Result<(), Refusal> {
         let asks_for_json = conversation.output == OutputFormat::JsonObject;
         if asks_for_json {
-            self.drop("response_format");
+            self.dropped.note("response_format");
         }
         if !asks_for_json && !conversation.system.iter().any(says_something) {
             return Ok(());
@@ -136,7 +132,7 @@ impl RequestWriter {
     fn messages(&mut self, messages: &[Message<'_>]) -> Result<(), Refusal> {
         let mut parts = messages.iter().flat_map(|message| &message.parts);
         if parts.any(|part| matches!(part, Part::Thinking(thinking) if !is_provable(thinking))) {
-            self.drop("reasoning_content");
+            self.dropped.note("reasoning_content");
         }
         let said = said_by(messages);
         if said.is_empty() {
@@ -264,7 +260,7 @@ impl RequestWriter {
         }
         match tool.strict {
             Some(true) if abilities.is_strict => self.out.push_str(",\"strict\":true"),
-            Some(true) => self.drop("tools[].function.strict"),
+            Some(true) => self.dropped.note("tools[].function.strict"),
             _ => {}
         }
         push_end(&mut self.out, tool.cache);
@@ -301,7 +297,7 @@ impl RequestWriter {
         let is_asked = !matches!(thinking, None | Some(Plan::Off));
         let is_lost = matches!(thinking, Some(Plan::Budget(_))) && has_lost_thoughts(&conversation.messages);
         if is_asked && (is_forced && !conversation.tools.is_empty() || is_lost) || thinking == Some(Plan::NoRoom) {
-            self.drop("reasoning_effort");
+            self.dropped.note("reasoning_effort");
             thinking = None;
         }
         let shown = match conversation.reasoning.as_ref().and_then(|wish| wish.is_shown) {
@@ -324,7 +320,7 @@ impl RequestWriter {
         if let OutputFormat::Schema { schema, description, .. } = &conversation.output {
             config.push(format!("\"format\":{{\"type\":\"json_schema\",\"schema\":{schema}}}"));
             if description.is_some() {
-                self.drop("response_format.json_schema.description");
+                self.dropped.note("response_format.json_schema.description");
             }
         }
         if !config.is_empty() {
@@ -337,21 +333,21 @@ impl RequestWriter {
         let sampling = &conversation.sampling;
         let is_free = abilities.has_sampling && !thinks;
         match sampling.temperature {
-            Some(_) if !is_free => self.drop("temperature"),
+            Some(_) if !is_free => self.dropped.note("temperature"),
             Some(temperature) if temperature.parse::<f64>().is_ok_and(|temperature| temperature > 1.0) => {
-                self.drop("temperature");
+                self.dropped.note("temperature");
                 self.member("temperature", "1");
             }
             Some(temperature) => self.member("temperature", temperature),
             None => {}
         }
         match sampling.top_p {
-            Some(_) if !is_free || abilities.is_either_or && sampling.temperature.is_some() => self.drop("top_p"),
+            Some(_) if !is_free || abilities.is_either_or && sampling.temperature.is_some() => self.dropped.note("top_p"),
             Some(top_p) => self.member("top_p", top_p),
             None => {}
         }
         match sampling.top_k {
-            Some(_) if !is_free => self.drop("top_k"),
+            Some(_) if !is_free => self.dropped.note("top_k"),
             Some(top_k) => self.member("top_k", top_k),
             None => {}
         }
@@ -361,11 +357,11 @@ impl RequestWriter {
             ("frequency_penalty", sampling.frequency_penalty),
         ] {
             if number.is_some() {
-                self.drop(name);
+                self.dropped.note(name);
             }
         }
         if conversation.stop.iter().any(|stop| stop.trim().is_empty()) {
-            self.drop("stop");
+            self.dropped.note("stop");
         }
         let stops: Vec<&String> = conversation.stop.iter().filter(|stop| !stop.trim().is_empty()).collect();
         if stops.is_empty() {
@@ -485,7 +481,7 @@ mod tests {
 
     fn written(conversation: &Conversation<'_>, model: &str, limit: u64) -> (Value, Vec<String>) {
         let written = write(conversation, &up(model, limit)).unwrap();
-        (serde_json::from_str(&written.body).unwrap(), written.dropped)
+        (serde_json::from_str(&written.body).unwrap(), written.dropped.to_vec())
     }
 
     fn thinking(effort: Option<Effort>, budget: Option<u64>) -> Conversation<'static> {

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::arguments::push_arguments;
 use super::chunk::{Candidate, Chunk, Piece, blocked, finish, finish_word, told};
 use super::logprobs;
 use super::usage::{read_usage, usage_with_cost};
-use super::wire::{push_arguments, push_quoted, text};
 use crate::dialect::format::{Cost, Counting, Said, StreamWish};
-use crate::dialect::json::Object;
+use crate::dialect::json::{Object, push_text, text_of};
 use crate::dialect::openai::misplaced_error;
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
@@ -31,7 +31,7 @@ pub fn said(answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
 }
 
 fn no_answer(answer: &Object<'_>) -> String {
-    let error = answer.get("error").filter(|error| *error != "null");
+    let error = answer.given("error");
     error.map_or_else(|| "an answer without candidates".to_owned(), misplaced_error)
 }
 
@@ -74,7 +74,7 @@ fn choice(candidate: &Candidate<'_>) -> Choice {
 /// use to no other dialect. A call has the id that newer models give it, or none.
 pub fn piece_parts(piece: &Piece<'_>) -> Vec<Part<'static>> {
     let mut parts = Vec::new();
-    let words = piece.text.and_then(|raw| text(raw.get())).map(Cow::into_owned).filter(|words| !words.is_empty());
+    let words = piece.text.and_then(|raw| text_of(raw.get())).map(Cow::into_owned).filter(|words| !words.is_empty());
     match words {
         Some(text) if piece.thought == Some(true) => parts.push(Part::Thinking(Thinking { text, ..Thinking::default() })),
         Some(text) => parts.push(Part::Text { text: Cow::Owned(text), cache: None }),
@@ -91,7 +91,7 @@ pub fn piece_parts(piece: &Piece<'_>) -> Vec<Part<'static>> {
     }
     if let Some(blob) = &piece.inline_data {
         let media_type = blob.mime_type.clone().unwrap_or_default();
-        let data = blob.data.and_then(|raw| text(raw.get())).map(Cow::into_owned);
+        let data = blob.data.and_then(|raw| text_of(raw.get())).map(Cow::into_owned);
         // Pictures of thoughts are not part of the answer.
         if let Some(data) = data.filter(|_| media_type.starts_with("image/") && piece.thought != Some(true)) {
             let source = Source::Base64 { media_type, data: Cow::Owned(data) };
@@ -130,7 +130,7 @@ fn part(part: &Part<'static>) -> Option<String> {
 /// A part of text or of a thought.
 pub fn text_part(text: &str, is_thought: bool, signature: Option<&str>) -> String {
     let mut out = String::from("{\"text\":");
-    push_quoted(&mut out, text);
+    push_text(&mut out, text);
     if is_thought {
         out.push_str(",\"thought\":true");
     }
@@ -142,9 +142,9 @@ pub fn text_part(text: &str, is_thought: bool, signature: Option<&str>) -> Strin
 /// A part with a call.
 pub fn call_part(call: &Call) -> String {
     let mut out = String::from("{\"functionCall\":{\"id\":");
-    push_quoted(&mut out, &call.id);
+    push_text(&mut out, &call.id);
     out.push_str(",\"name\":");
-    push_quoted(&mut out, &call.name);
+    push_text(&mut out, &call.name);
     out.push_str(",\"args\":");
     push_arguments(&mut out, &call.arguments);
     out.push('}');
@@ -157,9 +157,9 @@ pub fn call_part(call: &Call) -> String {
 pub fn image_part(media_type: &str, data: &str) -> String {
     let mut out = String::with_capacity(data.len().saturating_add(128));
     out.push_str("{\"inlineData\":{\"mimeType\":");
-    push_quoted(&mut out, media_type);
+    push_text(&mut out, media_type);
     out.push_str(",\"data\":");
-    push_quoted(&mut out, data);
+    push_text(&mut out, data);
     out.push_str("}}");
     out
 }
@@ -170,7 +170,7 @@ fn push_signature(out: &mut String, signature: Option<&str>) {
         |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_'));
     if let Some(signature) = signature.filter(|text| !text.is_empty()).filter(is_base64) {
         out.push_str(",\"thoughtSignature\":");
-        push_quoted(out, signature);
+        push_text(out, signature);
     }
 }
 
@@ -199,9 +199,9 @@ pub fn object(candidates: &[String], usage: Option<&str>, model: &str, id: &str)
         out.push_str(usage);
     }
     out.push_str(",\"modelVersion\":");
-    push_quoted(&mut out, model);
+    push_text(&mut out, model);
     out.push_str(",\"responseId\":");
-    push_quoted(&mut out, id);
+    push_text(&mut out, id);
     out.push('}');
     out
 }

@@ -1,12 +1,15 @@
 //! What Gemini answers: the same object as a whole and as a chunk of a stream, as far as it must be known.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::wire::{self, Only};
-use crate::dialect::json::Object;
+use crate::dialect::json::{Object, text_of, unquoted};
 use crate::dialect::talk::Finish;
 
 /// An answer, or a chunk of one.
@@ -110,7 +113,27 @@ pub struct Blob<'a> {
 
 /// What a member of an answer says of it; nothing where it is no text.
 pub fn told(json: Option<&RawValue>) -> String {
-    json.and_then(|json| wire::text(json.get())).map(Cow::into_owned).unwrap_or_default()
+    json.and_then(|json| text_of(json.get())).map(Cow::into_owned).unwrap_or_default()
+}
+
+/// An object and nothing else: a list would be read as the fields in their order.
+#[derive(Debug)]
+struct Only<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Only<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object(PhantomData)).map(Only)
+    }
 }
 
 impl<'a> Chunk<'a> {
@@ -181,8 +204,7 @@ impl<'a> Candidate<'a> {
                 take(name);
             }
             for json in [part.text, call.and_then(|call| call.args), part.executable_code].into_iter().flatten() {
-                let json = json.get();
-                take(json.get(1..json.len().saturating_sub(1)).unwrap_or_default());
+                take(unquoted(json.get()));
             }
         }
     }

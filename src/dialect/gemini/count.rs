@@ -1,7 +1,7 @@
 //! Counting the tokens of a request. Nothing is generated, and nothing is charged.
 
+use super::envelope::lean;
 use super::line::GenerateLine;
-use super::wire::Members;
 use super::{path, spelled};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
@@ -16,9 +16,9 @@ pub struct CountTokens;
 
 impl Format for CountTokens {
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-        let request = Members::parse(&body.lean, "")?;
-        request.object("generateContentRequest", "")?;
-        if request.get("contents").is_none() && request.get("generateContentRequest").is_none() {
+        let request = lean(body)?;
+        request.within("generateContentRequest")?;
+        if request.given("contents").is_none() && request.given("generateContentRequest").is_none() {
             return Err(Refusal::invalid("contents", "Either `contents` or `generateContentRequest` is required."));
         }
         envelope.choices = 1;
@@ -45,10 +45,10 @@ impl Format for CountTokens {
     }
 
     fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
-        if answer.get("totalTokens").and_then(|json| serde_json::from_str::<u64>(json).ok()).is_some() {
+        if answer.given("totalTokens").and_then(|json| serde_json::from_str::<u64>(json).ok()).is_some() {
             return Ok(Said { usage: Some(Usage::default()), ..Said::default() });
         }
-        Err(answer.get("error").map_or_else(|| "an answer without `totalTokens`".to_owned(), misplaced_error))
+        Err(answer.given("error").map_or_else(|| "an answer without `totalTokens`".to_owned(), misplaced_error))
     }
 
     fn priced(&self, _: &Object<'_>, _: &Usage, _: &Cost) -> Vec<Edit> {

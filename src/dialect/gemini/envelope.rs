@@ -1,9 +1,10 @@
 //! What a request may cost and who can serve it.
 
 use super::media::{may_have_sound, mime_type};
-use super::wire::{Members, join};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, MOST_CHOICES, MOST_TOKENS};
+use crate::dialect::json::Object;
+use crate::dialect::node::Node;
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -13,19 +14,24 @@ const TOOLS: [&str; 4] = ["functionDeclarations", "codeExecution", "urlContext",
 const COSTLY: [&str; 7] =
     ["googleSearch", "googleSearchRetrieval", "googleMaps", "enterpriseWebSearch", "fileSearch", "retrieval", "mcpServers"];
 
+/// A request without what is embedded, so that nothing large is read twice.
+pub fn lean<'b>(body: &'b Body<'_>) -> Result<Node<'b>, Refusal> {
+    let object = Object::parse(&body.lean).ok_or_else(|| Refusal::invalid("", "The request must be an object."))?;
+    Node::camel_root(&object)
+}
+
 /// Reads the envelope.
 pub fn read(body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    // What is embedded is left out, so that nothing large is read twice.
-    let request = Members::parse(&body.lean, "")?;
-    if request.get("contents").is_none() {
+    let request = lean(body)?;
+    if request.given("contents").is_none() {
         return Err(Refusal::invalid("contents", "`contents` is required and must be a list of contents."));
     }
     media(&request, envelope)?;
     tools(&request, envelope)?;
     generation(&request, envelope)?;
     // What is cached belongs to a credential: where it is named the request is refused, as for all that a provider keeps.
-    request.text("cachedContent", "")?;
-    if let Some(tier) = request.text("serviceTier", "")? {
+    request.text("cachedContent")?;
+    if let Some(tier) = request.text("serviceTier")? {
         let tier = tier.to_ascii_lowercase();
         let tier = tier.strip_prefix("service_tier_").unwrap_or(&tier);
         if !["unspecified", "standard", "flex"].contains(&tier) {
@@ -35,13 +41,12 @@ pub fn read(body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn generation(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    let path = "generationConfig";
-    let config = request.object(path, "")?;
+fn generation(request: &Node<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+    let config = request.within("generationConfig")?;
     // Thoughts count within it.
-    envelope.output_limit = config.count("maxOutputTokens", path, MOST_TOKENS)?;
-    envelope.choices = config.count("candidateCount", path, MOST_CHOICES)?.unwrap_or(1);
-    let modalities: Option<Vec<String>> = config.read("responseModalities", path, "a list of strings")?;
+    envelope.output_limit = config.count_to("maxOutputTokens", MOST_TOKENS)?;
+    envelope.choices = config.count_to("candidateCount", MOST_CHOICES)?.unwrap_or(1);
+    let modalities: Option<Vec<String>> = config.read("responseModalities", "a list of strings")?;
     for modality in modalities.unwrap_or_default() {
         match modality.to_ascii_uppercase().as_str() {
             "AUDIO" => envelope.need(Class::AudioOutput),
@@ -52,23 +57,23 @@ fn generation(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refu
     Ok(())
 }
 
-fn media(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+fn media(request: &Node<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
     let mut parts = Vec::new();
-    for content in request.contents("contents")?.into_iter().chain(request.contents("systemInstruction")?) {
-        for part in content.parts {
-            if part.get("functionResponse").is_some() {
-                parts.extend(part.object("functionResponse", "contents")?.objects("parts", "contents")?);
+    for content in request.nodes("contents")?.into_iter().chain(request.nodes("systemInstruction")?) {
+        for part in content.nodes("parts")? {
+            if part.given("functionResponse").is_some() {
+                parts.extend(part.within("functionResponse")?.nodes("parts")?);
             }
             parts.push(part);
         }
     }
     for part in parts {
         for name in ["inlineData", "fileData"] {
-            if part.get(name).is_some() {
+            if part.given(name).is_some() {
                 envelope.has_media = true;
-                let data = part.object(name, "contents")?;
+                let data = part.within(name)?;
                 // A video has sound, too.
-                if may_have_sound(&mime_type(&data, name)?) {
+                if may_have_sound(&mime_type(&data)?) {
                     envelope.need(Class::AudioInput);
                 }
             }
@@ -77,10 +82,10 @@ fn media(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn tools(request: &Members<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    for (index, tool) in request.objects("tools", "")?.iter().enumerate() {
+fn tools(request: &Node<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
+    for tool in request.nodes("tools")? {
         for name in tool.names() {
-            let path = join(&format!("tools[{index}]"), name);
+            let path = tool.at(name);
             if COSTLY.contains(&name) {
                 return Err(unpriced(&path));
             }
@@ -133,7 +138,7 @@ mod tests {
             assert_eq!(read(&with(members)).unwrap_err().param.as_deref(), Some(param), "{members}");
         }
         assert_eq!(read(r#"{"contents":null}"#).unwrap_err().param.as_deref(), Some("contents"));
-        assert_eq!(read(r#"{"contents":[5]}"#).unwrap_err().param.as_deref(), Some("contents"));
+        assert_eq!(read(r#"{"contents":[5]}"#).unwrap_err().param.as_deref(), Some("contents[0]"));
         assert!(read(r#"{"contents":[],"tools":[],"generationConfig":{},"generation_config":{}}"#).is_err());
         assert!(read(&with(r#""serviceTier":"FLEX","tools":[{"googleSearch":null}],"generationConfig":null"#)).is_ok());
     }

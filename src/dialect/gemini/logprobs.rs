@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::push_quoted;
+use crate::dialect::json::push_text;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,7 +71,7 @@ pub fn to_openai(json: &str) -> Option<String> {
 fn push_openai(out: &mut String, token: &GeminiToken<'_>) {
     let text = token.token.as_deref().unwrap_or_default();
     out.push_str("{\"token\":");
-    push_quoted(out, text);
+    push_text(out, text);
     out.push_str(",\"logprob\":");
     out.push_str(token.log_probability.map_or("0", |raw| raw.get()));
     out.push_str(",\"bytes\":[");
@@ -107,7 +107,7 @@ pub fn from_openai(json: &str) -> Option<String> {
 
 fn push_gemini(out: &mut String, token: &OpenAiToken<'_>) {
     out.push_str("{\"token\":");
-    push_quoted(out, token.token.as_deref().unwrap_or_default());
+    push_text(out, token.token.as_deref().unwrap_or_default());
     out.push_str(",\"logProbability\":");
     out.push_str(token.logprob.map_or("0", |raw| raw.get()));
     out.push('}');

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::wire::Members;
+use crate::dialect::node::Node;
 use crate::dialect::talk::{MediaKind, Text};
 use crate::refusal::Refusal;
 
@@ -38,11 +38,11 @@ pub fn type_of_address(address: &str) -> Option<&'static str> {
 }
 
 /// The media type of an `inlineData` or `fileData` object, as it says or as its address tells; empty if neither does.
-pub fn mime_type(data: &Members<'_>, path: &str) -> Result<String, Refusal> {
-    if let Some(told) = data.text("mimeType", path)?.filter(|told| !told.is_empty()) {
+pub fn mime_type(data: &Node<'_>) -> Result<String, Refusal> {
+    if let Some(told) = data.text("mimeType")?.filter(|told| !told.is_empty()) {
         return Ok(told.to_ascii_lowercase());
     }
-    let address = data.text("fileUri", path)?;
+    let address = data.text("fileUri")?;
     Ok(address.and_then(|address| type_of_address(&address)).unwrap_or_default().to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! Gemini's dialect: `generateContent`, `streamGenerateContent` and `countTokens`.
 
 mod answer;
+mod arguments;
 mod chunk;
 mod count;
 mod envelope;
@@ -20,7 +21,6 @@ mod sift;
 #[cfg(test)]
 mod testing;
 mod usage;
-mod wire;
 mod write_request;
 mod writer;
 
@@ -182,7 +182,7 @@ fn whole(json: &str) -> Option<u64> {
 /// the envelope has refused what stands there twice.
 fn spelled<'a>(object: &Object<'a>, names: [&'static str; 2]) -> (&'static str, Option<&'a str>) {
     let [first, second] = names;
-    let given = |name| object.get(name).filter(|json| *json != "null").map(|json| (name, Some(json)));
+    let given = |name| object.given(name).map(|json| (name, Some(json)));
     let null = |name| object.get(name).map(|json| (name, Some(json)));
     given(first).or_else(|| given(second)).or_else(|| null(first)).or_else(|| null(second)).unwrap_or((first, None))
 }

@@ -6,9 +6,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::media::{kind, mime_type, standard_base64};
-use super::sift::{RequestReader, no_counterpart};
-use super::wire::{Content, Members, join, text, wrong};
+use super::sift::sift;
 use super::write_request::{NO_SIGNATURE, wrapped};
+use crate::dialect::format::{Dropped, UNKNOWN};
+use crate::dialect::json::{Object, text_of};
+use crate::dialect::node::Node;
 use crate::dialect::proof::{is_carried, read_carried};
 use crate::dialect::talk::{Call, CallResult, Media, Message, Part, Role, Source, Text, Thinking};
 use crate::refusal::Refusal;
@@ -21,13 +23,15 @@ const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "fun
 const GOOGLES: [&str; 4] = ["generativelanguage.googleapis.com", "youtube.com", "www.youtube.com", "youtu.be"];
 
 /// Reads `systemInstruction`, whose parts are texts.
-pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Part<'a>>, Refusal> {
+pub fn read_system<'a>(request: &Node<'a>, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Refusal> {
     let mut parts = Vec::new();
-    for content in request.contents("systemInstruction")? {
-        for (index, part) in content.parts.iter().enumerate() {
-            let path = format!("systemInstruction.parts[{index}]");
-            reader.sift(part, &path, &["text"], &HINTS)?;
-            if let Some(text) = part.text("text", &path)? {
+    // It is one, unless a client writes a list of them.
+    let name = "systemInstruction";
+    let is_one = request.given(name).is_none_or(|json| json.starts_with('{'));
+    for content in if is_one { vec![request.within(name)?] } else { request.nodes(name)? } {
+        for part in content.nodes("parts")? {
+            sift(&part, &["text"], &HINTS, dropped)?;
+            if let Some(text) = part.text("text")? {
                 parts.push(Part::Text { text, cache: None });
             }
         }
@@ -36,14 +40,14 @@ pub fn read_system<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Res
 }
 
 /// Reads `contents`.
-pub fn read_contents<'a>(request: &Members<'a>, reader: &mut RequestReader) -> Result<Vec<Message<'a>>, Refusal> {
-    let mut turns = Turns { reader, open: Calls::default(), answered: BTreeSet::new() };
+pub fn read_contents<'a>(request: &Node<'a>, dropped: &mut Dropped) -> Result<Vec<Message<'a>>, Refusal> {
+    let mut turns = Turns { dropped, open: Calls::default(), answered: BTreeSet::new() };
     let mut messages: Vec<Message<'a>> = Vec::new();
-    for (index, content) in request.contents("contents")?.iter().enumerate() {
-        let role = match content.role.as_deref() {
+    for (index, content) in request.nodes("contents")?.iter().enumerate() {
+        let role = match content.text("role")?.as_deref() {
             None | Some("" | "user" | "function") => Role::User,
             Some("model") => Role::Assistant,
-            Some(_) => return Err(wrong(&format!("contents[{index}].role"), "`user` or `model`")),
+            Some(_) => return Err(content.wrong("role", "must be `user` or `model`")),
         };
         // Results belong to the calls of the turn before them.
         if role == Role::Assistant && messages.last().is_none_or(|message| message.role == Role::User) {
@@ -113,20 +117,19 @@ impl Calls {
 }
 
 struct Turns<'r> {
-    reader: &'r mut RequestReader,
+    dropped: &'r mut Dropped,
     open: Calls,
     /// Ids of the calls whose results were read.
     answered: BTreeSet<String>,
 }
 
 impl Turns<'_> {
-    fn content<'a>(&mut self, content: &Content<'a>, index: usize) -> Result<Vec<Part<'a>>, Refusal> {
+    fn content<'a>(&mut self, content: &Node<'a>, index: usize) -> Result<Vec<Part<'a>>, Refusal> {
         let mut parts: Vec<Part<'a>> = Vec::new();
-        for (number, part) in content.parts.iter().enumerate() {
-            let path = format!("contents[{index}].parts[{number}]");
+        for (number, part) in content.nodes("parts")?.iter().enumerate() {
             // An id that stays the same when the conversation goes on.
             let id = format!("call_{index}_{number}");
-            match (parts.last_mut(), self.part(part, &path, id)?) {
+            match (parts.last_mut(), self.part(part, id)?) {
                 (_, None) => {}
                 // Pieces of one thought, up to its signature.
                 (Some(Part::Thinking(before)), Some(Part::Thinking(thought))) if before.signature.is_none() => {
@@ -140,110 +143,102 @@ impl Turns<'_> {
         Ok(parts)
     }
 
-    fn part<'a>(&mut self, part: &Members<'a>, path: &str, id: String) -> Result<Option<Part<'a>>, Refusal> {
-        self.reader.sift(part, path, &[KINDS.as_slice(), &["thought", "thoughtSignature"]].concat(), &HINTS)?;
+    fn part<'a>(&mut self, part: &Node<'a>, id: String) -> Result<Option<Part<'a>>, Refusal> {
+        sift(part, &[KINDS.as_slice(), &["thought", "thoughtSignature"]].concat(), &HINTS, self.dropped)?;
         let kinds = part.names().filter(|name| KINDS.contains(name)).count();
-        let signature = part.text("thoughtSignature", path)?.map(Cow::into_owned).filter(|text| !text.is_empty());
+        let signature = part.text("thoughtSignature")?.map(Cow::into_owned).filter(|text| !text.is_empty());
         if kinds > 1 || (kinds == 0 && signature.is_none()) {
-            return Err(wrong(path, &format!("a part with one of `{}`", KINDS.join("`, `"))));
+            return Err(part.wrong_itself(&format!("must be a part with one of `{}`", KINDS.join("`, `"))));
         }
-        if part.get("functionCall").is_some() {
+        if let Some(call) = part.object("functionCall")? {
             let signature = signature.filter(|signature| signature != NO_SIGNATURE);
-            return self.call(&part.object("functionCall", path)?, path, id, signature).map(Some);
+            return self.call(&call, id, signature).map(Some);
         }
-        if part.get("functionResponse").is_some() {
-            return self.result(&part.object("functionResponse", path)?, &join(path, "functionResponse"));
+        if let Some(result) = part.object("functionResponse")? {
+            return self.result(&result);
         }
         for name in ["inlineData", "fileData"] {
-            if part.get(name).is_some() {
-                let media = self.media(&part.object(name, path)?, &join(path, name))?;
+            if let Some(data) = part.object(name)? {
+                let media = self.media(&data)?;
                 return Ok(Some(Part::Media { media, cache: None }));
             }
         }
-        let text = part.text("text", path)?.unwrap_or_default();
-        if part.read::<bool>("thought", path, "a boolean")?.unwrap_or(false) {
+        let text = part.text("text")?.unwrap_or_default();
+        if part.read::<bool>("thought", "a boolean")?.unwrap_or(false) {
             return Ok(Some(Part::Thinking(Thinking { text: text.into_owned(), signature, ..Thinking::default() })));
         }
         if signature.is_some() {
-            self.reader.drop("thoughtSignature");
+            self.dropped.note("thoughtSignature");
         }
         Ok((!text.is_empty()).then_some(Part::Text { text, cache: None }))
     }
 
-    fn call<'a>(&mut self, call: &Members<'a>, path: &str, id: String, signature: Option<String>) -> Result<Part<'a>, Refusal> {
-        let path = join(path, "functionCall");
-        self.reader.sift(call, &path, &["id", "name", "args"], &[])?;
-        let name = name(call, &path)?;
-        let id = call.text("id", &path)?.map(Cow::into_owned).filter(|id| !id.is_empty()).unwrap_or(id);
-        let arguments = call.get("args").unwrap_or("{}");
+    fn call<'a>(&mut self, call: &Node<'a>, id: String, signature: Option<String>) -> Result<Part<'a>, Refusal> {
+        sift(call, &["id", "name", "args"], &[], self.dropped)?;
+        let name = name(call)?;
+        let id = call.text("id")?.map(Cow::into_owned).filter(|id| !id.is_empty()).unwrap_or(id);
+        let arguments = call.given("args").unwrap_or("{}");
         if !arguments.starts_with('{') {
-            return Err(wrong(&join(&path, "args"), "an object"));
+            return Err(call.wrong("args", "must be an object"));
         }
         self.open.push(Open { id: id.clone(), name: name.clone() });
         Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature, ..Call::default() }))
     }
 
     /// A result; none if it stands there again, as some programs send it after they took a session up again.
-    fn result<'a>(&mut self, result: &Members<'a>, path: &str) -> Result<Option<Part<'a>>, Refusal> {
-        self.reader.sift(result, path, &["id", "name", "response", "parts"], &[])?;
-        let name = name(result, path)?;
-        let id = result.text("id", path)?.filter(|id| !id.is_empty());
+    fn result<'a>(&mut self, result: &Node<'a>) -> Result<Option<Part<'a>>, Refusal> {
+        sift(result, &["id", "name", "response", "parts"], &[], self.dropped)?;
+        let name = name(result)?;
+        let id = result.text("id")?.filter(|id| !id.is_empty());
         let by_id = id.as_deref().and_then(|id| self.open.take(id));
         if by_id.is_none() && id.as_deref().is_some_and(|id| self.answered.contains(id)) {
             return Ok(None);
         }
         let Some(call) = by_id.or_else(|| self.open.take_named(&name)) else {
-            return Err(Refusal::invalid(
-                path,
-                format!("`{path}` is the result of a call that the turn before it does not make."),
-            ));
+            return Err(result.wrong_itself("is the result of a call that the turn before it does not make"));
         };
         self.answered.insert(call.id.clone());
-        let response = result.get("response").unwrap_or("{}");
-        let (words, is_error) = words(response, &join(path, "response"))?;
+        let response = result.given("response").unwrap_or("{}");
+        let (words, is_error) = words(response).ok_or_else(|| result.wrong("response", "must be an object"))?;
         let mut parts = vec![Part::Text { text: words, cache: None }];
-        for (index, part) in result.objects("parts", path)?.iter().enumerate() {
-            let path = format!("{path}.parts[{index}]");
-            self.reader.sift(part, &path, &["inlineData", "fileData"], &HINTS)?;
+        for part in result.nodes("parts")? {
+            sift(&part, &["inlineData", "fileData"], &HINTS, self.dropped)?;
             for name in part.names().filter(|name| !HINTS.contains(name)) {
-                let media = self.media(&part.object(name, &path)?, &join(&path, name))?;
+                let media = self.media(&part.within(name)?)?;
                 parts.push(Part::Media { media, cache: None });
             }
         }
         Ok(Some(Part::Result(CallResult { id: call.id, parts, is_error, cache: None })))
     }
 
-    fn media<'a>(&mut self, data: &Members<'a>, path: &str) -> Result<Media<'a>, Refusal> {
-        self.reader.sift(data, path, &["mimeType", "data", "fileUri", "displayName"], &[])?;
-        let media_type = mime_type(data, path)?;
-        let Some(kind) = kind(&media_type) else { return Err(no_counterpart(&join(path, "mimeType"))) };
-        let source = match (data.text("data", path)?, data.text("fileUri", path)?) {
+    fn media<'a>(&mut self, data: &Node<'a>) -> Result<Media<'a>, Refusal> {
+        sift(data, &["mimeType", "data", "fileUri", "displayName"], &[], self.dropped)?;
+        let media_type = mime_type(data)?;
+        let Some(kind) = kind(&media_type) else { return Err(data.wrong("mimeType", UNKNOWN)) };
+        let source = match (data.text("data")?, data.text("fileUri")?) {
             (Some(data), None) => Source::Base64 { media_type, data: standard_base64(data) },
             (None, Some(address)) => {
                 let host = address.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
                 if host.is_none_or(|host| GOOGLES.iter().any(|known| host.eq_ignore_ascii_case(known))) {
-                    return Err(no_counterpart(&join(path, "fileUri")));
+                    return Err(data.wrong("fileUri", UNKNOWN));
                 }
                 Source::Url(address)
             }
-            _ => return Err(wrong(path, "an object with `data` or `fileUri`")),
+            _ => return Err(data.wrong_itself("must be an object with `data` or `fileUri`")),
         };
-        let name = data.text("displayName", path)?.map(Cow::into_owned);
+        let name = data.text("displayName")?.map(Cow::into_owned);
         Ok(Media { kind, source, name, detail: None })
     }
 }
 
-fn name(object: &Members<'_>, path: &str) -> Result<String, Refusal> {
-    object.text("name", path)?.map(Cow::into_owned).ok_or_else(|| wrong(&join(path, "name"), "a string"))
+fn name(object: &Node<'_>) -> Result<String, Refusal> {
+    object.owned("name")?.ok_or_else(|| object.wrong("name", "must be a string"))
 }
 
-/// What a result says, and whether it says that the tool failed.
-fn words<'a>(response: &'a str, path: &str) -> Result<(Text<'a>, bool), Refusal> {
-    if !response.starts_with('{') {
-        return Err(wrong(path, "an object"));
-    }
+/// What a result says, and whether it says that the tool failed; none if it is no object.
+fn words(response: &str) -> Option<(Text<'_>, bool)> {
     // What has a name twice is its own JSON.
-    let wrapped = Members::parse(response, path).ok().and_then(|object| wrapped(&object));
-    let plain = wrapped.and_then(|(json, is_error)| text(json).map(|text| (text, is_error)));
-    Ok(plain.unwrap_or((Cow::Borrowed(response), false)))
+    let wrapped = Node::camel_root(&Object::parse(response)?).ok().and_then(|object| wrapped(&object));
+    let plain = wrapped.and_then(|(json, is_error)| text_of(json).map(|text| (text, is_error)));
+    Some(plain.unwrap_or((Cow::Borrowed(response), false)))
 }

@@ -19,170 +19,163 @@ use std::collections::BTreeSet;
 
 use super::read_parts::{read_contents, read_system};
 use super::schema::json_schema;
-use super::sift::{RequestReader, no_counterpart};
-use super::wire::{Members, join, wrong};
+use super::sift::sift;
 use crate::dialect::envelope::{MOST_CHOICES, MOST_TOKENS};
-use crate::dialect::format::Read;
+use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Conversation, Effort, OutputFormat, Reasoning, Sampling, Text, Tool, ToolChoice};
 use crate::refusal::Refusal;
 
 /// Reads a request.
 pub fn read_request<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
-    let request = Members::of(request)?;
-    let mut reader = RequestReader::default();
+    let request = Node::camel_root(request)?;
+    let mut dropped = Dropped::default();
     // The gateway's own members stand beside Google's.
     let own = ["model", "models", "provider", "sessionId", "stream"];
     let taken = ["contents", "systemInstruction", "tools", "toolConfig", "generationConfig"];
-    reader.sift(&request, "", &[own.as_slice(), &taken].concat(), &["safetySettings", "labels", "serviceTier"])?;
+    sift(&request, &[own.as_slice(), &taken].concat(), &["safetySettings", "labels", "serviceTier"], &mut dropped)?;
     let mut conversation = Conversation { choices: 1, ..Conversation::default() };
-    conversation.system = read_system(&request, &mut reader)?;
-    conversation.messages = read_contents(&request, &mut reader)?;
-    reader.tools(&request, &mut conversation)?;
-    reader.tool_config(&request, &mut conversation)?;
-    reader.generation(&request, &mut conversation)?;
-    Ok(Read { conversation, dropped: reader.dropped })
+    conversation.system = read_system(&request, &mut dropped)?;
+    conversation.messages = read_contents(&request, &mut dropped)?;
+    read_tools(&request, &mut conversation, &mut dropped)?;
+    read_tool_config(&request, &mut conversation, &mut dropped)?;
+    read_generation(&request, &mut conversation, &mut dropped)?;
+    Ok(Read { conversation, dropped })
 }
 
-impl RequestReader {
-    fn tools<'a>(&mut self, request: &Members<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
-        for (index, tool) in request.objects("tools", "")?.iter().enumerate() {
-            let path = format!("tools[{index}]");
-            self.sift(tool, &path, &["functionDeclarations"], &[])?;
-            for (index, function) in tool.objects("functionDeclarations", &path)?.iter().enumerate() {
-                let path = format!("{path}.functionDeclarations[{index}]");
-                conversation.tools.push(self.function(function, &path)?);
-            }
+fn read_tools<'a>(request: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    for tool in request.nodes("tools")? {
+        sift(&tool, &["functionDeclarations"], &[], dropped)?;
+        for function in tool.nodes("functionDeclarations")? {
+            conversation.tools.push(read_function(&function, dropped)?);
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn function<'a>(&mut self, function: &Members<'a>, path: &str) -> Result<Tool<'a>, Refusal> {
-        let taken = ["name", "description", "parameters", "parametersJsonSchema"];
-        self.sift(function, path, &taken, &["behavior", "response", "responseJsonSchema"])?;
-        let Some(name) = function.text("name", path)? else { return Err(wrong(&join(path, "name"), "a string")) };
-        let schema = schema(function, path, "parametersJsonSchema", "parameters")?;
-        Ok(Tool { name: name.into_owned(), description: function.text("description", path)?, schema, ..Tool::default() })
-    }
+fn read_function<'a>(function: &Node<'a>, dropped: &mut Dropped) -> Result<Tool<'a>, Refusal> {
+    let taken = ["name", "description", "parameters", "parametersJsonSchema"];
+    sift(function, &taken, &["behavior", "response", "responseJsonSchema"], dropped)?;
+    let Some(name) = function.text("name")? else { return Err(function.wrong("name", "must be a string")) };
+    let schema = schema(function, "parametersJsonSchema", "parameters")?;
+    Ok(Tool { name: name.into_owned(), description: function.text("description")?, schema, ..Tool::default() })
+}
 
-    fn tool_config(&mut self, request: &Members<'_>, conversation: &mut Conversation<'_>) -> Result<(), Refusal> {
-        let config = request.object("toolConfig", "")?;
-        self.sift(&config, "toolConfig", &["functionCallingConfig"], &["retrievalConfig"])?;
-        let path = "toolConfig.functionCallingConfig";
-        let calling = config.object("functionCallingConfig", "toolConfig")?;
-        self.sift(&calling, path, &["mode", "allowedFunctionNames"], &[])?;
-        let names: Vec<String> = calling.read("allowedFunctionNames", path, "a list of strings")?.unwrap_or_default();
-        let mode = calling.text("mode", path)?.unwrap_or_default().to_ascii_uppercase();
-        conversation.tool_choice = match (mode.as_str(), names.as_slice()) {
-            ("" | "MODE_UNSPECIFIED", _) => None,
-            ("AUTO", _) => Some(ToolChoice::Auto),
-            ("VALIDATED", _) => {
-                self.drop(&join(path, "mode"));
-                Some(ToolChoice::Auto)
-            }
-            ("NONE", _) => Some(ToolChoice::None),
-            ("ANY", [name]) => Some(ToolChoice::Named(name.clone())),
-            ("ANY", _) => Some(ToolChoice::Required),
-            _ => return Err(wrong(&join(path, "mode"), "`AUTO`, `ANY`, `NONE` or `VALIDATED`")),
-        };
-        if names.len() > 1 || (names.len() == 1 && mode == "VALIDATED") {
-            let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-            conversation.tools.retain(|tool| names.contains(tool.name.as_str()));
+fn read_tool_config(request: &Node<'_>, conversation: &mut Conversation<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    let config = request.within("toolConfig")?;
+    sift(&config, &["functionCallingConfig"], &["retrievalConfig"], dropped)?;
+    let calling = config.within("functionCallingConfig")?;
+    sift(&calling, &["mode", "allowedFunctionNames"], &[], dropped)?;
+    let names: Vec<String> = calling.read("allowedFunctionNames", "a list of strings")?.unwrap_or_default();
+    let mode = calling.text("mode")?.unwrap_or_default().to_ascii_uppercase();
+    conversation.tool_choice = match (mode.as_str(), names.as_slice()) {
+        ("" | "MODE_UNSPECIFIED", _) => None,
+        ("AUTO", _) => Some(ToolChoice::Auto),
+        ("VALIDATED", _) => {
+            dropped.note(&calling.at("mode"));
+            Some(ToolChoice::Auto)
         }
-        Ok(())
+        ("NONE", _) => Some(ToolChoice::None),
+        ("ANY", [name]) => Some(ToolChoice::Named(name.clone())),
+        ("ANY", _) => Some(ToolChoice::Required),
+        _ => return Err(calling.wrong("mode", "must be `AUTO`, `ANY`, `NONE` or `VALIDATED`")),
+    };
+    if names.len() > 1 || (names.len() == 1 && mode == "VALIDATED") {
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        conversation.tools.retain(|tool| names.contains(tool.name.as_str()));
     }
+    Ok(())
+}
 
-    fn generation<'a>(&mut self, request: &Members<'a>, conversation: &mut Conversation<'a>) -> Result<(), Refusal> {
-        let path = "generationConfig";
-        let config = request.object(path, "")?;
-        let taken = [
-            "stopSequences",
-            "responseMimeType",
-            "responseSchema",
-            "responseJsonSchema",
-            "responseModalities",
-            "candidateCount",
-            "maxOutputTokens",
-            "temperature",
-            "topP",
-            "topK",
-            "seed",
-            "presencePenalty",
-            "frequencyPenalty",
-            "responseLogprobs",
-            "logprobs",
-            "thinkingConfig",
-        ];
-        self.sift(&config, path, &taken, &["mediaResolution", "enableEnhancedCivicAnswers", "audioTimestamp"])?;
-        config.count("maxOutputTokens", path, MOST_TOKENS)?;
-        conversation.choices = config.count("candidateCount", path, MOST_CHOICES)?.unwrap_or(1);
-        conversation.stop = config.read("stopSequences", path, "a list of strings")?.unwrap_or_default();
-        conversation.sampling = Sampling {
-            temperature: config.number("temperature", path)?,
-            top_p: config.number("topP", path)?,
-            top_k: config.number("topK", path)?,
-            seed: config.number("seed", path)?,
-            presence_penalty: config.number("presencePenalty", path)?,
-            frequency_penalty: config.number("frequencyPenalty", path)?,
-        };
-        let modalities: Vec<String> = config.read("responseModalities", path, "a list of strings")?.unwrap_or_default();
-        if modalities.iter().any(|modality| !modality.eq_ignore_ascii_case("text")) {
-            return Err(no_counterpart(&join(path, "responseModalities")));
-        }
-        let logprobs = config.read::<u64>("logprobs", path, "a whole number")?;
-        if config.read::<bool>("responseLogprobs", path, "a boolean")?.unwrap_or(false) {
-            conversation.logprobs = Some(logprobs.unwrap_or(0));
-        } else if logprobs.is_some() {
-            let message = "`generationConfig.logprobs` is for answers with `responseLogprobs`.";
-            return Err(Refusal::invalid("generationConfig.logprobs", message));
-        }
-        conversation.output = output(&config, path)?;
-        conversation.reasoning = self.thinking(&config, path)?;
-        Ok(())
+fn read_generation<'a>(request: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    let config = request.within("generationConfig")?;
+    let taken = [
+        "stopSequences",
+        "responseMimeType",
+        "responseSchema",
+        "responseJsonSchema",
+        "responseModalities",
+        "candidateCount",
+        "maxOutputTokens",
+        "temperature",
+        "topP",
+        "topK",
+        "seed",
+        "presencePenalty",
+        "frequencyPenalty",
+        "responseLogprobs",
+        "logprobs",
+        "thinkingConfig",
+    ];
+    sift(&config, &taken, &["mediaResolution", "enableEnhancedCivicAnswers", "audioTimestamp"], dropped)?;
+    config.count_to("maxOutputTokens", MOST_TOKENS)?;
+    conversation.choices = config.count_to("candidateCount", MOST_CHOICES)?.unwrap_or(1);
+    conversation.stop = config.read("stopSequences", "a list of strings")?.unwrap_or_default();
+    conversation.sampling = Sampling {
+        temperature: config.number("temperature")?,
+        top_p: config.number("topP")?,
+        top_k: config.number("topK")?,
+        seed: config.number("seed")?,
+        presence_penalty: config.number("presencePenalty")?,
+        frequency_penalty: config.number("frequencyPenalty")?,
+    };
+    let modalities: Vec<String> = config.read("responseModalities", "a list of strings")?.unwrap_or_default();
+    if modalities.iter().any(|modality| !modality.eq_ignore_ascii_case("text")) {
+        return Err(config.wrong("responseModalities", UNKNOWN));
     }
+    let logprobs = config.read::<u64>("logprobs", "a whole number")?;
+    if config.read::<bool>("responseLogprobs", "a boolean")?.unwrap_or(false) {
+        conversation.logprobs = Some(logprobs.unwrap_or(0));
+    } else if logprobs.is_some() {
+        let message = "`generationConfig.logprobs` is for answers with `responseLogprobs`.";
+        return Err(Refusal::invalid("generationConfig.logprobs", message));
+    }
+    conversation.output = output(&config)?;
+    conversation.reasoning = thinking(&config, dropped)?;
+    Ok(())
+}
 
-    fn thinking(&mut self, config: &Members<'_>, path: &str) -> Result<Option<Reasoning>, Refusal> {
-        let thinking = config.object("thinkingConfig", path)?;
-        let path = join(path, "thinkingConfig");
-        self.sift(&thinking, &path, &["includeThoughts", "thinkingBudget", "thinkingLevel"], &[])?;
-        let is_shown = thinking.read::<bool>("includeThoughts", &path, "a boolean")?;
-        // -1 is as much as the model likes.
-        let budget = thinking.read::<i64>("thinkingBudget", &path, "a whole number")?;
-        let level = thinking.text("thinkingLevel", &path)?.map(|level| level.to_ascii_lowercase());
-        let effort = match level.as_deref() {
-            None | Some("thinking_level_unspecified") => None,
-            Some(level) => Some(
-                Effort::parse(level)
-                    .ok_or_else(|| wrong(&join(&path, "thinkingLevel"), "`MINIMAL`, `LOW`, `MEDIUM` or `HIGH`"))?,
-            ),
-        };
-        let budget = budget.and_then(|budget| u64::try_from(budget).ok());
-        let is_asked = is_shown.is_some() || budget.is_some() || effort.is_some();
-        Ok(is_asked.then_some(Reasoning { effort, budget, is_shown }))
-    }
+fn thinking(config: &Node<'_>, dropped: &mut Dropped) -> Result<Option<Reasoning>, Refusal> {
+    let thinking = config.within("thinkingConfig")?;
+    sift(&thinking, &["includeThoughts", "thinkingBudget", "thinkingLevel"], &[], dropped)?;
+    let is_shown = thinking.read::<bool>("includeThoughts", "a boolean")?;
+    // -1 is as much as the model likes.
+    let budget = thinking.read::<i64>("thinkingBudget", "a whole number")?;
+    let level = thinking.text("thinkingLevel")?.map(|level| level.to_ascii_lowercase());
+    let effort = match level.as_deref() {
+        None | Some("thinking_level_unspecified") => None,
+        Some(level) => Some(
+            Effort::parse(level)
+                .ok_or_else(|| thinking.wrong("thinkingLevel", "must be `MINIMAL`, `LOW`, `MEDIUM` or `HIGH`"))?,
+        ),
+    };
+    let budget = budget.and_then(|budget| u64::try_from(budget).ok());
+    let is_asked = is_shown.is_some() || budget.is_some() || effort.is_some();
+    Ok(is_asked.then_some(Reasoning { effort, budget, is_shown }))
 }
 
 /// What the answer must look like.
-fn output<'a>(config: &Members<'a>, path: &str) -> Result<OutputFormat<'a>, Refusal> {
-    let schema = schema(config, path, "responseJsonSchema", "responseSchema")?;
-    let kind = config.text("responseMimeType", path)?.unwrap_or_default();
+fn output<'a>(config: &Node<'a>) -> Result<OutputFormat<'a>, Refusal> {
+    let schema = schema(config, "responseJsonSchema", "responseSchema")?;
+    let kind = config.text("responseMimeType")?.unwrap_or_default();
     match (kind.as_ref(), schema) {
         ("" | "application/json", Some(schema)) => {
             Ok(OutputFormat::Schema { name: None, description: None, schema, strict: None })
         }
         ("" | "text/plain", None) => Ok(OutputFormat::Text),
         ("application/json", None) => Ok(OutputFormat::JsonObject),
-        _ => Err(no_counterpart(&join(path, "responseMimeType"))),
+        _ => Err(config.wrong("responseMimeType", UNKNOWN)),
     }
 }
 
 /// A schema that is given as JSON Schema, or as Google's own.
-fn schema<'a>(object: &Members<'a>, path: &str, standard: &str, own: &str) -> Result<Option<Text<'a>>, Refusal> {
-    if let Some(json) = object.get(standard) {
+fn schema<'a>(object: &Node<'a>, standard: &str, own: &str) -> Result<Option<Text<'a>>, Refusal> {
+    if let Some(json) = object.given(standard) {
         return Ok(Some(Cow::Borrowed(json)));
     }
-    let Some(json) = object.get(own) else { return Ok(None) };
-    json_schema(json).map(|json| Some(Cow::Owned(json))).ok_or_else(|| wrong(&join(path, own), "a schema"))
+    let Some(json) = object.given(own) else { return Ok(None) };
+    json_schema(json).map(|json| Some(Cow::Owned(json))).ok_or_else(|| object.wrong(own, "must be a schema"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::wire::camel;
+use crate::dialect::node::camel;
 
 /// Keywords that hold a schema each, a list of schemas, or schemas by name.
 const ONE: [&str; 2] = ["items", "additionalProperties"];

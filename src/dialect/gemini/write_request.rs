@@ -17,10 +17,11 @@
 
 use std::collections::BTreeMap;
 
+use super::arguments::push_arguments;
 use super::media::type_of_address;
-use super::wire::{Members, push_arguments, push_quoted};
-use crate::dialect::format::{Upstream, Written, drop_named};
-use crate::dialect::json::quoted;
+use crate::dialect::format::{Dropped, Upstream, Written};
+use crate::dialect::json::{Object, push_text, quoted};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{
     Call, CallResult, Conversation, Media, OutputFormat, Part, Reasoning, Role, Source, Tool, ToolChoice,
 };
@@ -65,7 +66,7 @@ pub fn write_request(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -
 #[derive(Default)]
 struct Scribe<'c> {
     out: String,
-    dropped: Vec<String>,
+    dropped: Dropped,
     /// Whose turn is open.
     role: Option<Role>,
     /// Whether a call of this turn was written.
@@ -77,28 +78,24 @@ struct Scribe<'c> {
 }
 
 impl<'c> Scribe<'c> {
-    fn drop(&mut self, name: &str) {
-        drop_named(&mut self.dropped, name);
-    }
-
     fn part(&mut self, role: Role, part: &'c Part<'c>) -> Result<(), Refusal> {
         match part {
             Part::Text { text, cache } => {
                 if cache.is_some() {
-                    self.drop("cache_control");
+                    self.dropped.note("cache_control");
                 }
                 self.text(role, text, false);
             }
             Part::Refusal(text) => self.text(role, text, false),
             Part::Thinking(thinking) => {
                 if thinking.signature.is_some() || thinking.redacted.is_some() {
-                    self.drop("reasoning_details");
+                    self.dropped.note("reasoning_details");
                 }
                 self.text(role, &thinking.text, true);
             }
             Part::Media { media, cache } => {
                 if cache.is_some() {
-                    self.drop("cache_control");
+                    self.dropped.note("cache_control");
                 }
                 self.check_media(media)?;
                 self.begin(role);
@@ -152,16 +149,16 @@ impl<'c> Scribe<'c> {
         }
         self.begin(role);
         self.out.push_str("{\"text\":");
-        push_quoted(&mut self.out, text);
+        push_text(&mut self.out, text);
         self.out.push_str(if is_thought { ",\"thought\":true}" } else { "}" });
     }
 
     fn check_media(&mut self, media: &Media<'_>) -> Result<(), Refusal> {
         if media.name.is_some() {
-            self.drop("filename");
+            self.dropped.note("filename");
         }
         if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
-            self.drop("detail");
+            self.dropped.note("detail");
         }
         match &media.source {
             Source::Base64 { .. } => Ok(()),
@@ -177,16 +174,16 @@ impl<'c> Scribe<'c> {
         self.calls.insert(&call.id, &call.name);
         self.begin(role);
         self.out.push_str("{\"functionCall\":{\"id\":");
-        push_quoted(&mut self.out, &call.id);
+        push_text(&mut self.out, &call.id);
         self.out.push_str(",\"name\":");
-        push_quoted(&mut self.out, &call.name);
+        push_text(&mut self.out, &call.name);
         self.out.push_str(",\"args\":");
         push_arguments(&mut self.out, &call.arguments);
         self.out.push('}');
         let stand_in = (!self.has_call).then_some(NO_SIGNATURE);
         if let Some(signature) = call.signature.as_deref().filter(|signature| !signature.is_empty()).or(stand_in) {
             self.out.push_str(",\"thoughtSignature\":");
-            push_quoted(&mut self.out, signature);
+            push_text(&mut self.out, signature);
         }
         self.out.push('}');
         self.has_call = true;
@@ -194,7 +191,7 @@ impl<'c> Scribe<'c> {
 
     fn result(&mut self, role: Role, result: &'c CallResult<'c>) -> Result<(), Refusal> {
         if result.cache.is_some() {
-            self.drop("cache_control");
+            self.dropped.note("cache_control");
         }
         let Some(name) = self.calls.get(result.id.as_str()).copied() else {
             let message = format!("A result belongs to the call `{}`, which no message before it makes.", result.id);
@@ -206,7 +203,7 @@ impl<'c> Scribe<'c> {
             match part {
                 Part::Text { text, cache } => {
                     if cache.is_some() {
-                        self.drop("cache_control");
+                        self.dropped.note("cache_control");
                     }
                     words.push_str(if words.is_empty() { "" } else { "\n" });
                     words.push_str(text);
@@ -221,9 +218,9 @@ impl<'c> Scribe<'c> {
         self.turn(role);
         self.later.append(&mut later);
         self.out.push_str("{\"functionResponse\":{\"id\":");
-        push_quoted(&mut self.out, &result.id);
+        push_text(&mut self.out, &result.id);
         self.out.push_str(",\"name\":");
-        push_quoted(&mut self.out, name);
+        push_text(&mut self.out, name);
         self.out.push_str(",\"response\":");
         push_response(&mut self.out, &words, result.is_error);
         self.out.push_str("}}");
@@ -235,14 +232,14 @@ impl<'c> Scribe<'c> {
         for part in parts {
             let Part::Text { text, cache } = part else { continue };
             if cache.is_some() {
-                self.drop("cache_control");
+                self.dropped.note("cache_control");
             }
             if text.is_empty() {
                 continue;
             }
             self.out.push_str(if is_first { ",\"systemInstruction\":{\"parts\":[{\"text\":" } else { ",{\"text\":" });
             is_first = false;
-            push_quoted(&mut self.out, text);
+            push_text(&mut self.out, text);
             self.out.push('}');
         }
         if !is_first {
@@ -252,12 +249,12 @@ impl<'c> Scribe<'c> {
 
     fn tools(&mut self, conversation: &Conversation<'_>) {
         if conversation.parallel_calls == Some(false) {
-            self.drop("parallel_tool_calls");
+            self.dropped.note("parallel_tool_calls");
         }
         if conversation.tools.is_empty() {
             // Gemini takes no rule for what is not there.
             if conversation.tool_choice.as_ref().is_some_and(|choice| !matches!(choice, ToolChoice::Auto | ToolChoice::None)) {
-                self.drop("tool_choice");
+                self.dropped.note("tool_choice");
             }
             return;
         }
@@ -280,16 +277,16 @@ impl<'c> Scribe<'c> {
 
     fn tool(&mut self, tool: &Tool<'_>) {
         if tool.cache.is_some() {
-            self.drop("cache_control");
+            self.dropped.note("cache_control");
         }
         if tool.strict == Some(true) {
-            self.drop("strict");
+            self.dropped.note("strict");
         }
         self.out.push_str("{\"name\":");
-        push_quoted(&mut self.out, &tool.name);
+        push_text(&mut self.out, &tool.name);
         if let Some(description) = &tool.description {
             self.out.push_str(",\"description\":");
-            push_quoted(&mut self.out, description);
+            push_text(&mut self.out, description);
         }
         if let Some(schema) = &tool.schema {
             self.out.push_str(",\"parametersJsonSchema\":");
@@ -300,7 +297,7 @@ impl<'c> Scribe<'c> {
 
     fn generation(&mut self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<(), Refusal> {
         if conversation.user.is_some() {
-            self.drop("user");
+            self.dropped.note("user");
         }
         if conversation.stop.len() > MOST_STOPS {
             return Err(Refusal::invalid("stop", format!("This model takes at most {MOST_STOPS} stop texts.")));
@@ -374,24 +371,24 @@ fn push_media(out: &mut String, media: &Media<'_>) {
     match &media.source {
         Source::Base64 { media_type, data } => {
             out.push_str("{\"inlineData\":{\"mimeType\":");
-            push_quoted(out, media_type);
+            push_text(out, media_type);
             out.push_str(",\"data\":");
-            push_quoted(out, data);
+            push_text(out, data);
         }
         Source::Url(address) => {
             out.push_str("{\"fileData\":{");
             if let Some(media_type) = type_of_address(address) {
                 out.push_str("\"mimeType\":");
-                push_quoted(out, media_type);
+                push_text(out, media_type);
                 out.push(',');
             }
             out.push_str("\"fileUri\":");
-            push_quoted(out, address);
+            push_text(out, address);
         }
         // Refused before.
         Source::Id(id) => {
             out.push_str("{\"fileData\":{\"fileUri\":");
-            push_quoted(out, id);
+            push_text(out, id);
         }
     }
     out.push_str("}}");
@@ -399,20 +396,21 @@ fn push_media(out: &mut String, media: &Media<'_>) {
 
 /// The result of a call as the object that Gemini wants. A JSON object stays one, unless it would be taken for a text in one.
 fn push_response(out: &mut String, words: &str, is_error: bool) {
-    let is_object = !is_error && Members::parse(words, "").is_ok_and(|object| wrapped(&object).is_none());
+    let object = Object::parse(words).and_then(|object| Node::camel_root(&object).ok());
+    let is_object = !is_error && object.is_some_and(|object| wrapped(&object).is_none());
     if is_object {
         return out.push_str(words);
     }
     out.push_str(if is_error { "{\"error\":" } else { "{\"result\":" });
-    push_quoted(out, words);
+    push_text(out, words);
     out.push('}');
 }
 
 /// The text of a result that is nothing but a text, as JSON, and whether it is an error.
-pub fn wrapped<'a>(response: &Members<'a>) -> Option<(&'a str, bool)> {
+pub fn wrapped<'a>(response: &Node<'a>) -> Option<(&'a str, bool)> {
     let mut names = response.names();
     let (name, None) = (names.next()?, names.next()) else { return None };
-    let text = response.get(name).filter(|json| json.starts_with('"'))?;
+    let text = response.given(name).filter(|json| json.starts_with('"'))?;
     match name {
         "result" | "output" => Some((text, false)),
         "error" => Some((text, true)),
@@ -423,6 +421,7 @@ pub fn wrapped<'a>(response: &Members<'a>) -> Option<(&'a str, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::json::text_of;
     use crate::dialect::talk::{Cache, Effort, MediaKind, Message, Sampling, Thinking};
 
     const UPSTREAM: Upstream<'_> =
@@ -540,7 +539,10 @@ mod tests {
             r#""candidateCount":3,"stopSequences":["\n"],"responseMimeType":"application/json","responseJsonSchema":{"x":1.0},"#,
             r#""responseLogprobs":true,"logprobs":2,"thinkingConfig":{"thinkingBudget":800,"includeThoughts":true}}}"#
         );
-        assert_eq!(write_request(&conversation, &UPSTREAM).unwrap(), Written { body: expected.to_owned(), dropped: Vec::new() });
+        assert_eq!(
+            write_request(&conversation, &UPSTREAM).unwrap(),
+            Written { body: expected.to_owned(), dropped: Dropped::default() }
+        );
     }
 
     #[test]
@@ -616,9 +618,8 @@ mod tests {
         ] {
             let mut out = String::new();
             push_response(&mut out, words, is_error);
-            let response = Members::parse(&out, "").unwrap();
-            let read =
-                wrapped(&response).map(|(json, is_error)| (super::super::wire::text(json).unwrap().into_owned(), is_error));
+            let response = Node::camel_root(&Object::parse(&out).unwrap()).unwrap();
+            let read = wrapped(&response).map(|(json, is_error)| (text_of(json).unwrap().into_owned(), is_error));
             assert_eq!(read.unwrap_or((out, false)), (words.to_owned(), is_error));
         }
     }

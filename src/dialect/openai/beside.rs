@@ -64,7 +64,7 @@ pub fn form_choices(form: &Form<'_>) -> Result<u64, Refusal> {
 
 /// The list that an answer consists of, as JSON; an error says what is there instead.
 pub fn list_of<'a>(answer: &Object<'a>, name: &str) -> Result<&'a str, String> {
-    if let Some(error) = answer.get("error").filter(|error| *error != "null") {
+    if let Some(error) = answer.given("error") {
         return Err(misplaced_error(error));
     }
     let list = answer.get(name).filter(|json| json.starts_with('['));

@@ -3,13 +3,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::chat::{ChatLine, SERVICE_TIERS, Shape, ask_for_usage, include_usage, read_session, unquoted};
-use super::node::items;
+use super::chat::{ChatLine, SERVICE_TIERS, Shape, ask_for_usage, include_usage, read_session};
 use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::json::{Edit, Object, items, quoted, unquoted};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -50,7 +49,7 @@ impl Format for Completions {
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
         let choices = answer.get("choices").and_then(|json| serde_json::from_str::<Vec<Choice<'_>>>(json).ok());
         let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
-            return Err(match answer.get("error").filter(|error| *error != "null") {
+            return Err(match answer.given("error") {
                 Some(error) => misplaced_error(error),
                 None => "an answer without choices".to_owned(),
             });

@@ -10,7 +10,6 @@ pub mod images;
 #[cfg(test)]
 mod mistral;
 pub mod moderations;
-mod node;
 mod out;
 mod parts;
 pub mod rerank;
@@ -29,7 +28,6 @@ use super::json::Object;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 
-pub use node::text_of;
 pub use usage::{read_response_usage, read_usage, response_usage_with_cost, usage_with_cost};
 
 /// Where the list of models is.

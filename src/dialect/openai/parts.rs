@@ -3,20 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::node::Node;
 use super::out::Out;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
-use crate::dialect::format::Upstream;
-use crate::dialect::format::drop_named;
+use crate::dialect::format::{Dropped, Upstream};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{
     Cache, Conversation, Media, MediaKind, OutputFormat, Part, Role, Sampling, Source, Text, Tool, ToolChoice,
 };
 use crate::refusal::Refusal;
 use crate::usage::Class;
-
-/// What a refusal says of a type that has no counterpart.
-pub const UNKNOWN: &str = "has no counterpart with the provider of this model";
 
 /// Notes which writes to a cache a request may ask for.
 pub fn read_cache_needs(body: &Body<'_>, envelope: &mut Envelope) {
@@ -86,7 +82,7 @@ pub fn read_file<'a>(node: &Node<'a>) -> Result<Media<'a>, Refusal> {
 
 /// A function, from the object that has its name.
 pub fn read_tool<'a>(node: &Node<'a>, cache: Option<Cache>) -> Result<Tool<'a>, Refusal> {
-    let schema = node.object("parameters")?.and_then(|_| node.raw("parameters"));
+    let schema = node.object("parameters")?.and_then(|_| node.given("parameters"));
     Ok(Tool {
         name: node.required("name")?.into_owned(),
         description: node.text("description")?,
@@ -116,7 +112,7 @@ fn read_tool_name(node: &Node<'_>) -> Result<String, Refusal> {
 /// Reads `tool_choice`. Allowed tools have a counterpart if they are all there are, or if there is one that must be called.
 pub fn read_tool_choice(root: &Node<'_>, tools: &[Tool<'_>]) -> Result<Option<ToolChoice>, Refusal> {
     let name = "tool_choice";
-    let Some(json) = root.raw(name) else { return Ok(None) };
+    let Some(json) = root.given(name) else { return Ok(None) };
     let mode = |text: &str| match text {
         "auto" => Some(ToolChoice::Auto),
         "none" => Some(ToolChoice::None),
@@ -143,7 +139,7 @@ pub fn read_tool_choice(root: &Node<'_>, tools: &[Tool<'_>]) -> Result<Option<To
 
 /// Reads `json_schema`, or the flat form of it.
 pub fn read_schema<'a>(node: &Node<'a>) -> Result<OutputFormat<'a>, Refusal> {
-    let schema = node.object("schema")?.and_then(|_| node.raw("schema"));
+    let schema = node.object("schema")?.and_then(|_| node.given("schema"));
     Ok(OutputFormat::Schema {
         name: node.owned("name")?,
         description: node.owned("description")?,
@@ -286,7 +282,7 @@ pub fn write_head(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> O
 }
 
 /// Names what was asked of a provider's cache, which OpenAI's keeps by itself.
-pub fn drop_caches(conversation: &Conversation<'_>, dropped: &mut Vec<String>) {
+pub fn drop_caches(conversation: &Conversation<'_>, dropped: &mut Dropped) {
     let of_part = |part: &Part<'_>| match part {
         Part::Text { cache, .. } | Part::Media { cache, .. } => cache.is_some(),
         Part::Result(result) => {
@@ -298,6 +294,6 @@ pub fn drop_caches(conversation: &Conversation<'_>, dropped: &mut Vec<String>) {
     };
     let parts = conversation.messages.iter().flat_map(|message| &message.parts).chain(&conversation.system);
     if parts.into_iter().any(of_part) || conversation.tools.iter().any(|tool| tool.cache.is_some()) {
-        drop_named(dropped, "cache_control");
+        dropped.note("cache_control");
     }
 }

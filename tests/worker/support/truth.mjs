@@ -142,7 +142,7 @@ export const amountOf = (nanos) => {
 };
 
 /**
- * A plain call of a model, byte for byte as its page shows it (src/catalog/mod.rs): quotes go by the length, and nobody names
+ * A plain call of a model, byte for byte as its page shows it (src/catalog/model.rs): quotes go by the length, and nobody names
  * a limit. `more` are further members.
  * @returns {{path: string, headers: object, body: string | Buffer}}
  */

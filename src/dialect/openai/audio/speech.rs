@@ -39,7 +39,7 @@ impl Format for Speech {
     }
 
     fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
-        let error = answer.get("error").filter(|error| *error != "null");
+        let error = answer.given("error");
         Err(error.map_or_else(|| "JSON in place of sound".to_owned(), misplaced_error))
     }
 

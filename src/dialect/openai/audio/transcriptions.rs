@@ -66,7 +66,7 @@ impl Format for Transcriptions {
     }
 
     fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
-        if let Some(error) = answer.get("error").filter(|error| *error != "null") {
+        if let Some(error) = answer.given("error") {
             return Err(misplaced_error(error));
         }
         // Nobody speaks in silence: an empty text is an answer.

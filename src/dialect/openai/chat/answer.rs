@@ -1,48 +1,46 @@
 //! A whole answer of chat completions, read and written.
 
+use super::line::Shape;
 use super::read_request::{call_signature, said_in, thoughts};
 use super::write_request::arguments;
-use super::{Chat, Shape};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::Object;
 use crate::dialect::maker::{Maker, token};
-use crate::dialect::openai::node::Node;
+use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::read_url;
 use crate::dialect::openai::{misplaced_error, read_usage, usage_with_cost};
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Kind, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
-impl Chat {
-    /// Writes an answer.
-    pub(super) fn written(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        let mut out = Out::object();
-        out.text("id", &wish.answer_id(Shape::Chat.prefix(), &answer.id)).text("object", "chat.completion");
-        out.member("created", &wish.created.to_string()).text("model", &answer.model).list_at("choices");
-        for (index, choice) in answer.choices.iter().enumerate() {
-            out.open().member("index", &index.to_string()).open_at("message").text("role", "assistant");
-            write_message(&mut out, &choice.parts, wish.maker.as_ref());
-            out.close().member("logprobs", choice.logprobs.as_deref().unwrap_or("null"));
-            out.text("finish_reason", finish_reason(&choice.finish)).close();
-        }
-        out.end_list().member("usage", &usage_with_cost(None, usage, cost));
-        out.done()
+/// Writes an answer.
+pub fn write(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
+    let mut out = Out::object();
+    out.text("id", &wish.answer_id(Shape::Chat.prefix(), &answer.id)).text("object", "chat.completion");
+    out.member("created", &wish.created.to_string()).text("model", &answer.model).list_at("choices");
+    for (index, choice) in answer.choices.iter().enumerate() {
+        out.open().member("index", &index.to_string()).open_at("message").text("role", "assistant");
+        write_message(&mut out, &choice.parts, wish.maker.as_ref());
+        out.close().member("logprobs", choice.logprobs.as_deref().unwrap_or("null"));
+        out.text("finish_reason", finish_reason(&choice.finish)).close();
     }
+    out.end_list().member("usage", &usage_with_cost(None, usage, cost));
+    out.done()
+}
 
-    /// Reads an answer.
-    pub(super) fn answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
-        let root = Node::root(answer);
-        let choices = root.nodes("choices").unwrap_or_default();
-        if choices.is_empty() {
-            return Err(root.raw("error").map_or_else(|| "an answer without choices".to_owned(), misplaced_error));
-        }
-        Ok(Answer {
-            choices: choices.iter().map(read_choice).collect(),
-            id: root.words("id"),
-            model: root.words("model"),
-            usage: root.raw("usage").and_then(|json| read_usage(json, counting)),
-        })
+/// Reads an answer.
+pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
+    let root = Node::root(answer);
+    let choices = root.nodes("choices").unwrap_or_default();
+    if choices.is_empty() {
+        return Err(root.given("error").map_or_else(|| "an answer without choices".to_owned(), misplaced_error));
     }
+    Ok(Answer {
+        choices: choices.iter().map(read_choice).collect(),
+        id: root.words("id"),
+        model: root.words("model"),
+        usage: root.given("usage").and_then(|json| read_usage(json, counting)),
+    })
 }
 
 /// Why an answer ended, in OpenAI's words.
@@ -185,13 +183,13 @@ fn read_choice(choice: &Node<'_>) -> Choice {
     Choice {
         parts,
         finish: read_finish(&choice.words("finish_reason"), has_calls),
-        logprobs: choice.raw("logprobs").map(ToOwned::to_owned),
+        logprobs: choice.given("logprobs").map(ToOwned::to_owned),
     }
 }
 
 /// Arguments, which some providers give as an object and not as its text.
 pub fn read_arguments(function: &Node<'_>) -> String {
-    match function.raw("arguments") {
+    match function.given("arguments") {
         Some(json) if json.starts_with('{') => json.to_owned(),
         _ => function.words("arguments"),
     }

@@ -5,9 +5,9 @@
 use crate::catalog::Thoughts;
 use crate::dialect::fit::NO_THOUGHT;
 use crate::dialect::format::Upstream;
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have, quoted};
+use crate::dialect::json::{Change, Edit, Object, changed_list, items, may_have, quoted};
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::node::{Node, items};
+use crate::dialect::node::Node;
 
 use super::read_request::maker_of;
 
@@ -46,7 +46,7 @@ pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
 
 /// Whether a message has calls and none of the thoughts that its provider wants with them: some programs forget them.
 fn lacks_thoughts(message: &Object<'_>) -> bool {
-    let is_there = |name: &str| message.get(name).is_some_and(|json| json != "null");
+    let is_there = |name: &str| message.given(name).is_some();
     is_there("tool_calls") && !is_there(THOUGHTS) && !is_there("reasoning")
 }
 

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{said, unquoted};
+use super::said;
 use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Counting, Line, StreamWish};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, unquoted};
 use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
@@ -130,7 +130,7 @@ impl ChatLine {
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
         for choice in choices {
-            said(choice.delta.map(RawValue::get), |text| tally.output(text));
+            said::each(choice.delta.map(RawValue::get), |text| tally.output(text));
             if let Some(text) = choice.text.map(RawValue::get).filter(|json| json.starts_with('"')) {
                 tally.output(unquoted(text));
             }

@@ -3,8 +3,10 @@
 mod answer;
 mod foreign;
 mod line;
+mod members;
 mod read_request;
 mod reader;
+mod said;
 mod write_request;
 mod writer;
 
@@ -13,10 +15,10 @@ use serde_json::value::RawValue;
 
 pub use answer::{read_arguments, write_call_signature};
 pub use line::{ChatLine, Shape};
+pub use members::{SERVICE_TIERS, ask_for_usage, include_usage, read_session};
 pub use read_request::call_signature;
 pub use write_request::{arguments, effort};
 
-use super::node::Node;
 use super::parts::read_cache_needs;
 use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
@@ -28,20 +30,13 @@ use crate::dialect::format::{
 };
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::maker::{Maker, Marks};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
-/// Service tiers that cost no more than the price says.
-pub const SERVICE_TIERS: [&str; 3] = ["\"auto\"", "\"default\"", "\"flex\""];
-
 /// The format of `/chat/completions`.
 pub struct Chat;
-
-#[derive(Deserialize)]
-struct StreamOptions {
-    include_usage: Option<bool>,
-}
 
 impl Format for Chat {
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
@@ -86,7 +81,7 @@ impl Format for Chat {
 
     fn pass_request(&self, request: &Object<'_>, upstream: &Upstream<'_>) -> Vec<Edit> {
         let mut edits = vec![Edit::Set("model", quoted(upstream.model))];
-        let is_given = |field: OutputLimitField| request.get(field.name()).is_some_and(|json| json != "null");
+        let is_given = |field: OutputLimitField| request.given(field.name()).is_some();
         let (old, new) = (OutputLimitField::MaxTokens, OutputLimitField::MaxCompletionTokens);
         match upstream.limit_field {
             // The channel knows one of the two: whatever the client wrote stands there.
@@ -115,7 +110,7 @@ impl Format for Chat {
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
         let choices = answer.get("choices").and_then(|json| serde_json::from_str::<Vec<PlainChoice<'_>>>(json).ok());
         let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
-            return Err(match answer.get("error").filter(|error| *error != "null") {
+            return Err(match answer.given("error") {
                 Some(error) => misplaced_error(error),
                 None => "an answer without choices".to_owned(),
             });
@@ -125,7 +120,7 @@ impl Format for Chat {
         // Only where it is needed: it is a copy of the answer.
         if usage.is_none() {
             choices.iter().for_each(|choice| {
-                said(choice.message.map(RawValue::get), |text| output.push_str(text));
+                said::each(choice.message.map(RawValue::get), |text| output.push_str(text));
             });
         }
         let finish_reason = choices.into_iter().find_map(|choice| choice.finish_reason);
@@ -172,11 +167,11 @@ impl Translation for Chat {
     }
 
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
-        Self::read(request)
+        read_request::read(request)
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        Self::written(answer, usage, cost, wish)
+        answer::write(answer, usage, cost, wish)
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
@@ -184,11 +179,11 @@ impl Translation for Chat {
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-        Self::write(conversation, upstream)
+        write_request::write(conversation, upstream)
     }
 
     fn read_answer(&self, answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
-        Self::answer(answer, counting)
+        answer::read(answer, counting)
     }
 
     fn reader(&self, counting: Counting) -> Box<dyn Reader> {
@@ -238,70 +233,12 @@ fn check_tools(body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Requests of one cache key, or of one user, are of one session unless the client says otherwise.
-pub fn read_session(fields: &Fields<'_, '_>, envelope: &mut Envelope) -> Result<(), Refusal> {
-    for name in ["prompt_cache_key", "user"] {
-        if envelope.session.is_none() {
-            envelope.session = fields.read(name, "a string")?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether the client wants usage at the end of its stream.
-pub fn include_usage(object: &Object<'_>) -> Result<bool, Refusal> {
-    let what = "an object whose `include_usage` is a boolean";
-    // A list would be read as the fields in their order.
-    if object.get("stream_options").is_some_and(|json| json.starts_with('[')) {
-        return Err(Refusal::invalid("stream_options", format!("`stream_options` must be {what}.")));
-    }
-    let options = Fields(object).read::<StreamOptions>("stream_options", what)?;
-    Ok(options.and_then(|options| options.include_usage).unwrap_or(false))
-}
-
-/// Upstream is always asked for the usage of a stream.
-pub fn ask_for_usage(request: &Object<'_>) -> Edit {
-    let include = [Edit::Set("include_usage", "true".to_owned())];
-    let options = request.get("stream_options").and_then(Object::parse);
-    let options = options.map_or_else(|| "{\"include_usage\":true}".to_owned(), |options| options.edited(&include));
-    Edit::Set("stream_options", options)
-}
-
 #[derive(Deserialize)]
 struct PlainChoice<'a> {
     #[serde(default)]
     finish_reason: Option<String>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
-}
-
-/// What a delta or a message says, without its wrapping.
-#[derive(Debug, Default, Deserialize)]
-struct Words<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tool_calls: Option<&'a RawValue>,
-}
-
-/// Each text of a delta or a message as it stands in the JSON, quotes aside.
-fn said(json: Option<&str>, mut take: impl FnMut(&str)) {
-    let words: Words<'_> = json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-    let parts = [words.content, words.reasoning_content.or(words.reasoning), words.refusal, words.tool_calls];
-    for raw in parts.into_iter().flatten().map(RawValue::get).filter(|raw| *raw != "null") {
-        take(unquoted(raw));
-    }
-}
-
-/// What stands between the quotes, or the brackets.
-pub fn unquoted(json: &str) -> &str {
-    json.get(1..json.len().saturating_sub(1)).unwrap_or_default()
 }
 
 #[cfg(test)]

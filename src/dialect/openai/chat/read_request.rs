@@ -16,14 +16,12 @@
 
 use std::borrow::Cow;
 
-use super::Chat;
-use crate::dialect::format::Read;
-use crate::dialect::format::drop_named;
-use crate::dialect::json::Object;
+use crate::dialect::format::{Dropped, Read, UNKNOWN};
+use crate::dialect::json::{Object, items, text_of};
 use crate::dialect::maker::{Maker, read_token};
-use crate::dialect::openai::node::{Node, items, text_of};
+use crate::dialect::node::Node;
 use crate::dialect::openai::parts::{
-    UNKNOWN, push, read_audio, read_cache, read_file, read_sampling, read_schema, read_tool, read_tool_choice, read_url,
+    push, read_audio, read_cache, read_file, read_sampling, read_schema, read_tool, read_tool_choice, read_url,
 };
 use crate::dialect::talk::{
     Call, CallResult, Conversation, Effort, Form, Kind, Media, MediaKind, OutputFormat, Part, Reasoning, Role, Thinking, Tool,
@@ -67,43 +65,41 @@ const KNOWN: [&str; 33] = [
     "usage",
 ];
 
-impl Chat {
-    /// See the table above.
-    pub(super) fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
-        let root = Node::root(request);
-        let mut dropped = Vec::new();
-        root.drop_others(&KNOWN, &mut dropped);
-        for name in ["functions", "function_call"] {
-            if root.raw(name).is_some() {
-                return Err(root.wrong(name, "is the legacy form of `tools` and `tool_choice`; use those"));
-            }
+/// Reads a request, as the table above says.
+pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+    let root = Node::root(request);
+    let mut dropped = Dropped::default();
+    root.drop_others(&KNOWN, &mut dropped);
+    for name in ["functions", "function_call"] {
+        if root.given(name).is_some() {
+            return Err(root.wrong(name, "is the legacy form of `tools` and `tool_choice`; use those"));
         }
-        if root.raw("audio").is_some() || root.texts("modalities")?.iter().any(|modality| modality != "text") {
-            let name = if root.raw("audio").is_some() { "audio" } else { "modalities" };
-            return Err(root.wrong(name, "asks for more than text, which the provider of this model does not answer with here"));
-        }
-        let mut conversation = Conversation { choices: root.count("n")?.unwrap_or(1), ..Conversation::default() };
-        for message in root.nodes("messages")? {
-            read_message(&message, &mut conversation, &mut dropped)?;
-        }
-        for tool in root.nodes("tools")? {
-            conversation.tools.push(tool_of(&tool)?);
-        }
-        conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
-        conversation.parallel_calls = root.flag("parallel_tool_calls")?;
-        conversation.output = read_output(&root)?;
-        conversation.sampling = read_sampling(&root)?;
-        conversation.stop = match root.raw("stop") {
-            Some(json) if json.starts_with('"') => vec![root.required("stop")?.into_owned()],
-            _ => root.texts("stop")?,
-        };
-        conversation.reasoning = read_reasoning(&root, &mut dropped)?;
-        if root.flag("logprobs")?.unwrap_or(false) {
-            conversation.logprobs = Some(root.count("top_logprobs")?.unwrap_or(0));
-        }
-        conversation.user = root.owned("user")?;
-        Ok(Read { conversation, dropped })
     }
+    if root.given("audio").is_some() || root.texts("modalities")?.iter().any(|modality| modality != "text") {
+        let name = if root.given("audio").is_some() { "audio" } else { "modalities" };
+        return Err(root.wrong(name, "asks for more than text, which the provider of this model does not answer with here"));
+    }
+    let mut conversation = Conversation { choices: root.count("n")?.unwrap_or(1), ..Conversation::default() };
+    for message in root.nodes("messages")? {
+        read_message(&message, &mut conversation, &mut dropped)?;
+    }
+    for tool in root.nodes("tools")? {
+        conversation.tools.push(tool_of(&tool)?);
+    }
+    conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
+    conversation.parallel_calls = root.flag("parallel_tool_calls")?;
+    conversation.output = read_output(&root)?;
+    conversation.sampling = read_sampling(&root)?;
+    conversation.stop = match root.given("stop") {
+        Some(json) if json.starts_with('"') => vec![root.required("stop")?.into_owned()],
+        _ => root.texts("stop")?,
+    };
+    conversation.reasoning = read_reasoning(&root, &mut dropped)?;
+    if root.flag("logprobs")?.unwrap_or(false) {
+        conversation.logprobs = Some(root.count("top_logprobs")?.unwrap_or(0));
+    }
+    conversation.user = root.owned("user")?;
+    Ok(Read { conversation, dropped })
 }
 
 fn tool_of<'a>(node: &Node<'a>) -> Result<Tool<'a>, Refusal> {
@@ -129,7 +125,7 @@ fn custom_of<'a>(node: &Node<'a>) -> Result<Tool<'a>, Refusal> {
         description: custom.text("description")?,
         cache: read_cache(node)?,
         form: Form { kind: Kind::Custom, namespace: None },
-        grammar: grammar.and_then(|_| custom.raw("format")).map(Into::into),
+        grammar: grammar.and_then(|_| custom.given("format")).map(Into::into),
         ..Tool::default()
     })
 }
@@ -148,7 +144,7 @@ fn read_output<'a>(root: &Node<'a>) -> Result<OutputFormat<'a>, Refusal> {
 }
 
 /// OpenAI's effort, and OpenRouter's object, which counts where both are there.
-fn read_reasoning(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<Reasoning>, Refusal> {
+fn read_reasoning(root: &Node<'_>, dropped: &mut Dropped) -> Result<Option<Reasoning>, Refusal> {
     let mut reasoning = Reasoning::default();
     let parse = |node: &Node<'_>, name: &str| match node.text(name)? {
         None => Ok(None),
@@ -171,9 +167,9 @@ fn read_reasoning(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<R
     Ok(Some(reasoning).filter(|reasoning| *reasoning != Reasoning::default()))
 }
 
-fn read_message<'a>(node: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
-    if node.raw("name").is_some() {
-        drop_named(dropped, "messages[].name");
+fn read_message<'a>(node: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    if node.given("name").is_some() {
+        dropped.note("messages[].name");
     }
     match node.required("role")?.as_ref() {
         "system" | "developer" => {
@@ -218,7 +214,7 @@ fn read_content<'a>(node: &Node<'a>) -> Result<Vec<Part<'a>>, Refusal> {
 }
 
 fn contents<'a>(node: &Node<'a>) -> Result<Vec<Part<'a>>, Refusal> {
-    match node.raw("content") {
+    match node.given("content") {
         None => Ok(Vec::new()),
         Some(json) if json.starts_with('"') => Ok(vec![Part::Text { text: node.required("content")?, cache: None }]),
         Some(_) => node.nodes("content")?.iter().map(read_part).collect(),
@@ -242,7 +238,7 @@ fn read_part<'a>(node: &Node<'a>) -> Result<Part<'a>, Refusal> {
 /// An image; some clients give its address without an object around it.
 fn read_image<'a>(node: &Node<'a>) -> Result<Media<'a>, Refusal> {
     let of = |source, detail| Media { kind: MediaKind::Image, source, name: None, detail };
-    if node.raw("image_url").is_some_and(|json| json.starts_with('"')) {
+    if node.given("image_url").is_some_and(|json| json.starts_with('"')) {
         return Ok(of(read_url(node.required("image_url")?, node, "image_url")?, None));
     }
     let image = node.object("image_url")?.ok_or_else(|| node.wrong("image_url", "is required"))?;
@@ -251,7 +247,7 @@ fn read_image<'a>(node: &Node<'a>) -> Result<Media<'a>, Refusal> {
 
 fn read_assistant<'a>(node: &Node<'a>) -> Result<Vec<Part<'a>>, Refusal> {
     for name in ["function_call", "audio"] {
-        if node.raw(name).is_some() {
+        if node.given(name).is_some() {
             return Err(node.wrong(name, UNKNOWN));
         }
     }
@@ -300,7 +296,7 @@ pub fn thoughts(node: &Node<'_>) -> Vec<Thinking> {
         let text = detail.words("text") + &detail.words("summary");
         let signature = Some(detail.words("signature")).filter(|signature| !signature.is_empty());
         let redacted = Some(detail.words("data")).filter(|data| !data.is_empty());
-        let index = detail.raw("index").unwrap_or_default().to_owned();
+        let index = detail.given("index").unwrap_or_default().to_owned();
         match thoughts.last_mut() {
             Some(last) if redacted.is_none() && open.as_ref() == Some(&index) => {
                 last.text.push_str(&text);
@@ -329,7 +325,7 @@ pub fn thoughts(node: &Node<'_>) -> Vec<Thinking> {
 /// The words of `content` in an answer, which Mistral also gives as a list of texts and thoughts.
 pub fn said_in(node: &Node<'_>) -> Vec<Part<'static>> {
     let text = |text: String| Part::Text { text: Cow::Owned(text), cache: None };
-    let Some(json) = node.raw("content") else { return Vec::new() };
+    let Some(json) = node.given("content") else { return Vec::new() };
     if let Some(said) = text_of(json) {
         return if said.is_empty() { Vec::new() } else { vec![text(said.into_owned())] };
     }
@@ -339,7 +335,7 @@ pub fn said_in(node: &Node<'_>) -> Vec<Part<'static>> {
         if !inner.is_empty() {
             let words: String = inner.iter().map(|thought| thought.words("text")).collect();
             parts.push(Part::Thinking(Thinking { text: words, ..Thinking::default() }));
-        } else if part.raw("text").is_some() {
+        } else if part.given("text").is_some() {
             parts.push(text(part.words("text")));
         }
     }

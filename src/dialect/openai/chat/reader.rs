@@ -14,7 +14,7 @@ use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::Object;
 use crate::dialect::mend::is_broken;
-use crate::dialect::openai::node::Node;
+use crate::dialect::node::Node;
 use crate::dialect::openai::{read_error_object, read_usage};
 use crate::dialect::scan::Scan;
 use crate::dialect::sse::Data;
@@ -86,7 +86,7 @@ impl ChatReader {
 
     /// Takes a chunk; an error says why the stream cannot be followed.
     fn chunk(&mut self, root: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
-        if let Some(usage) = root.raw("usage").and_then(|json| read_usage(json, self.counting)) {
+        if let Some(usage) = root.given("usage").and_then(|json| read_usage(json, self.counting)) {
             tally.reported = Some(usage);
         }
         let choices = root.nodes("choices").unwrap_or_default();
@@ -101,12 +101,12 @@ impl ChatReader {
                 self.choices.len().saturating_sub(1)
             });
             let Some(choice) = self.choices.get_mut(at) else { continue };
-            said(node.raw("delta"), |text| tally.output(text));
+            said::each(node.given("delta"), |text| tally.output(text));
             if let Ok(Some(delta)) = node.object("delta") {
                 choice.words(&delta, tally, deltas);
                 choice.calls(&delta, deltas)?;
             }
-            if let Some(json) = node.object("logprobs").ok().flatten().and_then(|_| node.raw("logprobs")) {
+            if let Some(json) = node.object("logprobs").ok().flatten().and_then(|_| node.given("logprobs")) {
                 deltas.push(Delta::Logprobs { choice: index, json: json.to_owned() });
             }
             let finish = node.words("finish_reason");
@@ -280,7 +280,7 @@ impl Reader for ChatReader {
         }
         let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
         let root = Node::root(&object);
-        if let Some(error) = root.raw("error") {
+        if let Some(error) = root.given("error") {
             tally.progress = Progress::Broken(read_error_object(error));
             return;
         }

@@ -36,12 +36,12 @@ pub fn tally() -> Tally {
 fn read(body: &str) -> Result<(Conversation<'_>, Vec<String>), String> {
     let object = Object::parse(body).unwrap();
     let read = Chat.read_request(&object).map_err(|refusal| refusal.param.unwrap_or_default())?;
-    Ok((read.conversation, read.dropped))
+    Ok((read.conversation, read.dropped.to_vec()))
 }
 
 fn written(conversation: &Conversation<'_>) -> Result<(Value, Vec<String>), String> {
     let written = Chat.write_request(conversation, &UPSTREAM).map_err(|refusal| refusal.param.unwrap_or_default())?;
-    Ok((serde_json::from_str(&written.body).unwrap(), written.dropped))
+    Ok((serde_json::from_str(&written.body).unwrap(), written.dropped.to_vec()))
 }
 
 fn media<'a>(part: &Part<'a>) -> (MediaKind, Source<'a>, Option<String>, Option<String>) {

@@ -13,10 +13,8 @@
 //!
 //! Refused: files that a provider keeps, files and sounds by address.
 
-use super::Chat;
 use crate::catalog::OutputLimitField;
-use crate::dialect::format::drop_named;
-use crate::dialect::format::{Upstream, Written};
+use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::{
     drop_caches, file_name, no_counterpart, write_audio, write_head, write_schema, write_tool, write_tool_choice, write_url,
@@ -26,33 +24,31 @@ use crate::dialect::talk::{
 };
 use crate::refusal::Refusal;
 
-impl Chat {
-    /// See the table above.
-    pub(super) fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-        let mut dropped = Vec::new();
-        drop_caches(conversation, &mut dropped);
-        let mut out = write_head(conversation, upstream);
-        if upstream.stream {
-            out.open_at("stream_options").member("include_usage", "true").close();
-        }
-        let field = upstream.limit_field.unwrap_or(OutputLimitField::MaxTokens);
-        out.member(field.name(), &upstream.output_limit.to_string());
-        out.list_at("messages");
-        if !conversation.system.is_empty() {
-            out.open().text("role", "system");
-            write_content(&mut out, &conversation.system.iter().collect::<Vec<_>>())?;
-            out.close();
-        }
-        for message in &conversation.messages {
-            write_message(&mut out, message, &mut dropped)?;
-        }
-        out.end_list();
-        write_rest(&mut out, conversation, &mut dropped)?;
-        Ok(Written { body: out.done(), dropped })
+/// Writes a request, as the table above says.
+pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
+    let mut dropped = Dropped::default();
+    drop_caches(conversation, &mut dropped);
+    let mut out = write_head(conversation, upstream);
+    if upstream.stream {
+        out.open_at("stream_options").member("include_usage", "true").close();
     }
+    let field = upstream.limit_field.unwrap_or(OutputLimitField::MaxTokens);
+    out.member(field.name(), &upstream.output_limit.to_string());
+    out.list_at("messages");
+    if !conversation.system.is_empty() {
+        out.open().text("role", "system");
+        write_content(&mut out, &conversation.system.iter().collect::<Vec<_>>())?;
+        out.close();
+    }
+    for message in &conversation.messages {
+        write_message(&mut out, message, &mut dropped)?;
+    }
+    out.end_list();
+    write_rest(&mut out, conversation, &mut dropped)?;
+    Ok(Written { body: out.done(), dropped })
 }
 
-fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     if !conversation.tools.is_empty() {
         out.list_at("tools");
         for tool in &conversation.tools {
@@ -78,7 +74,7 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<
     out.maybe("temperature", temperature).maybe("top_p", top_p).maybe("seed", seed);
     out.maybe("presence_penalty", presence_penalty).maybe("frequency_penalty", frequency_penalty);
     if top_k.is_some() {
-        drop_named(dropped, "top_k");
+        dropped.note("top_k");
     }
     if !conversation.stop.is_empty() {
         out.list_at("stop");
@@ -88,7 +84,7 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<
         out.end_list();
     }
     if conversation.reasoning.as_ref().and_then(|reasoning| reasoning.is_shown) == Some(false) {
-        drop_named(dropped, "reasoning.exclude");
+        dropped.note("reasoning.exclude");
     }
     if let Some(effort) = conversation.reasoning.as_ref().and_then(effort) {
         out.text("reasoning_effort", effort);
@@ -119,7 +115,7 @@ pub fn effort(reasoning: &crate::dialect::talk::Reasoning) -> Option<&'static st
     })
 }
 
-fn write_message(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_message(out: &mut Out, message: &Message<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     if message.role == Role::Assistant {
         return write_assistant(out, message, dropped);
     }
@@ -132,7 +128,7 @@ fn write_message(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>
             continue;
         };
         if result.is_error {
-            drop_named(dropped, "is_error");
+            dropped.note("is_error");
         }
         let media = result.parts.iter().filter_map(|part| match part {
             Part::Media { media, .. } => Some((result, media)),
@@ -207,7 +203,7 @@ fn write_media(out: &mut Out, media: &Media<'_>) -> Result<(), Refusal> {
 }
 
 /// The model's own turn. Its texts are one: that is how it said them.
-fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     let mut texts: Vec<&str> = Vec::new();
     let mut refusals: Vec<&str> = Vec::new();
     let mut thoughts: Vec<&str> = Vec::new();
@@ -242,7 +238,7 @@ fn write_assistant(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<Strin
         out.list_at("tool_calls");
         for call in calls {
             if call.signature.is_some() {
-                drop_named(dropped, "thought_signature");
+                dropped.note("thought_signature");
             }
             out.open().text("id", &call.id).text("type", "function").open_at("function").text("name", &call.name);
             out.text("arguments", arguments(&call.arguments)).close().close();

@@ -1,12 +1,12 @@
 //! A whole response, read and written; and the items that it is made of.
 
-use super::read_request::{MAKER, REDACTED, read_thought};
-use super::{Responses, finish_reason, read_usage, whole};
+use super::response::{finish_reason, read_usage, whole};
+use super::thought::{MAKER, REDACTED, read_thought};
 use crate::dialect::format::{Cost, Counting, StreamWish};
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::json::{Edit, Object, unquoted};
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::chat::{arguments, read_arguments, unquoted, write_call_signature};
-use crate::dialect::openai::node::Node;
+use crate::dialect::node::Node;
+use crate::dialect::openai::chat::{arguments, read_arguments, write_call_signature};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Form, Kind, Media, MediaKind, Part, Source, Thinking};
@@ -212,74 +212,72 @@ pub fn logprobs_items(json: &str) -> &str {
     content.filter(|content| content.starts_with('[')).map_or("", |content| unquoted(content).trim())
 }
 
-impl Responses {
-    /// Writes an answer.
-    pub(super) fn written(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        let head = Head::new(&answer.id, &answer.model, wish);
-        let usage = response_usage_with_cost(None, usage, cost);
-        let Some(choice) = answer.choices.first() else { return head.response(Status::Completed, &[], Some(&usage)) };
-        let status = Status::of(&choice.finish);
-        let mut items: Vec<String> = Vec::new();
-        let mut said: Vec<String> = Vec::new();
-        let mut logprobs = choice.logprobs.as_deref().map(logprobs_items).unwrap_or_default();
-        for part in &choice.parts {
-            match part {
-                Part::Text { text, .. } => said.push(said_part(false, text, std::mem::take(&mut logprobs))),
-                Part::Refusal(text) => said.push(said_part(true, text, "")),
-                other => {
-                    close_message(&head, status, &mut said, &mut items);
-                    items.extend(item_of(&head, status, items.len(), other));
-                }
+/// Writes an answer.
+pub fn write(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
+    let head = Head::new(&answer.id, &answer.model, wish);
+    let usage = response_usage_with_cost(None, usage, cost);
+    let Some(choice) = answer.choices.first() else { return head.response(Status::Completed, &[], Some(&usage)) };
+    let status = Status::of(&choice.finish);
+    let mut items: Vec<String> = Vec::new();
+    let mut said: Vec<String> = Vec::new();
+    let mut logprobs = choice.logprobs.as_deref().map(logprobs_items).unwrap_or_default();
+    for part in &choice.parts {
+        match part {
+            Part::Text { text, .. } => said.push(said_part(false, text, std::mem::take(&mut logprobs))),
+            Part::Refusal(text) => said.push(said_part(true, text, "")),
+            other => {
+                close_message(&head, status, &mut said, &mut items);
+                items.extend(item_of(&head, status, items.len(), other));
             }
         }
-        close_message(&head, status, &mut said, &mut items);
-        head.response(status, &items, Some(&usage))
     }
+    close_message(&head, status, &mut said, &mut items);
+    head.response(status, &items, Some(&usage))
+}
 
-    /// Reads an answer.
-    pub(super) fn answer(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
-        let root = Node::root(answer);
-        whole(&root)?;
-        let mut choice = Choice { parts: Vec::new(), finish: Finish::Stop, logprobs: None };
-        let mut logprobs: Vec<&str> = Vec::new();
-        for item in root.nodes("output").unwrap_or_default() {
-            match item.words("type").as_str() {
-                "message" => {
-                    for part in item.nodes("content").unwrap_or_default() {
-                        if part.words("type") == "refusal" {
-                            choice.parts.push(Part::Refusal(part.words("refusal").into()));
-                        } else {
-                            choice.parts.push(Part::Text { text: part.words("text").into(), cache: None });
-                        }
-                        let items = part.raw("logprobs").filter(|json| json.starts_with('[')).map(unquoted);
-                        logprobs.extend(items.filter(|items| !items.trim().is_empty()));
+/// Reads an answer.
+pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
+    let root = Node::root(answer);
+    whole(&root)?;
+    let mut choice = Choice { parts: Vec::new(), finish: Finish::Stop, logprobs: None };
+    let mut logprobs: Vec<&str> = Vec::new();
+    for item in root.nodes("output").unwrap_or_default() {
+        match item.words("type").as_str() {
+            "message" => {
+                for part in item.nodes("content").unwrap_or_default() {
+                    if part.words("type") == "refusal" {
+                        choice.parts.push(Part::Refusal(part.words("refusal").into()));
+                    } else {
+                        choice.parts.push(Part::Text { text: part.words("text").into(), cache: None });
                     }
+                    let items = part.given("logprobs").filter(|json| json.starts_with('[')).map(unquoted);
+                    logprobs.extend(items.filter(|items| !items.trim().is_empty()));
                 }
-                "reasoning" => {
-                    let thought = Some(read_thought(&item)).filter(|thought| *thought != Thinking::default());
-                    choice.parts.extend(thought.map(Part::Thinking));
-                }
-                "function_call" => choice.parts.push(Part::Call(Call {
-                    id: item.words("call_id"),
-                    name: item.words("name"),
-                    arguments: read_arguments(&item),
-                    signature: None,
-                    form: Form::default(),
-                })),
-                "image_generation_call" => choice.parts.extend(read_image(&item)),
-                _ => {}
             }
+            "reasoning" => {
+                let thought = Some(read_thought(&item)).filter(|thought| *thought != Thinking::default());
+                choice.parts.extend(thought.map(Part::Thinking));
+            }
+            "function_call" => choice.parts.push(Part::Call(Call {
+                id: item.words("call_id"),
+                name: item.words("name"),
+                arguments: read_arguments(&item),
+                signature: None,
+                form: Form::default(),
+            })),
+            "image_generation_call" => choice.parts.extend(read_image(&item)),
+            _ => {}
         }
-        choice.logprobs = (!logprobs.is_empty()).then(|| format!(r#"{{"content":[{}],"refusal":null}}"#, logprobs.join(",")));
-        let has_calls = choice.parts.iter().any(|part| matches!(part, Part::Call(_)));
-        choice.finish = read_finish(&finish_reason(&root), has_calls);
-        Ok(Answer {
-            id: root.words("id"),
-            model: root.words("model"),
-            choices: vec![choice],
-            usage: root.raw("usage").and_then(|json| read_usage(&root, json, counting)),
-        })
     }
+    choice.logprobs = (!logprobs.is_empty()).then(|| format!(r#"{{"content":[{}],"refusal":null}}"#, logprobs.join(",")));
+    let has_calls = choice.parts.iter().any(|part| matches!(part, Part::Call(_)));
+    choice.finish = read_finish(&finish_reason(&root), has_calls);
+    Ok(Answer {
+        id: root.words("id"),
+        model: root.words("model"),
+        choices: vec![choice],
+        usage: root.given("usage").and_then(|json| read_usage(&root, json, counting)),
+    })
 }
 
 fn close_message(head: &Head, status: Status, said: &mut Vec<String>, items: &mut Vec<String>) {

@@ -1,6 +1,7 @@
 //! Counting the tokens that a request for a response has. Nothing is generated, and nothing is charged.
 
-use super::{Responses, foreign, not_kept_here};
+use super::kept::not_kept_here;
+use super::{Responses, foreign};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};

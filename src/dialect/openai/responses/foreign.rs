@@ -3,12 +3,11 @@
 //!
 //! What always holds: an item that is kept is kept as it was written; a request without such items passes untouched.
 
-use super::compact::{OWN, own_as_message};
-use super::read_request::{REDACTED, maker_in_id};
+use super::compact::item::{OWN, own_as_message};
+use super::thought::{REDACTED, maker_in_id};
 use crate::catalog::Thoughts;
 use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
 use crate::dialect::maker::{MARK, Maker};
-use crate::dialect::openai::node::text_of;
 
 /// Where the gateway tells Gemini's proof of a call.
 const EXTRA: &str = "extra_content";
@@ -35,7 +34,7 @@ fn is_foreign(json: &str, thoughts: Thoughts) -> bool {
         return false;
     }
     let Some(item) = Object::parse(json) else { return false };
-    let text = |name: &str| item.get(name).and_then(text_of).unwrap_or_default();
+    let text = |name: &str| item.maybe_text(name).unwrap_or_default();
     if text("type") != "reasoning" {
         return false;
     }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::read_request::read_thought;
-use super::{compact, kept_elsewhere};
-use crate::dialect::format::drop_named;
+use super::compact::item::{is_compaction, read_item};
+use super::kept::kept_elsewhere;
+use super::thought::read_thought;
+use crate::dialect::format::{Dropped, UNKNOWN};
+use crate::dialect::node::Node;
 use crate::dialect::openai::chat::call_signature;
-use crate::dialect::openai::node::Node;
-use crate::dialect::openai::parts::{UNKNOWN, push, read_audio, read_cache, read_file, read_url};
+use crate::dialect::openai::parts::{push, read_audio, read_cache, read_file, read_url};
 use crate::dialect::talk::{Call, CallResult, Conversation, Form, Kind, Media, MediaKind, Message, Part, Role, Source, Thinking};
 use crate::refusal::Refusal;
 
@@ -25,7 +26,7 @@ const DONE_ELSEWHERE: [&str; 9] = [
 ];
 
 /// Reads an item.
-pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
     let kind = item.text("type")?;
     match kind.as_deref() {
         None | Some("message") => read_message(item, conversation)?,
@@ -40,16 +41,16 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
         }
         Some("tool_search_call") => {
             let form = Form { kind: Kind::Search, namespace: None };
-            let arguments = item.raw("arguments").filter(|json| json.starts_with('{')).unwrap_or("{}");
+            let arguments = item.given("arguments").filter(|json| json.starts_with('{')).unwrap_or("{}");
             push_call(item, conversation, ("tool_search".into(), form), arguments.to_owned())?;
         }
         Some("local_shell_call") => {
             let form = Form { kind: Kind::Shell, namespace: None };
-            let action = item.raw("action").filter(|json| json.starts_with('{')).unwrap_or("{}");
+            let action = item.given("action").filter(|json| json.starts_with('{')).unwrap_or("{}");
             push_call(item, conversation, ("local_shell".into(), form), action.to_owned())?;
         }
         // Some programs tell the model news in the form of a result that nobody called for.
-        Some("function_call_output") if item.raw("call_id").is_none() && item.raw("name").is_some() => {
+        Some("function_call_output") if item.given("call_id").is_none() && item.given("name").is_some() => {
             let text = format!("{}:", item.words("name"));
             let mut parts = vec![Part::Text { text: text.into(), cache: None }];
             parts.extend(contents(item, "output")?);
@@ -72,11 +73,11 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
                 push(conversation, Role::Assistant, Part::Thinking(thought), |_| true);
             }
         }
-        Some(kind) if compact::is_compaction(kind) => compact::read_item(item, conversation),
+        Some(kind) if is_compaction(kind) => read_item(item, conversation),
         // Asked for behind the input.
         Some("additional_tools" | "compaction_trigger") => {}
         Some("item_reference") => return Err(kept_elsewhere(&item.at("id"))),
-        Some(kind) if DONE_ELSEWHERE.contains(&kind) => drop_named(dropped, &format!("input[].{kind}")),
+        Some(kind) if DONE_ELSEWHERE.contains(&kind) => dropped.note(&format!("input[].{kind}")),
         Some(_) => return Err(item.wrong("type", UNKNOWN)),
     }
     Ok(())
@@ -130,7 +131,7 @@ fn read_message<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>) -> Res
 }
 
 fn contents<'a>(item: &Node<'a>, name: &str) -> Result<Vec<Part<'a>>, Refusal> {
-    match item.raw(name) {
+    match item.given(name) {
         None => Ok(Vec::new()),
         Some(json) if json.starts_with('"') => Ok(vec![Part::Text { text: item.required(name)?, cache: None }]),
         Some(_) => item.nodes(name)?.iter().map(read_part).collect(),

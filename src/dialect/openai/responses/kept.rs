@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use memchr::memmem;
 
-use super::read_request::MAKER;
+use super::thought::MAKER;
 use crate::dialect::bounds;
-use crate::dialect::json::{Edit, Object};
+use crate::dialect::envelope::Fields;
+use crate::dialect::json::{Edit, Object, items, text_of};
 use crate::dialect::maker::Maker;
-use crate::dialect::openai::node::{items, text_of};
 use crate::id::RequestId;
 use crate::refusal::Refusal;
 
@@ -60,7 +60,7 @@ pub fn references(body: &[u8]) -> Vec<Reference> {
 
 fn reference(place: usize, item: &str) -> Option<Reference> {
     let item = Object::parse(item)?;
-    let given = |name: &str| item.get(name).filter(|json| *json != "null");
+    let given = |name: &str| item.given(name);
     // The type may be left out.
     let is_reference = match given("type").map(text_of) {
         Some(kind) => kind.as_deref() == Some("item_reference"),
@@ -123,6 +123,13 @@ pub fn not_ours(path: &str) -> Refusal {
         "`{path}` refers to an item that was not made for this account over a channel that serves this model now. {WHAT_TO_DO}"
     );
     Refusal { next_step: WHAT_TO_DO.to_owned(), ..Refusal::invalid(path, message) }
+}
+
+/// Refuses what only a provider keeps, under the gateway's account there.
+pub fn not_kept_here(fields: &Fields<'_, '_>) -> Result<(), Refusal> {
+    fields.not_served("conversation", "conversations are not kept here", "Send the whole conversation in `input`.")?;
+    let instead = "Send the prompt itself, in `instructions` and `input`.";
+    fields.not_served("prompt", "it names a prompt that is kept at a provider, and no account here has any there", instead)
 }
 
 /// The items of a plain answer that the gateway wrote to this request; none of an answer that somebody else made.

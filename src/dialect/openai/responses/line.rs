@@ -6,12 +6,11 @@
 
 use super::answer::{Head, Status};
 use super::owned::Sealing;
-use super::{finish_reason, named, priced_usage, read_usage};
+use super::response::{finish_reason, named, priced_usage, read_usage};
 use crate::dialect::condition::Condition;
 use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
-use crate::dialect::json::{Edit, Object, quoted};
-use crate::dialect::openai::chat::unquoted;
-use crate::dialect::openai::node::{Node, text_of};
+use crate::dialect::json::{Edit, Object, quoted, text_of, unquoted};
+use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
@@ -56,7 +55,7 @@ pub fn kind_of(root: &Node<'_>, name: Option<&str>) -> (String, Kind) {
     let kind = Some(root.words("type")).filter(|kind| !kind.is_empty());
     let kind = kind.unwrap_or_else(|| name.unwrap_or_default().to_owned());
     let response = root.object("response").ok().flatten();
-    let own_error = |node: &Node<'_>| node.raw("error").map(ToOwned::to_owned);
+    let own_error = |node: &Node<'_>| node.given("error").map(ToOwned::to_owned);
     let failed = |otherwise: &str| Kind::Failed(response.as_ref().and_then(own_error).unwrap_or_else(|| otherwise.to_owned()));
     let what = match kind.as_str() {
         "response.completed" | "response.incomplete" => Kind::Terminal,
@@ -72,7 +71,7 @@ pub fn kind_of(root: &Node<'_>, name: Option<&str>) -> (String, Kind) {
 fn root_error(root: &Node<'_>) -> String {
     let mut error = Out::object();
     for name in ["message", "code", "param"] {
-        error.maybe(name, root.raw(name));
+        error.maybe(name, root.given(name));
     }
     error.done()
 }
@@ -130,7 +129,7 @@ impl ResponsesLine {
             let response = object.get("response").and_then(Object::parse);
             let edited = response.map(|response| {
                 let node = Node::root(&response);
-                if let Some(usage) = node.raw("usage").and_then(|json| read_usage(&node, json, self.counting)) {
+                if let Some(usage) = node.given("usage").and_then(|json| read_usage(&node, json, self.counting)) {
                     tally.reported = Some(usage);
                 }
                 let mut edits = self.named(&response);
@@ -208,7 +207,7 @@ impl Line for ResponsesLine {
         let mut edits = self.named(&response);
         if is_terminal {
             let node = Node::root(&response);
-            if let Some(usage) = node.raw("usage").and_then(|json| read_usage(&node, json, self.counting)) {
+            if let Some(usage) = node.given("usage").and_then(|json| read_usage(&node, json, self.counting)) {
                 tally.reported = Some(usage);
             }
             tally.finish_reason = Some(finish_reason(&node));

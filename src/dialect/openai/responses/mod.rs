@@ -10,7 +10,9 @@ mod line;
 mod owned;
 mod read_request;
 mod reader;
+mod response;
 pub mod socket;
+mod thought;
 mod tools;
 mod write_request;
 mod writer;
@@ -20,18 +22,16 @@ pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, refere
 pub use owned::{Named, SEAL, check as check_items, named as named_items, passed, unsealed, with_seal};
 
 use super::chat::{SERVICE_TIERS, read_session};
-use super::node::{Node, text_of};
 use super::parts::read_cache_needs;
-use super::{misplaced_error, read_response_usage, response_usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
 use crate::dialect::fit::Rules;
 use crate::dialect::format::{
     Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
 };
-use crate::dialect::json::{Edit, Object, quoted};
+use crate::dialect::json::{Edit, Object, items as items_of, quoted};
 use crate::dialect::maker::{Maker, Marks};
-use crate::dialect::naming::Names;
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -45,7 +45,7 @@ impl Format for Responses {
         envelope.stream = fields.flag("stream")?;
         envelope.include_usage = true;
         let input = body.object.get("input").filter(|input| input.starts_with(['"', '[']));
-        envelope.compacts = input.is_some_and(compact::is_asked);
+        envelope.compacts = input.is_some_and(compact::item::is_asked);
         // What is kept by the provider may be all that there is to make short.
         let is_short =
             body.object.get("input").is_none_or(|input| input == "null") && body.object.get("previous_response_id").is_some();
@@ -57,7 +57,7 @@ impl Format for Responses {
         envelope.choices = 1;
         envelope.previous_response = fields.read("previous_response_id", "a string")?;
         envelope.keeps = body.object.get("store") != Some("false");
-        not_kept_here(&fields)?;
+        kept::not_kept_here(&fields)?;
         // Nobody would be there for the usage at the end.
         fields.only("background", &["false"])?;
         fields.only("service_tier", &SERVICE_TIERS)?;
@@ -88,18 +88,18 @@ impl Format for Responses {
 
     fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
         let root = Node::root(answer);
-        whole(&root)?;
-        let usage = root.raw("usage").and_then(|json| read_usage(&root, json, counting));
-        let output = if usage.is_none() { root.raw("output").unwrap_or_default().to_owned() } else { String::new() };
-        Ok(Said { usage, finish_reason: Some(finish_reason(&root)), output, images: 0 })
+        response::whole(&root)?;
+        let usage = root.given("usage").and_then(|json| response::read_usage(&root, json, counting));
+        let output = if usage.is_none() { root.given("output").unwrap_or_default().to_owned() } else { String::new() };
+        Ok(Said { usage, finish_reason: Some(response::finish_reason(&root)), output, images: 0 })
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
-        named(answer, wish)
+        response::named(answer, wish)
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
-        vec![priced_usage(answer, usage, cost)]
+        vec![response::priced_usage(answer, usage, cost)]
     }
 
     fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
@@ -133,23 +133,27 @@ impl Translation for Responses {
     }
 
     fn read_request<'a>(&self, request: &Object<'a>) -> Result<Read<'a>, Refusal> {
-        Self::read(request)
+        read_request::read(request)
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        if wish.compacts { compact::written(answer, usage, cost, wish) } else { Self::written(answer, usage, cost, wish) }
+        if wish.compacts { compact::answer::write(answer, usage, cost, wish) } else { answer::write(answer, usage, cost, wish) }
     }
 
     fn writer(&self, wish: StreamWish) -> Box<dyn Writer> {
-        if wish.compacts { Box::new(compact::CompactWriter::new(wish)) } else { Box::new(writer::ResponsesWriter::new(wish)) }
+        if wish.compacts {
+            Box::new(compact::answer::CompactWriter::new(wish))
+        } else {
+            Box::new(writer::ResponsesWriter::new(wish))
+        }
     }
 
     fn write_request(&self, conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-        Self::write(conversation, upstream)
+        write_request::write(conversation, upstream)
     }
 
     fn read_answer(&self, answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
-        Self::answer(answer, counting)
+        answer::read(answer, counting)
     }
 
     fn reader(&self, counting: Counting) -> Box<dyn Reader> {
@@ -157,77 +161,13 @@ impl Translation for Responses {
     }
 }
 
-/// Refuses what only a provider keeps, under the gateway's account there.
-fn not_kept_here(fields: &Fields<'_, '_>) -> Result<(), Refusal> {
-    fields.not_served("conversation", "conversations are not kept here", "Send the whole conversation in `input`.")?;
-    let instead = "Send the prompt itself, in `instructions` and `input`.";
-    fields.not_served("prompt", "it names a prompt that is kept at a provider, and no account here has any there", instead)
-}
-
 /// Whether an item of the input has an id and nothing beside that says what it is: the provider puts in what it kept.
 fn refers(input: &str) -> bool {
     const SAYING: [&str; 8] = ["content", "encrypted_content", "arguments", "output", "result", "input", "action", "tools"];
-    super::node::items(input).unwrap_or_default().into_iter().filter_map(Object::parse).any(|item| {
-        let is_given = |name: &str| item.get(name).is_some_and(|json| json != "null");
+    items_of(input).unwrap_or_default().into_iter().filter_map(Object::parse).any(|item| {
+        let is_given = |name: &str| item.given(name).is_some();
         is_given("id") && !SAYING.into_iter().any(is_given)
     })
-}
-
-/// Whether an answer is one that came to its end; an error says what it is instead.
-fn whole(root: &Node<'_>) -> Result<(), String> {
-    if let Some(error) = root.raw("error") {
-        return Err(misplaced_error(error));
-    }
-    if !root.raw("output").is_some_and(|output| output.starts_with('[')) {
-        return Err("an answer without output".to_owned());
-    }
-    match root.words("status").as_str() {
-        "" | "completed" | "incomplete" => Ok(()),
-        "failed" | "cancelled" | "queued" | "in_progress" => Err("an answer that did not come to its end".to_owned()),
-        _ => Err("an answer of an unknown status".to_owned()),
-    }
-}
-
-/// Why a response ended, in OpenAI's words.
-fn finish_reason(response: &Node<'_>) -> String {
-    let details = response.object("incomplete_details").ok().flatten();
-    let reason = details.map(|details| details.words("reason")).filter(|reason| !reason.is_empty());
-    reason.unwrap_or_else(|| "completed".to_owned())
-}
-
-/// Reads the usage of a response, with the searches that its output tells of.
-fn read_usage(response: &Node<'_>, json: &str, counting: Counting) -> Option<Usage> {
-    let usage = read_response_usage(json, counting)?;
-    let is_search = |item: &Node<'_>| {
-        // Pages that are opened cost their tokens alone.
-        let action = item.object("action").ok().flatten().map(|action| action.words("type"));
-        item.words("type") == "web_search_call" && action.is_none_or(|action| action == "search")
-    };
-    let has_searches = response.raw("output").is_some_and(|output| output.contains("web_search_call"));
-    let items = if has_searches { response.nodes("output").unwrap_or_default() } else { Vec::new() };
-    let searches = u64::try_from(items.iter().filter(|item| is_search(item)).count()).unwrap_or(u64::MAX);
-    Some(Usage { searches, ..usage })
-}
-
-/// The usage of a response with its cost.
-fn priced_usage(response: &Object<'_>, usage: &Usage, cost: &Cost) -> Edit {
-    let upstream = response.get("usage").filter(|json| read_response_usage(json, Counting::default()).is_some());
-    Edit::Set("usage", response_usage_with_cost(upstream, usage, cost))
-}
-
-/// What must change in a response, plain or within an event: its names, where its id says who made it, too; and the response
-/// before it, which is told as the client named it.
-fn named(response: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
-    let text = |name| response.get(name).and_then(text_of);
-    let mut edits = Names::new("resp_", wish).edits(response);
-    if let (Some(seal), Some(id)) = (&wish.seal, text("id")) {
-        edits.retain(|edit| edit.name() != "id");
-        edits.push(Edit::Set("id", quoted(&seal(&id))));
-    }
-    edits.extend(owned::Sealing::new(wish.seal_item.clone()).response(response));
-    let previous = wish.previous.as_deref().filter(|_| text("previous_response_id").is_some());
-    edits.extend(previous.map(|id| Edit::Set("previous_response_id", quoted(id))));
-    edits
 }
 
 #[cfg(test)]

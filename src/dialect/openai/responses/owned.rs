@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 
 use super::kept::request_of;
 use crate::dialect::format::Seal;
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have, quoted};
-use crate::dialect::openai::node::{items, text_of};
+use crate::dialect::json::{Change, Edit, Object, changed_list, items, may_have, quoted, text_of};
 use crate::refusal::Refusal;
 
 /// Stands between a provider's id and the gateway's proof of who made it.
@@ -58,7 +57,7 @@ enum Meaning {
 }
 
 fn text<'a>(item: &Object<'a>, name: &str) -> Option<Cow<'a, str>> {
-    item.get(name).and_then(text_of).filter(|text| !text.is_empty())
+    item.maybe_text(name).filter(|text| !text.is_empty())
 }
 
 fn meaning(item: &Object<'_>) -> Meaning {
@@ -67,7 +66,7 @@ fn meaning(item: &Object<'_>) -> Meaning {
     if request_of(&id).is_some() {
         return Meaning::Own;
     }
-    let is_given = |name: &str| item.get(name).is_some_and(|json| json != "null");
+    let is_given = |name: &str| item.given(name).is_some();
     let is_filled = |name: &str| item.get(name).is_some_and(|json| !matches!(json, "null" | "\"\"" | "[]"));
     let says = SAYING.into_iter().any(is_given);
     match text(item, "type").as_deref() {

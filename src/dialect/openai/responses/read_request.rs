@@ -21,16 +21,13 @@
 //! that nobody knows; allowed
 //! tools that are only some of those there are; unknown roles and unknown types of parts.
 
-use std::borrow::Cow;
-
-use super::{Responses, compact, items, tools};
-use crate::dialect::format::Read;
-use crate::dialect::format::drop_named;
+use super::compact::item;
+use super::{items, tools};
+use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
-use crate::dialect::maker::Maker;
-use crate::dialect::openai::node::Node;
-use crate::dialect::openai::parts::{UNKNOWN, read_sampling, read_schema, read_tool_choice};
-use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role, Thinking};
+use crate::dialect::node::Node;
+use crate::dialect::openai::parts::{read_sampling, read_schema, read_tool_choice};
+use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role};
 use crate::refusal::Refusal;
 
 /// What is read here, or by the gateway itself.
@@ -65,58 +62,50 @@ const KNOWN: [&str; 28] = [
     "store",
 ];
 
-/// Stands between the id of a thought and the word for its maker.
-pub const MAKER: &str = "_m";
-
-/// Before what a provider encrypted as a whole, to tell it from the proof of a thought.
-pub const REDACTED: &str = "redacted:";
-
-impl Responses {
-    /// See the table above.
-    pub(super) fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
-        let root = Node::root(request);
-        let mut dropped = Vec::new();
-        root.drop_others(&KNOWN, &mut dropped);
-        for name in ["previous_response_id", "conversation", "prompt"] {
-            if root.raw(name).is_some() {
-                return Err(root.wrong(name, "is kept by a provider that does not serve this model here"));
-            }
+/// Reads a request, as the table above says.
+pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
+    let root = Node::root(request);
+    let mut dropped = Dropped::default();
+    root.drop_others(&KNOWN, &mut dropped);
+    for name in ["previous_response_id", "conversation", "prompt"] {
+        if root.given(name).is_some() {
+            return Err(root.wrong(name, "is kept by a provider that does not serve this model here"));
         }
-        if root.flag("background")?.unwrap_or(false) {
-            return Err(root.wrong("background", UNKNOWN));
-        }
-        let mut conversation = Conversation { choices: 1, ..Conversation::default() };
-        if let Some(text) = root.text("instructions")? {
-            conversation.system.push(Part::Text { text, cache: None });
-        }
-        match root.raw("input") {
-            Some(json) if json.starts_with('"') => {
-                let parts = vec![Part::Text { text: root.required("input")?, cache: None }];
-                conversation.messages.push(Message { role: Role::User, parts });
-            }
-            _ => {
-                for item in root.nodes("input")? {
-                    items::read(&item, &mut conversation, &mut dropped)?;
-                }
-            }
-        }
-        conversation.tools = tools::read(request, &mut dropped)?;
-        compact::name_foreign(&root, &mut dropped)?;
-        conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
-        conversation.parallel_calls = root.flag("parallel_tool_calls")?;
-        conversation.sampling = read_sampling(&root)?;
-        conversation.output = read_output(&root, &mut dropped)?;
-        conversation.reasoning = read_reasoning(&root, &mut dropped)?;
-        conversation.logprobs = read_logprobs(&root, &mut dropped)?;
-        conversation.user = root.owned("user")?;
-        if root.raw("input").is_some_and(compact::is_asked) {
-            compact::ask(&mut conversation);
-        }
-        Ok(Read { conversation, dropped })
     }
+    if root.flag("background")?.unwrap_or(false) {
+        return Err(root.wrong("background", UNKNOWN));
+    }
+    let mut conversation = Conversation { choices: 1, ..Conversation::default() };
+    if let Some(text) = root.text("instructions")? {
+        conversation.system.push(Part::Text { text, cache: None });
+    }
+    match root.given("input") {
+        Some(json) if json.starts_with('"') => {
+            let parts = vec![Part::Text { text: root.required("input")?, cache: None }];
+            conversation.messages.push(Message { role: Role::User, parts });
+        }
+        _ => {
+            for node in root.nodes("input")? {
+                items::read(&node, &mut conversation, &mut dropped)?;
+            }
+        }
+    }
+    conversation.tools = tools::read(request, &mut dropped)?;
+    item::name_foreign(&root, &mut dropped)?;
+    conversation.tool_choice = read_tool_choice(&root, &conversation.tools)?;
+    conversation.parallel_calls = root.flag("parallel_tool_calls")?;
+    conversation.sampling = read_sampling(&root)?;
+    conversation.output = read_output(&root, &mut dropped)?;
+    conversation.reasoning = read_reasoning(&root, &mut dropped)?;
+    conversation.logprobs = read_logprobs(&root, &mut dropped)?;
+    conversation.user = root.owned("user")?;
+    if root.given("input").is_some_and(item::is_asked) {
+        item::ask(&mut conversation);
+    }
+    Ok(Read { conversation, dropped })
 }
 
-fn read_output<'a>(root: &Node<'a>, dropped: &mut Vec<String>) -> Result<OutputFormat<'a>, Refusal> {
+fn read_output<'a>(root: &Node<'a>, dropped: &mut Dropped) -> Result<OutputFormat<'a>, Refusal> {
     let Some(text) = root.object("text")? else { return Ok(OutputFormat::Text) };
     text.drop_others(&["format"], dropped);
     let Some(format) = text.object("format")? else { return Ok(OutputFormat::Text) };
@@ -128,48 +117,26 @@ fn read_output<'a>(root: &Node<'a>, dropped: &mut Vec<String>) -> Result<OutputF
     }
 }
 
-fn read_reasoning(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<Reasoning>, Refusal> {
+fn read_reasoning(root: &Node<'_>, dropped: &mut Dropped) -> Result<Option<Reasoning>, Refusal> {
     let Some(node) = root.object("reasoning")? else { return Ok(None) };
     node.drop_others(&["effort", "summary", "generate_summary"], dropped);
     let effort = match node.text("effort")? {
         None => None,
         Some(text) => Some(Effort::parse(&text).ok_or_else(|| node.wrong("effort", "is not an effort"))?),
     };
-    let is_shown = (node.raw("summary").is_some() || node.raw("generate_summary").is_some()).then_some(true);
+    let is_shown = (node.given("summary").is_some() || node.given("generate_summary").is_some()).then_some(true);
     Ok(Some(Reasoning { effort, budget: None, is_shown }).filter(|reasoning| *reasoning != Reasoning::default()))
 }
 
-fn read_logprobs(root: &Node<'_>, dropped: &mut Vec<String>) -> Result<Option<u64>, Refusal> {
+fn read_logprobs(root: &Node<'_>, dropped: &mut Dropped) -> Result<Option<u64>, Refusal> {
     let mut logprobs = root.count("top_logprobs")?.filter(|alternatives| *alternatives > 0);
     for wanted in root.texts("include")? {
         match wanted.as_str() {
             "message.output_text.logprobs" => logprobs = logprobs.or(Some(0)),
             // They are always given.
             "reasoning.encrypted_content" => {}
-            _ => drop_named(dropped, "include"),
+            _ => dropped.note("include"),
         }
     }
     Ok(logprobs)
-}
-
-/// What a `reasoning` item says: its summary, else its text.
-pub fn read_thought(item: &Node<'_>) -> Thinking {
-    let words = |name: &str| {
-        let texts: Vec<String> = item.nodes(name).unwrap_or_default().iter().map(|part| part.words("text")).collect();
-        texts.join("\n\n")
-    };
-    let summary = words("summary");
-    let text = if summary.is_empty() { words("content") } else { summary };
-    let encrypted: Option<Cow<'_, str>> = item.text("encrypted_content").ok().flatten().filter(|text| !text.is_empty());
-    let (signature, redacted) = match encrypted.as_deref().map(|text| (text, text.strip_prefix(REDACTED))) {
-        Some((_, Some(data))) => (None, Some(data.to_owned())),
-        Some((signature, None)) => (Some(signature.to_owned()), None),
-        None => (None, None),
-    };
-    Thinking { text, signature, redacted, maker: maker_in_id(&item.words("id")) }
-}
-
-/// Whose thought an item of the gateway's own is, by its id.
-pub fn maker_in_id(id: &str) -> Option<Maker> {
-    id.strip_prefix("rs_")?.rsplit_once(MAKER).and_then(|(_, word)| Maker::parse(word))
 }

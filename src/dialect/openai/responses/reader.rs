@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{image_type, read_finish};
 use super::line::{Kind, SIGNS, kind_of};
-use super::read_request::read_thought;
-use super::{finish_reason, read_usage};
+use super::response::{finish_reason, read_usage};
+use super::thought::read_thought;
 use crate::dialect::format::{Counting, Reader};
-use crate::dialect::json::Object;
-use crate::dialect::openai::chat::{read_arguments, unquoted};
-use crate::dialect::openai::node::Node;
+use crate::dialect::json::{Object, unquoted};
+use crate::dialect::node::Node;
+use crate::dialect::openai::chat::read_arguments;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
 use crate::dialect::talk::Delta;
@@ -153,7 +153,7 @@ impl ResponsesReader {
                     self.call((index, &id), &item, deltas).ok_or(TOO_MANY)?;
                 }
             }
-            "response.reasoning_summary_part.added" if root.raw("summary_index").is_some_and(|index| index != "0") => {
+            "response.reasoning_summary_part.added" if root.given("summary_index").is_some_and(|index| index != "0") => {
                 deltas.push(Delta::Thinking { choice: 0, text: "\n\n".to_owned() });
             }
             ARGUMENTS => {
@@ -280,7 +280,7 @@ impl ResponsesReader {
 
 /// Log probabilities in chat's form.
 fn logprobs(node: &Node<'_>) -> Option<Delta> {
-    let items = node.raw("logprobs").filter(|json| json.starts_with('[')).map(unquoted)?.trim();
+    let items = node.given("logprobs").filter(|json| json.starts_with('[')).map(unquoted)?.trim();
     let json = (!items.is_empty()).then(|| format!(r#"{{"content":[{items}],"refusal":null}}"#))?;
     Some(Delta::Logprobs { choice: 0, json })
 }
@@ -306,7 +306,7 @@ impl Reader for ResponsesReader {
                     return tally.break_off(TOO_MANY);
                 }
                 let reason = finish_reason(&response);
-                if let Some(usage) = response.raw("usage").and_then(|json| read_usage(&response, json, self.counting)) {
+                if let Some(usage) = response.given("usage").and_then(|json| read_usage(&response, json, self.counting)) {
                     tally.reported = Some(usage);
                 }
                 deltas.push(Delta::Finish { choice: 0, finish: read_finish(&reason, self.calls > 0) });
@@ -317,10 +317,10 @@ impl Reader for ResponsesReader {
             Kind::More => {
                 tally.flow();
                 let from = deltas.len();
-                if root.raw("response").is_some() {
+                if root.given("response").is_some() {
                     self.start(&root, deltas);
                 }
-                if let Some(delta) = root.raw("delta").filter(|delta| delta.starts_with('"')) {
+                if let Some(delta) = root.given("delta").filter(|delta| delta.starts_with('"')) {
                     tally.output(unquoted(delta));
                 }
                 if let Err(reason) = self.more(&kind, &root, tally, deltas) {

@@ -4,10 +4,11 @@
 //! alone; what is known to cost more has a price and a bound, or is refused; what nobody knows goes only to channels whose
 //! operator says so.
 
-use super::super::node::{Node, items};
-use super::super::parts::{UNKNOWN, read_cache, read_tool};
+use super::super::parts::{read_cache, read_tool};
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::json::{Edit, Object, may_have};
+use crate::dialect::format::{Dropped, UNKNOWN};
+use crate::dialect::json::{Edit, Object, items, may_have};
+use crate::dialect::node::Node;
 use crate::dialect::talk::{Form, Kind, Tool};
 use crate::refusal::Refusal;
 use crate::usage::Class;
@@ -151,7 +152,7 @@ pub fn edits(request: &Object<'_>, leaves_out_hosted: bool) -> Vec<Edit> {
         let kept: Vec<&str> = tools.iter().filter(|json| is_kept(json)).copied().collect();
         return vec![Edit::Set("tools", format!("[{}]", kept.join(",")))];
     }
-    let has_bound = request.get("max_tool_calls").is_some_and(|most| most != "null");
+    let has_bound = request.given("max_tool_calls").is_some();
     if (survey.searches || survey.rounds) && !has_bound {
         return vec![Edit::Set("max_tool_calls", USUAL_TOOL_CALLS.to_string())];
     }
@@ -159,17 +160,17 @@ pub fn edits(request: &Object<'_>, leaves_out_hosted: bool) -> Vec<Edit> {
 }
 
 fn is_search(tool: &Object<'_>) -> bool {
-    tool.get("type").and_then(super::super::node::text_of).is_some_and(|kind| kind.starts_with("web_search"))
+    tool.maybe_text("type").is_some_and(|kind| kind.starts_with("web_search"))
 }
 
 /// The tools of a request for a conversation; what is left out of them is named.
-pub fn read<'a>(request: &Object<'a>, dropped: &mut Vec<String>) -> Result<Vec<Tool<'a>>, Refusal> {
+pub fn read<'a>(request: &Object<'a>, dropped: &mut Dropped) -> Result<Vec<Tool<'a>>, Refusal> {
     let mut tools = Vec::new();
     let mut offered = Vec::new();
     for tool in Node::root(request).nodes("tools")?.into_iter().chain(in_items(request)?) {
-        match Object::parse(tool.text_of_object()).filter(is_search) {
-            Some(_) => offered.push(tool),
-            None => read_into(&tool, None, &mut tools)?,
+        match tool.words("type").starts_with("web_search") {
+            true => offered.push(tool),
+            false => read_into(&tool, None, &mut tools)?,
         }
     }
     if let Some(search) = offered.first() {
@@ -177,7 +178,7 @@ pub fn read<'a>(request: &Object<'a>, dropped: &mut Vec<String>) -> Result<Vec<T
         if tools.is_empty() || is_forced(request) {
             return Err(search.wrong("type", UNKNOWN));
         }
-        crate::dialect::format::drop_named(dropped, &search.at("web_search"));
+        dropped.note(&search.at("web_search"));
     }
     Ok(tools)
 }
@@ -193,7 +194,7 @@ fn read_into<'a>(tool: &Node<'a>, namespace: Option<&str>, tools: &mut Vec<Tool<
             name: tool.required("name")?.into_owned(),
             description: tool.text("description")?,
             form: form(Kind::Custom),
-            grammar: tool.raw("format").filter(|format| !format.contains("\"text\"")).map(Into::into),
+            grammar: tool.given("format").filter(|format| !format.contains("\"text\"")).map(Into::into),
             ..Tool::default()
         }),
         "namespace" if namespace.is_none() => {
@@ -205,7 +206,7 @@ fn read_into<'a>(tool: &Node<'a>, namespace: Option<&str>, tools: &mut Vec<Tool<
         "tool_search" if tool.words("execution") == "client" => tools.push(Tool {
             name: "tool_search".to_owned(),
             description: tool.text("description")?,
-            schema: tool.object("parameters")?.and_then(|_| tool.raw("parameters")).map(Into::into),
+            schema: tool.object("parameters")?.and_then(|_| tool.given("parameters")).map(Into::into),
             form: form(Kind::Search),
             ..Tool::default()
         }),
@@ -320,7 +321,7 @@ mod tests {
             {{"type":"namespace","name":"n","tools":[{OWN}]}},{{"type":"tool_search","execution":"client","parameters":{{}}}},
             {{"type":"local_shell"}}]}}"#
         );
-        let mut dropped = Vec::new();
+        let mut dropped = Dropped::default();
         let tools = read(&Object::parse(&text).unwrap(), &mut dropped).unwrap();
         let told: Vec<_> =
             tools.iter().map(|tool| (tool.name.as_str(), tool.form.kind, tool.form.namespace.as_deref())).collect();
@@ -331,12 +332,12 @@ mod tests {
             ("tool_search", Kind::Search, None),
             ("local_shell", Kind::Shell, None),
         ];
-        assert_eq!((told.as_slice(), dropped.as_slice()), (expected.as_slice(), ["tools[1].web_search".to_owned()].as_slice()));
+        assert_eq!((told.as_slice(), &*dropped), (expected.as_slice(), ["tools[1].web_search".to_owned()].as_slice()));
         for alone in [
             r#"{"tools":[{"type":"web_search"}]}"#.to_owned(),
             format!(r#"{{"tools":[{OWN},{{"type":"web_search"}}],"tool_choice":"required"}}"#),
         ] {
-            assert!(read(&Object::parse(&alone).unwrap(), &mut Vec::new()).is_err(), "{alone}");
+            assert!(read(&Object::parse(&alone).unwrap(), &mut Dropped::default()).is_err(), "{alone}");
         }
     }
 }

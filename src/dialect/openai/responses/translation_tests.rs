@@ -25,7 +25,7 @@ fn text(text: &str) -> Part<'_> {
 fn read(body: &str) -> Result<(Conversation<'_>, Vec<String>), String> {
     let object = Object::parse(body).unwrap();
     let read = Responses.read_request(&object).map_err(|refusal| refusal.param.unwrap_or_default())?;
-    Ok((read.conversation, read.dropped))
+    Ok((read.conversation, read.dropped.to_vec()))
 }
 
 #[test]

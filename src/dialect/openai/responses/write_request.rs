@@ -11,9 +11,7 @@
 //!
 //! Refused: `stop` and `n`, which would change the answer; files that a provider keeps; sounds by address.
 
-use super::Responses;
-use crate::dialect::format::drop_named;
-use crate::dialect::format::{Upstream, Written};
+use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::openai::chat::{arguments, effort};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::{
@@ -24,36 +22,34 @@ use crate::dialect::talk::{
 };
 use crate::refusal::Refusal;
 
-impl Responses {
-    /// See the table above.
-    pub(super) fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
-        if !conversation.stop.is_empty() {
-            return Err(no_counterpart("stop", "texts at which a response ends"));
-        }
-        if conversation.choices > 1 {
-            return Err(no_counterpart("n", "responses with several choices"));
-        }
-        let mut dropped = Vec::new();
-        drop_caches(conversation, &mut dropped);
-        let mut out = write_head(conversation, upstream);
-        out.member("max_output_tokens", &upstream.output_limit.to_string()).member("store", "false");
-        if let [Part::Text { text, .. }] = conversation.system.as_slice() {
-            out.text("instructions", text);
-        }
-        out.list_at("input");
-        if conversation.system.len() > 1 {
-            write_message(&mut out, "system", &conversation.system.iter().collect::<Vec<_>>())?;
-        }
-        for message in &conversation.messages {
-            write_turn(&mut out, message, &mut dropped)?;
-        }
-        out.end_list();
-        write_rest(&mut out, conversation, &mut dropped)?;
-        Ok(Written { body: out.done(), dropped })
+/// Writes a request, as the table above says.
+pub fn write(conversation: &Conversation<'_>, upstream: &Upstream<'_>) -> Result<Written, Refusal> {
+    if !conversation.stop.is_empty() {
+        return Err(no_counterpart("stop", "texts at which a response ends"));
     }
+    if conversation.choices > 1 {
+        return Err(no_counterpart("n", "responses with several choices"));
+    }
+    let mut dropped = Dropped::default();
+    drop_caches(conversation, &mut dropped);
+    let mut out = write_head(conversation, upstream);
+    out.member("max_output_tokens", &upstream.output_limit.to_string()).member("store", "false");
+    if let [Part::Text { text, .. }] = conversation.system.as_slice() {
+        out.text("instructions", text);
+    }
+    out.list_at("input");
+    if conversation.system.len() > 1 {
+        write_message(&mut out, "system", &conversation.system.iter().collect::<Vec<_>>())?;
+    }
+    for message in &conversation.messages {
+        write_turn(&mut out, message, &mut dropped)?;
+    }
+    out.end_list();
+    write_rest(&mut out, conversation, &mut dropped)?;
+    Ok(Written { body: out.done(), dropped })
 }
 
-fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     if !conversation.tools.is_empty() {
         out.list_at("tools");
         for tool in &conversation.tools {
@@ -86,7 +82,7 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Vec<
     let absent =
         [("top_k", top_k), ("seed", seed), ("presence_penalty", presence_penalty), ("frequency_penalty", frequency_penalty)];
     for (name, _) in absent.into_iter().filter(|(_, value)| value.is_some()) {
-        drop_named(dropped, name);
+        dropped.note(name);
     }
     write_reasoning(out, conversation);
     out.maybe_text("user", conversation.user.as_deref());
@@ -119,7 +115,7 @@ fn write_reasoning(out: &mut Out, conversation: &Conversation<'_>) {
 }
 
 /// Writes a turn as items, in order; parts in a row that are said are one message.
-fn write_turn(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -> Result<(), Refusal> {
+fn write_turn(out: &mut Out, message: &Message<'_>, dropped: &mut Dropped) -> Result<(), Refusal> {
     let role = if message.role == Role::Assistant { "assistant" } else { "user" };
     let mut said: Vec<&Part<'_>> = Vec::new();
     for part in &message.parts {
@@ -136,17 +132,17 @@ fn write_turn(out: &mut Out, message: &Message<'_>, dropped: &mut Vec<String>) -
                 }
                 out.end_list().text("encrypted_content", signature).close();
             }
-            Part::Thinking(_) => drop_named(dropped, "reasoning_content"),
+            Part::Thinking(_) => dropped.note("reasoning_content"),
             Part::Call(call) => {
                 if call.signature.is_some() {
-                    drop_named(dropped, "thought_signature");
+                    dropped.note("thought_signature");
                 }
                 out.open().text("type", "function_call").text("call_id", &call.id).text("name", &call.name);
                 out.text("arguments", arguments(&call.arguments)).close();
             }
             Part::Result(result) => {
                 if result.is_error {
-                    drop_named(dropped, "is_error");
+                    dropped.note("is_error");
                 }
                 out.open().text("type", "function_call_output").text("call_id", &result.id);
                 match result.parts.as_slice() {

@@ -3,13 +3,15 @@
 
 use serde_json::{Value, json};
 
+use super::answer::NO_SUMMARY;
+use super::item::{ASK, PREFACE};
 use super::*;
-use crate::dialect::talk::Choice;
+use crate::dialect::talk::{Choice, Delta, Finish, OutputFormat, Part, ToolChoice};
 
 fn read(request: &Value) -> (Read<'static>, Vec<String>) {
     let text: &'static str = Box::leak(request.to_string().into_boxed_str());
     let read = Responses.read_request(&Object::parse(text).unwrap()).unwrap();
-    let dropped = read.dropped.clone();
+    let dropped = read.dropped.to_vec();
     (read, dropped)
 }
 

@@ -1,7 +1,7 @@
 //! Items of conversations as JSON texts with commas between them, and the events of an answer.
 
-use crate::dialect::json::Object;
-use crate::dialect::openai::node::{Node, items, text_of};
+use crate::dialect::json::{Object, items, text_of};
+use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::sse;
 

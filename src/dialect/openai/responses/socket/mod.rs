@@ -16,11 +16,11 @@ mod kept;
 mod tests;
 
 use super::answer::{Head, Status};
-use super::compact::is_compaction;
+use super::compact::item::is_compaction;
 use crate::dialect::bounds;
 use crate::dialect::format::{Cost, StreamWish};
-use crate::dialect::json::{Edit, Object, quoted};
-use crate::dialect::openai::node::{Node, items, text_of};
+use crate::dialect::json::{Edit, Object, items, quoted, text_of};
+use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::usage::Usage;
@@ -160,7 +160,7 @@ impl Session {
 
     /// The lane of a frame; an error with the lane where its name is one.
     fn lane(&mut self, frame: &Object<'_>) -> Result<Option<String>, (Fault, Option<String>)> {
-        let Some(json) = frame.get("stream_id").filter(|json| *json != "null") else { return Ok(None) };
+        let Some(json) = frame.given("stream_id") else { return Ok(None) };
         let is_name = |name: &str| {
             (1..=LONGEST_LANE).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
@@ -193,10 +193,10 @@ impl Session {
                 return Err(Fault::new("invalid_request", message, Some("type")));
             }
         }
-        let is_stored = node.raw("store") != Some("false");
+        let is_stored = node.given("store") != Some("false");
         let mut edits = ["type", "generate", "stream_id"].map(Edit::Remove).to_vec();
         edits.push(Edit::Set("stream", "true".to_owned()));
-        let before = match node.raw("previous_response_id").and_then(text_of) {
+        let before = match node.given("previous_response_id").and_then(text_of) {
             None => None,
             Some(id) => match self.kept.iter().find(|kept| kept.id == id) {
                 Some(kept) => {
@@ -204,12 +204,12 @@ impl Session {
                     Some(kept.items.as_str())
                 }
                 // The provider may have it.
-                None if is_stored && node.raw("generate") != Some("false") => None,
+                None if is_stored && node.given("generate") != Some("false") => None,
                 None => return Err(not_found(&id)),
             },
         };
         let new =
-            match node.raw("input") {
+            match node.given("input") {
                 None => None,
                 Some(json) => Some(new_items(json).ok_or_else(|| {
                     Fault::new("invalid_request", "`input` must be a string or a list of items.", Some("input"))
@@ -219,9 +219,9 @@ impl Session {
         if whole.len() > LONGEST_FRAME {
             return Err(too_large());
         }
-        let is_known = before.is_some() || node.raw("previous_response_id").is_none();
+        let is_known = before.is_some() || node.given("previous_response_id").is_none();
         let is_kept = is_known && whole.len() <= MOST_KEPT;
-        if node.raw("generate") == Some("false") {
+        if node.given("generate") == Some("false") {
             return Ok(Act::Send(self.warmed(&node, lane, is_kept.then_some(whole), (now_ms, fresh))));
         }
         let items = is_kept.then(|| whole.clone());
@@ -332,7 +332,7 @@ impl Session {
         let node = Node::root(response);
         let id = node.words("id");
         let out = match turn.out.is_empty() {
-            true => node.raw("output").and_then(items).unwrap_or_default().into_iter().map(ToOwned::to_owned).collect(),
+            true => node.given("output").and_then(items).unwrap_or_default().into_iter().map(ToOwned::to_owned).collect(),
             false => turn.out.into_iter().map(|(_, item)| item).collect::<Vec<_>>(),
         };
         let own = id.strip_prefix("resp_").unwrap_or(&id);
