@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokens_forge::account::{
-    self, AccountRecord, Answer, BalanceView, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled,
-    KEPT_MS, KeptAnswer, KeptItems, KeyBook, MOST_READ, NOTED_MS, Order, OrderState, Overview, ProjectBook, Query, Receipt, Row,
-    RunBook, Shelf, Spent, Tally, Touches,
+    self, AccountRecord, Answer, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled, KeptAnswer,
+    KeptItems, KeyBook, MOST_READ, NOTED_MS, Order, OrderState, ProjectBook, Receipt, Row, RunBook, Shelf, Spent, Tally, Touches,
 };
 use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
 use tokens_forge::time::{Period, Timestamp};
+
+const MOST_IN_A_BATCH: usize = 200;
 
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -29,6 +30,8 @@ pub struct Memory {
     pub ended: BTreeMap<String, Timestamp>,
     /// Every hold that was ever opened, by request and leg, and how often it left Open.
     pub left: BTreeMap<(String, u32), u32>,
+    /// The newest row that the searchable copy is known to have.
+    pub copied: u64,
     /// The unique index of the journal: which row a subject has.
     subjects: BTreeMap<String, usize>,
 }
@@ -234,7 +237,8 @@ impl Memory {
                 Event::Forgotten(last) => self.kept.retain(|seq, _| *seq > last),
                 Event::SessionsEnded(ended) => {
                     self.ended.retain(|_, until| *until >= ended.until.plus(-NOTED_MS));
-                    self.ended.insert(ended.mark, ended.until);
+                    let until = self.ended.entry(ended.mark).or_default();
+                    *until = (*until).max(ended.until);
                 }
             }
         }
@@ -273,7 +277,7 @@ impl Memory {
     }
 
     /// See the account object's own.
-    fn kept_of(&self, requests: &[RequestId], since: Timestamp) -> Vec<(RequestId, KeptItems)> {
+    pub fn kept_of(&self, requests: &[RequestId], since: Timestamp) -> Vec<(RequestId, KeptItems)> {
         let mut left = MOST_READ;
         let mut find = |request: &RequestId| {
             let rows = [request.to_string(), format!("{request}/correction")].map(|subject| self.row_of(&subject));
@@ -287,35 +291,6 @@ impl Memory {
             }
         };
         requests.iter().filter_map(|request| Some((request.clone(), find(request)?))).collect()
-    }
-
-    fn read(&self, query: &Query, now: Timestamp) -> Answer {
-        match query {
-            Query::Overview => {
-                let books = self.all_books();
-                let view = |bucket: &BucketId| BalanceView {
-                    bucket: bucket.clone(),
-                    balance: books.balance(bucket),
-                    held: books.held(bucket),
-                    available: books.available(bucket),
-                    debt: books.debt(bucket),
-                    open_holds: Vec::new(),
-                };
-                Answer::Overview(Box::new(Overview {
-                    account: self.account.clone(),
-                    balances: books.head.balances.keys().map(view).collect(),
-                }))
-            }
-            Query::Receipt(request) => Answer::Rows(
-                self.receipts()
-                    .into_iter()
-                    .filter(|(_, receipt)| receipt.id == *request)
-                    .map(|(seq, receipt)| (seq, serde_json::to_value(receipt).unwrap()))
-                    .collect(),
-            ),
-            Query::Kept(requests) => Answer::Kept(self.kept_of(requests, now.plus(-KEPT_MS))),
-            other => panic!("{other:?} is not asked on the host"),
-        }
     }
 
     /// Ends what is due, as the alarm does.
@@ -333,6 +308,12 @@ impl Memory {
             let Ok(events) = account::end_order(self, &order, now);
             self.apply(events);
         }
+    }
+
+    /// The next rows that the searchable copy does not have, as many as go in one batch.
+    pub fn uncopied(&self) -> Vec<Row> {
+        let new = self.journal.iter().filter(|row| row.seq > self.copied);
+        new.take(MOST_IN_A_BATCH).cloned().collect()
     }
 
     pub fn receipts(&self) -> Vec<(u64, Receipt)> {
