@@ -19,11 +19,53 @@ pub struct Sums {
     pub retries: u64,
     pub fallbacks: u64,
     pub input_tokens: i128,
+    /// Of these, read from the provider's cache.
+    pub cached_tokens: i128,
     pub output_tokens: i128,
+    /// Of these, spent on reasoning.
+    pub reasoning_tokens: i128,
     /// Images, seconds, characters and searches.
     pub counts: [i128; 4],
     pub charge: i128,
     pub input_charge: i128,
+}
+
+impl Sums {
+    /// Adds another.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.unpaid += other.unpaid;
+        self.retries += other.retries;
+        self.fallbacks += other.fallbacks;
+        self.input_tokens += other.input_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.output_tokens += other.output_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
+        self.counts.iter_mut().zip(other.counts).for_each(|(sum, count)| *sum += count);
+        self.charge += other.charge;
+        self.input_charge += other.input_charge;
+    }
+
+    /// The columns by name.
+    pub fn named(&self) -> [(&'static str, i128); 14] {
+        let [images, seconds, characters, searches] = self.counts;
+        [
+            ("requests", self.requests.into()),
+            ("unpaid", self.unpaid.into()),
+            ("retries", self.retries.into()),
+            ("fallbacks", self.fallbacks.into()),
+            ("input_tokens", self.input_tokens),
+            ("cached_tokens", self.cached_tokens),
+            ("output_tokens", self.output_tokens),
+            ("reasoning_tokens", self.reasoning_tokens),
+            ("images", images),
+            ("seconds", seconds),
+            ("characters", characters),
+            ("searches", searches),
+            ("charge", self.charge),
+            ("input_charge", self.input_charge),
+        ]
+    }
 }
 
 /// What the promises of one day came to; the columns of `truth_days`.
@@ -42,6 +84,8 @@ pub type Truths = BTreeMap<(Promise, i64), Kept>;
 pub struct SearchableCopy {
     pub rows: BTreeMap<u64, Row>,
     pub days: BTreeMap<DayKey, Sums>,
+    /// What the keys of these days were called last.
+    pub labels: BTreeMap<DayKey, String>,
     pub truths: Truths,
     /// First and last row of what arrived together.
     pub batches: Vec<(u64, u64)>,
@@ -55,10 +99,15 @@ impl SearchableCopy {
         if let (Some(first), Some(last)) = (news.peek(), rows.last()) {
             self.batches.push((first.seq, last.seq));
         }
+        let mut labels: BTreeMap<DayKey, String> = BTreeMap::new();
         news.for_each(|row| {
-            count(&mut self.days, row);
+            if let Some((day, label)) = count(&mut self.days, row) {
+                let last = labels.entry(day).or_default();
+                *last = label.max(last.clone());
+            }
             count_promise(&mut self.truths, row);
         });
+        self.labels.extend(labels);
         for row in rows {
             self.rows.entry(row.seq).or_insert_with(|| row.clone());
         }
@@ -73,7 +122,9 @@ impl SearchableCopy {
 /// The sums of a whole journal.
 pub fn days_of(journal: &[Row]) -> BTreeMap<DayKey, Sums> {
     let mut days = BTreeMap::new();
-    journal.iter().for_each(|row| count(&mut days, row));
+    for row in journal {
+        count(&mut days, row);
+    }
     days
 }
 
@@ -118,8 +169,8 @@ fn counts(usage: &Usage) -> [i128; 4] {
     [Class::Images, Class::Seconds, Class::Characters, Class::Searches].map(|class| i128::from(usage.of(class)))
 }
 
-/// Counts one row, if it is a receipt or a correction.
-fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
+/// Counts one row, if it is a receipt or a correction: where, and what its key was called.
+fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) -> Option<(DayKey, String)> {
     let day = Period::Day.start(row.at).millis();
     let charge = i128::from(row.amount.map_or(0, |amount| amount.nanos()));
     let bucket = row.bucket.as_ref().map(ToString::to_string);
@@ -131,10 +182,10 @@ fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
                 (0, 0) => "direct",
             };
             let model = receipt.model.as_ref().map_or(receipt.requested_model.clone(), ToString::to_string);
-            let route = receipt.route.map_or(String::new(), |route| format!("{route:?}"));
+            let route = receipt.route.map_or(String::new(), |route| route.as_str().to_owned());
             let bucket = bucket.or(receipt.bucket.as_ref().map(ToString::to_string)).unwrap_or_default();
             let key = (day, receipt.project.to_string(), receipt.key.to_string(), model, route, bucket, cause);
-            let sums = days.entry(key).or_default();
+            let sums = days.entry(key.clone()).or_default();
             sums.requests += 1;
             sums.unpaid += u64::from(row.amount.is_none());
             sums.retries += u64::from(receipt.retries);
@@ -144,20 +195,27 @@ fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) {
             sums.counts.iter_mut().zip(counts(&receipt.usage)).for_each(|(sum, count)| *sum += count);
             sums.charge -= charge;
             sums.input_charge += i128::from(receipt.input_charge.nanos());
+            sums.cached_tokens += i128::from(receipt.usage.cached_input);
+            sums.reasoning_tokens += i128::from(receipt.usage.reasoning);
+            Some((key, receipt.key_label.clone()))
         }
         Journaled::Correction(correction) => {
             let model = correction.model.as_ref().map_or(String::new(), ToString::to_string);
-            let route = correction.route.map_or(String::new(), |route| format!("{route:?}"));
+            let route = correction.route.map_or(String::new(), |route| route.as_str().to_owned());
             let (project, key) = (correction.project.to_string(), correction.key.to_string());
             let key = (day, project, key, model, route, correction.bucket.to_string(), "correction");
-            let sums = days.entry(key).or_default();
+            let sums = days.entry(key.clone()).or_default();
             let ((input, output), (input_before, output_before)) = (sides(&correction.usage), sides(&correction.usage_before));
             sums.input_tokens += input - input_before;
             sums.output_tokens += output - output_before;
             let (counts, before) = (counts(&correction.usage), counts(&correction.usage_before));
             sums.counts.iter_mut().zip(counts.iter().zip(before)).for_each(|(sum, (count, before))| *sum += count - before);
             sums.charge -= charge;
+            let (usage, before) = (&correction.usage, &correction.usage_before);
+            sums.cached_tokens += i128::from(usage.cached_input) - i128::from(before.cached_input);
+            sums.reasoning_tokens += i128::from(usage.reasoning) - i128::from(before.reasoning);
+            Some((key, correction.key_label.clone()))
         }
-        _ => {}
+        _ => None,
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use tokens_forge::account::{
-    self, AccountRecord, Answer, Books, Claim, Command, Decided, Event, Expired, Filter, Held, Hold, HoldAnswer, InFlight,
-    Journaled, KEPT_MS, KeptAnswer, KeptItems, KeyBook, Kind, Listed, MOST_READ, NOTED_MS, Order, OrderState, Overview,
-    ProjectBook, Query, Receipt, Row, RunBook, RunOpened, RunView, Shelf, Spent, StoredRow, Tally, Touches, Wanted, marks,
+    self, AccountRecord, Answer, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled, KeptAnswer,
+    KeptItems, KeyBook, MOST_READ, NOTED_MS, Order, OrderState, ProjectBook, Receipt, Row, RunBook, Shelf, Spent, Tally, Touches,
 };
 use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
 use tokens_forge::time::{Period, Timestamp};
+
+const MOST_IN_A_BATCH: usize = 200;
 
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -30,6 +30,8 @@ pub struct Memory {
     pub ended: BTreeMap<String, Timestamp>,
     /// Every hold that was ever opened, by request and leg, and how often it left Open.
     pub left: BTreeMap<(String, u32), u32>,
+    /// The newest row that the searchable copy is known to have.
+    pub copied: u64,
     /// The unique index of the journal: which row a subject has.
     subjects: BTreeMap<String, usize>,
 }
@@ -235,7 +237,8 @@ impl Memory {
                 Event::Forgotten(last) => self.kept.retain(|seq, _| *seq > last),
                 Event::SessionsEnded(ended) => {
                     self.ended.retain(|_, until| *until >= ended.until.plus(-NOTED_MS));
-                    self.ended.insert(ended.mark, ended.until);
+                    let until = self.ended.entry(ended.mark).or_default();
+                    *until = (*until).max(ended.until);
                 }
             }
         }
@@ -274,7 +277,7 @@ impl Memory {
     }
 
     /// See the account object's own.
-    fn kept_of(&self, requests: &[RequestId], since: Timestamp) -> Vec<(RequestId, KeptItems)> {
+    pub fn kept_of(&self, requests: &[RequestId], since: Timestamp) -> Vec<(RequestId, KeptItems)> {
         let mut left = MOST_READ;
         let mut find = |request: &RequestId| {
             let rows = [request.to_string(), format!("{request}/correction")].map(|subject| self.row_of(&subject));
@@ -288,91 +291,6 @@ impl Memory {
             }
         };
         requests.iter().filter_map(|request| Some((request.clone(), find(request)?))).collect()
-    }
-
-    fn record(&self, key: &KeyId) -> Answer {
-        self.keys.get(key).map_or(Answer::Nothing, |book| Answer::Key(Box::new(book.record.clone())))
-    }
-
-    /// A row as the account object shows it; a receipt carries the correction that came after it.
-    fn stored(&self, row: &Row) -> StoredRow {
-        let mut doc = serde_json::to_value(&row.journaled).unwrap();
-        let correction = row.journaled.subject().and_then(|subject| self.row_of(&format!("{subject}/correction")));
-        if let (Kind::Receipt, Some(correction)) = (row.journaled.kind(), correction) {
-            doc["correction"] = serde_json::to_value(&correction.journaled).unwrap();
-        }
-        StoredRow {
-            account: None,
-            seq: row.seq,
-            at: row.at.millis(),
-            kind: row.journaled.kind().as_str().to_owned(),
-            bucket: row.bucket.clone(),
-            amount: row.amount.map(Money::nanos),
-            balances: row.balances.clone(),
-            debts: Some(row.debts.clone()).filter(|debts| !debts.is_empty()),
-            doc,
-        }
-    }
-
-    fn read(&self, query: &Query, now: Timestamp) -> Answer {
-        match query {
-            Query::Overview => {
-                let holds: Vec<Hold> = self.holds.values().cloned().collect();
-                Answer::Overview(Box::new(Overview::new(self.account.clone(), &self.all_books(), &holds)))
-            }
-            Query::Receipt(request) => {
-                let row = self.row_of(request.as_str()).filter(|row| row.journaled.kind() == Kind::Receipt);
-                Answer::Journal(row.map(|row| self.stored(row)).into_iter().collect())
-            }
-            Query::Journal(filter, page) => {
-                let before = page.before.unwrap_or(u64::MAX);
-                let rows = self.journal.iter().rev().filter(|row| row.seq < before).map(|row| self.stored(row));
-                let most = usize::try_from(page.limit).unwrap();
-                Answer::Journal(rows.filter(|row| is_listed(filter, row)).take(most).collect())
-            }
-            Query::Key(key) => self.keys.get(key).map_or(Answer::Nothing, |book| Answer::Budgets(book.budgets(now))),
-            Query::Record(key) => self.record(key),
-            Query::Session(session) => {
-                let mut ends = marks(session).into_iter().filter_map(|mark| self.ended.get(&mark).copied());
-                let is_ended = ends.any(|until| until > session.known());
-                if is_ended { Answer::Nothing } else { self.record(&session.key) }
-            }
-            Query::LastEnd => Answer::LastEnd(self.ended.values().max().copied().unwrap_or_default()),
-            Query::Preview(key, holds) => {
-                let Ok(books) = self.books(Touches { key: Some(key), ..Touches::default() });
-                let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));
-                Answer::Previewed(exactly.map(|wanted| account::weigh(&books, &wanted, now).refusal).collect())
-            }
-            Query::Weigh(key, holds) => {
-                let Ok(books) = self.books(Touches { key: Some(key), ..Touches::default() });
-                Answer::Weighed(holds.iter().map(|wanted| account::weigh(&books, wanted, now)).collect())
-            }
-            Query::Keys => Answer::Keys(self.keys.values().map(|book| book.record.clone().into()).collect()),
-            Query::Projects => Answer::Projects(self.projects.values().map(|book| book.record.clone()).collect()),
-            Query::Run(run) => {
-                let held = self.holds.values().filter(|hold| hold.facts.run.as_ref() == Some(run));
-                let of =
-                    |hold: &Hold| InFlight { request: hold.request.clone(), bucket: hold.bucket.clone(), amount: hold.amount };
-                let held: Vec<InFlight> = held.map(of).collect();
-                match self.runs.get(run).cloned() {
-                    None if held.is_empty() => Answer::Nothing,
-                    book => Answer::Run(Box::new(RunView::new(book.unwrap_or_else(|| RunBook::new(run.clone())), held, now))),
-                }
-            }
-            Query::Runs(after, limit) => {
-                let is_after = |run: &&RunBook| after.as_ref().is_none_or(|after| run.id.as_str() > after.as_str());
-                let most = usize::try_from(*limit).unwrap();
-                Answer::Runs(self.runs.values().filter(is_after).take(most).map(RunOpened::of).collect())
-            }
-            Query::Order(id) => self.orders.get(id).map_or(Answer::Nothing, |order| Answer::Order(Box::new(order.clone()))),
-            Query::Orders(after, limit) => {
-                let is_after = |order: &&Order| after.as_ref().is_none_or(|after| order.id.as_str() < after.as_str());
-                let most = usize::try_from(*limit).unwrap();
-                Answer::Orders(self.orders.values().rev().filter(is_after).take(most).cloned().collect())
-            }
-            Query::Kept(requests) => Answer::Kept(self.kept_of(requests, now.plus(-KEPT_MS))),
-            Query::Audit { .. } => panic!("rows are compared with their copy on the platform"),
-        }
     }
 
     /// Ends what is due, as the alarm does.
@@ -390,6 +308,12 @@ impl Memory {
             let Ok(events) = account::end_order(self, &order, now);
             self.apply(events);
         }
+    }
+
+    /// The next rows that the searchable copy does not have, as many as go in one batch.
+    pub fn uncopied(&self) -> Vec<Row> {
+        let new = self.journal.iter().filter(|row| row.seq > self.copied);
+        new.take(MOST_IN_A_BATCH).cloned().collect()
     }
 
     pub fn receipts(&self) -> Vec<(u64, Receipt)> {
@@ -448,29 +372,4 @@ impl Memory {
             }
         }
     }
-}
-
-/// Whether a list of the journal has this row.
-fn is_listed(filter: &Filter, row: &StoredRow) -> bool {
-    let is_receipt = row.kind == "receipt";
-    let is_of_list = match filter.listed {
-        Listed::Receipts => is_receipt,
-        Listed::Entries => row.amount.is_some(),
-        Listed::Records => !is_receipt,
-    };
-    let doc = |name: &str| row.doc.get(name).and_then(Value::as_str);
-    let is =
-        |wanted: &Option<String>, found: &[Option<&str>]| wanted.as_deref().is_none_or(|wanted| found.contains(&Some(wanted)));
-    let bucket = row.bucket.as_ref().map(BucketId::as_str).or(doc("bucket"));
-    is_of_list
-        && is(&filter.key, &[doc("key")])
-        && is(&filter.project, &[doc("project")])
-        && is(&filter.model, &[doc("model"), doc("requested_model")])
-        && is(&filter.route, &[doc("route")])
-        && is(&filter.bucket, &[bucket])
-        && is(&filter.status, &[doc("status")])
-        && is(&filter.run, &[doc("run")])
-        && is(&filter.kind, &[Some(row.kind.as_str())])
-        && filter.since.is_none_or(|since| row.at >= since.millis())
-        && filter.until.is_none_or(|until| row.at < until.millis())
 }

@@ -1,7 +1,7 @@
 //! An outside in memory: a clock that jumps to the next timer when nothing else can happen, accounts as tables, and channels
 //! that answer as scripted.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -10,44 +10,27 @@ use std::task::{Context, Poll, Waker};
 
 use futures_executor::{LocalPool, LocalSpawner};
 use futures_util::future::LocalFutureObj;
-use futures_util::stream::Stream;
 use futures_util::task::LocalSpawn;
 use serde_json::Value;
 use tokens_forge::account::{
     AccountRecord, Adjustment, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Query, Settlement,
 };
 use tokens_forge::catalog::Catalog;
-use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, RequestId, SecretName, sha256_hex};
+use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, RequestId, SecretName};
 use tokens_forge::key::KeyRecord;
 use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
-use tokens_forge::ports::{
-    Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Unavailable, Upstream, UpstreamResponse,
-};
-use tokens_forge::relay::without_credential;
+use tokens_forge::payment::Checkout;
+use tokens_forge::ports::{Accounts, Gates, HealthCopy, Holds, Keys, Runtime, Unavailable};
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
 
+use super::catalogue::{Kv, Read};
+use super::database::Database;
 use super::memory::Memory;
-
-/// How a channel answers one call.
-#[derive(Debug, Clone)]
-pub enum Script {
-    /// With this status and body, then a clean end.
-    Status(u16, &'static str),
-    /// With 200 and these pieces, then a clean end.
-    Pieces(Vec<&'static str>),
-    /// With 200 and these pieces, then a broken connection.
-    Broken(Vec<&'static str>),
-    /// With 200 and these pieces, then silence.
-    Silent(Vec<&'static str>),
-    /// With 200 and these pieces, so many milliseconds apart, then a clean end.
-    Slow(u32, Vec<&'static str>),
-    /// Not at all.
-    Hangs,
-    /// With a refused connection.
-    Refused,
-}
+use super::operators::Counted;
+use super::records::Shown;
+pub use super::upstream::{Script, Sent};
 
 #[derive(Default)]
 struct Timers(Vec<(i64, Waker)>);
@@ -56,15 +39,38 @@ pub struct World {
     pub now: Cell<i64>,
     random: Cell<u128>,
     timers: RefCell<Timers>,
+    /// The account of the key that is there from the start.
     pub memory: RefCell<Memory>,
+    home: Option<AccountId>,
+    /// All others.
+    pub accounts: RefCell<BTreeMap<AccountId, Memory>>,
+    pub database: RefCell<Database>,
+    pub kv: RefCell<Kv>,
+    pub read: Read,
+    /// The operator's settings and secrets.
+    pub settings: RefCell<BTreeMap<String, String>>,
+    /// Whether the copies of keys stay as they are when keys change.
+    pub are_keys_late: Cell<bool>,
+    /// Failed attempts to administer that are not written yet.
+    pub attempts: RefCell<Counted>,
+    pub pages: RefCell<BTreeMap<String, Shown>>,
+    /// How the payment provider answers; each call takes the next.
+    pub pages_to_pay: RefCell<VecDeque<Result<(u16, String), String>>>,
+    /// What it was asked, and with which credential.
+    pub checkouts: RefCell<Vec<(Checkout, String)>>,
     pub key: RefCell<Option<KeyRecord>>,
     pub catalog: Rc<Catalog>,
+    /// The catalogue that runs whatever is published; none where what is published runs.
+    pub given: Option<Rc<Catalog>>,
     pub health: RefCell<HealthView>,
     /// By the host of the channel; each call takes the next.
     pub scripts: RefCell<BTreeMap<String, VecDeque<Script>>>,
+    /// How a channel answers that has no script left.
+    pub otherwise: RefCell<Option<Script>>,
     /// Everything that happened, in order.
     pub log: RefCell<Vec<String>>,
-    /// How many of the next commands to the account fail, by name.
+    /// How many of the next commands to accounts fail, by name: `command` is what does not come from the relay, `d1` and `kv` are
+    /// the stores.
     pub failing: RefCell<BTreeMap<&'static str, u32>>,
     /// What was sent upstream, in order.
     pub calls: RefCell<Vec<Sent>>,
@@ -79,14 +85,6 @@ pub struct World {
     /// Calls that are open now.
     pub open_calls: Cell<i32>,
     spawner: LocalSpawner,
-}
-
-/// A call as it went up.
-pub struct Sent {
-    pub url: String,
-    pub secret: String,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: String,
 }
 
 #[derive(Clone)]
@@ -104,16 +102,38 @@ pub fn secret() -> KeySecret {
 
 impl Simulation {
     pub fn new(catalog: Catalog, memory: Memory, key: KeyRecord) -> Self {
+        Self::of(Some(Rc::new(catalog)), memory, Some(key))
+    }
+
+    /// A new deployment: no account, no key, no catalogue.
+    pub fn empty() -> Self {
+        Self::of(None, Memory::default(), None)
+    }
+
+    fn of(given: Option<Rc<Catalog>>, memory: Memory, key: Option<KeyRecord>) -> Self {
         let pool = LocalPool::new();
         let world = World {
             now: Cell::new(1_800_000_000_000),
             random: Cell::new(1),
             timers: RefCell::default(),
             memory: RefCell::new(memory),
-            key: RefCell::new(Some(key)),
-            catalog: Rc::new(catalog),
+            home: key.as_ref().map(|key| key.account.clone()),
+            accounts: RefCell::default(),
+            database: RefCell::default(),
+            kv: RefCell::default(),
+            read: Read::default(),
+            settings: RefCell::default(),
+            are_keys_late: Cell::new(false),
+            attempts: RefCell::default(),
+            pages: RefCell::default(),
+            pages_to_pay: RefCell::default(),
+            checkouts: RefCell::default(),
+            key: RefCell::new(key),
+            catalog: given.clone().unwrap_or_else(|| Rc::new(Catalog::nothing())),
+            given,
             health: RefCell::default(),
             scripts: RefCell::default(),
+            otherwise: RefCell::default(),
             log: RefCell::default(),
             failing: RefCell::default(),
             calls: RefCell::default(),
@@ -189,6 +209,11 @@ impl Simulation {
         }
     }
 
+    /// Runs what can run behind the answers without waiting.
+    pub fn idle(&mut self) {
+        self.pool.run_until_stalled();
+    }
+
     /// Runs what was left to run behind the answers.
     pub fn settle_down(&mut self) {
         self.pool.run_until_stalled();
@@ -217,25 +242,78 @@ impl World {
         self.spawner.spawn_local_obj(LocalFutureObj::new(Box::new(future))).unwrap();
     }
 
-    fn note(&self, line: impl Into<String>) {
+    pub fn note(&self, line: impl Into<String>) {
         self.log.borrow_mut().push(line.into());
     }
 
-    fn command(&self, name: &'static str, command: Command) -> Result<Answer, Unavailable> {
+    /// Fails if it is to.
+    pub fn fails(&self, name: &'static str) -> Result<(), Unavailable> {
         if let Some(left) = self.failing.borrow_mut().get_mut(name).filter(|left| **left > 0) {
             *left -= 1;
             self.note(format!("{name} failed"));
             return Err(Unavailable("silent".to_owned()));
         }
+        Ok(())
+    }
+
+    /// What an account has stored; one that nobody opened is there, too, and has nothing.
+    pub fn account<T>(&self, id: &AccountId, with: impl FnOnce(&mut Memory) -> T) -> T {
+        if self.home.as_ref() == Some(id) {
+            with(&mut self.memory.borrow_mut())
+        } else {
+            with(self.accounts.borrow_mut().entry(id.clone()).or_default())
+        }
+    }
+
+    pub fn command(&self, account: &AccountId, name: &'static str, command: Command) -> Result<Answer, Unavailable> {
+        self.fails(name)?;
         self.note(name);
-        let answer = self.memory.borrow_mut().command(command, Timestamp::from_millis(self.now.get()));
-        self.memory.borrow().check_law();
-        Ok(answer)
+        Ok(self.account(account, |memory| {
+            let answer = memory.command(command, Timestamp::from_millis(self.now.get()));
+            memory.check_law();
+            answer
+        }))
+    }
+
+    /// Copies what is new of an account, a batch at a time.
+    pub fn copy(&self, account: &AccountId) -> Result<(), Unavailable> {
+        loop {
+            let rows = self.account(account, |memory| if memory.account.is_some() { memory.uncopied() } else { Vec::new() });
+            let Some(last) = rows.last().map(|row| row.seq) else { return Ok(()) };
+            self.fails("d1")?;
+            self.database.borrow_mut().copy(account, &rows);
+            self.account(account, |memory| memory.copied = last);
+        }
+    }
+
+    /// The alarm of every account: ends what is due, and copies what is new.
+    pub fn alarm(&self) {
+        let others: Vec<AccountId> = self.accounts.borrow().keys().cloned().collect();
+        for account in others.iter().chain(&self.home) {
+            self.account(account, |memory| memory.tick(Timestamp::from_millis(self.now.get())));
+            if let Err(error) = self.copy(account) {
+                self.note(format!("log: copying to D1: {}", error.0));
+            }
+        }
+    }
+}
+
+impl Outside {
+    /// The searchable copy, and what it alone decides.
+    pub async fn database(&self) -> Result<RefMut<'_, Database>, Unavailable> {
+        Yield(false).await;
+        self.0.fails("d1")?;
+        Ok(self.0.database.borrow_mut())
+    }
+
+    pub fn kv(&self) -> Result<RefMut<'_, Kv>, Unavailable> {
+        self.0.fails("kv")?;
+        Ok(self.0.kv.borrow_mut())
     }
 }
 
 /// Yields once, so that everything that awaits can be interrupted there.
-struct Yield(bool);
+pub struct Yield(pub bool);
 
 impl Future for Yield {
     type Output = ();
@@ -248,7 +326,7 @@ impl Future for Yield {
     }
 }
 
-struct Sleep(Rc<World>, i64);
+pub struct Sleep(pub Rc<World>, pub i64);
 
 impl Future for Sleep {
     type Output = ();
@@ -258,125 +336,6 @@ impl Future for Sleep {
         }
         self.0.timers.borrow_mut().0.push((self.1, context.waker().clone()));
         Poll::Pending
-    }
-}
-
-/// An answer on its way; it counts as an open call until it is dropped.
-pub struct ScriptedBody {
-    world: Rc<World>,
-    pieces: VecDeque<&'static str>,
-    end: End,
-    has_yielded: bool,
-    has_started: bool,
-    gap_ms: Option<u32>,
-    waiting: Option<Sleep>,
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Clean,
-    Broken,
-    Silent,
-}
-
-impl Drop for ScriptedBody {
-    fn drop(&mut self) {
-        self.world.open_calls.set(self.world.open_calls.get() - 1);
-    }
-}
-
-impl Stream for ScriptedBody {
-    type Item = Result<Vec<u8>, String>;
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if !std::mem::replace(&mut self.has_yielded, true) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if let Some(ms) = self.gap_ms.filter(|_| self.has_started) {
-            let until = self.world.now.get() + i64::from(ms);
-            let world = Rc::clone(&self.world);
-            let waiting = self.waiting.get_or_insert_with(|| Sleep(world, until));
-            if Pin::new(waiting).poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            self.waiting = None;
-        }
-        (self.has_yielded, self.has_started) = (false, true);
-        match (self.pieces.pop_front(), self.end) {
-            (Some(piece), _) => Poll::Ready(Some(Ok(piece.as_bytes().to_vec()))),
-            (None, End::Clean) => Poll::Ready(None),
-            (None, End::Broken) => Poll::Ready(Some(Err("connection reset".to_owned()))),
-            (None, End::Silent) => Poll::Pending,
-        }
-    }
-}
-
-impl Upstream for Outside {
-    type Body = ScriptedBody;
-
-    fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {
-        self.0.cooling.borrow().get(secret).copied().filter(|until| *until > self.now())
-    }
-
-    fn cool_down(&self, secret: &SecretName, until: Timestamp) {
-        self.0.cooling.borrow_mut().insert(secret.clone(), until);
-    }
-
-    fn sealer(&self, secret: &SecretName) -> Option<Sealer> {
-        let secret = secret.clone();
-        Some(Rc::new(move |text: &str| sha256_hex(&[secret.as_str().as_bytes(), b"\n", text.as_bytes()])[..16].to_owned()))
-    }
-
-    fn without_credential(&self, secret: &SecretName, text: &str) -> String {
-        without_credential(text, &format!("value-of-{secret}\n"))
-    }
-
-    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<ScriptedBody>, SendError> {
-        let host = call.url.split('/').nth(2).unwrap().to_owned();
-        self.0.note(format!("send {host}"));
-        self.0.calls.borrow_mut().push(Sent {
-            url: call.url,
-            secret: call.secret.to_string(),
-            headers: call.headers,
-            body: String::from_utf8_lossy(&call.body.unwrap_or_default().concat()).into_owned(),
-        });
-        let script = self.0.scripts.borrow_mut().get_mut(&host).and_then(VecDeque::pop_front);
-        let script = script.unwrap_or_else(|| panic!("{host} has no script left"));
-        Yield(false).await;
-        let gap_ms = if let Script::Slow(ms, _) = script { Some(ms) } else { None };
-        let (status, pieces, end) = match script {
-            Script::Status(status, body) => (status, vec![body], End::Clean),
-            Script::Pieces(pieces) => (200, pieces, End::Clean),
-            Script::Broken(pieces) => (200, pieces, End::Broken),
-            Script::Silent(pieces) => (200, pieces, End::Silent),
-            Script::Slow(_, ref pieces) => (200, pieces.clone(), End::Clean),
-            Script::Hangs => std::future::pending().await,
-            Script::Refused => return Err(SendError::Connect("refused".to_owned())),
-        };
-        self.0.open_calls.set(self.0.open_calls.get() + 1);
-        let body = ScriptedBody {
-            world: Rc::clone(&self.0),
-            pieces: pieces.into(),
-            end,
-            has_yielded: false,
-            has_started: false,
-            gap_ms,
-            waiting: None,
-        };
-        Ok(UpstreamResponse { status, retry_after_s: (status == 429).then_some(9), content_type: None, body })
-    }
-
-    async fn read_error(&self, body: ScriptedBody) -> Result<Vec<u8>, String> {
-        self.read_all(body).await
-    }
-
-    async fn read_all(&self, mut body: ScriptedBody) -> Result<Vec<u8>, String> {
-        use futures_util::StreamExt;
-        let mut bytes = Vec::new();
-        while let Some(piece) = body.next().await {
-            bytes.extend(piece?);
-        }
-        Ok(bytes)
     }
 }
 
@@ -404,17 +363,25 @@ impl Runtime for Outside {
 }
 
 impl Keys for Outside {
-    async fn key(&self, _hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
+    async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
         Yield(false).await;
-        Ok(self.0.key.borrow().clone())
+        let known = match self.kv() {
+            Ok(kv) => kv.keys.get(hash).cloned(),
+            Err(_) => self.database().await?.keys.get(hash).cloned(),
+        };
+        // The key that is there from the start is found by whatever is presented.
+        Ok(known.or_else(|| self.0.key.borrow().clone()))
     }
 
-    fn remembers(&self, _hash: &KeyHash) -> bool {
-        self.0.key.borrow().is_some()
+    fn remembers(&self, hash: &KeyHash) -> bool {
+        self.0.key.borrow().is_some() || self.0.kv.borrow().keys.contains_key(hash)
     }
 
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
-        Ok(self.0.memory.borrow().keys.get(&key.id).map(|book| book.record.clone()))
+        match Accounts::command(self, &key.account, Command::Read(Query::Record(key.id.clone()))).await? {
+            Answer::Key(record) => Ok(Some(*record)),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -439,13 +406,6 @@ impl Gates for Outside {
     }
 }
 
-impl Sold for Outside {
-    async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
-        Yield(false).await;
-        Ok(Rc::clone(&self.0.catalog))
-    }
-}
-
 impl HealthCopy for Outside {
     async fn health(&self) -> Rc<HealthView> {
         Rc::new(self.0.health.borrow().clone())
@@ -458,10 +418,10 @@ impl HealthCopy for Outside {
 }
 
 impl Holds for Outside {
-    async fn hold(&self, _account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
+    async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
         Yield(false).await;
         let bucket = request.bucket.to_string();
-        match self.0.command("hold", Command::Hold(Box::new(request)))? {
+        match self.0.command(account, "hold", Command::Hold(Box::new(request)))? {
             Answer::Hold(answer) => {
                 if matches!(answer, HoldAnswer::Granted(_)) {
                     self.0.note(format!("granted {bucket}"));
@@ -473,23 +433,23 @@ impl Holds for Outside {
         }
     }
 
-    async fn settle(&self, _account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
+    async fn settle(&self, account: &AccountId, settlement: Settlement) -> Result<(), Unavailable> {
         Yield(false).await;
-        self.0.command("settle", Command::Settle(Box::new(settlement))).map(|_| ())
+        self.0.command(account, "settle", Command::Settle(Box::new(settlement))).map(|_| ())
     }
 
-    async fn checkpoint(&self, _account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
-        self.0.command("checkpoint", Command::Checkpoint(Box::new(extension))).map(|_| ())
+    async fn checkpoint(&self, account: &AccountId, extension: Extension) -> Result<(), Unavailable> {
+        self.0.command(account, "checkpoint", Command::Checkpoint(Box::new(extension))).map(|_| ())
     }
 
-    async fn record_refused(&self, _account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
+    async fn record_refused(&self, account: &AccountId, facts: Facts, outcome: Outcome) -> Result<(), Unavailable> {
         Yield(false).await;
-        self.0.command("record", Command::RecordRefused(Box::new((facts, outcome)))).map(|_| ())
+        self.0.command(account, "record", Command::RecordRefused(Box::new((facts, outcome)))).map(|_| ())
     }
 
-    async fn kept(&self, _account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
+    async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
         Yield(false).await;
-        match self.0.command("kept", Command::Read(Query::Kept(requests)))? {
+        match self.0.command(account, "kept", Command::Read(Query::Kept(requests)))? {
             Answer::Kept(kept) => Ok(kept),
             other => panic!("{other:?}"),
         }

@@ -1,0 +1,8 @@
+//! All endpoints over an outside in memory: exactly what the Worker calls, without the Worker.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod gateway;

@@ -1,0 +1,371 @@
+//! What is known of the candidates, in memory: counts of attempts, changes of status, and who runs the probe round.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tokens_forge::account::{AttemptStatus, Journaled, Receipt, Row, Status as Ending};
+use tokens_forge::id::AccountId;
+use tokens_forge::ports::{Ended, History, Rounds, Runtime, Unavailable};
+use tokens_forge::probe::HOUSE;
+use tokens_forge::routing::attempt::FailureKind;
+use tokens_forge::routing::health::{
+    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Histogram, Met, ProbeResult, Recent, Span, Witness,
+};
+use tokens_forge::time::Timestamp;
+use tokens_forge::truth::{Promise, Truth};
+
+use super::outside::{Outside, Yield};
+
+const RANGES: usize = BOUNDS_MS.len() + 1;
+/// How long counts stay in each span, in milliseconds, before they go on to the next; and changes.
+const MINUTES_MS: i64 = 3 * 3_600_000;
+const HOURS_MS: i64 = 32 * 86_400_000;
+const DAYS_MS: i64 = 400 * 86_400_000;
+const CHANGES_MS: i64 = 100 * 86_400_000;
+const PROBES_MS: i64 = 2 * 86_400_000;
+/// How far back the status page shows, in milliseconds.
+const SHOWN_MS: i64 = 91 * 86_400_000;
+/// More witnesses than this, in characters of their JSON, are not told apart in one minute.
+const MOST_WITNESSES: usize = 4_000;
+
+/// Candidate, length of the span, when it began, whether of probes.
+type Place = (CandidateId, i64, i64, bool);
+type Found<T> = Result<T, Unavailable>;
+
+/// When, of which kind, and in which words.
+type Told = (i64, &'static str, String);
+
+/// What attempts came to in one span.
+#[derive(Debug, Clone)]
+struct Count {
+    ok: u64,
+    failed: u64,
+    load: u64,
+    in_row: u32,
+    ok_at: Option<i64>,
+    failure: Option<Told>,
+    witnesses: BTreeMap<String, (u64, Told)>,
+    first_byte: [u64; RANGES],
+    latency: [u64; RANGES],
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self {
+            ok: 0,
+            failed: 0,
+            load: 0,
+            in_row: 0,
+            ok_at: None,
+            failure: None,
+            witnesses: BTreeMap::new(),
+            first_byte: [0; RANGES],
+            latency: [0; RANGES],
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct HealthTables {
+    counts: BTreeMap<Place, Count>,
+    changes: BTreeMap<CandidateId, BTreeMap<Timestamp, Change>>,
+    pub probes: Vec<ProbeResult>,
+    round: Round,
+}
+
+#[derive(Default)]
+struct Round {
+    health: HealthView,
+    lease: String,
+    until: Timestamp,
+}
+
+/// One attempt as it is counted.
+struct Seen {
+    at: i64,
+    is_ok: bool,
+    is_done: bool,
+    failure: Option<Told>,
+    first: u64,
+    whole: u64,
+}
+
+fn range(ms: u64) -> usize {
+    BOUNDS_MS.iter().filter(|bound| ms > **bound).count()
+}
+
+/// The attempts of a receipt that say something. An answer is of the moment at which it ended, or broke off; one whose client left
+/// proves nothing of its end.
+fn seen(receipt: &Receipt) -> impl Iterator<Item = (CandidateId, Seen)> {
+    let told = receipt.attempts.iter().filter(|attempt| !attempt.is_aside);
+    told.filter_map(|attempt| {
+        let kind = attempt.error.as_deref().unwrap_or_default();
+        let is_answer = attempt.status == AttemptStatus::Answered && attempt.dispatched;
+        let is_tried = is_answer || attempt.status == AttemptStatus::Failed;
+        let is_completed = receipt.status == Ending::Completed;
+        let started = attempt.started_at.millis();
+        let first = i64::try_from(attempt.latency_ms).unwrap();
+        let whole = i64::try_from(receipt.latency_ms).unwrap() - (started - receipt.created_at.millis());
+        let at = started + if is_answer && (!kind.is_empty() || is_completed) { first.max(whole) } else { first };
+        let failed = (is_tried && !kind.is_empty()).then(|| FailureKind::parse(kind).unwrap().as_str());
+        let seen = Seen {
+            at,
+            is_ok: is_answer && kind.is_empty(),
+            is_done: is_answer && is_completed,
+            failure: failed.map(|kind| (at, kind, attempt.message.clone().unwrap_or_default())),
+            first: attempt.latency_ms,
+            whole: u64::try_from(whole).unwrap_or(0),
+        };
+        let candidate = CandidateId { channel: attempt.channel.clone(), upstream_model: attempt.upstream_model.clone() };
+        (seen.is_ok || seen.failure.is_some()).then_some((candidate, seen))
+    })
+}
+
+fn is_load(told: &Told) -> bool {
+    told.1 == FailureKind::Load.as_str()
+}
+
+impl Count {
+    fn of(seen: &[Seen], witness: &str) -> Self {
+        let mut count = Self { ok_at: seen.iter().filter(|seen| seen.is_done).map(|seen| seen.at).max(), ..Self::default() };
+        for seen in seen {
+            count.ok += u64::from(seen.is_ok);
+            match &seen.failure {
+                Some(told) if is_load(told) => count.load += 1,
+                Some(_) => {
+                    count.failed += 1;
+                    count.in_row += u32::from(seen.at > count.ok_at.unwrap_or(0));
+                }
+                None => {}
+            }
+            count.failure = count.failure.clone().max(seen.failure.clone());
+            count.first_byte[range(seen.first)] += u64::from(seen.is_ok);
+            count.latency[range(seen.whole)] += u64::from(seen.is_done);
+        }
+        count.witnesses = count.failure.clone().map(|told| (witness.to_owned(), (count.failed, told))).into_iter().collect();
+        count
+    }
+
+    /// What a row becomes when another of the same candidate and span is added.
+    fn add(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.load += other.load;
+        self.in_row = if other.ok_at.is_some() { other.in_row } else { self.in_row + other.in_row };
+        self.ok_at = self.ok_at.max(other.ok_at);
+        self.failure = self.failure.take().max(other.failure);
+        let add = |all: &mut [u64; RANGES], more: [u64; RANGES]| all.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        add(&mut self.first_byte, other.first_byte);
+        add(&mut self.latency, other.latency);
+        for (witness, (failed, told)) in other.witnesses {
+            let is_full = serde_json::to_string(&self.witnesses).unwrap().len() > MOST_WITNESSES;
+            if !is_full || self.witnesses.contains_key(&witness) {
+                let met = self.witnesses.entry(witness).or_insert((0, told.clone()));
+                *met = (met.0 + failed, told);
+            }
+        }
+    }
+
+    fn told(&self, candidate: &CandidateId, is_probe: bool, start: i64) -> Counts {
+        Counts {
+            candidate: candidate.clone(),
+            is_probe,
+            start: Timestamp::from_millis(start),
+            ok: self.ok,
+            failed: self.failed,
+            load: self.load,
+            first_byte: Histogram(self.first_byte.to_vec()),
+            latency: Histogram(self.latency.to_vec()),
+        }
+    }
+}
+
+fn failure((at, kind, message): &Told) -> Failure {
+    let kind = FailureKind::parse(kind).unwrap();
+    Failure { at: Timestamp::from_millis(*at), kind, message: message.clone() }
+}
+
+impl HealthTables {
+    /// Counts the attempts of receipts that are new.
+    pub fn count<'a>(&mut self, account: &AccountId, rows: impl Iterator<Item = &'a Row>) {
+        let (is_probe, witness) = (account.as_str() == HOUSE, Witness::of(account).name());
+        let mut minutes: BTreeMap<Place, Vec<Seen>> = BTreeMap::new();
+        for row in rows {
+            let Journaled::Receipt(receipt) = &row.journaled else { continue };
+            for (candidate, seen) in seen(receipt) {
+                let start = Span::Minute.start(Timestamp::from_millis(seen.at)).millis();
+                minutes.entry((candidate, Span::Minute.millis(), start, is_probe)).or_default().push(seen);
+            }
+        }
+        for (place, seen) in minutes {
+            self.put(place, Count::of(&seen, &witness));
+        }
+    }
+
+    fn put(&mut self, place: Place, count: Count) {
+        match self.counts.get_mut(&place) {
+            Some(known) => known.add(count),
+            None => drop(self.counts.insert(place, count)),
+        }
+    }
+
+    /// By spans of this length; without one in one sum of the minutes.
+    fn counts(&self, of: &[CandidateId], span: Option<Span>, since: Timestamp) -> Vec<Counts> {
+        let longest = span.unwrap_or(Span::Minute).millis();
+        let since = span.map_or(since, |span| span.start(since)).millis();
+        let mut sums: BTreeMap<(i64, CandidateId, bool), Counts> = BTreeMap::new();
+        for ((candidate, length, start, is_probe), count) in &self.counts {
+            if !of.contains(candidate) || *length > longest || *start < since {
+                continue;
+            }
+            let begins = span.map_or(0, |span| span.start(Timestamp::from_millis(*start)).millis());
+            let told = count.told(candidate, *is_probe, if span.is_some() { begins } else { *start });
+            let place = (begins, candidate.clone(), *is_probe);
+            let sum = sums.get(&place).map_or(told.clone(), |sum| sum.plus(&told));
+            sums.insert(place, sum);
+        }
+        sums.into_values().collect()
+    }
+
+    fn recent(&self, of: &[CandidateId], since: Timestamp) -> Vec<(CandidateId, Recent)> {
+        let mut together: BTreeMap<CandidateId, Recent> = BTreeMap::new();
+        for ((candidate, length, start, is_probe), count) in &self.counts {
+            if !of.contains(candidate) || *length != Span::Minute.millis() || *start < since.millis() || *is_probe {
+                continue;
+            }
+            let sum = together.entry(candidate.clone()).or_default();
+            sum.in_row = if count.ok_at.is_some() { count.in_row } else { sum.in_row + count.in_row };
+            sum.ok += count.ok;
+            sum.failed += count.failed;
+            sum.ok_at = sum.ok_at.max(count.ok_at.map(Timestamp::from_millis));
+            if let Some(told) = &count.failure
+                && sum.failure.as_ref().is_none_or(|old| old.at.millis() <= told.0)
+            {
+                sum.failure = Some(failure(told));
+            }
+            for (name, (failed, told)) in &count.witnesses {
+                let by = Witness::parse(name).unwrap();
+                let met = sum.by.entry(by).or_insert_with(|| Met { failed: 0, failure: failure(told) });
+                met.failed += failed;
+                met.failure = failure(told);
+            }
+        }
+        together.into_iter().collect()
+    }
+
+    /// With the change before.
+    fn changes(&self, of: &[CandidateId], since: Timestamp) -> BTreeMap<String, Vec<Change>> {
+        let of_candidate = |id: &CandidateId| {
+            let changes = self.changes.get(id)?;
+            let from = changes.range(..=since).next_back().map_or(Timestamp::default(), |(at, _)| *at);
+            let shown: Vec<Change> = changes.range(from..).map(|(_, change)| change.clone()).collect();
+            Some((id.to_string(), shown)).filter(|(_, shown)| !shown.is_empty())
+        };
+        of.iter().filter_map(of_candidate).collect()
+    }
+
+    fn end(&mut self, lease: &str, ended: &Ended) -> bool {
+        let is_ours = self.round.lease == lease;
+        if is_ours {
+            for (id, change) in &ended.changes {
+                self.changes.entry(id.clone()).or_default().entry(change.at).or_insert_with(|| change.clone());
+            }
+            self.round = Round { health: ended.health.clone(), ..Round::default() };
+        }
+        for probe in &ended.probes {
+            let is_known = self.probes.iter().any(|known| known.name() == probe.name() && known.at == probe.at);
+            if !is_known {
+                self.probes.push(probe.clone());
+            }
+        }
+        is_ours
+    }
+
+    pub fn tidy(&mut self, now: Timestamp) {
+        for (from, to, keep_ms) in [(Span::Minute, Span::Hour, MINUTES_MS), (Span::Hour, Span::Day, HOURS_MS)] {
+            let before = to.start(now.plus(-keep_ms)).millis();
+            let is_old = |place: &Place| place.1 == from.millis() && place.2 < before;
+            let old: Vec<(Place, Count)> = self.counts.extract_if(.., |place, _| is_old(place)).collect();
+            for ((candidate, _, start, is_probe), count) in old {
+                let start = to.start(Timestamp::from_millis(start)).millis();
+                let moved = Count { in_row: 0, witnesses: BTreeMap::new(), ..count };
+                self.put((candidate, to.millis(), start, is_probe), moved);
+            }
+        }
+        self.counts.retain(|place, _| place.1 != Span::Day.millis() || place.2 >= now.plus(-DAYS_MS).millis());
+        let before = now.plus(-CHANGES_MS);
+        for changes in self.changes.values_mut() {
+            let stays = changes.range(..=before).next_back().map(|(at, _)| *at);
+            changes.retain(|at, _| *at >= before || stays.is_none_or(|stays| *at >= stays));
+        }
+        self.probes.retain(|probe| probe.at >= now.plus(-PROBES_MS));
+    }
+}
+
+impl Rounds for Outside {
+    async fn begin_round(&self, lease: &str, until: Timestamp) -> Found<Option<HealthView>> {
+        let now = self.now();
+        let round = &mut self.database().await?.health.round;
+        if round.until > now {
+            return Ok(None);
+        }
+        (round.lease, round.until) = (lease.to_owned(), until);
+        Ok(Some(round.health.clone()))
+    }
+
+    async fn end_round(&self, lease: &str, ended: &Ended) -> Found<()> {
+        match self.database().await.map(|mut database| database.health.end(lease, ended)) {
+            Ok(true) => {}
+            Ok(false) => return Err(Unavailable("the probe round took too long, and another one has begun".to_owned())),
+            // The copy for requests does not wait for the history.
+            Err(error) => self.log(&format!("health history: {}", error.0)),
+        }
+        self.0.health.borrow_mut().merge(&ended.health);
+        let mut kv = self.kv()?;
+        kv.health = ended.health.clone();
+        if ended.board.at >= kv.board.at {
+            kv.board = Rc::new(ended.board.clone());
+        }
+        Ok(())
+    }
+
+    async fn recent(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<(CandidateId, Recent)>> {
+        Ok(self.database().await?.health.recent(of, since))
+    }
+
+    async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<Counts>> {
+        Ok(self.database().await?.health.counts(of, None, since))
+    }
+
+    async fn truths(&self) -> Found<Vec<(Promise, Truth)>> {
+        let now = self.now();
+        Ok(self.database().await?.truths(now))
+    }
+
+    async fn tidy(&self) -> Found<()> {
+        let now = self.now();
+        self.database().await?.tidy(now);
+        Ok(())
+    }
+}
+
+impl History for Outside {
+    async fn board(&self) -> Rc<Board> {
+        Yield(false).await;
+        self.kv().map(|kv| Rc::clone(&kv.board)).unwrap_or_default()
+    }
+
+    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
+        Ok(self.database().await?.health.counts(of, Some(span), since))
+    }
+
+    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+        Ok(self.database().await?.health.changes(of, since))
+    }
+
+    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {
+        let since = self.now().plus(-SHOWN_MS);
+        let changes = self.changes(of, since).await;
+        Rc::new(changes.unwrap_or_default())
+    }
+}
