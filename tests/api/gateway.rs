@@ -12,7 +12,7 @@ use tokens_forge::ports::{Publishing, Rounds};
 use tokens_forge::probe;
 use tokens_forge::relay::{Head, Reply, ReplyBody};
 
-use crate::support::outside::{Script, Simulation};
+use crate::support::outside::{Begun, Script, Simulation};
 
 pub const ORIGIN: &str = "https://gateway.example";
 pub const ROOT: &str = "test-admin-token-7Jq2Lr9Xw4Tn6Vb8Zk1Hs3Gd5";
@@ -194,6 +194,19 @@ impl Gateway {
 
     /// Sends a request, reads the answer, and lets what runs behind it go on as far as it need not wait.
     pub fn send(&mut self, call: Call) -> Answered {
+        let open = self.open(call);
+        self.finish(open)
+    }
+
+    /// The answer of a request that was opened.
+    pub fn finish(&mut self, open: Begun<Answered>) -> Answered {
+        let answered = self.simulation.finish(&open);
+        self.simulation.idle();
+        answered
+    }
+
+    /// Sends a request whose answer is read later.
+    pub fn open(&mut self, call: Call) -> Begun<Answered> {
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let preflight = call.preflight.map(|(method, headers)| api::Preflight { method, headers: Some(headers) });
@@ -212,9 +225,7 @@ impl Gateway {
             body: ready(Ok(call.body.into())),
         };
         let outside = self.simulation.outside();
-        let answered = self.simulation.run(async move { read(api::handle(outside, request).await).await });
-        self.simulation.idle();
-        answered
+        self.simulation.begin(async move { read(api::handle(outside, request).await).await })
     }
 
     /// As the operator.

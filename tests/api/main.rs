@@ -6,3 +6,6 @@ mod support;
 
 mod admin;
 mod gateway;
+mod money;
+mod refunds;
+mod topups;

@@ -87,6 +87,9 @@ pub struct World {
     spawner: LocalSpawner,
 }
 
+/// What a future that was begun ends with.
+pub type Begun<T> = Rc<RefCell<Option<T>>>;
+
 #[derive(Clone)]
 pub struct Outside(pub Rc<World>);
 
@@ -194,15 +197,27 @@ impl Simulation {
 
     /// Runs to the future's end; the clock jumps when nothing else can happen.
     pub fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
-        let result: Rc<RefCell<Option<T>>> = Rc::default();
-        let slot = Rc::clone(&result);
+        let begun = self.begin(future);
+        self.finish(&begun)
+    }
+
+    /// Begins what is to be finished later, and runs it as far as it need not wait.
+    pub fn begin<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> Begun<T> {
+        let begun: Begun<T> = Rc::default();
+        let slot = Rc::clone(&begun);
         self.world.spawn(async move {
             let value = future.await;
             *slot.borrow_mut() = Some(value);
         });
+        self.pool.run_until_stalled();
+        begun
+    }
+
+    /// Runs to the end of what was begun.
+    pub fn finish<T>(&mut self, begun: &Begun<T>) -> T {
         loop {
             self.pool.run_until_stalled();
-            if let Some(value) = result.borrow_mut().take() {
+            if let Some(value) = begun.borrow_mut().take() {
                 return value;
             }
             assert!(self.jump(), "nothing can happen any more, and there is no answer");
