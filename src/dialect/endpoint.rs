@@ -79,6 +79,11 @@ impl Called {
 }
 
 impl Endpoint {
+    /// Those of dialects whose names are in lower case.
+    pub fn of_lower_case() -> impl Iterator<Item = Self> {
+        PATHS.into_iter().map(|(_, endpoint)| endpoint)
+    }
+
     /// As in receipts.
     pub const fn name(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use super::maker::{Maker, Marks};
 use super::naming::Names;
 use super::openai::read_error;
 use super::sse::Data;
+use super::table::Table;
 use super::talk::{Answer, Conversation, Delta};
 use super::tally::Tally;
 use crate::refusal::{Code, Refusal};
@@ -19,6 +20,8 @@ use crate::usage::Usage;
 
 /// A format of requests and answers, for those that stay in it.
 pub trait Format {
+    /// What becomes of each member of a request, and which of them decide what it costs.
+    fn members(&self) -> &'static Table;
     /// Reads the few members that decide who serves the request and what it may cost. Called once per request; must not
     /// copy what is embedded.
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal>;

@@ -131,12 +131,13 @@ impl<'a> Object<'a> {
 
     /// A name that stands more than once. Readers disagree on which of them counts.
     pub fn repeated(&self) -> Option<&str> {
-        unclear(self.names(), &[])
+        repeated(self.names())
     }
 
-    /// A name that readers may disagree on; see [`unclear`].
+    /// A name that readers may disagree on: one that stands more than once, or that is one of `known` but for the case of its
+    /// letters.
     pub fn unclear(&self, known: &[&str]) -> Option<&str> {
-        unclear(self.names(), known)
+        self.repeated().or_else(|| disguised(self.names(), |name| known.contains(&name)))
     }
 
     /// The text with these changes.
@@ -202,21 +203,31 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A name that readers may disagree on: one that stands more than once, or that is one of `known` but for the case of its
-/// letters. Some readers, such as Go's, do not mind the case.
-pub fn unclear<'n>(names: impl Iterator<Item = &'n str>, known: &[&str]) -> Option<&'n str> {
-    let names: Vec<&str> = names.collect();
-    let mut sorted = names.clone();
-    sorted.sort_unstable();
-    let repeated = sorted.windows(2).find_map(|pair| match pair {
+/// A name that stands more than once. Readers disagree on which of them counts.
+pub fn repeated<'n>(names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    names.windows(2).find_map(|pair| match pair {
         [a, b] if a == b => Some(*a),
         _ => None,
-    });
-    let is_disguised = |name: &&str| {
+    })
+}
+
+/// A letter in lower case, as readers that do not mind the case take it; two of other alphabets are among them.
+const fn folded(c: char) -> char {
+    match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    }
+}
+
+/// A name that is known but for the case of its letters. Some readers, such as Go's, do not mind the case.
+pub fn disguised<'n>(mut names: impl Iterator<Item = &'n str>, is_known: impl Fn(&str) -> bool) -> Option<&'n str> {
+    names.find(|name| {
         let folded: String = name.chars().map(folded).collect();
-        folded != **name && known.contains(&folded.as_str())
-    };
-    repeated.or_else(|| if known.is_empty() { None } else { names.into_iter().find(is_disguised) })
+        folded != **name && is_known(&folded)
+    })
 }
 
 /// The string that a JSON text is; borrowed unless something in it is escaped.
@@ -232,15 +243,6 @@ pub fn text_of(json: &str) -> Option<Cow<'_, str>> {
 pub fn items(json: &str) -> Option<Vec<&str>> {
     let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     Some(items.into_iter().map(RawValue::get).collect())
-}
-
-/// A letter in lower case, as readers that do not mind the case take it; two of other alphabets are among them.
-const fn folded(c: char) -> char {
-    match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        c => c.to_ascii_lowercase(),
-    }
 }
 
 /// What becomes of an item of a list.

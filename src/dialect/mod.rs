@@ -46,6 +46,7 @@ mod request;
 mod scan;
 mod sse;
 mod strict;
+mod table;
 mod talk;
 pub mod tally;
 pub mod tokens;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 
 use super::dropped::Dropped;
-use super::json::{Members, Object, items, text_of, unclear};
+use super::json::{Members, Object, disguised, items, repeated, text_of};
 use super::talk::Text;
 use crate::refusal::Refusal;
 
@@ -58,7 +58,7 @@ impl<'a> Node<'a> {
             members.0.retain(|(_, json)| *json != "null");
             members.0.iter_mut().for_each(|(name, _)| *name = camel(std::mem::take(name)));
             let names = members.0.iter().map(|(name, _)| name.as_str());
-            match unclear(names, &[]) {
+            match repeated(names) {
                 Some(name) if path.is_empty() => {
                     return Err(Refusal::invalid(name, format!("`{name}` stands there twice.")));
                 }
@@ -94,7 +94,9 @@ impl<'a> Node<'a> {
 
     /// Refuses a `type` or a limit that upstream may read otherwise.
     pub fn clear(self) -> Result<Self, Refusal> {
-        match unclear(self.members.0.iter().map(|(name, _)| name.as_str()), &["type", "environment", "max_uses", "tools"]) {
+        let names = || self.members.0.iter().map(|(name, _)| name.as_str());
+        let is_read = |name: &str| ["type", "environment", "max_uses", "tools"].contains(&name);
+        match repeated(names()).or_else(|| disguised(names(), is_read)) {
             None => Ok(self),
             Some(name) => Err(self.wrong(name, "must stand there once, in lower case")),
         }

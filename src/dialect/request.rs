@@ -1,6 +1,8 @@
 //! A request as it came, and as a channel gets it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use super::body::Body;
 use super::condition::Asked;
@@ -9,7 +11,7 @@ use super::envelope::Envelope;
 use super::fit::{Names, Target, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
-use super::json::{Edit, Object};
+use super::json::{Edit, Object, disguised};
 use super::openai::responses::{Named, check_items, named_items, passed};
 use super::proof::tell_makers;
 use super::{objects, prefix, tokens};
@@ -31,48 +33,12 @@ fn shown(name: &str) -> String {
 }
 
 /// Members that decide who serves a request or what it costs, in the dialects whose names are in lower case.
-const DECIDING: [&str; 36] = [
-    "background",
-    "best_of",
-    "container",
-    "conversation",
-    "documents",
-    "enable_search",
-    "inference_geo",
-    "input",
-    "logprobs",
-    "max_completion_tokens",
-    "max_output_tokens",
-    "max_tokens",
-    "max_tool_calls",
-    "mcp_servers",
-    "messages",
-    "modalities",
-    "model",
-    "models",
-    "n",
-    "plugins",
-    "previous_response_id",
-    "prompt",
-    "provider",
-    "quality",
-    "query",
-    "search_parameters",
-    "service_tier",
-    "size",
-    "speed",
-    "stream",
-    "stream_options",
-    "thinking",
-    "thread",
-    "tools",
-    "top_logprobs",
-    "web_search_options",
-];
+static DECIDING: LazyLock<BTreeSet<&str>> =
+    LazyLock::new(|| Endpoint::of_lower_case().flat_map(|endpoint| endpoint.format().members().deciding()).collect());
 
 /// Refuses members that another reader would take for ones that were checked under another spelling.
 fn spelled_as_known(object: &Object<'_>) -> Result<(), Refusal> {
-    match object.unclear(&DECIDING).map(shown) {
+    match object.repeated().or_else(|| disguised(object.names(), |name| DECIDING.contains(name))).map(shown) {
         None => Ok(()),
         Some(name) => Err(Refusal::invalid(&name, format!("`{name}` must be written in lower case."))),
     }

@@ -11,6 +11,7 @@ mod model;
 mod read_request;
 mod read_tools;
 mod reader;
+mod table;
 mod tools;
 mod usage;
 
@@ -22,6 +23,7 @@ pub use billing::without_billing;
 pub use error::{error_body, error_status, read_error};
 
 use members::{no_price, user_id};
+use table::TABLE;
 
 use super::body::Body;
 use super::envelope::{Envelope, Fields, MOST_TOKENS};
@@ -29,6 +31,7 @@ use super::fit::Rules;
 use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object, quoted};
 use super::maker::{Maker, Marks};
+use super::table::Table;
 use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -43,6 +46,10 @@ pub struct Messages;
 pub struct CountTokens;
 
 impl Format for Messages {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let object = &body.object;
         let fields = Fields(object);
@@ -60,16 +67,10 @@ impl Format for Messages {
                 envelope.need(class);
             }
         }
-        fields.only("service_tier", &["\"auto\"", "\"standard_only\""])?;
         refuse_threads(body)?;
-        fields.only("speed", &["\"standard\""])?;
-        fields.only("inference_geo", &["\"global\""])?;
-        // Each of these has a price of its own, or sends more than the client wrote.
         let why = "containers are kept at the provider, under an account that is not the client's";
         fields.not_served("container", why, "Leave it out; code that the provider runs has no price here.")?;
-        for name in ["mcp_servers", "fallbacks", "fallback_credit_token", "compaction"] {
-            fields.only(name, &["[]"])?;
-        }
+        TABLE.check_prices(&fields)?;
         if object.get("context_management").is_some_and(|json| json.contains("\"compact")) {
             return Err(no_price("context_management"));
         }
@@ -170,6 +171,10 @@ impl Translation for Messages {
 }
 
 impl Format for CountTokens {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         envelope.choices = 1;
         // Nothing comes out but a number.

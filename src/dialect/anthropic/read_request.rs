@@ -1,23 +1,24 @@
 //! Reads a request of this dialect for a channel of another.
 //!
-//! Carried over: `system`, and instructions between the turns, which move to it; text, images, PDFs and documents of text,
-//! thoughts with their signatures, calls and results with their errors; functions with `strict`; `tool_choice` with
-//! `disable_parallel_tool_use`; `cache_control`, on blocks and on the whole request, where it goes to the last block; JSON Schemas
-//! of `output_config.format` (and the older `output_format`); `thinking`, its budget and `display`; `output_config.effort`;
-//! `temperature`, `top_p`, `top_k`, `stop_sequences`, `metadata.user_id`; what a search found, and names of tools that one found
-//! (`tool_reference`), as text. Tools are in `read_tools`.
+//! What becomes of each member is in `table.rs`, of tools in `read_tools.rs`. What is in them:
 //!
-//! Dropped and named: what tools of a provider were asked before (`server_tool_use`), `service_tier`, `context_management`, `inference_geo`, `speed`, `citations` of former answers, what describes
-//! a function beyond its schema (`tools[].input_examples` and the like), an effort beside thoughts that are switched off, and
-//! every member of the request that is not known here.
+//! Carried over: instructions between the turns, which move to `system`; text, images, PDFs and documents of text, thoughts with
+//! their signatures, calls and results with their errors; `disable_parallel_tool_use`; `cache_control`, on blocks and on the whole
+//! request, where it goes to the last block; JSON Schemas of `output_config.format`; `thinking`, its budget and `display`;
+//! `output_config.effort`; `metadata.user_id`; what a search found, and names of tools that one found (`tool_reference`), as
+//! text.
 //!
-//! Refused with the path: blocks of any other type, documents that are to be cited, roles but `user`, `assistant` and `system`, other output formats, and `max_tokens` of 0, which
-//! only fills Anthropic's own cache.
+//! Dropped and named: what tools of a provider were asked before (`server_tool_use`), `citations` of former answers, and an effort
+//! beside thoughts that are switched off.
+//!
+//! Refused with the path: blocks of any other type, documents that are to be cited, roles but `user`, `assistant` and `system`,
+//! other output formats, and `max_tokens` of 0, which only fills Anthropic's own cache.
 
 use super::answer::read_thinking;
 use super::billing::leave_out;
 use super::members::{cache, user_id};
 use super::read_tools;
+use super::table::TABLE;
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
 use crate::dialect::node::Node;
@@ -27,36 +28,11 @@ use crate::dialect::talk::{
 };
 use crate::refusal::Refusal;
 
-/// Members that are read here, or by whoever calls this.
-const KNOWN: [&str; 21] = [
-    "model",
-    "models",
-    "provider",
-    "session_id",
-    "stream",
-    "max_tokens",
-    "messages",
-    "system",
-    "tools",
-    "tool_choice",
-    "thinking",
-    "output_config",
-    "output_format",
-    "temperature",
-    "top_p",
-    "top_k",
-    "stop_sequences",
-    "metadata",
-    "cache_control",
-    "container",
-    "mcp_servers",
-];
-
 /// Reads a request.
 pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     let root = Node::root(request);
     let mut dropped = Dropped::default();
-    root.drop_others(&KNOWN, &mut dropped);
+    TABLE.sift(&root, &mut dropped)?;
     if root.given("max_tokens") == Some("0") {
         return Err(root.wrong("max_tokens", "asks for no answer, which only Anthropic's own models can give"));
     }

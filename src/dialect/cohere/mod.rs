@@ -10,6 +10,7 @@ use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Ups
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::read_error_object;
 use crate::dialect::openai::rerank::Rerank as Ranking;
+use crate::dialect::table::Table;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -17,6 +18,10 @@ use crate::usage::Usage;
 pub struct Rerank;
 
 impl Format for Rerank {
+    fn members(&self) -> &'static Table {
+        Ranking.members()
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         Ranking.envelope(body, envelope)
     }

@@ -2,12 +2,14 @@
 
 use super::envelope::lean;
 use super::line::GenerateLine;
+use super::table::TABLE;
 use super::{path, spelled};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::misplaced_error;
+use crate::dialect::table::Table;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -15,6 +17,10 @@ use crate::usage::Usage;
 pub struct CountTokens;
 
 impl Format for CountTokens {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let request = lean(body)?;
         request.within("generateContentRequest")?;

@@ -18,6 +18,7 @@ mod read_request;
 mod reader;
 mod schema;
 mod sift;
+mod table;
 #[cfg(test)]
 mod testing;
 mod usage;
@@ -30,18 +31,27 @@ use super::fit::Rules;
 use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
 use super::json::{Edit, Object};
 use super::maker::{Maker, Marks};
+use super::table::Table;
 use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
+use table::TABLE;
+
 pub use count::CountTokens;
 pub use error::{read_error, write_error};
+#[cfg(test)]
+pub use table::GENERATION_CONFIG;
 
 /// The format of `:generateContent` and `:streamGenerateContent`, which differ in their path alone. The model and whether the
 /// answer is streamed are in the client's path, too, and stand in the envelope before it is read.
 pub struct Generate;
 
 impl Format for Generate {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         envelope::read(body, envelope)
     }

@@ -1,18 +1,17 @@
 //! Requests of Gemini's clients, read for providers of other dialects.
 //!
-//! - Mapped: `systemInstruction`; `contents` of `user`, `model` and `function`; texts, thoughts with their `thoughtSignature`,
-//!   `inlineData` and https `fileData` (images, sounds, documents), calls and their results; function declarations with
-//!   `parametersJsonSchema` or Google's own `parameters`; `functionCallingConfig`, where several allowed names leave out the other
-//!   functions; in `generationConfig` the limit, number and sampling of answers, stop texts, JSON output with `responseJsonSchema`
-//!   or Google's own `responseSchema`, log probabilities and `thinkingConfig`.
+//! What becomes of each member is in `table.rs`. What is in them:
+//!
+//! - Mapped: `contents` of `user`, `model` and `function`; texts, thoughts with their `thoughtSignature`, `inlineData` and https
+//!   `fileData` (images, sounds, documents), calls and their results; function declarations with `parametersJsonSchema` or Google's
+//!   own `parameters`; `functionCallingConfig`, where several allowed names leave out the other functions.
 //! - A call without an id gets one of its place in the conversation, and a result without one belongs to the first open call of
 //!   its name. Thoughts that came in pieces are joined until their signature. A result of `{"result": text}`,
 //!   `{"output": text}` or `{"error": text}` is that text; any other object is its JSON.
-//! - Dropped and named: `safetySettings`, `labels`, `serviceTier`, `mediaResolution`, `videoMetadata`, `partMetadata`,
-//!   `enableEnhancedCivicAnswers`, `audioTimestamp`, `retrievalConfig`, `behavior`, `response` and `responseJsonSchema` of
+//! - Dropped and named: `videoMetadata`, `partMetadata`, `retrievalConfig`, `behavior`, `response` and `responseJsonSchema` of
 //!   functions, the mode `VALIDATED`, and the signature of a text that is no thought.
-//! - Refused: every other member, `cachedContent`, tools that are no functions, output that is no text, videos, files that Google
-//!   keeps, code that was run, and results of unknown calls.
+//! - Refused: tools that are no functions, output that is no text, videos, files that Google keeps, code that was run, and results
+//!   of unknown calls.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,6 +19,7 @@ use std::collections::BTreeSet;
 use super::read_parts::{read_contents, read_system};
 use super::schema::json_schema;
 use super::sift::sift;
+use super::table::{GENERATION_CONFIG, TABLE};
 use crate::dialect::envelope::{MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
@@ -31,10 +31,7 @@ use crate::refusal::Refusal;
 pub fn read_request<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     let request = Node::camel_root(request)?;
     let mut dropped = Dropped::default();
-    // The gateway's own members stand beside Google's.
-    let own = ["model", "models", "provider", "sessionId", "stream"];
-    let taken = ["contents", "systemInstruction", "tools", "toolConfig", "generationConfig"];
-    sift(&request, &[own.as_slice(), &taken].concat(), &["safetySettings", "labels", "serviceTier"], &mut dropped)?;
+    TABLE.sift(&request, &mut dropped)?;
     let mut conversation = Conversation { choices: 1, ..Conversation::default() };
     conversation.system = read_system(&request, &mut dropped)?;
     conversation.messages = read_contents(&request, &mut dropped)?;
@@ -90,25 +87,7 @@ fn read_tool_config(request: &Node<'_>, conversation: &mut Conversation<'_>, dro
 
 fn read_generation<'a>(request: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
     let config = request.within("generationConfig")?;
-    let taken = [
-        "stopSequences",
-        "responseMimeType",
-        "responseSchema",
-        "responseJsonSchema",
-        "responseModalities",
-        "candidateCount",
-        "maxOutputTokens",
-        "temperature",
-        "topP",
-        "topK",
-        "seed",
-        "presencePenalty",
-        "frequencyPenalty",
-        "responseLogprobs",
-        "logprobs",
-        "thinkingConfig",
-    ];
-    sift(&config, &taken, &["mediaResolution", "enableEnhancedCivicAnswers", "audioTimestamp"], dropped)?;
+    GENERATION_CONFIG.sift(&config, dropped)?;
     config.count_to("maxOutputTokens", MOST_TOKENS)?;
     conversation.choices = config.count_to("candidateCount", MOST_CHOICES)?.unwrap_or(1);
     conversation.stop = config.read("stopSequences", "a list of strings")?.unwrap_or_default();

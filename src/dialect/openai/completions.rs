@@ -9,6 +9,7 @@ use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, items, quoted, unquoted};
+use crate::dialect::table::{Table, mapped, own};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -18,7 +19,22 @@ pub struct Completions;
 /// How many tokens each answer may have where the client says nothing; the format's own default.
 const DEFAULT_OUTPUT: u64 = 16;
 
+/// Members that decide what a request costs.
+const MEMBERS: Table = Table::passing(&[
+    own("stream_options").decides(),
+    mapped("prompt").decides(),
+    mapped("max_tokens").decides(),
+    mapped("n").decides(),
+    mapped("best_of").decides(),
+    mapped("logprobs").decides(),
+    mapped("service_tier").priced(&SERVICE_TIERS),
+]);
+
 impl Format for Completions {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let object = &body.object;
         let fields = Fields(object);
@@ -30,7 +46,7 @@ impl Format for Completions {
         // All of the answers that the best is taken of are made, and paid for.
         let made = fields.count("n", MOST_CHOICES)?.max(fields.count("best_of", MOST_CHOICES)?).unwrap_or(1);
         envelope.choices = prompts(object.get("prompt"))?.saturating_mul(made);
-        fields.only("service_tier", &SERVICE_TIERS)
+        MEMBERS.check_prices(&fields)
     }
 
     fn path(&self, _: &Upstream<'_>) -> String {

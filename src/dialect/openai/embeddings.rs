@@ -8,13 +8,21 @@ use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::events::{EventLine, Events};
+use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
 /// The format of `/embeddings`.
 pub struct Embeddings;
 
+/// Members that decide what a request costs.
+const MEMBERS: Table = Table::passing(&[mapped("input").decides()]);
+
 impl Format for Embeddings {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         // A text, a list of texts, a list of tokens, or a list of such.
         if !body.object.get("input").is_some_and(|input| input.starts_with(['"', '['])) {

@@ -10,6 +10,7 @@ use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES};
 use crate::dialect::form::Form;
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -28,7 +29,15 @@ const EVENTS: Events = Events {
     write: usage_with_cost,
 };
 
+/// Members that decide what a request costs.
+const MEMBERS: Table =
+    Table::passing(&[mapped("prompt").decides(), mapped("n").decides(), mapped("quality").decides(), mapped("size").decides()]);
+
 impl Format for Generations {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         read_json(body, envelope)?;
         envelope.has_media = IMAGES.iter().any(|name| body.mentions(name));
@@ -60,6 +69,10 @@ impl Format for Generations {
 }
 
 impl Format for Edits {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         envelope.has_media = true;
         read_json(body, envelope)

@@ -8,13 +8,21 @@ use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::naming::Names;
+use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
 /// The format of `/moderations`.
 pub struct Moderations;
 
+/// Members that decide what a request costs.
+const MEMBERS: Table = Table::passing(&[mapped("input").decides()]);
+
 impl Format for Moderations {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         // A text, a list of texts, or a list of parts; one part alone with some.
         if !body.object.get("input").is_some_and(|input| input.starts_with(['"', '[', '{'])) {

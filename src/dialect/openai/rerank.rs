@@ -11,6 +11,7 @@ use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
+use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -25,7 +26,14 @@ const LEAST_OF_DOCUMENT: u64 = CHUNK_TOKENS / 2;
 /// The format of `/rerank`.
 pub struct Rerank;
 
+/// Members that decide what a request costs.
+const MEMBERS: Table = Table::passing(&[mapped("query").decides(), mapped("documents").decides()]);
+
 impl Format for Rerank {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let fields = Fields(&body.object);
         if !body.object.get("query").is_some_and(|query| query.starts_with(['"', '{'])) {

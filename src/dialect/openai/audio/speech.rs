@@ -9,6 +9,7 @@ use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::beside::{MediaUsage, read_session, set_model, with_cost};
 use crate::dialect::openai::events::{EventLine, Events};
 use crate::dialect::openai::misplaced_error;
+use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -17,7 +18,14 @@ pub struct Speech;
 
 const EVENTS: Events = Events { complete: &["speech.audio.done"], are_images: false, read: read_usage, write: usage_with_cost };
 
+/// Members that decide what a request costs.
+const MEMBERS: Table = Table::passing(&[mapped("input").decides()]);
+
 impl Format for Speech {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let fields = Fields(&body.object);
         let input = fields.read::<String>("input", "a text")?;

@@ -11,6 +11,7 @@ use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::beside::{MediaUsage, form_flag, read_form_extras, rounded_up, set_model, with_cost};
 use crate::dialect::openai::events::{EventLine, Events};
 use crate::dialect::openai::misplaced_error;
+use crate::dialect::table::Table;
 use crate::refusal::{Code, Refusal};
 use crate::usage::{Class, Usage};
 
@@ -30,7 +31,14 @@ pub struct Transcriptions;
 /// The format of `/audio/translations`.
 pub struct Translations;
 
+/// Members that decide what a request costs.
+const MEMBERS: Table = Table::passing(&[]);
+
 impl Format for Transcriptions {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, _: &Body<'_>, _: &mut Envelope) -> Result<(), Refusal> {
         let next_step = "Send multipart/form-data with `file` and `model`.";
         Err(Refusal::new(Code::InvalidRequest, "This endpoint reads a form, and JSON was sent.", next_step))
@@ -88,6 +96,10 @@ impl Format for Transcriptions {
 }
 
 impl Format for Translations {
+    fn members(&self) -> &'static Table {
+        &MEMBERS
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         Transcriptions.envelope(body, envelope)
     }

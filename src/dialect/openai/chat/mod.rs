@@ -7,6 +7,7 @@ mod members;
 mod read_request;
 mod reader;
 mod said;
+mod table;
 mod write_request;
 mod writer;
 
@@ -17,6 +18,7 @@ pub use answer::{read_arguments, write_call_signature};
 pub use line::{ChatLine, Shape};
 pub use members::{SERVICE_TIERS, ask_for_usage, include_usage, read_session};
 pub use read_request::call_signature;
+use table::TABLE;
 pub use write_request::{arguments, effort};
 
 use super::parts::read_cache_needs;
@@ -31,6 +33,7 @@ use crate::dialect::format::{
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::node::Node;
+use crate::dialect::table::Table;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -39,6 +42,10 @@ use crate::usage::{Class, Usage};
 pub struct Chat;
 
 impl Format for Chat {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let object = &body.object;
         let fields = Fields(object);
@@ -60,13 +67,7 @@ impl Format for Chat {
             envelope.need(Class::AudioInput);
         }
         read_cache_needs(body, envelope);
-        fields.only("service_tier", &SERVICE_TIERS)?;
-        // Searches of OpenAI, OpenRouter and xAI.
-        fields.only("web_search_options", &[])?;
-        fields.only("plugins", &["[]"])?;
-        fields.only("search_parameters", &[])?;
-        // Alibaba's.
-        fields.only("enable_search", &["false"])?;
+        TABLE.check_prices(&fields)?;
         check_tools(body, envelope)?;
         envelope.has_media = has_audio
             || ["image_url", "image", "file", "video_url", "video", "audio_url", "document_url", "file_id", "url"]

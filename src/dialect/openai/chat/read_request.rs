@@ -1,21 +1,20 @@
 //! A request of chat completions, read for a provider of another dialect.
 //!
-//! Mapped: `messages` of the roles system, developer, user, assistant and tool; text, `image_url`, `input_audio`, `file` and
+//! What becomes of each member is in `table.rs`. What is in them:
+//!
+//! Mapped: messages of the roles system, developer, user, assistant and tool; text, `image_url`, `input_audio`, `file` and
 //! refusals as their parts; `tool_calls` and their results; thoughts in `reasoning_details` or `reasoning_content`;
-//! `cache_control` on parts, messages and tools; functions as `tools`; `tool_choice`; `parallel_tool_calls`;
-//! `response_format`; `max_tokens` and `max_completion_tokens`; `temperature`, `top_p`, `top_k`, `seed` and the penalties;
-//! `stop`; `n`; `logprobs` and `top_logprobs`; `reasoning_effort`, OpenRouter's `reasoning`; `user`. Instructions in the middle
-//! of a conversation are put with those above it.
+//! `cache_control` on parts, messages and tools. Instructions in the middle of a conversation are put with those above it.
 //!
-//! Dropped and named: `verbosity`, `metadata`, `store`, `service_tier`, `prediction`, `logit_bias`, `prompt_cache_key`,
-//! `safety_identifier`, the `name` of a speaker, and whatever else is not listed here.
+//! Dropped and named: the `name` of a speaker, and what is not known of `reasoning`.
 //!
-//! Refused with its path: audio out (`modalities`, `audio`), tools that are not functions, allowed tools that are only some of
-//! those there are, unknown roles and unknown types of parts, and the legacy `functions`, `function_call` and role `function`,
-//! whose calls have no ids by which results could be paired with them; `tools` says the same.
+//! Refused with its path: other modalities than text, tools that are not functions, allowed tools that are only some of those there
+//! are, unknown roles and unknown types of parts, and the role `function`, whose calls have no ids by which results could be
+//! paired with them.
 
 use std::borrow::Cow;
 
+use super::table::{MORE_THAN_TEXT, TABLE};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::{Object, items, text_of};
 use crate::dialect::maker::{Maker, read_token};
@@ -28,56 +27,13 @@ use crate::dialect::talk::{
 };
 use crate::refusal::Refusal;
 
-/// What is read here, or by the gateway itself.
-const KNOWN: [&str; 33] = [
-    "model",
-    "models",
-    "provider",
-    "session_id",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "messages",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "functions",
-    "function_call",
-    "response_format",
-    "modalities",
-    "audio",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "stop",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "reasoning_effort",
-    "reasoning",
-    "include_reasoning",
-    "user",
-    "web_search_options",
-    "usage",
-];
-
-/// Reads a request, as the table above says.
+/// Reads a request.
 pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     let root = Node::root(request);
     let mut dropped = Dropped::default();
-    root.drop_others(&KNOWN, &mut dropped);
-    for name in ["functions", "function_call"] {
-        if root.given(name).is_some() {
-            return Err(root.wrong(name, "is the legacy form of `tools` and `tool_choice`; use those"));
-        }
-    }
-    if root.given("audio").is_some() || root.texts("modalities")?.iter().any(|modality| modality != "text") {
-        let name = if root.given("audio").is_some() { "audio" } else { "modalities" };
-        return Err(root.wrong(name, "asks for more than text, which the provider of this model does not answer with here"));
+    TABLE.sift(&root, &mut dropped)?;
+    if root.texts("modalities")?.iter().any(|modality| modality != "text") {
+        return Err(root.wrong("modalities", MORE_THAN_TEXT));
     }
     let mut conversation = Conversation { choices: root.count("n")?.unwrap_or(1), ..Conversation::default() };
     for message in root.nodes("messages")? {

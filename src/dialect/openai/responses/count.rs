@@ -1,6 +1,7 @@
 //! Counting the tokens that a request for a response has. Nothing is generated, and nothing is charged.
 
 use super::kept::not_kept_here;
+use super::table::TABLE;
 use super::{Responses, foreign};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
@@ -8,6 +9,7 @@ use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Ups
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::chat::read_session;
 use crate::dialect::openai::misplaced_error;
+use crate::dialect::table::Table;
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -15,6 +17,10 @@ use crate::usage::Usage;
 pub struct CountTokens;
 
 impl Format for CountTokens {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let fields = Fields(&body.object);
         if body.object.get("input").is_some_and(|input| input != "null" && !input.starts_with(['"', '['])) {

@@ -12,6 +12,7 @@ mod read_request;
 mod reader;
 mod response;
 pub mod socket;
+mod table;
 mod thought;
 mod tools;
 mod write_request;
@@ -21,7 +22,10 @@ pub use count::CountTokens;
 pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, references, resolved};
 pub use owned::{Named, SEAL, check as check_items, named as named_items, passed, unsealed, with_seal};
 
-use super::chat::{SERVICE_TIERS, read_session};
+use crate::dialect::table::Table;
+use table::TABLE;
+
+use super::chat::read_session;
 use super::parts::read_cache_needs;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
@@ -40,6 +44,10 @@ use crate::usage::{Class, Usage};
 pub struct Responses;
 
 impl Format for Responses {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         let fields = Fields(&body.object);
         envelope.stream = fields.flag("stream")?;
@@ -58,9 +66,7 @@ impl Format for Responses {
         envelope.previous_response = fields.read("previous_response_id", "a string")?;
         envelope.keeps = body.object.get("store") != Some("false");
         kept::not_kept_here(&fields)?;
-        // Nobody would be there for the usage at the end.
-        fields.only("background", &["false"])?;
-        fields.only("service_tier", &SERVICE_TIERS)?;
+        TABLE.check_prices(&fields)?;
         read_cache_needs(body, envelope);
         let has_audio = body.has_text("input_audio");
         if has_audio {

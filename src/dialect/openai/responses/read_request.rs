@@ -1,27 +1,26 @@
 //! A request of responses, read for a provider that has chat completions only, or speaks another dialect.
 //!
+//! What becomes of each member is in `table.rs`. What is in them:
+//!
 //! Mapped: `input` as a string or as items: messages of the roles user, assistant, system and developer with `input_text`,
 //! `output_text`, `refusal`, `input_image`, `input_file` and `input_audio`; `function_call`, `custom_tool_call`,
 //! `tool_search_call`, `local_shell_call` and their outputs; tools of `additional_tools` and `tool_search_output`;
-//! `reasoning` with its `encrypted_content`; `instructions`; as `tools` what the client runs: functions, free text, groups of
-//! them, its search for tools, its shell; `tool_choice`; `parallel_tool_calls`;
-//! `text.format`; `reasoning.effort` and whether a `summary` is wanted; `max_output_tokens`; `temperature`, `top_p`;
-//! compactions that the gateway made, and the item `compaction_trigger`, which asks for one;
-//! `top_logprobs`, and log probabilities asked for by `include`; `user`. Instructions in the middle of a conversation are put
-//! with those above it.
+//! `reasoning` with its `encrypted_content`; as `tools` what the client runs: functions, free text, groups of them, its search
+//! for tools, its shell; `text.format`; `reasoning.effort` and whether a `summary` is wanted; compactions that the gateway made,
+//! and the item `compaction_trigger`, which asks for one; log probabilities asked for by `include`. Instructions in the middle of
+//! a conversation are put with those above it.
 //!
-//! Read by the gateway itself: `store`, and items that are references to what it wrote.
+//! Read by the gateway itself: items that are references to what it wrote.
 //!
-//! Dropped and named: `text.verbosity`, `metadata`, `service_tier`, `truncation`, `max_tool_calls`, `prompt_cache_key`,
-//! `safety_identifier`, what else `include` asks for but encrypted thoughts, a web search that is offered beside other tools,
-//! what tools of a provider did in earlier turns, and whatever is not listed here.
+//! Dropped and named: `text.verbosity`, what else `include` asks for but encrypted thoughts, a web search that is offered beside
+//! other tools, what tools of a provider did in earlier turns.
 //!
-//! Refused with its path: `previous_response_id`, `conversation`, `prompt`, `background` and the item `item_reference` to what a
-//! provider wrote, because only the provider that keeps them knows what they say; other tools that a provider runs, and tools
-//! that nobody knows; allowed
-//! tools that are only some of those there are; unknown roles and unknown types of parts.
+//! Refused with its path: the item `item_reference` to what a provider wrote, because only the provider that keeps it knows what it
+//! says; other tools that a provider runs, and tools that nobody knows; allowed tools that are only some of those there are;
+//! unknown roles and unknown types of parts.
 
 use super::compact::item;
+use super::table::TABLE;
 use super::{items, tools};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
@@ -30,48 +29,11 @@ use crate::dialect::openai::parts::{read_sampling, read_schema, read_tool_choice
 use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role};
 use crate::refusal::Refusal;
 
-/// What is read here, or by the gateway itself.
-const KNOWN: [&str; 28] = [
-    "model",
-    "models",
-    "provider",
-    "session_id",
-    "stream",
-    "stream_options",
-    "max_output_tokens",
-    "input",
-    "instructions",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "text",
-    "reasoning",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "top_logprobs",
-    "include",
-    "user",
-    "previous_response_id",
-    "conversation",
-    "prompt",
-    "background",
-    "store",
-];
-
-/// Reads a request, as the table above says.
+/// Reads a request.
 pub fn read<'a>(request: &Object<'a>) -> Result<Read<'a>, Refusal> {
     let root = Node::root(request);
     let mut dropped = Dropped::default();
-    root.drop_others(&KNOWN, &mut dropped);
-    for name in ["previous_response_id", "conversation", "prompt"] {
-        if root.given(name).is_some() {
-            return Err(root.wrong(name, "is kept by a provider that does not serve this model here"));
-        }
-    }
+    TABLE.sift(&root, &mut dropped)?;
     if root.flag("background")?.unwrap_or(false) {
         return Err(root.wrong("background", UNKNOWN));
     }

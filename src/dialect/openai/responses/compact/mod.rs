@@ -25,6 +25,8 @@ use crate::dialect::json::{Edit, Object};
 use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
+use crate::dialect::openai::responses::table::TABLE;
+use crate::dialect::table::Table;
 use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
@@ -33,6 +35,10 @@ use crate::usage::Usage;
 pub struct Compact;
 
 impl Format for Compact {
+    fn members(&self) -> &'static Table {
+        &TABLE
+    }
+
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal> {
         Responses.envelope(body, envelope)?;
         if envelope.stream {
