@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tokens_forge::time::Timestamp;
 
 use crate::gateway::{Call, Gateway, ROOT};
 use crate::money::{Customer, NONE, completed, dispute, id, numbered, refunded, shop};
@@ -38,7 +39,8 @@ fn a_refund_of_a_part_then_of_the_rest_takes_exactly_that_and_never_more_than_wa
     assert_eq!((&entry["kind"], &entry["amount"], entry.get("author")), (&json!("refund"), &json!("-4"), None));
     assert_eq!((&entry["reason"], &entry["note"], &entry["order"]), (&NONE, &json!("For half a month"), &order["id"]));
     let told = &entry["refund"];
-    let expected = [("order_amount", "10"), ("amount", "4"), ("refunded_before", "0"), ("taken", "4"), ("debt", "0"), ("source", "admin")];
+    let expected =
+        [("order_amount", "10"), ("amount", "4"), ("refunded_before", "0"), ("taken", "4"), ("debt", "0"), ("source", "admin")];
     for (field, expected) in expected {
         assert_eq!(told[field], expected, "{field}");
     }
@@ -130,7 +132,10 @@ fn a_refund_takes_nothing_of_what_an_open_request_has_set_aside() {
     assert_eq!(gateway.refund(&customer, &order, &owed).status, 201);
     let during = gateway.books(&customer);
     let field = |name: &str| during.of("credit", name);
-    assert_eq!([field("balance"), field("held"), field("available"), field("debt")], [held.clone(), held.clone(), "0".into(), held]);
+    assert_eq!(
+        [field("balance"), field("held"), field("available"), field("debt")],
+        [held.clone(), held.clone(), "0".into(), held]
+    );
     // It never answers, and the end of the request does not escape the debt.
     assert!(gateway.finish(asked).status >= 500);
     assert_eq!(gateway.books(&customer).owing(), ("0".into(), "0".into()), "what was not used went to it");
@@ -297,7 +302,7 @@ fn a_code_that_was_taken_but_not_credited_is_credited_when_it_is_sent_again_or_b
             let mut database = gateway.simulation.world.database.borrow_mut();
             let stored = database.codes.0.values_mut().next().unwrap();
             stored.account = tokens_forge::id::AccountId::parse(&customer.account);
-            stored.taken_at = Some(gateway.simulation.world.now.get());
+            stored.taken_at = Some(Timestamp::from_millis(gateway.simulation.world.now.get()));
         }
         assert_eq!(gateway.redeem(&other, &code).status, 404);
         gateway.advance(61_000);
@@ -344,7 +349,11 @@ fn a_code_is_made_with_a_bucket_an_amount_an_end_and_a_reason_that_can_be() {
         ("colour", json!("red")),
     ] {
         let mut body = json!({"bucket": "credit", "amount": "1", "expires_at": "2999-01-01T00:00:00Z", "reason": "x"});
-        if value.is_null() { body.as_object_mut().unwrap().shift_remove(field) } else { body.as_object_mut().unwrap().insert(field.to_owned(), value.clone()) };
+        if value.is_null() {
+            body.as_object_mut().unwrap().shift_remove(field)
+        } else {
+            body.as_object_mut().unwrap().insert(field.to_owned(), value.clone())
+        };
         assert_eq!(gateway.admin("POST", "/admin/v1/codes", &body).status, 400, "{field} {value}");
     }
     let made = gateway.codes(&json!({"count": 500, "bucket": "wallet"}));
