@@ -5,7 +5,9 @@
 mod support;
 
 mod admin;
+mod catalogue;
 mod gateway;
 mod money;
+mod operators;
 mod refunds;
 mod topups;

@@ -146,8 +146,7 @@ impl Gateway {
 
     /// Makes codes of 2.5 credit, but for these fields: id and code of each.
     pub fn codes(&mut self, fields: &Value) -> Vec<(String, String)> {
-        let mut body =
-            json!({"bucket": "credit", "amount": "2.5", "expires_at": "2999-01-01T00:00:00Z", "reason": "A present", "note": "Enjoy"});
+        let mut body = json!({"bucket": "credit", "amount": "2.5", "expires_at": "2999-01-01T00:00:00Z", "reason": "A present", "note": "Enjoy"});
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let made = self.admin("POST", "/admin/v1/codes", &body).ok();
         let text = |code: &Value, name: &str| code[name].as_str().unwrap().to_owned();

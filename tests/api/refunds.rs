@@ -38,7 +38,8 @@ fn a_refund_of_a_part_then_of_the_rest_takes_exactly_that_and_never_more_than_wa
     assert_eq!((&entry["kind"], &entry["amount"], entry.get("author")), (&json!("refund"), &json!("-4"), None));
     assert_eq!((&entry["reason"], &entry["note"], &entry["order"]), (&NONE, &json!("For half a month"), &order["id"]));
     let told = &entry["refund"];
-    let expected = [("order_amount", "10"), ("amount", "4"), ("refunded_before", "0"), ("taken", "4"), ("debt", "0"), ("source", "admin")];
+    let expected =
+        [("order_amount", "10"), ("amount", "4"), ("refunded_before", "0"), ("taken", "4"), ("debt", "0"), ("source", "admin")];
     for (field, expected) in expected {
         assert_eq!(told[field], expected, "{field}");
     }
@@ -130,7 +131,10 @@ fn a_refund_takes_nothing_of_what_an_open_request_has_set_aside() {
     assert_eq!(gateway.refund(&customer, &order, &owed).status, 201);
     let during = gateway.books(&customer);
     let field = |name: &str| during.of("credit", name);
-    assert_eq!([field("balance"), field("held"), field("available"), field("debt")], [held.clone(), held.clone(), "0".into(), held]);
+    assert_eq!(
+        [field("balance"), field("held"), field("available"), field("debt")],
+        [held.clone(), held.clone(), "0".into(), held]
+    );
     // It never answers, and the end of the request does not escape the debt.
     assert!(gateway.finish(asked).status >= 500);
     assert_eq!(gateway.books(&customer).owing(), ("0".into(), "0".into()), "what was not used went to it");
@@ -344,7 +348,11 @@ fn a_code_is_made_with_a_bucket_an_amount_an_end_and_a_reason_that_can_be() {
         ("colour", json!("red")),
     ] {
         let mut body = json!({"bucket": "credit", "amount": "1", "expires_at": "2999-01-01T00:00:00Z", "reason": "x"});
-        if value.is_null() { body.as_object_mut().unwrap().shift_remove(field) } else { body.as_object_mut().unwrap().insert(field.to_owned(), value.clone()) };
+        if value.is_null() {
+            body.as_object_mut().unwrap().shift_remove(field)
+        } else {
+            body.as_object_mut().unwrap().insert(field.to_owned(), value.clone())
+        };
         assert_eq!(gateway.admin("POST", "/admin/v1/codes", &body).status, 400, "{field} {value}");
     }
     let made = gateway.codes(&json!({"count": 500, "bucket": "wallet"}));

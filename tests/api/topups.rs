@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Call, Gateway, ROOT};
 use crate::money::{
-    Customer, NONE, STRIPE_KEY, WEBHOOK_SECRET, completed, completed_with, dispute, event, expired, id, numbered, payment_of, refunded,
-    session, shop, signature,
+    Customer, NONE, STRIPE_KEY, WEBHOOK_SECRET, completed, completed_with, dispute, event, expired, id, numbered, payment_of,
+    refunded, session, shop, signature,
 };
 
 fn plain() -> Value {
@@ -40,7 +40,10 @@ fn a_card_payment_asks_stripe_for_one_page_for_exactly_this_order() {
     assert_eq!(order.get("deliveries"), None);
     let calls = gateway.simulation.world.checkouts.borrow();
     let [(call, credential)] = calls.as_slice() else { panic!("{calls:?}") };
-    assert_eq!((call.path, credential.as_str(), call.idempotency_key.as_str()), ("/v1/checkout/sessions", STRIPE_KEY, id(&order)));
+    assert_eq!(
+        (call.path, credential.as_str(), call.idempotency_key.as_str()),
+        ("/v1/checkout/sessions", STRIPE_KEY, id(&order))
+    );
     let mut form: Vec<(String, String)> = url::form_urlencoded::parse(call.body.as_bytes()).into_owned().collect();
     let mut take = |name: &str| {
         let place = form.iter().position(|(known, _)| known == name).unwrap();
@@ -83,7 +86,10 @@ fn a_card_payment_is_credited_when_the_signed_message_comes() {
     let told = gateway.tell(&completed(&order)).ok();
     assert_eq!(told, json!({"received": true, "order": id(&order), "state": "paid", "effect": "paid", "times": 1}));
     let books = gateway.books(&customer);
-    assert_eq!((books.credit(), books.of("credit", "available"), books.of("credit", "debt")), ("10".into(), "10".into(), "0".into()));
+    assert_eq!(
+        (books.credit(), books.of("credit", "available"), books.of("credit", "debt")),
+        ("10".into(), "10".into(), "0".into())
+    );
     assert_eq!(books.told(), ["top_up 10"]);
     let entry = &books.entries[0];
     assert_eq!((&entry["bucket"], &entry["order"], entry.get("author")), (&json!("credit"), &order["id"], None));
@@ -153,7 +159,11 @@ fn a_message_that_stripe_did_not_sign_is_refused_and_changes_nothing() {
         ("changed after it was signed", changed, Some(good.clone())),
         ("one more space", format!("{body} "), Some(good.clone())),
         ("another time than was signed", body.clone(), Some(format!("t={},{mark}", now + 1))),
-        ("a second time before the signed one", body.clone(), Some(format!("t={now},{}", signature(&body, WEBHOOK_SECRET, now - 3600)))),
+        (
+            "a second time before the signed one",
+            body.clone(),
+            Some(format!("t={now},{}", signature(&body, WEBHOOK_SECRET, now - 3600))),
+        ),
         ("no time", body.clone(), Some(mark.to_owned())),
         ("another scheme", body.clone(), Some(good.replace("v1=", "v0="))),
         ("a part of the signature", body.clone(), Some(good[..good.len() - 2].to_owned())),
@@ -297,7 +307,8 @@ fn a_message_about_another_session_or_payment_is_refused_and_is_in_the_log() {
 #[test]
 fn messages_of_another_integration_on_the_same_stripe_account_are_ignored() {
     let mut gateway = shop();
-    let paid = json!({"id": "cs_1", "object": "checkout.session", "payment_status": "paid", "amount_total": 1000, "currency": "usd"});
+    let paid =
+        json!({"id": "cs_1", "object": "checkout.session", "payment_status": "paid", "amount_total": 1000, "currency": "usd"});
     let with = |metadata: Value| {
         let mut session = paid.clone();
         session["metadata"] = metadata;
@@ -361,7 +372,11 @@ fn a_payment_that_the_balance_cannot_hold_is_not_lost() {
     assert_eq!(gateway.place(&customer, &plain()).status, 400, "what could not be credited is not ordered");
     assert_eq!(gateway.tell(&completed(&order)).status, 200);
     let whole = gateway.whole(&customer, &order);
-    assert_eq!((&whole["state"], whole["deliveries"].as_array().unwrap().len()), (&json!("in_review"), 1), "the operator is told");
+    assert_eq!(
+        (&whole["state"], whole["deliveries"].as_array().unwrap().len()),
+        (&json!("in_review"), 1),
+        "the operator is told"
+    );
     assert_eq!(gateway.books(&customer).credit(), "9007199");
 }
 
@@ -554,9 +569,11 @@ fn an_order_belongs_to_its_account() {
     }
     let wrong = format!("/admin/v1/accounts/{}/topups/{}", stranger.account, id(&order));
     gateway.admin("GET", &wrong, &NONE).refused(404, "not_found");
-    for (word, body) in
-        [("approve", json!({"reason": "x"})), ("reject", json!({"reason": "x"})), ("refunds", json!({"reason": "x", "amount": "1"}))]
-    {
+    for (word, body) in [
+        ("approve", json!({"reason": "x"})),
+        ("reject", json!({"reason": "x"})),
+        ("refunds", json!({"reason": "x", "amount": "1"})),
+    ] {
         assert_eq!(gateway.admin("POST", &format!("{wrong}/{word}"), &body).status, 404, "{word}");
     }
     assert_eq!(gateway.get("none", &path).status, 401);
@@ -671,7 +688,10 @@ fn a_transfer_is_decided_once_and_for_all() {
     let order = gateway.order(&customer, &json!({"provider": "manual"}));
     for _ in 0..2 {
         let rejected = gateway.review(&customer, &order, "reject", &json!({"reason": "Nothing came"})).ok();
-        assert_eq!((&rejected["state"], &rejected["reason"], &rejected["author"]), (&json!("failed"), &json!("Nothing came"), &json!("root")));
+        assert_eq!(
+            (&rejected["state"], &rejected["reason"], &rejected["author"]),
+            (&json!("failed"), &json!("Nothing came"), &json!("root"))
+        );
     }
     assert_eq!(gateway.review(&customer, &order, "approve", &json!({"reason": "Late"})).status, 409);
     let refund = gateway.refund(&customer, &order, &json!({"amount": "1", "reason": "x"}));
