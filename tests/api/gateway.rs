@@ -21,7 +21,8 @@ pub const SESSION_SECRET: &str = "test-session-secret-3Gd5Hs1Zk8Vb6Tn4Xw9Lr2Jq7"
 /// What every channel answers unless a test says otherwise: 10 tokens in, 5 out.
 pub const ANSWER: &str = r#"{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
 
-/// The test catalogue: `one` over one channel, `two` with a backup, `both` over both routes, `routed` over the wallet alone.
+/// The test catalogue: `one` over one channel, `two` with a backup, `again` with one on the same channel, `both` over both routes,
+/// `routed` over the wallet alone.
 pub fn catalog() -> Value {
     let channel = |host: &str| {
         json!({
@@ -30,23 +31,30 @@ pub fn catalog() -> Value {
             "label": host, "shows_upstream_models": true,
         })
     };
-    let candidate = |channel: &str, tier: u8| json!({"channel": channel, "upstream_model": format!("{channel}-m"), "tier": tier});
+    // Each model has ids of its own upstream, so that none meets what another has spoilt.
+    let candidate = |model: &str, channel: &str, tier: u8| json!({"channel": channel, "upstream_model": format!("{channel}-{model}-{tier}"), "tier": tier});
     let official = |candidates: Value| json!({"bucket": "credit", "price": {"input": "1", "cached_input": "0.1", "output": "2"}, "candidates": candidates});
     let routed =
         |candidates: Value| json!({"bucket": "wallet", "price": {"input": "7", "output": "14"}, "candidates": candidates});
     let model = |routes: Value| json!({"name": "A test model", "family": "test", "kind": "chat", "context_length": 128000, "max_output_tokens": 4096, "routes": routes});
-    let mut both =
-        model(json!({"official": official(json!([candidate("main", 0)])), "routed": routed(json!([candidate("pool", 0)]))}));
+    let over = |name: &str, channels: &[&str]| {
+        let candidates = channels.iter().zip(0..).map(|(channel, tier)| candidate(name, channel, tier));
+        model(json!({"official": official(candidates.collect())}))
+    };
+    let mut both = model(json!({
+        "official": official(json!([candidate("both", "main", 0)])), "routed": routed(json!([candidate("both", "pool", 0)])),
+    }));
     both["aliases"] = json!(["both-latest"]);
     json!({
         "version": 1,
         "buckets": {"credit": {"label": "Official credit", "currency": "USD"}, "wallet": {"label": "Routed wallet", "currency": "CNY"}},
         "channels": {"main": channel("main"), "backup": channel("backup"), "pool": channel("pool")},
         "models": {
-            "one": model(json!({"official": official(json!([candidate("main", 0)]))})),
-            "two": model(json!({"official": official(json!([candidate("main", 0), candidate("backup", 1)]))})),
+            "one": over("one", &["main"]),
+            "two": over("two", &["main", "backup"]),
+            "again": over("again", &["main", "main"]),
             "both": both,
-            "routed": model(json!({"routed": routed(json!([candidate("pool", 0)]))})),
+            "routed": model(json!({"routed": routed(json!([candidate("routed", "pool", 0)]))})),
         },
         "charge_policy": {"upstream_cut": "free"},
     })

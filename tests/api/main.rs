@@ -5,7 +5,15 @@
 mod support;
 
 mod admin;
+mod audit;
+mod catalogue;
 mod gateway;
 mod money;
+mod operators;
 mod refunds;
+mod refusals;
+mod reports;
+mod runs;
+mod surface;
 mod topups;
+mod varied;

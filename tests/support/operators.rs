@@ -32,7 +32,8 @@ pub type Counted = BTreeMap<(String, Failure), u64>;
 impl OperatorTables {
     fn put(&mut self, token: &TokenRecord, hash: &str, most: u32) -> bool {
         let works = |known: &&(TokenRecord, String)| known.0.works(token.created_at);
-        let is_taken = self.tokens.values().filter(works).any(|(known, _)| known.name == token.name);
+        let is_taken =
+            self.tokens.values().filter(works).any(|(known, _)| known.name.as_str().eq_ignore_ascii_case(token.name.as_str()));
         let is_full = self.tokens.values().filter(works).count() >= usize::try_from(most).unwrap();
         if is_taken || is_full {
             return false;
