@@ -11,7 +11,8 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::hosts::{ACCOUNT, ADDRESS, is_host, without_hosts};
+use super::host_names::is_host;
+use super::hosts::{ACCOUNT, ADDRESS, without_hosts};
 use super::json::quoted;
 
 pub use super::hosts::without_host;

@@ -23,6 +23,7 @@ mod form;
 pub mod format;
 pub mod gemini;
 pub mod hidden;
+mod host_names;
 #[cfg(test)]
 mod hostile;
 mod hosts;

@@ -126,7 +126,7 @@ mod tests {
 
     const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/dialects.md");
     /// The section is between these.
-    const MARKS: [&str; 2] = ["<!-- written from the tables in src/dialect -->\n", "<!-- the end of what is written -->\n"];
+    const MARKS: [&str; 2] = ["<!-- Written by a test from the tables in src/dialect. -->\n", "<!-- Until here. -->\n"];
     const WIDEST: usize = 132;
 
     fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
@@ -189,10 +189,10 @@ mod tests {
         let document = std::fs::read_to_string(DOCUMENT).unwrap();
         let (before, rest) = document.split_once(MARKS[0]).unwrap();
         let (written, after) = rest.split_once(MARKS[1]).unwrap();
-        if std::env::var_os("WRITE_REFERENCE").is_some() {
+        if std::env::var_os("TF_WRITE").is_some() {
             std::fs::write(DOCUMENT, [before, MARKS[0], &section, MARKS[1], after].concat()).unwrap();
         } else {
-            assert_eq!(written, section, "WRITE_REFERENCE=1 cargo test --lib the_reference_says writes it");
+            assert_eq!(written, section, "TF_WRITE=1 cargo test --lib the_reference_says writes it");
         }
     }
 

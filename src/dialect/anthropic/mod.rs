@@ -11,7 +11,9 @@ mod model;
 mod read_request;
 mod read_tools;
 mod reader;
+mod said;
 mod table;
+mod thinking;
 mod tools;
 mod usage;
 

@@ -25,16 +25,14 @@ use std::collections::BTreeSet;
 use super::answer::{call_block, thinking_block};
 use super::arguments::input_object;
 use super::model::{Abilities, abilities};
+use super::said::{is_provable, said_by, says_something};
+use super::thinking::{Plan, thinking};
 use super::write_media::{self, push_end};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::json::{Edit, Object, push_text};
-use crate::dialect::talk::{
-    CallResult, Conversation, Effort, Media, Message, OutputFormat, Part, Reasoning, Role, Source, Thinking, Tool, ToolChoice,
-};
+use crate::dialect::talk::{CallResult, Conversation, Media, Message, OutputFormat, Part, Role, Source, Tool, ToolChoice};
 use crate::refusal::Refusal;
 
-/// The smallest budget that Anthropic takes.
-const LEAST_BUDGET: u64 = 1_024;
 const NO_ARGUMENTS: &str = "{\"type\":\"object\",\"properties\":{}}";
 const ASK_FOR_JSON: &str = "Answer with one JSON object and nothing else.";
 
@@ -291,14 +289,9 @@ impl RequestWriter {
 
     /// Writes `thinking` and `output_config`; whether the model thinks.
     fn reasoning_and_output(&mut self, conversation: &Conversation<'_>, abilities: &Abilities, upstream: &Upstream<'_>) -> bool {
-        let wish = conversation.reasoning.as_ref().map(|wish| upstream.reasoning(wish));
-        let mut thinking = wish.and_then(|wish| plan(&wish, abilities, upstream.output_limit));
-        let is_forced = matches!(conversation.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
-        let is_asked = !matches!(thinking, None | Some(Plan::Off));
-        let is_lost = matches!(thinking, Some(Plan::Budget(_))) && has_lost_thoughts(&conversation.messages);
-        if is_asked && (is_forced && !conversation.tools.is_empty() || is_lost) || thinking == Some(Plan::NoRoom) {
+        let (thinking, is_left_out) = thinking(conversation, abilities, upstream);
+        if is_left_out {
             self.dropped.note("reasoning_effort");
-            thinking = None;
         }
         let shown = match conversation.reasoning.as_ref().and_then(|wish| wish.is_shown) {
             Some(true) => ",\"display\":\"summarized\"}",
@@ -307,7 +300,7 @@ impl RequestWriter {
         };
         let mut config: Vec<String> = Vec::new();
         match thinking {
-            None | Some(Plan::NoRoom) => {}
+            None => {}
             Some(Plan::Off) => self.member("thinking", "{\"type\":\"disabled\"}"),
             Some(Plan::Budget(tokens)) => {
                 self.member("thinking", &format!("{{\"type\":\"enabled\",\"budget_tokens\":{tokens}{shown}"));
@@ -376,77 +369,12 @@ impl RequestWriter {
     }
 }
 
-/// Whether a part is worth a block: Anthropic refuses blocks of white space, and thoughts that it cannot prove.
-fn says_something(part: &Part<'_>) -> bool {
-    match part {
-        Part::Text { text, .. } | Part::Refusal(text) => !text.trim().is_empty(),
-        Part::Thinking(thinking) => is_provable(thinking),
-        Part::Media { .. } | Part::Call(_) | Part::Result(_) => true,
-    }
-}
-
-const fn is_provable(thinking: &Thinking) -> bool {
-    thinking.signature.is_some() || thinking.redacted.is_some()
-}
-
-/// How the model is told to think.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plan {
-    Off,
-    Budget(u64),
-    Adaptive(Option<&'static str>),
-    /// `max_tokens` is too small for any thought.
-    NoRoom,
-}
-
-fn plan(wish: &Reasoning, abilities: &Abilities, output_limit: u64) -> Option<Plan> {
-    if wish.effort == Some(Effort::None) || wish.budget == Some(0) {
-        return Some(Plan::Off);
-    }
-    let is_asked = wish.effort.is_some() || wish.budget.is_some() || wish.is_shown == Some(true);
-    if abilities.is_adaptive && is_asked {
-        let effort = wish.effort.or(wish.budget.map(Effort::of_budget));
-        return Some(Plan::Adaptive(effort.map(|effort| match effort {
-            Effort::None | Effort::Minimal | Effort::Low => "low",
-            Effort::Medium => "medium",
-            Effort::High => "high",
-            Effort::Most => "max",
-        })));
-    }
-    let budget = wish.budget.or(wish.effort.map(|effort| effort.budget(output_limit)))?;
-    let most = output_limit.saturating_sub(1);
-    Some(if most < LEAST_BUDGET { Plan::NoRoom } else { Plan::Budget(budget.clamp(LEAST_BUDGET, most)) })
-}
-
-/// The messages that say something; what says nothing must not stand between two that are one.
-fn said_by<'m, 'a>(messages: &'m [Message<'a>]) -> Vec<&'m Message<'a>> {
-    messages.iter().filter(|message| message.parts.iter().any(says_something)).collect()
-}
-
-/// Whether the calls that the model is in the midst of came without their thoughts. With a budget, Anthropic refuses such.
-fn has_lost_thoughts(messages: &[Message<'_>]) -> bool {
-    let said = said_by(messages);
-    let mut has_calls = false;
-    for turn in said.chunk_by(|one, next| one.role == next.role).rev() {
-        let has = |wanted: fn(&Part<'_>) -> bool| turn.iter().any(|message| message.parts.iter().any(wanted));
-        let is_users = turn.iter().any(|message| message.role == Role::User);
-        if is_users && !has(|part| matches!(part, Part::Result(_))) {
-            break;
-        }
-        if has(|part| matches!(part, Part::Thinking(thinking) if is_provable(thinking))) {
-            return false;
-        }
-        has_calls |= has(|part| matches!(part, Part::Call(_)));
-    }
-    has_calls
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::read_request::read;
     use super::super::tests::{REQUEST, up};
     use super::*;
-    use crate::dialect::talk::{Cache, Call, MediaKind, Sampling};
+    use crate::dialect::talk::{Cache, Call, Effort, MediaKind, Reasoning, Sampling, Thinking};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
