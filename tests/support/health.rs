@@ -9,7 +9,8 @@ use tokens_forge::ports::{Ended, History, Rounds, Runtime, Unavailable};
 use tokens_forge::probe::HOUSE;
 use tokens_forge::routing::attempt::FailureKind;
 use tokens_forge::routing::health::{
-    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Histogram, Met, ProbeResult, Recent, Span, Witness,
+    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Histogram, Met, ProbeResult, Recent, Span, Status,
+    Witness,
 };
 use tokens_forge::time::Timestamp;
 use tokens_forge::truth::{Promise, Truth};
@@ -186,6 +187,12 @@ fn failure((at, kind, message): &Told) -> Failure {
 }
 
 impl HealthTables {
+    /// How the status of a candidate changed, oldest first.
+    pub fn statuses(&self, channel: &str, upstream_model: &str) -> Vec<Status> {
+        let of = self.changes.iter().filter(|(id, _)| id.channel.as_str() == channel && id.upstream_model == upstream_model);
+        of.flat_map(|(_, changes)| changes.values().map(|change| change.status)).collect()
+    }
+
     /// Counts the attempts of receipts that are new.
     pub fn count<'a>(&mut self, account: &AccountId, rows: impl Iterator<Item = &'a Row>) {
         let (is_probe, witness) = (account.as_str() == HOUSE, Witness::of(account).name());

@@ -34,7 +34,8 @@ impl Accounts for Outside {
             self.0.fails("command")?;
             self.0.copy(account).map(|()| Answer::Done)
         } else {
-            self.0.command(account, "command", command)
+            let name = if matches!(command, Command::Redeem(..)) { "redeem" } else { "command" };
+            self.0.command(account, name, command)
         };
         Yield(false).await;
         answer
