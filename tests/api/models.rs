@@ -187,7 +187,7 @@ fn an_explanation_says_what_an_empty_balance_means() {
     let quote = &plan["quotes"][0];
     assert_eq!((&plan["callable"], &quote["covered"], &quote["available"]), (&json!(false), &json!(false), &json!("0.001")));
     let affordable = quote["affordable_max_tokens"].as_u64().unwrap();
-    for (max_tokens, callable) in [(affordable, true), (affordable + 10, false)] {
+    for (max_tokens, callable) in [(affordable, true), (affordable + 100, false)] {
         body["max_tokens"] = json!(max_tokens);
         assert_eq!(gateway.by(&secret, "POST", "/v1/route", &body).ok()["callable"], callable, "{max_tokens}");
         let answered = gateway.send(chat(&secret, &body));

@@ -50,13 +50,9 @@ fn pages_are_there_with_a_strict_policy_and_tell_what_the_api_tells() {
         ("/sitemap.xml", "application/xml"),
         ("/llms.txt", "text/plain"),
         ("/robots.txt", "text/plain"),
-        ("/style.css", "text/css"),
-        ("/script.js", "text/javascript"),
-        ("/favicon.svg", "image/svg+xml"),
         ("/models.json", "application/json"),
         ("/models/one.json", "application/json"),
         ("/status.json", "application/json"),
-        ("/openapi.json", "application/json"),
     ] {
         let answered = page(&mut gateway, path, None);
         assert_eq!(answered.status, 200, "{path}");
