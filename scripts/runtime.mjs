@@ -25,15 +25,16 @@ const cron = '* * * * *';
  * @param {number} [options.port] 0 chooses a free one
  * @param {boolean} [options.clock] the Worker runs under a clock that can be put forward, for tests
  * @param {boolean} [options.meter] what the Worker asks of the platform is counted, for tests
+ * @param {boolean} [options.files] whether the platform answers files; without, its router does not stand before the Worker
  * @param {(entry: {level: string, message: string}) => void} [options.onLog]
  */
-export async function startWorker({ state, vars, port = 0, clock = false, meter = false, onLog = () => {} }) {
+export async function startWorker({ state, vars, port = 0, clock = false, meter = false, files = true, onLog = () => {} }) {
   let restarted = () => {};
   port = port || (await freePort());
   const ownPort = await freePort();
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
-      ...workerOptions({ clock, meter }),
+      ...workerOptions({ clock, meter, files }),
       bindings: { ...declared(vars), ...vars },
       resourcePersistencePath: state,
       // Requests go to the router of files and the Worker; Miniflare's own socket, which would wrap them, is not used.
@@ -86,10 +87,11 @@ function declared(vars) {
   return { UPSTREAM_SECRETS: names.filter((name) => isForChannels(name, names)).join(',') };
 }
 
-function workerOptions({ clock, meter }) {
+function workerOptions({ clock, meter, files }) {
   const { workerOptions } = unstable_getMiniflareWorkerOptions(join(root, 'wrangler.toml'));
   // Rules find modules by globs; ours are named.
   delete workerOptions.modulesRules;
+  if (!files) delete workerOptions.assets;
   return {
     ...workerOptions,
     name: 'tokens-forge',

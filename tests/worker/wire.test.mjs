@@ -1,5 +1,6 @@
 // Oddities of HTTP, written byte by byte to a socket: each is answered with a status of 2xx to 4xx or its connection is closed,
-// and never with a fault of the gateway; afterwards it still serves.
+// and never with a fault of the gateway; afterwards it still serves. The Worker answers here without the router of files before it,
+// whose own answers stand at the end.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -11,14 +12,14 @@ let gateway;
 let key;
 
 before(async () => {
-  gateway = await startGateway();
+  gateway = await startGateway({ hasFiles: false });
   key = await gateway.newKey(await gateway.newAccount({ credit: '100' }));
 });
 after(() => gateway?.close());
 
 /** Sends these bytes and answers what comes back: the status of the first answer (0 if there is none), and the whole. */
-async function raw(bytes) {
-  const { hostname, port } = new URL(gateway.url);
+async function raw(bytes, { url } = gateway) {
+  const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   const pieces = [];
   socket.on('data', (data) => pieces.push(data)).on('error', () => {});
@@ -31,8 +32,6 @@ async function raw(bytes) {
   return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), text };
 }
 
-/** What the local router of files, which stands before the Worker, answers where an address cannot be read. */
-const router = 500;
 const pause = 1500;
 const ask = (target, { method = 'GET', headers = [], body = '', host = 'gateway.example' } = {}) =>
   `${method} ${target} HTTP/1.1\r\n${[...(host === null ? [] : [`host: ${host}`]), ...headers, 'connection: close'].join('\r\n')}\r\n\r\n${body}`;
@@ -64,23 +63,23 @@ const oddities = {
   'many headers': [() => ask('/healthz', { headers: Array.from({ length: 300 }, (_, n) => `x-${n}: ${'v'.repeat(20)}`) }), [0, 200, 431]],
   'double slashes': [() => ask('//v1//models'), [404]],
   'only slashes': [() => ask('///'), [200, 404]],
-  'dots in the path': [() => ask('/v1/../admin/v1/accounts'), [401, 404]],
+  'dots in the path': [() => ask('/v1/../admin/v1/accounts'), [404]],
   'an absolute target': [() => ask('http://other.example/healthz'), [0, 200, 400, 404]],
   'an absolute target of another scheme': [() => ask('ftp://other.example/healthz'), [0, 200, 400, 404]],
-  'an asterisk for a target': [() => ask('*', { method: 'OPTIONS' }), [0, 204, 400, 404, 405, router]],
+  'an asterisk for a target': [() => ask('*', { method: 'OPTIONS' }), [0, 204, 400, 404, 405]],
   'no target': [() => 'GET HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n', [0, 400, 404]],
-  'CONNECT': [() => ask('gateway.example:443', { method: 'CONNECT' }), [0, 200, 400, 404, 405, 500, 501]],
+  'CONNECT': [() => ask('gateway.example:443', { method: 'CONNECT' }), [0, 400, 404, 405, 500, 501]],
   'an unknown method': [() => ask('/v1/models', { method: 'BREW' }), [0, 400, 405, 501]],
   'a method in lower case': [() => ask('/healthz', { method: 'get' }), [0, 200, 400, 405, 501]],
   'TRACE': [() => ask('/healthz', { method: 'TRACE' }), [0, 400, 405, 501]],
   'PROPFIND': [() => ask('/v1/models', { method: 'PROPFIND' }), [405]],
   'no Host': [() => ask('/healthz', { host: null }), [0, 200, 400]],
   'an empty Host': [() => ask('/healthz', { host: '' }), [0, 200, 400]],
-  'a Host with a space': [() => ask('/healthz', { host: 'a b' }), [400, router]],
+  'a Host with a space': [() => ask('/healthz', { host: 'a b' }), [400]],
   'a Host with a path': [() => ask('/healthz', { host: 'a/b?c' }), [0, 200, 400, 404]],
-  'a Host that is no host': [() => ask('/healthz', { host: 'a:b:c%' }), [400, router]],
-  'a Host with a port that is none': [() => ask('/healthz', { host: 'a:99999' }), [400, router]],
-  'two Hosts': [() => ask('/healthz', { headers: ['host: other.example'] }), [400, router]],
+  'a Host that is no host': [() => ask('/healthz', { host: 'a:b:c%' }), [400]],
+  'a Host with a port that is none': [() => ask('/healthz', { host: 'a:99999' }), [400]],
+  'two Hosts': [() => ask('/healthz', { headers: ['host: other.example'] }), [400]],
   'HTTP/1.0': [() => `GET /healthz HTTP/1.0\r\n\r\n`, [0, 200, 400]],
   'HTTP/9.9': [() => `GET /healthz HTTP/9.9\r\nhost: a\r\n\r\n`, [0, 200, 400, 505]],
   'no HTTP at all': [() => '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', [0, 400]],
@@ -123,5 +122,35 @@ describe('a request that is odd', () => {
   test('leaves the gateway as it was', async () => {
     assert.equal((await gateway.call(key, 'demo-large')).status, 200);
     assert.deepEqual(gateway.logs.filter(({ level, message }) => level === 'error' && /answering failed|panicked/.test(message)), []);
+  });
+});
+
+describe('before the Worker stands the local router of files', () => {
+  let routed;
+  before(async () => (routed = await startGateway()));
+  after(() => routed?.close());
+
+  // What leaves no address to route by never reaches the Worker: locally it is a fault of the router's, and on the network the
+  // platform's edge refuses it before. Dots are taken out of paths, as they are there.
+  const routes = {
+    'dots in the path': 401,
+    'an asterisk for a target': 500,
+    'CONNECT': 200,
+    'a Host with a space': 500,
+    'a Host that is no host': 500,
+    'a Host with a port that is none': 500,
+    'two Hosts': 500,
+  };
+  for (const [what, expected] of Object.entries(routes)) {
+    test(`(${what}) does not reach the Worker as it is`, async () => {
+      const { status, text } = await raw(oddities[what][0](), routed);
+      assert.equal(status, expected, text.slice(0, 500));
+    });
+  }
+
+  test('leaves the gateway as it was', async () => {
+    const fresh = await routed.newKey(await routed.newAccount({ credit: '1' }));
+    assert.equal((await routed.call(fresh, 'demo-large')).status, 200);
+    assert.deepEqual(routed.logs.filter(({ message }) => /answering failed|panicked/.test(message)), []);
   });
 });

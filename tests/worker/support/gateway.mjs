@@ -26,10 +26,11 @@ export const files = ['/openapi.json', '/style.css', '/script.js', '/favicon.svg
  * @param {Record<string, string>} [options.vars] more variables, or others
  * @param {boolean} [options.clock] its clock can be put forward
  * @param {boolean} [options.meter] what its Worker asks of the platform is counted, see `GET /__meter`
+ * @param {boolean} [options.hasFiles] without files their router does not stand before the Worker either
  * @param {boolean} [options.isPrivate] catalogues are published as they are; otherwise customers see channels under their own
  *   names and the ids of models on them, which most tests look at
  */
-export async function startGateway({ catalog = testCatalog, vars = {}, clock = false, meter = false, isPrivate = false } = {}) {
+export async function startGateway({ catalog = testCatalog, vars = {}, clock = false, meter = false, hasFiles = true, isPrivate = false } = {}) {
   const state = mkdtempSync(join(tmpdir(), 'tokens-forge-'));
   const logs = [];
   const upstream = await startUpstream();
@@ -37,6 +38,7 @@ export async function startGateway({ catalog = testCatalog, vars = {}, clock = f
     state,
     clock,
     meter,
+    files: hasFiles,
     vars: { ADMIN_TOKEN: adminToken, SESSION_SECRET: sessionSecret, TEST_UPSTREAM_KEY: 'upstream-secret', ALLOW_PRIVATE_UPSTREAMS: 'true', ...vars },
     onLog: (entry) => logs.push(entry),
   });
