@@ -137,7 +137,7 @@ impl<'a> Object<'a> {
     /// A name that readers may disagree on: one that stands more than once, or that is one of `known` but for the case of its
     /// letters.
     pub fn unclear(&self, known: &[&str]) -> Option<&str> {
-        self.repeated().or_else(|| disguised(self.names(), |name| known.contains(&name)))
+        unclear(|| self.names(), |name| known.contains(&name))
     }
 
     /// The text with these changes.
@@ -223,11 +223,16 @@ const fn folded(c: char) -> char {
 }
 
 /// A name that is known but for the case of its letters. Some readers, such as Go's, do not mind the case.
-pub fn disguised<'n>(mut names: impl Iterator<Item = &'n str>, is_known: impl Fn(&str) -> bool) -> Option<&'n str> {
+fn disguised<'n>(mut names: impl Iterator<Item = &'n str>, is_known: impl Fn(&str) -> bool) -> Option<&'n str> {
     names.find(|name| {
         let folded: String = name.chars().map(folded).collect();
         folded != **name && is_known(&folded)
     })
+}
+
+/// A name that readers may disagree on: one that stands more than once, or that is known but for the case of its letters.
+pub fn unclear<'n, N: Iterator<Item = &'n str>>(names: impl Fn() -> N, is_known: impl Fn(&str) -> bool) -> Option<&'n str> {
+    repeated(names()).or_else(|| disguised(names(), is_known))
 }
 
 /// The string that a JSON text is; borrowed unless something in it is escaped.

@@ -6,6 +6,7 @@
 //! Deliberately absent: prices, routes and accounts.
 
 pub mod anthropic;
+mod arguments;
 mod body;
 pub mod bounds;
 pub mod bridge;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 
 use super::dropped::Dropped;
-use super::json::{Members, Object, disguised, items, repeated, text_of};
+use super::json::{Members, Object, items, repeated, text_of, unclear};
 use super::talk::Text;
 use crate::refusal::Refusal;
 
@@ -96,7 +96,7 @@ impl<'a> Node<'a> {
     pub fn clear(self) -> Result<Self, Refusal> {
         let names = || self.members.0.iter().map(|(name, _)| name.as_str());
         let is_read = |name: &str| ["type", "environment", "max_uses", "tools"].contains(&name);
-        match repeated(names()).or_else(|| disguised(names(), is_read)) {
+        match unclear(names, is_read) {
             None => Ok(self),
             Some(name) => Err(self.wrong(name, "must stand there once, in lower case")),
         }

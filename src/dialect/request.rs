@@ -11,7 +11,7 @@ use super::envelope::Envelope;
 use super::fit::{Names, Target, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
-use super::json::{Edit, Object, disguised};
+use super::json::{Edit, Object, unclear};
 use super::openai::responses::{Named, check_items, named_items, passed};
 use super::proof::tell_makers;
 use super::{objects, prefix, tokens};
@@ -38,7 +38,7 @@ static DECIDING: LazyLock<BTreeSet<&str>> =
 
 /// Refuses members that another reader would take for ones that were checked under another spelling.
 fn spelled_as_known(object: &Object<'_>) -> Result<(), Refusal> {
-    match object.repeated().or_else(|| disguised(object.names(), |name| DECIDING.contains(name))).map(shown) {
+    match unclear(|| object.names(), |name| DECIDING.contains(name)).map(shown) {
         None => Ok(()),
         Some(name) => Err(Refusal::invalid(&name, format!("`{name}` must be written in lower case."))),
     }

@@ -1,9 +1,9 @@
 //! Plain answers: what is known of one that passes, one that is read, and one that is written.
 
-use super::arguments::input_object;
 use super::error::misplaced_error;
 use super::line::PREFIX;
 use super::usage::{read_usage, usage_with_cost};
+use crate::dialect::arguments::{ANTHROPIC, as_object};
 use crate::dialect::format::{Cost, Said, StreamWish};
 use crate::dialect::json::{Object, items, push_text, unquoted};
 use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, Part, Source, Thinking};
@@ -147,7 +147,7 @@ fn write_block(part: &Part<'_>) -> Option<String> {
     match part {
         Part::Text { text, .. } | Part::Refusal(text) => (!text.is_empty()).then(|| text_block(text)),
         Part::Thinking(thinking) => Some(thinking_block(thinking)),
-        Part::Call(call) => Some(call_block(&call.id, &call.name, &input_object(&call.arguments))),
+        Part::Call(call) => Some(call_block(&call.id, &call.name, &as_object(&call.arguments, ANTHROPIC))),
         Part::Media { media: Media { source: Source::Base64 { media_type, data }, .. }, .. } => {
             Some(image_block(media_type, data))
         }

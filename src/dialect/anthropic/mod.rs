@@ -1,7 +1,6 @@
 //! Anthropic's dialect: messages, and the count of a request's tokens.
 
 mod answer;
-mod arguments;
 mod billing;
 mod error;
 mod foreign;

@@ -23,11 +23,11 @@
 use std::collections::BTreeSet;
 
 use super::answer::{call_block, thinking_block};
-use super::arguments::input_object;
 use super::model::{Abilities, abilities};
 use super::said::{is_provable, said_by, says_something};
 use super::thinking::{Plan, thinking};
 use super::write_media::{self, push_end};
+use crate::dialect::arguments::{ANTHROPIC, as_object};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::json::{Edit, Object, push_text};
 use crate::dialect::talk::{CallResult, Conversation, Media, Message, OutputFormat, Part, Role, Source, Tool, ToolChoice};
@@ -191,7 +191,7 @@ impl RequestWriter {
             }
             Part::Media { media, cache } => write_media::push(&mut self.out, media, *cache, &mut self.dropped)?,
             Part::Thinking(thinking) => self.out.push_str(&thinking_block(thinking)),
-            Part::Call(call) => self.out.push_str(&call_block(&call.id, &call.name, &input_object(&call.arguments))),
+            Part::Call(call) => self.out.push_str(&call_block(&call.id, &call.name, &as_object(&call.arguments, ANTHROPIC))),
             Part::Result(result) => self.result(result)?,
         }
         Ok(())

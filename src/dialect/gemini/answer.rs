@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::arguments::push_arguments;
 use super::chunk::{Candidate, Chunk, Piece, blocked, finish, finish_word, told};
 use super::logprobs;
 use super::usage::{read_usage, usage_with_cost};
+use crate::dialect::arguments::{GEMINI, as_object};
 use crate::dialect::format::{Cost, Counting, Said, StreamWish};
 use crate::dialect::json::{Object, push_text, text_of};
 use crate::dialect::openai::misplaced_error;
@@ -146,7 +146,7 @@ pub fn call_part(call: &Call) -> String {
     out.push_str(",\"name\":");
     push_text(&mut out, &call.name);
     out.push_str(",\"args\":");
-    push_arguments(&mut out, &call.arguments);
+    out.push_str(&as_object(&call.arguments, GEMINI));
     out.push('}');
     push_signature(&mut out, call.signature.as_deref());
     out.push('}');

@@ -1,7 +1,6 @@
 //! Gemini's dialect: `generateContent`, `streamGenerateContent` and `countTokens`.
 
 mod answer;
-mod arguments;
 mod chunk;
 mod count;
 mod envelope;

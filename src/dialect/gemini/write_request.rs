@@ -17,8 +17,8 @@
 
 use std::collections::BTreeMap;
 
-use super::arguments::push_arguments;
 use super::media::type_of_address;
+use crate::dialect::arguments::{GEMINI, as_object};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::json::{Object, push_text, quoted};
 use crate::dialect::node::Node;
@@ -178,7 +178,7 @@ impl<'c> Scribe<'c> {
         self.out.push_str(",\"name\":");
         push_text(&mut self.out, &call.name);
         self.out.push_str(",\"args\":");
-        push_arguments(&mut self.out, &call.arguments);
+        self.out.push_str(&as_object(&call.arguments, GEMINI));
         self.out.push('}');
         let stand_in = (!self.has_call).then_some(NO_SIGNATURE);
         if let Some(signature) = call.signature.as_deref().filter(|signature| !signature.is_empty()).or(stand_in) {
