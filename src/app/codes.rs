@@ -16,7 +16,7 @@ use crate::account::{ActKind, Command, Redemption};
 use crate::id::{AccountId, BucketId, CodeId, sha256_hex};
 use crate::limits::Gate;
 use crate::money::Money;
-use crate::ports::{Accounts, Code, CodeTaken, Codes, Gates, NewCode, NewCodes as Made, Runtime, Sold};
+use crate::ports::{Accounts, Code, Codes, Gates, NewCode, NewCodes as Made, Runtime, Sold};
 use crate::refusal::{self, Refusal};
 use crate::relay::gate;
 use crate::time::Timestamp;
@@ -72,7 +72,7 @@ async fn credit<P: Runtime + Accounts + Codes>(
     hash: &str,
 ) -> Result<(String, BucketId, Money), Refusal> {
     let taken = ports.take_code(hash, account).await?;
-    let CodeTaken { id, bucket, amount, reason, author, on_behalf_of, note } = taken.ok_or_else(unknown_code)?;
+    let Code { id, bucket, amount, reason, author, on_behalf_of, note, .. } = taken.ok_or_else(unknown_code)?;
     let redemption = Redemption { hash: hash.to_owned(), id: id.clone(), reason, author, on_behalf_of, note };
     command(ports, account, Command::Redeem(redemption, bucket.clone(), amount)).await?;
     if let Err(error) = ports.code_credited(hash).await {

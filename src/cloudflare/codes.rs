@@ -8,8 +8,12 @@ use super::clock;
 use super::outside::{Found, Outside};
 use crate::id::{AccountId, BucketId};
 use crate::money::Money;
-use crate::ports::{Code, CodeTaken, Codes, NewCodes};
+use crate::ports::{Code, Codes, NewCodes};
 use crate::time::Timestamp;
+
+const FIELDS: &str = "json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author,
+    'on_behalf_of', on_behalf_of, 'note', note, 'account', account,
+    'times', json_array(created_at, expires_at, taken_at, credited_at, revoked_at))";
 
 /// A code as SQL gives it.
 #[derive(Deserialize)]
@@ -61,23 +65,15 @@ impl Codes for Outside {
         self.texts(statement, &[rows.as_str().into(), common.as_str().into()]).await.map(|_| ())
     }
 
-    async fn take_code(&self, hash: &str, account: &AccountId) -> Found<Option<CodeTaken>> {
-        let statement = "UPDATE codes SET account = ?2, taken_at = COALESCE(taken_at, CAST(?3 AS INTEGER))
+    /// The statement decides: D1 runs one at a time. Whoever has it, has it, also after its end.
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Found<Option<Code>> {
+        let statement = format!(
+            "UPDATE codes SET account = ?2, taken_at = COALESCE(taken_at, CAST(?3 AS INTEGER))
             WHERE hash = ?1 AND (account = ?2 OR (account IS NULL AND revoked_at IS NULL AND expires_at > CAST(?3 AS INTEGER)))
-            RETURNING json_array(id, bucket, amount, reason, author, on_behalf_of, note) AS doc";
+            RETURNING {FIELDS} AS doc"
+        );
         let values = [hash.into(), account.as_str().into(), number(clock::now().millis())];
-        type Taken = (String, BucketId, Money, String, String, Option<String>, Option<String>);
-        let taken = self.d1::<Taken>(statement, &values).await?.into_iter().next();
-        let told = |(id, bucket, amount, reason, author, on_behalf_of, note)| CodeTaken {
-            id,
-            bucket,
-            amount,
-            reason,
-            author,
-            on_behalf_of,
-            note,
-        };
-        Ok(taken.map(told))
+        Ok(self.d1::<Row>(&statement, &values).await?.into_iter().next().map(Row::read))
     }
 
     async fn code_credited(&self, hash: &str) -> Found<()> {
@@ -92,10 +88,8 @@ impl Codes for Outside {
     }
 
     async fn codes(&self, after: Option<&str>, limit: u32) -> Found<Vec<Code>> {
-        let statement = "SELECT json_object('id', id, 'bucket', bucket, 'amount', amount, 'reason', reason, 'author', author, 'on_behalf_of', on_behalf_of, 'note', note,
-            'account', account, 'times', json_array(created_at, expires_at, taken_at, credited_at, revoked_at)) AS doc
-            FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
-        let rows: Vec<Row> = self.d1(statement, &[after.unwrap_or("~").into(), limit.into()]).await?;
+        let statement = format!("SELECT {FIELDS} AS doc FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+        let rows: Vec<Row> = self.d1(&statement, &[after.unwrap_or("~").into(), limit.into()]).await?;
         Ok(rows.into_iter().map(Row::read).collect())
     }
 

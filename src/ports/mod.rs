@@ -24,6 +24,6 @@ pub use health::{Ended, History, Rounds};
 pub use journals::{Copies, Cursor, Journals, Reconciled, Sums};
 pub use operators::{Attempts, Failures, Tokens};
 pub use pages::{Kept, PageCache};
-pub use payments::{Code, CodeTaken, Codes, NewCode, NewCodes, Payments};
+pub use payments::{Code, Codes, NewCode, NewCodes, Payments};
 pub use settings::Settings;
 pub use unavailable::Unavailable;

@@ -26,7 +26,7 @@ pub trait Codes {
     /// Stores new redeem codes.
     async fn put_codes(&self, codes: &NewCodes) -> Result<(), Unavailable>;
     /// Takes a code for an account, once and for all. None if there is none that this account can take; again is the same.
-    async fn take_code(&self, hash: &str, account: &AccountId) -> Result<Option<CodeTaken>, Unavailable>;
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Result<Option<Code>, Unavailable>;
     /// Notes that the account has credited a code.
     async fn code_credited(&self, hash: &str) -> Result<(), Unavailable>;
     /// Codes that were taken before this, by whom, and are not known to be credited.
@@ -43,19 +43,6 @@ pub trait Codes {
 pub struct NewCode {
     pub hash: String,
     pub id: CodeId,
-}
-
-/// A redeem code that an account has taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct CodeTaken {
-    pub id: String,
-    pub bucket: BucketId,
-    pub amount: Money,
-    pub reason: String,
-    pub author: String,
-    pub on_behalf_of: Option<String>,
-    pub note: Option<String>,
 }
 
 /// Redeem codes to be stored, all or none.

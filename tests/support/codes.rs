@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokens_forge::id::AccountId;
-use tokens_forge::ports::{Code, CodeTaken, NewCodes};
+use tokens_forge::ports::{Code, NewCodes};
 use tokens_forge::time::Timestamp;
 
 use super::database::most;
@@ -35,7 +35,7 @@ impl Codes {
     }
 
     /// The first taker has it; again is the same, also after its end.
-    pub fn take(&mut self, hash: &str, account: &AccountId, now: Timestamp) -> Option<CodeTaken> {
+    pub fn take(&mut self, hash: &str, account: &AccountId, now: Timestamp) -> Option<Code> {
         let code = self.0.get_mut(hash)?;
         let is_free = code.account.is_none() && code.revoked_at.is_none() && code.expires_at > now;
         if code.account.as_ref() != Some(account) && !is_free {
@@ -43,8 +43,7 @@ impl Codes {
         }
         code.account = Some(account.clone());
         code.taken_at.get_or_insert(now);
-        let Code { id, bucket, amount, reason, author, on_behalf_of, note, .. } = code.clone();
-        Some(CodeTaken { id, bucket, amount, reason, author, on_behalf_of, note })
+        Some(code.clone())
     }
 
     pub fn credited(&mut self, hash: &str, now: Timestamp) {

@@ -7,8 +7,8 @@ use tokens_forge::id::{AccountId, OrderId};
 use tokens_forge::key::KeyRecord;
 use tokens_forge::payment::Checkout;
 use tokens_forge::ports::{
-    Accounts, Code, CodeTaken, Codes, Copies, Cursor, Directory, Journals, Kept, KeyDirectory, NewCodes, PageCache, Payments,
-    Reconciled, Runtime, Settings, Sums, Unavailable,
+    Accounts, Code, Codes, Copies, Cursor, Directory, Journals, Kept, KeyDirectory, NewCodes, PageCache, Payments, Reconciled,
+    Runtime, Settings, Sums, Unavailable,
 };
 use tokens_forge::time::Timestamp;
 
@@ -132,7 +132,7 @@ impl Codes for Outside {
         Ok(())
     }
 
-    async fn take_code(&self, hash: &str, account: &AccountId) -> Found<Option<CodeTaken>> {
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Found<Option<Code>> {
         let now = self.now();
         Ok(self.database().await?.codes.take(hash, account, now))
     }
