@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::input::{part, signature};
+use super::input::{moment, part, signature};
 use super::output::ok;
 use super::request::Request;
 use super::table;
@@ -85,19 +85,17 @@ impl Wish {
             let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
             return Err(Refusal::invalid(name, message));
         }
-        let effective_at = request.param("effective_at").map(|text| {
-            let wrong =
-                || Refusal::invalid("effective_at", "`effective_at` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z.");
-            let past = || Refusal::invalid("effective_at", "`effective_at` is past; without it the catalogue takes effect now.");
-            let at = Timestamp::parse(text).ok_or_else(wrong)?;
-            if at > now { Ok(at) } else { Err(past()) }
-        });
+        let effective_at = moment(request, "effective_at")?;
+        if effective_at.is_some_and(|at| at <= now) {
+            let message = "`effective_at` is past; without it the catalogue takes effect now.";
+            return Err(Refusal::invalid("effective_at", message));
+        }
         let is_dry_run = match request.param("dry_run") {
             None | Some("false") => false,
             Some("true") => true,
             Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
         };
-        Ok(Self { by: signature(request).by(who)?, effective_at: effective_at.transpose()?, is_dry_run })
+        Ok(Self { by: signature(request).by(who)?, effective_at, is_dry_run })
     }
 }
 

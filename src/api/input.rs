@@ -67,7 +67,8 @@ pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<Filter, Refusal
     })
 }
 
-fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refusal> {
+/// Reads a time.
+pub fn moment<B>(request: &Request<B>, name: &str) -> Result<Option<Timestamp>, Refusal> {
     let wrong = || Refusal::invalid(name, format!("`{name}` must be a time in RFC 3339, such as 2026-12-31T00:00:00Z."));
     request.param(name).map(|text| Timestamp::parse(text).ok_or_else(wrong)).transpose()
 }

@@ -30,8 +30,8 @@ pub async fn read<P: Records, B>(ports: &P, who: &Principal, request: &Request<B
             let id = request.param("id").ok_or_else(|| Refusal::invalid("id", "`?id=` is required."))?;
             ok(&json!({"data": generation(&lists::receipt(receipts::own(ports, who, id).await?))}))
         }
-        "/v1/receipts" => journal(ports, holder, request, Listed::Receipts).await,
-        "/v1/ledger" => journal(ports, holder, request, Listed::Entries).await,
+        "/v1/receipts" => journal(ports, (who, holder), request, Listed::Receipts).await,
+        "/v1/ledger" => journal(ports, (who, holder), request, Listed::Entries).await,
         "/v1/credits" => spend::credits(ports, holder.account()).await,
         "/v1/activity" => spend::activity(ports, holder.account(), request).await,
         "/v1/runs" => ok(&runs::list(ports, who, part(request)?).await?),
@@ -98,9 +98,14 @@ pub async fn with_receipt<P: Records>(ports: &P, mut reply: Reply, account: &Acc
 }
 
 /// Journal rows of the own account.
-async fn journal<P: Records, B>(ports: &P, holder: &Holder, request: &Request<B>, listed: Listed) -> Result<Reply, Refusal> {
+async fn journal<P: Records, B>(
+    ports: &P,
+    (who, holder): (&Principal, &Holder),
+    request: &Request<B>,
+    listed: Listed,
+) -> Result<Reply, Refusal> {
     let filter = input::filter(request, listed)?;
-    let (outside, who) = (ports.clone(), Principal::Holder(Box::new(holder.clone())));
+    let (outside, who) = (ports.clone(), who.clone());
     let load: lists::Load = Box::new(move |part| {
         let (outside, who, filter) = (outside.clone(), who.clone(), filter.clone());
         Box::pin(async move { receipts::list_own(&outside, &who, &filter, part).await })

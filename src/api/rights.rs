@@ -97,7 +97,7 @@ mod tests {
         }
         assert_eq!(count, USE_CASES.len(), "each once, and no others");
         for known in UseCase::ALL {
-            assert!(USE_CASES.iter().any(|entry| entry.2 == known), "{known:?} has an endpoint");
+            assert!(USE_CASES.iter().any(|entry| entry.2 == *known), "{known:?} has an endpoint");
         }
     }
 

@@ -71,11 +71,8 @@ pub struct Balance {
     /// What is owed from refunds.
     pub debt: Money,
     /// For which requests, and until when.
-    pub open_holds: Vec<InCurrency>,
+    pub open_holds: Vec<currency::In<OpenHold>>,
 }
-
-/// A hold with its currency.
-pub type InCurrency = currency::In<OpenHold>;
 
 /// Opens an account.
 pub async fn open<P: Runtime + Accounts + Sold>(ports: &P, who: &Principal, new: NewAccount) -> Result<Account, Refusal> {
@@ -88,24 +85,20 @@ pub async fn open<P: Runtime + Accounts + Sold>(ports: &P, who: &Principal, new:
     let record = AccountRecord { id: id.clone(), name: name("name", new.name)?, created_at: ports.now() };
     command(ports, &id, Command::Open(Signed { record, by })).await?;
     flush(ports, &id).await;
-    found(ports, &id).await
+    found(ports, &id, &*currency::words(ports).await).await
 }
 
 /// One account.
 pub async fn show<P: Accounts + Sold>(ports: &P, who: &Principal, id: &AccountId) -> Result<Account, Refusal> {
     who.operator(UseCase::ShowAccount)?;
-    found(ports, id).await
+    found(ports, id, &*currency::words(ports).await).await
 }
 
 /// An account as it is now.
-pub async fn found<P: Accounts + Sold>(ports: &P, id: &AccountId) -> Result<Account, Refusal> {
+pub async fn found<P: Accounts>(ports: &P, id: &AccountId, catalog: &Catalog) -> Result<Account, Refusal> {
     let overview = ask::overview(ports, id).await?;
-    let Some(AccountRecord { id, name, created_at }) = overview.account.clone() else { return Err(no_account()) };
-    let catalog = ports.catalog().await.ok();
-    let balances = match &catalog {
-        Some(catalog) => balances(&overview, catalog),
-        None => overview.balances.into_iter().map(|view| Balance::of(view, None, &Catalog::nothing())).collect(),
-    };
+    let balances = balances(&overview, catalog);
+    let AccountRecord { id, name, created_at } = overview.account.ok_or_else(no_account)?;
     Ok(Account { id, name, created_at, balances })
 }
 
@@ -119,9 +112,10 @@ pub async fn list<P: Accounts + Directory + Sold>(ports: &P, who: &Principal, pa
     who.operator(UseCase::ListAccounts)?;
     let records = ports.accounts(part.after.as_deref(), part.limit).await?;
     let page = Page::of(records, part.limit, |record| record.id.to_string());
+    let catalog = currency::words(ports).await;
     let mut data = Vec::new();
     for record in &page.data {
-        data.push(found(ports, &record.id).await?);
+        data.push(found(ports, &record.id, &catalog).await?);
     }
     Ok(Page { data, next: page.next })
 }

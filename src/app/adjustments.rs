@@ -52,8 +52,8 @@ pub async fn adjust<P: Runtime + Accounts + Sold>(
     let adjustment = Adjustment { id, bucket: new.bucket, amount: new.amount, reason, author, on_behalf_of, note };
     command(ports, account, Command::Adjust(adjustment.clone())).await?;
     flush(ports, account).await;
-    let bucket = adjustment.bucket.clone();
-    let currency = ports.catalog().await.ok().and_then(|catalog| currency::of(&catalog, bucket.as_str()));
+    let catalog = currency::words(ports).await;
+    let currency = currency::of(&catalog, adjustment.bucket.as_str());
     let adjustment = currency::In { of: adjustment, currency };
-    Ok(Adjusted { account: accounts::found(ports, account).await?, adjustment })
+    Ok(Adjusted { account: accounts::found(ports, account, &catalog).await?, adjustment })
 }

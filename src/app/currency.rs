@@ -7,7 +7,15 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use std::rc::Rc;
+
 use crate::catalog::Catalog;
+use crate::ports::Sold;
+
+/// The catalogue for its words. Without one channels are told by their aliases, and amounts without a currency.
+pub async fn words<P: Sold>(ports: &P) -> Rc<Catalog> {
+    ports.catalog().await.unwrap_or_else(|_| Rc::new(Catalog::nothing()))
+}
 
 /// The currency of a bucket.
 pub fn of(catalog: &Catalog, bucket: &str) -> Option<String> {

@@ -1,7 +1,9 @@
-//! Who wants something: the holder of a key, an operator, or the gateway itself.
+//! Who wants something: the holder of a key, or an operator.
 //!
 //! What always holds: what a principal may do stands in one table, [`super::UseCase`]; the account of a holder is that of the key, and
 //! never one that a request names.
+//!
+//! Deliberately absent: the gateway itself. What it does by the clock is for nobody to ask, and takes no principal.
 
 use std::net::IpAddr;
 
@@ -20,8 +22,6 @@ pub enum Principal {
     Holder(Box<Holder>),
     /// An operator, with scopes.
     Operator(Operator),
-    /// The gateway itself, by the clock.
-    System,
 }
 
 /// The holder of a key.
@@ -34,37 +34,38 @@ pub struct Holder {
 }
 
 impl Principal {
-    /// Errors unless this one may ask for it. The gateway itself may do what it does by the clock: it asks for nothing else.
+    /// Errors unless this one may ask for it.
     pub fn may(&self, use_case: UseCase) -> Result<(), Refusal> {
-        match (self, use_case.may()) {
-            (Self::System, _) | (Self::Holder(_), May::Holder) => Ok(()),
-            (Self::Operator(operator), May::Operator(scopes)) if scopes.iter().any(|scope| operator.may(*scope)) => Ok(()),
-            (Self::Operator(operator), May::Operator(scopes)) => Err(missing(operator, scopes)),
-            (Self::Holder(_), May::Operator(_)) => {
-                Err(Refusal::new(Code::Forbidden, "A key may not do this.", "Use a token of an operator's."))
-            }
-            (Self::Operator(_), May::Holder) => {
-                Err(Refusal::new(Code::Forbidden, "A token of an operator's may not do this.", "Use a key of the account's."))
-            }
+        match use_case.may() {
+            May::Holder => self.holder(use_case).map(|_| ()),
+            May::Operator(_) => self.operator(use_case).map(|_| ()),
         }
     }
 
     /// The holder of a key who may do this.
     pub fn holder(&self, use_case: UseCase) -> Result<&Holder, Refusal> {
-        self.may(use_case)?;
-        match self {
-            Self::Holder(holder) => Ok(holder),
-            _ => Err(Refusal::new(Code::Forbidden, "Only the holder of a key may do this.", "Use a key of the account's.")),
+        match (self, use_case.may()) {
+            (Self::Holder(holder), May::Holder) => Ok(holder),
+            _ => Err(self.may_not()),
         }
     }
 
     /// The operator who may do this.
     pub fn operator(&self, use_case: UseCase) -> Result<&Operator, Refusal> {
-        self.may(use_case)?;
-        match self {
-            Self::Operator(operator) => Ok(operator),
-            _ => Err(Refusal::new(Code::Forbidden, "Only an operator may do this.", "Use a token of an operator's.")),
+        match (self, use_case.may()) {
+            (Self::Operator(operator), May::Operator(scopes)) if scopes.iter().any(|scope| operator.may(*scope)) => Ok(operator),
+            (Self::Operator(operator), May::Operator(scopes)) => Err(missing(operator, scopes)),
+            _ => Err(self.may_not()),
         }
+    }
+
+    /// What this one is told of what only others may do.
+    fn may_not(&self) -> Refusal {
+        let (message, next_step) = match self {
+            Self::Holder(_) => ("A key may not do this.", "Use a token of an operator's."),
+            Self::Operator(_) => ("A token of an operator's may not do this.", "Use a key of the account's."),
+        };
+        Refusal::new(Code::Forbidden, message, next_step)
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_operator_may_what_one_of_the_scopes_allows_and_nothing_else() {
-        for use_case in UseCase::ALL {
+        for use_case in UseCase::ALL.iter().copied() {
             let May::Operator(needed) = use_case.may() else { continue };
             assert!(!needed.is_empty(), "{use_case:?}");
             for scope in Scope::ALL {
@@ -136,7 +137,7 @@ mod tests {
         let key: KeyRecord = serde_json::from_str(&key.to_string()).unwrap();
         let holder = Principal::Holder(Box::new(Holder { key, address: None }));
         let root = Principal::Operator(Operator::root());
-        for use_case in UseCase::ALL {
+        for use_case in UseCase::ALL.iter().copied() {
             let is_holders = use_case.may() == May::Holder;
             assert_eq!((holder.may(use_case).is_ok(), root.may(use_case).is_ok()), (is_holders, !is_holders), "{use_case:?}");
             assert!(holder.operator(use_case).is_err() && root.holder(use_case).is_err(), "{use_case:?}");

@@ -67,13 +67,8 @@ async fn stored<P: Accounts + Sold>(ports: &P, account: &AccountId, id: &str) ->
     };
     // The id of an answer is made of the request's. Accounts of old have ids of other forms, too.
     let id = RequestId::of_answer(id).or_else(|| RequestId::parse(id)).ok_or_else(not_found)?;
-    let catalog = naming(ports).await;
+    let catalog = currency::words(ports).await;
     Ok((ask::receipt(ports, account, id).await?.ok_or_else(not_found)?, catalog))
-}
-
-/// What customers call channels. Without a catalogue they are told by their aliases.
-async fn naming<P: Sold>(ports: &P) -> Rc<Catalog> {
-    ports.catalog().await.unwrap_or_else(|_| Rc::new(Catalog::nothing()))
 }
 
 /// Rows of the own account, newest first, from the account itself.
@@ -85,7 +80,7 @@ pub async fn list_own<P: Accounts + Sold>(
 ) -> Result<Page<Value>, Refusal> {
     let use_case = if filter.listed == Listed::Receipts { UseCase::ListReceipts } else { UseCase::ListEntries };
     let account = who.holder(use_case)?.account();
-    let catalog = naming(ports).await;
+    let catalog = currency::words(ports).await;
     let before = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
     let rows = ask::journal(ports, account, filter.clone(), account::Page { before, limit: part.limit }).await?;
     let page = Page::of(rows, part.limit, |row| row.seq.to_string());

@@ -49,7 +49,6 @@ pub struct Difference {
 
 impl Report {
     fn found(&mut self, seq: i64, what: impl Into<String>) {
-        self.ok = false;
         if self.differences.len() < MOST_DIFFERENCES {
             self.differences.push(Difference { entry: format!("entry-{seq}"), seq, what: what.into() });
         }
@@ -90,6 +89,7 @@ async fn compared<P: Runtime + Accounts + Copies>(ports: &P, account: &AccountId
             report.found(i64::try_from(seq).unwrap_or(i64::MAX), "the copy has a row that the account does not have");
         }
     }
+    report.ok = report.differences.is_empty();
     Ok(report)
 }
 

@@ -5,44 +5,27 @@ use super::{
     PageCache, Payments, Publishing, Rounds, Runtime, Settings, Sold, Tokens, Upstream, Versions,
 };
 
-/// All that one request needs.
-pub trait Ports: Runtime + Keys + Gates + Sold + HealthCopy + Holds + Upstream {}
-impl<P: Runtime + Keys + Gates + Sold + HealthCopy + Holds + Upstream> Ports for P {}
-
-/// All that a probe round needs.
-pub trait Probing: Ports + Rounds + History + Accounts + KeyDirectory {}
-impl<P: Ports + Rounds + History + Accounts + KeyDirectory> Probing for P {}
-
-/// All that there is.
-pub trait Records:
-    Probing
-    + PageCache
-    + Directory
-    + Announcements
-    + Versions
-    + Publishing
-    + Settings
-    + Journals
-    + Copies
-    + Payments
-    + Codes
-    + Tokens
-    + Failures
-{
+/// A name for ports together: whatever has all of them has it.
+macro_rules! together {
+    ($(#[$doc:meta])* $name:ident = $($port:ident),+) => {
+        $(#[$doc])*
+        pub trait $name: $($port +)+ {}
+        impl<P: $($port +)+> $name for P {}
+    };
 }
-impl<P> Records for P where
-    P: Probing
-        + PageCache
-        + Directory
-        + Announcements
-        + Versions
-        + Publishing
-        + Settings
-        + Journals
-        + Copies
-        + Payments
-        + Codes
-        + Tokens
-        + Failures
-{
+
+together! {
+    /// All that one request needs.
+    Ports = Runtime, Keys, Gates, Sold, HealthCopy, Holds, Upstream
+}
+
+together! {
+    /// All that a probe round needs.
+    Probing = Ports, Rounds, History, Accounts, KeyDirectory
+}
+
+together! {
+    /// All that there is.
+    Records = Probing, PageCache, Directory, Announcements, Versions, Publishing, Settings, Journals, Copies, Payments, Codes, Tokens,
+        Failures
 }
