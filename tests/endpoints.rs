@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use tokens_forge::api::table::{Row, SWITCHING, TABLE, at};
-use tokens_forge::dialect::{Called, Endpoint};
+use tokens_forge::dialect::{Endpoint, EndpointPath};
 
 /// The code of a source without comments and without its tests.
 fn code(name: &str) -> String {
@@ -97,9 +97,9 @@ fn every_pattern_of_the_administration_is_in_the_table_and_the_other_way_round()
 fn what_asks_a_model_is_what_the_dialects_say() {
     for row in TABLE {
         let path = row.path.replace("{model}", "a/b");
-        let called = Called::at(&path);
+        let called = EndpointPath::at(&path);
         assert_eq!(called.is_some(), row.about.is_asking(), "{}", row.path);
-        let Some(Called { endpoint, .. }) = called else { continue };
+        let Some(EndpointPath { endpoint, .. }) = called else { continue };
         let opens_a_socket = row.answer.status == SWITCHING;
         assert_eq!(row.method, if opens_a_socket { "GET" } else { "POST" });
         if !matches!(endpoint, Endpoint::Generate | Endpoint::GenerateCount) {

@@ -1,7 +1,7 @@
 //! Administration: for who presents an operator's token, within its scopes.
 
 use super::input::{self, json, part, part_of, signature};
-use super::lists::{self, Reader};
+use super::lists::{self, Audience};
 use super::output::{made, ok};
 use super::request::Request;
 use super::{browser, catalog, health, operator, rights, spend, table};
@@ -122,5 +122,5 @@ async fn journal<P: Records, B>(ports: &P, who: &Principal, request: &Request<B>
         let (outside, who, filter, account) = (outside.clone(), who.clone(), filter.clone(), account.clone());
         Box::pin(async move { receipts::list(&outside, &who, (account.as_deref(), &filter), part).await })
     });
-    lists::answer(ports, request, (listed, Reader::Operator), load).await
+    lists::answer(ports, request, (listed, Audience::Operator), load).await
 }

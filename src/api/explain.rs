@@ -13,7 +13,7 @@ use crate::account::{Overview, Weighed};
 use crate::app::{UseCase, ask, currency, identified};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
-use crate::dialect::Called;
+use crate::dialect::EndpointPath;
 use crate::id::RequestId;
 use crate::limits::Gate;
 use crate::money::Money;
@@ -40,15 +40,15 @@ pub async fn route<P: Records, B: Arriving>(ports: &P, mut request: Request<B>) 
     };
     let body = request.body.within(place_of(ports, &key.account)).await?;
     let body = resolved(ports, (&preparing.called, &preparing.head), key, &body).await?;
-    let prepared = prepare(&preparing, key, &body, ports.now(), &|secret| ports.sealer(secret))?;
+    let prepared = prepare(&preparing, key, &body, ports.now(), &|secret| ports.signer(secret))?;
     let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();
     let (overview, weighed) = join(ask::overview(ports, &key.account), ask::weigh(ports, key, &holds)).await;
     ok(&currency::told(explained(&prepared, &overview?, &weighed?), &prepared.catalog))
 }
 
 /// The endpoint that the body is meant for, given as its path; chat completions by default.
-fn called(path: Option<&str>) -> Result<Called, Refusal> {
-    Called::at(path.unwrap_or("/v1/chat/completions")).ok_or_else(|| {
+fn called(path: Option<&str>) -> Result<EndpointPath, Refusal> {
+    EndpointPath::at(path.unwrap_or("/v1/chat/completions")).ok_or_else(|| {
         Refusal::invalid("endpoint", "`endpoint` must be the path of an endpoint that asks a model, such as /v1/responses.")
     })
 }

@@ -12,7 +12,7 @@ use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::Reply;
 use crate::routing::health::{
-    CandidateId, Change, Counts, HealthView, Incident, Span, Status, bars, incidents, of_route, uptime, window,
+    CandidateId, Counts, HealthStatus, HealthView, Incident, Span, StatusChange, bars, incidents, of_route, uptime, window,
 };
 use crate::time::Timestamp;
 
@@ -27,7 +27,7 @@ pub struct History {
     /// Of each candidate.
     pub counts: Vec<Counts>,
     /// Of each candidate, by `channel/upstream_model`.
-    pub changes: BTreeMap<String, Vec<Change>>,
+    pub changes: BTreeMap<String, Vec<StatusChange>>,
 }
 
 /// A point of a chart. Times are those of requests, and only without any those of probes.
@@ -41,7 +41,7 @@ pub struct Point {
     /// The share of it in which the candidate was not down.
     pub uptime: Option<f64>,
     /// The worst status in it.
-    pub worst: Status,
+    pub worst: HealthStatus,
 }
 
 /// The candidates of a model, each once.
@@ -60,12 +60,12 @@ impl History {
     }
 
     /// How a candidate's status changed.
-    pub fn changes_of(&self, id: &CandidateId) -> &[Change] {
+    pub fn changes_of(&self, id: &CandidateId) -> &[StatusChange] {
         self.changes.get(&id.to_string()).map_or(&[], Vec::as_slice)
     }
 
     /// The points of candidates together, oldest first, without a gap; `changes` are those of the status that they have together.
-    pub fn points(&self, ids: &[CandidateId], changes: &[Change]) -> Vec<Point> {
+    pub fn points(&self, ids: &[CandidateId], changes: &[StatusChange]) -> Vec<Point> {
         let mut points = Vec::new();
         let mut start = self.span.start(self.since);
         while start <= self.now {
@@ -85,12 +85,12 @@ impl History {
 }
 
 /// The worst status between two moments.
-pub fn worst(changes: &[Change], from: Timestamp, to: Timestamp) -> Status {
+pub fn worst(changes: &[StatusChange], from: Timestamp, to: Timestamp) -> HealthStatus {
     bars(changes, (from, to), 1).first().copied().unwrap_or_default()
 }
 
 /// How the status of a route changed, by the changes of its candidates.
-pub fn changes_of(route: &Route, changes: &BTreeMap<String, Vec<Change>>) -> Vec<Change> {
+pub fn changes_of(route: &Route, changes: &BTreeMap<String, Vec<StatusChange>>) -> Vec<StatusChange> {
     let named: Vec<(u8, String)> =
         route.candidates.iter().map(|candidate| (candidate.tier, CandidateId::of(candidate).to_string())).collect();
     let of = |name: &str| changes.get(name).map_or(&[][..], Vec::as_slice);
@@ -129,7 +129,7 @@ pub async fn of_model<P: Records>(ports: &P, name: &str, asked: Option<&str>) ->
 }
 
 /// How the status of a route changed, in words for customers.
-fn shown_changes(catalog: &Catalog, (model, route): (&Model, &Route), history: &History) -> Vec<Change> {
+fn shown_changes(catalog: &Catalog, (model, route): (&Model, &Route), history: &History) -> Vec<StatusChange> {
     let mut changes = changes_of(route, &history.changes);
     for change in &mut changes {
         change.cause = shown::of_route(catalog, model, route, &change.cause);

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::request::Request;
-use crate::account::{Filter, Listed};
+use crate::account::{JournalFilter, Listed};
 use crate::app::{Part, Signature};
 use crate::body::Arriving;
 use crate::refusal::{Code, Refusal};
@@ -50,9 +50,9 @@ pub fn signature<B>(request: &Request<B>) -> Signature {
 }
 
 /// What was asked for of the journal.
-pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<Filter, Refusal> {
+pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<JournalFilter, Refusal> {
     let text = |name: &str| request.param(name).map(ToOwned::to_owned);
-    Ok(Filter {
+    Ok(JournalFilter {
         listed,
         key: text("key"),
         project: text("project"),

@@ -27,7 +27,7 @@ pub type Load = Box<dyn Fn(Part) -> Pin<Box<dyn Future<Output = Result<Page<Valu
 
 /// Who reads a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reader {
+pub enum Audience {
     /// The holder of a key of this account: the rows are made for customers already.
     Customer(AccountId),
     /// The operator.
@@ -38,7 +38,7 @@ pub enum Reader {
 pub async fn answer<P: Runtime + Gates, B>(
     ports: &P,
     request: &Request<B>,
-    (listed, reader): (Listed, Reader),
+    (listed, reader): (Listed, Audience),
     load: Load,
 ) -> Result<Reply, Refusal> {
     let format = Format::choose(request.param("format"), request.accept.as_deref())
@@ -47,7 +47,7 @@ pub async fn answer<P: Runtime + Gates, B>(
         let page = load(part(request)?).await?;
         let view = match listed {
             Listed::Receipts => receipt,
-            Listed::Entries if reader == Reader::Operator => records::entry,
+            Listed::Entries if reader == Audience::Operator => records::entry,
             Listed::Entries => entries::entry,
             Listed::Records => records::record,
         };
@@ -73,11 +73,11 @@ enum Next {
 /// A list of any length, a part at a time: what is not read is not loaded.
 async fn whole<P: Runtime + Gates>(
     ports: P,
-    (format, name, reader): (Format, &str, Reader),
+    (format, name, reader): (Format, &str, Audience),
     after: Option<String>,
     load: Load,
 ) -> Result<Reply, Refusal> {
-    let columns = if reader == Reader::Operator { Columns::Operator } else { Columns::Customer };
+    let columns = if reader == Audience::Operator { Columns::Operator } else { Columns::Customer };
     // What goes wrong at the start is still an error with a status.
     let first = load(Part { after, limit: MOST_ROWS }).await?;
     let stream = unfold(Next::Have(export::head(format, columns), first), move |next| {
@@ -115,8 +115,8 @@ async fn whole<P: Runtime + Gates>(
 }
 
 /// Each part of a customer's long list is a read of its own, and waits where there were too many.
-async fn let_on<P: Runtime + Gates>(ports: &P, reader: &Reader) {
-    let Reader::Customer(account) = reader else { return };
+async fn let_on<P: Runtime + Gates>(ports: &P, reader: &Audience) {
+    let Audience::Customer(account) = reader else { return };
     while gate::pass(ports, Gate::Read, account.as_str()).await.is_err() {
         ports.sleep(Gate::Read.row().rest_s.saturating_mul(1_000)).await;
     }

@@ -36,12 +36,12 @@ mod truth;
 use crate::app::identified;
 use crate::body::Arriving;
 use crate::catalog::Dialect;
-use crate::dialect::{Called, write_error};
+use crate::dialect::{EndpointPath, write_error};
 use crate::id::RequestId;
 use crate::limits::Gate;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Head, Incoming, Reply, refusal_reply};
+use crate::relay::{self, Incoming, Reply, RequestHead, refusal_reply};
 use advice::Lost;
 pub use browser::Preflight;
 pub use request::Request;
@@ -95,7 +95,7 @@ async fn answer<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>
         }
         return refused(&ports, &refusal, dialect);
     }
-    if let Some(called) = Called::at(path) {
+    if let Some(called) = EndpointPath::at(path) {
         let Err(refusal) = known else { return ask(ports, called, request).await };
         return refused(&ports, &refusal, called.endpoint.dialect());
     }
@@ -170,9 +170,9 @@ async fn dispatch<P: Records, B: Arriving>(ports: &P, request: Request<B>, path:
 }
 
 /// Asks a model.
-async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: Called, request: Request<B>) -> Reply {
+async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: EndpointPath, request: Request<B>) -> Reply {
     let is_list = called.endpoint.dialect() == Dialect::Gemini && request.param("alt") != Some("sse");
-    let incoming = Incoming { called, head: Head { is_list, ..request.head }, body: request.body };
+    let incoming = Incoming { called, head: RequestHead { is_list, ..request.head }, body: request.body };
     let reply = relay::serve(ports.clone(), incoming).await;
     match reply.replay_of.clone() {
         Some((account, request)) => owner::with_receipt(&ports, reply, &account, &request).await,

@@ -17,7 +17,7 @@ use crate::money::{Money, Price};
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::Reply;
-use crate::routing::health::{Board, CandidateId, Health, Status, Witness};
+use crate::routing::health::{Board, CandidateId, Health, HealthStatus, Witness};
 use crate::routing::{asked_model, model_not_found};
 use crate::usage::Class;
 
@@ -206,15 +206,15 @@ impl View<'_> {
 
 /// Since when a status holds; nothing of one that is unknown.
 pub fn since(health: &crate::routing::health::Health) -> Option<crate::time::Timestamp> {
-    Some(health.since).filter(|_| health.status != Status::Unknown)
+    Some(health.since).filter(|_| health.status != HealthStatus::Unknown)
 }
 
 /// OpenRouter's number for a status: 0 is fine, the lower the worse.
-const fn code(status: Status) -> i8 {
+const fn code(status: HealthStatus) -> i8 {
     match status {
-        Status::Up | Status::Unknown => 0,
-        Status::Degraded => -5,
-        Status::Down => -10,
+        HealthStatus::Up | HealthStatus::Unknown => 0,
+        HealthStatus::Degraded => -5,
+        HealthStatus::Down => -10,
     }
 }
 

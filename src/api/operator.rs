@@ -8,16 +8,16 @@ use subtle::ConstantTimeEq;
 
 use super::table::nothing_here;
 use crate::limits::Gate;
-use crate::operator::{Failure, Operator, TokenSecret, weakness};
+use crate::operator::{AdminFailure, Operator, TokenSecret, weakness};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, gate};
+use crate::relay::{RequestHead, gate};
 
 /// The root token, and the one that is to replace it: while both are set, both work.
 pub const ROOTS: [&str; 2] = ["ADMIN_TOKEN", "ADMIN_TOKEN_NEXT"];
 
 /// Who sends a request, by the token that it presents.
-pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operator, Refusal> {
+pub async fn authenticated<P: Records>(ports: &P, head: &RequestHead) -> Result<Operator, Refusal> {
     let roots = roots(ports)?;
     let presented = head.credential.as_deref().map(str::trim).unwrap_or_default();
     if roots.iter().any(|root| is_equal(root, presented)) {
@@ -25,16 +25,16 @@ pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operato
     }
     let guesser = format!("operator {}", gate::by_address(head.address));
     let failure = match TokenSecret::parse(presented) {
-        None if presented.is_empty() => Failure::Absent,
-        None => Failure::Malformed,
+        None if presented.is_empty() => AdminFailure::Absent,
+        None => AdminFailure::Malformed,
         Some(secret) => {
             if let Err(refusal) = gate::open(ports, Gate::Guess, &guesser) {
-                ports.note_attempt(head.address, Failure::Unknown);
+                ports.note_attempt(head.address, AdminFailure::Unknown);
                 return Err(refusal);
             }
             match ports.token(&secret.hash()).await? {
-                None => Failure::Unknown,
-                Some(token) if !token.works(ports.now()) => Failure::Ended,
+                None => AdminFailure::Unknown,
+                Some(token) if !token.works(ports.now()) => AdminFailure::Ended,
                 Some(token) => {
                     ports.note_token_used(&token);
                     return Ok(Operator::of(&token));
@@ -45,7 +45,7 @@ pub async fn authenticated<P: Records>(ports: &P, head: &Head) -> Result<Operato
     ports.note_attempt(head.address, failure);
     // Who presents nothing guesses nothing.
     match failure {
-        Failure::Absent => Err(refused(failure)),
+        AdminFailure::Absent => Err(refused(failure)),
         _ => Err(gate::missed(ports, Gate::Guess, &guesser, refused(failure)).await),
     }
 }
@@ -80,9 +80,9 @@ fn is_equal(ours: &str, theirs: &str) -> bool {
     theirs.as_slice().ct_eq(ours.as_slice()).into()
 }
 
-fn refused(failure: Failure) -> Refusal {
+fn refused(failure: AdminFailure) -> Refusal {
     let (message, next_step) = match failure {
-        Failure::Ended => ("This token has expired or was revoked.", "Ask who administers tokens for another."),
+        AdminFailure::Ended => ("This token has expired or was revoked.", "Ask who administers tokens for another."),
         _ => {
             ("This is not an operator's token.", "Send `Authorization: Bearer <token>`, with ADMIN_TOKEN or a token of your own.")
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::input::{self, json as body_of, part};
-use super::lists::{self, Reader};
+use super::lists::{self, Audience};
 use super::output::{made, ok};
 use super::request::Request;
 use super::{history, models, rights, spend, table};
@@ -110,7 +110,7 @@ async fn journal<P: Records, B>(
         let (outside, who, filter) = (outside.clone(), who.clone(), filter.clone());
         Box::pin(async move { receipts::list_own(&outside, &who, &filter, part).await })
     });
-    lists::answer(ports, request, (listed, Reader::Customer(holder.account().clone())), load).await
+    lists::answer(ports, request, (listed, Audience::Customer(holder.account().clone())), load).await
 }
 
 /// OpenRouter's shape for the key, with ours beside it.

@@ -15,15 +15,15 @@ use super::availability::{Snapshot, Viewer};
 use super::request::Request;
 use super::table;
 use super::{models, session};
-use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
+use crate::account::{AccountAnswer, Command, Query, Session as Signed, SessionEnd};
 use crate::app::ask;
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::id::{KeyHash, KeySecret, SessionId};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
-use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
-use crate::pages::{Filter, feed, frame, llms, site, sitemap};
+use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, PageContext, SignedIn};
+use crate::pages::{ModelFilter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, ReplyBody, gate, known_key, valid_key};
@@ -160,13 +160,13 @@ fn exact<B>(catalog: &Catalog, place: &Place<'_>, visitor: &Visitor, request: &R
     })
 }
 
-fn filter<B>(request: &Request<B>) -> Filter {
-    Filter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+fn filter<B>(request: &Request<B>) -> ModelFilter {
+    ModelFilter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// Who looks at a page.
 struct Visitor {
-    site: Site,
+    site: PageContext,
     key: Option<KeyRecord>,
     session: Option<Signed>,
     /// Why what is shown of an account is not read now.
@@ -188,9 +188,9 @@ impl Visitor {
             None => (None, None),
         };
         let (key, signed) = signed.unzip();
-        let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
+        let session = key.as_ref().map(|key| SignedIn { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
-        let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
+        let site = PageContext { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
         Self { site, key, session: signed, refused, address }
     }
 
@@ -214,7 +214,7 @@ async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<
     let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at, known: told.known };
     let asked = Command::Read(Query::Session(signed.clone()));
     match ports.command(&copy.account, asked).await? {
-        Answer::Key(record) => {
+        AccountAnswer::Key(record) => {
             let key = valid_key(Some(*record), ports.now())?;
             if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(table::nothing_here()) }
         }
@@ -361,7 +361,7 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
         Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
         Ok(Some((hash, account))) => {
             let known = match ports.command(&account, Command::Read(Query::LastEnd)).await? {
-                Answer::LastEnd(known) => Some(known),
+                AccountAnswer::LastEnd(known) => Some(known),
                 _ => None,
             };
             let now = ports.now();
