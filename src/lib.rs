@@ -23,6 +23,7 @@ pub mod ports;
 pub mod probe;
 pub mod refusal;
 pub mod relay;
+pub mod rollup;
 pub mod routing;
 pub mod spend;
 pub mod time;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each room may name of the others. `lib.rs` is the map and names all.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("money", &["usage"]),
     ("usage", &[]),
     ("time", &[]),
@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
             "truth", "usage",
         ],
     ),
+    ("rollup", &["account", "id", "money", "routing", "time", "truth", "usage"]),
     ("pages", &["catalog", "money", "routing", "time", "truth", "usage"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time", "truth"]),
     (
@@ -53,7 +54,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
         "cloudflare",
         &[
             "account", "api", "app", "body", "catalog", "id", "key", "limits", "money", "operator", "payment", "ports", "probe",
-            "refusal", "relay", "routing", "time", "truth", "webhook",
+            "refusal", "relay", "rollup", "routing", "time", "truth", "webhook",
         ],
     ),
     ("export", &["money", "time"]),

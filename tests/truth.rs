@@ -516,14 +516,10 @@ fn copied(rows: &[Row], dice: &mut Dice, ledger: &mut Ledger) -> SearchableCopy 
             }
             2 => {
                 copy.write(&rows[mark..end]);
-                copy.write(&rows[mark..end]);
+                mark = usize::try_from(copy.write(&rows[mark..end])).unwrap();
                 ledger.count("copy: done twice");
-                mark = end;
             }
-            _ => {
-                copy.write(&rows[mark..end]);
-                mark = end;
-            }
+            _ => mark = usize::try_from(copy.write(&rows[mark..end])).unwrap(),
         }
     }
     copy

@@ -1,4 +1,4 @@
-//! Values that are bound to a statement of D1.
+//! Values that are bound to a statement of D1, and what statements share.
 
 use wasm_bindgen::JsValue;
 
@@ -11,3 +11,13 @@ pub(super) fn text(value: Option<&str>) -> JsValue {
 pub(super) fn number(value: impl ToString) -> JsValue {
     JsValue::from_str(&value.to_string())
 }
+
+/// A condition of the statements that write a batch of journal rows: bound are the account as 2 and the number of its first row as 3. It
+/// holds only where the database has no row of the batch yet. So a batch
+/// is taken whole, with what it adds to the sums, or not at all.
+macro_rules! if_new {
+    () => {
+        "(SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2) < CAST(?3 AS INTEGER)"
+    };
+}
+pub(super) use if_new;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use super::bound::number;
+use super::bound::{if_new, number};
 use super::outside::{Fetched, Outside, failed};
 use super::request_port::HEALTH_KEY;
 use super::{cache, clock, truth};
@@ -60,48 +60,21 @@ fn added(witnesses: &str) -> String {
 
 /// Of one account's failures in a minute: how many, load apart, and the last one. An object by witness, of bounded length.
 const WITNESSES: &str = "CASE WHEN excluded.witnesses IS NULL THEN witnesses WHEN witnesses IS NULL THEN excluded.witnesses
-    WHEN length(witnesses) > 4000 AND json_extract(witnesses, '$.\"' || ?3 || '\"') IS NULL THEN witnesses
-    ELSE json_set(witnesses, '$.\"' || ?3 || '\"', json_array(
-      COALESCE(json_extract(witnesses, '$.\"' || ?3 || '\"[0]'), 0) + json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[0]'),
-      json_extract(excluded.witnesses, '$.\"' || ?3 || '\"[1]'))) END";
+    WHEN length(witnesses) > 4000 AND json_extract(witnesses, '$.\"' || ?4 || '\"') IS NULL THEN witnesses
+    ELSE json_set(witnesses, '$.\"' || ?4 || '\"', json_array(
+      COALESCE(json_extract(witnesses, '$.\"' || ?4 || '\"[0]'), 0) + json_extract(excluded.witnesses, '$.\"' || ?4 || '\"[0]'),
+      json_extract(excluded.witnesses, '$.\"' || ?4 || '\"[1]'))) END";
 
-/// Counts the attempts of receipts that D1 does not have yet: in the outbox's transaction, before the rows themselves. An answer
-/// is of the moment at which it ended, or broke off, which its attempt says where that is its channel's doing; one whose client left proves nothing of its end, so that it is counted and
-/// ends no row of failures. Bound: the rows as JSON, the account, and what it is called as a witness.
+/// Adds what [`Minutes::rows`](crate::rollup::Minutes::rows) says: in the outbox's transaction. Bound besides what every statement of a
+/// batch has: what the account is called as a witness.
 pub fn counting() -> String {
-    let mut ranges = String::new();
-    for (name, of) in [("f", "ok"), ("l", "done")] {
-        for range in 0..RANGES {
-            let _ = write!(ranges, ", SUM({of} AND {name} = {range})");
-        }
-    }
-    let range = |of: &str| BOUNDS_MS.iter().map(|bound| format!("({of} > {bound})")).collect::<Vec<_>>().join(" + ");
+    let ranges: String = (10..).take(2 * RANGES).map(|place| format!(", value->>{place}")).collect();
     format!(
         "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure, witnesses{})
-         SELECT channel, model, ?2 = '{PROBE_ACCOUNT}', 60000, start, SUM(ok), SUM(failed), SUM(load), SUM(failed AND at > last_ok),
-           MAX(CASE WHEN done THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END),
-           CASE WHEN SUM(failed) + SUM(load) > 0 THEN json_object(?3, json_array(SUM(failed),
-             MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END))) END{ranges}
-         FROM (SELECT *, COALESCE(MAX(CASE WHEN done THEN at END) OVER (PARTITION BY channel, model, start), 0) AS last_ok
-           FROM (SELECT channel, model, at, at - at % 60000 AS start, is_answer AND kind = '' AS ok, is_answer AND is_done AS done,
-               is_tried AND kind NOT IN ('', 'load') AS failed, is_tried AND kind = 'load' AS load, kind, words, {} AS f, {} AS l
-             FROM (SELECT *, is_answer OR status = 'failed' AS is_tried,
-               started + CASE WHEN is_answer AND (kind <> '' OR is_done) THEN MAX(first, COALESCE(whole, first)) ELSE first END AS at
-             FROM (SELECT a.value->>'channel' AS channel, a.value->>'upstream_model' AS model, a.value->>'status' AS status,
-                 COALESCE(a.value->>'error', '') AS kind, COALESCE(a.value->>'message', '') AS words, a.value->>'latency_ms' AS first,
-                 CAST(unixepoch(a.value->>'started_at', 'subsec') * 1000 AS INTEGER) AS started,
-                 a.value->>'status' = 'answered' AND a.value->>'dispatched' AS is_answer,
-                 (r.value->>'doc')->>'status' = 'completed' AS is_done,
-                 ((r.value->>'doc')->>'latency_ms') - CAST((unixepoch(a.value->>'started_at', 'subsec')
-                   - unixepoch((r.value->>'doc')->>'created_at', 'subsec')) * 1000 AS INTEGER) AS whole
-               FROM json_each(?1) r, json_each((r.value->>'doc')->'attempts') a
-               WHERE r.value->>'kind' = 'receipt' AND NOT COALESCE(a.value->>'is_aside', 0)
-                 AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2))))
-           WHERE ok OR failed OR load)
-         GROUP BY channel, model, start {}",
+         SELECT value->>0, value->>1, ?2 = '{PROBE_ACCOUNT}', 60000, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
+           value->>9{ranges} FROM json_each(?1) WHERE {} {}",
         columns("#"),
-        range("first"),
-        range("whole"),
+        if_new!(),
         added(WITNESSES)
     )
 }

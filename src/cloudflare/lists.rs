@@ -116,7 +116,7 @@ impl Store {
     /// The next rows that the searchable copy does not have.
     pub fn uncopied(&self, most: u32) -> Result<Option<Batch>> {
         let statement = "
-            SELECT MAX(seq) || ',' || MAX(kind IN ('account', 'project', 'key', 'order')) || ',' ||
+            SELECT MIN(seq) || ',' || MAX(seq) || ',' || MAX(kind IN ('account', 'project', 'key', 'order')) || ',' ||
               json_group_array(json_object('seq', seq, 'at', at, 'kind', kind, 'subject', subject, 'key', key, 'bucket', bucket,
                 'amount', amount, 'balances', balances, 'debts', debts, 'doc', doc)) AS value
             FROM (SELECT *, SUM(LENGTH(doc)) OVER (ORDER BY seq) - LENGTH(doc) AS bytes_before FROM (
@@ -126,11 +126,12 @@ impl Store {
             WHERE bytes_before < 500000
             HAVING COUNT(*) > 0";
         let Some(text) = self.text(statement, vec![i64::from(most).into()])? else { return Ok(None) };
-        // The rows stay text: nobody here looks into them.
-        let mut parts = text.splitn(3, ',');
-        let (last, has_records, rows) = (parts.next(), parts.next(), parts.next());
-        let last = last.and_then(|text| text.parse().ok());
-        Ok(last.zip(rows).map(|(last, rows)| Batch { last, has_records: has_records == Some("1"), rows: rows.to_owned() }))
+        let mut parts = text.splitn(4, ',');
+        let mut seq = || parts.next().and_then(|text| text.parse().ok());
+        let (first, last) = (seq(), seq());
+        let has_records = parts.next() == Some("1");
+        let batch = |((first, last), rows): ((i64, i64), &str)| Batch { first, last, has_records, rows: rows.to_owned() };
+        Ok(first.zip(last).zip(parts.next()).map(batch))
     }
 
     /// Alerts that are to be sent now: row, tries so far, text.

@@ -3,14 +3,18 @@
 //! What always holds: rows are only marked as copied after D1 has them, and a row that arrives twice changes nothing.
 
 use futures_util::future::{Either, select};
+use serde_json::Value;
 use wasm_bindgen::JsValue;
-use worker::{D1Database, Env, Result};
+use worker::{D1Database, D1Result, Env, Result, console_error};
 
+use super::bound::{if_new, number};
 use super::clock::sleep;
 use super::health;
-use super::store::Store;
+use super::outside::Doc;
+use super::store::{Batch, Store};
 use super::truth;
 use crate::id::AccountId;
+use crate::rollup::Rollup;
 use crate::routing::health::Witness;
 
 /// Rows in one statement. A receipt is about 2 KB, and a bound value has at most 2 MB.
@@ -25,45 +29,41 @@ fn shard(env: &Env, _account: &AccountId) -> Result<D1Database> {
     env.d1("DB")
 }
 
-/// Receipts name a class that they had not from the start only where something of it was used.
-/// Rows that are there already count no second time: this and the next come before the rows themselves, in one transaction.
-const USAGE: &str = "
-INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
+/// How far the database was before the batch.
+const BEFORE: &str = "SELECT CAST(COALESCE(MAX(seq), 0) AS TEXT) AS doc FROM journal WHERE account = ?1";
+
+/// What [`Days::rows`](crate::rollup::Days::rows) says. Bound, as in every statement of a batch: rows as JSON, the account, the number of
+/// the batch's first row.
+const USAGE: &str = concat!(
+    "INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
   input_tokens, cached_tokens, output_tokens, reasoning_tokens, images, seconds, characters, searches, charge, input_charge)
-SELECT date(at / 1000, 'unixepoch'), ?2, doc->>'project', doc->>'key', COALESCE(doc->>'model', doc->>'requested_model', ''),
-  COALESCE(doc->>'route', ''), COALESCE(bucket, doc->>'bucket', ''),
-  CASE WHEN NOT is_receipt THEN 'correction' WHEN doc->>'fallbacks' > 0 THEN 'fallback' WHEN doc->>'retries' > 0 THEN 'retry' ELSE 'direct' END,
-  MAX(doc->>'key_label'), SUM(is_receipt), SUM(is_receipt AND amount IS NULL), SUM(COALESCE(doc->>'retries', 0)), SUM(COALESCE(doc->>'fallbacks', 0)),
-  SUM(u->>'input' + u->>'cached_input' + u->>'cache_write' + u->>'audio_input' + COALESCE(u->>'cache_write_1h', 0) + COALESCE(u->>'image_input', 0)
-    - COALESCE(b->>'input' + b->>'cached_input' + b->>'cache_write' + b->>'audio_input' + COALESCE(b->>'cache_write_1h', 0) + COALESCE(b->>'image_input', 0), 0)),
-  SUM(u->>'cached_input' - COALESCE(b->>'cached_input', 0)),
-  SUM(u->>'output' + u->>'reasoning' + u->>'audio_output' + COALESCE(u->>'image_output', 0)
-    - COALESCE(b->>'output' + b->>'reasoning' + b->>'audio_output' + COALESCE(b->>'image_output', 0), 0)),
-  SUM(u->>'reasoning' - COALESCE(b->>'reasoning', 0)),
-  SUM(COALESCE(u->>'images', 0) - COALESCE(b->>'images', 0)), SUM(COALESCE(u->>'seconds', 0) - COALESCE(b->>'seconds', 0)),
-  SUM(COALESCE(u->>'characters', 0) - COALESCE(b->>'characters', 0)), SUM(COALESCE(u->>'searches', 0) - COALESCE(b->>'searches', 0)),
-  COALESCE(-SUM(amount), 0), SUM(CAST(ROUND(COALESCE(doc->>'input_charge', 0) * 1e9) AS INTEGER))
-FROM (SELECT value->>'at' AS at, value->>'bucket' AS bucket, value->>'amount' AS amount, value->>'doc' AS doc, value->>'doc'->'usage' AS u, value->>'doc'->'usage_before' AS b,
-        value->>'kind' = 'receipt' AS is_receipt
-      FROM json_each(?1) WHERE value->>'kind' IN ('receipt', 'correction')
-        AND value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2))
-GROUP BY 1, 3, 4, 5, 6, 7, 8
+SELECT value->>0, ?2, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9, value->>10, value->>11,
+  value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, value->>18, value->>19, value->>20, value->>21
+FROM json_each(?1) WHERE ",
+    if_new!(),
+    "
 ON CONFLICT DO UPDATE SET key_label = excluded.key_label, requests = requests + excluded.requests, unpaid = unpaid + excluded.unpaid,
   retries = retries + excluded.retries, fallbacks = fallbacks + excluded.fallbacks, input_tokens = input_tokens + excluded.input_tokens,
   cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
   reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, images = images + excluded.images, seconds = seconds + excluded.seconds,
   characters = characters + excluded.characters, searches = searches + excluded.searches, charge = charge + excluded.charge,
-  input_charge = input_charge + excluded.input_charge";
+  input_charge = input_charge + excluded.input_charge"
+);
 
-const BATCH: &str = "
-INSERT INTO batches (at, account, first_seq, last_seq, records)
+const BATCH: &str = concat!(
+    "INSERT INTO batches (at, account, first_seq, last_seq, records)
 SELECT MAX(value->>'at'), ?2, MIN(value->>'seq'), MAX(value->>'seq'), MAX(value->>'kind' <> 'receipt') FROM json_each(?1)
-WHERE value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2) HAVING COUNT(*) > 0";
+WHERE ",
+    if_new!(),
+    " HAVING COUNT(*) > 0"
+);
 
-const JOURNAL: &str = "
-INSERT OR IGNORE INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, debts, doc)
+const JOURNAL: &str = concat!(
+    "INSERT OR IGNORE INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, debts, doc)
 SELECT ?2, value->>'seq', value->>'at', value->>'kind', value->>'subject', value->>'key', value->>'bucket', value->>'amount',
-  value->>'balances', value->>'debts', value->>'doc' FROM json_each(?1)";
+  value->>'balances', value->>'debts', value->>'doc' FROM json_each(?1) WHERE ",
+    if_new!()
+);
 
 const ACCOUNTS: &str = "
 INSERT OR REPLACE INTO accounts (id, name, created_at)
@@ -91,34 +91,50 @@ WHERE excluded.seq > orders.seq";
 pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool> {
     for _ in 0..BATCHES {
         let Some(batch) = store.uncopied(AT_ONCE)? else { return Ok(true) };
-        let database = shard(env, account)?;
-        let rows = JsValue::from_str(&batch.rows);
-        let owner = JsValue::from_str(account.as_str());
-        let both = [rows.clone(), owner.clone()];
-        let mut statements = Vec::new();
-        // What counts rows comes before the rows themselves.
-        let witness = JsValue::from_str(&Witness::of(account).name());
-        let seen = [rows.clone(), owner, witness];
-        statements.push(database.prepare(health::counting()).bind(&seen)?);
-        for statement in [truth::counting().as_str(), USAGE, BATCH, JOURNAL] {
-            statements.push(database.prepare(statement).bind(&both)?);
+        let mut added = Rollup::default();
+        for seq in added.count_stored(&batch.rows)? {
+            console_error!("copy of {account}: row {seq} cannot be read, and is in no sum");
         }
-        if batch.has_records {
-            statements.push(database.prepare(ACCOUNTS).bind(&[rows])?);
-            statements.push(database.prepare(PROJECTS).bind(&both)?);
-            statements.push(database.prepare(KEYS).bind(&both)?);
-            statements.push(database.prepare(ORDERS).bind(&both)?);
-        }
-        let results = match select(Box::pin(database.batch(statements)), Box::pin(sleep(TIMEOUT_MS))).await {
-            Either::Left((results, _)) => results?,
-            Either::Right(_) => return Err(worker::Error::RustError(format!("silent for {TIMEOUT_MS} ms"))),
-        };
-        for result in results {
-            if !result.success() {
-                return Err(worker::Error::RustError(result.error().unwrap_or_default()));
-            }
-        }
-        store.copied(batch.last)?;
+        let before = write(&shard(env, account)?, account, &batch, &added).await?;
+        // What stood there already was counted when it came. The rest is a batch of its own.
+        store.copied(if before < batch.first { batch.last } else { before.min(batch.last) })?;
     }
     Ok(false)
+}
+
+/// Writes a batch, in one transaction. Answers the number of the newest row that was there before; if that is one of the batch, nothing
+/// was written.
+async fn write(database: &D1Database, account: &AccountId, batch: &Batch, added: &Rollup) -> Result<i64> {
+    let text = |text: &str| JsValue::from_str(text);
+    let (rows, owner) = (text(&batch.rows), text(account.as_str()));
+    let witness = Witness::of(account).name();
+    let first = number(batch.first);
+    let values = |rows: &JsValue| [rows.clone(), owner.clone(), first.clone()];
+    let sums = |rows: Value| values(&text(&rows.to_string()));
+    let [minutes, of, from] = sums(added.minutes.rows(&witness));
+    // What counts rows comes before the rows themselves.
+    let mut statements = vec![
+        database.prepare(BEFORE).bind(std::slice::from_ref(&owner))?,
+        database.prepare(health::counting()).bind(&[minutes, of, from, text(&witness)])?,
+        database.prepare(truth::counting()).bind(&sums(added.promises.rows()))?,
+        database.prepare(USAGE).bind(&sums(added.days.rows()))?,
+        database.prepare(BATCH).bind(&values(&rows))?,
+        database.prepare(JOURNAL).bind(&values(&rows))?,
+    ];
+    if batch.has_records {
+        statements.push(database.prepare(ACCOUNTS).bind(std::slice::from_ref(&rows))?);
+        for statement in [PROJECTS, KEYS, ORDERS] {
+            statements.push(database.prepare(statement).bind(&[rows.clone(), owner.clone()])?);
+        }
+    }
+    let results = match select(Box::pin(database.batch(statements)), Box::pin(sleep(TIMEOUT_MS))).await {
+        Either::Left((results, _)) => results?,
+        Either::Right(_) => return Err(worker::Error::RustError(format!("silent for {TIMEOUT_MS} ms"))),
+    };
+    if let Some(failed) = results.iter().find(|result| !result.success()) {
+        return Err(worker::Error::RustError(failed.error().unwrap_or_default()));
+    }
+    let before = results.first().map(D1Result::results::<Doc>).transpose()?.unwrap_or_default();
+    let before = before.first().and_then(|before| before.doc.parse().ok());
+    before.ok_or_else(|| worker::Error::RustError("the database does not say how far it is".to_owned()))
 }

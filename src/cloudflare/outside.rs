@@ -98,7 +98,8 @@ impl Outside {
     }
 }
 
+/// A row with one column, `doc`.
 #[derive(serde::Deserialize)]
-struct Doc {
-    doc: String,
+pub(super) struct Doc {
+    pub(super) doc: String,
 }

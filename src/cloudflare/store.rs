@@ -106,6 +106,7 @@ struct TextRow {
 
 /// What is to be copied to the searchable store.
 pub struct Batch {
+    pub first: i64,
     pub last: i64,
     /// The rows as a JSON list.
     pub rows: String,

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
+use super::bound::if_new;
 use super::outside::Outside;
 use crate::catalog::RouteKind;
 use crate::id::ModelName;
@@ -16,25 +17,15 @@ use crate::truth::{Entry, KEPT_MISSES, Promise, Truth, since};
 /// Rows go a day after they are shown last.
 const KEPT_MS: i64 = 86_400_000;
 
-/// Counts the promises of rows that D1 does not have yet: in the outbox's transaction, before the rows themselves. A correction
-/// takes back what the expiry had said. Bound: the rows as JSON, the account.
+/// Adds what [`Promises::rows`](crate::rollup::Promises::rows) says: in the outbox's transaction. Bound as in every statement of a batch.
 pub fn counting() -> String {
     format!(
         "INSERT INTO truth_days (model, route, day, callable, answered, misses)
-         SELECT model, route, day, SUM(sign), SUM(CASE WHEN missed IS NULL THEN sign ELSE 0 END),
-           json_group_array(json(entry)) FILTER (WHERE entry IS NOT NULL AND back <= {KEPT_MISSES})
-         FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY model, route, day, entry IS NULL ORDER BY at DESC) AS back
-           FROM (SELECT at, sign, p->>'model' AS model, p->>'route' AS route, date(at / 1000, 'unixepoch') AS day, p->>'missed' AS missed,
-               CASE WHEN p->>'missed' IS NOT NULL THEN json_array(id, at, CASE WHEN sign > 0 THEN p->>'missed' END) END AS entry
-             FROM (SELECT r.value->>'at' AS at, (r.value->>'doc')->>'id' AS id, (r.value->>'doc')->s.key AS p, s.value AS sign
-               FROM json_each(?1) r, json_each('{{\"promise\": 1, \"promise_before\": -1}}') s
-               WHERE r.value->>'kind' IN ('receipt', 'correction')
-                 AND r.value->>'seq' > (SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2))
-             WHERE p IS NOT NULL))
-         GROUP BY model, route, day
+         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each(?1) WHERE {}
          ON CONFLICT DO UPDATE SET callable = callable + excluded.callable, answered = answered + excluded.answered,
            misses = (SELECT json_group_array(json(value)) FROM (SELECT value FROM (SELECT value FROM json_each(truth_days.misses)
-             UNION ALL SELECT value FROM json_each(excluded.misses)) ORDER BY value->>1 DESC LIMIT {KEPT_MISSES}))"
+             UNION ALL SELECT value FROM json_each(excluded.misses)) ORDER BY value->>1 DESC LIMIT {KEPT_MISSES}))",
+        if_new!()
     )
 }
 

@@ -185,11 +185,15 @@ impl Gateway {
 }
 
 impl Searchable {
-    /// What D1 does with rows, in one transaction: those it has count no second time.
-    fn store(&mut self, Batch { first, last, .. }: Batch) {
-        let highest = self.rows.last().copied().unwrap_or(0);
-        self.counted += (first..=last).filter(|row| *row > highest).count() as u64;
+    /// What D1 does with rows, in one transaction: it takes a batch of which it has no row. Answers how far the outbox is then.
+    fn store(&mut self, Batch { first, last, .. }: Batch) -> u64 {
+        let before = self.rows.last().copied().unwrap_or(0);
+        if before >= first {
+            return before.min(last);
+        }
+        self.counted += (first..=last).count() as u64;
         self.rows.extend(first..=last);
+        last
     }
 
     fn uncopied(&self, rows: u64, is_alarms: bool) -> Option<Batch> {
@@ -449,8 +453,7 @@ impl Model for Protocol {
             }
             Action::Copied(batch) => {
                 take(&mut copy.sent, &batch);
-                copy.store(batch);
-                copy.mark = copy.mark.max(batch.last);
+                copy.mark = copy.mark.max(copy.store(batch));
                 if batch.is_alarms && copy.mark < state.account.rows() {
                     state.alarm = Alarm::Set;
                 }
@@ -458,7 +461,9 @@ impl Model for Protocol {
             Action::CopyFails(batch) | Action::CopiedUnanswered(batch) | Action::CopySilent(batch) => {
                 take(&mut copy.sent, &batch);
                 match action {
-                    Action::CopiedUnanswered(_) => copy.store(batch),
+                    Action::CopiedUnanswered(_) => {
+                        copy.store(batch);
+                    }
                     Action::CopySilent(_) => copy.late.push(batch),
                     _ => {}
                 }

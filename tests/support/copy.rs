@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use tokens_forge::account::{Journaled, Row};
+use tokens_forge::rollup::{DayKey, Rollup, TruthDay};
 use tokens_forge::time::Period;
 use tokens_forge::truth::{Entry, KEPT_MISSES, Promise, Promised};
 use tokens_forge::usage::{Class, Side, Usage};
 
 /// Day, project, key, model, route, bucket and cause.
-pub type DayKey = (i64, String, String, String, String, String, &'static str);
+pub type DayOf = (i64, String, String, String, String, String, &'static str);
 
 /// What was used and charged in one day; the columns of `usage_days`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,34 +85,36 @@ pub type Truths = BTreeMap<(Promise, i64), Kept>;
 #[derive(Debug, Clone, Default)]
 pub struct SearchableCopy {
     pub rows: BTreeMap<u64, Row>,
-    pub days: BTreeMap<DayKey, Sums>,
+    pub days: BTreeMap<DayOf, Sums>,
     /// What the keys of these days were called last.
-    pub labels: BTreeMap<DayKey, String>,
+    pub labels: BTreeMap<DayOf, String>,
     pub truths: Truths,
     /// First and last row of what arrived together.
     pub batches: Vec<(u64, u64)>,
 }
 
 impl SearchableCopy {
-    /// The statements of one batch, in the order of `outbox.rs`: sums and batches of rows above the newest, then the rows.
-    pub fn write(&mut self, rows: &[Row]) {
-        let newest = self.newest();
-        let mut news = rows.iter().filter(|row| row.seq > newest).peekable();
-        if let (Some(first), Some(last)) = (news.peek(), rows.last()) {
-            self.batches.push((first.seq, last.seq));
+    /// The statements of one batch, as `outbox.rs` has them: sums, then rows; nothing where a row of the batch is there already. Answers how
+    /// far the outbox is then.
+    pub fn write(&mut self, rows: &[Row]) -> u64 {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return self.newest() };
+        let before = self.newest();
+        if before >= first.seq {
+            return before.min(last.seq);
         }
-        let mut labels: BTreeMap<DayKey, String> = BTreeMap::new();
-        news.for_each(|row| {
+        self.batches.push((first.seq, last.seq));
+        check_rollup(rows);
+        let mut labels: BTreeMap<DayOf, String> = BTreeMap::new();
+        for row in rows {
             if let Some((day, label)) = count(&mut self.days, row) {
                 let last = labels.entry(day).or_default();
                 *last = label.max(last.clone());
             }
             count_promise(&mut self.truths, row);
-        });
-        self.labels.extend(labels);
-        for row in rows {
-            self.rows.entry(row.seq).or_insert_with(|| row.clone());
+            self.rows.insert(row.seq, row.clone());
         }
+        self.labels.extend(labels);
+        last.seq
     }
 
     /// The number of the newest row that is there.
@@ -119,8 +123,49 @@ impl SearchableCopy {
     }
 }
 
+/// Rows as the account's tables hand them to its outbox.
+pub fn stored(rows: &[Row]) -> String {
+    let row = |row: &Row| {
+        json!({
+            "seq": row.seq, "at": row.at.millis(), "kind": row.journaled.kind(), "bucket": row.bucket,
+            "amount": row.amount.map(|amount| amount.nanos()), "doc": serde_json::to_string(&row.journaled).unwrap(),
+        })
+    };
+    rows.iter().map(row).collect::<Value>().to_string()
+}
+
+/// What the product adds for a batch is what is counted here, row by row.
+fn check_rollup(rows: &[Row]) {
+    let mut rollup = Rollup::default();
+    assert!(rollup.count_stored(&stored(rows)).unwrap().is_empty(), "every row can be read");
+    let days = rollup.days.0.into_iter().map(|(key, day)| {
+        let counts = [day.images, day.seconds, day.characters, day.searches].map(i128::from);
+        let count = |count: i64| u64::try_from(count).unwrap();
+        let sums = Sums {
+            requests: count(day.requests),
+            unpaid: count(day.unpaid),
+            retries: count(day.retries),
+            fallbacks: count(day.fallbacks),
+            input_tokens: day.input_tokens.into(),
+            cached_tokens: day.cached_tokens.into(),
+            output_tokens: day.output_tokens.into(),
+            reasoning_tokens: day.reasoning_tokens.into(),
+            counts,
+            charge: day.charge.into(),
+            input_charge: day.input_charge.into(),
+        };
+        let DayKey { day, project, key, model, route, bucket, cause } = key;
+        ((day.millis(), project, key, model, route, bucket, cause.as_str()), sums)
+    });
+    assert_eq!(days.collect::<BTreeMap<_, _>>(), days_of(rows), "daily sums");
+    let truths = rollup.promises.0.into_iter().map(|((promise, day), TruthDay { callable, answered, misses })| {
+        ((promise, day.millis()), Kept { callable, answered, misses })
+    });
+    assert_eq!(truths.collect::<Truths>(), truths_of(rows), "promises");
+}
+
 /// The sums of a whole journal.
-pub fn days_of(journal: &[Row]) -> BTreeMap<DayKey, Sums> {
+pub fn days_of(journal: &[Row]) -> BTreeMap<DayOf, Sums> {
     let mut days = BTreeMap::new();
     for row in journal {
         count(&mut days, row);
@@ -170,7 +215,7 @@ fn counts(usage: &Usage) -> [i128; 4] {
 }
 
 /// Counts one row, if it is a receipt or a correction: where, and what its key was called.
-fn count(days: &mut BTreeMap<DayKey, Sums>, row: &Row) -> Option<(DayKey, String)> {
+fn count(days: &mut BTreeMap<DayOf, Sums>, row: &Row) -> Option<(DayOf, String)> {
     let day = Period::Day.start(row.at).millis();
     let charge = i128::from(row.amount.map_or(0, |amount| amount.nanos()));
     let bucket = row.bucket.as_ref().map(ToString::to_string);

@@ -13,7 +13,7 @@ use tokens_forge::truth::{Entry, KEPT_MISSES, Promise, Truth, since};
 
 use super::catalogue::Stored;
 use super::codes::Codes;
-use super::copy::{DayKey, Kept, SearchableCopy, Sums as Summed};
+use super::copy::{DayOf, Kept, SearchableCopy, Sums as Summed};
 use super::health::HealthTables;
 use super::operators::OperatorTables;
 use super::queries::{compared, doc_of, is_listed, is_named, row_json};
@@ -45,12 +45,13 @@ struct Batch<'a> {
 }
 
 impl Database {
-    /// One batch of an account's outbox: what counts rows comes before the rows themselves.
-    pub fn copy(&mut self, account: &AccountId, rows: &[Row]) {
+    /// One batch of an account's outbox: what counts rows comes before the rows themselves. Answers how far the outbox is then.
+    pub fn copy(&mut self, account: &AccountId, rows: &[Row]) -> u64 {
         let copy = self.copies.entry(account.clone()).or_default();
-        let newest = copy.newest();
-        self.health.count(account, rows.iter().filter(|row| row.seq > newest));
-        copy.write(rows);
+        if rows.first().is_some_and(|first| copy.newest() < first.seq) {
+            self.health.count(account, rows);
+        }
+        let copied = copy.write(rows);
         for row in rows {
             match &row.journaled {
                 Journaled::Account(noted) => {
@@ -71,6 +72,7 @@ impl Database {
                 _ => {}
             }
         }
+        copied
     }
 
     pub fn accounts(&self, after: Option<&str>, limit: u32) -> Vec<AccountRecord> {
@@ -232,7 +234,7 @@ pub fn most(limit: u32) -> usize {
 }
 
 /// One of the dimensions of a daily sum.
-fn dimension(account: &AccountId, key: &DayKey, name: &str) -> String {
+fn dimension(account: &AccountId, key: &DayOf, name: &str) -> String {
     let (day, project, id, model, route, bucket, cause) = key;
     match name {
         "day" => Timestamp::from_millis(*day).to_string()[..10].to_owned(),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tokens_forge::account::{AttemptStatus, Journaled, Receipt, RequestStatus as Ending, Row};
+use tokens_forge::account::Row;
 use tokens_forge::id::AccountId;
 use tokens_forge::ports::{History, RoundEnd, Rounds, Runtime, Unavailable};
 use tokens_forge::probe::PROBE_ACCOUNT;
+use tokens_forge::rollup::{Minute, Rollup};
 use tokens_forge::routing::attempt::FailureKind;
 use tokens_forge::routing::health::{
     BOUNDS_MS, Board, CandidateId, Counts, HealthStatus, HealthView, Histogram, LastFailure, Met, ProbeResult, Recent, Span,
@@ -15,6 +16,7 @@ use tokens_forge::routing::health::{
 use tokens_forge::time::Timestamp;
 use tokens_forge::truth::{Promise, Truth};
 
+use super::copy::stored;
 use super::outside::{Outside, Yield};
 
 const RANGES: usize = BOUNDS_MS.len() + 1;
@@ -34,7 +36,7 @@ type Place = (CandidateId, i64, i64, bool);
 type Found<T> = Result<T, Unavailable>;
 
 /// When, of which kind, and in which words.
-type Told = (i64, &'static str, String);
+type Told = (i64, String, String);
 
 /// What attempts came to in one span.
 #[derive(Debug, Clone)]
@@ -81,70 +83,11 @@ struct Round {
     until: Timestamp,
 }
 
-/// One attempt as it is counted.
-struct Seen {
-    at: i64,
-    is_ok: bool,
-    is_done: bool,
-    failure: Option<Told>,
-    first: u64,
-    whole: u64,
-}
-
-fn range(ms: u64) -> usize {
-    BOUNDS_MS.iter().filter(|bound| ms > **bound).count()
-}
-
-/// The attempts of a receipt that say something. An answer is of the moment at which it ended, or broke off; one whose client left
-/// proves nothing of its end.
-fn seen(receipt: &Receipt) -> impl Iterator<Item = (CandidateId, Seen)> {
-    let told = receipt.attempts.iter().filter(|attempt| !attempt.is_aside);
-    told.filter_map(|attempt| {
-        let kind = attempt.error.as_deref().unwrap_or_default();
-        let is_answer = attempt.status == AttemptStatus::Answered && attempt.dispatched;
-        let is_tried = is_answer || attempt.status == AttemptStatus::Failed;
-        let is_completed = receipt.status == Ending::Completed;
-        let started = attempt.started_at.millis();
-        let first = i64::try_from(attempt.latency_ms).unwrap();
-        let whole = i64::try_from(receipt.latency_ms).unwrap() - (started - receipt.created_at.millis());
-        let at = started + if is_answer && (!kind.is_empty() || is_completed) { first.max(whole) } else { first };
-        let failed = (is_tried && !kind.is_empty()).then(|| FailureKind::parse(kind).unwrap().as_str());
-        let seen = Seen {
-            at,
-            is_ok: is_answer && kind.is_empty(),
-            is_done: is_answer && is_completed,
-            failure: failed.map(|kind| (at, kind, attempt.message.clone().unwrap_or_default())),
-            first: attempt.latency_ms,
-            whole: u64::try_from(whole).unwrap_or(0),
-        };
-        let candidate = CandidateId { channel: attempt.channel.clone(), upstream_model: attempt.upstream_model.clone() };
-        (seen.is_ok || seen.failure.is_some()).then_some((candidate, seen))
-    })
-}
-
-fn is_load(told: &Told) -> bool {
-    told.1 == FailureKind::Load.as_str()
-}
-
 impl Count {
-    fn of(seen: &[Seen], witness: &str) -> Self {
-        let mut count = Self { ok_at: seen.iter().filter(|seen| seen.is_done).map(|seen| seen.at).max(), ..Self::default() };
-        for seen in seen {
-            count.ok += u64::from(seen.is_ok);
-            match &seen.failure {
-                Some(told) if is_load(told) => count.load += 1,
-                Some(_) => {
-                    count.failed += 1;
-                    count.in_row += u32::from(seen.at > count.ok_at.unwrap_or(0));
-                }
-                None => {}
-            }
-            count.failure = count.failure.clone().max(seen.failure.clone());
-            count.first_byte[range(seen.first)] += u64::from(seen.is_ok);
-            count.latency[range(seen.whole)] += u64::from(seen.is_done);
-        }
-        count.witnesses = count.failure.clone().map(|told| (witness.to_owned(), (count.failed, told))).into_iter().collect();
-        count
+    fn of(minute: Minute, witness: &str) -> Self {
+        let Minute { ok, failed, load, in_row, ok_at, failure, first_byte, latency } = minute;
+        let witnesses = failure.clone().map(|told| (witness.to_owned(), (failed, told))).into_iter().collect();
+        Self { ok, failed, load, in_row: in_row.try_into().unwrap(), ok_at, failure, witnesses, first_byte, latency }
     }
 
     /// What a row becomes when another of the same candidate and span is added.
@@ -193,19 +136,13 @@ impl HealthTables {
         of.flat_map(|(_, changes)| changes.values().map(|change| change.status)).collect()
     }
 
-    /// Counts the attempts of receipts that are new.
-    pub fn count<'a>(&mut self, account: &AccountId, rows: impl Iterator<Item = &'a Row>) {
+    /// Counts the attempts of the receipts of a batch.
+    pub fn count(&mut self, account: &AccountId, rows: &[Row]) {
         let (is_probe, witness) = (account.as_str() == PROBE_ACCOUNT, Witness::of(account).name());
-        let mut minutes: BTreeMap<Place, Vec<Seen>> = BTreeMap::new();
-        for row in rows {
-            let Journaled::Receipt(receipt) = &row.journaled else { continue };
-            for (candidate, seen) in seen(receipt) {
-                let start = Span::Minute.start(Timestamp::from_millis(seen.at)).millis();
-                minutes.entry((candidate, Span::Minute.millis(), start, is_probe)).or_default().push(seen);
-            }
-        }
-        for (place, seen) in minutes {
-            self.put(place, Count::of(&seen, &witness));
+        let mut rollup = Rollup::default();
+        rollup.count_stored(&stored(rows)).unwrap();
+        for (candidate, start, minute) in rollup.minutes.sums() {
+            self.put((candidate.clone(), Span::Minute.millis(), start.millis(), is_probe), Count::of(minute, &witness));
         }
     }
 

@@ -298,10 +298,12 @@ impl World {
     pub fn copy(&self, account: &AccountId) -> Result<(), Unavailable> {
         loop {
             let rows = self.account(account, |memory| if memory.account.is_some() { memory.uncopied() } else { Vec::new() });
-            let Some(last) = rows.last().map(|row| row.seq) else { return Ok(()) };
+            if rows.is_empty() {
+                return Ok(());
+            }
             self.fails("d1")?;
-            self.database.borrow_mut().copy(account, &rows);
-            self.account(account, |memory| memory.copied = last);
+            let copied = self.database.borrow_mut().copy(account, &rows);
+            self.account(account, |memory| memory.copied = copied);
         }
     }
 

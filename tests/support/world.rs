@@ -844,9 +844,8 @@ impl World {
         self.tell(|| format!("rows {} to {last} are copied: {fault:?}", from + 1));
         match fault {
             CopyFault::None => {
-                self.copy.write(&rows);
-                self.copied = last;
-                self.note("batch copied");
+                self.copied = self.copied.max(self.copy.write(&rows));
+                self.note(if self.copied == last { "batch copied" } else { "batch left out: a row of it was there" });
             }
             CopyFault::Before => self.note("fault: D1 failed before writing"),
             CopyFault::Within => {

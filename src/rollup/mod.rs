@@ -1,0 +1,109 @@
+//! What a batch of journal rows adds to the sums of the searchable copy: usage by day, attempts by minute, promises by day.
+//!
+//! What always holds: a row is counted by what it says and nothing else, so that the sums of a journal are the same however it is
+//! cut into batches; amounts are integers, and every sum saturates.
+//!
+//! Deliberately absent: whether a row was counted before. The database knows how far it is, and takes a batch whole or not at all.
+
+mod days;
+mod minutes;
+mod promises;
+mod row;
+
+use serde::Deserialize;
+
+pub use days::{Cause, Day, DayKey, Days};
+pub use minutes::{Minute, Minutes};
+pub use promises::{Promises, TruthDay};
+pub use row::{About, Counted};
+
+use crate::account::{Correction, Receipt, RowKind};
+use crate::id::BucketId;
+use crate::money::Money;
+use crate::time::Timestamp;
+
+/// What a batch adds.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs)]
+pub struct Rollup {
+    pub days: Days,
+    pub minutes: Minutes,
+    pub promises: Promises,
+}
+
+impl Rollup {
+    /// Counts one row.
+    pub fn count(&mut self, row: Counted<'_>) {
+        self.days.count(row);
+        self.promises.count(row);
+        if let About::Receipt(receipt) = row.about {
+            self.minutes.count(receipt);
+        }
+    }
+
+    /// Counts the rows of a batch as the account stores them: a JSON list of objects, whose `doc` is JSON in a string. Answers the
+    /// numbers of rows that say they count, and cannot be read: they are in no sum.
+    pub fn count_stored(&mut self, rows: &str) -> Result<Vec<u64>, serde_json::Error> {
+        let rows: Vec<Stored<'_>> = serde_json::from_str(rows)?;
+        let mut unread = Vec::new();
+        for row in rows {
+            if self.count_one(&row).is_err() {
+                unread.push(row.seq);
+            }
+        }
+        Ok(unread)
+    }
+
+    fn count_one(&mut self, row: &Stored<'_>) -> Result<(), serde_json::Error> {
+        let amount = row.amount.and_then(|nanos| Money::from_nanos(nanos).ok());
+        let counted = |about| Counted { at: Timestamp::from_millis(row.at), bucket: row.bucket.as_ref(), amount, about };
+        if row.kind == RowKind::Receipt.as_str() {
+            let receipt: Receipt = serde_json::from_str(&row.doc)?;
+            self.count(counted(About::Receipt(&receipt)));
+        } else if row.kind == RowKind::Correction.as_str() {
+            let correction: Correction = serde_json::from_str(&row.doc)?;
+            self.count(counted(About::Correction(&correction)));
+        }
+        Ok(())
+    }
+}
+
+/// A row as it is stored, with its amount in nano-units.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    seq: u64,
+    at: i64,
+    #[serde(borrow)]
+    kind: std::borrow::Cow<'a, str>,
+    bucket: Option<BucketId>,
+    amount: Option<i64>,
+    #[serde(borrow)]
+    doc: std::borrow::Cow<'a, str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_named_and_the_others_count() {
+        let correction = serde_json::json!({
+            "id": "gen-1-1", "key": "k", "key_label": "l", "project": "p", "run": null, "status": "completed", "model": "m",
+            "upstream_model": "u", "route": "official", "channel": "c", "bucket": "credit", "usage": {"input": 7, "cache_write_1h": 2},
+            "usage_before": {"input": 10}, "usage_source": "upstream", "hold": "1", "charge_before": "1", "charge_after": "0.5",
+            "charge_policy": "", "in_review": null, "finish_reason": null, "latency_ms": 1, "reason": ""
+        });
+        let rows = serde_json::json!([
+            {"seq": 1, "at": 0, "kind": "receipt", "bucket": null, "amount": null, "doc": "{\"status\": \"completed\"}"},
+            {"seq": 2, "at": 0, "kind": "adjustment", "bucket": "credit", "amount": 5, "doc": "no JSON at all"},
+            {"seq": 3, "at": 86_400_000, "kind": "correction", "bucket": "credit", "amount": 500_000_001, "doc": correction.to_string()},
+        ]);
+        let mut rollup = Rollup::default();
+        assert_eq!(rollup.count_stored(&rows.to_string()).unwrap(), [1]);
+        assert_eq!(
+            rollup.days.rows().to_string(),
+            r#"[["1970-01-02","p","k","m","official","credit","correction","l",0,0,0,0,-1,0,0,0,0,0,0,0,-500000001,0]]"#
+        );
+        assert!(rollup.count_stored("{").is_err());
+    }
+}
