@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::row::{About, Counted};
-use crate::account::{Correction, Receipt};
-use crate::money::Money;
+use super::row::{About, Correction, Counted, Receipt};
 use crate::time::{Period, Timestamp};
 use crate::usage::{Class, Side, Usage};
 
@@ -113,11 +111,11 @@ impl Day {
     }
 
     /// Takes over the label that comes last in the alphabet, and adds what an amount charged.
-    fn add_charge(&mut self, label: &str, amount: Option<Money>) {
+    fn add_charge(&mut self, label: &str, amount: Option<i64>) {
         if *label > *self.key_label {
             label.clone_into(&mut self.key_label);
         }
-        self.charge = self.charge.saturating_sub(amount.map_or(0, Money::nanos));
+        self.charge = self.charge.saturating_sub(amount.unwrap_or(0));
     }
 }
 
@@ -134,7 +132,7 @@ impl Days {
         }
     }
 
-    fn count_receipt(&mut self, row: Counted<'_>, receipt: &Receipt) {
+    fn count_receipt(&mut self, row: Counted<'_>, receipt: &Receipt<'_>) {
         let cause = match (receipt.fallbacks, receipt.retries) {
             (1.., _) => Cause::Fallback,
             (0, 1..) => Cause::Retry,
@@ -144,9 +142,9 @@ impl Days {
             day: Period::Day.start(row.at),
             project: receipt.project.to_string(),
             key: receipt.key.to_string(),
-            model: receipt.model.as_ref().map_or_else(|| receipt.requested_model.clone(), ToString::to_string),
+            model: receipt.model.as_deref().unwrap_or(&receipt.requested_model).to_owned(),
             route: receipt.route.map_or("", |route| route.as_str()).to_owned(),
-            bucket: row.bucket.or(receipt.bucket.as_ref()).map(ToString::to_string).unwrap_or_default(),
+            bucket: row.bucket.or(receipt.bucket.as_deref()).unwrap_or_default().to_owned(),
             cause,
         };
         let day = self.0.entry(key).or_default();
@@ -160,12 +158,12 @@ impl Days {
         day.add_charge(&receipt.key_label, row.amount);
     }
 
-    fn count_correction(&mut self, row: Counted<'_>, correction: &Correction) {
+    fn count_correction(&mut self, row: Counted<'_>, correction: &Correction<'_>) {
         let key = DayKey {
             day: Period::Day.start(row.at),
             project: correction.project.to_string(),
             key: correction.key.to_string(),
-            model: correction.model.as_ref().map(ToString::to_string).unwrap_or_default(),
+            model: correction.model.as_deref().unwrap_or_default().to_owned(),
             route: correction.route.map_or("", |route| route.as_str()).to_owned(),
             bucket: row.bucket.unwrap_or(&correction.bucket).to_string(),
             cause: Cause::Correction,

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::account::{Attempt, AttemptStatus, Receipt, RequestStatus};
+use super::row::{Attempt, Receipt};
+use crate::account::{AttemptStatus, RequestStatus};
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{BOUNDS_MS, CandidateId, Span};
 use crate::time::Timestamp;
@@ -90,10 +91,11 @@ pub struct Minutes(BTreeMap<(CandidateId, Timestamp), Vec<Seen>>);
 
 impl Minutes {
     /// Counts the attempts of a receipt that say something of their candidates.
-    pub fn count(&mut self, receipt: &Receipt) {
+    pub fn count(&mut self, receipt: &Receipt<'_>) {
         for attempt in receipt.attempts.iter().filter(|attempt| !attempt.is_aside) {
             let Some(seen) = seen(receipt, attempt) else { continue };
-            let candidate = CandidateId { channel: attempt.channel.clone(), upstream_model: attempt.upstream_model.clone() };
+            let candidate =
+                CandidateId { channel: attempt.channel.clone(), upstream_model: attempt.upstream_model.clone().into_owned() };
             let start = Span::Minute.start(Timestamp::from_millis(seen.at));
             self.0.entry((candidate, start)).or_default().push(seen);
         }
@@ -129,7 +131,7 @@ impl Minutes {
     }
 }
 
-fn seen(receipt: &Receipt, attempt: &Attempt) -> Option<Seen> {
+fn seen(receipt: &Receipt<'_>, attempt: &Attempt<'_>) -> Option<Seen> {
     let kind = attempt.error.as_deref().unwrap_or_default();
     let is_answer = attempt.status == AttemptStatus::Answered && attempt.dispatched;
     let is_tried = is_answer || attempt.status == AttemptStatus::Failed;
@@ -140,7 +142,8 @@ fn seen(receipt: &Receipt, attempt: &Attempt) -> Option<Seen> {
     let whole = signed(receipt.latency_ms).saturating_sub(before);
     let took = if is_answer && (!kind.is_empty() || is_completed) { first.max(whole) } else { first };
     let at = started.saturating_add(took);
-    let failed = (is_tried && !kind.is_empty()).then(|| (at, kind.to_owned(), attempt.message.clone().unwrap_or_default()));
+    let failed =
+        (is_tried && !kind.is_empty()).then(|| (at, kind.to_owned(), attempt.message.as_deref().unwrap_or_default().to_owned()));
     let is_ok = is_answer && kind.is_empty();
     (is_ok || failed.is_some()).then(|| Seen {
         at,
@@ -156,8 +159,8 @@ fn seen(receipt: &Receipt, attempt: &Attempt) -> Option<Seen> {
 mod tests {
     use super::*;
 
-    fn receipt(latency_ms: u64, status: &str, attempts: &Value) -> Receipt {
-        serde_json::from_value(json!({
+    fn receipt(latency_ms: u64, status: &str, attempts: &Value) -> String {
+        json!({
             "id": "gen-1-1", "status": status, "created_at": "2026-12-01T10:00:00Z", "closed_at": "2026-12-01T10:02:00Z",
             "account": "a", "project": "p", "key": "k", "key_label": "l", "run": null, "endpoint": "/v1/chat/completions", "stream": true,
             "requested_model": "m", "model": null, "upstream_model": null, "route": null, "channel": null, "bucket": null, "why": "",
@@ -165,8 +168,7 @@ mod tests {
             "hold": null, "charge": "0", "charge_policy": "", "in_review": null, "entry_ids": [], "balance_before": null,
             "balance_after": null, "no_charge_reason": null, "error": null, "next_step": null, "finish_reason": null,
             "first_byte_ms": null, "latency_ms": latency_ms
-        }))
-        .unwrap()
+        }).to_string()
     }
 
     fn attempt(channel: &str, status: &str, started: &str, latency_ms: u64, error: Option<&str>) -> Value {
@@ -177,9 +179,9 @@ mod tests {
         })
     }
 
-    fn minutes(receipts: &[Receipt]) -> Vec<(String, i64, Minute)> {
+    fn minutes(receipts: &[String]) -> Vec<(String, i64, Minute)> {
         let mut minutes = Minutes::default();
-        receipts.iter().for_each(|receipt| minutes.count(receipt));
+        receipts.iter().for_each(|receipt| minutes.count(&serde_json::from_str(receipt).unwrap()));
         minutes
             .sums()
             .map(|(candidate, start, minute)| (candidate.channel.to_string(), start.millis() % 3_600_000, minute))

@@ -10,17 +10,11 @@ mod minutes;
 mod promises;
 mod row;
 
-use serde::Deserialize;
-
 pub use days::{Cause, Day, DayKey, Days};
 pub use minutes::{Minute, Minutes};
 pub use promises::{Promises, TruthDay};
-pub use row::{About, Counted};
 
-use crate::account::{Correction, Receipt, RowKind};
-use crate::id::BucketId;
-use crate::money::Money;
-use crate::time::Timestamp;
+use row::{About, Counted, Stored};
 
 /// What a batch adds.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +26,7 @@ pub struct Rollup {
 }
 
 impl Rollup {
-    /// Counts one row.
-    pub fn count(&mut self, row: Counted<'_>) {
+    fn count(&mut self, row: Counted<'_>) {
         self.days.count(row);
         self.promises.count(row);
         if let About::Receipt(receipt) = row.about {
@@ -45,40 +38,9 @@ impl Rollup {
     /// numbers of rows that say they count, and cannot be read: they are in no sum.
     pub fn count_stored(&mut self, rows: &str) -> Result<Vec<u64>, serde_json::Error> {
         let rows: Vec<Stored<'_>> = serde_json::from_str(rows)?;
-        let mut unread = Vec::new();
-        for row in rows {
-            if self.count_one(&row).is_err() {
-                unread.push(row.seq);
-            }
-        }
-        Ok(unread)
+        let unread = rows.iter().filter(|row| row.count(|counted| self.count(counted)).is_err());
+        Ok(unread.map(|row| row.seq).collect())
     }
-
-    fn count_one(&mut self, row: &Stored<'_>) -> Result<(), serde_json::Error> {
-        let amount = row.amount.and_then(|nanos| Money::from_nanos(nanos).ok());
-        let counted = |about| Counted { at: Timestamp::from_millis(row.at), bucket: row.bucket.as_ref(), amount, about };
-        if row.kind == RowKind::Receipt.as_str() {
-            let receipt: Receipt = serde_json::from_str(&row.doc)?;
-            self.count(counted(About::Receipt(&receipt)));
-        } else if row.kind == RowKind::Correction.as_str() {
-            let correction: Correction = serde_json::from_str(&row.doc)?;
-            self.count(counted(About::Correction(&correction)));
-        }
-        Ok(())
-    }
-}
-
-/// A row as it is stored, with its amount in nano-units.
-#[derive(Deserialize)]
-struct Stored<'a> {
-    seq: u64,
-    at: i64,
-    #[serde(borrow)]
-    kind: std::borrow::Cow<'a, str>,
-    bucket: Option<BucketId>,
-    amount: Option<i64>,
-    #[serde(borrow)]
-    doc: std::borrow::Cow<'a, str>,
 }
 
 #[cfg(test)]
