@@ -32,7 +32,7 @@ const endpoints = [
 ];
 
 describe('without the operator\'s token', () => {
-  for (const [name, vars] of [['unset', {}]]) {
+  for (const [name, vars] of [['unset', {}], ['empty', { ADMIN_TOKEN: '' }]]) {
     test(`because it is ${name}, every path of administration is like one that does not exist`, async () => {
       const state = mkdtempSync(join(tmpdir(), 'tokens-forge-'));
       const worker = await startWorker({ state, vars });

@@ -214,6 +214,16 @@ describe('pages', () => {
     assert.ok(seen.size > 50);
   });
 
+  test('are made once for everybody within some seconds', async () => {
+    const get = async () => {
+      const answer = await fetch(`${gateway.url}/status.json`);
+      return [answer.headers.get('x-request-id'), JSON.parse(await answer.text()).at];
+    };
+    const [first, second] = [await get(), await get()];
+    assert.notEqual(first[0], second[0]);
+    assert.ok(first[1] === second[1] || Date.parse(second[1]) - Date.parse(first[1]) >= 5000, `${first[1]} ${second[1]}`);
+  });
+
   test('have machine-readable companions that parse', async () => {
     const get = async (path) => {
       const answer = await fetch(gateway.url + path);
