@@ -1,7 +1,6 @@
 // The history of the catalogue, and catalogues that are announced for a time.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { startGateway } from './support/gateway.mjs';
 
 let gateway;
@@ -9,7 +8,7 @@ let secret;
 /** What runs when a test begins. */
 let running;
 before(async () => {
-  gateway = await startGateway();
+  gateway = await startGateway({ clock: true });
   secret = await gateway.richKey();
 });
 after(() => gateway?.close());
@@ -25,7 +24,7 @@ describe('a publication', () => {
     const [text, ...rest] = answer.changes;
     assert.match(text, /^demo-large, official: output \S+ -> 3 USD per million tokens \(.+ %\)$/);
     assert.deepEqual([answer.version, answer.changed, answer.dry_run, rest], [running.version + 1, true, false, []]);
-    assert.ok(Math.abs(Date.parse(answer.effective_at) - Date.now()) < 60_000);
+    assert.ok(Math.abs(Date.parse(answer.effective_at) - gateway.worker.time()) < 60_000);
 
     const { data } = await versions();
     const [newest, first] = [data[0], data.at(-1)];
@@ -173,5 +172,5 @@ async function receipt() {
   return gateway.receipt(secret, answer);
 }
 
-const inMs = (ms) => new Date(Date.now() + ms).toISOString();
-const until = (time) => sleep(Math.max(0, Date.parse(time) - Date.now()) + 50);
+const inMs = (ms) => new Date(gateway.worker.time() + ms).toISOString();
+const until = (time) => gateway.advance(Math.max(0, Date.parse(time) - gateway.worker.time()) + 50);

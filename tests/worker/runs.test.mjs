@@ -146,7 +146,7 @@ describe('alerts', () => {
   let receiver;
   before(async () => {
     receiver = await startReceiver('alert-secret');
-    told = await startGateway({ catalog, vars: { ALERT_WEBHOOK_URL: receiver.url, ALERT_WEBHOOK_SECRET: 'alert-secret' } });
+    told = await startGateway({ catalog, clock: true, vars: { ALERT_WEBHOOK_URL: receiver.url, ALERT_WEBHOOK_SECRET: 'alert-secret' } });
   });
   after(() => Promise.all([told?.close(), receiver?.close()]));
 
@@ -202,6 +202,7 @@ describe('alerts', () => {
     await ask(secret);
     const failed = await until(() => receiver.messages.find(({ body, status }) => body.account === account && status === 500), 'the first try');
     assert.equal((await told.call(secret, 'routed-only')).status, 402, 'and the account answers');
+    await told.advance(30_000);
     const [sent, ...more] = await alerts(account, 1);
     assert.deepEqual([sent, more.length], [failed.body, 0]);
   });
