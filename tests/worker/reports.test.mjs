@@ -390,7 +390,7 @@ async function busyAccount() {
   const [first, second] = [await gateway.createKey(account, { label }), await gateway.createKey(account, { label: 'other', project })];
   const { secret } = first;
   const models = ['demo-large', 'no-such-model', 'both-routes', 'fail-400', 'no-such-model', 'routed-only', 'no-such-model', 'both-latest', 'reasoning', 'cached'];
-  const count = 1400;
+  const count = 600;
   await inParallel(count, 16, async (n) => {
     const headers = { ...(n % 3 === 0 && { 'x-tf-run': 'exported' }), ...(n % 10 === 7 && { 'x-tf-route': 'routed' }) };
     const answer = await gateway.call(n % 5 === 1 ? second.secret : secret, models[n % 10], headers);
