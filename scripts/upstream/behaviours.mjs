@@ -86,6 +86,7 @@ const streams = {
     await stream.until(2);
     await stream.exchange.sleep(2 ** 31 - 1);
   },
+  'brief-stream': (stream) => stream.paced(12, 100),
   'slow-stream': (stream) => stream.paced(50, 100),
   'slow-stream-long': (stream) => stream.paced(120, 500),
   'many-chunks': async (stream) => {

@@ -6,6 +6,7 @@ mod support;
 
 mod admin;
 mod audit;
+mod callable;
 mod catalogue;
 mod faults;
 mod gateway;

@@ -1,13 +1,17 @@
 //! Probe rounds: what lists and small calls find out, who pays for them, and of two rounds at the same time only one.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tokens_forge::account::Journaled;
+use tokens_forge::money::Money;
 use tokens_forge::ports::Unavailable;
 use tokens_forge::probe::{self, PROBE_ACCOUNT};
 use tokens_forge::routing::health::{HealthStatus, ProbeResult};
 
-use crate::gateway::{Gateway, catalog};
+use crate::gateway::{ANSWER, Gateway, ROOT, catalog};
 use crate::support::outside::Script;
+use crate::varied::nanos;
 
 const NONE: Value = Value::Null;
 const LIST: &str = r#"{"object":"list","data":[{"id":"main-one-0"},{"id":"main-two-0"},{"id":"main-again-0"},{"id":"main-again-1"},{"id":"main-both-0"},{"id":"backup-two-1"},{"id":"pool-both-0"},{"id":"pool-routed-0"}]}"#;
@@ -112,6 +116,46 @@ fn a_cap_that_is_used_up_is_told_and_more_than_it_is_never_spent() {
 }
 
 #[test]
+fn probes_of_the_demo_catalogue_cost_less_than_their_caps_in_a_day_and_are_in_nobodys_statistics() {
+    const DAY_MS: i64 = 86_400_000;
+    const MESSAGE: &str = r#"{"id":"m","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":10,"output_tokens":5}}"#;
+    const CANDIDATES: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"totalTokenCount":15}}"#;
+    let mut text = std::fs::read_to_string("examples/demo-catalog.json").unwrap();
+    for (path, host) in [("/anthropic", "anthropic"), ("/gemini", "gemini"), ("", "openai")] {
+        text = text.replace(&format!("http://127.0.0.1:8788{path}"), &format!("https://{host}.example.com"));
+    }
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let mut gateway = Gateway::unpublished();
+    gateway.set("UPSTREAM_SECRETS", "DEMO_UPSTREAM_KEY");
+    gateway.admin("PUT", "/admin/v1/catalog", &document).ok();
+    let beginning = DAY_MS - gateway.simulation.world.now.get() % DAY_MS + 1_000;
+    gateway.advance(beginning);
+    // Every fifth minute: what is up is called every half hour anyway, and what is down every five minutes.
+    for _ in 0..287 {
+        for (host, answer) in [("openai", ANSWER), ("anthropic", MESSAGE), ("gemini", CANDIDATES)] {
+            (0..16).for_each(|_| gateway.script(host, Script::Status(200, answer)));
+        }
+        round(&mut gateway).unwrap().unwrap();
+        gateway.advance(300_000);
+        gateway.simulation.world.scripts.borrow_mut().clear();
+    }
+    let mut spent: BTreeMap<(String, String), i64> = BTreeMap::new();
+    for receipt in gateway.all(ROOT, &format!("/admin/v1/receipts?account={PROBE_ACCOUNT}"), 100) {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        *spent.entry((text(&receipt["attempts"][0]["channel"]), text(&receipt["bucket"]))).or_default() +=
+            nanos(&receipt["charge"]);
+    }
+    assert!(spent.len() >= 5 && spent.values().filter(|spent| **spent > 0).count() >= 5, "{spent:?}");
+    for ((channel, bucket), spent) in spent {
+        let cap = document["channels"][&channel]["probe_daily_cap"].as_str().unwrap_or("0.05");
+        assert!(spent <= Money::parse(cap).unwrap().nanos(), "{channel} {bucket}: {spent}");
+    }
+    for path in ["/admin/v1/receipts", "/admin/v1/spend?by=account"] {
+        assert_eq!(gateway.admin("GET", path, &NONE).ok()["data"], json!([]), "{path}");
+    }
+}
+
+#[test]
 fn what_vanished_from_its_list_or_fails_a_call_is_down_and_comes_back_with_the_first_answer() {
     let mut gateway = with_cap("0.01");
     let secret = gateway.rich_key(&json!({}));
@@ -145,6 +189,14 @@ fn of_two_rounds_at_the_same_time_one_does_nothing_and_one_that_took_too_long_ch
     assert_eq!(round(&mut gateway), Ok(None));
     let found = gateway.simulation.finish(&first).unwrap().unwrap();
     assert!(found.iter().all(|probe| !probe.ok && probe.failure.as_ref().unwrap().contains("did not come within")), "{found:?}");
+    // A call that hangs does not hold the round either.
+    let mut slow = with_cap("0.01");
+    lists(&slow, &Script::Status(200, LIST));
+    slow.script("main", Script::Hangs);
+    let found = round(&mut slow).unwrap().unwrap();
+    let is_told =
+        |probe: &ProbeResult| probe.level == 2 && probe.failure.as_ref().is_some_and(|text| text.contains("no answer within"));
+    assert!(found.iter().any(is_told), "{found:?}");
     // A round whose lease is over meanwhile.
     gateway.advance(60_000);
     for host in ["main", "backup", "pool"] {

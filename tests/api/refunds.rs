@@ -216,19 +216,22 @@ fn a_dispute_and_a_refund_end_in_the_same_books_whichever_is_told_first() {
     let back = |total: &'static str| move |order: &Value| refunded(order, total, &json!({}));
     let dispute = |kind: &'static str, amount: &'static str| move |order: &Value| dispute(kind, order, amount);
     type Message = Box<dyn Fn(&Value) -> Value>;
-    let histories: Vec<(Vec<Message>, &str)> = vec![
-        (vec![Box::new(back("3")), Box::new(dispute(lost, "10")), Box::new(dispute(won, "10"))], "7"),
-        (vec![Box::new(dispute(lost, "10")), Box::new(back("3")), Box::new(dispute(won, "10"))], "7"),
-        (vec![Box::new(dispute(lost, "4")), Box::new(back("10")), Box::new(dispute(won, "4")), Box::new(back("10"))], "0"),
+    // What is told, and the balance and what is refunded after all of it.
+    let histories: Vec<(Vec<Message>, &str, &str)> = vec![
+        (vec![Box::new(back("3")), Box::new(dispute(lost, "10"))], "0", "10"),
+        (vec![Box::new(back("3")), Box::new(dispute(lost, "10")), Box::new(dispute(won, "10"))], "7", "3"),
+        (vec![Box::new(dispute(lost, "10")), Box::new(back("3")), Box::new(dispute(won, "10"))], "7", "3"),
+        (vec![Box::new(dispute(lost, "4")), Box::new(back("10")), Box::new(dispute(won, "4")), Box::new(back("10"))], "0", "10"),
         // Won before we hear that it was lost.
-        (vec![Box::new(dispute(won, "10")), Box::new(dispute(lost, "10"))], "10"),
+        (vec![Box::new(dispute(won, "10")), Box::new(dispute(lost, "10"))], "10", "0"),
     ];
-    for (messages, expected) in histories {
+    for (messages, balance, refunded) in histories {
         let (mut gateway, customer, order) = paid();
         for message in messages {
             gateway.tell(&message(&order)).ok();
         }
-        assert_eq!(gateway.books(&customer).credit(), expected);
+        assert_eq!(gateway.books(&customer).credit(), balance);
+        assert_eq!(gateway.seen(&customer, &order)["refunded"], refunded);
     }
 }
 

@@ -79,6 +79,11 @@ fn activity_has_openrouters_fields() {
         assert_eq!(row[field], *value, "{field}");
     }
     assert_eq!((&tf["charge"], &tf["key_label"], &tf["unpaid"]), (&json!(charge), &json!("test"), &json!(0)));
+    let input = receipts().map(|receipt| {
+        let used = |class: &str| receipt["usage"][class].as_i64().unwrap();
+        1000 * used("input") + 100 * used("cached_input")
+    });
+    assert_eq!(tf["input_charge"], decimal(input.sum()));
 }
 
 #[test]
@@ -340,9 +345,18 @@ fn an_export_has_the_rows_of_its_list_in_the_format_that_is_asked_for() {
             assert_eq!(found, newest, "{kind}");
         }
         for format in ["xml", "CSV", "", "xlsx"] {
-            let refused = gateway.get(credential, &format!("{path}&format={format}"));
-            assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("format")), "{format}");
+            for list in ["receipts", "ledger"] {
+                let refused = gateway.get(credential, &format!("{path}&format={format}").replace("receipts", list));
+                assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("format")), "{list} {format}");
+            }
         }
+        let ledger = path.replace("receipts", "ledger");
+        let entries = ids(&gateway.all(credential, &ledger, 100));
+        let exported = gateway.get(credential, &format!("{ledger}&format=jsonl")).body;
+        let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["entry_id"].clone();
+        assert_eq!(exported.lines().map(id).collect::<Vec<_>>(), entries);
+        let nothing = gateway.get(credential, &format!("{ledger}&model=none-such&format=csv")).body;
+        assert_eq!(nothing.trim_end().lines().count(), 1, "the header stands alone");
     }
 }
 
@@ -488,7 +502,7 @@ fn reconciliation_reports_every_damage_to_the_copy_with_its_entry_and_repairs_no
 #[test]
 fn reconciliation_finds_damage_in_the_account_itself() {
     type Damage = fn(&mut Vec<Row>);
-    let damages: [(&str, Damage, &[u64], &str); 4] = [
+    let damages: [(&str, Damage, &[u64], &str); 6] = [
         (
             "an amount",
             |journal| {
@@ -517,6 +531,8 @@ fn reconciliation_finds_damage_in_the_account_itself() {
             "balances",
         ),
         ("a row is gone", |journal| drop(journal.remove(4)), &[6], "missing"),
+        ("a row is gone, and the copy has it", |journal| drop(journal.remove(4)), &[5], "the account does not have"),
+        ("the newest row is gone", |journal| drop(journal.pop()), &[9], "the account does not have"),
     ];
     for (name, damage, entries, what) in damages {
         let (mut gateway, callers) = reconciled();

@@ -57,6 +57,11 @@ fn every_path_answers_its_methods_and_names_them_to_all_others() {
                     "{method} {path}: {}",
                     answered.body
                 );
+                // Pages say so to people, other dialects in their words.
+                let is_said = ["/v1/chat/completions", "/v1/route", "/v1/models", "/v1/balances", "/v1/receipts"].contains(&path);
+                if is_said && method != "HEAD" {
+                    answered.refused(405, "method_not_allowed");
+                }
             }
             assert!(answered.status < 500 || answered.status == 503, "{method} {path}: {}", answered.body);
         }
@@ -85,6 +90,11 @@ fn every_path_wants_the_credential_that_the_table_says() {
     };
     for row in TABLE.iter().filter(|row| row.answer.status != SWITCHING && !is_file(row)) {
         let at = filled(row.path);
+        let told = gateway.send(Call::new("OPTIONS", &at).address("203.0.113.7")).status;
+        match row.who {
+            Who::Operator | Who::Signature => assert_ne!(told, 204, "{at}: nothing of the operator's is told"),
+            Who::Key | Who::Anyone => assert_eq!(told, 204, "{at}"),
+        }
         for wrong in [None, Some("sk-tf-wrong")] {
             let call = Call::new(row.method, &at).json(&json!({})).address("203.0.113.7");
             let answered = gateway.send(wrong.map_or(call.clone(), |wrong| call.with(wrong)));
@@ -107,10 +117,11 @@ fn a_path_that_does_not_exist_is_answered_404_for_any_method() {
     let mut gateway = Gateway::new();
     let key = gateway.rich_key(&json!({}));
     for path in ["/v1/nothing", "/v1/chat", "/v2/chat/completions", "/nothing", "/v1/chat/completions/extra", "/v1"] {
-        for method in ["GET", "POST", "DELETE"] {
+        for method in ["GET", "POST", "DELETE", "OPTIONS"] {
             let answered = gateway.by(&key, method, path, &NONE);
             answered.refused(404, "not_found");
-            assert_eq!(answered.json()["error"]["type"], "invalid_request_error");
+            let error = &answered.json()["error"];
+            assert_eq!((&error["type"], &error["metadata"]["receipt"]), (&json!("invalid_request_error"), &NONE));
         }
     }
 }
@@ -262,7 +273,7 @@ fn a_page_reads_why_it_may_not_call_and_nothing_was_spent() {
             refused.refused(403, "origin_not_allowed");
             let message = refused.json()["error"]["message"].to_string();
             assert!(message.contains(site) && message.contains("browser_origins"), "{message}");
-            assert_eq!(refused.header("access-control-allow-origin"), Some(site));
+            assert_eq!((refused.header("access-control-allow-origin"), refused.header("vary")), (Some(site), Some("origin")));
         }
     }
     assert_eq!(gateway.calls(), 0, "nobody is called");

@@ -503,6 +503,7 @@ fn an_order_of_something_that_cannot_be_is_refused_before_stripe_hears_of_it() {
         assert_eq!(answered.status, 400, "{fields}");
         answered.code();
     }
+    gateway.by(&customer.secret, "POST", "/v1/topups", &json!({"bucket": "credit"})).refused(400, "invalid_request");
     assert!(gateway.simulation.world.checkouts.borrow().is_empty());
     assert_eq!(gateway.get(&customer.secret, "/v1/topups").ok()["data"], json!([]));
 }
@@ -516,6 +517,7 @@ fn an_order_with_an_idempotency_key_is_made_once_and_has_one_page() {
     let second = gateway.place_as(&customer, &plain(), key);
     assert_eq!((second.status, second.json()), (201, first.json()));
     let first = first.json();
+    assert!(gateway.simulation.world.checkouts.borrow().windows(2).all(|calls| calls[0].0.body == calls[1].0.body));
     for other in [json!({"amount": "11"}), json!({"bucket": "wallet"}), json!({"provider": "manual"})] {
         gateway.place_as(&customer, &other, key).refused(409, "idempotency_mismatch");
     }
@@ -754,6 +756,7 @@ fn a_payment_counts_whatever_became_of_the_key_that_ordered_it() {
     let customer = Customer { account: account.clone(), secret };
     let order = gateway.order(&customer, &plain());
     gateway.admin("DELETE", &format!("/admin/v1/accounts/{account}/keys/{key}"), &NONE).ok();
+    assert_eq!(gateway.place(&customer, &plain()).status, 401);
     assert_eq!(gateway.tell(&completed(&order)).ok()["state"], "paid");
     assert_eq!(gateway.balance(&account, "credit"), "10");
 }

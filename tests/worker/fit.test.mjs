@@ -14,8 +14,8 @@ before(async () => {
   const catalog = (upstreamUrl) => {
     const made = testCatalog(upstreamUrl);
     made.buckets.credit.top_up_url = 'https://pay.example/credit';
-    for (const name of ['demo-large', 'demo-small', 'no-usage', 'slow-stream-long']) Object.assign(made.models[name], { max_output_tokens: 128_000, context_length: 400_000 });
-    for (const name of ['demo-large', 'demo-small', 'no-usage', 'slow-stream-long']) made.models[name].routes.official.price = price;
+    for (const name of ['demo-large', 'demo-small', 'no-usage', 'slow-stream']) Object.assign(made.models[name], { max_output_tokens: 128_000, context_length: 400_000 });
+    for (const name of ['demo-large', 'demo-small', 'no-usage', 'slow-stream']) made.models[name].routes.official.price = price;
     return made;
   };
   gateway = await startGateway({ catalog });
@@ -133,7 +133,7 @@ describe('calls side by side', () => {
 
   test('who leaves while it waits has a receipt, and nothing stays held', async () => {
     const secret = await gateway.newKey(await gateway.newAccount({ credit: '0.045' }));
-    const first = await gateway.call(secret, { model: 'slow-stream-long', stream: true });
+    const first = await gateway.call(secret, { model: 'slow-stream', stream: true });
     const second = request(`${gateway.url}/v1/chat/completions`, { method: 'POST', headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' } });
     second.on('error', () => {});
     second.on('response', () => assert.fail('it was answered'));

@@ -2,15 +2,12 @@
 // across accounts, and whether everything agrees. Official prices are 1 USD a million in and 2
 // out, routed ones 7 and 14 CNY; the usual answer is 8 tokens in and 16 out.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { all, allOf, changeObject, decimal, nanos, reopen, select, settled, total } from './support/books.mjs';
 import { testCatalog } from './support/catalog.mjs';
 import { adminToken, startGateway, until } from './support/gateway.mjs';
 
 const day = 86_400_000;
-const today = () => new Date().toISOString().slice(0, 10);
-const dayBefore = (date) => new Date(Date.parse(date) - day).toISOString().slice(0, 10);
 
 let gateway;
 before(async () => (gateway = await startGateway({ catalog })));
@@ -114,36 +111,6 @@ describe('an export', () => {
     }
   });
 
-  test('is asked for by name or by Accept, and another format is refused', async () => {
-    const cases = [
-      [{ accept: 'text/csv' }, '', 'text/csv'],
-      [{ accept: 'application/jsonl' }, '', 'application/jsonl'],
-      [{ accept: 'application/x-ndjson' }, '', 'application/jsonl'],
-      [{ accept: 'text/html, text/csv;q=0.5' }, '', 'text/csv'],
-      [{ accept: 'text/csv;q=0, application/json' }, '', 'application/json'],
-      [{ accept: '*/*' }, '', 'application/json'],
-      [{ accept: 'text/csv' }, '&format=json', 'application/json'],
-      [{ accept: 'application/json' }, '&format=csv', 'text/csv'],
-      [{}, '&format=jsonl', 'application/jsonl'],
-    ];
-    for (const [secret, prefix] of [[caller.secret, '/v1'], [adminToken, '/admin/v1']]) {
-      for (const list of ['receipts', 'ledger']) {
-        for (const [headers, query, type] of cases) {
-          const answer = await gateway.fetch(secret, `${prefix}/${list}?run=exported${query}`, { headers });
-          assert.equal(answer.status, 200);
-          assert.equal(answer.headers.get('content-type').split(';')[0], type, JSON.stringify([headers, query]));
-          await answer.text();
-        }
-        for (const format of ['xml', 'CSV', '', 'xlsx']) {
-          const answer = await gateway.fetch(secret, `${prefix}/${list}?format=${format}`);
-          assert.deepEqual([answer.status, (await answer.json()).error.param], [400, 'format'], `${prefix}/${list} ${format}`);
-        }
-      }
-    }
-    const nothing = await exported(caller.secret, '/v1/ledger?model=none-such&format=csv');
-    assert.deepEqual([nothing.header.length, nothing.rows], [58, []], 'the header stands alone');
-  });
-
   test('comes in parts, and a reader that stops early does no harm', async () => {
     for (const [secret, path] of [[caller.secret, '/v1/receipts?format=csv'], [adminToken, '/admin/v1/receipts?format=jsonl']]) {
       const whole = await gateway.fetch(secret, path);
@@ -227,72 +194,6 @@ describe('activity', () => {
     const { data: none } = await gateway.get(caller.secret, '/v1/activity?account=x');
     assert.equal(none.length, data.length, 'an account is never named');
   });
-
-  test('has OpenRouter\'s fields', async () => {
-    const { secret } = await variedAccount();
-    const { data } = await gateway.get(secret, '/v1/activity?bucket=credit&model=demo-large');
-    const [{ tf, ...row }] = data.filter(({ tf }) => tf.cause === 'direct');
-    assert.deepEqual(row, {
-      date: today(), model: 'demo-large', model_permaslug: 'demo-large', endpoint_id: 'official', provider_name: 'official',
-      usage: 0.00008, currency: 'USD', byok_usage_inference: 0, requests: 2, prompt_tokens: 16, completion_tokens: 32, reasoning_tokens: 0,
-    });
-    assert.deepEqual([tf.charge, tf.input_charge, tf.key_label, tf.unpaid], ['0.00008', '0.000016', 'test', 0]);
-  });
-
-  test('never adds amounts of two currencies', async () => {
-    const { secret, receipts } = await variedAccount();
-    for (const by of ['day', 'model', 'key,cause']) {
-      const { data } = await gateway.get(secret, `/v1/activity?by=${by}`);
-      const possible = ['credit', 'wallet'].map((bucket) => total(receipts.filter((receipt) => receipt.bucket === bucket).map(({ charge }) => charge)));
-      const charged = data.map(({ tf }) => nanos(tf.charge)).reduce((sum, charge) => sum + charge, 0n);
-      assert.ok(data.every(({ tf }) => tf.bucket !== undefined), `by=${by}: ${decimal(charged)} is of no currency; the buckets have ${possible}`);
-    }
-  });
-
-  test('of a day, or of some days, has those days', async () => {
-    const { account, secret } = await variedAccount();
-    const [now, yesterday] = [today(), dayBefore(today())];
-    const { data: all } = await gateway.get(secret, '/v1/activity?by=day,bucket');
-    for (const [query, days] of [
-      [`date=${now}`, [now]], [`date=${yesterday}`, []], [`since=${now}`, [now]], [`until=${now}`, []],
-      [`since=${yesterday}&until=${now}`, []], [`since=${yesterday}`, [now]],
-    ]) {
-      const { data } = await gateway.get(secret, `/v1/activity?by=day,bucket&${query}`);
-      assert.deepEqual(data, all.filter(({ date }) => days.includes(date)), query);
-    }
-    for (const query of ['by=colour', 'by=account', 'by=', 'date=today', 'date=2026-13-01', 'since=2026-01-02&until=2026-01-01', 'since=2026-01-01&until=2026-01-01', 'since=2020-01-01', 'until=x']) {
-      const answer = await gateway.fetch(secret, `/v1/activity?${query}`);
-      assert.deepEqual([answer.status, (await answer.json()).error.code], [400, 'invalid_request'], query);
-    }
-    assert.equal((await gateway.fetch(adminToken, `/admin/v1/spend?account=${account}&by=colour`)).status, 400);
-  });
-
-  test('explains a change by parts that add up to it', async () => {
-    const { account, secret, receipts } = await variedAccount();
-    // What a day before would have left: one model that is gone, one that is still used.
-    const before = [['demo-large', 'official', 'credit', 4, 400, 64, 600_000, 400_000], ['old-model', 'routed', 'wallet', 1, 10, 10, 210_000, 70_000]];
-    for (const [model, route, bucket, requests, input, output, charge, input_charge] of before) {
-      await select(gateway, `INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
-        input_tokens, cached_tokens, output_tokens, reasoning_tokens, charge, input_charge) VALUES (?, ?, 'default', 'key', ?, ?, ?, 'direct', 'l', ?, 0, 0, 0, ?, 0, ?, 0, ?, ?)`,
-      dayBefore(today()), account, model, route, bucket, requests, input, output, charge, input_charge);
-    }
-    for (const answer of [await gateway.get(secret, `/v1/activity?date=${today()}`), await gateway.admin('GET', `/admin/v1/spend?account=${account}&date=${today()}`)]) {
-      assert.equal(at(answer.compared_with.until), at(answer.period.since));
-      assert.deepEqual(answer.change.map(({ bucket }) => bucket), ['credit', 'wallet']);
-      for (const { bucket, before: was, now, change, parts, sentence, fallback, retries, groups } of answer.change) {
-        assert.equal(was, bucket === 'credit' ? '0.0006' : '0.00021');
-        assert.equal(now, total(receipts.filter((receipt) => receipt.bucket === bucket).map(({ charge }) => charge)));
-        assert.equal(nanos(change), nanos(now) - nanos(was));
-        assert.equal(total(Object.values(parts)), change);
-        for (const group of groups) assert.equal(total(Object.values(group.parts)), group.change);
-        const backups = receipts.filter((receipt) => receipt.bucket === bucket && receipt.fallbacks > 0);
-        assert.deepEqual(fallback, { before: '0', now: total(backups.map(({ charge }) => charge)), change: fallback.now });
-        const again = receipts.filter((receipt) => receipt.bucket === bucket && receipt.retries > 0 && receipt.fallbacks === 0);
-        assert.deepEqual(retries, { before: '0', now: total(again.map(({ charge }) => charge)), change: retries.now });
-        assert.match(sentence, new RegExp(`^Cost on \`${bucket}\` went (up|down) by [\\d.]+ \\(from ${was} to ${now}\\)`));
-      }
-    }
-  });
 });
 
 test('credits are what came in and what was used, bucket by bucket', async () => {
@@ -346,36 +247,6 @@ describe('lists across accounts', () => {
       assert.deepEqual(paged.slice(0, known.length), known, list);
     }
   });
-
-  test('have filters, and an account is one', async () => {
-    const [one, other] = [await variedAccount(), await variedAccount()];
-    await Promise.all([one, other].map(copied));
-    for (const caller of [one, other]) {
-      assert.deepEqual((await allOf(gateway, `/admin/v1/receipts?account=${caller.account}`)).map(({ id }) => id), caller.receipts.map(({ id }) => id).toReversed());
-      assert.deepEqual((await allOf(gateway, `/admin/v1/receipts?key=${caller.key}`)).map(({ id }) => id), caller.receipts.map(({ id }) => id).toReversed());
-      const audited = await allOf(gateway, `/admin/v1/audit?account=${caller.account}`);
-      assert.deepEqual(audited.map(({ kind }) => kind), ['key', 'adjustment', 'adjustment', 'project', 'account']);
-      assert.deepEqual((await allOf(gateway, `/admin/v1/audit?account=${caller.account}&kind=key`)).map(({ record }) => record.id), [caller.key]);
-    }
-    assert.deepEqual(await allOf(gateway, '/admin/v1/receipts?account=nobody'), []);
-    for (const query of ['limit=0', 'limit=101', 'after=x', 'after=1:2', 'after=1:a:b', 'since=x']) {
-      const answer = await gateway.fetch(adminToken, `/admin/v1/receipts?${query}`);
-      assert.deepEqual([answer.status, (await answer.json()).error.code], [400, 'invalid_request'], query);
-    }
-  });
-
-  test('are the operator\'s alone, and tell nobody\'s secret', async () => {
-    const { account, secret } = await variedAccount();
-    await gateway.admin('PATCH', `/admin/v1/accounts/${account}/keys/${(await gateway.get(secret, '/v1/key')).data.tf.id}`, { label: 'renamed' });
-    const hash = createHash('sha256').update(secret).digest('hex');
-    for (const list of ['receipts', 'ledger', 'audit', 'spend', 'reconcile']) {
-      for (const token of [secret, 'x', '']) assert.equal((await gateway.fetch(token, `/admin/v1/${list}`)).status, 401, list);
-      const answer = await gateway.fetch(adminToken, `/admin/v1/${list}?account=${account}&limit=100`);
-      const text = await answer.text();
-      assert.equal(answer.status, 200, text);
-      for (const hidden of [secret, hash, '"hash"', adminToken, 'upstream-secret']) assert.ok(!text.includes(hidden), `${list} has ${hidden}`);
-    }
-  });
 });
 
 describe('roll-ups', () => {
@@ -420,17 +291,6 @@ describe('reconciliation', () => {
   const journal = (account) => select(gateway, 'SELECT * FROM journal WHERE account = ? ORDER BY seq', account);
   const reports = () => select(gateway, 'SELECT * FROM reconciled ORDER BY account');
 
-  test('finds healthy accounts in order, page by page', async () => {
-    const { ok, data, next } = await gateway.admin('GET', '/admin/v1/reconcile?limit=100');
-    assert.deepEqual([ok, next, data.length], [true, null, callers.length]);
-    for (const report of data) assert.deepEqual(report, { account: report.account, from: 0, to: 9, head: 9, copied: 9, rows: 9, ok: true, is_whole: true, differences: [] });
-    const paged = await allOf(gateway, '/admin/v1/reconcile', 3);
-    assert.deepEqual(paged.map(({ account }) => account), callers.map(({ account }) => account).sort());
-    const { data: [part] } = await gateway.admin('GET', `/admin/v1/reconcile?account=${callers[0].account}&from=6`);
-    assert.deepEqual([part.from, part.to, part.rows, part.ok], [6, 9, 3, true]);
-    assert.equal((await gateway.fetch(adminToken, '/admin/v1/reconcile?from=x')).status, 400);
-  });
-
   test('is done by the cron for every account once a day', async () => {
     await gateway.scheduled();
     const first = await reports();
@@ -472,50 +332,6 @@ describe('reconciliation', () => {
       assert.deepEqual(await journal(account), damaged, 'nothing is repaired silently');
       await put(account, good);
       assert.ok((await reconcile(account)).ok);
-    }
-  });
-
-  test('by the cron logs differences, keeps where it was in order, and tells again a day later', async () => {
-    const { account } = callers[2];
-    await select(gateway, 'UPDATE reconciled SET at = at - ?', day + 1);
-    await select(gateway, 'UPDATE reconciled SET seq = 5 WHERE account = ?', account);
-    const good = await journal(account);
-    await select(gateway, 'DELETE FROM journal WHERE account = ? AND seq = 7', account);
-    const told = () => gateway.logs.filter(({ message }) => message.includes('reconcile') && message.includes(account) && message.includes('entry-7')).length;
-    for (let n = 1; n <= 2; n += 1) {
-      await gateway.scheduled();
-      await gateway.scheduled();
-      const { seq, doc } = (await reports()).find((report) => report.account === account);
-      const { ok, differences } = JSON.parse(doc);
-      assert.deepEqual([seq, ok, differences.map(({ entry }) => entry)], [5, false, ['entry-7']]);
-      await until(() => told() === n, `log ${n}`);
-      await select(gateway, 'UPDATE reconciled SET at = at - ?', day + 1);
-    }
-    await put(account, good);
-    await gateway.scheduled();
-    const { seq, doc } = (await reports()).find((report) => report.account === account);
-    assert.deepEqual([seq, JSON.parse(doc).ok], [9, true]);
-    assert.equal(told(), 2);
-  });
-
-  test('finds damage in the account itself', async () => {
-    const { account } = callers[3];
-    const cases = [
-      ['UPDATE journal SET amount = amount + 1 WHERE seq = 4', 'UPDATE journal SET amount = amount - 1 WHERE seq = 4', [4, 4], /balances/],
-      ["UPDATE journal SET doc = json_set(doc, '$.charge', '0.5') WHERE seq = 6", "UPDATE journal SET doc = json_set(doc, '$.charge', '0.00004') WHERE seq = 6", [6], /receipt over 0.5/],
-      ["UPDATE journal SET balances = json_set(balances, '$.credit', '7') WHERE seq = 8", "UPDATE journal SET balances = json_set(balances, '$.credit', '0.99996') WHERE seq = 8", [8, 9], /balances/],
-      ...[[5, [5, 6]], [9, [9]]].map(([seq, entries]) => [
-        `CREATE TABLE damaged AS SELECT * FROM journal WHERE seq = ${seq}; DELETE FROM journal WHERE seq = ${seq}`,
-        'INSERT INTO journal SELECT * FROM damaged; DROP TABLE damaged', entries, /missing|the account does not have/,
-      ]),
-    ];
-    for (const [damage, repair, entries, what] of cases) {
-      await reopen(gateway, () => changeObject(gateway, account, damage));
-      const { ok, differences } = await reconcile(account);
-      assert.equal(ok, false, damage);
-      for (const seq of entries) assert.ok(differences.some((difference) => difference.seq === seq && what.test(difference.what)), `${damage}: ${JSON.stringify(differences)}`);
-      await reopen(gateway, () => changeObject(gateway, account, repair));
-      await until(async () => (await reconcile(account)).ok, 'order again');
     }
   });
 
@@ -574,7 +390,7 @@ async function busyAccount() {
   const [first, second] = [await gateway.createKey(account, { label }), await gateway.createKey(account, { label: 'other', project })];
   const { secret } = first;
   const models = ['demo-large', 'no-such-model', 'both-routes', 'fail-400', 'no-such-model', 'routed-only', 'no-such-model', 'both-latest', 'reasoning', 'cached'];
-  const count = 1400;
+  const count = 600;
   await inParallel(count, 16, async (n) => {
     const headers = { ...(n % 3 === 0 && { 'x-tf-run': 'exported' }), ...(n % 10 === 7 && { 'x-tf-route': 'routed' }) };
     const answer = await gateway.call(n % 5 === 1 ? second.secret : secret, models[n % 10], headers);

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { adminToken, readStream, startGateway, until } from './support/gateway.mjs';
 import { all, allOf, audit as auditBooks, balances, nanos, select } from './support/books.mjs';
 import { testCatalog } from './support/catalog.mjs';
-import { completed, deliver, dispute, event, expired, json, paymentOf, refunded, session, signature, startStripe, stripeKey, webhookSecret } from './support/stripe.mjs';
+import { completed, deliver, dispute, json, paymentOf, refunded, session, signature, startStripe, stripeKey, webhookSecret } from './support/stripe.mjs';
 
 let stripe, gateway, silent;
 /** Every answer that was given, and every code that was made. */
@@ -87,61 +87,14 @@ describe('a card payment', () => {
     const [delivery] = (await whole(customer, order)).deliveries;
     assert.deepEqual([delivery.kind, delivery.effect, delivery.times], ['checkout.session.completed', 'paid', 1]);
   });
-
-  test('that is still on its way is credited when it arrives, not before', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    assert.equal((await tell(completed(order, { payment_status: 'unpaid' }))).body.state, 'pending');
-    assert.equal((await audit(customer)).credit.balance, '0');
-    assert.equal((await tell(event('checkout.session.async_payment_succeeded', session(order)))).body.state, 'paid');
-    assert.equal((await audit(customer)).credit.balance, '10');
-
-    const other = await newOrder(customer);
-    await tell(completed(other, { payment_status: 'unpaid' }));
-    await tell(event('checkout.session.async_payment_failed', session(other, { payment_status: 'unpaid' })));
-    const { state, reason, next_step } = await view(customer, other);
-    assert.equal(state, 'failed');
-    assert.ok(reason && next_step);
-    assert.equal((await audit(customer)).credit.balance, '10');
-  });
-
-  test('in a currency without decimals is asked for and credited in its own units', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer, { bucket: 'yen', amount: '500' });
-    const [{ form }] = callsFor(order);
-    assert.deepEqual([form['line_items[0][price_data][unit_amount]'], form['line_items[0][price_data][currency]']], ['500', 'jpy']);
-    assert.equal((await tell(completed(order, { amount_total: 500 }))).body.state, 'paid');
-    assert.equal((await audit(customer)).yen.balance, '500');
-    assert.equal((await place(customer, { bucket: 'yen', amount: '0.5' })).status, 400);
-  });
-
-  test('in a currency that Stripe does not take exactly is refused, and a transfer is not', async () => {
-    const customer = await newCustomer();
-    const { status, body } = await place(customer, { bucket: 'dinar', amount: '5' });
-    assert.deepEqual([status, body.error.param], [400, 'provider']);
-    assert.equal((await place(customer, { bucket: 'dinar', amount: '5', provider: 'manual' })).body.state, 'in_review');
-  });
 });
 
 describe('a message that Stripe did not sign', () => {
-  const hour = 3600;
-  const now = () => Math.floor(Date.now() / 1000);
   const forgeries = [
     ['has no header', (body) => [body, { header: null }]],
     ['has an empty header', (body) => [body, { header: '' }]],
-    ['is signed with another secret', (body) => [body, { secret: 'whsec_other' }]],
-    ['is signed with an empty secret', (body) => [body, { secret: '' }]],
-    ['is signed with the API key', (body) => [body, { secret: stripeKey }]],
     ['was changed after it was signed', (body) => [body.replace('"amount_total":1000', '"amount_total":1001'), { header: signature(body) }]],
     ['has one more space', (body) => [`${body} `, { header: signature(body) }]],
-    ['has another time than was signed', (body) => [body, { header: signature(body).replace(/^t=\d+/, `t=${now() + 1}`) }]],
-    ['has a second time before the signed one', (body) => [body, { header: `t=${now()},${signature(body, { at: now() - hour })}` }]],
-    ['has no time', (body) => [body, { header: signature(body).replace(/^t=\d+,/, '') }]],
-    ['is of another scheme', (body) => [body, { header: signature(body).replace('v1=', 'v0=') }]],
-    ['has a part of the signature', (body) => [body, { header: signature(body).slice(0, -2) }]],
-    ['has the signature in capitals', (body) => [body, { header: signature(body).replace(/v1=.*/, (text) => `v1=${text.slice(3).toUpperCase()}`) }]],
-    ['is an hour old', (body) => [body, { at: now() - hour }]],
-    ['is of the hour to come', (body) => [body, { at: now() + hour }]],
   ];
   for (const [name, forge] of forgeries) {
     test(`because it ${name} is refused, and changes nothing`, async () => {
@@ -158,25 +111,9 @@ describe('a message that Stripe did not sign', () => {
       assert.equal(/[0-9a-f]{64}/.test(text), false, 'nor does it tell what would be right');
     });
   }
-
-  test('tells a page in a browser, or another method, nothing but what the path takes', async () => {
-    for (const method of ['GET', 'PUT', 'DELETE']) {
-      const response = await fetch(`${gateway.url}/webhooks/stripe`, { method });
-      assert.deepEqual([response.status, response.headers.get('allow')], [405, 'POST, OPTIONS'], method);
-    }
-  });
 });
 
 describe('a message from Stripe', () => {
-  test('counts with one good signature among others, as while the secret is replaced', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    const body = JSON.stringify(completed(order));
-    const [time, good] = signature(body).split(',');
-    const [, other] = signature(body, { secret: 'whsec_older' }).split(',');
-    assert.equal((await tell(body, { header: `${time},${other},${good},v0=${'0'.repeat(64)}` })).body.state, 'paid');
-  });
-
   test('that comes many times, at once and later, is counted and credits once', async () => {
     const customer = await newCustomer();
     const order = await newOrder(customer);
@@ -190,168 +127,9 @@ describe('a message from Stripe', () => {
     const { entries, credit } = await audit(customer);
     assert.deepEqual([entries.length, credit.balance], [1, '10']);
   });
-
-  test('of the same payment under other ids credits once', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    await Promise.all([completed(order), completed(order), event('checkout.session.async_payment_succeeded', session(order))].map((message) => tell(message)));
-    const { entries, credit } = await audit(customer);
-    assert.deepEqual([entries.length, credit.balance], [1, '10']);
-    const effects = (await whole(customer, order)).deliveries.map(({ effect }) => effect);
-    assert.equal(effects.filter((effect) => effect === 'paid').length, 1);
-    assert.equal(effects.filter((effect) => effect.startsWith('none')).length, 2);
-  });
-
-  test('that tells of the payment after the end of the order still credits it, once', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    assert.equal((await tell(expired(order))).body.state, 'expired');
-    const seen = await view(customer, order);
-    assert.deepEqual([seen.state, 'url' in seen], ['expired', false]);
-    assert.ok(seen.reason && seen.next_step);
-    assert.equal((await tell(completed(order))).body.state, 'paid');
-    const after = await view(customer, order);
-    assert.deepEqual([after.state, after.reason], ['paid', null]);
-    assert.equal((await audit(customer)).credit.balance, '10');
-  });
-
-  test('that tells of an end after the payment takes nothing away', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    for (const message of [expired(order), event('checkout.session.async_payment_failed', session(order)), completed(order, { payment_status: 'unpaid' })]) {
-      const { status, body } = await tell(message);
-      assert.deepEqual([status, body.state], [200, 'paid']);
-      assert.match(body.effect, /^none/);
-    }
-    assert.equal((await audit(customer)).credit.balance, '10');
-  });
-
-  test('that names the order of another account credits nobody', async () => {
-    const [victim, thief] = [await newCustomer(), await newCustomer()];
-    const order = await newOrder(victim);
-    const own = await newOrder(thief);
-    for (const metadata of [{ account: thief.account, order: order.id }, { account: victim.account, order: own.id }, { account: 'nobody', order: order.id }, { account: victim.account, order: 'order-none' }]) {
-      const { status, body } = await tell(completed(order, { metadata }));
-      assert.equal(status, 200, 'there is no use in sending it again');
-      assert.match(body.effect, /^ignored/, JSON.stringify(metadata));
-    }
-    // Here both fit each other, but the session is that of another order.
-    const { body } = await tell(completed(order, { metadata: { account: thief.account, order: own.id } }));
-    assert.match(body.effect, /^refused: .*session/);
-    for (const customer of [victim, thief]) assert.equal((await audit(customer)).entries.length, 0);
-    assert.equal((await view(victim, order)).state, 'pending');
-    assert.equal((await view(thief, own)).state, 'pending');
-    assert.equal((await gateway.fetch(adminToken, '/admin/v1/accounts/nobody')).status, 404, 'no account came of it');
-  });
-
-  test('about another session or payment than that of the order is refused, and is in the operator\'s log', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    const { status, body } = await tell(completed(order, { id: 'cs_test_other' }));
-    assert.deepEqual([status, body.state], [200, 'pending']);
-    assert.match(body.effect, /^refused/);
-    assert.ok(gateway.logs.some(({ message }) => message.includes(order.id) && message.includes('refused')));
-    await tell(completed(order));
-    assert.match((await tell(refunded(order, '10', { payment_intent: 'pi_other' }))).body.effect, /^refused/);
-    assert.equal((await audit(customer)).credit.balance, '10');
-  });
-
-  test('about a transfer is refused', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer, { provider: 'manual' });
-    assert.match((await tell(completed({ ...order, session: 'cs_test_other' }))).body.effect, /^refused/);
-    assert.equal((await view(customer, order)).state, 'in_review');
-    assert.equal((await audit(customer)).entries.length, 0);
-  });
-
-  test('of another integration on the same Stripe account is ignored', async () => {
-    const others = [
-      event('customer.created', { id: 'cus_1', object: 'customer' }),
-      event('checkout.session.completed', { id: 'cs_1', object: 'checkout.session', payment_status: 'paid', amount_total: 1000, currency: 'usd', metadata: {} }),
-      event('checkout.session.completed', { id: 'cs_1', object: 'checkout.session', payment_status: 'paid', amount_total: 1000, currency: 'usd', metadata: { order: '7', account: 'a b' } }),
-      event('charge.refunded', { id: 'ch_1', object: 'charge', amount_refunded: 1000, currency: 'usd', payment_intent: 'pi_theirs', metadata: {} }),
-      event('charge.refunded', { id: 'ch_1', object: 'charge', amount_refunded: 99999999999999, currency: 'usd', payment_intent: 'pi_theirs', metadata: {} }),
-      event('charge.dispute.funds_withdrawn', { id: 'du_1', object: 'dispute', amount: 1000, currency: 'usd', payment_intent: 'pi_theirs', metadata: {} }),
-      event('charge.dispute.funds_withdrawn', { id: 'du_1', object: 'dispute', amount: 1000, currency: 'usd', payment_intent: null, metadata: {} }),
-      event('payout.paid', { id: 'po_1', object: 'payout', amount: 99999999999999 }),
-    ];
-    for (const message of others) {
-      const { status, body } = await tell({ ...message, created: message.created - 3600 });
-      assert.equal(status, 200, message.type);
-      assert.match(body.effect, /^ignored/, message.type);
-    }
-    // A payment that nobody knows yet may be known in a moment: Stripe tells of it again.
-    const { status, body } = await tell(others[3]);
-    assert.deepEqual([status, body.error.code], [503, 'service_unavailable']);
-  });
-
-  test('that cannot be read is refused, so that Stripe sends it again', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    const broken = ['', 'not json', '[]', '{}', completed(order, { amount_total: null }), completed(order, { amount_total: '1000' }), completed(order, { amount_total: 10.5 }), completed(order, { amount_total: -1000 }), completed(order, { currency: null }), completed(order, { payment_status: 'new' }), completed(order, { amount_total: 99999999999999 })];
-    for (const message of broken) assert.equal((await tell(message)).status, 400, JSON.stringify(message));
-    assert.deepEqual((await whole(customer, order)).deliveries, []);
-    assert.equal((await tell(completed(order))).body.state, 'paid');
-  });
-
-  test('whose payment the balance cannot hold is not lost', async () => {
-    const customer = await newCustomer({ credit: '9007180' });
-    const order = await newOrder(customer);
-    await gateway.admin('POST', `/admin/v1/accounts/${customer.account}/adjustments`, { bucket: 'credit', amount: '19', reason: 'up to the brim' });
-    assert.equal((await place(customer)).status, 400, 'what could not be credited is not ordered');
-    const { status } = await tell(completed(order));
-    const { state, deliveries } = await whole(customer, order);
-    assert.deepEqual([status, state, deliveries.length], [200, 'in_review', 1], 'the operator is told');
-    assert.equal((await audit(customer)).credit.balance, '9007199');
-  });
 });
 
 describe('another amount or currency than was ordered', () => {
-  for (const [name, more] of [['less', { amount_total: 999 }], ['more', { amount_total: 100000 }], ['in another currency', { currency: 'cny' }]]) {
-    test(`(${name}) is not credited but shown to the operator, who approves another amount`, async () => {
-      const customer = await newCustomer();
-      const order = await newOrder(customer);
-      assert.equal((await tell(completed(order, more))).body.state, 'in_review');
-      const seen = await view(customer, order);
-      assert.match(seen.reason, /was paid, 10 USD was ordered/);
-      assert.ok(seen.next_step);
-      assert.equal((await audit(customer)).entries.length, 0);
-      const found = await reviewList(order);
-      assert.deepEqual([found.account, found.reason], [customer.account, seen.reason]);
-
-      const { status, body } = await review(customer, order, 'approve', { amount: '9.99', reason: 'What arrived', author: 'kim', note: 'As it came' });
-      assert.deepEqual([status, body.state, body.amount, body.author, body.on_behalf_of, body.reason], [200, 'paid', '9.99', 'root', 'kim', 'What arrived']);
-      const { credit, entries } = await audit(customer);
-      assert.equal(credit.balance, '9.99');
-      assert.deepEqual(entries.map(({ kind, amount, author, reason, note, order }) => ({ kind, amount, author, reason, note, order })), [{ kind: 'top_up', amount: '9.99', author: undefined, reason: null, note: 'As it came', order: order.id }]);
-      assert.match((await tell(completed(order))).body.effect, /^none/);
-      assert.equal((await audit(customer)).credit.balance, '9.99');
-      assert.equal((await view(customer, order)).amount, '9.99');
-    });
-  }
-
-  test('is rejected with a reason, which the customer reads', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    await tell(completed(order, { amount_total: 1 }));
-    assert.equal((await review(customer, order, 'reject', { reason: 'Given back at Stripe', author: 'kim', note: 'It went back to your card' })).body.state, 'failed');
-    const { state, reason, note } = await view(customer, order);
-    assert.deepEqual([state, reason, note], ['failed', null, 'It went back to your card']);
-    assert.equal((await audit(customer)).entries.length, 0);
-  });
-
-  for (const [name, message] of [['refunded', (order) => refunded(order, '10')], ['disputed', (order) => dispute('withdrawn', order)]]) {
-    test(`that was ${name} while it was in review is taken back when it is approved`, async () => {
-      const customer = await newCustomer();
-      const order = await newOrder(customer);
-      await tell(completed(order, { amount_total: 1001 }));
-      assert.equal((await tell(message(order))).body.order, order.id);
-      assert.equal((await review(customer, order, 'approve', { reason: 'Fine' })).status, 400, 'what arrived has to be said');
-      assert.equal((await review(customer, order, 'approve', { reason: 'Fine', amount: '10' })).body.state, 'paid');
-      assert.equal((await audit(customer)).credit.balance, '0');
-    });
-  }
-
   test('and the right one, told while the operator decides, are credited once', async () => {
     const customer = await newCustomer();
     const order = await newOrder(customer);
@@ -386,75 +164,16 @@ describe('while Stripe fails', () => {
       assert.equal((await audit(customer)).entries.length, 0);
     });
   }
-
-  test('by saying nothing, the order is failed in the end', async () => {
-    const { status, body } = await silent;
-    assertUnopened(status, body);
-  });
-
-  function assertUnopened(status, order) {
-    assert.equal(status, 201);
-    assert.deepEqual([order.state, order.session, 'url' in order], ['failed', null, false]);
-    assert.match(order.reason, /did not open a page/);
-    assert.ok(order.next_step);
-  }
 });
 
+function assertUnopened(status, order) {
+  assert.equal(status, 201);
+  assert.deepEqual([order.state, order.session, 'url' in order], ['failed', null, false]);
+  assert.match(order.reason, /did not open a page/);
+  assert.ok(order.next_step);
+}
+
 describe('an order', () => {
-  const impossible = [
-    ['nothing', { amount: '0' }], ['less than nothing', { amount: '-1' }], ['a tenth of a cent', { amount: '0.001' }], ['an exponent', { amount: '1e9' }],
-    ['a thousand millions', { amount: '1000000000' }], ['a number', { amount: 10 }], ['no amount', { amount: undefined }], ['infinity', { amount: 'Infinity' }],
-    ['a bucket that there is not', { bucket: 'gold' }], ['a bucket with a bad name', { bucket: '../credit' }], ['a provider that there is not', { provider: 'paypal' }],
-    ['an account of its own', { account: 'other' }], ['a state of its own', { state: 'paid' }], ['an empty reference', { provider: 'manual', reference: '' }],
-    ['a reference of two lines', { provider: 'manual', reference: 'a\nb' }], ['a long reference', { provider: 'manual', reference: 'x'.repeat(201) }], ['a transfer of nothing', { provider: 'manual', amount: '0' }], ['a transfer of less', { provider: 'manual', amount: '-5' }],
-  ];
-  test('of something that cannot be is refused before Stripe hears of it', async () => {
-    const customer = await newCustomer();
-    const calls = stripe.calls.length;
-    for (const [name, body] of impossible) {
-      const { status, body: answer } = await place(customer, body);
-      assert.equal(status, 400, name);
-      assert.ok(answer.error.metadata.next_step, name);
-    }
-    assert.equal(stripe.calls.length, calls);
-    assert.deepEqual((await gateway.get(customer.secret, '/v1/topups')).data, []);
-  });
-
-  test('with an Idempotency-Key is made once, and has one page', async () => {
-    const customer = await newCustomer();
-    const headers = { 'idempotency-key': 'top-up-1' };
-    const first = await place(customer, {}, headers);
-    const second = await place(customer, {}, headers);
-    assert.deepEqual([second.status, second.body], [201, first.body]);
-    assert.equal(new Set(callsFor(first.body).map(({ raw }) => raw)).size, 1);
-    for (const other of [{ amount: '11' }, { bucket: 'wallet' }, { provider: 'manual' }]) {
-      const { status, body } = await place(customer, other, headers);
-      assert.deepEqual([status, body.error.code], [409, 'idempotency_mismatch'], JSON.stringify(other));
-    }
-    assert.equal((await gateway.get(customer.secret, '/v1/topups')).data.length, 1);
-    const stranger = await newCustomer();
-    assert.notEqual((await place(stranger, { amount: '11' }, headers)).body.id, first.body.id, 'the key is the caller\'s own');
-    assert.equal((await tell(completed(first.body))).body.state, 'paid');
-    assert.equal((await place(customer, {}, headers)).body.state, 'paid', 'and tells what became of it');
-    assert.equal((await audit(customer)).credit.balance, '10');
-  });
-
-  test('with an Idempotency-Key that was used with another reference is refused, not passed over', async () => {
-    const customer = await newCustomer();
-    const headers = { 'idempotency-key': 'transfer-1' };
-    const transfer = { provider: 'manual', reference: 'INV-1' };
-    assert.equal((await place(customer, transfer, headers)).status, 201);
-    assert.equal((await place(customer, transfer, headers)).status, 201);
-    assert.equal((await place(customer, { ...transfer, reference: 'INV-2' }, headers)).status, 409);
-  });
-
-  test('with an Idempotency-Key that cannot be one is refused, as it is with requests', async () => {
-    const customer = await newCustomer();
-    for (const key of ['x'.repeat(256), 'two words', '']) {
-      assert.equal((await place(customer, {}, { 'idempotency-key': key })).status, 400, key);
-    }
-  });
-
   test('that is sent twice at the same time can be paid', async () => {
     const customer = await newCustomer();
     const answers = await Promise.all(Array.from({ length: 5 }, () => place(customer, {}, { 'idempotency-key': 'impatient' })));
@@ -484,26 +203,6 @@ describe('an order', () => {
     pendingAnswers.push(lost);
   });
 
-  test('belongs to its account: others can neither read, list nor change it', async () => {
-    const [owner, stranger] = [await newCustomer(), await newCustomer()];
-    const order = await newOrder(owner);
-    const { status, body } = await ask(stranger.secret, 'GET', `/v1/topups/${order.id}`);
-    assert.deepEqual([status, body.error.code], [404, 'not_found']);
-    assert.deepEqual((await gateway.get(stranger.secret, '/v1/topups')).data, []);
-    for (const secret of [stranger.secret, owner.secret]) {
-      for (const [path, sent] of [[`/admin/v1/accounts/${owner.account}/topups/${order.id}/approve`, { reason: 'mine' }], ['/admin/v1/codes', { bucket: 'credit', amount: '1', expires_at: '2999-01-01T00:00:00Z', reason: 'mine' }]]) {
-        assert.equal((await ask(secret, 'POST', path, sent)).status, 401);
-      }
-    }
-    const wrong = `/admin/v1/accounts/${stranger.account}/topups/${order.id}`;
-    assert.equal((await ask(adminToken, 'GET', wrong)).status, 404);
-    for (const [path, sent] of [['approve', { reason: 'x' }], ['reject', { reason: 'x' }], ['refunds', { reason: 'x', amount: '1' }]]) {
-      assert.equal((await ask(adminToken, 'POST', `${wrong}/${path}`, sent)).status, 404);
-    }
-    for (const secret of ['none', undefined]) assert.equal((await ask(secret, 'GET', `/v1/topups/${order.id}`)).status, 401);
-    assert.equal((await view(owner, order)).state, 'pending');
-  });
-
   test('is listed, newest first, page by page, however it was made', async () => {
     const customer = await newCustomer();
     const ids = [];
@@ -511,27 +210,6 @@ describe('an order', () => {
     assert.deepEqual((await gateway.get(customer.secret, '/v1/topups')).data.map(({ id }) => id), ids);
     assert.deepEqual((await all(gateway, customer.secret, '/v1/topups', 2)).map(({ id }) => id), ids);
     assert.deepEqual((await ask(adminToken, 'GET', `/admin/v1/accounts/${customer.account}/topups`)).body.data.length, 6);
-  });
-
-  test('is not changed by reading, and methods that there are not say which there are', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    const rows = () => until(async () => {
-      const [{ head, copied }] = (await gateway.admin('GET', `/admin/v1/reconcile?account=${customer.account}`)).data;
-      return head === copied && head;
-    }, 'the copy');
-    const before = await rows();
-    for (let n = 0; n < 2; n += 1) {
-      for (const path of ['/v1/topups', `/v1/topups/${order.id}`, '/v1/balances', '/v1/ledger', '/v1/redeem', '/webhooks/stripe']) await (await gateway.fetch(customer.secret, path)).text();
-      for (const path of ['/admin/v1/topups', '/admin/v1/codes', `/admin/v1/accounts/${customer.account}/topups/${order.id}`, `/admin/v1/accounts/${customer.account}/topups/${order.id}/approve`]) await ask(adminToken, 'GET', path);
-    }
-    assert.equal(await rows(), before);
-    for (const [path, methods, allow] of [['/v1/topups', ['PUT', 'DELETE', 'PATCH'], 'GET, HEAD, POST, OPTIONS'], [`/v1/topups/${order.id}`, ['POST', 'DELETE'], 'GET, HEAD, OPTIONS'], ['/v1/redeem', ['GET', 'PUT'], 'POST, OPTIONS']]) {
-      for (const method of methods) {
-        const { status, headers } = await ask(customer.secret, method, path);
-        assert.deepEqual([status, headers.get('allow')], [405, allow], `${method} ${path}`);
-      }
-    }
   });
 });
 
@@ -559,71 +237,15 @@ describe('a transfer', () => {
     await until(async () => (await gateway.admin('GET', '/admin/v1/topups?limit=100')).data.every(({ id }) => id !== order.id), 'the end of the review');
   });
 
-  test('that is approved once more with another amount is refused, not passed over', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer, { provider: 'manual' });
-    const verdict = { amount: '4', reason: 'It is there' };
-    for (let n = 0; n < 2; n += 1) assert.deepEqual((await review(customer, order, 'approve', verdict)).body.amount, '4');
-    for (const amount of ['5', '10']) assert.equal((await review(customer, order, 'approve', { ...verdict, amount })).status, 409, amount);
-    assert.equal((await audit(customer)).credit.balance, '4');
-  });
-
-  test('that did not come is rejected for good', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer, { provider: 'manual' });
-    for (let n = 0; n < 2; n += 1) {
-      const { status, body } = await review(customer, order, 'reject', { reason: 'Nothing came' });
-      assert.deepEqual([status, body.state, body.reason, body.author], [200, 'failed', 'Nothing came', 'root']);
-    }
-    assert.equal((await review(customer, order, 'approve', { reason: 'Late' })).status, 409);
-    assert.equal((await refund(customer, order, { amount: '1', reason: 'x' })).status, 409, 'what was never paid cannot be refunded');
-    assert.equal((await audit(customer)).entries.length, 0);
-  });
-
-  test('is only decided with a reason, and an amount that can be', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer, { provider: 'manual' });
-    for (const verdict of [{}, { reason: '' }, { reason: 'x', amount: '0' }, { reason: 'x', amount: '-1' }, { reason: 'x', amount: 'lots' }, { reason: 'x', amount: '9007199254' }, { reason: 'x', author: '' }, { reason: 'x', colour: 'red' }]) {
-      assert.equal((await review(customer, order, 'approve', verdict)).status, 400, JSON.stringify(verdict));
-    }
-    assert.equal((await view(customer, order)).state, 'in_review');
-    assert.equal((await audit(customer)).entries.length, 0);
-  });
-
   test('of any account is in the operator\'s one list', async () => {
     const orders = await Promise.all(Array.from({ length: 3 }, async () => newOrder(await newCustomer(), { provider: 'manual' })));
     for (const order of orders) assert.equal((await reviewList(order)).account, order.account);
     const { status, body } = await ask(adminToken, 'GET', '/admin/v1/topups?state=paid&limit=1');
     assert.deepEqual([status, body.data.length, body.data[0].state], [200, 1, 'paid']);
   });
-
-  test('is not looked for in a state that there is not', async () => {
-    assert.equal((await ask(adminToken, 'GET', '/admin/v1/topups?state=nothing')).status, 400);
-  });
 });
 
 describe('a refund', () => {
-  test('of a part, then of the rest, takes exactly that, and never more than was paid', async () => {
-    const customer = await newCustomer({ credit: '5' });
-    const order = await paidOrder(customer);
-    const part = await refund(customer, order, { amount: '4', reason: 'Half a month', author: 'kim', note: 'For half a month' });
-    assert.deepEqual([part.status, part.body.refunded, part.body.state], [201, '4', 'paid']);
-    const { credit, entries } = await audit(customer);
-    assert.equal(credit.balance, '11');
-    const { kind, amount, author, reason, note, order: named, refund: told } = entries[0];
-    assert.deepEqual({ kind, amount, author, reason, note, named }, { kind: 'refund', amount: '-4', author: undefined, reason: null, note: 'For half a month', named: order.id });
-    assert.deepEqual([told.order_amount, told.amount, told.refunded_before, told.taken, told.debt, told.source], ['10', '4', '0', '4', '0', 'admin']);
-
-    for (const amount of ['6.000000001', '10', '0', '-1', '1000000000']) {
-      const { status, body } = await refund(customer, order, { amount, reason: 'x', if_used: 'debt' });
-      assert.equal(status, 400, amount);
-      if (amount === '10') assert.equal(body.error.metadata.refundable, '6');
-    }
-    assert.equal((await refund(customer, order, { amount: '6', reason: 'All' })).body.refunded, '10');
-    assert.equal((await refund(customer, order, { amount: '0.01', reason: 'x' })).status, 400);
-    assert.equal((await audit(customer)).credit.balance, '5');
-  });
-
   test('that is asked for many times at once never gives back more than was paid', async () => {
     const customer = await newCustomer({ credit: '100' });
     const order = await paidOrder(customer);
@@ -644,17 +266,6 @@ describe('a refund', () => {
     assert.deepEqual([credit.balance, entries.length], ['6', 2]);
     const again = await paidOrder(customer);
     assert.equal((await refund(customer, again, { ...sent, amount: '5' }, headers)).body.refunded, '5', 'the key is the order\'s own');
-  });
-
-  test('with an Idempotency-Key of another amount is refused, not passed over', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    const headers = { 'idempotency-key': 'refund-1' };
-    const sent = { amount: '4', reason: 'Once' };
-    await refund(customer, order, sent, headers);
-    const { status, body } = await refund(customer, order, { ...sent, amount: '5' }, headers);
-    assert.deepEqual([status, body.error?.code], [409, 'idempotency_mismatch']);
-    assert.equal((await audit(customer)).credit.balance, '6');
   });
 
   test('of more than is left is refused with what is, or becomes a debt that new money pays first', async () => {
@@ -711,41 +322,6 @@ describe('a refund', () => {
     assert.deepEqual([credit.balance, credit.debt], ['0', charge], 'what was not used went back');
   });
 
-  test('of Stripe tells the sum, so that messages may come twice and in the wrong order', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    const [first, second] = [refunded(order, '3'), refunded(order, '7')];
-    assert.equal((await tell(second)).body.effect, 'taken back');
-    for (const message of [first, second, first, refunded(order, '7')]) assert.equal((await tell(message)).status, 200);
-    const { credit, entries } = await audit(customer);
-    assert.deepEqual([credit.balance, entries.length], ['3', 2]);
-    assert.deepEqual([entries[0].kind, entries[0].amount, entries[0].author, entries[0].refund.source], ['refund', '-7', undefined, 'webhook']);
-    assert.ok(entries[0].reason, 'what the provider said is told');
-    await tell(refunded(order, '10'));
-    assert.equal((await audit(customer)).credit.balance, '0');
-    assert.equal((await view(customer, order)).refunded, '10');
-  });
-
-  test('that the operator booked before Stripe tells of it is taken once', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    await refund(customer, order, { amount: '4', reason: 'Given back at Stripe' });
-    assert.match((await tell(refunded(order, '4'))).body.effect, /^none/);
-    assert.equal((await audit(customer)).credit.balance, '6');
-    await tell(refunded(order, '9'));
-    assert.equal((await audit(customer)).credit.balance, '1');
-  });
-
-  test('of Stripe that comes before the payment is booked with it', async () => {
-    const customer = await newCustomer();
-    const order = await newOrder(customer);
-    assert.equal((await tell(refunded(order, '4'))).body.state, 'pending');
-    assert.equal((await audit(customer)).entries.length, 0);
-    assert.equal((await tell(completed(order))).body.state, 'paid');
-    const { credit, entries } = await audit(customer);
-    assert.deepEqual([credit.balance, entries.map(({ kind }) => kind)], ['6', ['refund', 'top_up']]);
-  });
-
   test('of Stripe without our metadata is found by its payment; what was used becomes a debt', async () => {
     const customer = await newCustomer();
     const order = await paidOrder(customer);
@@ -753,13 +329,6 @@ describe('a refund', () => {
     assert.equal((await tell(refunded(order, '10', { metadata: {} }))).body.order, order.id);
     const { credit } = await audit(customer);
     assert.deepEqual([credit.balance, credit.debt], ['0', '10']);
-  });
-
-  test('of Stripe in another currency changes nothing', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    assert.match((await tell(refunded(order, '10', { currency: 'cny' }))).body.effect, /^refused/);
-    assert.equal((await audit(customer)).credit.balance, '10');
   });
 });
 
@@ -780,43 +349,6 @@ describe('a dispute', () => {
     assert.deepEqual([credit.balance, credit.debt], ['6', '0']);
     assert.deepEqual(entries.map(({ kind, amount }) => `${kind} ${amount}`), ['debt_payment -4', 'refund 10', 'refund -6', 'adjustment -4', 'top_up 10']);
     assert.equal((await view(customer, order)).refunded, '0');
-  });
-
-  test('takes what was not refunded before, and gives no more again', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    await tell(refunded(order, '3'));
-    await tell(dispute('withdrawn', order));
-    assert.equal((await audit(customer)).credit.balance, '0');
-    await tell(dispute('reinstated', order));
-    assert.equal((await audit(customer)).credit.balance, '7');
-    assert.equal((await view(customer, order)).refunded, '3');
-  });
-
-  test('and a refund end in the same books whichever is told first', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    await tell(dispute('withdrawn', order));
-    await tell(refunded(order, '3'));
-    await tell(dispute('reinstated', order));
-    assert.equal((await audit(customer)).credit.balance, '7');
-  });
-
-  test('of a part, a refund of all, and the part won: told again, the sum is still right', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    for (const message of [dispute('withdrawn', order, '4'), refunded(order, '10'), dispute('reinstated', order, '4'), refunded(order, '10')]) {
-      assert.equal((await tell(message)).status, 200, message.type);
-    }
-    assert.equal((await audit(customer)).credit.balance, '0');
-  });
-
-  test('that was won before we hear that it was lost changes nothing', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer);
-    await tell(dispute('reinstated', order));
-    await tell(dispute('withdrawn', order));
-    assert.equal((await audit(customer)).credit.balance, '10');
   });
 });
 
@@ -843,17 +375,6 @@ describe('a redeem code', () => {
     assert.ok(listed.taken_at);
   });
 
-  test('is the same in lower case, without dashes and with spaces, and credits an account once', async () => {
-    const customer = await newCustomer();
-    const [{ id, code }] = await newCodes();
-    for (const typed of [code.toLowerCase(), code.replaceAll('-', ''), ` ${code.replaceAll('-', ' ')} `, code]) {
-      const { status, body } = await redeem(customer, typed);
-      assert.deepEqual([status, body.code, body.bucket, body.amount], [200, id, 'credit', '2.5']);
-      assert.equal(body.balances.find(({ bucket }) => bucket === 'credit').balance, '2.5');
-    }
-    assert.equal((await audit(customer)).entries.length, 1);
-  });
-
   test('that is unknown, revoked or over answers one and the same', async () => {
     const customer = await newCustomer();
     const [gone, over] = await newCodes({ count: 2 });
@@ -875,6 +396,14 @@ describe('a redeem code', () => {
     assert.equal((await ask('none', 'POST', '/v1/redeem', { code: unknown })).status, 401);
   });
 
+  test('is one of 500 that are stored by one statement, and all of them work', async () => {
+    const made = await newCodes({ count: 500, bucket: 'wallet' });
+    assert.equal(new Set(made.map(({ code }) => code)).size, 500);
+    const customer = await newCustomer();
+    assert.equal((await redeem(customer, made[499].code)).body.bucket, 'wallet');
+    assert.equal((await audit(customer)).wallet.balance, '2.5');
+  });
+
   test('that was taken but not credited, as by a crash, is credited when it is sent again', async () => {
     const [customer, other] = [await newCustomer(), await newCustomer()];
     const [{ id, code }] = await newCodes();
@@ -882,62 +411,6 @@ describe('a redeem code', () => {
     assert.equal((await redeem(other, code)).status, 404);
     for (let n = 0; n < 2; n += 1) assert.equal((await redeem(customer, code)).status, 200);
     assert.equal((await audit(customer)).credit.balance, '2.5');
-  });
-
-  test('that was taken cannot be revoked, and pays a debt first', async () => {
-    const customer = await newCustomer();
-    const order = await paidOrder(customer, { amount: '1' });
-    await adjust(customer, '-1');
-    await refund(customer, order, { amount: '1', reason: 'x', if_used: 'debt' });
-    const [{ id, code }] = await newCodes();
-    assert.equal((await redeem(customer, code)).status, 200);
-    const { credit } = await audit(customer);
-    assert.deepEqual([credit.balance, credit.debt], ['1.5', '0']);
-    assert.equal((await ask(adminToken, 'DELETE', `/admin/v1/codes/${id}`)).status, 404);
-  });
-
-  test('is made with a bucket, an amount, an end and a reason that can be', async () => {
-    for (const body of [{ bucket: 'gold' }, { amount: '0' }, { amount: '-1' }, { amount: '1e3' }, { count: 0 }, { count: 501 }, { count: -1 }, { count: 1.5 }, { expires_at: '2020-01-01T00:00:00Z' }, { expires_at: 'soon' }, { expires_at: undefined }, { reason: '' }, { reason: undefined }, { colour: 'red' }]) {
-      const { status } = await ask(adminToken, 'POST', '/admin/v1/codes', { bucket: 'credit', amount: '1', expires_at: '2999-01-01T00:00:00Z', reason: 'x', ...body });
-      assert.equal(status, 400, JSON.stringify(body));
-    }
-    const made = await newCodes({ count: 500, bucket: 'wallet' });
-    assert.equal(new Set(made.map(({ code }) => code)).size, 500);
-    for (const { code } of made) assert.match(code, /^([2-9A-HJ-NP-Z]{5}-){3}[2-9A-HJ-NP-Z]{5}$/);
-    const customer = await newCustomer();
-    assert.equal((await redeem(customer, made[499].code)).body.bucket, 'wallet');
-    assert.equal((await audit(customer)).wallet.balance, '2.5');
-  });
-});
-
-describe('a gateway without Stripe', () => {
-  let other;
-  before(async () => (other = await startGateway({ vars: { STRIPE_WEBHOOK_SECRET: '  ' } })));
-  after(() => other?.close());
-
-  test('has nothing at the path of its messages, signed or not', async () => {
-    const nothing = await (await fetch(`${other.url}/nothing`, { method: 'POST' })).json();
-    const body = JSON.stringify(event('customer.created', { id: 'cus_1' }));
-    for (const options of [{}, { secret: '' }, { secret: '  ' }, { header: null }, { header: 'x' }]) {
-      const answer = await deliver(other.url, body, options);
-      assert.equal(answer.status, 404);
-      assert.deepEqual(answer.body.error.message, nothing.error.message);
-    }
-  });
-
-  test('has nothing at that path by any other method', async () => {
-    for (const method of ['GET', 'PUT']) assert.equal((await fetch(`${other.url}/webhooks/stripe`, { method })).status, 404, method);
-  });
-
-  test('takes transfers, and says so to those who want to pay by card', async () => {
-    const secret = await other.newKey(await other.newAccount());
-    const send = (body) => other.fetch(secret, '/v1/topups', { method: 'POST', body: JSON.stringify({ bucket: 'credit', amount: '5', ...body }) });
-    const order = await (await send({})).json();
-    assert.deepEqual([order.provider, order.state], ['manual', 'in_review']);
-    const refused = await send({ provider: 'stripe' });
-    const { error } = await refused.json();
-    assert.deepEqual([refused.status, error.param], [400, 'provider']);
-    assert.match(error.metadata.next_step, /manual/);
   });
 });
 
@@ -959,14 +432,9 @@ test('while D1 is broken payments are credited; what needs it is asked for again
   assert.equal((await audit(customer)).credit.balance, '12.5');
 });
 
-test('a payment counts whatever became of the key that ordered it', async () => {
-  const customer = await newCustomer();
-  const order = await newOrder(customer);
-  await gateway.admin('DELETE', `/admin/v1/accounts/${customer.account}/keys/${order.key}`);
-  assert.equal((await place(customer)).status, 401);
-  assert.equal((await tell(completed(order))).body.state, 'paid');
-  const secret = await gateway.newKey(customer.account);
-  assert.equal((await audit({ secret })).credit.balance, '10');
+test('while Stripe says nothing, the order is failed in the end', async () => {
+  const { status, body } = await silent;
+  assertUnopened(status, body);
 });
 
 // What waits for an answer that does not come; the crash ends it.
@@ -996,7 +464,7 @@ test('a crash between and amid messages loses nothing and credits nothing twice'
 
 test('after all of it every account agrees with its journal and its copy', async () => {
   const reports = await allOf(gateway, '/admin/v1/reconcile', 100);
-  assert.ok(reports.length > 50);
+  assert.ok(reports.length > 20);
   assert.deepEqual(reports.filter(({ ok, is_whole }) => !ok || !is_whole), []);
 });
 
@@ -1007,7 +475,7 @@ test('no secret and no code is in any answer, log line or stored byte', async ()
     .filter((entry) => entry.isFile())
     .map((entry) => readFileSync(join(entry.parentPath, entry.name)).toString('latin1'));
   assert.ok(stored.some((text) => text.includes('checkout.session.completed')), 'what is stored is found');
-  assert.ok(codes.length > 100 && told.length > 200);
+  assert.ok(codes.length > 4 && told.length > 60);
   for (const [where, texts] of Object.entries({ told, lines, stored })) {
     const all = texts.join('\n');
     for (const secret of secrets) assert.equal(all.includes(secret), false, `${secret} in ${where}`);

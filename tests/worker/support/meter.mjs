@@ -1,12 +1,13 @@
 // The built Worker with what it asks of the platform counted: `startWorker({ meter: true })` runs
 // this module in place of build/index.js, in the Worker's own isolate. GET /__meter answers the
-// counts since the start; only this module knows that path.
+// counts since the start, GET /__meter?kv=broken lets every look into KV fail from then on; only this module knows that path.
 import Gateway, { AccountObject as Account } from '../../../build/index.js';
 
 export * from '../../../build/index.js';
 
 const counts = { requests: 0, kv_reads: 0, kv_writes: 0, d1_statements: 0, object_calls: 0, limiter_calls: 0 };
 const count = (name, by = 1) => (counts[name] += by);
+let isKvBroken = false;
 
 /** The object with some of its methods replaced by what `change` makes of them. */
 function wrapped(object, change) {
@@ -21,6 +22,7 @@ function wrapped(object, change) {
 }
 
 const counting = (name) => (method) => (...args) => (count(name), method(...args));
+const breaking = (method) => (...args) => (isKvBroken ? Promise.reject(new Error('KV is broken')) : method(...args));
 
 /** Statements stay the platform's own, because batches take no others. */
 const statements = new WeakSet();
@@ -38,7 +40,7 @@ function statement(made) {
 
 function metered(env) {
   const changed = { ...env };
-  changed.CONFIG = wrapped(env.CONFIG, { get: counting('kv_reads'), list: counting('kv_reads'), put: counting('kv_writes'), delete: counting('kv_writes') });
+  changed.CONFIG = wrapped(env.CONFIG, { get: (method) => counting('kv_reads')(breaking(method)), list: counting('kv_reads'), put: counting('kv_writes'), delete: counting('kv_writes') });
   changed.DB = wrapped(env.DB, {
     prepare: (method) => (...args) => statement(method(...args)),
     batch: (method) => (list) => (count('d1_statements', list.length), method(list)),
@@ -59,7 +61,11 @@ export class AccountObject extends Account {
 
 export default {
   fetch(request, env, context) {
-    if (new URL(request.url).pathname === '/__meter') return Response.json(counts);
+    const url = new URL(request.url);
+    if (url.pathname === '/__meter') {
+      isKvBroken ||= url.searchParams.get('kv') === 'broken';
+      return Response.json(counts);
+    }
     count('requests');
     return new Gateway(context, metered(env)).fetch(request);
   },
