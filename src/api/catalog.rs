@@ -15,11 +15,10 @@ use serde_json::{Value, json};
 use super::input::{moment, part, signature};
 use super::output::ok;
 use super::request::Request;
-use super::table;
 use crate::account::{ActKind, By};
 use crate::app::page::wrong_after;
-use crate::app::{Page, Principal, UseCase, audit, missing};
-use crate::body::{Arriving, Body};
+use crate::app::{Page, Principal, Signature, UseCase, audit, missing};
+use crate::body::Arriving;
 use crate::catalog::{Announcement, Catalog, Change, changes, secrets};
 use crate::dialect::{Edit, Object};
 use crate::id::ModelName;
@@ -34,36 +33,8 @@ const MOST_TOLD: usize = 20;
 /// So many faults of a document are told.
 const MOST_FAULTS: usize = 100;
 
-/// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
-pub async fn handle<P: Records, B: Arriving>(
-    ports: &P,
-    who: &Principal,
-    request: Request<B>,
-    rest: &[&str],
-) -> Result<Reply, Refusal> {
-    let method = request.method.clone();
-    match (method.as_str(), rest) {
-        ("GET", []) => show(ports).await,
-        ("PUT", []) => {
-            let operator = who.operator(UseCase::PublishCatalogue)?;
-            let wish = Wish::read(operator, &request, ports.now())?;
-            publish(ports, operator, wish, request.body.await?).await
-        }
-        ("GET", ["announced"]) => match ports.announcement().await? {
-            Some(announced) => show_version(ports, announced.version).await,
-            None => Err(nothing_announced()),
-        },
-        ("DELETE", ["announced"]) => {
-            let operator = who.operator(UseCase::WithdrawAnnounced)?;
-            withdraw(ports, operator, signature(&request).by(operator)?).await
-        }
-        ("GET", ["versions"]) => list_versions(ports, &request).await,
-        ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
-        _ => Err(table::nothing_here()),
-    }
-}
-
-async fn show<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+/// The running catalogue.
+pub async fn show<P: Records>(ports: &P) -> Result<Reply, Refusal> {
     match ports.catalog_document().await? {
         Some(document) => Ok(Reply::json(200, document)),
         None => Err(Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.")),
@@ -134,7 +105,10 @@ fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String
 }
 
 /// Checks a catalogue as a whole and publishes or announces it.
-async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) -> Result<Reply, Refusal> {
+pub async fn publish<P: Records, B: Arriving>(ports: &P, who: &Principal, request: Request<B>) -> Result<Reply, Refusal> {
+    let who = who.operator(UseCase::PublishCatalogue)?;
+    let wish = Wish::read(who, &request, ports.now())?;
+    let body = request.body.await?;
     let text =
         std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
     let catalog = parse(ports, text)?;
@@ -285,7 +259,10 @@ fn nothing_announced() -> Refusal {
     Refusal::new(Code::NotFound, "No catalogue is announced.", next_step)
 }
 
-async fn withdraw<P: Records>(ports: &P, who: &Operator, by: By) -> Result<Reply, Refusal> {
+/// Withdraws what is announced.
+pub async fn withdraw<P: Records>(ports: &P, who: &Principal, signature: Signature) -> Result<Reply, Refusal> {
+    let who = who.operator(UseCase::WithdrawAnnounced)?;
+    let by = signature.by(who)?;
     if let Some(announced) = ports.announcement().await? {
         let text = announced.document.get();
         let running = ports.catalog_document().await?;
@@ -316,7 +293,8 @@ fn view(row: &VersionRow) -> Value {
     })
 }
 
-async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
+/// Versions, newest first.
+pub async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
     let part = part(request)?;
     let after = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
     let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
@@ -325,7 +303,18 @@ async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result
     ok(&Page::of(rows, part.limit, |row| row.version.to_string()).map(|row| view(&row)))
 }
 
-async fn show_version<P: Records>(ports: &P, version: u64) -> Result<Reply, Refusal> {
+/// The version that is announced.
+pub async fn show_announced<P: Records>(ports: &P) -> Result<Reply, Refusal> {
+    let announced = ports.announcement().await?.ok_or_else(nothing_announced)?;
+    version(ports, announced.version).await
+}
+
+/// One version with its document.
+pub async fn show_version<P: Records>(ports: &P, text: &str) -> Result<Reply, Refusal> {
+    version(ports, text.parse().map_err(|_| no_version())?).await
+}
+
+async fn version<P: Records>(ports: &P, version: u64) -> Result<Reply, Refusal> {
     let (row, document) = ports.catalog_version(version).await?.ok_or_else(no_version)?;
     let document: Value = serde_json::from_str(&document).map_err(|error| Refusal::unavailable(error.to_string()))?;
     let mut view = view(&row);

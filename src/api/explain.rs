@@ -10,12 +10,11 @@ use super::availability::{self, Reason};
 use super::output::ok;
 use super::request::Request;
 use crate::account::{Overview, Weighed};
-use crate::app::{UseCase, ask, currency, identified};
+use crate::app::{Principal, UseCase, ask, currency};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::dialect::Called;
 use crate::id::RequestId;
-use crate::limits::Gate;
 use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
@@ -25,8 +24,7 @@ use crate::routing::{LeftOut, Planned};
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
 
 /// Explains what would happen; a refusal is the one that the request itself would get.
-pub async fn route<P: Records, B: Arriving>(ports: &P, mut request: Request<B>) -> Result<Reply, Refusal> {
-    let who = identified(ports, &request.head, Gate::Free).await?;
+pub async fn route<P: Records, B: Arriving>(ports: &P, who: &Principal, mut request: Request<B>) -> Result<Reply, Refusal> {
     let key = &who.holder(UseCase::ExplainRoute)?.key;
     let (catalog, health) = join(ports.catalog(), ports.health()).await;
     let preparing = Preparing {

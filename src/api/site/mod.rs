@@ -13,7 +13,8 @@ use std::net::IpAddr;
 
 use super::availability::{Snapshot, Viewer};
 use super::request::Request;
-use super::table;
+use super::secured::with_allow;
+use super::table::{SitePage, nothing_here};
 use super::{models, session};
 use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
 use crate::app::ask;
@@ -33,78 +34,30 @@ use tell::{Teller, home};
 /// A form with a key is no longer than this.
 const LONGEST_FORM: usize = 4_096;
 
-/// What is at a path.
-enum Place<'a> {
-    Home,
-    Models,
-    Model(&'a str),
-    ModelJson(&'a str),
-    ModelsJson,
-    Status,
-    StatusJson,
-    Feed,
-    Login,
-    Logout,
-    Sitemap,
-    Llms,
-    Robots,
-}
-
-fn place(path: &str) -> Option<Place<'_>> {
-    Some(match path {
-        "" => Place::Home,
-        "/models" => Place::Models,
-        "/models.json" => Place::ModelsJson,
-        "/status" => Place::Status,
-        "/status.json" => Place::StatusJson,
-        frame::FEED_PATH => Place::Feed,
-        "/login" => Place::Login,
-        "/logout" => Place::Logout,
-        "/sitemap.xml" => Place::Sitemap,
-        "/llms.txt" => Place::Llms,
-        "/robots.txt" => Place::Robots,
-        _ => {
-            let id = path.strip_prefix("/models/")?;
-            id.strip_suffix(".json").map_or(Place::Model(id), Place::ModelJson)
-        }
-    })
-}
-
-/// Whether there is a page, or something beside one, at a path; it ends in no slash.
-pub fn is_here(path: &str) -> bool {
-    place(path).is_some()
-}
-
-/// Answers a request of the site.
-pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Reply {
+/// Answers a request of the site. `name` is the model's, where the path names one.
+pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str, at: (SitePage, &str)) -> Reply {
     let mut visitor = Visitor::of(ports, &request, path).await;
-    let answered = match (table::check(&request.method, path), request.method.as_str(), place(path)) {
-        (Err(refusal), ..) => Err(refusal),
-        (_, "GET", Some(place)) => page(ports, &mut visitor, place, &request).await,
-        (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
-        (_, "POST", Some(Place::Logout)) => sign_out(ports, &visitor, request).await,
-        _ => Err(table::nothing_here()),
+    let answered = match at.0 {
+        SitePage::SignIn => sign_in(ports, &visitor, request).await,
+        SitePage::SignOut => sign_out(ports, &visitor, request).await,
+        _ => page(ports, &mut visitor, at, &request).await,
     };
     answered.unwrap_or_else(|refusal| {
         if let Some(detail) = &refusal.detail {
             ports.log(&format!("page: {detail}"));
         }
-        let reply = error(&visitor, &refusal);
-        match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
-            Some(allow) => reply.header("allow", allow),
-            None => reply,
-        }
+        error(&visitor, &refusal)
     })
 }
 
-/// The page for people at an address where there is nothing.
-pub async fn nothing_here<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: &Refusal) -> Reply {
+/// The page for people at an address that does not answer them.
+pub async fn refused<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: &Refusal) -> Reply {
     error(&Visitor::of(ports, request, path).await, refusal)
 }
 
 fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
     let page = ErrorPage { status: refusal.status(), message: Some(refusal.told()), request_id: None };
-    let reply = html(visitor, refusal.status(), site::error::error(&visitor.site, &page));
+    let reply = with_allow(html(visitor, refusal.status(), site::error::error(&visitor.site, &page)), refusal);
     match refusal.retry_after_s {
         Some(seconds) => reply.header("retry-after", seconds.to_string()),
         None => reply,
@@ -113,20 +66,25 @@ fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
 
 /// A page. One that everybody gets alike and that is work to make is kept for some seconds under its exact name; whoever asks
 /// for what is not kept is counted.
-async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
-    let is_cheap = matches!(place, Place::Robots | Place::Login | Place::Logout | Place::Sitemap);
+async fn page<P: Records, B>(
+    ports: &P,
+    visitor: &mut Visitor,
+    at: (SitePage, &str),
+    request: &Request<B>,
+) -> Result<Reply, Refusal> {
+    let is_cheap = matches!(at.0, SitePage::Robots | SitePage::Login | SitePage::Sitemap);
     if is_cheap {
-        return read(ports, visitor, place, request).await;
+        return read(ports, visitor, at, request).await;
     }
     // Whose account does not answer sees what everybody sees.
     if let Some(refusal) = visitor.refused.take().filter(|refusal| refusal.code == Code::RateLimitExceeded) {
         return Err(refusal);
     }
     if visitor.key.is_some() {
-        return read(ports, visitor, place, request).await;
+        return read(ports, visitor, at, request).await;
     }
     let catalog = ports.catalog().await?;
-    let address = exact(&catalog, &place, visitor, request);
+    let address = exact(&catalog, at, visitor, request);
     if let Some((path, _)) = &address {
         visitor.site.path.clone_from(path);
     }
@@ -136,7 +94,7 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
         return Ok(Reply { headers, ..Reply::full(200, "", body) });
     }
     gate::pass(ports, Gate::Page, &gate::by_address(visitor.address)).await?;
-    let reply = read(ports, visitor, place, request).await?;
+    let reply = read(ports, visitor, at, request).await?;
     if let (Some(address), 200, ReplyBody::Full(body)) = (address, reply.status, &reply.body) {
         ports.keep_page(address, Kept { headers: reply.headers.clone(), body: body.clone() });
     }
@@ -145,12 +103,17 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
 
 /// The path of a page and what else tells it apart, however it was asked for; none where there are as many as anybody can
 /// think of.
-fn exact<B>(catalog: &Catalog, place: &Place<'_>, visitor: &Visitor, request: &Request<B>) -> Option<(String, String)> {
-    let of_model = |name: &str| models::found(catalog, name).ok().map(|model| ["/models/", model.id.as_str()].concat());
-    Some(match place {
-        Place::Model(name) => (of_model(name)?, String::new()),
-        Place::ModelJson(name) => (format!("{}.json", of_model(name)?), String::new()),
-        Place::Models => {
+fn exact<B>(
+    catalog: &Catalog,
+    (page, name): (SitePage, &str),
+    visitor: &Visitor,
+    request: &Request<B>,
+) -> Option<(String, String)> {
+    let of_model = || models::found(catalog, name).ok().map(|model| ["/models/", model.id.as_str()].concat());
+    Some(match page {
+        SitePage::Model => (of_model()?, String::new()),
+        SitePage::ModelJson => (format!("{}.json", of_model()?), String::new()),
+        SitePage::Models => {
             let filter = filter(request);
             let is_family = filter.family.is_empty() || catalog.models.values().any(|model| model.family == filter.family);
             let is_one_of_few = filter.q.is_empty() && filter.max_price.is_empty() && is_family;
@@ -204,7 +167,7 @@ async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>)
     let copy = known_key(ports, (hash, address), ports.now()).await?;
     gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
     let key = valid_key(ports.current_key(&copy).await?, ports.now())?;
-    if key.policy.allows_address(address) { Ok(key) } else { Err(table::nothing_here()) }
+    if key.policy.allows_address(address) { Ok(key) } else { Err(nothing_here()) }
 }
 
 /// The key of a session, if both still work: the account is asked for both at once.
@@ -216,29 +179,34 @@ async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<
     match ports.command(&copy.account, asked).await? {
         Answer::Key(record) => {
             let key = valid_key(Some(*record), ports.now())?;
-            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(table::nothing_here()) }
+            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(nothing_here()) }
         }
-        _ => Err(table::nothing_here()),
+        _ => Err(nothing_here()),
     }
 }
 
-async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
+async fn read<P: Records, B>(
+    ports: &P,
+    visitor: &Visitor,
+    (page, name): (SitePage, &str),
+    request: &Request<B>,
+) -> Result<Reply, Refusal> {
     let site = &visitor.site;
-    Ok(match place {
-        Place::Robots => {
+    Ok(match page {
+        SitePage::Robots => {
             kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
         }
-        Place::Login => {
+        SitePage::Login => {
             if let Err(why) = session::secret(ports) {
                 ports.log(&format!("signing in is off: SESSION_SECRET {why}"));
             }
             html(visitor, 200, site::login::login(site, &login_page(None)))
         }
-        Place::Home => {
+        SitePage::Home => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             html(visitor, 200, site::home::home(site, &home(&teller)))
         }
-        Place::Models => {
+        SitePage::Models => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             let all: Vec<_> = teller.models();
             let filter = filter(request);
@@ -248,34 +216,34 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
             let (total, models) = (all.len(), filter.apply(all));
             html(visitor, 200, site::models::models(site, &ModelsPage { filter, families, total, models }))
         }
-        Place::Model(id) => {
+        SitePage::Model => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
-            let (model, versions) = teller.whole(ports, id).await?;
+            let (model, versions) = teller.whole(ports, name).await?;
             html(visitor, 200, site::model::model(site, &ModelPage { model, versions }))
         }
-        Place::Status => {
+        SitePage::Status => {
             let snapshot = Snapshot::take(ports).await?;
             html(visitor, 200, site::status::status(site, &status::page(ports, &snapshot).await))
         }
-        Place::Feed => {
+        SitePage::Feed => {
             let snapshot = Snapshot::take(ports).await?;
             let page = status::page(ports, &snapshot).await;
             let incidents: Vec<_> = page.current.iter().chain(&page.past).collect();
             kept("application/atom+xml; charset=utf-8", feed::incidents(site, &incidents), 30)
         }
-        Place::Sitemap => {
+        SitePage::Sitemap => {
             let snapshot = Snapshot::take(ports).await?;
             let ids: Vec<String> = snapshot.catalog.models.keys().map(ToString::to_string).collect();
             kept("application/xml; charset=utf-8", sitemap::sitemap(site, &ids), 300)
         }
-        Place::Llms => {
+        SitePage::Llms => {
             let teller = Teller::new(ports, Viewer::Anyone).await?;
             kept("text/plain; charset=utf-8", llms::llms(site, &teller.models()), 30)
         }
-        Place::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
-        Place::ModelJson(id) => machine::model(ports, &visitor.viewer(), id).await?,
-        Place::StatusJson => machine::status(ports).await?,
-        Place::Logout => return Err(table::nothing_here()),
+        SitePage::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
+        SitePage::ModelJson => machine::model(ports, &visitor.viewer(), name).await?,
+        SitePage::StatusJson => machine::status(ports).await?,
+        SitePage::SignIn | SitePage::SignOut => return Err(nothing_here()),
     })
 }
 
@@ -355,7 +323,7 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
     let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
     let key = match &hash {
         Some(hash) => current(ports, hash, visitor.address).await,
-        None => Err(table::nothing_here()),
+        None => Err(nothing_here()),
     };
     match key.map(|key| hash.map(|hash| (hash, key.account))) {
         Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
