@@ -39,14 +39,14 @@ const ARROWS: [(&str, &[&str]); 26] = [
         "app",
         &[
             "account", "catalog", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal", "relay",
-            "routing", "time", "usage",
+            "routing", "spend", "time", "usage",
         ],
     ),
     (
         "api",
         &[
             "account", "app", "body", "catalog", "dialect", "export", "id", "key", "limits", "money", "operator", "pages",
-            "payment", "ports", "probe", "refusal", "relay", "routing", "spend", "time", "truth", "usage",
+            "payment", "ports", "probe", "refusal", "relay", "routing", "time", "truth", "usage",
         ],
     ),
     (

@@ -4,8 +4,10 @@ use serde::de::DeserializeOwned;
 
 use super::request::Request;
 use crate::account::{Filter, Listed};
+use crate::app::spend::Question;
 use crate::app::{Part, Signature};
 use crate::body::Arriving;
+use crate::ports::Dimension;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
@@ -65,6 +67,19 @@ pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<Filter, Refusal
         since: moment(request, "since")?,
         until: moment(request, "until")?,
     })
+}
+
+/// What was asked for of the sums of days.
+pub fn question<B>(request: &Request<B>) -> Result<Question, Refusal> {
+    let day = |name: &str| {
+        let wrong = || Refusal::invalid(name, format!("`{name}` must be a day such as 2026-12-31."));
+        let at = |text: &str| Timestamp::parse(&format!("{}T00:00:00Z", text.get(..10)?));
+        request.param(name).map(|text| at(text).ok_or_else(wrong)).transpose()
+    };
+    let (date, until, since) = (day("date")?, day("until")?, day("since")?);
+    let filter = |dimension: Dimension| Some((dimension, request.param(dimension.as_str())?.to_owned()));
+    let filters = Dimension::ALL.into_iter().filter(|dimension| *dimension != Dimension::Day).filter_map(filter);
+    Ok(Question { date, since, until, by: request.param("by").map(ToOwned::to_owned), filters: filters.collect() })
 }
 
 /// Reads a time.

@@ -27,7 +27,6 @@ mod session;
 mod shown;
 mod site;
 pub mod socket;
-mod spend;
 pub mod table;
 mod truth;
 mod use_cases;

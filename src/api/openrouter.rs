@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::output::ok;
+use crate::app::spend::{Credits, Spent};
 use crate::app::{Principal, currency, keys};
-use crate::ports::Records;
+use crate::money::Money;
+use crate::ports::{Records, Sum};
 use crate::refusal::Refusal;
 use crate::relay::Reply;
 use crate::usage::Usage;
@@ -65,4 +67,40 @@ pub fn generation(receipt: &Value) -> Value {
         "is_byok": false,
         "tf": receipt,
     })
+}
+
+/// OpenRouter's fields for what was spent, with ours under `tf`.
+pub fn activity(spent: Spent) -> Value {
+    let Sum { day, model, route, requests, input_tokens, output_tokens, reasoning_tokens, .. } = &spent.sum;
+    json!({
+        "date": day,
+        "model": model,
+        "model_permaslug": model,
+        "endpoint_id": route,
+        "provider_name": route,
+        "usage": number(spent.charge()),
+        "currency": spent.currency,
+        "byok_usage_inference": 0,
+        "requests": requests,
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "reasoning_tokens": reasoning_tokens,
+        "tf": spent,
+    })
+}
+
+/// OpenRouter's two numbers for the first bucket, and every bucket under `tf`.
+pub fn credits(buckets: &[Credits]) -> Value {
+    let first = buckets.first();
+    json!({"data": {
+        "total_credits": number(first.map(|bucket| bucket.total_credits).unwrap_or_default()),
+        "total_usage": number(first.map(|bucket| bucket.total_usage).unwrap_or_default()),
+        "currency": first.map(|bucket| &bucket.currency),
+        "tf": {"buckets": buckets},
+    }})
+}
+
+/// A decimal as a number of JSON, which keeps every digit of its text.
+fn number(amount: Money) -> Value {
+    serde_json::from_str(&amount.to_string()).unwrap_or_default()
 }

@@ -4,17 +4,17 @@
 
 use serde_json::json;
 
-use super::input::{json as body_of, part, part_of, signature};
+use super::input::{json as body_of, part, part_of, question, signature};
 use super::output::{made, ok};
 use super::request::Request;
 use super::table::Params;
-use super::{catalog, explain, health, history, lists, models, openrouter, operator, spend};
+use super::{catalog, explain, health, history, lists, models, openrouter, operator};
 use crate::account::Listed;
 use crate::app::May;
 use crate::app::accounts::account_id;
 use crate::app::{
-    Principal, UseCase, accounts, adjustments, codes, identified, keys, probes, receipts, reconcile, runs, sessions, tokens,
-    topups,
+    Principal, UseCase, accounts, adjustments, codes, identified, keys, probes, receipts, reconcile, runs, sessions, spend,
+    tokens, topups,
 };
 use crate::body::Arriving;
 use crate::limits::Gate;
@@ -79,13 +79,13 @@ pub async fn answer<P: Records, B: Arriving>(
             let id = request.param("id").ok_or_else(|| Refusal::invalid("id", "`?id=` is required."))?;
             ok(&json!({"data": openrouter::generation(&lists::receipt(receipts::own(ports, who, id).await?))}))
         }
-        UseCase::ShowActivity => spend::activity(ports, who.holder(use_case)?.account(), &request).await,
+        UseCase::ShowActivity => ok(&spend::own(ports, who, question(&request)?).await?.map(openrouter::activity)),
         UseCase::ListRuns => ok(&runs::list(ports, who, part(&request)?).await?),
         UseCase::OpenRun => made(&runs::open(ports, who, body_of(request.body).await?).await?),
         UseCase::ShowRun => ok(&runs::show(ports, who, params.get("id")).await?),
         UseCase::ListEntries => lists::own(ports, who, &request, Listed::Entries).await,
         UseCase::ShowBalances => ok(&json!({"data": accounts::own_balances(ports, who).await?})),
-        UseCase::ShowCredits => spend::credits(ports, who.holder(use_case)?.account()).await,
+        UseCase::ShowCredits => ok(&openrouter::credits(&spend::credits(ports, who).await?)),
         UseCase::ShowKey => openrouter::key(ports, who).await,
         UseCase::ListOrders => ok(&topups::list_own(ports, who, part(&request)?).await?),
         UseCase::PlaceOrder => made(&topups::order(ports, who, idempotency, body_of(request.body).await?).await?),
@@ -146,7 +146,7 @@ pub async fn answer<P: Records, B: Arriving>(
         UseCase::ListAllReceipts => lists::all(ports, who, &request, Listed::Receipts).await,
         UseCase::ListAllEntries => lists::all(ports, who, &request, Listed::Entries).await,
         UseCase::ListAudit => lists::all(ports, who, &request, Listed::Records).await,
-        UseCase::ShowSpend => spend::spend(ports, &request).await,
+        UseCase::ShowSpend => ok(&spend::all(ports, who, question(&request)?).await?),
         UseCase::Reconcile => {
             let wrong = || Refusal::invalid("from", "`from` must be the number of a row.");
             let from = request.param("from").map(|text| text.parse().map_err(|_| wrong())).transpose()?.unwrap_or(0);

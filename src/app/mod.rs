@@ -22,6 +22,7 @@ pub mod receipts;
 pub mod reconcile;
 pub mod runs;
 pub mod sessions;
+pub mod spend;
 pub mod text;
 pub mod tokens;
 pub mod topups;

@@ -21,7 +21,7 @@ pub use all::{Ports, Probing, Records};
 pub use catalogue::{Announced, Announcements, Publication, Publishing, VersionRow, Versions};
 pub use flow::{Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Upstream, UpstreamResponse};
 pub use health::{Ended, History, Rounds};
-pub use journals::{Copies, Cursor, Journals, Reconciled, Sums};
+pub use journals::{Copies, Cursor, Dimension, Journals, MOST_SUMS, Reconciled, Sum, Sums};
 pub use operators::{Attempts, Failures, Tokens};
 pub use pages::{Kept, PageCache};
 pub use payments::{Code, Codes, NewCode, NewCodes, Payments};
