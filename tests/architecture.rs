@@ -38,8 +38,8 @@ const ARROWS: [(&str, &[&str]); 26] = [
     (
         "app",
         &[
-            "account", "catalog", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal", "relay",
-            "routing", "spend", "time", "usage",
+            "account", "catalog", "dialect", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal",
+            "relay", "routing", "spend", "time", "usage",
         ],
     ),
     (

@@ -4,8 +4,9 @@ use serde::de::DeserializeOwned;
 
 use super::request::Request;
 use crate::account::{Filter, Listed};
+use crate::app::catalog::Wish;
 use crate::app::spend::Question;
-use crate::app::{Part, Signature};
+use crate::app::{Part, Principal, Signature};
 use crate::body::Arriving;
 use crate::ports::Dimension;
 use crate::refusal::{Code, Refusal};
@@ -80,6 +81,22 @@ pub fn question<B>(request: &Request<B>) -> Result<Question, Refusal> {
     let filter = |dimension: Dimension| Some((dimension, request.param(dimension.as_str())?.to_owned()));
     let filters = Dimension::ALL.into_iter().filter(|dimension| *dimension != Dimension::Day).filter_map(filter);
     Ok(Question { date, since, until, by: request.param("by").map(ToOwned::to_owned), filters: filters.collect() })
+}
+
+/// How a catalogue is to be published. A parameter that is none is refused: who misspells the time does not want it now.
+pub fn publication<B>(who: &Principal, request: &Request<B>, now: Timestamp) -> Result<Wish, Refusal> {
+    const KNOWN: [&str; 4] = ["author", "reason", "effective_at", "dry_run"];
+    if let Some((name, _)) = request.query.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+        let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
+        return Err(Refusal::invalid(name, message));
+    }
+    let effective_at = moment(request, "effective_at")?;
+    let is_dry_run = match request.param("dry_run") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
+    };
+    Wish::new(who, signature(request), (effective_at, now), is_dry_run)
 }
 
 /// Reads a time.

@@ -7,7 +7,6 @@
 mod advice;
 mod availability;
 mod browser;
-mod catalog;
 mod entries;
 mod explain;
 mod health;

@@ -4,22 +4,22 @@
 
 use serde_json::json;
 
-use super::input::{json as body_of, part, part_of, question, signature};
+use super::input::{json as body_of, part, part_of, publication, question, signature};
 use super::output::{made, ok};
 use super::request::Request;
 use super::table::Params;
-use super::{catalog, explain, health, history, lists, models, openrouter, operator};
+use super::{explain, health, history, lists, models, openrouter, operator};
 use crate::account::Listed;
 use crate::app::May;
 use crate::app::accounts::account_id;
 use crate::app::{
-    Principal, UseCase, accounts, adjustments, codes, identified, keys, probes, receipts, reconcile, runs, sessions, spend,
-    tokens, topups,
+    Principal, UseCase, accounts, adjustments, catalog, codes, identified, keys, probes, receipts, reconcile, runs, sessions,
+    spend, tokens, topups,
 };
 use crate::body::Arriving;
 use crate::limits::Gate;
 use crate::ports::Records;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::relay::{Head, Reply, check_idempotency_key};
 
 /// Accounts in a part of their list: each is asked for its balances.
@@ -156,12 +156,17 @@ pub async fn answer<P: Records, B: Arriving>(
             };
             ok(&reconcile::report(ports, who, of, from).await?)
         }
-        UseCase::ShowCatalogue => catalog::show(ports).await,
-        UseCase::PublishCatalogue => catalog::publish(ports, who, request).await,
-        UseCase::ShowAnnounced => catalog::show_announced(ports).await,
-        UseCase::WithdrawAnnounced => catalog::withdraw(ports, who, signature(&request)).await,
-        UseCase::ListVersions => catalog::list_versions(ports, &request).await,
-        UseCase::ShowVersion => catalog::show_version(ports, params.get("version")).await,
+        UseCase::ShowCatalogue => Ok(Reply::json(200, catalog::show(ports, who).await?)),
+        UseCase::PublishCatalogue => {
+            let wish = publication(who, &request, ports.now())?;
+            let body = request.body.await?;
+            let not_text = |_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8.");
+            ok(&catalog::publish(ports, who, wish, std::str::from_utf8(&body).map_err(not_text)?).await?)
+        }
+        UseCase::ShowAnnounced => ok(&catalog::announced(ports, who).await?),
+        UseCase::WithdrawAnnounced => ok(&catalog::withdraw(ports, who, signature(&request)).await?),
+        UseCase::ListVersions => ok(&catalog::versions(ports, who, request.param("model"), part(&request)?).await?),
+        UseCase::ShowVersion => ok(&catalog::version(ports, who, params.get("version")).await?),
         UseCase::ListCandidates => health::candidates(ports).await,
         UseCase::Probe => ok(&probes::run(ports, who, body_of(request.body).await?).await?),
         UseCase::ListTokens => ok(&tokens::list(ports, who, part(&request)?).await?),

@@ -10,6 +10,7 @@ pub mod adjustments;
 pub mod ask;
 pub mod audit;
 pub mod bounds;
+pub mod catalog;
 pub mod codes;
 pub mod currency;
 mod customer;
