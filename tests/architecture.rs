@@ -39,7 +39,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
         "app",
         &[
             "account", "catalog", "dialect", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal",
-            "relay", "routing", "spend", "time", "usage",
+            "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (

@@ -5,12 +5,8 @@
 //! it first; an account is never named by a caller's request, only by its key.
 
 mod advice;
-mod availability;
 mod browser;
 mod entries;
-mod explain;
-mod health;
-mod history;
 mod input;
 mod lists;
 mod model_shapes;
@@ -23,11 +19,9 @@ mod records;
 mod request;
 mod secured;
 mod session;
-mod shown;
 mod site;
 pub mod socket;
 pub mod table;
-mod truth;
 mod use_cases;
 
 use crate::app::receipts;

@@ -5,22 +5,24 @@
 use serde_json::json;
 
 use super::input::{json as body_of, part, part_of, publication, question, signature};
+use super::models::{endpoints, entry};
 use super::output::{made, ok};
 use super::request::Request;
 use super::table::Params;
-use super::{explain, health, history, lists, models, openrouter, operator};
+use super::{lists, model_shapes, openrouter, operator};
 use crate::account::Listed;
 use crate::app::May;
 use crate::app::accounts::account_id;
 use crate::app::{
-    Principal, UseCase, accounts, adjustments, catalog, codes, identified, keys, probes, receipts, reconcile, runs, sessions,
-    spend, tokens, topups,
+    Principal, UseCase, accounts, adjustments, catalog, codes, explain, health, history, identified, keys, models, probes,
+    receipts, reconcile, runs, sessions, spend, tokens, topups,
 };
 use crate::body::Arriving;
+use crate::dialect::Called;
 use crate::limits::Gate;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Reply, check_idempotency_key};
+use crate::relay::{Head, Reply, check_idempotency_key, place_of};
 
 /// Accounts in a part of their list: each is asked for its balances.
 const MOST_ACCOUNTS: u32 = 50;
@@ -53,6 +55,13 @@ async fn principal<P: Records>(ports: &P, head: &Head, use_case: UseCase) -> Res
     Ok(who)
 }
 
+/// The endpoint that a body is meant for, given as its path; chat completions by default.
+fn called(path: Option<&str>) -> Result<Called, Refusal> {
+    Called::at(path.unwrap_or("/v1/chat/completions")).ok_or_else(|| {
+        Refusal::invalid("endpoint", "`endpoint` must be the path of an endpoint that asks a model, such as /v1/responses.")
+    })
+}
+
 /// Answers a request for a use case.
 pub async fn answer<P: Records, B: Arriving>(
     ports: &P,
@@ -65,14 +74,21 @@ pub async fn answer<P: Records, B: Arriving>(
     let account = || account_id(params.get("account"));
     match use_case {
         // What the holder of a key can read, and do besides asking models.
-        UseCase::ExplainRoute => explain::route(ports, who, request).await,
-        UseCase::ListModels => {
-            let holder = who.holder(use_case)?;
-            models::list(ports, holder, request.param("include") == Some("unavailable"), request.dialect()).await
+        UseCase::ExplainRoute => {
+            let called = called(request.param("endpoint"))?;
+            let body = request.body.within(place_of(ports, who.holder(use_case)?.account())).await?;
+            ok(&explain::route(ports, who, (called, request.head), &body).await?)
         }
-        UseCase::ShowModel => models::one(ports, who.holder(use_case)?, params.get("model"), request.dialect()).await,
-        UseCase::ListEndpoints => models::endpoints(ports, who.holder(use_case)?, params.get("model")).await,
-        UseCase::ShowHealth => history::of_model(ports, params.get("model"), request.param("window")).await,
+        UseCase::ListModels => {
+            let views = models::list(ports, who, request.param("include") == Some("unavailable")).await?;
+            ok(&model_shapes::list(request.dialect(), views.iter().map(entry).collect()))
+        }
+        UseCase::ShowModel => {
+            let view = models::show(ports, who, params.get("model")).await?;
+            ok(&model_shapes::one(request.dialect(), entry(&view)))
+        }
+        UseCase::ListEndpoints => ok(&endpoints(&models::endpoints(ports, who, params.get("model")).await?)),
+        UseCase::ShowHealth => ok(&history::show(ports, who, params.get("model"), request.param("window")).await?),
         UseCase::ListReceipts => lists::own(ports, who, &request, Listed::Receipts).await,
         UseCase::ShowReceipt => ok(&lists::receipt(receipts::own(ports, who, params.get("id")).await?)),
         UseCase::ShowGeneration => {
@@ -167,7 +183,7 @@ pub async fn answer<P: Records, B: Arriving>(
         UseCase::WithdrawAnnounced => ok(&catalog::withdraw(ports, who, signature(&request)).await?),
         UseCase::ListVersions => ok(&catalog::versions(ports, who, request.param("model"), part(&request)?).await?),
         UseCase::ShowVersion => ok(&catalog::version(ports, who, params.get("version")).await?),
-        UseCase::ListCandidates => health::candidates(ports).await,
+        UseCase::ListCandidates => ok(&health::candidates(ports, who).await?),
         UseCase::Probe => ok(&probes::run(ports, who, body_of(request.body).await?).await?),
         UseCase::ListTokens => ok(&tokens::list(ports, who, part(&request)?).await?),
         UseCase::MakeToken => made(&tokens::make(ports, who, body_of(request.body).await?).await?),

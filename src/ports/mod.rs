@@ -17,7 +17,7 @@ mod settings;
 mod unavailable;
 
 pub use accounts::{Accounts, Directory, KeyDirectory};
-pub use all::{Ports, Probing, Records};
+pub use all::{ModelReads, Ports, Probing, Records};
 pub use catalogue::{Announced, Announcements, Publication, Publishing, VersionRow, Versions};
 pub use flow::{Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Upstream, UpstreamResponse};
 pub use health::{Ended, History, Rounds};

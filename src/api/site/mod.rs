@@ -11,13 +11,13 @@ mod tell;
 
 use std::net::IpAddr;
 
-use super::availability::{Snapshot, Viewer};
 use super::request::Request;
 use super::secured::with_allow;
+use super::session;
 use super::table::{SitePage, nothing_here};
-use super::{models, session};
 use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
-use crate::app::ask;
+use crate::app::availability::{Snapshot, Viewer};
+use crate::app::{ask, models};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::id::{KeyHash, KeySecret, SessionId};
