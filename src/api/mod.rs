@@ -6,25 +6,23 @@
 
 mod advice;
 mod browser;
+mod cookie;
 mod entries;
 mod input;
 mod lists;
 mod model_shapes;
 mod models;
 mod openrouter;
-mod operator;
 mod output;
-mod payments;
 mod records;
 mod request;
 mod secured;
-mod session;
 mod site;
 pub mod socket;
 pub mod table;
 mod use_cases;
 
-use crate::app::receipts;
+use crate::app::{operator, payments, receipts};
 use crate::body::Arriving;
 use crate::catalog::Dialect;
 use crate::dialect::{Called, write_error};
@@ -34,6 +32,7 @@ use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Head, Incoming, Reply, ReplyBody, refusal_reply};
 use advice::Lost;
 pub use browser::Preflight;
+use output::ok;
 pub use request::Request;
 pub use secured::HSTS;
 use secured::{secured, with_allow};
@@ -107,7 +106,11 @@ async fn dispatch<P: Records, B: Arriving>(
     match handler {
         Handler::Use(use_case) => use_cases::answer(ports, request, (use_case, params)).await,
         Handler::Page(page) => Ok(site::answer(ports, request, path, (page, params.get("model"))).await),
-        Handler::Stripe => payments::stripe(ports, request).await,
+        Handler::Stripe => {
+            let secret = payments::stripe_secret(ports).ok_or_else(nothing_here)?;
+            let body = request.body.await?;
+            ok(&payments::stripe(ports, (&secret, request.signature.as_deref()), request.head.address, &body).await?)
+        }
         Handler::Alive => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
         Handler::Model | Handler::Socket | Handler::File => Err(nothing_here()),
     }
@@ -117,9 +120,9 @@ async fn dispatch<P: Records, B: Arriving>(
 async fn wrong_method<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: Refusal) -> Result<Reply, Refusal> {
     match table::at(path).next().map(|row| (row.handler, row.who)) {
         Some((Handler::Page(_), _)) => Ok(site::refused(ports, request, path, &refusal).await),
-        Some((Handler::Stripe, _)) => payments::secret(ports).and(Err(refusal)),
+        Some((Handler::Stripe, _)) => Err(payments::stripe_secret(ports).map_or_else(nothing_here, |_| refusal)),
         Some((_, Who::Operator)) => {
-            operator::authenticated(ports, &request.head).await?;
+            operator::authenticated(ports, &request.head).await?.ok_or_else(nothing_here)?;
             let options = if request.method == "OPTIONS" { browser::options(path) } else { None };
             options.ok_or(refusal)
         }

@@ -8,14 +8,14 @@ use super::input::{json as body_of, part, part_of, publication, question, signat
 use super::models::{endpoints, entry};
 use super::output::{made, ok};
 use super::request::Request;
-use super::table::Params;
-use super::{lists, model_shapes, openrouter, operator};
+use super::table::{Params, nothing_here};
+use super::{lists, model_shapes, openrouter};
 use crate::account::Listed;
 use crate::app::May;
 use crate::app::accounts::account_id;
 use crate::app::{
-    Principal, UseCase, accounts, adjustments, catalog, codes, explain, health, history, identified, keys, models, probes,
-    receipts, reconcile, runs, sessions, spend, tokens, topups,
+    Principal, UseCase, accounts, adjustments, catalog, codes, explain, health, history, identified, keys, models, operator,
+    probes, receipts, reconcile, runs, sessions, spend, tokens, topups,
 };
 use crate::body::Arriving;
 use crate::dialect::Called;
@@ -36,7 +36,7 @@ struct RedeemRequest {
 /// Who asks for a use case, if that may be.
 async fn principal<P: Records>(ports: &P, head: &Head, use_case: UseCase) -> Result<Principal, Refusal> {
     let who = match use_case.may() {
-        May::Operator(_) => Principal::Operator(operator::authenticated(ports, head).await?),
+        May::Operator(_) => Principal::Operator(operator::authenticated(ports, head).await?.ok_or_else(nothing_here)?),
         May::Holder => {
             let gate = match use_case {
                 UseCase::OpenRun | UseCase::ExplainRoute => Gate::Free,

@@ -11,23 +11,21 @@ mod tell;
 
 use std::net::IpAddr;
 
+use super::cookie;
 use super::request::Request;
 use super::secured::with_allow;
-use super::session;
 use super::table::{SitePage, nothing_here};
-use crate::account::{Answer, Command, Query, Session as Signed, SessionEnd};
 use crate::app::availability::{Snapshot, Viewer};
-use crate::app::{ask, models};
+use crate::app::models;
+use crate::app::session::{self, SignedIn};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
-use crate::id::{KeyHash, KeySecret, SessionId};
-use crate::key::KeyRecord;
 use crate::limits::Gate;
 use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
 use crate::pages::{Filter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, gate, known_key, valid_key};
+use crate::relay::{Reply, ReplyBody, gate};
 use kept::{keep, kept};
 use tell::{Teller, home};
 
@@ -80,7 +78,7 @@ async fn page<P: Records, B>(
     if let Some(refusal) = visitor.refused.take().filter(|refusal| refusal.code == Code::RateLimitExceeded) {
         return Err(refusal);
     }
-    if visitor.key.is_some() {
+    if visitor.signed_in.is_some() {
         return read(ports, visitor, at, request).await;
     }
     let catalog = ports.catalog().await?;
@@ -130,8 +128,7 @@ fn filter<B>(request: &Request<B>) -> Filter {
 /// Who looks at a page.
 struct Visitor {
     site: Site,
-    key: Option<KeyRecord>,
-    session: Option<Signed>,
+    signed_in: Option<SignedIn>,
     /// Why what is shown of an account is not read now.
     refused: Option<Refusal>,
     address: Option<IpAddr>,
@@ -140,48 +137,25 @@ struct Visitor {
 impl Visitor {
     async fn of<P: Records, B>(ports: &P, request: &Request<B>, path: &str) -> Self {
         let secret = session::secret(ports).ok();
-        let told = secret.as_deref().zip(request.cookies.as_deref());
-        let told = told.and_then(|(secret, cookies)| session::told(secret, cookies, &request.origin, ports.now()));
+        let token = secret.as_deref().zip(request.cookies.as_deref());
+        let token = token.and_then(|(secret, cookies)| cookie::read(secret, cookies, &request.origin, ports.now()));
         let address = request.head.address;
-        let (signed, refused) = match told {
-            Some(told) => match of_session(ports, told, address).await {
-                Err(refusal) if refusal.code == Code::RateLimitExceeded || refusal.status() >= 500 => (None, Some(refusal)),
-                signed => (signed.ok(), None),
-            },
+        let (signed_in, refused) = match token {
+            Some(token) => session::current(ports, token, address)
+                .await
+                .map_or_else(|refusal| (None, Some(refusal)), |signed_in| (signed_in, None)),
             None => (None, None),
         };
-        let (key, signed) = signed.unzip();
-        let session = key.as_ref().map(|key| Session { key_label: key.label.clone(), account: key.account.to_string() });
+        let session = signed_in
+            .as_ref()
+            .map(|SignedIn { key, .. }| Session { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
-        Self { site, key, session: signed, refused, address }
+        Self { site, signed_in, refused, address }
     }
 
     fn viewer(&self) -> Viewer<'_> {
-        self.key.as_ref().map_or(Viewer::Anyone, |key| Viewer::Key(key, self.address))
-    }
-}
-
-/// The key of this hash, if it still works and may be used from here.
-async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>) -> Result<KeyRecord, Refusal> {
-    let copy = known_key(ports, (hash, address), ports.now()).await?;
-    gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
-    let key = valid_key(ports.current_key(&copy).await?, ports.now())?;
-    if key.policy.allows_address(address) { Ok(key) } else { Err(nothing_here()) }
-}
-
-/// The key of a session, if both still work: the account is asked for both at once.
-async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<IpAddr>) -> Result<(KeyRecord, Signed), Refusal> {
-    let copy = known_key(ports, (&told.hash, address), ports.now()).await?;
-    gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
-    let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at, known: told.known };
-    let asked = Command::Read(Query::Session(signed.clone()));
-    match ports.command(&copy.account, asked).await? {
-        Answer::Key(record) => {
-            let key = valid_key(Some(*record), ports.now())?;
-            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(nothing_here()) }
-        }
-        _ => Err(nothing_here()),
+        self.signed_in.as_ref().map_or(Viewer::Anyone, |signed_in| Viewer::Key(&signed_in.key, self.address))
     }
 }
 
@@ -250,7 +224,7 @@ async fn read<P: Records, B>(
 /// A page. What everybody gets may be kept for a moment; what is about a key may not.
 fn html(visitor: &Visitor, status: u16, text: String) -> Reply {
     let mut reply = Reply::full(status, "text/html; charset=utf-8", text.into_bytes());
-    if visitor.key.is_none() && status == 200 && visitor.site.path != "/login" {
+    if visitor.signed_in.is_none() && status == 200 && visitor.site.path != "/login" {
         keep(&mut reply, "public, max-age=10");
         reply = reply.header("vary", "cookie");
     }
@@ -297,13 +271,12 @@ async fn sign_out<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request
     if let Some(refusal) = &visitor.refused {
         return Err(refusal.clone());
     }
-    if let (Some(key), Some(signed)) = (&visitor.key, &visitor.session) {
+    if let Some(signed_in) = &visitor.signed_in {
         let body = request.body.await?;
         let is_all = form(&body).any(|(name, value)| name == "all" && value == "1");
-        let end = if is_all { SessionEnd::OfKey(key.id.clone()) } else { SessionEnd::Of(signed.clone()) };
-        ask::command(ports, &key.account, Command::EndSessions(end)).await?;
+        session::sign_out(ports, signed_in, is_all).await?;
     }
-    Ok(redirect("/", Some(session::ended(&request.origin))))
+    Ok(redirect("/", Some(cookie::ended(&request.origin))))
 }
 
 /// The fields of a form.
@@ -320,24 +293,9 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
     let body = request.body.await?;
     let pasted = form(&body).find(|(name, _)| name == "key");
     let pasted = pasted.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
-    let key = match &hash {
-        Some(hash) => current(ports, hash, visitor.address).await,
-        None => Err(nothing_here()),
-    };
-    match key.map(|key| hash.map(|hash| (hash, key.account))) {
-        Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
-        Ok(Some((hash, account))) => {
-            let known = match ports.command(&account, Command::Read(Query::LastEnd)).await? {
-                Answer::LastEnd(known) => Some(known),
-                _ => None,
-            };
-            let now = ports.now();
-            let told = session::Told { hash, id: SessionId::new(now, ports.random()), began_at: now, known };
-            Ok(redirect("/models", Some(session::cookie(&secret, &told, &request.origin))))
-        }
-        _ => {
-            gate::pass(ports, Gate::Guess, &format!("key {}", gate::by_address(visitor.address))).await?;
+    match session::sign_in(ports, &pasted, visitor.address).await? {
+        Some(token) => Ok(redirect("/models", Some(cookie::begun(&secret, &token, &request.origin)))),
+        None => {
             let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";
             Ok(html(visitor, 401, site::login::login(&visitor.site, &login_page(Some(error.to_owned())))))
         }
