@@ -95,6 +95,8 @@ pub struct Group {
 pub struct Explained {
     /// The bucket.
     pub bucket: String,
+    /// Of its amounts; none of a bucket that the catalogue no longer has.
+    pub currency: Option<String>,
     /// What was spent; its fields stand beside the others.
     #[serde(flatten)]
     pub cost: BeforeAndAfter,
@@ -111,7 +113,7 @@ pub struct Explained {
 }
 
 /// Explains the change of every bucket, ordered by name. Lines of one model, route and bucket are summed.
-pub fn explain(before: &[Line], now: &[Line]) -> Vec<Explained> {
+pub fn explain(before: &[Line], now: &[Line], currency: impl Fn(&str) -> Option<String>) -> Vec<Explained> {
     let mut buckets: BTreeMap<&str, (Periods, Groups)> = BTreeMap::new();
     for (line, is_now) in before.iter().map(|line| (line, false)).chain(now.iter().map(|line| (line, true))) {
         let (total, groups) = buckets.entry(&line.bucket).or_default();
@@ -119,10 +121,10 @@ pub fn explain(before: &[Line], now: &[Line]) -> Vec<Explained> {
             if is_now { &mut periods.now } else { &mut periods.before }.add(line);
         }
     }
-    buckets.into_iter().map(|(bucket, (total, groups))| explain_bucket(bucket, &total, &groups)).collect()
+    buckets.into_iter().map(|(bucket, (total, groups))| explain_bucket((bucket, currency(bucket)), &total, &groups)).collect()
 }
 
-fn explain_bucket(bucket: &str, total: &Periods, by_name: &Groups) -> Explained {
+fn explain_bucket((bucket, currency): (&str, Option<String>), total: &Periods, by_name: &Groups) -> Explained {
     let cost = total.compared(|sum| sum.charge);
     let (fallback, retries) = (total.compared(|sum| sum.fallback_charge), total.compared(|sum| sum.retry_charge));
     let mut parts = Parts::default();
@@ -138,7 +140,7 @@ fn explain_bucket(bucket: &str, total: &Periods, by_name: &Groups) -> Explained 
     let largest = largest(cost, &parts, by_name);
     let aside = [aside("a backup answered", cost, fallback), aside("was tried again", cost, retries)].concat();
     let sentence = format!("Cost on `{bucket}` {largest}{aside}.");
-    Explained { bucket: bucket.to_owned(), cost, parts, fallback, retries, groups, sentence }
+    Explained { bucket: bucket.to_owned(), currency, cost, parts, fallback, retries, groups, sentence }
 }
 
 /// Lines of one period, summed. An `i128` holds more sums of 64 bits than there can be lines.
@@ -321,7 +323,7 @@ mod tests {
     }
 
     fn only(before: &[Line], now: &[Line]) -> Explained {
-        let mut all = explain(before, now);
+        let mut all = explain(before, now, |_| None);
         assert_eq!(all.len(), 1);
         all.remove(0)
     }
@@ -434,11 +436,11 @@ mod tests {
     fn days_are_summed_and_buckets_are_not() {
         let day = line("m", 1, (2, 0), (1, 0));
         let wallet = Line { bucket: "wallet".to_owned(), ..day.clone() };
-        let all = explain(&[day.clone(), wallet.clone(), day.clone()], &[wallet, day]);
+        let all = explain(&[day.clone(), wallet.clone(), day.clone()], &[wallet, day], |_| None);
         assert_eq!(all.iter().map(|it| it.bucket.as_str()).collect::<Vec<_>>(), ["credit", "wallet"]);
         assert_eq!((all[0].cost.before, all[0].cost.now), (units(4), units(2)));
         assert_eq!(all[1].sentence, "Cost on `wallet` did not change: it is 2.");
-        assert_eq!(explain(&[], &[]), []);
+        assert_eq!(explain(&[], &[], |_| None), []);
     }
 
     #[test]
@@ -519,7 +521,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_parts_add_up_to_the_change(before in lines(), now in lines()) {
-            for it in explain(&before, &now) {
+            for it in explain(&before, &now, |_| None) {
                 let spent = |lines: &[Line]| -> i128 {
                     lines.iter().filter(|line| line.bucket == it.bucket).map(|line| i128::from(line.charge)).sum()
                 };

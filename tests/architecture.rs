@@ -33,21 +33,21 @@ const ARROWS: [(&str, &[&str]); 27] = [
             "truth", "usage",
         ],
     ),
-    ("rollup", &["account", "id", "money", "routing", "time", "truth", "usage"]),
+    ("rollup", &["account", "catalog", "id", "money", "routing", "time", "truth", "usage"]),
     ("pages", &["catalog", "money", "routing", "time", "truth", "usage"]),
     ("probe", &["account", "catalog", "dialect", "id", "key", "money", "ports", "refusal", "relay", "routing", "time", "truth"]),
     (
         "app",
         &[
-            "account", "catalog", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal", "relay",
-            "routing", "time", "usage",
+            "account", "catalog", "dialect", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal",
+            "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (
         "api",
         &[
             "account", "app", "body", "catalog", "dialect", "export", "id", "key", "limits", "money", "operator", "pages",
-            "payment", "ports", "probe", "refusal", "relay", "routing", "spend", "time", "truth", "usage",
+            "payment", "ports", "probe", "refusal", "relay", "routing", "time", "truth", "usage",
         ],
     ),
     (

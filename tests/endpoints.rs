@@ -1,10 +1,10 @@
-//! What dispatch calls is in the table of endpoints: paths are looked for in the sources, since a `match` cannot be asked.
+//! Endpoints are chosen by their table alone: what the sources name of paths is in it, and nothing else decides by a path.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs;
 use std::path::Path;
 
-use tokens_forge::api::table::{Row, SWITCHING, TABLE, at};
+use tokens_forge::api::table::{Handler, Row, SWITCHING, TABLE};
 use tokens_forge::dialect::{Endpoint, EndpointPath};
 
 /// The code of a source without comments and without its tests.
@@ -45,21 +45,6 @@ fn paths(code: &str) -> Vec<String> {
     texts.filter(is_path).map(ToOwned::to_owned).collect()
 }
 
-/// What slices of parts in a `match` mean, below a folder: `("GET", ["accounts", account])`.
-fn patterns(code: &str, folder: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for line in code.lines() {
-        let Some((method, rest)) = line.trim_start().strip_prefix("(\"").and_then(|rest| rest.split_once("\", [")) else {
-            continue;
-        };
-        let Some((parts, _)) = rest.split_once("]) =>") else { continue };
-        let part = |part: &str| part.trim().strip_prefix('"').map_or("some", |text| text.trim_end_matches('"')).to_owned();
-        let parts: Vec<String> = parts.split(',').filter(|part| !part.is_empty()).map(part).collect();
-        found.push((method.to_owned(), [&[folder.to_owned()], parts.as_slice()].concat().join("/")));
-    }
-    found
-}
-
 #[test]
 fn every_path_that_the_sources_name_is_in_the_table() {
     let mut count = 0;
@@ -79,17 +64,19 @@ fn every_path_that_the_sources_name_is_in_the_table() {
 }
 
 #[test]
-fn every_pattern_of_the_administration_is_in_the_table_and_the_other_way_round() {
-    let mut found = patterns(&code("api/admin.rs"), "/admin/v1");
-    found.extend(patterns(&code("api/catalog.rs"), "/admin/v1/catalog"));
-    let mut dispatched = Vec::new();
-    for (method, path) in found {
-        let row = at(&path).find(|row| row.method == method);
-        let row = row.unwrap_or_else(|| panic!("{method} {path} is not in the table of endpoints"));
-        dispatched.push((row.method, row.path));
+fn nothing_but_the_table_chooses_what_answers_a_path() {
+    for name in dispatching() {
+        for line in code(&name).lines().filter(|line| line.contains("=>")) {
+            let pattern = line.split("=>").next().unwrap();
+            assert!(paths(pattern).is_empty(), "{name} chooses by a path: {line}");
+        }
     }
-    for row in TABLE.iter().filter(|row| row.path.starts_with("/admin/v1/")) {
-        assert!(dispatched.contains(&(row.method, row.path)), "nothing answers {} {}", row.method, row.path);
+    // What a handler answers is a `match` without an arm for whatever else: the compiler holds it against the table.
+    for (name, whole) in [("api/mod.rs", "match handler {"), ("api/use_cases.rs", "match use_case {\n        // What")] {
+        let code = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name)).unwrap();
+        let (_, arms) = code.split_once(whole).unwrap_or_else(|| panic!("{name} has no `{whole}`"));
+        let arms = arms.split("\n    }\n").next().unwrap();
+        assert!(!arms.contains("\n        _ =>"), "{name} has an arm for whatever else");
     }
 }
 
@@ -102,6 +89,7 @@ fn what_asks_a_model_is_what_the_dialects_say() {
         let Some(EndpointPath { endpoint, .. }) = called else { continue };
         let opens_a_socket = row.answer.status == SWITCHING;
         assert_eq!(row.method, if opens_a_socket { "GET" } else { "POST" });
+        assert_eq!(row.handler, if opens_a_socket { Handler::Socket } else { Handler::Model });
         if !matches!(endpoint, Endpoint::Generate | Endpoint::GenerateCount) {
             assert_eq!(endpoint.name(), row.path);
         }

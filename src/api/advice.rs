@@ -114,7 +114,7 @@ mod tests {
     const ORIGIN: &str = "https://gateway.example";
 
     fn told(method: &str, path: &str, speaks: Dialect) -> Option<(Dialect, String)> {
-        let refusal = table::check(method, path).unwrap_err();
+        let refusal = table::find(method, path).unwrap_err();
         let advised = advise(Lost { method, path, origin: ORIGIN, speaks }, &refusal);
         advised.map(|(dialect, told)| {
             assert_eq!((told.code, &told.facts), (refusal.code, &refusal.facts), "it stays the same refusal");

@@ -7,47 +7,72 @@ use futures_util::stream::unfold;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::input::{MOST_ROWS, part};
+use super::input::{MOST_ROWS, filter, part};
 use super::output::ok;
 use super::request::Request;
 use super::{entries, records};
 use crate::account::Listed;
 use crate::app::receipts::Cache;
-use crate::app::{Page, Part};
+use crate::app::{Page, Part, Principal, UseCase, receipts};
 use crate::export::{self, Columns, Format};
 use crate::id::AccountId;
 use crate::limits::Gate;
-use crate::ports::{Gates, Runtime};
+use crate::ports::{Gates, Records, Runtime};
 use crate::refusal::Refusal;
 use crate::relay::{Reply, ReplyBody, gate};
 use crate::usage::Usage;
 
-/// Loads a part of a list.
-pub type Load = Box<dyn Fn(Part) -> Pin<Box<dyn Future<Output = Result<Page<Value>, Refusal>>>>>;
+/// Reads a part of a list.
+type ReadPart = Box<dyn Fn(Part) -> Pin<Box<dyn Future<Output = Result<Page<Value>, Refusal>>>>>;
 
 /// Who reads a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Audience {
+enum Reader {
     /// The holder of a key of this account: the rows are made for customers already.
     Customer(AccountId),
     /// The operator.
     Operator,
 }
 
-/// Answers a list of receipts or entries as it was asked for.
-pub async fn answer<P: Runtime + Gates, B>(
+/// Answers a list of the own account's rows.
+pub async fn own<P: Records, B>(ports: &P, who: &Principal, request: &Request<B>, listed: Listed) -> Result<Reply, Refusal> {
+    let use_case = if listed == Listed::Receipts { UseCase::ListReceipts } else { UseCase::ListEntries };
+    let reader = Reader::Customer(who.holder(use_case)?.account().clone());
+    let filter = filter(request, listed)?;
+    let (outside, who) = (ports.clone(), who.clone());
+    let read_part: ReadPart = Box::new(move |part| {
+        let (outside, who, filter) = (outside.clone(), who.clone(), filter.clone());
+        Box::pin(async move { receipts::list_own(&outside, &who, &filter, part).await })
+    });
+    answer(ports, request, (listed, reader), read_part).await
+}
+
+/// Answers a list of rows of all accounts, or of one.
+pub async fn all<P: Records, B>(ports: &P, who: &Principal, request: &Request<B>, listed: Listed) -> Result<Reply, Refusal> {
+    let filter = filter(request, listed)?;
+    let account = request.param("account").map(ToOwned::to_owned);
+    let (outside, who) = (ports.clone(), who.clone());
+    let read_part: ReadPart = Box::new(move |part| {
+        let (outside, who, filter, account) = (outside.clone(), who.clone(), filter.clone(), account.clone());
+        Box::pin(async move { receipts::list(&outside, &who, (account.as_deref(), &filter), part).await })
+    });
+    answer(ports, request, (listed, Reader::Operator), read_part).await
+}
+
+/// Answers a list as it was asked for.
+async fn answer<P: Runtime + Gates, B>(
     ports: &P,
     request: &Request<B>,
-    (listed, reader): (Listed, Audience),
-    load: Load,
+    (listed, reader): (Listed, Reader),
+    read_part: ReadPart,
 ) -> Result<Reply, Refusal> {
     let format = Format::choose(request.param("format"), request.accept.as_deref())
         .map_err(|unknown| Refusal::invalid("format", format!("`format` {unknown}.")))?;
     let Some(format) = format else {
-        let page = load(part(request)?).await?;
+        let page = read_part(part(request)?).await?;
         let view = match listed {
             Listed::Receipts => receipt,
-            Listed::Entries if reader == Audience::Operator => records::entry,
+            Listed::Entries if reader == Reader::Operator => records::entry,
             Listed::Entries => entries::entry,
             Listed::Records => records::record,
         };
@@ -58,7 +83,7 @@ pub async fn answer<P: Runtime + Gates, B>(
         Listed::Entries => "ledger",
         Listed::Records => "audit",
     };
-    whole(ports.clone(), (format, name, reader), request.param("after").map(ToOwned::to_owned), load).await
+    whole(ports.clone(), (format, name, reader), request.param("after").map(ToOwned::to_owned), read_part).await
 }
 
 /// What comes next of a list.
@@ -66,31 +91,33 @@ enum Next {
     /// This, with what stands before it.
     Have(Vec<u8>, Page<Value>),
     /// What is behind this cursor.
-    Load(String),
+    Behind(String),
     End,
 }
 
-/// A list of any length, a part at a time: what is not read is not loaded.
+/// A list of any length, a part at a time: what is not read is not asked for.
 async fn whole<P: Runtime + Gates>(
     ports: P,
-    (format, name, reader): (Format, &str, Audience),
+    (format, name, reader): (Format, &str, Reader),
     after: Option<String>,
-    load: Load,
+    read_part: ReadPart,
 ) -> Result<Reply, Refusal> {
-    let columns = if reader == Audience::Operator { Columns::Operator } else { Columns::Customer };
+    let columns = if reader == Reader::Operator { Columns::Operator } else { Columns::Customer };
     // What goes wrong at the start is still an error with a status.
-    let first = load(Part { after, limit: MOST_ROWS }).await?;
+    let first = read_part(Part { after, limit: MOST_ROWS }).await?;
     let stream = unfold(Next::Have(export::head(format, columns), first), move |next| {
-        let loading =
-            if let Next::Load(after) = &next { Some(load(Part { after: Some(after.clone()), limit: MOST_ROWS })) } else { None };
+        let reading = match &next {
+            Next::Behind(after) => Some(read_part(Part { after: Some(after.clone()), limit: MOST_ROWS })),
+            _ => None,
+        };
         let (ports, reader) = (ports.clone(), reader.clone());
         async move {
-            if loading.is_some() {
+            if reading.is_some() {
                 let_on(&ports, &reader).await;
             }
-            let (mut text, page) = match (next, loading) {
+            let (mut text, page) = match (next, reading) {
                 (Next::Have(head, part), _) => (head, part),
-                (_, Some(loading)) => match loading.await {
+                (_, Some(reading)) => match reading.await {
                     Ok(part) => (Vec::new(), part),
                     // The connection breaks, so that nobody takes a part for the whole.
                     Err(refusal) => return Some((Err(refusal.message), Next::End)),
@@ -98,7 +125,7 @@ async fn whole<P: Runtime + Gates>(
                 (_, None) => return None,
             };
             text.extend(export::rows(format, columns, &page.data));
-            Some((Ok(text), page.next.map_or(Next::End, Next::Load)))
+            Some((Ok(text), page.next.map_or(Next::End, Next::Behind)))
         }
     });
     Ok(Reply {
@@ -115,8 +142,8 @@ async fn whole<P: Runtime + Gates>(
 }
 
 /// Each part of a customer's long list is a read of its own, and waits where there were too many.
-async fn let_on<P: Runtime + Gates>(ports: &P, reader: &Audience) {
-    let Audience::Customer(account) = reader else { return };
+async fn let_on<P: Runtime + Gates>(ports: &P, reader: &Reader) {
+    let Reader::Customer(account) = reader else { return };
     while gate::pass(ports, Gate::Read, account.as_str()).await.is_err() {
         ports.sleep(Gate::Read.row().rest_s.saturating_mul(1_000)).await;
     }

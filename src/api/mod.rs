@@ -4,50 +4,39 @@
 //! What always holds: what is not in the [`table`] of endpoints is not answered; what needs a key or the operator's token checks
 //! it first; an account is never named by a caller's request, only by its key.
 
-mod admin;
 mod advice;
-mod availability;
 mod browser;
-mod catalog;
+mod cookie;
 mod entries;
-mod explain;
-mod health;
-mod history;
 mod input;
 mod lists;
 mod model_shapes;
 mod models;
-mod operator;
+mod openrouter;
 mod output;
-mod owner;
-mod payments;
 mod records;
 mod request;
-mod rights;
 mod secured;
-mod session;
-mod shown;
 mod site;
 pub mod socket;
-mod spend;
 pub mod table;
-mod truth;
+mod use_cases;
 
-use crate::app::identified;
+use crate::app::{operator, payments, receipts};
 use crate::body::Arriving;
 use crate::catalog::Dialect;
 use crate::dialect::{EndpointPath, write_error};
-use crate::id::RequestId;
-use crate::limits::Gate;
+use crate::id::{AccountId, RequestId};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Incoming, Reply, RequestHead, refusal_reply};
+use crate::relay::{self, Incoming, Reply, ReplyBody, RequestHead, refusal_reply};
 use advice::Lost;
 pub use browser::Preflight;
+use output::ok;
 pub use request::Request;
 pub use secured::HSTS;
 use secured::{secured, with_allow};
-use table::nothing_here;
+use table::{Handler, Params, Row, SitePage, Who, nothing_here};
 
 /// Answers a request: `HEAD` as `GET`, `OPTIONS` by the table, and so that a page of another site can read it where it may.
 pub async fn handle<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>) -> Reply {
@@ -86,27 +75,20 @@ fn options<B>(request: &Request<B>, path: &str) -> Option<Reply> {
 }
 
 async fn answer<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>, path: &str) -> Reply {
-    let method = request.method.clone();
-    let known = table::check(&method, path);
-    if let Some((dialect, refusal)) = astray(&request, path, &known) {
+    let found = table::find(&request.method, path);
+    if let Some((dialect, refusal)) = misaddressed(&request, path, &found) {
         if request.is_for_people() && !browser::is_for_programs(path) {
             let id = RequestId::new(ports.now(), ports.random());
-            return site::nothing_here(&ports, &request, path, &refusal).await.ids(&id);
+            return site::refused(&ports, &request, path, &refusal).await.ids(&id);
         }
         return refused(&ports, &refusal, dialect);
     }
-    if let Some(called) = EndpointPath::at(path) {
-        let Err(refusal) = known else { return ask(ports, called, request).await };
-        return refused(&ports, &refusal, called.endpoint.dialect());
-    }
-    if site::is_here(path) {
-        let id = RequestId::new(ports.now(), ports.random());
-        return site::answer(&ports, request, path).await.ids(&id);
-    }
-    let dialect = request.dialect();
-    let answered = match known {
-        Err(refusal) if !table::is_guarded(path) => Err(refusal),
-        _ => dispatch(&ports, request, path).await,
+    let called = EndpointPath::at(path);
+    let dialect = called.as_ref().map_or_else(|| request.dialect(), |called| called.endpoint.dialect());
+    let answered = match (found, called) {
+        (Ok((Row { handler: Handler::Model, .. }, _)), Some(called)) => return ask(ports, called, request).await,
+        (Ok((row, params)), _) => dispatch(&ports, request, path, (row.handler, &params)).await,
+        (Err(refusal), _) => wrong_method(&ports, &request, path, refusal).await,
     };
     match answered {
         Ok(reply) => reply.ids(&RequestId::new(ports.now(), ports.random())),
@@ -114,18 +96,56 @@ async fn answer<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>
     }
 }
 
+/// Calls what answers an endpoint that asks no model.
+async fn dispatch<P: Records, B: Arriving>(
+    ports: &P,
+    request: Request<B>,
+    path: &str,
+    (handler, params): (Handler, &Params<'_>),
+) -> Result<Reply, Refusal> {
+    match handler {
+        Handler::Use(use_case) => use_cases::answer(ports, request, (use_case, params)).await,
+        Handler::Page(page) => Ok(site::answer(ports, request, path, (page, params.get("model"))).await),
+        Handler::Stripe => {
+            let secret = payments::stripe_secret(ports).ok_or_else(nothing_here)?;
+            let body = request.body.await?;
+            ok(&payments::stripe(ports, (&secret, request.signature.as_deref()), request.head.address, &body).await?)
+        }
+        Handler::Alive => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
+        Handler::Model | Handler::Socket | Handler::File => Err(nothing_here()),
+    }
+}
+
+/// Answers a method that a path does not have. Of what is guarded only who may call it is told.
+async fn wrong_method<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: Refusal) -> Result<Reply, Refusal> {
+    match table::at(path).next().map(|row| (row.handler, row.who)) {
+        Some((Handler::Page(_), _)) => Ok(site::refused(ports, request, path, &refusal).await),
+        Some((Handler::Stripe, _)) => Err(payments::stripe_secret(ports).map_or_else(nothing_here, |_| refusal)),
+        Some((_, Who::Operator)) => {
+            operator::authenticated(ports, &request.head).await?.ok_or_else(nothing_here)?;
+            let options = if request.method == "OPTIONS" { browser::options(path) } else { None };
+            options.ok_or(refusal)
+        }
+        _ => Err(refusal),
+    }
+}
+
 /// What is told to who is at a wrong address, in which dialect; none where the address is right.
-fn astray<B>(request: &Request<B>, path: &str, known: &Result<(), Refusal>) -> Option<(Dialect, Refusal)> {
+fn misaddressed<B>(
+    request: &Request<B>,
+    path: &str,
+    found: &Result<(&'static Row, Params<'_>), Refusal>,
+) -> Option<(Dialect, Refusal)> {
     let (method, origin, speaks) = (request.method.as_str(), request.origin.as_str(), request.speaks());
     let lost = Lost { method, path, origin, speaks };
-    match known {
+    match found {
         Err(_) if table::is_guarded(path) => None,
         Err(refusal) => {
             advice::advise(lost, refusal).or_else(|| (refusal.code == Code::NotFound).then(|| (speaks, refusal.clone())))
         }
         // Browsers present no key to a page.
-        Ok(()) => {
-            let is_page = path == "/models" || path.starts_with("/models/") && !path.ends_with(".json");
+        Ok((row, _)) => {
+            let is_page = matches!(row.handler, Handler::Page(SitePage::Models | SitePage::Model));
             let is_program = request.presented_in.is_some() && !request.is_for_people();
             (is_page && is_program).then(|| advice::page_for_people(lost))
         }
@@ -141,43 +161,23 @@ fn refused<P: Records>(ports: &P, refusal: &Refusal, dialect: Dialect) -> Reply 
     with_allow(refusal_reply(refusal, &id, false, dialect), refusal)
 }
 
-/// Calls what answers an endpoint of the table.
-async fn dispatch<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Result<Reply, Refusal> {
-    let method = request.method.clone();
-    match (method.as_str(), path) {
-        ("GET", "/healthz") => Ok(Reply::json(200, r#"{"status":"ok"}"#.to_owned())),
-        (_, path) if path.starts_with("/admin/v1/") => admin::handle(ports, request, path).await,
-        ("POST", "/v1/route") => explain::route(ports, request).await,
-        (_, "/webhooks/stripe") => {
-            let sender = (method.as_str(), request.signature.as_deref(), request.head.address);
-            payments::stripe(ports, sender, request.body).await
-        }
-        ("POST", "/v1/runs" | "/v1/redeem" | "/v1/topups") => {
-            let gate = match path {
-                "/v1/runs" => Gate::Free,
-                "/v1/topups" => Gate::Order,
-                _ => Gate::Read,
-            };
-            let who = identified(ports, &request.head, gate).await?;
-            owner::write(ports, &who, request, path).await
-        }
-        ("GET", path) if path.starts_with("/v1/") || path.starts_with("/v1beta/models") => {
-            let who = identified(ports, &request.head, Gate::Read).await?;
-            owner::read(ports, &who, &request, path).await
-        }
-        _ => Err(nothing_here()),
-    }
-}
-
 /// Asks a model.
 async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: EndpointPath, request: Request<B>) -> Reply {
     let is_list = called.endpoint.dialect() == Dialect::Gemini && request.param("alt") != Some("sse");
     let incoming = Incoming { called, head: RequestHead { is_list, ..request.head }, body: request.body };
     let reply = relay::serve(ports.clone(), incoming).await;
     match reply.replay_of.clone() {
-        Some((account, request)) => owner::with_receipt(&ports, reply, &account, &request).await,
+        Some((account, request)) => with_receipt(&ports, reply, &account, &request).await,
         None => reply,
     }
+}
+
+/// Puts the receipt of an earlier request into the answer to its replay.
+async fn with_receipt<P: Records>(ports: &P, mut reply: Reply, account: &AccountId, request: &RequestId) -> Reply {
+    if let Ok(receipt) = receipts::of_account(ports, account, request.as_str()).await {
+        reply.body = ReplyBody::Full(lists::receipt(receipt).to_string().into_bytes());
+    }
+    reply
 }
 
 /// The answer to a request whose address cannot be read, because of what it names as its host.

@@ -5,7 +5,7 @@
 use super::request::Request;
 use super::secured::{secured, with_allow};
 use super::table;
-use crate::dialect::{Endpoint, EndpointPath};
+use crate::dialect::Endpoint;
 use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;
 use crate::ports::Ports;
@@ -14,8 +14,8 @@ use crate::relay::{Reply, RequestHead, check_place, known_key, presented, refusa
 
 /// Whether a path answers clients that want a WebSocket.
 pub fn is_here<B>(request: &Request<B>) -> bool {
-    let called = EndpointPath::at(&table::named(&request.path));
-    request.method == "GET" && called.is_some_and(|called| called.endpoint == Endpoint::Responses)
+    let is_socket = |row: &table::Row| row.handler == table::Handler::Socket;
+    table::at(&table::named(&request.path)).any(|row| is_socket(row) && row.method == request.method)
 }
 
 /// The head that counts for each request of the connection, and whose it is; an error is the answer in place of one.

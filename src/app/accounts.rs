@@ -132,6 +132,13 @@ fn no_account() -> Refusal {
     Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts.")
 }
 
+/// The balances of the own account.
+pub async fn own_balances<P: Accounts + Sold>(ports: &P, who: &Principal) -> Result<Vec<Balance>, Refusal> {
+    let holder = who.holder(UseCase::ShowBalances)?;
+    let catalog = ports.catalog().await?;
+    Ok(balances(&ask::overview(ports, holder.account()).await?, &catalog))
+}
+
 /// Every bucket of the catalogue with what the account has in it.
 pub fn balances(overview: &Overview, catalog: &Catalog) -> Vec<Balance> {
     let view = |(id, bucket): (&BucketId, &Bucket)| {

@@ -59,6 +59,14 @@ pub fn told(mut value: Value, catalog: &Catalog) -> Value {
     value
 }
 
+/// The same of facts.
+pub fn beside(facts: Map<String, Value>, catalog: &Catalog) -> Map<String, Value> {
+    match told(facts.into(), catalog) {
+        Value::Object(facts) => facts,
+        _ => Map::new(),
+    }
+}
+
 fn code(catalog: &Catalog, bucket: &str) -> Value {
     of(catalog, bucket).into()
 }

@@ -10,27 +10,9 @@ use super::outside::{Fetched, Outside};
 use crate::account::{ComparedRow, JournalFilter, Listed};
 use crate::id::AccountId;
 use crate::money::Money;
-use crate::ports::{Copies, Cursor, Journals, Reconciled, Sums};
+use crate::ports::{Copies, Cursor, Dimension, Journals, MOST_SUMS, Reconciled, Sum, Sums};
 use crate::probe::PROBE_ACCOUNT;
 use crate::time::Timestamp;
-
-/// What can be summed.
-const SUMMED: [&str; 14] = [
-    "requests",
-    "unpaid",
-    "retries",
-    "fallbacks",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "images",
-    "seconds",
-    "characters",
-    "searches",
-    "charge",
-    "input_charge",
-];
 
 impl Journals for Outside {
     async fn journal(
@@ -65,30 +47,33 @@ impl Journals for Outside {
         self.d1(&statement, &values).await
     }
 
-    async fn sums(&self, sums: Sums) -> Fetched<Vec<Value>> {
+    async fn sums(&self, sums: Sums) -> Fetched<Vec<Sum>> {
         let (mut fields, mut conditions) = (String::new(), String::new());
-        for name in &sums.by {
+        for dimension in &sums.by {
+            let name = dimension.as_str();
             let _ = write!(fields, "'{name}', {name}, ");
-            if *name == "key" {
+            if *dimension == Dimension::Key {
                 fields.push_str("'key_label', MAX(key_label), ");
             }
         }
-        let summed: Vec<String> = SUMMED.iter().map(|name| format!("'{name}', SUM({name})")).collect();
+        let counted = Sum::default().counts();
+        let summed = counted.iter().map(|(name, _)| *name).chain(["charge", "input_charge"]);
+        let summed: Vec<String> = summed.map(|name| format!("'{name}', SUM({name})")).collect();
         let days = Value::from(sums.days.clone()).to_string();
         let mut values = vec![if sums.days.is_empty() { JsValue::NULL } else { days.as_str().into() }];
-        for (index, (name, value)) in sums.filters.iter().enumerate() {
-            let _ = write!(conditions, " AND {name} = ?{}", index.saturating_add(2));
+        for (index, (dimension, value)) in sums.filters.iter().enumerate() {
+            let _ = write!(conditions, " AND {} = ?{}", dimension.as_str(), index.saturating_add(2));
             values.push(value.as_str().into());
         }
         // Probes are nobody's use, unless somebody asks for those of the probe account.
-        if !sums.filters.iter().any(|(name, _)| *name == "account") {
+        if !sums.filters.iter().any(|(dimension, _)| *dimension == Dimension::Account) {
             let _ = write!(conditions, " AND account <> '{PROBE_ACCOUNT}'");
         }
-        let by = sums.by.join(", ");
+        let by = sums.by.iter().map(|dimension| dimension.as_str()).collect::<Vec<_>>().join(", ");
         // Listed days are looked up one by one; without a list it is all that there is.
         let days = if sums.days.is_empty() { "?1 IS NULL" } else { "day IN (SELECT value FROM json_each(?1))" };
         let statement = format!(
-            "SELECT json_object({fields}{}) AS doc FROM usage_days WHERE {days}{conditions} GROUP BY {by} ORDER BY {by} LIMIT 20000",
+            "SELECT json_object({fields}{}) AS doc FROM usage_days WHERE {days}{conditions} GROUP BY {by} ORDER BY {by} LIMIT {MOST_SUMS}",
             summed.join(", ")
         );
         self.d1(&statement, &values).await

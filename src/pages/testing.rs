@@ -28,7 +28,7 @@ pub fn site(path: &str) -> PageContext {
 }
 
 pub fn signed_in(path: &str) -> PageContext {
-    let session = SignedIn { key_label: "ci-pipeline".to_owned(), account: "acct-demo".to_owned() };
+    let session = SignedInView { key_label: "ci-pipeline".to_owned(), account: "acct-demo".to_owned() };
     PageContext { session: Some(session), ..site(path) }
 }
 
@@ -391,7 +391,7 @@ pub fn hostile_status() -> StatusPage {
 }
 
 pub fn hostile_site(path: &str) -> PageContext {
-    PageContext { session: Some(SignedIn { key_label: hostile(), account: hostile() }), path: hostile(), ..site(path) }
+    PageContext { session: Some(SignedInView { key_label: hostile(), account: hostile() }), path: hostile(), ..site(path) }
 }
 
 /// Every page in every state that looks different, by name.

@@ -22,14 +22,14 @@ pub struct PageContext {
     /// When the page was made.
     pub now: Timestamp,
     /// Who is signed in.
-    pub session: Option<SignedIn>,
+    pub session: Option<SignedInView>,
     /// Whether signing in is possible at all.
     pub can_sign_in: bool,
 }
 
 /// Who is signed in.
 #[derive(Debug, Clone)]
-pub struct SignedIn {
+pub struct SignedInView {
     /// What the key is called.
     pub key_label: String,
     /// The account's id.

@@ -25,6 +25,11 @@ together! {
 }
 
 together! {
+    /// All that is read to tell of models.
+    ModelReads = Runtime, Accounts, Sold, HealthCopy, Announcements, History
+}
+
+together! {
     /// All that there is.
     Records = Probing, PageCache, Directory, Announcements, Versions, Publishing, Settings, Journals, Copies, Payments, Codes, Tokens,
         Failures

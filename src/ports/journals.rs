@@ -1,5 +1,6 @@
 //! The searchable copy of all journals: its rows and its sums, and how it compares with the accounts.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::unavailable::Unavailable;
@@ -18,8 +19,8 @@ pub trait Journals {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<(String, Value)>, Unavailable>;
-    /// Sums of what was used and charged.
-    async fn sums(&self, sums: Sums) -> Result<Vec<Value>, Unavailable>;
+    /// Sums of what was used and charged, [`MOST_SUMS`] at most.
+    async fn sums(&self, sums: Sums) -> Result<Vec<Sum>, Unavailable>;
 }
 
 /// The copy beside the accounts.
@@ -54,9 +55,113 @@ pub struct Sums {
     /// Of these days; all where none is named.
     pub days: Vec<String>,
     /// Told apart by these dimensions.
-    pub by: Vec<&'static str>,
+    pub by: Vec<Dimension>,
     /// Only where a dimension has this value.
-    pub filters: Vec<(&'static str, String)>,
+    pub filters: Vec<(Dimension, String)>,
+}
+
+/// So many sums are read at most.
+pub const MOST_SUMS: usize = 20_000;
+
+/// What sums can be told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Dimension {
+    Day,
+    Account,
+    Project,
+    Key,
+    Model,
+    Route,
+    Bucket,
+    Cause,
+}
+
+impl Dimension {
+    /// Every one.
+    pub const ALL: [Self; 8] =
+        [Self::Day, Self::Account, Self::Project, Self::Key, Self::Model, Self::Route, Self::Bucket, Self::Cause];
+
+    /// As in queries and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Account => "account",
+            Self::Project => "project",
+            Self::Key => "key",
+            Self::Model => "model",
+            Self::Route => "route",
+            Self::Bucket => "bucket",
+            Self::Cause => "cause",
+        }
+    }
+}
+
+/// What requests used and were charged, told apart by some dimensions; of the others it says nothing. A correction can make a count
+/// negative. Charges are in nano-units.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[allow(missing_docs)]
+pub struct Sum {
+    pub day: Option<String>,
+    pub account: Option<String>,
+    pub project: Option<String>,
+    pub key: Option<String>,
+    /// As the key was called last.
+    pub key_label: Option<String>,
+    pub model: Option<String>,
+    pub route: Option<String>,
+    pub bucket: Option<String>,
+    pub cause: Option<String>,
+    pub requests: i64,
+    /// Requests that cost nothing.
+    pub unpaid: i64,
+    pub retries: i64,
+    pub fallbacks: i64,
+    pub input_tokens: i64,
+    pub cached_tokens: i64,
+    pub output_tokens: i64,
+    pub reasoning_tokens: i64,
+    pub images: i64,
+    pub seconds: i64,
+    pub characters: i64,
+    pub searches: i64,
+    pub charge: i64,
+    /// The part of the charge for what went in.
+    pub input_charge: i64,
+}
+
+impl Sum {
+    /// What it is of a dimension.
+    pub const fn of(&self, dimension: Dimension) -> &Option<String> {
+        match dimension {
+            Dimension::Day => &self.day,
+            Dimension::Account => &self.account,
+            Dimension::Project => &self.project,
+            Dimension::Key => &self.key,
+            Dimension::Model => &self.model,
+            Dimension::Route => &self.route,
+            Dimension::Bucket => &self.bucket,
+            Dimension::Cause => &self.cause,
+        }
+    }
+
+    /// All that is counted, by its name.
+    pub const fn counts(&self) -> [(&'static str, i64); 12] {
+        [
+            ("requests", self.requests),
+            ("unpaid", self.unpaid),
+            ("retries", self.retries),
+            ("fallbacks", self.fallbacks),
+            ("input_tokens", self.input_tokens),
+            ("cached_tokens", self.cached_tokens),
+            ("output_tokens", self.output_tokens),
+            ("reasoning_tokens", self.reasoning_tokens),
+            ("images", self.images),
+            ("seconds", self.seconds),
+            ("characters", self.characters),
+            ("searches", self.searches),
+        ]
+    }
 }
 
 /// How far an account was reconciled.

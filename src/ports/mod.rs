@@ -17,11 +17,11 @@ mod settings;
 mod unavailable;
 
 pub use accounts::{Accounts, Directory, KeyDirectory};
-pub use all::{Ports, Probing, Records};
+pub use all::{ModelReads, Ports, Probing, Records};
 pub use catalogue::{Announced, Announcements, Publication, Publishing, VersionRow, Versions};
 pub use flow::{Gates, HealthCopy, Holds, Keys, Runtime, SendError, Signer, Sold, Upstream, UpstreamCall, UpstreamResponse};
 pub use health::{History, RoundEnd, Rounds};
-pub use journals::{Copies, Cursor, Journals, Reconciled, Sums};
+pub use journals::{Copies, Cursor, Dimension, Journals, MOST_SUMS, Reconciled, Sum, Sums};
 pub use operators::{Attempts, Failures, Tokens};
 pub use pages::{Kept, PageCache};
 pub use payments::{Code, Codes, NewCode, NewCodes, Payments};

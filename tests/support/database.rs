@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tokens_forge::account::{AccountRecord, ComparedRow, JournalFilter, Journaled, Listed, Order, Row};
 use tokens_forge::id::{AccountId, KeyHash, OrderId};
 use tokens_forge::key::KeyRecord;
-use tokens_forge::ports::{Cursor, Reconciled, Sums};
+use tokens_forge::ports::{Cursor, Dimension, MOST_SUMS, Reconciled, Sum, Sums};
 use tokens_forge::probe::PROBE_ACCOUNT;
 use tokens_forge::time::Timestamp;
 use tokens_forge::truth::{Entry, KEPT_MISSES, Promise, Truth, since};
@@ -19,8 +19,6 @@ use super::operators::OperatorTables;
 use super::queries::{compared, doc_of, is_listed, is_named, row_json};
 
 const DAY_MS: i64 = 86_400_000;
-/// The most rows of sums that are answered.
-const MOST_SUMS: usize = 20_000;
 
 #[derive(Default)]
 pub struct Database {
@@ -124,9 +122,9 @@ impl Database {
         found
     }
 
-    pub fn sums(&self, sums: &Sums) -> Vec<Value> {
+    pub fn sums(&self, sums: &Sums) -> Vec<Sum> {
         let mut groups: BTreeMap<Vec<String>, (Summed, String)> = BTreeMap::new();
-        let names_account = sums.filters.iter().any(|(name, _)| *name == "account");
+        let names_account = sums.filters.iter().any(|(dimension, _)| *dimension == Dimension::Account);
         for (account, copy) in &self.copies {
             // Probes are nobody's use, unless somebody asks for those of the probe account.
             if account.as_str() == PROBE_ACCOUNT && !names_account {
@@ -135,10 +133,10 @@ impl Database {
             for (key, day) in &copy.days {
                 let field = |name: &str| dimension(account, key, name);
                 let is_of_day = sums.days.is_empty() || sums.days.contains(&field("day"));
-                if !is_of_day || !sums.filters.iter().all(|(name, value)| field(name) == *value) {
+                if !is_of_day || !sums.filters.iter().all(|(dimension, value)| field(dimension.as_str()) == *value) {
                     continue;
                 }
-                let (sum, label) = groups.entry(sums.by.iter().map(|name| field(name)).collect()).or_default();
+                let (sum, label) = groups.entry(sums.by.iter().map(|dimension| field(dimension.as_str())).collect()).or_default();
                 sum.add(day);
                 let called = copy.labels.get(key).cloned().unwrap_or_default();
                 *label = called.max(std::mem::take(label));
@@ -146,16 +144,16 @@ impl Database {
         }
         let told = |(values, (sum, label)): (Vec<String>, (Summed, String))| {
             let mut fields = Map::new();
-            for (name, value) in sums.by.iter().zip(values) {
-                fields.insert((*name).to_owned(), value.into());
-                if *name == "key" {
+            for (dimension, value) in sums.by.iter().zip(values) {
+                fields.insert(dimension.as_str().to_owned(), value.into());
+                if *dimension == Dimension::Key {
                     fields.insert("key_label".to_owned(), label.clone().into());
                 }
             }
             for (name, value) in sum.named() {
                 fields.insert(name.to_owned(), json!(i64::try_from(value).unwrap()));
             }
-            Value::Object(fields)
+            serde_json::from_value(Value::Object(fields)).unwrap()
         };
         groups.into_iter().take(MOST_SUMS).map(told).collect()
     }

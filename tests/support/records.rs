@@ -8,7 +8,7 @@ use tokens_forge::key::KeyRecord;
 use tokens_forge::payment::Checkout;
 use tokens_forge::ports::{
     Accounts, Code, Codes, Copies, Cursor, Directory, Journals, Kept, KeyDirectory, NewCodes, PageCache, Payments, Reconciled,
-    Runtime, Settings, Sums, Unavailable,
+    Runtime, Settings, Sum, Sums, Unavailable,
 };
 use tokens_forge::time::Timestamp;
 
@@ -80,7 +80,7 @@ impl Journals for Outside {
         Ok(self.database().await?.journal(account, filter, after, limit))
     }
 
-    async fn sums(&self, sums: Sums) -> Found<Vec<Value>> {
+    async fn sums(&self, sums: Sums) -> Found<Vec<Sum>> {
         Ok(self.database().await?.sums(&sums))
     }
 }

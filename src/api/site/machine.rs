@@ -1,13 +1,12 @@
 //! What the pages show, as JSON: for whoever looks at them by program, signed in or not.
 
-use std::rc::Rc;
-
 use serde_json::{Value, json};
 
 use super::kept::keep;
 use super::status;
-use crate::api::availability::{self, Snapshot, Viewer};
-use crate::api::{models, truth};
+use crate::api::models::entry;
+use crate::app::availability::{Snapshot, Viewer};
+use crate::app::{models, truth};
 use crate::pages::view::{Day, Incident};
 use crate::ports::Records;
 use crate::refusal::Refusal;
@@ -24,21 +23,13 @@ fn kept(value: &Value, viewer: Option<&Viewer<'_>>) -> Reply {
 
 /// `/models.json`: every model, callable or not.
 pub async fn models<P: Records>(ports: &P, viewer: &Viewer<'_>) -> Result<Reply, Refusal> {
-    let (snapshot, board) = models::seen(ports).await?;
-    let asked: Vec<_> = snapshot.catalog.models.values().map(|model| (Rc::clone(model), None)).collect();
-    let told = availability::of(ports, viewer, &snapshot, &asked).await?;
-    let data: Vec<Value> =
-        asked.iter().zip(&told).map(|((model, _), told)| models::entry((&snapshot, &board), viewer, model, told)).collect();
+    let data: Vec<Value> = models::all(ports, viewer).await?.iter().map(entry).collect();
     Ok(kept(&json!({"object": "list", "data": data}), Some(viewer)))
 }
 
 /// `/models/{id}.json`: one of them.
 pub async fn model<P: Records>(ports: &P, viewer: &Viewer<'_>, name: &str) -> Result<Reply, Refusal> {
-    let (snapshot, board) = models::seen(ports).await?;
-    let asked = [(Rc::clone(models::found(&snapshot.catalog, name)?), None)];
-    let told = availability::of(ports, viewer, &snapshot, &asked).await?;
-    let entry = asked.iter().zip(&told).map(|((model, _), told)| models::entry((&snapshot, &board), viewer, model, told)).next();
-    Ok(kept(&entry.unwrap_or_default(), Some(viewer)))
+    Ok(kept(&entry(&models::one(ports, viewer, name).await?), Some(viewer)))
 }
 
 /// `/status.json`: every route with its days, and the incidents.

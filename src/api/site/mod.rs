@@ -11,100 +11,51 @@ mod tell;
 
 use std::net::IpAddr;
 
-use super::availability::{Snapshot, Viewer};
+use super::cookie;
 use super::request::Request;
-use super::table;
-use super::{models, session};
-use crate::account::{AccountAnswer, Command, Query, Session as Signed, SessionEnd};
-use crate::app::ask;
+use super::secured::with_allow;
+use super::table::{SitePage, nothing_here};
+use crate::app::availability::{Snapshot, Viewer};
+use crate::app::models;
+use crate::app::session::{self, SignedIn};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
-use crate::id::{KeyHash, KeySecret, SessionId};
-use crate::key::KeyRecord;
 use crate::limits::Gate;
-use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, PageContext, SignedIn};
+use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, PageContext, SignedInView};
 use crate::pages::{ModelFilter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, gate, known_key, valid_key};
+use crate::relay::{Reply, ReplyBody, gate};
 use kept::{keep, kept};
 use tell::{Teller, home};
 
 /// A form with a key is no longer than this.
 const LONGEST_FORM: usize = 4_096;
 
-/// What is at a path.
-enum Place<'a> {
-    Home,
-    Models,
-    Model(&'a str),
-    ModelJson(&'a str),
-    ModelsJson,
-    Status,
-    StatusJson,
-    Feed,
-    Login,
-    Logout,
-    Sitemap,
-    Llms,
-    Robots,
-}
-
-fn place(path: &str) -> Option<Place<'_>> {
-    Some(match path {
-        "" => Place::Home,
-        "/models" => Place::Models,
-        "/models.json" => Place::ModelsJson,
-        "/status" => Place::Status,
-        "/status.json" => Place::StatusJson,
-        frame::FEED_PATH => Place::Feed,
-        "/login" => Place::Login,
-        "/logout" => Place::Logout,
-        "/sitemap.xml" => Place::Sitemap,
-        "/llms.txt" => Place::Llms,
-        "/robots.txt" => Place::Robots,
-        _ => {
-            let id = path.strip_prefix("/models/")?;
-            id.strip_suffix(".json").map_or(Place::Model(id), Place::ModelJson)
-        }
-    })
-}
-
-/// Whether there is a page, or something beside one, at a path; it ends in no slash.
-pub fn is_here(path: &str) -> bool {
-    place(path).is_some()
-}
-
-/// Answers a request of the site.
-pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str) -> Reply {
+/// Answers a request of the site. `name` is the model's, where the path names one.
+pub async fn answer<P: Records, B: Arriving>(ports: &P, request: Request<B>, path: &str, at: (SitePage, &str)) -> Reply {
     let mut visitor = Visitor::of(ports, &request, path).await;
-    let answered = match (table::check(&request.method, path), request.method.as_str(), place(path)) {
-        (Err(refusal), ..) => Err(refusal),
-        (_, "GET", Some(place)) => page(ports, &mut visitor, place, &request).await,
-        (_, "POST", Some(Place::Login)) => sign_in(ports, &visitor, request).await,
-        (_, "POST", Some(Place::Logout)) => sign_out(ports, &visitor, request).await,
-        _ => Err(table::nothing_here()),
+    let answered = match at.0 {
+        SitePage::SignIn => sign_in(ports, &visitor, request).await,
+        SitePage::SignOut => sign_out(ports, &visitor, request).await,
+        _ => page(ports, &mut visitor, at, &request).await,
     };
     answered.unwrap_or_else(|refusal| {
         if let Some(detail) = &refusal.detail {
             ports.log(&format!("page: {detail}"));
         }
-        let reply = error(&visitor, &refusal);
-        match refusal.facts.get("allow").and_then(|allow| allow.as_str()) {
-            Some(allow) => reply.header("allow", allow),
-            None => reply,
-        }
+        error(&visitor, &refusal)
     })
 }
 
-/// The page for people at an address where there is nothing.
-pub async fn nothing_here<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: &Refusal) -> Reply {
+/// The page for people at an address that does not answer them.
+pub async fn refused<P: Records, B>(ports: &P, request: &Request<B>, path: &str, refusal: &Refusal) -> Reply {
     error(&Visitor::of(ports, request, path).await, refusal)
 }
 
 fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
     let page = ErrorPage { status: refusal.status(), message: Some(refusal.told()), request_id: None };
-    let reply = html(visitor, refusal.status(), site::error::error(&visitor.site, &page));
+    let reply = with_allow(html(visitor, refusal.status(), site::error::error(&visitor.site, &page)), refusal);
     match refusal.retry_after_s {
         Some(seconds) => reply.header("retry-after", seconds.to_string()),
         None => reply,
@@ -113,20 +64,25 @@ fn error(visitor: &Visitor, refusal: &Refusal) -> Reply {
 
 /// A page. One that everybody gets alike and that is work to make is kept for some seconds under its exact name; whoever asks
 /// for what is not kept is counted.
-async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
-    let is_cheap = matches!(place, Place::Robots | Place::Login | Place::Logout | Place::Sitemap);
+async fn page<P: Records, B>(
+    ports: &P,
+    visitor: &mut Visitor,
+    at: (SitePage, &str),
+    request: &Request<B>,
+) -> Result<Reply, Refusal> {
+    let is_cheap = matches!(at.0, SitePage::Robots | SitePage::Login | SitePage::Sitemap);
     if is_cheap {
-        return read(ports, visitor, place, request).await;
+        return read(ports, visitor, at, request).await;
     }
     // Whose account does not answer sees what everybody sees.
     if let Some(refusal) = visitor.refused.take().filter(|refusal| refusal.code == Code::RateLimitExceeded) {
         return Err(refusal);
     }
-    if visitor.key.is_some() {
-        return read(ports, visitor, place, request).await;
+    if visitor.signed_in.is_some() {
+        return read(ports, visitor, at, request).await;
     }
     let catalog = ports.catalog().await?;
-    let address = exact(&catalog, &place, visitor, request);
+    let address = exact(&catalog, at, visitor, request);
     if let Some((path, _)) = &address {
         visitor.site.path.clone_from(path);
     }
@@ -136,7 +92,7 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
         return Ok(Reply { headers, ..Reply::full(200, "", body) });
     }
     gate::pass(ports, Gate::Page, &gate::by_address(visitor.address)).await?;
-    let reply = read(ports, visitor, place, request).await?;
+    let reply = read(ports, visitor, at, request).await?;
     if let (Some(address), 200, ReplyBody::Full(body)) = (address, reply.status, &reply.body) {
         ports.keep_page(address, Kept { headers: reply.headers.clone(), body: body.clone() });
     }
@@ -145,12 +101,17 @@ async fn page<P: Records, B>(ports: &P, visitor: &mut Visitor, place: Place<'_>,
 
 /// The path of a page and what else tells it apart, however it was asked for; none where there are as many as anybody can
 /// think of.
-fn exact<B>(catalog: &Catalog, place: &Place<'_>, visitor: &Visitor, request: &Request<B>) -> Option<(String, String)> {
-    let of_model = |name: &str| models::found(catalog, name).ok().map(|model| ["/models/", model.id.as_str()].concat());
-    Some(match place {
-        Place::Model(name) => (of_model(name)?, String::new()),
-        Place::ModelJson(name) => (format!("{}.json", of_model(name)?), String::new()),
-        Place::Models => {
+fn exact<B>(
+    catalog: &Catalog,
+    (page, name): (SitePage, &str),
+    visitor: &Visitor,
+    request: &Request<B>,
+) -> Option<(String, String)> {
+    let of_model = || models::found(catalog, name).ok().map(|model| ["/models/", model.id.as_str()].concat());
+    Some(match page {
+        SitePage::Model => (of_model()?, String::new()),
+        SitePage::ModelJson => (format!("{}.json", of_model()?), String::new()),
+        SitePage::Models => {
             let filter = filter(request);
             let is_family = filter.family.is_empty() || catalog.models.values().any(|model| model.family == filter.family);
             let is_one_of_few = filter.q.is_empty() && filter.max_price.is_empty() && is_family;
@@ -167,8 +128,7 @@ fn filter<B>(request: &Request<B>) -> ModelFilter {
 /// Who looks at a page.
 struct Visitor {
     site: PageContext,
-    key: Option<KeyRecord>,
-    session: Option<Signed>,
+    signed_in: Option<SignedIn>,
     /// Why what is shown of an account is not read now.
     refused: Option<Refusal>,
     address: Option<IpAddr>,
@@ -177,68 +137,50 @@ struct Visitor {
 impl Visitor {
     async fn of<P: Records, B>(ports: &P, request: &Request<B>, path: &str) -> Self {
         let secret = session::secret(ports).ok();
-        let told = secret.as_deref().zip(request.cookies.as_deref());
-        let told = told.and_then(|(secret, cookies)| session::told(secret, cookies, &request.origin, ports.now()));
+        let token = secret.as_deref().zip(request.cookies.as_deref());
+        let token = token.and_then(|(secret, cookies)| cookie::read(secret, cookies, &request.origin, ports.now()));
         let address = request.head.address;
-        let (signed, refused) = match told {
-            Some(told) => match of_session(ports, told, address).await {
-                Err(refusal) if refusal.code == Code::RateLimitExceeded || refusal.status() >= 500 => (None, Some(refusal)),
-                signed => (signed.ok(), None),
-            },
+        let (signed_in, refused) = match token {
+            Some(token) => session::current(ports, token, address)
+                .await
+                .map_or_else(|refusal| (None, Some(refusal)), |signed_in| (signed_in, None)),
             None => (None, None),
         };
-        let (key, signed) = signed.unzip();
-        let session = key.as_ref().map(|key| SignedIn { key_label: key.label.clone(), account: key.account.to_string() });
+        let session = signed_in
+            .as_ref()
+            .map(|SignedIn { key, .. }| SignedInView { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = PageContext { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
-        Self { site, key, session: signed, refused, address }
+        Self { site, signed_in, refused, address }
     }
 
     fn viewer(&self) -> Viewer<'_> {
-        self.key.as_ref().map_or(Viewer::Anyone, |key| Viewer::Key(key, self.address))
+        self.signed_in.as_ref().map_or(Viewer::Anyone, |signed_in| Viewer::Key(&signed_in.key, self.address))
     }
 }
 
-/// The key of this hash, if it still works and may be used from here.
-async fn current<P: Records>(ports: &P, hash: &KeyHash, address: Option<IpAddr>) -> Result<KeyRecord, Refusal> {
-    let copy = known_key(ports, (hash, address), ports.now()).await?;
-    gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
-    let key = valid_key(ports.current_key(&copy).await?, ports.now())?;
-    if key.policy.allows_address(address) { Ok(key) } else { Err(table::nothing_here()) }
-}
-
-/// The key of a session, if both still work: the account is asked for both at once.
-async fn of_session<P: Records>(ports: &P, told: session::Told, address: Option<IpAddr>) -> Result<(KeyRecord, Signed), Refusal> {
-    let copy = known_key(ports, (&told.hash, address), ports.now()).await?;
-    gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
-    let signed = Signed { id: told.id, key: copy.id.clone(), began_at: told.began_at, known: told.known };
-    let asked = Command::Read(Query::Session(signed.clone()));
-    match ports.command(&copy.account, asked).await? {
-        AccountAnswer::Key(record) => {
-            let key = valid_key(Some(*record), ports.now())?;
-            if key.policy.allows_address(address) { Ok((key, signed)) } else { Err(table::nothing_here()) }
-        }
-        _ => Err(table::nothing_here()),
-    }
-}
-
-async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, request: &Request<B>) -> Result<Reply, Refusal> {
+async fn read<P: Records, B>(
+    ports: &P,
+    visitor: &Visitor,
+    (page, name): (SitePage, &str),
+    request: &Request<B>,
+) -> Result<Reply, Refusal> {
     let site = &visitor.site;
-    Ok(match place {
-        Place::Robots => {
+    Ok(match page {
+        SitePage::Robots => {
             kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
         }
-        Place::Login => {
+        SitePage::Login => {
             if let Err(why) = session::secret(ports) {
                 ports.log(&format!("signing in is off: SESSION_SECRET {why}"));
             }
             html(visitor, 200, site::login::login(site, &login_page(None)))
         }
-        Place::Home => {
+        SitePage::Home => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             html(visitor, 200, site::home::home(site, &home(&teller)))
         }
-        Place::Models => {
+        SitePage::Models => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
             let all: Vec<_> = teller.models();
             let filter = filter(request);
@@ -248,41 +190,41 @@ async fn read<P: Records, B>(ports: &P, visitor: &Visitor, place: Place<'_>, req
             let (total, models) = (all.len(), filter.apply(all));
             html(visitor, 200, site::models::models(site, &ModelsPage { filter, families, total, models }))
         }
-        Place::Model(id) => {
+        SitePage::Model => {
             let teller = Teller::new(ports, visitor.viewer()).await?;
-            let (model, versions) = teller.whole(ports, id).await?;
+            let (model, versions) = teller.whole(ports, name).await?;
             html(visitor, 200, site::model::model(site, &ModelPage { model, versions }))
         }
-        Place::Status => {
+        SitePage::Status => {
             let snapshot = Snapshot::take(ports).await?;
             html(visitor, 200, site::status::status(site, &status::page(ports, &snapshot).await))
         }
-        Place::Feed => {
+        SitePage::Feed => {
             let snapshot = Snapshot::take(ports).await?;
             let page = status::page(ports, &snapshot).await;
             let incidents: Vec<_> = page.current.iter().chain(&page.past).collect();
             kept("application/atom+xml; charset=utf-8", feed::incidents(site, &incidents), 30)
         }
-        Place::Sitemap => {
+        SitePage::Sitemap => {
             let snapshot = Snapshot::take(ports).await?;
             let ids: Vec<String> = snapshot.catalog.models.keys().map(ToString::to_string).collect();
             kept("application/xml; charset=utf-8", sitemap::sitemap(site, &ids), 300)
         }
-        Place::Llms => {
+        SitePage::Llms => {
             let teller = Teller::new(ports, Viewer::Anyone).await?;
             kept("text/plain; charset=utf-8", llms::llms(site, &teller.models()), 30)
         }
-        Place::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
-        Place::ModelJson(id) => machine::model(ports, &visitor.viewer(), id).await?,
-        Place::StatusJson => machine::status(ports).await?,
-        Place::Logout => return Err(table::nothing_here()),
+        SitePage::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
+        SitePage::ModelJson => machine::model(ports, &visitor.viewer(), name).await?,
+        SitePage::StatusJson => machine::status(ports).await?,
+        SitePage::SignIn | SitePage::SignOut => return Err(nothing_here()),
     })
 }
 
 /// A page. What everybody gets may be kept for a moment; what is about a key may not.
 fn html(visitor: &Visitor, status: u16, text: String) -> Reply {
     let mut reply = Reply::full(status, "text/html; charset=utf-8", text.into_bytes());
-    if visitor.key.is_none() && status == 200 && visitor.site.path != "/login" {
+    if visitor.signed_in.is_none() && status == 200 && visitor.site.path != "/login" {
         keep(&mut reply, "public, max-age=10");
         reply = reply.header("vary", "cookie");
     }
@@ -329,13 +271,12 @@ async fn sign_out<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request
     if let Some(refusal) = &visitor.refused {
         return Err(refusal.clone());
     }
-    if let (Some(key), Some(signed)) = (&visitor.key, &visitor.session) {
+    if let Some(signed_in) = &visitor.signed_in {
         let body = request.body.await?;
         let is_all = form(&body).any(|(name, value)| name == "all" && value == "1");
-        let end = if is_all { SessionEnd::OfKey(key.id.clone()) } else { SessionEnd::Of(signed.clone()) };
-        ask::command(ports, &key.account, Command::EndSessions(end)).await?;
+        session::sign_out(ports, signed_in, is_all).await?;
     }
-    Ok(redirect("/", Some(session::ended(&request.origin))))
+    Ok(redirect("/", Some(cookie::ended(&request.origin))))
 }
 
 /// The fields of a form.
@@ -352,24 +293,9 @@ async fn sign_in<P: Records, B: Arriving>(ports: &P, visitor: &Visitor, request:
     let body = request.body.await?;
     let pasted = form(&body).find(|(name, _)| name == "key");
     let pasted = pasted.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    let hash = KeySecret::parse(&pasted).map(|secret| secret.hash());
-    let key = match &hash {
-        Some(hash) => current(ports, hash, visitor.address).await,
-        None => Err(table::nothing_here()),
-    };
-    match key.map(|key| hash.map(|hash| (hash, key.account))) {
-        Err(refusal) if refusal.code == Code::RateLimitExceeded => Err(refusal),
-        Ok(Some((hash, account))) => {
-            let known = match ports.command(&account, Command::Read(Query::LastEnd)).await? {
-                AccountAnswer::LastEnd(known) => Some(known),
-                _ => None,
-            };
-            let now = ports.now();
-            let told = session::Told { hash, id: SessionId::new(now, ports.random()), began_at: now, known };
-            Ok(redirect("/models", Some(session::cookie(&secret, &told, &request.origin))))
-        }
-        _ => {
-            gate::pass(ports, Gate::Guess, &format!("key {}", gate::by_address(visitor.address))).await?;
+    match session::sign_in(ports, &pasted, visitor.address).await? {
+        Some(token) => Ok(redirect("/models", Some(cookie::begun(&secret, &token, &request.origin)))),
+        None => {
             let error = "This key is not known here, was revoked, has expired, or may not be used from this address.";
             Ok(html(visitor, 401, site::login::login(&visitor.site, &login_page(Some(error.to_owned())))))
         }

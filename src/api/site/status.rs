@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join;
 
-use crate::api::availability::Snapshot;
-use crate::api::history::changes_of;
-use crate::api::shown::of_route;
+use crate::app::availability::Snapshot;
+use crate::app::history::changes_of;
+use crate::app::shown::of_route;
 use crate::catalog::{Candidate, Catalog, Model, Route};
 use crate::pages::view;
 use crate::ports::Records;

@@ -6,11 +6,10 @@ use std::rc::Rc;
 use super::prices;
 use super::status::of_route_now;
 use crate::account::Overview;
-use crate::api::availability::{self, Availability, Coming, Snapshot, Viewer};
-use crate::api::history::{History, Point, candidates, changes_of, worst};
-use crate::api::models;
-use crate::api::shown::Shown;
-use crate::app::ask;
+use crate::app::availability::{self, Availability, Coming, Snapshot, Viewer};
+use crate::app::history::{History, Point, candidates, changes_of, worst};
+use crate::app::shown::Shown;
+use crate::app::{ask, models};
 use crate::catalog::{self, Candidate, Model, Route, RouteKind};
 use crate::id::BucketId;
 use crate::pages::{view, words};
@@ -266,12 +265,12 @@ fn version(row: VersionRow) -> view::Version {
 }
 
 /// What an announced version will change of a model.
-fn announced(coming: Coming<'_>) -> view::Version {
+fn announced(coming: Coming) -> view::Version {
     view::Version {
         version: coming.version,
         published_at: coming.effective_at,
         effective_at: coming.effective_at,
-        changes: coming.changes.into_iter().map(ToOwned::to_owned).collect(),
+        changes: coming.changes,
     }
 }
 

@@ -4,29 +4,47 @@
 //! written from the same rows (`tests/reference.rs`), so it cannot name an endpoint that is not there, or leave one out. Its files
 //! are the platform's, which answers them before the Worker is asked.
 //!
-//! Deliberately absent: what answers. A `match` calls that, and the tests hold it against the table.
+//! A row names what answers it: an enum, since handlers are generic over the ports and cannot stand in a constant. `api/mod.rs`
+//! and `api/use_cases.rs` call it by a `match` that the compiler holds to be whole.
 
 mod row;
 mod rows;
 
-pub use row::{About, Answer, Body, Row, SWITCHING, Who};
+pub use row::{About, Answer, Body, Handler, Row, SWITCHING, SitePage, Who};
 pub use rows::TABLE;
 
+use crate::app::UseCase;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 
 /// The name in templates of what may have slashes.
 const MODEL: &str = "model";
 
-/// Whether a path, without a slash at its end, is one of a template's.
-fn fits(template: &str, path: &str) -> bool {
-    let Some((before, rest)) = template.split_once('{') else { return template == path };
-    let (Some(path), Some((name, after))) = (path.strip_prefix(before), rest.split_once('}')) else { return false };
-    if name == MODEL {
-        return path.len() > after.len() && path.ends_with(after);
+/// What stands in a path for the names of its template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Params<'a>(Vec<(&'static str, &'a str)>);
+
+impl<'a> Params<'a> {
+    /// What stands for a name; nothing where the template does not have it.
+    pub fn get(&self, name: &str) -> &'a str {
+        self.0.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
-    let end = path.find('/').unwrap_or(path.len());
-    end > 0 && path.split_at_checked(end).is_some_and(|(_, rest)| fits(after, rest))
+}
+
+/// What stands in a path, without a slash at its end, for the names of a template; none where it does not fit.
+fn fit<'a>(mut template: &'static str, mut path: &'a str) -> Option<Params<'a>> {
+    let mut params = Vec::new();
+    while let Some((before, rest)) = template.split_once('{') {
+        let (name, after) = rest.split_once('}')?;
+        path = path.strip_prefix(before)?;
+        let value = if name == MODEL { path.strip_suffix(after)? } else { path.split('/').next()? };
+        if value.is_empty() {
+            return None;
+        }
+        params.push((name, value));
+        (template, path) = (after, path.get(value.len()..)?);
+    }
+    (template == path).then_some(Params(params))
 }
 
 /// Whether a path could mean another one to whoever looks at it before or after: no endpoint has such a path.
@@ -43,7 +61,7 @@ fn is_odd(path: &str) -> bool {
 pub fn named(raw: &str) -> String {
     let path = raw.strip_suffix('/').filter(|path| !path.ends_with('/')).unwrap_or(raw);
     let decoded = || percent_encoding::percent_decode_str(path).decode_utf8().ok();
-    match TABLE.iter().find(|row| path.contains('%') && fits(row.path, path)).zip(decoded()) {
+    match TABLE.iter().find(|row| path.contains('%') && fit(row.path, path).is_some()).zip(decoded()) {
         // What is decoded must not lead elsewhere.
         Some((row, decoded)) if !decoded.ends_with('/') && at(&decoded).next().is_some_and(|found| found.path == row.path) => {
             decoded.into_owned()
@@ -52,13 +70,24 @@ pub fn named(raw: &str) -> String {
     }
 }
 
-/// The rows of a path, one for each method; none if there is nothing at it. The first template that fits is the path's.
-pub fn at(path: &str) -> impl Iterator<Item = &'static Row> + Clone {
+/// The template of a path and what stands for its names: the first that fits.
+fn template(path: &str) -> Option<(&'static str, Params<'_>)> {
     let is_odd = is_odd(path);
     let path = path.strip_suffix('/').unwrap_or(path);
-    let is_root = path.is_empty();
-    let found = TABLE.iter().find(|row| !is_odd && if is_root { row.path == "/" } else { fits(row.path, path) });
-    TABLE.iter().filter(move |row| found.is_some_and(|found| found.path == row.path))
+    let fit = |row: &'static Row| {
+        let fitted = if path.is_empty() { fit(row.path, "/") } else { fit(row.path, path) };
+        fitted.map(|params| (row.path, params))
+    };
+    if is_odd { None } else { TABLE.iter().find_map(fit) }
+}
+
+fn rows(template: Option<&'static str>) -> impl Iterator<Item = &'static Row> + Clone {
+    TABLE.iter().filter(move |row| template == Some(row.path))
+}
+
+/// The rows of a path, one for each method; none if there is nothing at it.
+pub fn at(path: &str) -> impl Iterator<Item = &'static Row> + Clone + use<> {
+    rows(template(path).map(|(template, _)| template))
 }
 
 /// What OPTIONS says of a path: its methods, `HEAD` with `GET`, and itself. Nothing at a path that is not there.
@@ -79,8 +108,8 @@ pub fn methods(path: &str) -> Vec<&'static str> {
 /// The most bytes that the body of a request to a path may have.
 pub fn most_bytes(path: &str) -> usize {
     match at(&named(path)).find(|row| row.method != "GET") {
-        Some(row) if row.about.is_asking() || row.path == "/v1/route" => limits::ASKED_BYTES,
-        Some(row) if row.path == "/admin/v1/catalog" => limits::CATALOG_BYTES,
+        Some(row) if row.about.is_asking() || row.handler == Handler::Use(UseCase::ExplainRoute) => limits::ASKED_BYTES,
+        Some(row) if row.handler == Handler::Use(UseCase::PublishCatalogue) => limits::CATALOG_BYTES,
         Some(row) if row.who == Who::Signature => limits::MESSAGE_BYTES,
         _ => limits::SAID_BYTES,
     }
@@ -97,20 +126,18 @@ pub fn is_guarded(path: &str) -> bool {
     at(path).any(|row| matches!(row.who, Who::Operator | Who::Signature))
 }
 
-/// Errors unless there is an endpoint of this method at this path. Those that open a WebSocket are none for a request that does
-/// not ask for one.
-pub fn check(method: &str, path: &str) -> Result<(), Refusal> {
-    let rows = at(path).filter(|row| row.answer.status != SWITCHING);
-    if rows.clone().any(|row| row.method == method) {
-        return Ok(());
+/// The endpoint of a method at a path, with what stands there for the names of its template. Those that open a WebSocket are none
+/// for a request that does not ask for one.
+pub fn find<'a>(method: &str, path: &'a str) -> Result<(&'static Row, Params<'a>), Refusal> {
+    let (template, params) = template(path).ok_or_else(nothing_here)?;
+    let rows = rows(Some(template)).filter(|row| row.answer.status != SWITCHING);
+    if let Some(row) = rows.clone().find(|row| row.method == method) {
+        return Ok((row, params));
     }
-    if let Some(action) = action(path).filter(|_| method == "POST" && rows.clone().next().is_some()) {
+    if let Some(action) = action(path).filter(|_| method == "POST") {
         return Err(no_such_action(action));
     }
     let usual = rows.map(|row| row.method).collect::<Vec<_>>().join(", ");
-    if usual.is_empty() {
-        return Err(nothing_here());
-    }
     let message = format!("`{}` does not answer {method}.", if path.is_empty() { "/" } else { path });
     Err(Refusal::new(Code::MethodNotAllowed, message, format!("Use {usual}.")).fact("allow", methods(path).join(", ")))
 }
@@ -140,8 +167,10 @@ pub fn nothing_here() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::May;
+    use crate::operator::Scope;
 
-    fn rows(path: &str) -> Vec<&'static str> {
+    fn methods_of(path: &str) -> Vec<&'static str> {
         at(path).map(|row| row.method).collect()
     }
 
@@ -169,13 +198,50 @@ mod tests {
             ("v1/models", vec![]),
             ("/v1/models/{model}", vec!["GET"]),
         ] {
-            assert_eq!(rows(path), expected, "{path}");
+            assert_eq!(methods_of(path), expected, "{path}");
         }
         let template = |path: &str| at(path).next().map(|row| row.path);
         assert_eq!(template("/v1/models/a/b/endpoints"), Some("/v1/models/{model}/endpoints"));
         assert_eq!(template("/v1/models/endpoints"), Some("/v1/models/{model}"));
         assert_eq!(template("/models/a/b.json"), Some("/models/{model}.json"));
         assert_eq!(template("/models/.json"), Some("/models/{model}"));
+    }
+
+    #[test]
+    fn what_stands_for_a_name_is_taken_from_the_path() {
+        for (method, path, expected) in [
+            ("GET", "/v1/models", vec![]),
+            ("GET", "/v1/models/a/b", vec![("model", "a/b")]),
+            ("GET", "/v1/models/a/b/endpoints", vec![("model", "a/b")]),
+            ("POST", "/v1/models/a/b:official:countTokens", vec![("model", "a/b:official")]),
+            ("POST", "/admin/v1/accounts/a/topups/o/refunds", vec![("account", "a"), ("order", "o")]),
+        ] {
+            let (_, params) = find(method, path).unwrap();
+            assert_eq!(params, Params(expected), "{path}");
+            assert_eq!(params.get("nothing"), "");
+        }
+    }
+
+    #[test]
+    fn every_use_case_has_an_endpoint_and_what_changes_something_is_not_for_who_only_reads() {
+        let cases = TABLE.iter().filter_map(|row| match row.handler {
+            Handler::Use(use_case) => Some((row, use_case)),
+            _ => None,
+        });
+        for known in UseCase::ALL {
+            assert!(cases.clone().any(|(_, use_case)| use_case == *known), "{known:?} has no endpoint");
+        }
+        for (row, use_case) in cases {
+            let May::Operator(scopes) = use_case.may() else { continue };
+            assert!(row.method == "GET" || !scopes.contains(&Scope::Read), "{} {}", row.method, row.path);
+        }
+    }
+
+    #[test]
+    fn who_may_call_a_path_does_not_hang_on_the_method() {
+        for row in TABLE {
+            assert!(at(&row.path.replace(['{', '}'], "")).all(|other| other.who == row.who), "{}", row.path);
+        }
     }
 
     #[test]
@@ -284,19 +350,19 @@ mod tests {
 
     #[test]
     fn another_method_is_told_the_right_ones() {
-        assert!(check("POST", "/v1/runs").is_ok());
-        let refusal = check("DELETE", "/v1/runs/").unwrap_err();
+        assert!(find("POST", "/v1/runs").is_ok());
+        let refusal = find("DELETE", "/v1/runs/").unwrap_err();
         assert_eq!((refusal.code, &refusal.facts["allow"]), (Code::MethodNotAllowed, &"GET, HEAD, POST, OPTIONS".into()));
         for method in ["GET", "BREW", ""] {
-            assert_eq!(check(method, "/v1/nothing").unwrap_err(), nothing_here());
+            assert_eq!(find(method, "/v1/nothing").unwrap_err(), nothing_here());
         }
-        assert_eq!(check("get", "/v1/models").unwrap_err().code, Code::MethodNotAllowed);
+        assert_eq!(find("get", "/v1/models").unwrap_err().code, Code::MethodNotAllowed);
         for path in ["/v1beta/models/x:doSomething", "/v1/models/a/b:official:embedContent", "/v1beta/models/x:"] {
-            let refusal = check("POST", path).unwrap_err();
+            let refusal = find("POST", path).unwrap_err();
             assert_eq!((refusal.code, refusal.param.as_deref()), (Code::NotFound, Some(ACTION)), "{path}");
-            assert!(check("GET", path).is_ok(), "{path} may be the name of a model");
+            assert!(find("GET", path).is_ok(), "{path} may be the name of a model");
         }
-        assert_eq!(check("POST", "/v1beta/models/x").unwrap_err().code, Code::MethodNotAllowed);
+        assert_eq!(find("POST", "/v1beta/models/x").unwrap_err().code, Code::MethodNotAllowed);
     }
 
     #[test]

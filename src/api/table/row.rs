@@ -2,6 +2,8 @@
 //!
 //! What always holds: a row is plain data, made once and for all; names are those of schemas and parameters in the document.
 
+use crate::app::{May, UseCase};
+
 /// The status of an endpoint that goes on as a WebSocket.
 pub const SWITCHING: u16 = 101;
 
@@ -16,6 +18,60 @@ pub enum Who {
     Operator,
     /// A payment provider, by its signature.
     Signature,
+}
+
+/// What answers an endpoint. The one `match` on it is in `api/dispatch.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// The relay asks a model; the dialects know which endpoint it is.
+    Model,
+    /// The connection goes on as a WebSocket; nothing for a request that does not ask for one.
+    Socket,
+    /// A use case, for who may ask for it.
+    Use(UseCase),
+    /// A message of the payment provider.
+    Stripe,
+    /// A page, or what it shows for programs.
+    Page(SitePage),
+    /// That the Worker answers.
+    Alive,
+    /// The platform, before the Worker is asked.
+    File,
+}
+
+/// A page, or something beside one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum SitePage {
+    Home,
+    Models,
+    Model,
+    ModelsJson,
+    ModelJson,
+    Status,
+    StatusJson,
+    Feed,
+    Login,
+    SignIn,
+    SignOut,
+    Sitemap,
+    Llms,
+    Robots,
+}
+
+impl Handler {
+    /// Who may call it.
+    const fn who(self) -> Who {
+        match self {
+            Self::Model | Self::Socket => Who::Key,
+            Self::Use(use_case) => match use_case.may() {
+                May::Holder => Who::Key,
+                May::Operator(_) => Who::Operator,
+            },
+            Self::Stripe => Who::Signature,
+            Self::Page(_) | Self::Alive | Self::File => Who::Anyone,
+        }
+    }
 }
 
 /// What a request has in its body; names are those of schemas.
@@ -96,7 +152,9 @@ pub struct Row {
     pub method: &'static str,
     /// With names in braces for what differs. Only that of a model may have slashes.
     pub path: &'static str,
-    /// Who may call it.
+    /// What answers it.
+    pub handler: Handler,
+    /// Who may call it: whoever may ask for what answers.
     pub who: Who,
     /// What it is about.
     pub about: About,
@@ -111,9 +169,14 @@ pub struct Row {
 }
 
 impl Row {
-    pub(super) const fn new(method: &'static str, path: &'static str, (who, about): (Who, About), summary: &'static str) -> Self {
+    pub(super) const fn new(
+        method: &'static str,
+        path: &'static str,
+        (handler, about): (Handler, About),
+        summary: &'static str,
+    ) -> Self {
         let answer = Answer { status: 200, schema: None, types: "" };
-        Self { method, path, who, about, summary, query: "", body: Body::Nothing, answer }
+        Self { method, path, handler, who: handler.who(), about, summary, query: "", body: Body::Nothing, answer }
     }
 
     pub(super) const fn query(self, query: &'static str) -> Self {

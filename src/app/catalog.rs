@@ -10,23 +10,20 @@
 
 use std::rc::Rc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::input::{moment, part, signature};
-use super::output::ok;
-use super::request::Request;
-use super::table;
+use super::audit;
+use super::page::{Page, Part, wrong_after};
+use super::principal::{Principal, Signature, missing};
+use super::use_case::UseCase;
 use crate::account::{ActKind, By};
-use crate::app::page::wrong_after;
-use crate::app::{Page, Principal, UseCase, audit, missing};
-use crate::body::{Arriving, Body};
 use crate::catalog::{Announcement, Catalog, Change, changes, secrets};
 use crate::dialect::{Edit, Object};
 use crate::id::ModelName;
 use crate::operator::{Operator, Scope};
-use crate::ports::{Publication, Records, VersionRow};
+use crate::ports::{Accounts, Publication, Publishing, Runtime, Settings, VersionRow, Versions};
 use crate::refusal::{Code, Refusal};
-use crate::relay::Reply;
 use crate::time::Timestamp;
 
 /// So many changes of a publication the audit tells; the version itself has all of them.
@@ -34,72 +31,113 @@ const MOST_TOLD: usize = 20;
 /// So many faults of a document are told.
 const MOST_FAULTS: usize = 100;
 
-/// Answers a request under `/admin/v1/catalog`; `rest` is what follows.
-pub async fn handle<P: Records, B: Arriving>(
-    ports: &P,
-    who: &Principal,
-    request: Request<B>,
-    rest: &[&str],
-) -> Result<Reply, Refusal> {
-    let method = request.method.clone();
-    match (method.as_str(), rest) {
-        ("GET", []) => show(ports).await,
-        ("PUT", []) => {
-            let operator = who.operator(UseCase::PublishCatalogue)?;
-            let wish = Wish::read(operator, &request, ports.now())?;
-            publish(ports, operator, wish, request.body.await?).await
-        }
-        ("GET", ["announced"]) => match ports.announcement().await? {
-            Some(announced) => show_version(ports, announced.version).await,
-            None => Err(nothing_announced()),
-        },
-        ("DELETE", ["announced"]) => {
-            let operator = who.operator(UseCase::WithdrawAnnounced)?;
-            withdraw(ports, operator, signature(&request).by(operator)?).await
-        }
-        ("GET", ["versions"]) => list_versions(ports, &request).await,
-        ("GET", ["versions", version]) => show_version(ports, version.parse().map_err(|_| no_version())?).await,
-        _ => Err(table::nothing_here()),
-    }
-}
-
-async fn show<P: Records>(ports: &P) -> Result<Reply, Refusal> {
-    match ports.catalog_document().await? {
-        Some(document) => Ok(Reply::json(200, document)),
-        None => Err(Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.")),
-    }
-}
-
 /// How a catalogue is to be published.
-struct Wish {
+#[derive(Debug, Clone)]
+pub struct Wish {
     by: By,
     effective_at: Option<Timestamp>,
     is_dry_run: bool,
 }
 
 impl Wish {
-    /// Reads the query. A parameter that is none is refused: who misspells the time does not want it now.
-    fn read<B>(who: &Operator, request: &Request<B>, now: Timestamp) -> Result<Self, Refusal> {
-        const KNOWN: [&str; 4] = ["author", "reason", "effective_at", "dry_run"];
-        if let Some((name, _)) = request.query.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
-            let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
-            return Err(Refusal::invalid(name, message));
-        }
-        let effective_at = moment(request, "effective_at")?;
+    /// From a time on, or now; a dry run only says what would be.
+    pub fn new(
+        who: &Principal,
+        signature: Signature,
+        (effective_at, now): (Option<Timestamp>, Timestamp),
+        is_dry_run: bool,
+    ) -> Result<Self, Refusal> {
+        let operator = who.operator(UseCase::PublishCatalogue)?;
         if effective_at.is_some_and(|at| at <= now) {
             let message = "`effective_at` is past; without it the catalogue takes effect now.";
             return Err(Refusal::invalid("effective_at", message));
         }
-        let is_dry_run = match request.param("dry_run") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
-        };
-        Ok(Self { by: signature(request).by(who)?, effective_at, is_dry_run })
+        Ok(Self { by: signature.by(operator)?, effective_at, is_dry_run })
     }
 }
 
-fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
+/// What a publication came to, or would come to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Published {
+    /// Of the catalogue that it made.
+    pub version: u64,
+    /// How many it has.
+    pub models: usize,
+    /// How many it has.
+    pub channels: usize,
+    /// Whether it differs from the one that runs.
+    pub changed: bool,
+    /// From the one that runs, in words.
+    pub changes: Vec<String>,
+    /// From when on; none where nothing changes.
+    pub effective_at: Option<Timestamp>,
+    /// Nothing was published.
+    pub dry_run: bool,
+    /// What is no fault, and will hardly be meant.
+    pub warnings: Vec<String>,
+    /// What is announced and stays; left out where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Beside>,
+}
+
+/// An announcement that stays beside what is published before its time.
+#[derive(Debug, Clone, Serialize)]
+pub struct Beside {
+    /// Its version, above the one that is published.
+    pub version: u64,
+    /// From when it is in use.
+    pub effective_at: Timestamp,
+}
+
+/// An announcement that was withdrawn.
+#[derive(Debug, Clone, Serialize)]
+pub struct Withdrawn {
+    /// Its version.
+    pub version: u64,
+    /// It is.
+    pub withdrawn: bool,
+}
+
+/// A version of the catalogue. The first versions of this program noted neither author nor changes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Version {
+    /// Its number.
+    pub version: u64,
+    /// When it was published or announced.
+    pub published_at: Timestamp,
+    /// From when it ran, or is to run.
+    pub effective_at: Timestamp,
+    /// When it was withdrawn or replaced, before it ran.
+    pub withdrawn_at: Option<Timestamp>,
+    /// Who published it.
+    pub author: Option<String>,
+    /// For whom, as the client said it.
+    pub on_behalf_of: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// From the one that ran before.
+    pub changes: Option<Vec<Change>>,
+    /// The whole of it; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<Value>,
+}
+
+impl Version {
+    fn of(row: VersionRow, document: Option<Value>) -> Self {
+        let effective_at = row.runs_from();
+        let VersionRow { version, published_at, withdrawn_at, author, on_behalf_of, reason, changes, .. } = row;
+        Self { version, published_at, effective_at, withdrawn_at, author, on_behalf_of, reason, changes, document }
+    }
+}
+
+/// The document of the running catalogue.
+pub async fn show<P: Publishing>(ports: &P, who: &Principal) -> Result<String, Refusal> {
+    who.operator(UseCase::ShowCatalogue)?;
+    let none = || Refusal::new(Code::NotFound, "No catalogue has been published.", "Publish one with PUT /admin/v1/catalog.");
+    ports.catalog_document().await?.ok_or_else(none)
+}
+
+fn parse<P: Settings>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
     let checked = Catalog::parse(text, ports.hosts());
     let declared = ports.setting(secrets::DECLARED).unwrap_or_default();
     // What runs already goes on to: a name is refused only where it is new.
@@ -123,7 +161,7 @@ fn parse<P: Records>(ports: &P, text: &str) -> Result<Catalog, Refusal> {
 }
 
 /// A document that was published or announced; none where it is none any more.
-fn readable<P: Records>(ports: &P, text: &str) -> Option<Catalog> {
+fn readable<P: Settings>(ports: &P, text: &str) -> Option<Catalog> {
     Catalog::parse(text, ports.hosts()).ok()
 }
 
@@ -134,9 +172,13 @@ fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String
 }
 
 /// Checks a catalogue as a whole and publishes or announces it.
-async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) -> Result<Reply, Refusal> {
-    let text =
-        std::str::from_utf8(&body).map_err(|_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8."))?;
+pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
+    ports: &P,
+    who: &Principal,
+    wish: Wish,
+    text: &str,
+) -> Result<Published, Refusal> {
+    let who = who.operator(UseCase::PublishCatalogue)?;
     let catalog = parse(ports, text)?;
     let document = ports.catalog_document().await?;
     let announced = ports.announcement().await?;
@@ -155,11 +197,17 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
     let (catalog, document) = versioned(catalog, text, version);
     let changes = changes(running.as_ref(), &catalog);
     let effective_at = wish.effective_at.unwrap_or_else(|| ports.now());
-    let mut answer = json!({
-        "version": version, "models": catalog.models.len(), "channels": catalog.channels.len(), "changed": is_changed,
-        "changes": texts(&changes), "effective_at": is_changed.then_some(effective_at), "dry_run": wish.is_dry_run,
-        "warnings": warnings(ports, &catalog),
-    });
+    let mut answer = Published {
+        version,
+        models: catalog.models.len(),
+        channels: catalog.channels.len(),
+        changed: is_changed,
+        changes: changes.iter().map(|change| change.text.clone()).collect(),
+        effective_at: is_changed.then_some(effective_at),
+        dry_run: wish.is_dry_run,
+        warnings: warnings(ports, &catalog),
+        announced: None,
+    };
     // One that is announced is replaced by another, and stays beside what is published now.
     let beside = announced.filter(|_| wish.effective_at.is_none());
     let raised = match &beside {
@@ -180,10 +228,8 @@ async fn publish<P: Records>(ports: &P, who: &Operator, wish: Wish, body: Body) 
         ports.publish_catalog(publication).await?;
         audit::note(ports, ActKind::Catalog, by, what).await;
     }
-    if let (Some((version, announced)), Some(fields)) = (beside, answer.as_object_mut()) {
-        fields.insert("announced".to_owned(), json!({"version": version, "effective_at": announced.effective_at}));
-    }
-    ok(&answer)
+    answer.announced = beside.map(|(version, announced)| Beside { version, effective_at: announced.effective_at });
+    Ok(answer)
 }
 
 /// Errors unless who publishes may change what differs: where channels are and what they get is another matter than prices.
@@ -209,7 +255,7 @@ fn rest_of(document: &str) -> Option<Value> {
 }
 
 /// What is no fault, and will hardly be meant: channels without a credential that is set.
-fn warnings<P: Records>(ports: &P, catalog: &Catalog) -> Vec<String> {
+fn warnings<P: Settings>(ports: &P, catalog: &Catalog) -> Vec<String> {
     let named = catalog.channels.values().flat_map(|channel| channel.secrets.iter().map(move |secret| (secret, &channel.id)));
     let absent = named.filter(|(secret, _)| ports.setting(secret.as_str()).is_none());
     let told = absent.map(|(secret, channel)| {
@@ -231,7 +277,7 @@ fn published(version: u64, effective_at: Option<Timestamp>, changes: &[Change]) 
 
 /// What is announced, above a catalogue that is published before its time, with what it will change then. None where it cannot be
 /// read: it would not take effect, and its time will tell.
-fn raised<P: Records>(
+fn raised<P: Settings>(
     ports: &P,
     announced: &Announcement,
     before: Option<(&str, &Catalog)>,
@@ -276,16 +322,19 @@ fn beside((announced, catalog): (&str, &Catalog), before: Option<(&str, &Catalog
     edited.unwrap_or_else(|| announced.to_owned())
 }
 
-fn texts(changes: &[Change]) -> Vec<&str> {
-    changes.iter().map(|change| change.text.as_str()).collect()
-}
-
 fn nothing_announced() -> Refusal {
     let next_step = "Announce one with PUT /admin/v1/catalog?effective_at=...";
     Refusal::new(Code::NotFound, "No catalogue is announced.", next_step)
 }
 
-async fn withdraw<P: Records>(ports: &P, who: &Operator, by: By) -> Result<Reply, Refusal> {
+/// Withdraws what is announced.
+pub async fn withdraw<P: Runtime + Accounts + Settings + Publishing>(
+    ports: &P,
+    who: &Principal,
+    signature: Signature,
+) -> Result<Withdrawn, Refusal> {
+    let who = who.operator(UseCase::WithdrawAnnounced)?;
+    let by = signature.by(who)?;
     if let Some(announced) = ports.announcement().await? {
         let text = announced.document.get();
         let running = ports.catalog_document().await?;
@@ -299,7 +348,7 @@ async fn withdraw<P: Records>(ports: &P, who: &Operator, by: By) -> Result<Reply
     match versions.iter().max() {
         Some(version) => {
             audit::note(ports, ActKind::Catalog, by, format!("catalogue version {version} withdrawn")).await;
-            ok(&json!({"version": version, "withdrawn": true}))
+            Ok(Withdrawn { version: *version, withdrawn: true })
         }
         None => Err(nothing_announced()),
     }
@@ -309,30 +358,38 @@ fn no_version() -> Refusal {
     Refusal::new(Code::NotFound, "There is no such version of the catalogue.", "List them with GET /admin/v1/catalog/versions.")
 }
 
-fn view(row: &VersionRow) -> Value {
-    json!({
-        "version": row.version, "published_at": row.published_at, "effective_at": row.runs_from(),
-        "withdrawn_at": row.withdrawn_at, "author": row.author, "on_behalf_of": row.on_behalf_of, "reason": row.reason, "changes": row.changes,
-    })
-}
-
-async fn list_versions<P: Records, B>(ports: &P, request: &Request<B>) -> Result<Reply, Refusal> {
-    let part = part(request)?;
+/// Versions, newest first; with a model only those that changed it.
+pub async fn versions<P: Versions>(
+    ports: &P,
+    who: &Principal,
+    model: Option<&str>,
+    part: Part,
+) -> Result<Page<Version>, Refusal> {
+    who.operator(UseCase::ListVersions)?;
     let after = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
     let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
-    let model = request.param("model").map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
+    let model = model.map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
     let rows = ports.catalog_versions(model.as_ref(), after, part.limit).await?;
-    ok(&Page::of(rows, part.limit, |row| row.version.to_string()).map(|row| view(&row)))
+    Ok(Page::of(rows, part.limit, |row| row.version.to_string()).map(|row| Version::of(row, None)))
 }
 
-async fn show_version<P: Records>(ports: &P, version: u64) -> Result<Reply, Refusal> {
+/// One version with its document.
+pub async fn version<P: Versions>(ports: &P, who: &Principal, version: &str) -> Result<Version, Refusal> {
+    who.operator(UseCase::ShowVersion)?;
+    found(ports, version.parse().map_err(|_| no_version())?).await
+}
+
+/// The version that is announced.
+pub async fn announced<P: Versions + Publishing>(ports: &P, who: &Principal) -> Result<Version, Refusal> {
+    who.operator(UseCase::ShowAnnounced)?;
+    let announced = ports.announcement().await?.ok_or_else(nothing_announced)?;
+    found(ports, announced.version).await
+}
+
+async fn found<P: Versions>(ports: &P, version: u64) -> Result<Version, Refusal> {
     let (row, document) = ports.catalog_version(version).await?.ok_or_else(no_version)?;
-    let document: Value = serde_json::from_str(&document).map_err(|error| Refusal::unavailable(error.to_string()))?;
-    let mut view = view(&row);
-    if let Some(fields) = view.as_object_mut() {
-        fields.insert("document".to_owned(), document);
-    }
-    ok(&view)
+    let document = serde_json::from_str(&document).map_err(|error| Refusal::unavailable(error.to_string()))?;
+    Ok(Version::of(row, Some(document)))
 }
 
 #[cfg(test)]

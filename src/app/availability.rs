@@ -8,17 +8,18 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use futures_util::future::join3;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::shown::Shown;
+use super::{ask, currency};
 use crate::account::{Wanted, Weighed};
-use crate::app::ask;
 use crate::catalog::{Catalog, Change, Model, RouteKind, changes};
 use crate::dialect::probe_request::{ProbeRequest, plain};
 use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
-use crate::ports::{Announced, Records};
+use crate::ports::{Accounts, Announced, ModelReads};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Early, Leg, Preparing, RequestHead, prepare, with_remedy};
 use crate::routing::LeftOut;
@@ -38,20 +39,15 @@ pub struct Snapshot {
 }
 
 /// What an announced version of the catalogue will change of one model.
-pub struct Coming<'a> {
+#[derive(Debug, Clone, Serialize)]
+pub struct Coming {
     /// That version.
+    #[serde(rename = "catalog_version")]
     pub version: u64,
     /// From when on.
     pub effective_at: Timestamp,
     /// In words.
-    pub changes: Vec<&'a str>,
-}
-
-impl Coming<'_> {
-    /// As in lists.
-    pub fn json(&self) -> Value {
-        json!({"catalog_version": self.version, "effective_at": self.effective_at, "changes": self.changes})
-    }
+    pub changes: Vec<String>,
 }
 
 /// Who asks.
@@ -81,7 +77,7 @@ pub struct Reason {
     pub message: String,
     /// What would change it.
     pub next_step: String,
-    /// More of it.
+    /// More of it; amounts with their currency. In JSON they stand first, beside the others.
     pub facts: Map<String, Value>,
 }
 
@@ -95,49 +91,36 @@ pub struct ServedBy {
     pub price: Rc<Price>,
     /// By one of these, which share the first tier that is expected to answer.
     pub candidates: Vec<CandidateId>,
-    /// The model, by its public name.
-    pub model: ModelName,
     /// What would be set aside for it at least.
     pub quote: Money,
 }
 
 impl Reason {
     /// Of a refusal.
-    pub fn of(refusal: &Refusal) -> Self {
+    pub fn of(refusal: &Refusal, catalog: &Catalog) -> Self {
         let (message, next_step) = (refusal.message.clone(), refusal.next_step.clone());
-        Self { code: refusal.code.row().code, message, next_step, facts: refusal.facts.clone() }
+        Self { code: refusal.code.row().code, message, next_step, facts: currency::beside(refusal.facts.clone(), catalog) }
     }
 
     fn left_out(left_out: &LeftOut) -> Option<Self> {
         let next_step = left_out.next_step.clone().unwrap_or_default();
         Some(Self { code: left_out.code?, message: left_out.reason.clone(), next_step, facts: Map::new() })
     }
-
-    /// As in lists.
-    pub fn json(&self) -> Value {
-        let mut fields = self.facts.clone();
-        fields.insert("code".to_owned(), self.code.into());
-        fields.insert("message".to_owned(), self.message.as_str().into());
-        fields.insert("next_step".to_owned(), self.next_step.as_str().into());
-        fields.into()
-    }
 }
 
-impl ServedBy {
-    /// As in lists.
-    pub fn json(&self, catalog: &Catalog) -> Value {
-        let candidate = |id: &CandidateId| {
-            let shown = Shown::new(catalog, id, self.model.as_str());
-            json!({"channel": shown.channel(), "upstream_model": shown.upstream_model()})
-        };
-        let candidates: Vec<Value> = self.candidates.iter().map(candidate).collect();
-        json!({"route": self.route, "bucket": self.bucket, "price": self.price, "candidates": candidates, "smallest_quote": self.quote})
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = self.facts.clone();
+        for (name, text) in [("code", self.code), ("message", &self.message), ("next_step", &self.next_step)] {
+            fields.insert(name.to_owned(), text.into());
+        }
+        fields.serialize(serializer)
     }
 }
 
 impl Snapshot {
     /// As of now.
-    pub async fn take<P: Records>(ports: &P) -> Result<Self, Refusal> {
+    pub async fn take<P: ModelReads>(ports: &P) -> Result<Self, Refusal> {
         let (catalog, health, announced) = join3(ports.catalog(), ports.health(), ports.announced()).await;
         let catalog = catalog?;
         let announced = announced.map(|announced| {
@@ -148,10 +131,10 @@ impl Snapshot {
     }
 
     /// What is announced for a model, if anything.
-    pub fn coming(&self, model: &ModelName) -> Option<Coming<'_>> {
+    pub fn coming(&self, model: &ModelName) -> Option<Coming> {
         let (announced, changes) = self.announced.as_ref()?;
         let own = changes.iter().filter(|change| change.model.as_ref() == Some(model));
-        let changes: Vec<&str> = own.filter_map(Change::shown).collect();
+        let changes: Vec<String> = own.filter_map(Change::shown).map(ToOwned::to_owned).collect();
         let Announced { version, effective_at, .. } = announced;
         (!changes.is_empty()).then_some(Coming { version: *version, effective_at: *effective_at, changes })
     }
@@ -173,7 +156,7 @@ struct Short {
 type Planned = Result<(Vec<Short>, Vec<LeftOut>), Refusal>;
 
 /// Tells of models, each over any route or one.
-pub async fn of<P: Records>(
+pub async fn of<P: Accounts>(
     ports: &P,
     viewer: &Viewer<'_>,
     snapshot: &Snapshot,
@@ -237,7 +220,6 @@ fn short(leg: Leg, member: Option<&'static str>) -> Option<Short> {
             bucket: planned.bucket.clone(),
             price: Rc::clone(&planned.price),
             candidates: peers.map(|peer| peer.candidate_id()).collect(),
-            model: planned.model.id.clone(),
             quote: leg.least,
         }
     });
@@ -251,14 +233,17 @@ fn short(leg: Leg, member: Option<&'static str>) -> Option<Short> {
 fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, (snapshot, by): (&Snapshot, Witness)) -> Availability {
     let (legs, left_out) = match planned {
         Ok(planned) => planned,
-        Err(refusal) => return Availability { callable: false, reasons: vec![Reason::of(&refusal)], served_by: None },
+        Err(refusal) => {
+            return Availability { callable: false, reasons: vec![Reason::of(&refusal, &snapshot.catalog)], served_by: None };
+        }
     };
     let mut reasons = Vec::new();
     let mut served_by = None;
     for leg in legs {
         if let Some(refusal) = refusal_of(&leg) {
             let is_final = !refusal.code.is_about_one_bucket();
-            reasons.push(Reason::of(&with_remedy(refusal, (&snapshot.catalog, leg.member), &leg.leg)));
+            let refusal = with_remedy(refusal, (&snapshot.catalog, leg.member), &leg.leg);
+            reasons.push(Reason::of(&refusal, &snapshot.catalog));
             if is_final {
                 break;
             }
@@ -267,7 +252,7 @@ fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, (snap
         match leg.served_by {
             Some(found) if served_by.is_none() => served_by = Some(found),
             Some(_) => {}
-            None => reasons.push(Reason::of(&out_of_order(&leg, (snapshot, by)))),
+            None => reasons.push(Reason::of(&out_of_order(&leg, (snapshot, by)), &snapshot.catalog)),
         }
     }
     reasons.extend(left_out.iter().filter_map(Reason::left_out));

@@ -6,22 +6,25 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::table::nothing_here;
 use crate::limits::Gate;
 use crate::operator::{AdminFailure, Operator, TokenSecret, weakness};
-use crate::ports::Records;
+use crate::ports::{Failures, Gates, Runtime, Settings, Tokens};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{RequestHead, gate};
 
 /// The root token, and the one that is to replace it: while both are set, both work.
 pub const ROOTS: [&str; 2] = ["ADMIN_TOKEN", "ADMIN_TOKEN_NEXT"];
 
-/// Who sends a request, by the token that it presents.
-pub async fn authenticated<P: Records>(ports: &P, head: &RequestHead) -> Result<Operator, Refusal> {
-    let roots = roots(ports)?;
+/// Who sends a request, by the token that it presents. None where no root token is set: nothing tells that there could be
+/// administration.
+pub async fn authenticated<P: Runtime + Gates + Settings + Tokens + Failures>(
+    ports: &P,
+    head: &RequestHead,
+) -> Result<Option<Operator>, Refusal> {
+    let Some(roots) = roots(ports)? else { return Ok(None) };
     let presented = head.credential.as_deref().map(str::trim).unwrap_or_default();
     if roots.iter().any(|root| is_equal(root, presented)) {
-        return Ok(Operator::root());
+        return Ok(Some(Operator::root()));
     }
     let guesser = format!("operator {}", gate::by_address(head.address));
     let failure = match TokenSecret::parse(presented) {
@@ -37,7 +40,7 @@ pub async fn authenticated<P: Records>(ports: &P, head: &RequestHead) -> Result<
                 Some(token) if !token.works(ports.now()) => AdminFailure::Ended,
                 Some(token) => {
                     ports.note_token_used(&token);
-                    return Ok(Operator::of(&token));
+                    return Ok(Some(Operator::of(&token)));
                 }
             }
         }
@@ -50,8 +53,8 @@ pub async fn authenticated<P: Records>(ports: &P, head: &RequestHead) -> Result<
     }
 }
 
-/// The root tokens that count: those that are not weak. Where none is set, nothing tells that there could be administration.
-fn roots<P: Records>(ports: &P) -> Result<Vec<String>, Refusal> {
+/// The root tokens that count: those that are not weak; none where none is set.
+fn roots<P: Runtime + Settings>(ports: &P) -> Result<Option<Vec<String>>, Refusal> {
     let set = ROOTS.into_iter().filter_map(|name| Some((name, ports.setting(name)?.trim().to_owned())));
     let (mut strong, mut weak) = (Vec::new(), Vec::new());
     for (name, root) in set {
@@ -64,8 +67,8 @@ fn roots<P: Records>(ports: &P) -> Result<Vec<String>, Refusal> {
         ports.log(&format!("administration: {}; it does not count", weak.join(", ")));
     }
     match (strong.is_empty(), weak.first()) {
-        (false, _) => Ok(strong),
-        (true, None) => Err(nothing_here()),
+        (false, _) => Ok(Some(strong)),
+        (true, None) => Ok(None),
         (true, Some(why)) => {
             let message = format!("Administration is off: {why}, and could be guessed.");
             let next_step = "Set another with `npx wrangler secret put ADMIN_TOKEN`, such as what `openssl rand -hex 32` prints.";

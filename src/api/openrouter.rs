@@ -1,0 +1,106 @@
+//! Answers in the shapes of OpenRouter, whose clients ask for them; ours stand whole under `tf`.
+
+use serde_json::{Value, json};
+
+use super::output::ok;
+use crate::app::spend::{Credits, Spent};
+use crate::app::{Principal, currency, keys};
+use crate::money::Money;
+use crate::ports::{Records, Sum};
+use crate::refusal::Refusal;
+use crate::relay::Reply;
+use crate::usage::Usage;
+
+/// OpenRouter's shape for the key, with ours beside it.
+pub async fn key<P: Records>(ports: &P, who: &Principal) -> Result<Reply, Refusal> {
+    let keys::OwnKey { key, budgets } = keys::own(ports, who).await?;
+    let catalog = ports.catalog().await?;
+    let (budget, policy) = (budgets.first(), &key.policy);
+    ok(&json!({"data": {
+        "label": key.label,
+        "limit": budget.map(|budget| budget.of.limit),
+        "limit_remaining": budget.map(|budget| budget.of.remaining),
+        "usage": budget.map(|budget| budget.of.spent),
+        "currency": budget.map(|budget| currency::of(&catalog, budget.of.bucket.as_str())),
+        "is_free_tier": false,
+        "rate_limit": policy.rpm.map(|rpm| json!({"requests": rpm, "interval": "1m"})),
+        "tf": {
+            "id": key.id, "account": key.account, "project": key.project, "created_at": key.created_at, "policy": policy,
+            "budgets": budgets,
+        },
+    }}))
+}
+
+/// OpenRouter's fields for a generation, filled from the receipt, which stands whole under `tf`.
+pub fn generation(receipt: &Value) -> Value {
+    let field = |name: &str| receipt.get(name).cloned().unwrap_or_default();
+    let usage = receipt.get("usage").and_then(|usage| serde_json::from_str::<Usage>(&usage.to_string()).ok()).unwrap_or_default();
+    let (prompt, completion) = (usage.input_side(), usage.output_side());
+    let corrected = receipt.pointer("/correction/charge_after");
+    let charge = corrected.or_else(|| receipt.get("charge")).and_then(Value::as_str).unwrap_or("0");
+    // The charge is a decimal; as a JSON number it keeps every digit of its text.
+    let cost: Value = serde_json::from_str(charge).unwrap_or_default();
+    let first_byte = receipt.get("first_byte_ms").and_then(Value::as_u64);
+    let total = receipt.get("latency_ms").and_then(Value::as_u64);
+    json!({
+        "id": field("id"),
+        "model": field("model"),
+        "provider_name": field("channel"),
+        "created_at": field("created_at"),
+        "streamed": field("stream"),
+        "cancelled": field("status") == "aborted",
+        "finish_reason": field("finish_reason"),
+        "native_finish_reason": field("finish_reason"),
+        "latency": first_byte,
+        "generation_time": total.zip(first_byte).map(|(total, first)| total.saturating_sub(first)),
+        "tokens_prompt": prompt,
+        "tokens_completion": completion,
+        "native_tokens_prompt": prompt,
+        "native_tokens_completion": completion,
+        "native_tokens_reasoning": usage.reasoning,
+        "native_tokens_cached": usage.cached_input,
+        "native_tokens_completion_images": usage.image_output,
+        "num_media_completion": usage.images,
+        "total_cost": cost,
+        "usage": cost,
+        "currency": field("currency"),
+        "is_byok": false,
+        "tf": receipt,
+    })
+}
+
+/// OpenRouter's fields for what was spent, with ours under `tf`.
+pub fn activity(spent: Spent) -> Value {
+    let Sum { day, model, route, requests, input_tokens, output_tokens, reasoning_tokens, .. } = &spent.sum;
+    json!({
+        "date": day,
+        "model": model,
+        "model_permaslug": model,
+        "endpoint_id": route,
+        "provider_name": route,
+        "usage": number(spent.charge()),
+        "currency": spent.currency,
+        "byok_usage_inference": 0,
+        "requests": requests,
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "reasoning_tokens": reasoning_tokens,
+        "tf": spent,
+    })
+}
+
+/// OpenRouter's two numbers for the first bucket, and every bucket under `tf`.
+pub fn credits(buckets: &[Credits]) -> Value {
+    let first = buckets.first();
+    json!({"data": {
+        "total_credits": number(first.map(|bucket| bucket.total_credits).unwrap_or_default()),
+        "total_usage": number(first.map(|bucket| bucket.total_usage).unwrap_or_default()),
+        "currency": first.map(|bucket| &bucket.currency),
+        "tf": {"buckets": buckets},
+    }})
+}
+
+/// A decimal as a number of JSON, which keeps every digit of its text.
+fn number(amount: Money) -> Value {
+    serde_json::from_str(&amount.to_string()).unwrap_or_default()
+}
