@@ -4,23 +4,19 @@ use std::future::Future;
 use std::pin::Pin;
 
 use futures_util::stream::unfold;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::input::{MOST_ROWS, filter, part};
 use super::output::ok;
 use super::request::Request;
-use super::{entries, records};
 use crate::account::Listed;
-use crate::app::receipts::Cache;
-use crate::app::{Page, Part, Principal, UseCase, receipts};
+use crate::app::{Page, Part, Principal, UseCase, entries, receipts, records};
 use crate::export::{self, Columns, Format};
 use crate::id::AccountId;
 use crate::limits::Gate;
 use crate::ports::{Gates, Records, Runtime};
 use crate::refusal::Refusal;
 use crate::relay::{Reply, ReplyBody, gate};
-use crate::usage::Usage;
 
 /// Reads a part of a list.
 type ReadPart = Box<dyn Fn(Part) -> Pin<Box<dyn Future<Output = Result<Page<Value>, Refusal>>>>>;
@@ -71,7 +67,7 @@ async fn answer<P: Runtime + Gates, B>(
     let Some(format) = format else {
         let page = read_part(part(request)?).await?;
         let view = match listed {
-            Listed::Receipts => receipt,
+            Listed::Receipts => receipts::receipt,
             Listed::Entries if reader == Reader::Operator => records::entry,
             Listed::Entries => entries::entry,
             Listed::Records => records::record,
@@ -147,16 +143,4 @@ async fn let_on<P: Runtime + Gates>(ports: &P, reader: &Reader) {
     while gate::pass(ports, Gate::Read, account.as_str()).await.is_err() {
         ports.sleep(Gate::Read.row().rest_s.saturating_mul(1_000)).await;
     }
-}
-
-/// The receipt in a journal row, with the currency of its amounts and what its usage says of the provider's cache.
-pub fn receipt(mut row: Value) -> Value {
-    let mut receipt = row.get_mut("doc").map(Value::take).unwrap_or_default();
-    let usage = receipt.get("usage").and_then(|usage| Usage::deserialize(usage).ok());
-    if let Some(fields) = receipt.as_object_mut() {
-        let place = fields.keys().position(|name| name == "bucket").map_or(0, |at| at.saturating_add(1));
-        fields.shift_insert(place, "currency".to_owned(), row.get("currency").cloned().unwrap_or_default());
-        fields.extend(usage.map(|usage| ("cache".to_owned(), json!(Cache::of(&usage)))));
-    }
-    receipt
 }

@@ -7,14 +7,12 @@
 mod advice;
 mod browser;
 mod cookie;
-mod entries;
 mod input;
 mod lists;
 mod model_shapes;
 mod models;
 mod openrouter;
 mod output;
-mod records;
 mod request;
 mod secured;
 mod site;
@@ -175,7 +173,7 @@ async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: EndpointPath, 
 /// Puts the receipt of an earlier request into the answer to its replay.
 async fn with_receipt<P: Records>(ports: &P, mut reply: Reply, account: &AccountId, request: &RequestId) -> Reply {
     if let Ok(receipt) = receipts::of_account(ports, account, request.as_str()).await {
-        reply.body = ReplyBody::Full(lists::receipt(receipt).to_string().into_bytes());
+        reply.body = ReplyBody::Full(receipt.to_string().into_bytes());
     }
     reply
 }

@@ -90,10 +90,10 @@ pub async fn answer<P: Records, B: Arriving>(
         UseCase::ListEndpoints => ok(&endpoints(&models::endpoints(ports, who, params.get("model")).await?)),
         UseCase::ShowHealth => ok(&history::show(ports, who, params.get("model"), request.param("window")).await?),
         UseCase::ListReceipts => lists::own(ports, who, &request, Listed::Receipts).await,
-        UseCase::ShowReceipt => ok(&lists::receipt(receipts::own(ports, who, params.get("id")).await?)),
+        UseCase::ShowReceipt => ok(&receipts::own(ports, who, params.get("id")).await?),
         UseCase::ShowGeneration => {
             let id = request.param("id").ok_or_else(|| Refusal::invalid("id", "`?id=` is required."))?;
-            ok(&json!({"data": openrouter::generation(&lists::receipt(receipts::own(ports, who, id).await?))}))
+            ok(&json!({"data": openrouter::generation(&receipts::own(ports, who, id).await?)}))
         }
         UseCase::ShowActivity => ok(&spend::own(ports, who, question(&request)?).await?.map(openrouter::activity)),
         UseCase::ListRuns => ok(&runs::list(ports, who, part(&request)?).await?),
@@ -137,7 +137,7 @@ pub async fn answer<P: Records, B: Arriving>(
             let account = account()?;
             made(&adjustments::adjust(ports, who, (&account, idempotency), body_of(request.body).await?).await?)
         }
-        UseCase::ShowReceiptOf => ok(&lists::receipt(receipts::whole(ports, who, &account()?, params.get("id")).await?)),
+        UseCase::ShowReceiptOf => ok(&receipts::whole(ports, who, &account()?, params.get("id")).await?),
         UseCase::ListOrdersOf => ok(&topups::list(ports, who, &account()?, part(&request)?).await?),
         UseCase::ShowOrderOf => ok(&topups::show(ports, who, &account()?, params.get("order")).await?),
         UseCase::ApproveOrder | UseCase::RejectOrder => {

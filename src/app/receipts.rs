@@ -4,8 +4,8 @@
 
 use std::rc::Rc;
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::page::{Page, Part, wrong_after};
 use super::principal::Principal;
@@ -41,7 +41,7 @@ impl Cache {
     }
 }
 
-/// The row of a receipt of the own account, by the request's own id or that of its answer.
+/// A receipt of the own account, by the request's own id or that of its answer.
 pub async fn own<P: Accounts + Sold>(ports: &P, who: &Principal, id: &str) -> Result<Value, Refusal> {
     let holder = who.holder(UseCase::ShowReceipt)?;
     of_account(ports, holder.account(), id).await
@@ -50,14 +50,14 @@ pub async fn own<P: Accounts + Sold>(ports: &P, who: &Principal, id: &str) -> Re
 /// The same for who has shown already that it is theirs: the answer to a replay.
 pub async fn of_account<P: Accounts + Sold>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
     let (row, catalog) = stored(ports, account, id).await?;
-    Ok(told(customer::row(&catalog, document(row)?), &catalog))
+    Ok(receipt(told(customer::row(&catalog, document(row)?), &catalog)))
 }
 
-/// The row of a receipt of an account, whole.
+/// A receipt of an account, whole.
 pub async fn whole<P: Accounts + Sold>(ports: &P, who: &Principal, account: &AccountId, id: &str) -> Result<Value, Refusal> {
     who.operator(UseCase::ShowReceiptOf)?;
     let (row, catalog) = stored(ports, account, id).await?;
-    Ok(told(document(row)?, &catalog))
+    Ok(receipt(told(document(row)?, &catalog)))
 }
 
 async fn stored<P: Accounts + Sold>(ports: &P, account: &AccountId, id: &str) -> Result<(StoredRow, Rc<Catalog>), Refusal> {
@@ -110,6 +110,18 @@ pub async fn list<P: Journals + Sold>(
     Ok(Page::of(rows, part.limit, |(cursor, _)| cursor.clone()).map(|(_, row)| told(row, &catalog)))
 }
 
+/// The receipt in a journal row, with the currency of its amounts and what its usage says of the provider's cache.
+pub fn receipt(mut row: Value) -> Value {
+    let mut receipt = row.get_mut("doc").map(Value::take).unwrap_or_default();
+    let usage = receipt.get("usage").and_then(|usage| Usage::deserialize(usage).ok());
+    if let Some(fields) = receipt.as_object_mut() {
+        let place = fields.keys().position(|name| name == "bucket").map_or(0, |at| at.saturating_add(1));
+        fields.shift_insert(place, "currency".to_owned(), row.get("currency").cloned().unwrap_or_default());
+        fields.extend(usage.map(|usage| ("cache".to_owned(), json!(Cache::of(&usage)))));
+    }
+    receipt
+}
+
 fn document(row: StoredRow) -> Result<Value, Refusal> {
     serde_json::to_value(row).map_err(|error| Refusal::unavailable(error.to_string()))
 }
@@ -126,8 +138,6 @@ fn told(mut row: Value, catalog: &Catalog) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::catalog::UpstreamHosts;
 
