@@ -16,17 +16,10 @@ use crate::body::{Arriving, Body, BodyRoom, grown, no_room};
 use crate::id::RequestId;
 use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Misplaced, Reply, ReplyBody, RequestHead, gate};
+use crate::relay::{Reply, ReplyBody, RequestHead, gate};
 
 /// Who waits for room looks again after this.
 const LOOK_MS: u32 = 100;
-/// Headers of clients that go up as they came.
-const PASSED: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
-
-/// Headers in which clients name the session of a request: OpenRouter's, Claude Code's, Codex' of now and before, opencode's.
-const SESSION: [&str; 6] =
-    ["x-session-id", "x-claude-code-session-id", "session-id", "session_id", "x-session-affinity", "x-opencode-session"];
-
 /// Resolves when the client closes the connection, and never otherwise.
 pub fn client_gone(request: &Request) -> impl Future<Output = ()> + Unpin + use<> {
     let signal = request.inner().signal();
@@ -87,33 +80,9 @@ pub fn read(request: Request) -> Result<api::Request<Unread>, Reply> {
     let Ok(url) = request.url() else { return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random()))) };
     let headers = request.headers();
     let get = |name: &str| headers.get(name).ok().flatten();
-    let authorization = get("authorization");
-    let bearer = authorization.as_deref().and_then(|value| {
-        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-    });
-    let keys = ["x-api-key", "x-goog-api-key"].into_iter().filter_map(|name| Some((name, get(name)?)));
-    let presented = bearer.map(|token| ("authorization", token)).into_iter().chain(keys).next();
-    let (presented_in, credential) = presented.unzip();
     let path = raw_path(&request.inner().url());
     let query: Vec<(String, String)> = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
-    let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
-    let head = RequestHead {
-        misplaced: misplaced(authorization.as_deref(), get("api-key").is_some(), &query),
-        credential,
-        is_google: get("x-goog-api-key").is_some(),
-        site: None,
-        address: get("cf-connecting-ip").and_then(|text| text.parse().ok()),
-        route: get("x-tf-route"),
-        run: get("x-tf-run"),
-        fit: get("x-tf-fit"),
-        idempotency_key: get("idempotency-key"),
-        session: SESSION.into_iter().find_map(|name| get(name).filter(|value| !value.is_empty())),
-        content_type: get("content-type"),
-        passed: passed.collect(),
-        is_list: false,
-        probed: None,
-    };
+    let (head, presented_in) = RequestHead::read(get, &query);
     let place = match api::table::is_read_of_strangers(&path) {
         true => BodyRoom::of_stranger(&gate::by_address(head.address)),
         false => BodyRoom::of_sender(&gate::sender(&head)),
@@ -143,18 +112,6 @@ pub fn read(request: Request) -> Result<api::Request<Unread>, Reply> {
         origin,
         body: Unread { request, declared, most, place },
     })
-}
-
-/// Where a credential stands that is not read there.
-fn misplaced(authorization: Option<&str>, has_other_header: bool, query: &[(String, String)]) -> Option<Misplaced> {
-    let is_key = |(name, value): &(String, String)| name == "key" && (value.starts_with("sk-") || value.starts_with("AIza"));
-    if authorization.is_some_and(|value| !value.is_empty()) {
-        Some(Misplaced::Scheme)
-    } else if has_other_header {
-        Some(Misplaced::Header)
-    } else {
-        query.iter().any(is_key).then_some(Misplaced::Query)
-    }
 }
 
 /// The path of an address, as it came: nothing in it is decoded or put right.

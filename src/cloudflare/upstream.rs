@@ -15,7 +15,7 @@ use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
 use worker::{ByteStream, Env};
 
 use super::{clock, platform};
-use crate::catalog::{Dialect, secrets};
+use crate::catalog::secrets;
 use crate::id::SecretName;
 use crate::ports::{SendError, Signer, UpstreamCall, UpstreamResponse};
 use crate::relay;
@@ -101,11 +101,8 @@ pub fn signer(env: &Env, name: &SecretName) -> Option<Signer> {
 /// Only these headers go up. Redirects are not followed: they would take the credential along.
 fn init(call: &UpstreamCall<'_>, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
     let headers = Headers::new()?;
-    match call.dialect {
-        Dialect::Openai | Dialect::Cohere => headers.set("authorization", &format!("Bearer {secret}"))?,
-        Dialect::Anthropic => headers.set("x-api-key", secret)?,
-        Dialect::Gemini => headers.set("x-goog-api-key", secret)?,
-    }
+    let (name, prefix) = call.credential;
+    headers.set(name, &format!("{prefix}{secret}"))?;
     for (name, value) in &call.headers {
         headers.set(name, value)?;
     }

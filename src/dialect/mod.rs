@@ -22,6 +22,7 @@ pub mod fit;
 mod form;
 pub mod format;
 pub mod gemini;
+pub mod headers;
 pub mod hidden;
 mod host_names;
 #[cfg(test)]
@@ -66,14 +67,6 @@ use crate::catalog::Dialect;
 use crate::dialect::format::UpstreamError;
 use crate::id::RequestId;
 use crate::refusal::Refusal;
-
-/// A header that a dialect's servers insist on, with what they are told where the client says nothing.
-pub const fn required_header(dialect: Dialect) -> Option<(&'static str, &'static str)> {
-    match dialect {
-        Dialect::Anthropic => Some(("anthropic-version", "2023-06-01")),
-        _ => None,
-    }
-}
 
 /// Reads the body of an error of a dialect's server; what is not its envelope gets words of ours.
 pub fn read_error(dialect: Dialect, body: &str) -> UpstreamError {

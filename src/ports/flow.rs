@@ -8,7 +8,7 @@ use futures_util::Stream;
 
 use super::unavailable::Unavailable;
 use crate::account::{Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Settlement};
-use crate::catalog::{Catalog, Dialect};
+use crate::catalog::Catalog;
 use crate::id::{AccountId, KeyHash, RequestId, SecretName};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
@@ -119,8 +119,8 @@ pub struct UpstreamCall<'a> {
     pub url: String,
     /// With this credential.
     pub secret: SecretName,
-    /// In the header that this dialect has for it.
-    pub dialect: Dialect,
+    /// In this header, behind this prefix.
+    pub credential: (&'static str, &'static str),
     /// Further headers; names in lower case. No others go up.
     pub headers: Vec<(&'static str, String)>,
     /// What to post, in pieces; none is a GET.

@@ -9,8 +9,8 @@ use futures_util::stream::iter;
 
 use super::sold::candidates;
 use crate::catalog::{Catalog, Channel, Dialect};
+use crate::dialect::headers;
 use crate::dialect::listing;
-use crate::dialect::required_header;
 use crate::ports::{Ports, SendError, UpstreamCall};
 use crate::routing::attempt::{FailureKind, Verdict, classify};
 use crate::routing::health::{CandidateId, HealthView, InList, Observation, ProbeResult};
@@ -106,9 +106,9 @@ async fn pages<P: Ports>(ports: &P, channel: &Channel) -> Listed {
 async fn page<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<listing::ListingPage, Listed> {
     let mut failed = Listed::Failed(FailureKind::NotConfigured, "the channel has no credential set".to_owned());
     for secret in &channel.secrets {
-        let headers = required_header(channel.dialect).map(|(name, value)| (name, value.to_owned()));
-        let headers = headers.into_iter().collect();
-        let call = UpstreamCall { url: url.to_owned(), secret: secret.clone(), dialect: channel.dialect, headers, body: None };
+        let headers::Headers { credential, required, .. } = headers::of(channel.dialect);
+        let headers = required.map(|(name, value)| (name, value.to_owned())).into_iter().collect();
+        let call = UpstreamCall { url: url.to_owned(), secret: secret.clone(), credential, headers, body: None };
         let response = match ports.send(call).await {
             Err(SendError::NotConfigured) => continue,
             Err(SendError::Connect(_)) => return Err(Listed::Failed(FailureKind::Connect, "the connection failed".to_owned())),

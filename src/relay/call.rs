@@ -17,7 +17,7 @@ use crate::dialect::bridge::Bridge;
 use crate::dialect::discreet::{Discretion, without_host, without_names};
 use crate::dialect::format::Upstream;
 use crate::dialect::maker::place;
-use crate::dialect::{Edit, Endpoint, Sent, Way, quoted as json_text, read_error, required_header};
+use crate::dialect::{Edit, Endpoint, Sent, Way, headers, quoted as json_text, read_error};
 use crate::id::SecretName;
 use crate::ports::{Ports, SendError, UpstreamCall, UpstreamResponse};
 use crate::refusal::Refusal;
@@ -74,7 +74,8 @@ pub async fn call<P: Ports>(
     let mut headers = passed_headers(prepared, channel.dialect, quoted.planned.model.context_length);
     headers.push(("content-type", sent.content_type));
     let url = format!("{}{}", channel.base_url.as_str().trim_end_matches('/'), sent.path);
-    let call = UpstreamCall { url, secret: secret.clone(), dialect: channel.dialect, headers, body: Some(sent.body) };
+    let credential = headers::of(channel.dialect).credential;
+    let call = UpstreamCall { url, secret: secret.clone(), credential, headers, body: Some(sent.body) };
     let patience_ms = if endpoint.is_free() { COUNT_TIMEOUT_MS } else { u32::MAX };
     let timeout_ms = channel.first_byte_timeout_ms.min(patience_ms);
     let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
@@ -175,12 +176,8 @@ fn sent<'a>(
 
 /// The client's own headers that a dialect knows.
 fn passed_headers(prepared: &Prepared<'_>, dialect: Dialect, context_length: u64) -> Vec<(&'static str, String)> {
-    let prefix = match dialect {
-        Dialect::Anthropic => "anthropic-",
-        Dialect::Openai => "openai-",
-        Dialect::Gemini | Dialect::Cohere => return Vec::new(),
-    };
-    let mut headers: Vec<_> = prepared.head.passed.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect();
+    let of = headers::of(dialect);
+    let mut headers: Vec<_> = prepared.head.passed.iter().filter(|(name, _)| of.passed.contains(name)).cloned().collect();
     if context_length <= USUAL_CONTEXT {
         for (_, value) in headers.iter_mut().filter(|(name, _)| *name == "anthropic-beta") {
             let kept: Vec<&str> = value.split(',').map(str::trim).filter(|beta| !beta.starts_with("context-1m")).collect();
@@ -188,7 +185,7 @@ fn passed_headers(prepared: &Prepared<'_>, dialect: Dialect, context_length: u64
         }
         headers.retain(|(_, value)| !value.is_empty());
     }
-    if let Some((name, value)) = required_header(dialect).filter(|(name, _)| !headers.iter().any(|(given, _)| given == name)) {
+    if let Some((name, value)) = of.required.filter(|(name, _)| !headers.iter().any(|(given, _)| given == name)) {
         headers.push((name, value.to_owned()));
     }
     headers
