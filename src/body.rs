@@ -16,12 +16,12 @@ use crate::refusal::{Code, Refusal};
 pub trait Arriving: IntoFuture<Output = Result<Body, Refusal>> {
     /// The same, in the room of who is known by now to have sent it.
     #[must_use]
-    fn within(self, place: Place) -> Self;
+    fn within(self, place: BodyRoom) -> Self;
 }
 
 /// One that is here already, with the room that it has.
 impl Arriving for Ready<Result<Body, Refusal>> {
-    fn within(self, _place: Place) -> Self {
+    fn within(self, _place: BodyRoom) -> Self {
         self
     }
 }
@@ -30,12 +30,12 @@ impl Arriving for Ready<Result<Body, Refusal>> {
 #[derive(Debug)]
 pub struct Body {
     bytes: Vec<u8>,
-    _place: Option<Place>,
+    _place: Option<BodyRoom>,
 }
 
 impl Body {
     /// With the room that was made for it.
-    pub fn new(bytes: Vec<u8>, place: Place) -> Self {
+    pub fn new(bytes: Vec<u8>, place: BodyRoom) -> Self {
         Self { bytes, _place: Some(place) }
     }
 }
@@ -104,14 +104,14 @@ impl Room {
 
 /// The room of a body.
 #[derive(Debug)]
-pub struct Place {
+pub struct BodyRoom {
     /// Of its first bytes, which everybody has room for who is not there too often.
     small: Room,
     /// Of the rest.
     large: Room,
 }
 
-impl Place {
+impl BodyRoom {
     /// Of an account. Until it has had an answer, it leaves some room to those that have.
     pub fn of(account: &str, is_earning: bool) -> Self {
         let (mut small, mut large) = (Room::of(Pool::Small, account), Room::of(Pool::Bodies, account));
@@ -180,12 +180,12 @@ mod tests {
 
     #[test]
     fn one_sender_leaves_room_for_the_others_and_small_bodies_have_their_own() {
-        let mut big = Place::of("a", true);
+        let mut big = BodyRoom::of("a", true);
         assert!(big.hold(OF_ONE + SMALL_BYTES));
-        let mut more = Place::of("a", true);
+        let mut more = BodyRoom::of("a", true);
         assert!(more.hold(SMALL_BYTES), "a small one");
         assert!(!more.hold(SMALL_BYTES + MIB));
-        let (mut other, mut third) = (Place::of("b", true), Place::of("c", true));
+        let (mut other, mut third) = (BodyRoom::of("b", true), BodyRoom::of("c", true));
         assert!(other.hold(ALL - OF_ONE + SMALL_BYTES));
         assert!(third.hold(SMALL_BYTES) && !third.hold(MIB));
         drop(other);
@@ -198,27 +198,28 @@ mod tests {
 
     #[test]
     fn who_has_paid_nothing_leaves_room_for_who_has_however_many_they_are() {
-        let mut strangers: Vec<Place> = (0..100).map(|number| Place::of(&number.to_string(), false)).collect();
+        let mut strangers: Vec<BodyRoom> = (0..100).map(|number| BodyRoom::of(&number.to_string(), false)).collect();
         for place in &mut strangers {
             while place.hold(place.large.taken + SMALL_BYTES + MIB) {}
         }
         assert_eq!(taken(Pool::Bodies).0, ALL - EARNED_BYTES);
-        let mut more: Vec<Place> = (0..1_000).map(|number| Place::of(&format!("more {number}"), false)).collect();
+        let mut more: Vec<BodyRoom> = (0..1_000).map(|number| BodyRoom::of(&format!("more {number}"), false)).collect();
         more.retain_mut(|place| place.hold(SMALL_BYTES));
         assert_eq!(taken(Pool::Small).0, Pool::Small.most().0 - EARNED_SMALL_BYTES);
-        let mut customer = Place::of("customer", true);
+        let mut customer = BodyRoom::of("customer", true);
         assert!(customer.hold(EARNED_BYTES + SMALL_BYTES) && !customer.hold(EARNED_BYTES + SMALL_BYTES + MIB));
         // And who has paid does not have to be the first: what is left counts as it is.
         drop(strangers);
         assert!(customer.hold(OF_ONE + SMALL_BYTES));
-        assert!(!Place::of("stranger", false).hold(SMALL_BYTES + MIB));
+        assert!(!BodyRoom::of("stranger", false).hold(SMALL_BYTES + MIB));
     }
 
     #[test]
     fn small_bodies_have_an_end_and_strangers_take_nothing_from_customers() {
-        for (place, pool) in
-            [((|account| Place::of(account, true)) as fn(&str) -> Place, Pool::Small), (Place::of_stranger, Pool::Strangers)]
-        {
+        for (place, pool) in [
+            ((|account| BodyRoom::of(account, true)) as fn(&str) -> BodyRoom, Pool::Small),
+            (BodyRoom::of_stranger, Pool::Strangers),
+        ] {
             let (all, of_one) = pool.most();
             let mut held = Vec::new();
             let mut fill = |whose: &str| {
@@ -238,14 +239,14 @@ mod tests {
                 fill(&number.to_string());
             }
             assert!(taken(pool).0 <= all);
-            let mut customer = Place::of("customer", true);
+            let mut customer = BodyRoom::of("customer", true);
             assert_eq!(customer.hold(MIB), pool == Pool::Strangers);
         }
     }
 
     #[test]
     fn a_body_gives_its_room_back() {
-        let mut place = Place::of("a", false);
+        let mut place = BodyRoom::of("a", false);
         assert!(place.hold(MIB));
         let body = Body::new(vec![1, 2], place);
         assert_eq!((&*body, taken(Pool::Bodies)), ([1, 2].as_slice(), (MIB - SMALL_BYTES, 1)));

@@ -158,7 +158,7 @@ impl Code {
 
 /// What the caller's dialect calls an error of upstream's, where upstream speaks another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
+pub struct ForeignError {
     /// OpenAI's and Anthropic's `type`, Google's `status`.
     pub kind: String,
     /// OpenAI's `code`, Google's `reason`.
@@ -192,7 +192,7 @@ pub struct Refusal {
     pub upstream_status: Option<u16>,
     /// What the caller's dialect calls it, where upstream speaks another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub named: Option<Box<Named>>,
+    pub named: Option<Box<ForeignError>>,
     /// Whether it passes when requests in flight give back what they do not use.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_flight: bool,

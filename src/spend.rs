@@ -64,7 +64,7 @@ pub struct Parts(BTreeMap<Cause, i128>);
 
 /// An amount in both periods, in nano-units; in JSON decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Compared {
+pub struct BeforeAndAfter {
     /// In the period before.
     #[serde(serialize_with = "decimal")]
     pub before: i128,
@@ -85,7 +85,7 @@ pub struct Group {
     pub route: String,
     /// What it cost; its fields stand beside the others.
     #[serde(flatten)]
-    pub cost: Compared,
+    pub cost: BeforeAndAfter,
     /// What the difference is made of.
     pub parts: Parts,
 }
@@ -99,13 +99,13 @@ pub struct Explained {
     pub currency: Option<String>,
     /// What was spent; its fields stand beside the others.
     #[serde(flatten)]
-    pub cost: Compared,
+    pub cost: BeforeAndAfter,
     /// What the difference is made of.
     pub parts: Parts,
     /// The charges of requests that a backup answered; they cut across the parts.
-    pub fallback: Compared,
+    pub fallback: BeforeAndAfter,
     /// The charges of requests that were tried again; they cut across the parts.
-    pub retries: Compared,
+    pub retries: BeforeAndAfter,
     /// The models with the largest changes.
     pub groups: Vec<Group>,
     /// The largest part in one English sentence.
@@ -178,9 +178,9 @@ struct Periods {
 type Groups<'a> = BTreeMap<(&'a str, &'a str), Periods>;
 
 impl Periods {
-    fn compared(&self, amount: fn(&Sum) -> i128) -> Compared {
+    fn compared(&self, amount: fn(&Sum) -> i128) -> BeforeAndAfter {
         let (before, now) = (amount(&self.before), amount(&self.now));
-        Compared { before, now, change: now - before }
+        BeforeAndAfter { before, now, change: now - before }
     }
 
     fn parts(&self) -> Parts {
@@ -261,8 +261,8 @@ impl Cause {
 }
 
 /// What became of the cost, and the largest part of that.
-fn largest(cost: Compared, parts: &Parts, by_name: &Groups) -> String {
-    let Compared { before, now, change } = cost;
+fn largest(cost: BeforeAndAfter, parts: &Parts, by_name: &Groups) -> String {
+    let BeforeAndAfter { before, now, change } = cost;
     if change == 0 {
         return format!("did not change: it is {}", money(now));
     }
@@ -277,7 +277,7 @@ fn largest(cost: Compared, parts: &Parts, by_name: &Groups) -> String {
 }
 
 /// Adds what cuts across the parts where it changed as the whole did, and by at least half as much.
-fn aside(which: &str, cost: Compared, side: Compared) -> String {
+fn aside(which: &str, cost: BeforeAndAfter, side: BeforeAndAfter) -> String {
     let by = side.change;
     if by == 0 || by.signum() != cost.change.signum() || by.abs() * 2 < cost.change.abs() {
         return String::new();
@@ -419,8 +419,8 @@ mod tests {
         let it = only(&[routed(10), official(1, 0)], &[routed(6), official(5, 12)]);
         assert_eq!((it.cost.before, it.cost.now, it.cost.change), (units(13), units(21), units(8)));
         assert_eq!(in_units(&it), [0, 0, -4 + 12, 0, 0, 0]);
-        assert_eq!(it.fallback, Compared { before: 0, now: units(12), change: units(12) });
-        assert_eq!(it.retries, Compared { before: units(1), now: units(1), change: 0 });
+        assert_eq!(it.fallback, BeforeAndAfter { before: 0, now: units(12), change: units(12) });
+        assert_eq!(it.retries, BeforeAndAfter { before: units(1), now: units(1), change: 0 });
         assert_eq!(
             it.groups.iter().map(|group| (group.route.as_str(), group.cost.change)).collect::<Vec<_>>(),
             [("official", units(12)), ("routed", units(-4))]

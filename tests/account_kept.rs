@@ -5,8 +5,8 @@ mod support;
 
 use support::memory::Memory;
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Command, Facts, HoldRequest, KEPT_MS, KeptAnswer, KeptItems, LONGEST_KEPT, MOST_KEPT,
-    MOST_READ, Outcome, Query, Served, Settlement, Shelf, Status, forget,
+    AccountAnswer, AccountRecord, AccountStore, Adjustment, Command, Facts, HoldRequest, KEPT_MS, KeptAnswer, KeptItems,
+    LONGEST_KEPT, MOST_KEPT, MOST_READ, Outcome, Query, RequestStatus, Served, Settlement, forget,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
@@ -91,7 +91,7 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
     assert!(Memory::granted(&answer), "{answer:?}");
 }
 
-fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
+fn settlement(id: &str, status: RequestStatus, kept: Option<String>) -> Command {
     let served = Served {
         model: ModelName::parse("m").unwrap(),
         upstream_model: "m-1".to_owned(),
@@ -125,7 +125,7 @@ fn settlement(id: &str, status: Status, kept: Option<String>) -> Command {
 fn kept(memory: &mut Memory, ids: &[&str], now: Timestamp) -> Vec<(String, KeptItems)> {
     let asked = ids.iter().map(|id| request(id)).collect();
     match memory.command(Command::Read(Query::Kept(asked)), now) {
-        Answer::Kept(kept) => kept.into_iter().map(|(id, kept)| (id.to_string(), kept)).collect(),
+        AccountAnswer::Kept(kept) => kept.into_iter().map(|(id, kept)| (id.to_string(), kept)).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -141,7 +141,7 @@ fn an_answer_is_kept_with_its_receipt_and_once() {
     assert_eq!(kept(&mut memory, &["gen-1", "gen-2"], now), [("gen-1".to_owned(), KeptItems::Open)]);
     let rows = memory.journal.len();
     for text in ["first", "again"] {
-        memory.command(settlement("gen-1", Status::Completed, Some(text.to_owned())), now.plus(5));
+        memory.command(settlement("gen-1", RequestStatus::Completed, Some(text.to_owned())), now.plus(5));
     }
     assert_eq!(kept(&mut memory, &["gen-2", "gen-1"], now.plus(6)), [sealed("gen-1", "first")]);
     assert_eq!(memory.journal.len(), rows + 1, "what is kept is no row of the journal");
@@ -153,9 +153,9 @@ fn an_object_that_dies_before_the_commit_keeps_nothing_and_charges_nothing() {
     let (mut memory, now) = (opened(), start());
     hold(&mut memory, "gen-1", now);
     let before = memory.balance("credit");
-    drop(memory.decide(settlement("gen-1", Status::Completed, Some("lost".to_owned())), now));
+    drop(memory.decide(settlement("gen-1", RequestStatus::Completed, Some("lost".to_owned())), now));
     assert_eq!((memory.kept.len(), memory.balance("credit")), (0, before));
-    memory.command(settlement("gen-1", Status::Completed, Some("said again".to_owned())), now);
+    memory.command(settlement("gen-1", RequestStatus::Completed, Some("said again".to_owned())), now);
     assert_eq!(kept(&mut memory, &["gen-1"], now), [sealed("gen-1", "said again")]);
 }
 
@@ -164,11 +164,11 @@ fn only_what_came_to_its_end_and_is_not_too_long_is_kept() {
     let (mut memory, now) = (opened(), start());
     let longest = "x".repeat(LONGEST_KEPT);
     for (id, status, text, is_kept) in [
-        ("gen-1", Status::Truncated, Some("t".to_owned()), false),
-        ("gen-2", Status::Aborted, Some("a".to_owned()), false),
-        ("gen-3", Status::Completed, None, false),
-        ("gen-4", Status::Completed, Some(longest.clone()), true),
-        ("gen-5", Status::Completed, Some(longest + "x"), false),
+        ("gen-1", RequestStatus::Truncated, Some("t".to_owned()), false),
+        ("gen-2", RequestStatus::Aborted, Some("a".to_owned()), false),
+        ("gen-3", RequestStatus::Completed, None, false),
+        ("gen-4", RequestStatus::Completed, Some(longest.clone()), true),
+        ("gen-5", RequestStatus::Completed, Some(longest + "x"), false),
     ] {
         hold(&mut memory, id, now);
         let charged = memory.receipts().len();
@@ -186,7 +186,7 @@ fn a_late_settlement_keeps_its_answer_too() {
     memory.tick(now.plus(61_000));
     assert_eq!(kept(&mut memory, &["gen-1"], now.plus(61_000)), []);
     for text in ["late", "later"] {
-        memory.command(settlement("gen-1", Status::Completed, Some(text.to_owned())), now.plus(62_000));
+        memory.command(settlement("gen-1", RequestStatus::Completed, Some(text.to_owned())), now.plus(62_000));
     }
     assert_eq!(kept(&mut memory, &["gen-1"], now.plus(63_000)), [sealed("gen-1", "late")]);
     memory.check_law();
@@ -197,7 +197,7 @@ fn an_answer_is_gone_after_a_day() {
     let (mut memory, now) = (opened(), start());
     for (id, at) in [("gen-1", 0), ("gen-2", 1_000)] {
         hold(&mut memory, id, now.plus(at));
-        memory.command(settlement(id, Status::Completed, Some(id.to_owned())), now.plus(at));
+        memory.command(settlement(id, RequestStatus::Completed, Some(id.to_owned())), now.plus(at));
     }
     // It is not read any more, even before the alarm has come.
     assert_eq!(kept(&mut memory, &["gen-1", "gen-2"], now.plus(KEPT_MS - 1)).len(), 2);
@@ -229,7 +229,7 @@ fn one_request_reads_no_more_than_a_context_holds() {
     let ids: Vec<String> = (0..6).map(|n| format!("gen-{n}")).collect();
     for id in &ids {
         hold(&mut memory, id, now);
-        memory.command(settlement(id, Status::Completed, Some("x".repeat(LONGEST_KEPT))), now);
+        memory.command(settlement(id, RequestStatus::Completed, Some("x".repeat(LONGEST_KEPT))), now);
     }
     let names: Vec<&str> = ids.iter().map(String::as_str).collect();
     let most = usize::try_from(MOST_READ).unwrap() / LONGEST_KEPT;

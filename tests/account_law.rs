@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use serde_json::json;
 use support::memory::Memory;
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Books, Checkpoint, Claim, Command, Expired, Extension, Facts, HoldAnswer, HoldRequest,
-    KeyChange, Order, Outcome, ProjectRecord, Served, Settlement, Shelf, Status, Tally, Touches, decide,
+    AccountAnswer, AccountRecord, AccountState, AccountStore, Adjustment, Checkpoint, Claim, Command, Counters, Expired,
+    Extension, Facts, HoldAnswer, HoldRequest, KeyChange, Order, Outcome, ProjectRecord, RequestStatus, Served, Settlement,
+    Touches, decide,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId};
@@ -111,7 +112,7 @@ fn served(bucket: &str) -> Served {
     }
 }
 
-fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64) -> Settlement {
+fn settlement(request: &str, status: RequestStatus, served: Option<Served>, tokens: u64) -> Settlement {
     let outcome = Outcome {
         status,
         served,
@@ -132,7 +133,7 @@ fn settlement(request: &str, status: Status, served: Option<Served>, tokens: u64
     Settlement { request: RequestId::parse(request).unwrap(), outcome, body: Some("{}".to_owned()), kept: None }
 }
 
-fn adjust(memory: &mut Memory, id: &str, bucket: &str, amount: &str) -> Answer {
+fn adjust(memory: &mut Memory, id: &str, bucket: &str, amount: &str) -> AccountAnswer {
     let adjustment = Adjustment {
         id: id.to_owned(),
         bucket: BucketId::parse(bucket).unwrap(),
@@ -213,7 +214,13 @@ fn command(step: &Step) -> Option<Command> {
     let request = |number: u8| format!("gen-{number}");
     let name = |key: u8| ["free", "budgeted", "limited", "unknown"][usize::from(key % 4)];
     let status = |number: u8| {
-        [Status::Completed, Status::Truncated, Status::Aborted, Status::Failed, Status::Refused][usize::from(number)]
+        [
+            RequestStatus::Completed,
+            RequestStatus::Truncated,
+            RequestStatus::Aborted,
+            RequestStatus::Failed,
+            RequestStatus::Refused,
+        ][usize::from(number)]
     };
     Some(match step {
         Step::Adjust { id, wallet, nanos } => Command::Adjust(Adjustment {
@@ -248,7 +255,7 @@ fn command(step: &Step) -> Option<Command> {
             timeout_ms: 60_000,
         })),
         Step::Refuse { request: number } => {
-            let outcome = settlement(&request(*number), Status::Refused, None, 0).outcome;
+            let outcome = settlement(&request(*number), RequestStatus::Refused, None, 0).outcome;
             Command::RecordRefused(Box::new((facts(&request(*number), "free"), outcome)))
         }
         Step::Revoke { key } if *key < 3 => {
@@ -280,12 +287,12 @@ proptest! {
                         let is_new = memory.journal.len() > before.journal.len() || memory.holds.len() > before.holds.len();
                         // A retry may be granted what was refused, but never a second time what was done.
                         if is_new && let Command::Settle(_) | Command::Adjust(_) = &command {
-                            prop_assert!(!matches!(answer, Answer::Refused(_)));
+                            prop_assert!(!matches!(answer, AccountAnswer::Refused(_)));
                         }
                     }
                 }
                 Step::Crash { request } => {
-                    let lost = Command::Settle(Box::new(settlement(&format!("gen-{request}"), Status::Completed, Some(served("credit")), 1)));
+                    let lost = Command::Settle(Box::new(settlement(&format!("gen-{request}"), RequestStatus::Completed, Some(served("credit")), 1)));
                     let _ = memory.decide(lost, now);
                 }
                 other => {
@@ -323,9 +330,9 @@ proptest! {
     }
 }
 
-fn refusal(answer: &Answer) -> Code {
+fn refusal(answer: &AccountAnswer) -> Code {
     match answer {
-        Answer::Hold(HoldAnswer::Refused(refusal, _)) => refusal.code,
+        AccountAnswer::Hold(HoldAnswer::Refused(refusal, _)) => refusal.code,
         other => panic!("{other:?} is not a refusal"),
     }
 }
@@ -336,7 +343,10 @@ fn a_request_is_charged_once_however_often_it_is_settled() {
     adjust(&mut memory, "adj", "credit", "10");
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("5")))), now);
     for _ in 0..3 {
-        memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(served("credit")), 1_000_000))), now);
+        memory.command(
+            Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(served("credit")), 1_000_000))),
+            now,
+        );
     }
     assert_eq!(memory.balance("credit"), money("9"));
     assert_eq!(memory.receipts().len(), 1);
@@ -347,7 +357,10 @@ fn a_charge_never_exceeds_its_hold_and_the_rest_is_in_review() {
     let (mut memory, now) = (opened(), Timestamp::from_millis(START));
     adjust(&mut memory, "adj", "credit", "10");
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("5")))), now);
-    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(served("credit")), 7_000_000))), now);
+    memory.command(
+        Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(served("credit")), 7_000_000))),
+        now,
+    );
     let receipt = memory.receipts().remove(0).1;
     assert_eq!((receipt.charge, receipt.in_review), (money("5"), Some(money("2"))));
     memory.check_law();
@@ -371,11 +384,11 @@ fn a_hold_that_expires_captures_its_last_checkpoint_or_gives_all_back() {
     let receipts = memory.receipts();
     let charges: Vec<Money> = receipts.iter().map(|(_, receipt)| receipt.charge).collect();
     assert_eq!(charges, [Money::ZERO, money("1")]);
-    assert!(receipts.iter().all(|(_, receipt)| receipt.status == Status::Aborted));
+    assert!(receipts.iter().all(|(_, receipt)| receipt.status == RequestStatus::Aborted));
     // What comes later than that is a correction, once.
     for _ in 0..2 {
         memory.command(
-            Command::Settle(Box::new(settlement("gen-2", Status::Completed, Some(served("credit")), 1_000_000))),
+            Command::Settle(Box::new(settlement("gen-2", RequestStatus::Completed, Some(served("credit")), 1_000_000))),
             now.plus(92_000),
         );
         assert_eq!(memory.balance("credit"), money("8"));
@@ -395,7 +408,10 @@ fn a_crossing_replaces_the_hold_and_a_refused_one_leaves_it() {
     let crossing = HoldRequest { leg: 1, ..hold("gen-1", "free", "wallet", money("4")) };
     assert!(Memory::granted(&memory.command(Command::Hold(Box::new(crossing)), now)));
     memory.check_law();
-    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(served("wallet")), 1_000_000))), now);
+    memory.command(
+        Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(served("wallet")), 1_000_000))),
+        now,
+    );
     assert_eq!((memory.balance("credit"), memory.balance("wallet")), (money("10"), money("9")));
 }
 
@@ -436,7 +452,9 @@ fn a_revoked_or_changed_key_is_noticed_at_once() {
         KeyChange { policy: serde_json::from_value(json!({"models": ["x"]})).unwrap(), label: None, revoke: false, by: None };
     memory.command(Command::ChangeKey(id.clone(), change), now);
     let answer = memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("1")))), now);
-    assert!(matches!(answer, Answer::Hold(HoldAnswer::Stale(record)) if record.policy.models == ["x"] && record.version == 2));
+    assert!(
+        matches!(answer, AccountAnswer::Hold(HoldAnswer::Stale(record)) if record.policy.models == ["x"] && record.version == 2)
+    );
     let revoke = KeyChange { policy: serde_json::Map::new(), label: None, revoke: true, by: None };
     memory.command(Command::ChangeKey(id, revoke), now);
     assert_eq!(
@@ -455,10 +473,10 @@ fn an_idempotency_key_is_answered_once() {
     };
     assert!(Memory::granted(&memory.command(with("gen-1", "b"), now)));
     assert_eq!(refusal(&memory.command(with("gen-2", "b"), now)), Code::IdempotencyInFlight);
-    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(served("credit")), 10))), now);
+    memory.command(Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(served("credit")), 10))), now);
     let replayed = memory.command(with("gen-3", "b"), now);
     assert!(
-        matches!(replayed, Answer::Hold(HoldAnswer::Replayed(replay)) if replay.request.as_str() == "gen-1" && replay.body.as_deref() == Some("{}"))
+        matches!(replayed, AccountAnswer::Hold(HoldAnswer::Replayed(replay)) if replay.request.as_str() == "gen-1" && replay.body.as_deref() == Some("{}"))
     );
     assert_eq!(refusal(&memory.command(with("gen-4", "other"), now)), Code::IdempotencyMismatch);
     assert!(Memory::granted(&memory.command(with("gen-5", "other"), now.plus(86_400_000))), "kept for a day");
@@ -488,7 +506,7 @@ fn a_failed_request_frees_its_idempotency_key() {
         let idempotency = Some(("claim".to_owned(), "b".to_owned()));
         let hold = HoldRequest { idempotency, ..hold(request, "free", "credit", money("1")) };
         assert!(Memory::granted(&memory.command(Command::Hold(Box::new(hold)), now)));
-        memory.command(Command::Settle(Box::new(settlement(request, Status::Failed, None, 0))), now);
+        memory.command(Command::Settle(Box::new(settlement(request, RequestStatus::Failed, None, 0))), now);
     }
 }
 
@@ -499,10 +517,10 @@ fn an_adjustment_is_made_once_and_takes_only_what_is_free() {
     adjust(&mut memory, "adj-1", "credit", "10");
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("6")))), now);
     assert!(
-        matches!(adjust(&mut memory, "adj-1", "credit", "7"), Answer::Refused(refusal) if refusal.code == Code::IdempotencyMismatch)
+        matches!(adjust(&mut memory, "adj-1", "credit", "7"), AccountAnswer::Refused(refusal) if refusal.code == Code::IdempotencyMismatch)
     );
-    assert!(matches!(adjust(&mut memory, "adj-2", "credit", "-5"), Answer::Refused(_)));
-    assert_eq!(adjust(&mut memory, "adj-3", "credit", "-4"), Answer::Done);
+    assert!(matches!(adjust(&mut memory, "adj-2", "credit", "-5"), AccountAnswer::Refused(_)));
+    assert_eq!(adjust(&mut memory, "adj-3", "credit", "-4"), AccountAnswer::Done);
     assert_eq!(memory.balance("credit"), money("6"));
     memory.check_law();
 }
@@ -512,7 +530,7 @@ fn the_charge_is_what_the_price_function_says() {
     let (mut memory, now) = (opened(), Timestamp::from_millis(START));
     adjust(&mut memory, "adj", "credit", "10");
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("5")))), now);
-    let settled = settlement("gen-1", Status::Completed, Some(served("credit")), 123_457);
+    let settled = settlement("gen-1", RequestStatus::Completed, Some(served("credit")), 123_457);
     let expected = cost(&served("credit").price, &settled.outcome.usage).unwrap();
     memory.command(Command::Settle(Box::new(settled)), now);
     assert_eq!(memory.receipts().remove(0).1.charge, expected);
@@ -525,12 +543,12 @@ struct Confused<'a> {
     closed: bool,
 }
 
-impl Shelf for Confused<'_> {
+impl AccountStore for Confused<'_> {
     type Error = std::convert::Infallible;
 
-    fn books(&self, touches: Touches<'_>) -> Result<Books, Self::Error> {
-        let books = self.memory.books(Touches { subject: self.other.or(touches.subject), ..touches })?;
-        Ok(Books { closed: self.closed, ..books })
+    fn state(&self, touches: Touches<'_>) -> Result<AccountState, Self::Error> {
+        let state = self.memory.state(Touches { subject: self.other.or(touches.subject), ..touches })?;
+        Ok(AccountState { closed: self.closed, ..state })
     }
 
     fn account(&self) -> Result<Option<AccountRecord>, Self::Error> {
@@ -541,7 +559,7 @@ impl Shelf for Confused<'_> {
         self.memory.adjusted(id)
     }
 
-    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error> {
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Counters, Self::Error> {
         self.memory.spent(key, project, now)
     }
 
@@ -588,7 +606,8 @@ fn a_settlement_believes_only_in_the_rows_of_its_own_request() {
             memory.tick(now.plus(61_000));
         }
     }
-    let settle = |request: &str| Command::Settle(Box::new(settlement(request, Status::Completed, Some(served("credit")), 10)));
+    let settle =
+        |request: &str| Command::Settle(Box::new(settlement(request, RequestStatus::Completed, Some(served("credit")), 10)));
     let decided = |request: &str, other: Option<&'static str>, closed: bool| {
         let Ok((_, events)) = decide(&Confused { memory: &memory, other, closed }, settle(request), now.plus(62_000));
         events
@@ -605,9 +624,9 @@ fn a_free_request_is_completed_without_a_charge_and_says_so() {
     let (mut memory, now) = (opened(), Timestamp::from_millis(START));
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", Money::ZERO))), now);
     let free = Served { price: Price::default(), ..served("credit") };
-    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(free), 123))), now);
+    memory.command(Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(free), 123))), now);
     let receipt = memory.receipts().remove(0).1;
-    assert_eq!((receipt.status, receipt.charge, receipt.usage.input), (Status::Completed, Money::ZERO, 123));
+    assert_eq!((receipt.status, receipt.charge, receipt.usage.input), (RequestStatus::Completed, Money::ZERO, 123));
     assert_eq!(receipt.charge_policy, "completed: nothing is charged");
     assert!(receipt.no_charge_reason.is_some());
     memory.check_law();
@@ -620,7 +639,7 @@ fn what_was_counted_here_is_charged_as_such_and_no_tokens_beside_it() {
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", money("5")))), now);
     let rates = Rates { images: Some(money("0.04")), ..Rates::default() };
     let by_image = Served { price: Price { rates, tiers: Vec::new() }, ..served("credit") };
-    let mut settled = settlement("gen-1", Status::Completed, Some(by_image), 1_000_000);
+    let mut settled = settlement("gen-1", RequestStatus::Completed, Some(by_image), 1_000_000);
     settled.outcome.usage.images = 3;
     settled.outcome.usage_source = UsageSource::Counted;
     settled.outcome.dropped_parameters = vec!["style".to_owned()];
@@ -645,7 +664,7 @@ fn a_tier_is_charged_within_its_hold() {
     let quote = worst_cost(&tiered.price, &Most { input: 300_000, ..Most::default() }).unwrap();
     assert_eq!(quote, money("0.9"));
     memory.command(Command::Hold(Box::new(hold("gen-1", "free", "credit", quote))), now);
-    memory.command(Command::Settle(Box::new(settlement("gen-1", Status::Completed, Some(tiered), 300_000))), now);
+    memory.command(Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(tiered), 300_000))), now);
     let receipt = memory.receipts().remove(0).1;
     assert_eq!((receipt.charge, receipt.in_review), (quote, None));
     memory.check_law();

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::{AttemptStatus, Receipt};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
+use tokens_forge::dialect::EndpointPath;
 use tokens_forge::money::Money;
-use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
-use tokens_forge::routing::health::Status;
+use tokens_forge::relay::{Incoming, ReplyBody, RequestHead, serve};
+use tokens_forge::routing::health::HealthStatus;
 
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
@@ -52,13 +52,13 @@ fn simulation() -> Simulation {
     Simulation::ready(catalog(), &["credit"], json!({}))
 }
 
-struct Told {
+struct ToldError {
     status: u16,
     headers: Vec<(&'static str, String)>,
     text: String,
 }
 
-impl Told {
+impl ToldError {
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}", self.text))
     }
@@ -68,9 +68,10 @@ impl Told {
     }
 }
 
-fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> Told {
-    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
+fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> ToldError {
+    let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
+    let incoming =
+        Incoming { called: EndpointPath::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
     let future = serve(simulation.outside(), incoming);
     let told = simulation.run(async move {
         let reply = future.await;
@@ -83,7 +84,7 @@ fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> Told {
                 }
             }
         }
-        Told { status: reply.status, headers: reply.headers, text: String::from_utf8(bytes).unwrap() }
+        ToldError { status: reply.status, headers: reply.headers, text: String::from_utf8(bytes).unwrap() }
     });
     simulation.settle_down();
     told
@@ -442,14 +443,17 @@ fn a_place_that_a_channel_does_not_have_says_nothing_about_the_model() {
         assert_eq!(ask(&mut simulation, path, &body).status, 502);
         assert!(!is_well(&simulation), "{path}");
     }
-    // Where the recipe is asked, too, it is the model's.
+    // Where the probe request is asked, too, it is the model's.
     let mut simulation = simulation();
     simulation.script("openai.example.com", Script::Status(404, "{}"));
     simulation.script("openai-backup.example.com", Script::Status(200, CHAT_ANSWER));
     let (path, body) = request("responses", "openai", false);
     assert_eq!(ask(&mut simulation, &path, &body).status, 200);
     assert!(!is_well(&simulation), "its account knows of it");
-    assert!(simulation.world.health.borrow().candidates.values().all(|health| health.status != Status::Down), "and nobody else");
+    assert!(
+        simulation.world.health.borrow().candidates.values().all(|health| health.status != HealthStatus::Down),
+        "and nobody else"
+    );
 }
 
 #[test]

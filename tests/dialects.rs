@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::Receipt;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
+use tokens_forge::dialect::EndpointPath;
 use tokens_forge::id::RequestId;
 use tokens_forge::money::Money;
-use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
+use tokens_forge::relay::{Incoming, ReplyBody, RequestHead, serve};
 
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
@@ -64,8 +64,8 @@ fn ask(simulation: &mut Simulation, path: &str, body: &Value) -> (u16, String) {
 }
 
 fn ask_in_text(simulation: &mut Simulation, path: &str, body: String) -> (u16, String) {
-    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    let incoming = Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
+    let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
+    let incoming = Incoming { called: EndpointPath::at(path).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
     let future = serve(simulation.outside(), incoming);
     let answer = simulation.run(async move {
         let reply = future.await;
@@ -252,13 +252,13 @@ fn only_the_headers_of_its_own_dialect_go_up() {
         let mut simulation = simulation();
         simulation.script("openai.example.com", Script::Status(200, CHAT_ANSWER));
         simulation.script("anthropic.example.com", Script::Status(200, MESSAGES_ANSWER));
-        let head = Head {
+        let head = RequestHead {
             credential: Some(secret().reveal()),
             passed: vec![("anthropic-beta", "some-2026".to_owned())],
-            ..Head::default()
+            ..RequestHead::default()
         };
         let body = json!({"model": model, "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}).to_string();
-        let incoming = Incoming { called: Called::at(MESSAGES).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
+        let incoming = Incoming { called: EndpointPath::at(MESSAGES).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
         let future = serve(simulation.outside(), incoming);
         assert_eq!(simulation.run(async move { future.await.status }), 200);
         let mut names: Vec<&str> = simulation.world.calls.borrow()[0].headers.iter().map(|(name, _)| *name).collect();
@@ -410,9 +410,9 @@ fn sound_that_is_cut_ends_in_a_broken_connection_and_costs_nothing() {
     ] {
         let mut simulation = simulation();
         simulation.script("openai.example.com", script.clone());
-        let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+        let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
         let body = json!({"model": "voice", "input": "hello", "voice": "alloy"}).to_string();
-        let called = Called::at("/v1/audio/speech").unwrap();
+        let called = EndpointPath::at("/v1/audio/speech").unwrap();
         let future = serve(simulation.outside(), Incoming { called, head, body: ready(Ok(body.into_bytes().into())) });
         let (bytes, is_broken) = simulation.run(async move {
             let ReplyBody::Stream(mut stream) = future.await.body else { panic!("sound is streamed") };
@@ -465,9 +465,10 @@ fn a_conversation_without_a_name_stays_with_its_credential() {
 fn a_session_in_a_header_is_one_unless_the_body_names_another() {
     let serve_with = |simulation: &mut Simulation, session: &str, body: Value| {
         simulation.script("pool.example.com", Script::Status(200, CHAT_ANSWER));
-        let head = Head { credential: Some(secret().reveal()), session: Some(session.to_owned()), ..Head::default() };
+        let head =
+            RequestHead { credential: Some(secret().reveal()), session: Some(session.to_owned()), ..RequestHead::default() };
         let incoming =
-            Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
+            Incoming { called: EndpointPath::at(CHAT).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
         let future = serve(simulation.outside(), incoming);
         assert_eq!(simulation.run(async move { future.await.status }), 200);
         simulation.settle_down();

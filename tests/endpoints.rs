@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use tokens_forge::api::table::{Handler, Row, SWITCHING, TABLE};
-use tokens_forge::dialect::{Called, Endpoint};
+use tokens_forge::dialect::{Endpoint, EndpointPath};
 
 /// The code of a source without comments and without its tests.
 fn code(name: &str) -> String {
@@ -84,9 +84,9 @@ fn nothing_but_the_table_chooses_what_answers_a_path() {
 fn what_asks_a_model_is_what_the_dialects_say() {
     for row in TABLE {
         let path = row.path.replace("{model}", "a/b");
-        let called = Called::at(&path);
+        let called = EndpointPath::at(&path);
         assert_eq!(called.is_some(), row.about.is_asking(), "{}", row.path);
-        let Some(Called { endpoint, .. }) = called else { continue };
+        let Some(EndpointPath { endpoint, .. }) = called else { continue };
         let opens_a_socket = row.answer.status == SWITCHING;
         assert_eq!(row.method, if opens_a_socket { "GET" } else { "POST" });
         assert_eq!(row.handler, if opens_a_socket { Handler::Socket } else { Handler::Model });

@@ -12,13 +12,13 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
-use tokens_forge::account::{Adjustment, Command, LimitBy, Receipt, Status, weigh};
+use tokens_forge::account::{Adjustment, Command, LimitBy, Receipt, RequestStatus, weigh};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
-use tokens_forge::dialect::recipe::plain;
+use tokens_forge::dialect::EndpointPath;
+use tokens_forge::dialect::probe_request::plain;
 use tokens_forge::id::{BucketId, ChannelId, RequestId};
 use tokens_forge::money::{Money, Price, worst_cost};
-use tokens_forge::relay::{Early, Head, Incoming, Preparing, Reply, ReplyBody, prepare, serve};
+use tokens_forge::relay::{Early, Incoming, Preparing, Reply, ReplyBody, RequestHead, prepare, serve};
 use tokens_forge::routing::attempt::FailureKind;
 use tokens_forge::routing::health::{CandidateId, HealthView, Observation};
 use tokens_forge::time::Timestamp;
@@ -122,8 +122,8 @@ fn send_all(simulation: &mut Simulation, path: &str, bodies: Vec<String>) -> Vec
     let path = path.to_owned();
     let replies = simulation.run(async move {
         join_all(bodies.into_iter().map(|body| {
-            let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-            let incoming = Incoming { called: Called::at(&path).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
+            let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
+            let incoming = Incoming { called: EndpointPath::at(&path).unwrap(), head, body: ready(Ok(body.into_bytes().into())) };
             let ports = ports.clone();
             async move { told(serve(ports, incoming).await).await }
         }))
@@ -160,21 +160,21 @@ fn sent_limit(simulation: &Simulation, index: usize) -> u64 {
 fn is_callable(simulation: &Simulation) -> Result<(), String> {
     let world = &simulation.world;
     let model = Rc::clone(world.catalog.model("m").unwrap());
-    let recipe = plain(&model, "m");
+    let probe_request = plain(&model, "m");
     let preparing = Preparing {
         request: RequestId::parse("plain").unwrap(),
         arrived: Timestamp::from_millis(world.now.get()),
-        called: recipe.called.clone(),
-        head: Head { content_type: recipe.content_type.map(ToOwned::to_owned), ..Head::default() },
+        called: probe_request.called.clone(),
+        head: RequestHead { content_type: probe_request.content_type.map(ToOwned::to_owned), ..RequestHead::default() },
         catalog: Rc::clone(&world.catalog),
         health: Rc::new(HealthView::default()),
         early: Early::default(),
     };
     let key = world.key.borrow().clone().unwrap();
-    let prepared = prepare(&preparing, &key, &recipe.body, preparing.arrived, &|_| None).unwrap();
-    let books = world.memory.borrow().all_books();
-    let books = tokens_forge::account::Books { key: world.memory.borrow().keys.get(&key.id).cloned(), ..books };
-    let weighed = weigh(&books, &prepared.legs[0].wanted(), preparing.arrived);
+    let prepared = prepare(&preparing, &key, &probe_request.body, preparing.arrived, &|_| None).unwrap();
+    let state = world.memory.borrow().all_books();
+    let state = tokens_forge::account::AccountState { key: world.memory.borrow().keys.get(&key.id).cloned(), ..state };
+    let weighed = weigh(&state, &prepared.legs[0].wanted(), preparing.arrived);
     weighed.refusal.map_or(Ok(()), |refusal| Err(refusal.code.row().code.to_owned()))
 }
 
@@ -367,9 +367,9 @@ fn a_key_that_changes_while_its_request_waits_leaves_a_receipt() {
     let ports = simulation.outside();
     let world = Rc::clone(&simulation.world);
     let call = |ports: &support::outside::Outside| {
-        let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+        let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
         let body = hello(json!({})).to_string().into_bytes();
-        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.into())) }))
+        Box::pin(serve(ports.clone(), Incoming { called: EndpointPath::at(CHAT).unwrap(), head, body: ready(Ok(body.into())) }))
     };
     let (first, second) = (call(&ports), call(&ports));
     let (status, text) = simulation.run(async move {
@@ -398,7 +398,7 @@ fn a_key_that_changes_while_its_request_waits_leaves_a_receipt() {
     });
     simulation.settle_down();
     let receipts = receipts(&simulation);
-    assert!(receipts.len() == 2 && receipts.iter().any(|receipt| receipt.status == Status::Refused), "{status}: {text}");
+    assert!(receipts.len() == 2 && receipts.iter().any(|receipt| receipt.status == RequestStatus::Refused), "{status}: {text}");
     assert!([429, 503].contains(&status) && text.contains("\"receipt\":\"gen-"), "{status}: {text}");
 }
 
@@ -446,9 +446,9 @@ fn who_leaves_while_waiting_has_a_receipt() {
     simulation.script("a.example.com", Script::Silent(pieces));
     let ports = simulation.outside();
     let call = |ports: &support::outside::Outside| {
-        let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+        let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
         let body = hello(json!({})).to_string().into_bytes();
-        Box::pin(serve(ports.clone(), Incoming { called: Called::at(CHAT).unwrap(), head, body: ready(Ok(body.into())) }))
+        Box::pin(serve(ports.clone(), Incoming { called: EndpointPath::at(CHAT).unwrap(), head, body: ready(Ok(body.into())) }))
     };
     let (first, second) = (call(&ports), call(&ports));
     simulation.run(async move {
@@ -461,7 +461,7 @@ fn who_leaves_while_waiting_has_a_receipt() {
     simulation.settle_down();
     let receipts = receipts(&simulation);
     let told: Vec<_> = receipts.iter().map(|receipt| (receipt.status, receipt.hold.is_some())).collect();
-    assert!(told.contains(&(Status::Aborted, false)) && told.len() == 2, "{told:?}");
+    assert!(told.contains(&(RequestStatus::Aborted, false)) && told.len() == 2, "{told:?}");
 }
 
 proptest! {

@@ -9,12 +9,12 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
-use tokens_forge::body::{Arriving, Body, Place};
+use tokens_forge::body::{Arriving, Body, BodyRoom};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
+use tokens_forge::dialect::EndpointPath;
 use tokens_forge::limits::Gate;
 use tokens_forge::refusal::Refusal;
-use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
+use tokens_forge::relay::{Incoming, ReplyBody, RequestHead, serve};
 
 const ANSWER: &str = r#"{"id":"x","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5}}"#;
 const CHAT: &str = "/v1/chat/completions";
@@ -46,7 +46,7 @@ struct Watched {
 }
 
 impl Arriving for Watched {
-    fn within(self, place: Place) -> Self {
+    fn within(self, place: BodyRoom) -> Self {
         Self { whose: format!("{place:?}"), ..self }
     }
 }
@@ -68,8 +68,8 @@ fn send(simulation: &mut Simulation, path: &str, model: &str) -> Answered {
     let text = json!({"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]}).to_string();
     let body = Watched { text, is_read: reading, whose: String::new() };
     let address = "2001:db8:1:2:3::4".parse().ok();
-    let head = Head { credential: Some(secret().reveal()), address, ..Head::default() };
-    let future = serve(simulation.outside(), Incoming { called: Called::at(path).unwrap(), head, body });
+    let head = RequestHead { credential: Some(secret().reveal()), address, ..RequestHead::default() };
+    let future = serve(simulation.outside(), Incoming { called: EndpointPath::at(path).unwrap(), head, body });
     let reply = simulation.run(future);
     simulation.settle_down();
     let retry_after = reply.headers.iter().find(|(name, _)| *name == "retry-after").map(|(_, value)| value.clone());

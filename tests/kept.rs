@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::KEPT_MS;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
+use tokens_forge::dialect::EndpointPath;
 use tokens_forge::id::KeySecret;
-use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
+use tokens_forge::relay::{Incoming, ReplyBody, RequestHead, serve};
 use tokens_forge::time::Timestamp;
 
 const CHAT_ANSWER: &str = r#"{"id":"c1","model":"up","created":1,"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi","tool_calls":[{"id":"call_1","type":"function","function":{"name":"look","arguments":"{\"at\":1.0}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
@@ -64,9 +64,12 @@ fn simulation() -> Simulation {
 
 /// Asks with a credential and reads the answer to its end; what runs behind it is left to run.
 fn ask_with(simulation: &mut Simulation, credential: KeySecret, body: &Value) -> (u16, String) {
-    let head = Head { credential: Some(credential.reveal()), ..Head::default() };
-    let incoming =
-        Incoming { called: Called::at("/v1/responses").unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) };
+    let head = RequestHead { credential: Some(credential.reveal()), ..RequestHead::default() };
+    let incoming = Incoming {
+        called: EndpointPath::at("/v1/responses").unwrap(),
+        head,
+        body: ready(Ok(body.to_string().into_bytes().into())),
+    };
     let future = serve(simulation.outside(), incoming);
     simulation.run(async move {
         let reply = future.await;

@@ -12,12 +12,12 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use support::outside::{Outside, Script, Simulation, secret};
-use tokens_forge::account::{AttemptStatus, Command, Receipt, Status};
+use tokens_forge::account::{AttemptStatus, Command, Receipt, RequestStatus};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
+use tokens_forge::dialect::EndpointPath;
 use tokens_forge::id::KeyId;
 use tokens_forge::money::Money;
-use tokens_forge::relay::{Head, Incoming, Reply, ReplyBody, serve};
+use tokens_forge::relay::{Incoming, Reply, ReplyBody, RequestHead, serve};
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::UsageSource;
 
@@ -56,8 +56,11 @@ fn request(ports: &Outside, body: &str) -> impl Future<Output = Reply> + use<> {
 }
 
 fn ask(ports: &Outside, path: &str, body: &str) -> impl Future<Output = Reply> + use<> {
-    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
-    serve(ports.clone(), Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.as_bytes().to_vec().into())) })
+    let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
+    serve(
+        ports.clone(),
+        Incoming { called: EndpointPath::at(path).unwrap(), head, body: ready(Ok(body.as_bytes().to_vec().into())) },
+    )
 }
 
 fn body(model: &str, stream: bool) -> String {
@@ -109,7 +112,7 @@ fn nothing_is_sent_before_its_hold_and_the_answer_is_settled_once() {
     assert!(answer.contains("\"cost\":0.00002"), "{answer}");
     assert_eq!(simulation.log(), ["hold", "granted credit", "send a.example.com", "settle"]);
     let receipt = only_receipt(&simulation);
-    assert_eq!((receipt.charge.to_string().as_str(), receipt.status), ("0.00002", Status::Completed));
+    assert_eq!((receipt.charge.to_string().as_str(), receipt.status), ("0.00002", RequestStatus::Completed));
     assert_closed(&simulation);
 }
 
@@ -158,7 +161,7 @@ fn a_stream_that_fails_before_its_first_event_goes_to_the_next_candidate() {
         let (status, answer) = send(&mut simulation, &body("m", true));
         assert_eq!((status, answer.ends_with(DONE)), (200, true), "{script:?}: {answer}");
         let receipt = only_receipt(&simulation);
-        assert_eq!((receipt.status, receipt.charge.to_string().as_str()), (Status::Completed, "0.00002"), "{script:?}");
+        assert_eq!((receipt.status, receipt.charge.to_string().as_str()), (RequestStatus::Completed, "0.00002"), "{script:?}");
         assert_closed(&simulation);
     }
 }
@@ -178,7 +181,7 @@ fn a_stream_that_is_cut_ends_in_an_error_and_costs_nothing() {
         assert_eq!(status, 200);
         assert!(answer.contains("\"finish_reason\":\"error\"") && !answer.contains("[DONE]"), "{script:?}: {answer}");
         let receipt = only_receipt(&simulation);
-        assert_eq!((receipt.status, receipt.charge), (Status::Truncated, Money::ZERO), "{script:?}");
+        assert_eq!((receipt.status, receipt.charge), (RequestStatus::Truncated, Money::ZERO), "{script:?}");
         assert!(receipt.no_charge_reason.is_some());
         assert_closed(&simulation);
     }
@@ -202,7 +205,7 @@ fn a_client_that_leaves_at_any_moment_leaves_one_receipt_and_nothing_open() {
             ends.push(receipts.first().map(|(_, receipt)| receipt.status));
             if let Some((_, receipt)) = receipts.first() {
                 let is_dispatched = receipt.attempts.last().is_some_and(|attempt| attempt.status == AttemptStatus::Abandoned);
-                if receipt.status == Status::Aborted && is_dispatched {
+                if receipt.status == RequestStatus::Aborted && is_dispatched {
                     assert!(
                         receipt.charge.is_positive() && receipt.usage_source == UsageSource::Estimated,
                         "what was sent is charged"
@@ -215,8 +218,8 @@ fn a_client_that_leaves_at_any_moment_leaves_one_receipt_and_nothing_open() {
                 break;
             }
         }
-        assert_eq!(ends.last(), Some(&Some(Status::Completed)));
-        assert!(ends.contains(&None) && ends.contains(&Some(Status::Aborted)), "{ends:?}");
+        assert_eq!(ends.last(), Some(&Some(RequestStatus::Completed)));
+        assert!(ends.contains(&None) && ends.contains(&Some(RequestStatus::Aborted)), "{ends:?}");
     }
 }
 
@@ -250,7 +253,7 @@ fn a_drained_channel_is_read_to_its_end_after_the_client_left() {
     let receipt = only_receipt(&simulation);
     assert_eq!(
         (receipt.status, receipt.usage_source, receipt.charge.to_string().as_str()),
-        (Status::Aborted, UsageSource::Upstream, "0.00002")
+        (RequestStatus::Aborted, UsageSource::Upstream, "0.00002")
     );
     assert_closed(&simulation);
 }
@@ -262,7 +265,7 @@ fn a_settlement_is_tried_until_the_account_answers() {
     simulation.world.failing.borrow_mut().insert("settle", 4);
     assert_eq!(send(&mut simulation, &body("m", false)).0, 200);
     assert_eq!(simulation.log().iter().filter(|line| *line == "settle failed").count(), 4);
-    assert_eq!(only_receipt(&simulation).status, Status::Completed);
+    assert_eq!(only_receipt(&simulation).status, RequestStatus::Completed);
     assert_closed(&simulation);
 }
 
@@ -353,7 +356,7 @@ fn an_error_of_the_request_itself_is_upstreams_own_and_not_tried_elsewhere() {
         (status, &answer["error"]["code"], &answer["error"]["param"]),
         (422, &json!("context_length_exceeded"), &json!("messages"))
     );
-    assert_eq!(only_receipt(&simulation).status, Status::Failed);
+    assert_eq!(only_receipt(&simulation).status, RequestStatus::Failed);
     assert_closed(&simulation);
 }
 
@@ -391,14 +394,14 @@ fn a_long_stream_tells_the_account_that_it_lives() {
     assert!(answer.ends_with(DONE));
     let checkpoints = simulation.log().iter().filter(|line| *line == "checkpoint").count();
     assert!((5..=6).contains(&checkpoints), "every 20 s: {checkpoints}");
-    assert_eq!(only_receipt(&simulation).status, Status::Completed);
+    assert_eq!(only_receipt(&simulation).status, RequestStatus::Completed);
     assert_closed(&simulation);
 }
 
 #[test]
 fn a_client_that_pauses_gets_the_rest_and_one_that_stalls_pays_for_what_it_got() {
     // The channel may be silent for 5 s, and a hold lives for 60 s.
-    for (pause_ms, status, is_whole) in [(10_000, Status::Completed, true), (45_000, Status::Aborted, false)] {
+    for (pause_ms, status, is_whole) in [(10_000, RequestStatus::Completed, true), (45_000, RequestStatus::Aborted, false)] {
         let mut simulation = simulation(json!({}));
         simulation.script("a.example.com", Script::Pieces(vec![FIRST, FIRST, USAGE, DONE]));
         let future = request(&simulation.outside(), &body("m", true));
@@ -425,7 +428,7 @@ fn a_client_that_pauses_gets_the_rest_and_one_that_stalls_pays_for_what_it_got()
 fn a_refusal_before_any_hold_has_a_receipt_and_an_unknown_key_has_none() {
     let mut simulation = simulation(json!({"models": ["other"]}));
     assert_eq!(send(&mut simulation, &body("m", false)).0, 403);
-    assert_eq!(only_receipt(&simulation).status, Status::Refused);
+    assert_eq!(only_receipt(&simulation).status, RequestStatus::Refused);
     *simulation.world.key.borrow_mut() = None;
     assert_eq!(send(&mut simulation, &body("m", false)).0, 401);
     assert_eq!(simulation.world.memory.borrow().receipts().len(), 1);

@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::memory::Memory;
-use tokens_forge::account::{Answer, Command, SESSION_MS, Session, SessionEnd, Shelf, marks};
+use tokens_forge::account::{AccountAnswer, AccountStore, Command, SESSION_MS, Session, SessionEnd, marks};
 use tokens_forge::id::{KeyId, SessionId};
 use tokens_forge::time::Timestamp;
 
@@ -18,7 +18,7 @@ fn session(id: &str, key: &str, began_ms: i64) -> Session {
 }
 
 fn end(memory: &mut Memory, end: SessionEnd, ms: i64) {
-    assert_eq!(memory.command(Command::EndSessions(end), at(ms)), Answer::Done);
+    assert_eq!(memory.command(Command::EndSessions(end), at(ms)), AccountAnswer::Done);
 }
 
 fn is_ended(memory: &Memory, session: &Session) -> bool {

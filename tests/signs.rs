@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use support::outside::{Outside, Script, Simulation, secret};
-use tokens_forge::account::{Receipt, Status};
+use tokens_forge::account::{Receipt, RequestStatus};
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::Called;
-use tokens_forge::relay::{Head, Incoming, Reply, ReplyBody, serve};
+use tokens_forge::dialect::EndpointPath;
+use tokens_forge::relay::{Incoming, Reply, ReplyBody, RequestHead, serve};
 
 const FIRST: &str =
     "data: {\"id\":\"c\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"12345678\"}}]}\n\n";
@@ -63,10 +63,10 @@ fn ask(ports: &Outside, path: &str, model: &str) -> impl Future<Output = Reply> 
         GEMINI => json!({"contents": [{"parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 50}}),
         _ => json!({"model": model, "stream": true, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}),
     };
-    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+    let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
     serve(
         ports.clone(),
-        Incoming { called: Called::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) },
+        Incoming { called: EndpointPath::at(path).unwrap(), head, body: ready(Ok(body.to_string().into_bytes().into())) },
     )
 }
 
@@ -135,7 +135,7 @@ fn within_a_stream_silence_has_a_sign_every_15_seconds_in_the_clients_own_form()
         let signs = got.at(sign);
         // Usage alone says nothing to the client, and shows that somebody is there.
         assert_eq!(signs[..4], [15, 30, 50, 65], "{path}: {:?}", got.pieces);
-        assert_eq!(only_receipt(&simulation).status, Status::Completed, "{path}");
+        assert_eq!(only_receipt(&simulation).status, RequestStatus::Completed, "{path}");
     }
 }
 
@@ -144,7 +144,7 @@ fn signs_of_life_do_not_end_the_wait_and_a_silence_that_is_too_long_still_does()
     let mut simulation = simulation(&[("a", Script::Silent(vec![FIRST]))]);
     let got = get(&mut simulation, CHAT, "m");
     assert_eq!((got.at(": ping"), got.at("fell silent")), (vec![15, 30], vec![40]));
-    assert_eq!(only_receipt(&simulation).status, Status::Truncated);
+    assert_eq!(only_receipt(&simulation).status, RequestStatus::Truncated);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_stream_that_nobody_has_begun_to_answer_begins_with_signs_of_life() {
         let header = |name: &str| got.reply.1.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
         assert_eq!((header("content-type"), header("x-tf-model")), (Some("text/event-stream; charset=utf-8"), Some("m")));
         let receipt = only_receipt(&simulation);
-        assert_eq!((receipt.status, receipt.fallbacks), (Status::Completed, 1), "{path}");
+        assert_eq!((receipt.status, receipt.fallbacks), (RequestStatus::Completed, 1), "{path}");
         assert!(header("x-generation-id").is_some_and(|id| id.starts_with("gen-")));
     }
 }
@@ -240,7 +240,7 @@ fn where_nobody_answers_the_error_ends_the_stream() {
         let (at, last) = &got.pieces[1];
         assert!(*at == 20 && words.iter().all(|word| last.contains(word)), "{path}: {last}");
         assert!(!got.text().contains("[DONE]") && !got.text().contains("message_stop"));
-        assert_eq!(only_receipt(&simulation).status, Status::Failed);
+        assert_eq!(only_receipt(&simulation).status, RequestStatus::Failed);
     }
     // Those who are told nothing before keep their status.
     let mut simulation = simulation(&[("a", Script::Hangs), ("b", Script::Status(500, ""))]);
@@ -287,6 +287,6 @@ fn a_client_that_leaves_while_nobody_answers_leaves_one_receipt_and_nothing_open
             break;
         }
     }
-    assert_eq!(ends.last(), Some(&Some(Status::Completed)));
-    assert!(ends.contains(&Some(Status::Aborted)), "{ends:?}");
+    assert_eq!(ends.last(), Some(&Some(RequestStatus::Completed)));
+    assert!(ends.contains(&Some(RequestStatus::Aborted)), "{ends:?}");
 }

@@ -11,10 +11,10 @@ use std::task::{Poll, Waker};
 
 use serde_json::{Value, json};
 use support::outside::{Script, Simulation, secret};
-use tokens_forge::account::Status;
+use tokens_forge::account::RequestStatus;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
 use tokens_forge::id::AccountId;
-use tokens_forge::relay::Head;
+use tokens_forge::relay::RequestHead;
 use tokens_forge::relay::socket::{Arrived, Wire, converse};
 
 const PIECES: [&str; 4] = [
@@ -102,7 +102,7 @@ fn run(world: &mut Simulation, frames: Vec<Arrived>, leaves_after: Option<usize>
     let client = Client::default();
     client.0.borrow_mut().waiting = frames.into();
     client.0.borrow_mut().leaves_after = leaves_after;
-    let head = Head { credential: Some(secret().reveal()), ..Head::default() };
+    let head = RequestHead { credential: Some(secret().reveal()), ..RequestHead::default() };
     world.run(converse(world.outside(), (head, AccountId::parse("acct").unwrap()), client.clone()));
     world.settle_down();
     let seen = client.0.borrow();
@@ -143,7 +143,10 @@ fn each_frame_is_a_request_with_a_receipt_of_its_own_and_the_second_has_the_firs
         second["messages"].as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(said, ["user", "assistant", "user"]);
     let receipts = world.world.memory.borrow().receipts();
-    assert_eq!(receipts.iter().map(|(_, receipt)| receipt.status).collect::<Vec<_>>(), [Status::Completed, Status::Completed]);
+    assert_eq!(
+        receipts.iter().map(|(_, receipt)| receipt.status).collect::<Vec<_>>(),
+        [RequestStatus::Completed, RequestStatus::Completed]
+    );
     // Then nobody says anything, until the connection is closed.
     assert_eq!(
         (closed, sent.last().unwrap()["error"]["code"].as_str()),
@@ -162,7 +165,7 @@ fn a_client_that_leaves_at_any_frame_has_left_the_answer() {
         assert_eq!(receipts.len(), 1, "after {frames} frames");
         // The words come in five frames, and a sixth says that upstream is still there. What follows comes at once, with the end
         // of upstream's answer.
-        let expected = if frames > 6 { Status::Completed } else { Status::Aborted };
+        let expected = if frames > 6 { RequestStatus::Completed } else { RequestStatus::Aborted };
         assert!(sent.len() >= frames || sent.iter().any(|frame| frame["type"] == "response.completed"));
         assert_eq!(receipts[0].1.status, expected, "after {frames} frames");
         assert_eq!(world.world.open_calls.get(), 0, "nothing is open upstream");

@@ -17,11 +17,11 @@ use support::copy::{Kept, SearchableCopy, Truths};
 use support::outside::{Script, Simulation, secret};
 use tokens_forge::account::Row;
 use tokens_forge::catalog::{Catalog, RouteKind, UpstreamHosts};
-use tokens_forge::dialect::Called;
+use tokens_forge::dialect::EndpointPath;
 use tokens_forge::id::{AccountId, ModelName};
-use tokens_forge::relay::{Head, Incoming, ReplyBody, serve};
+use tokens_forge::relay::{Incoming, ReplyBody, RequestHead, serve};
 use tokens_forge::routing::attempt::FailureKind;
-use tokens_forge::routing::health::{CandidateId, Failure, HealthView, Met, Observation, Recent, Status, Witness};
+use tokens_forge::routing::health::{CandidateId, HealthStatus, HealthView, LastFailure, Met, Observation, Recent, Witness};
 use tokens_forge::time::{Period, Timestamp};
 use tokens_forge::truth::{Entry, Miss, Missed, Promise, Truth, since};
 
@@ -404,13 +404,16 @@ impl<'a> Day<'a> {
             channel: tokens_forge::id::ChannelId::parse(channel).unwrap(),
             upstream_model: format!("{model}-up"),
         });
-        let head =
-            Head { credential: Some(secret().reveal()), probed: probed.filter(|_| asked.kind == Kind::Probe), ..Head::default() };
+        let head = RequestHead {
+            credential: Some(secret().reveal()),
+            probed: probed.filter(|_| asked.kind == Kind::Probe),
+            ..RequestHead::default()
+        };
         let path = if asked.kind == Kind::Count { "/v1/messages/count_tokens" } else { "/v1/chat/completions" };
         let body = ready(Ok(asked.body().into_bytes().into()));
         let outside = self.simulation.outside();
         let client = async move {
-            let reply = serve(outside, Incoming { called: Called::at(path).unwrap(), head, body }).await;
+            let reply = serve(outside, Incoming { called: EndpointPath::at(path).unwrap(), head, body }).await;
             let header = |name: &str| reply.headers.iter().find(|(of, _)| *of == name).map(|(_, value)| value.clone());
             watched.status.set(reply.status);
             if reply.status == 200 {
@@ -621,7 +624,7 @@ impl Large {
         CandidateId { channel: tokens_forge::id::ChannelId::parse("a").unwrap(), upstream_model: "m-up".to_owned() }
     }
 
-    fn status(&self) -> Status {
+    fn status(&self) -> HealthStatus {
         self.round.of(&Self::id()).status
     }
 
@@ -650,7 +653,7 @@ impl Large {
     fn recent(&self, now: Timestamp) -> Recent {
         let mut recent = Recent::default();
         for (at, by, kind) in self.failures.iter().filter(|(at, _, _)| now.since(*at) < 300_000) {
-            let failure = Failure { at: *at, kind: *kind, message: "no".to_owned() };
+            let failure = LastFailure { at: *at, kind: *kind, message: "no".to_owned() };
             recent.failed += 1;
             recent.in_row += 1;
             let met = recent.by.entry(*by).or_insert_with(|| Met { failed: 0, failure: failure.clone() });
@@ -662,10 +665,10 @@ impl Large {
 
     /// A round in the first isolate: it hears of what requests met, and its small call is answered.
     fn round(&mut self, now: Timestamp) {
-        let was_down = self.status() == Status::Down;
+        let was_down = self.status() == HealthStatus::Down;
         self.round.merge(&self.isolates[0]);
         let heard = self.round.of(&Self::id()).learn(&self.recent(now));
-        let is_new = heard.status == Status::Down && !was_down;
+        let is_new = heard.status == HealthStatus::Down && !was_down;
         self.round.candidates.insert(Self::id().to_string(), heard);
         self.round.observe(&Self::id(), Observation::Called { failure: None, latency_ms: 5 }, now);
         if is_new {
@@ -699,7 +702,7 @@ fn an_outage_of_large_requests_alone_does_not_come_and_go_with_every_probe() {
                     large.failures.retain(|(at, _, _)| next_round - at.millis() < 300_000);
                     next_round += MINUTE_MS;
                     known += 1;
-                    expected_down += u32::from(large.status() == Status::Down);
+                    expected_down += u32::from(large.status() == HealthStatus::Down);
                 }
                 let place = |dice: &mut Dice, of: usize| usize::try_from(dice.below(u64::try_from(of).unwrap())).unwrap();
                 let (isolate, who, kind) = (place(&mut dice, 2), place(&mut dice, 5), place(&mut dice, kinds.len()));
@@ -719,7 +722,7 @@ fn an_outage_of_large_requests_alone_does_not_come_and_go_with_every_probe() {
             // And once a large request is answered it is over at once, however long it lasted.
             large.request(0, by[0], None, Timestamp::from_millis(now + 1000));
             large.round(Timestamp::from_millis(next_round.max(now + 2000)));
-            assert_ne!(large.status(), Status::Down);
+            assert_ne!(large.status(), HealthStatus::Down);
             assert_eq!(large.isolates[1].of(&Large::id()).agreed, None);
         }
     }
@@ -740,18 +743,18 @@ fn a_stream_that_breaks_is_not_well_because_it_began_and_a_client_that_leaves_is
     };
     for polls in 0..40 {
         day.request(Asked { leaves_after: Some(polls), ..usual }, &mut ledger);
-        assert!(told(&day).status <= Status::Up && told(&day).last_failure.is_none(), "left after {polls}");
+        assert!(told(&day).status <= HealthStatus::Up && told(&day).last_failure.is_none(), "left after {polls}");
     }
     assert!(told(&day).begun_at.is_some(), "some of them had begun");
     for n in 0..6 {
         day.simulation.world.now.set(broken_from + n * MINUTE_MS);
         day.request(usual, &mut ledger);
-        assert_eq!(told(&day).status, if n == 0 { Status::Degraded } else { Status::Down }, "stream {n}");
+        assert_eq!(told(&day).status, if n == 0 { HealthStatus::Degraded } else { HealthStatus::Down }, "stream {n}");
         let before = told(&day);
         day.request(Asked { kind: Kind::Probe, ..usual }, &mut ledger);
         assert_eq!(told(&day), before, "what a probe sees is for the probe to tell");
     }
     day.simulation.world.now.set(whole_from);
     day.request(usual, &mut ledger);
-    assert_eq!((told(&day).status, told(&day).last_success_at), (Status::Up, Some(Timestamp::from_millis(whole_from))));
+    assert_eq!((told(&day).status, told(&day).last_success_at), (HealthStatus::Up, Some(Timestamp::from_millis(whole_from))));
 }

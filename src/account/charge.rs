@@ -3,7 +3,7 @@
 //! What always holds: the charge is never above what was set aside, nor above what can be true of the usage; where nothing is
 //! charged, there is a reason that the customer can read.
 
-use super::record::{Outcome, Status};
+use super::record::{Outcome, RequestStatus};
 use crate::catalog::CutPolicy;
 use crate::id::BucketId;
 use crate::money::{Money, cost};
@@ -34,21 +34,21 @@ fn charge_policy(outcome: &Outcome) -> ChargePolicy {
     };
     let is_free = outcome.served.as_ref().is_some_and(|served| served.price.is_empty());
     match (outcome.status, outcome.served.is_some()) {
-        (Status::Refused, _) => free("refused: nothing is charged", "The request was refused."),
-        (Status::Aborted, false) => free("client left before anyone answered: nothing is charged", "Nothing was relayed."),
-        (_, false) | (Status::Failed, _) => free("failed: nothing is charged", "No upstream answered the request."),
-        (Status::Completed, true) if is_free => free("completed: nothing is charged", "Requests of this kind are free."),
-        (Status::Completed, true) => by(
+        (RequestStatus::Refused, _) => free("refused: nothing is charged", "The request was refused."),
+        (RequestStatus::Aborted, false) => free("client left before anyone answered: nothing is charged", "Nothing was relayed."),
+        (_, false) | (RequestStatus::Failed, _) => free("failed: nothing is charged", "No upstream answered the request."),
+        (RequestStatus::Completed, true) if is_free => free("completed: nothing is charged", "Requests of this kind are free."),
+        (RequestStatus::Completed, true) => by(
             "completed: charged by the usage that upstream reported",
             "completed: charged by usage, estimated because upstream reported none",
             "completed: charged by what was counted here, exactly: images answered, characters sent",
         ),
-        (Status::Aborted, true) => by(
+        (RequestStatus::Aborted, true) => by(
             "client left: charged by the usage that upstream reported",
             "client left: charged by the input and the output relayed, estimated",
             "client left: charged by what was counted here, exactly: images answered, characters sent",
         ),
-        (Status::Truncated, true) => match outcome.upstream_cut {
+        (RequestStatus::Truncated, true) => match outcome.upstream_cut {
             CutPolicy::Free => free("upstream cut the stream: nothing is charged", "Upstream broke off before the end."),
             CutPolicy::Usage => charged("upstream cut the stream: charged by what arrived"),
         },

@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::{
-    AccountRecord, Act, Adjustment, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, KeyChange, Opened, Order, Outcome,
-    PaymentEvent, ProjectRecord, Redemption, RefundRequest, RunRecord, Session, SessionEnd, Settlement, Signed, StoredRow,
-    Verdict, Wanted, Weighed,
+    AccountRecord, Adjustment, Extension, Facts, HandedOver, HoldAnswer, HoldRequest, KeptItems, KeyChange, OperatorAct, Order,
+    Outcome, PaymentEvent, ProjectRecord, Redemption, RefundRequest, Review, RunRecord, Session, SessionEnd, Settlement, Signed,
+    StoredRow, Wanted, Weighed,
 };
 use super::view::{BudgetView, KeyView, Overview, RunOpened, RunView};
 use crate::id::{BucketId, KeyId, OrderId, RequestId, RunId};
@@ -42,17 +42,17 @@ pub enum Command {
     /// Make an order.
     Place(Box<Order>),
     /// Note what the payment provider said to an order.
-    Opened(OrderId, Opened),
+    Opened(OrderId, HandedOver),
     /// Take a payment provider's verified message.
     Pay(Box<PaymentEvent>),
     /// Approve or reject an order.
-    Review(OrderId, Verdict),
+    Verdict(OrderId, Review),
     /// Give a payment back.
     Refund(RefundRequest),
     /// Credit a redeem code.
     Redeem(Redemption, BucketId, Money),
     /// Note what the operator did about no account.
-    Act(Box<Act>),
+    Act(Box<OperatorAct>),
     /// End sessions of the pages.
     EndSessions(SessionEnd),
     /// Copy what is new to the searchable store now.
@@ -69,7 +69,7 @@ pub enum Query {
     /// One receipt.
     Receipt(RequestId),
     /// Journal rows, newest first.
-    Journal(Box<Filter>, Page),
+    Journal(Box<JournalFilter>, Window),
     /// What a key spent.
     Key(KeyId),
     /// A key as it is now.
@@ -96,7 +96,7 @@ pub enum Query {
     Order(OrderId),
     /// Orders, newest first; after this one.
     Orders(Option<String>, u32),
-    /// Whether the books agree with themselves, from row `after` on.
+    /// Whether the state agrees with itself, from row `after` on.
     Audit {
         /// What was found in order before.
         after: u64,
@@ -121,7 +121,7 @@ pub enum Listed {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
-pub struct Filter {
+pub struct JournalFilter {
     pub listed: Listed,
     pub key: Option<String>,
     pub project: Option<String>,
@@ -138,14 +138,14 @@ pub struct Filter {
 /// Which part of a list: at most `limit` rows that come after row `before`, in falling order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct Page {
+pub struct Window {
     pub before: Option<u64>,
     pub limit: u32,
 }
 
 /// What an account answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum AccountAnswer {
     /// To a hold.
     Hold(HoldAnswer),
     /// It is done, or was before.
@@ -186,7 +186,7 @@ pub enum Answer {
     Journal(Vec<StoredRow>),
 }
 
-impl Answer {
+impl AccountAnswer {
     /// Which kind of answer, for the log: what it says is the account's own.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -3,24 +3,24 @@
 //! What always holds: a request is corrected at most once; its charge never passes what was held, what the account has, and
 //! what its budgets still cover; what is beyond is in review.
 
-use super::books::Books;
 use super::budget::{count, free};
 use super::charge::{Charge, charge_of};
 use super::kept::keep;
 use super::record::{Claim, Corrected, Correction, Counted, Event, Expired, Journaled, Settlement, judged, replayable};
+use super::state::AccountState;
 use crate::money::Money;
 use crate::time::Timestamp;
 
 /// Corrects what an expiry charged.
-pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlement, now: Timestamp) -> Vec<Event> {
+pub(super) fn correct(state: &mut AccountState, expired: Expired, settlement: Settlement, now: Timestamp) -> Vec<Event> {
     let outcome = settlement.outcome;
     let Charge { full, charge: target, policy } = charge_of(&outcome, &expired.bucket, expired.hold);
     let more = target.checked_sub(expired.charge).unwrap_or_default();
     // What is charged in addition was held once, but is not any more: others may have used it since.
     // While it was lost its idempotency key was free. If another request took it, that one is the request, and is charged.
-    let claim = books.claim.take();
+    let claim = state.claim.take();
     let is_taken = claim.as_ref().is_some_and(|claim| claim.request != expired.id && !claim.is_released);
-    let covered = free(books, &expired.bucket, now).amount;
+    let covered = free(state, &expired.bucket, now).amount;
     let covered = if is_taken { Money::ZERO } else { covered.max(Money::ZERO) };
     let change = more.min(covered);
     let after = expired.charge.checked_add(change).unwrap_or(expired.charge);
@@ -68,7 +68,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
     };
     let moved = (change != Money::ZERO).then(|| (&expired.bucket, change.negated()));
     // What cannot be counted exactly is not given back, and nothing is counted for it.
-    let Ok(row) = books.append(now, Journaled::Correction(Box::new(correction)), moved) else { return Vec::new() };
+    let Ok(row) = state.append(now, Journaled::Correction(Box::new(correction)), moved) else { return Vec::new() };
     let mut events = vec![row];
     events.extend(keep(&events, outcome.status, settlement.kept));
     if let Some(claim) = claim.filter(|_| !is_taken && after.is_positive()) {
@@ -76,7 +76,7 @@ pub(super) fn correct(books: &mut Books, expired: Expired, settlement: Settlemen
         events.push(Event::Claimed(Claim { request, is_closed: true, is_released: false, status, body, ..claim }));
     }
     let charge = (change != Money::ZERO).then_some((&expired.bucket, change));
-    events.extend(count(books, &Counted { tokens, charge, receipt: None, corrected }, now));
-    events.extend(books.collect(&expired.bucket, now));
+    events.extend(count(state, &Counted { tokens, charge, receipt: None, corrected }, now));
+    events.extend(state.collect(&expired.bucket, now));
     events
 }

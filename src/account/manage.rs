@@ -6,11 +6,12 @@
 
 use serde_json::{Map, Value};
 
-use super::books::Books;
 use super::record::{
-    AccountRecord, Act, Adjustment, AdjustmentRecord, Event, Journaled, KeyChange, Noted, OPERATOR, ProjectRecord, Signed, Tally,
+    AccountRecord, Adjustment, AdjustmentRecord, Counters, Event, Journaled, KeyChange, Noted, OPERATOR, OperatorAct,
+    ProjectRecord, Signed,
 };
 use super::refusal::{no_account, out_of_range};
+use super::state::AccountState;
 use crate::id::{AccountId, ProjectId};
 use crate::key::{KeyRecord, Policy};
 use crate::money::Money;
@@ -18,9 +19,9 @@ use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 
 /// Opens the account with its first project. The same command once more changes nothing; another one is refused.
-pub fn open_account(mut books: Books, signed: Signed<AccountRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+pub fn open_account(mut state: AccountState, signed: Signed<AccountRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
     let Signed { record, by } = signed;
-    if let Some(known) = &books.account {
+    if let Some(known) = &state.account {
         let message = format!("There is already an account `{}`.", known.id);
         let refusal = Refusal::new(Code::Conflict, message, "Choose another id, or leave it out.").param("id");
         return if *known == record { Ok(Vec::new()) } else { Err(refusal.fact("name", known.name.as_str())) };
@@ -32,46 +33,56 @@ pub fn open_account(mut books: Books, signed: Signed<AccountRecord>, now: Timest
         budgets: Vec::new(),
         created_at: now,
     };
-    let mut events = vec![Event::AccountStored(record.clone()), Event::ProjectStored(project.clone(), Tally::default())];
+    let mut events = vec![Event::AccountStored(record.clone()), Event::ProjectStored(project.clone(), Counters::default())];
     let name = format!("account {}", record.id);
-    events.extend(books.append(now, Journaled::Account(Noted::new(&name, None, record, by.clone())), None));
+    events.extend(state.append(now, Journaled::Account(Noted::new(&name, None, record, by.clone())), None));
     let name = format!("project {}", project.id);
-    events.extend(books.append(now, Journaled::Project(Noted::new(&name, None, project, by)), None));
+    events.extend(state.append(now, Journaled::Project(Noted::new(&name, None, project, by)), None));
     Ok(events)
 }
 
-/// Makes or replaces a project. `tally` is what its keys spent so far, so that new budgets count it.
-pub fn put_project(mut books: Books, signed: Signed<ProjectRecord>, tally: Tally, now: Timestamp) -> Result<Vec<Event>, Refusal> {
-    require_open(&books)?;
+/// Makes or replaces a project. `counters` is what its keys spent so far, so that new budgets count it.
+pub fn put_project(
+    mut state: AccountState,
+    signed: Signed<ProjectRecord>,
+    counters: Counters,
+    now: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    require_open(&state)?;
     let Signed { record, by } = signed;
-    let (before, announced) = books.project.take().map(|known| (known.record, known.tally.announced)).unzip();
+    let (before, announced) = state.project.take().map(|known| (known.record, known.counters.announced)).unzip();
     let announced = announced.unwrap_or_default();
-    let mut events = vec![Event::ProjectStored(record.clone(), Tally { announced, ..tally })];
+    let mut events = vec![Event::ProjectStored(record.clone(), Counters { announced, ..counters })];
     let noted = Noted::new(&format!("project {}", record.id), before.as_ref(), record, by);
-    events.extend(books.append(now, Journaled::Project(noted), None));
+    events.extend(state.append(now, Journaled::Project(noted), None));
     Ok(events)
 }
 
 /// Makes a key.
-pub fn put_key(mut books: Books, signed: Signed<KeyRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
-    require_open(&books)?;
+pub fn put_key(mut state: AccountState, signed: Signed<KeyRecord>, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    require_open(&state)?;
     let Signed { record, by } = signed;
-    if books.project.is_none() {
+    if state.project.is_none() {
         let message = format!("There is no project `{}` in this account.", record.project);
         return Err(Refusal::new(Code::NotFound, message, "Create the project first, or leave it out.").param("project"));
     }
-    if books.key.is_some() {
+    if state.key.is_some() {
         return Ok(Vec::new());
     }
-    let mut events = vec![Event::KeyStored(Box::new(record.clone()), Tally::default())];
+    let mut events = vec![Event::KeyStored(Box::new(record.clone()), Counters::default())];
     let noted = Noted::new(&key_name(&record), None, record, by);
-    events.extend(books.append(now, Journaled::Key(Box::new(noted)), None));
+    events.extend(state.append(now, Journaled::Key(Box::new(noted)), None));
     Ok(events)
 }
 
-/// Changes or revokes a key. `tally` is what it spent so far, so that new budgets count it.
-pub fn change_key(mut books: Books, change: KeyChange, tally: Tally, now: Timestamp) -> Result<(KeyRecord, Vec<Event>), Refusal> {
-    let Some(key) = books.key.take() else {
+/// Changes or revokes a key. `counters` is what it spent so far, so that new budgets count it.
+pub fn change_key(
+    mut state: AccountState,
+    change: KeyChange,
+    counters: Counters,
+    now: Timestamp,
+) -> Result<(KeyRecord, Vec<Event>), Refusal> {
+    let Some(key) = state.key.take() else {
         return Err(Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys."));
     };
     let before = key.record.clone();
@@ -84,10 +95,10 @@ pub fn change_key(mut books: Books, change: KeyChange, tally: Tally, now: Timest
         record.revoked_at = Some(now);
     }
     record.version = record.version.saturating_add(1);
-    let tally = Tally { spent: tally.spent, ..key.tally };
-    let mut events = vec![Event::KeyStored(Box::new(record.clone()), tally)];
+    let counters = Counters { spent: counters.spent, ..key.counters };
+    let mut events = vec![Event::KeyStored(Box::new(record.clone()), counters)];
     let noted = Noted::new(&key_name(&record), Some(&before), record.clone(), change.by);
-    events.extend(books.append(now, Journaled::Key(Box::new(noted)), None));
+    events.extend(state.append(now, Journaled::Key(Box::new(noted)), None));
     Ok((record, events))
 }
 
@@ -105,15 +116,15 @@ fn patched(policy: &Policy, changes: Map<String, Value>) -> Result<Policy, Refus
 }
 
 /// Credits or debits a bucket; the same id a second time changes nothing. A debit takes at most what is not held.
-pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Result<Vec<Event>, Refusal> {
-    require_open(&books)?;
-    if let Some((bucket, amount)) = &books.adjusted {
+pub fn adjust(mut state: AccountState, adjustment: Adjustment, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    require_open(&state)?;
+    if let Some((bucket, amount)) = &state.adjusted {
         let is_same = (bucket, amount) == (&adjustment.bucket, &adjustment.amount);
         let message = "This `Idempotency-Key` was used for another adjustment.";
         let next_step = "Use a new `Idempotency-Key` for a new adjustment.";
         return if is_same { Ok(Vec::new()) } else { Err(Refusal::new(Code::IdempotencyMismatch, message, next_step)) };
     }
-    let available = books.available(&adjustment.bucket);
+    let available = state.available(&adjustment.bucket);
     let after = available.checked_add(adjustment.amount);
     if adjustment.amount == Money::ZERO || after.is_none_or(Money::is_negative) {
         let message =
@@ -122,25 +133,25 @@ pub fn adjust(mut books: Books, adjustment: Adjustment, now: Timestamp) -> Resul
     }
     let Adjustment { id, bucket, amount, reason, author, on_behalf_of, note } = adjustment;
     let record = AdjustmentRecord { id, reason, author, on_behalf_of, note };
-    let row = books.append(now, Journaled::Adjustment(record), Some((&bucket, amount)));
+    let row = state.append(now, Journaled::Adjustment(record), Some((&bucket, amount)));
     let row = row.map_err(|_| out_of_range())?;
     let mut events = vec![row];
-    events.extend(books.collect(&bucket, now));
+    events.extend(state.collect(&bucket, now));
     Ok(events)
 }
 
 /// Notes something that the operator did. The first one gives the journal its owner, without which it is not copied.
-pub fn act(mut books: Books, act: Act, now: Timestamp) -> Vec<Event> {
-    let owner = AccountId::parse(OPERATOR).filter(|_| books.account.is_none());
+pub fn act(mut state: AccountState, act: OperatorAct, now: Timestamp) -> Vec<Event> {
+    let owner = AccountId::parse(OPERATOR).filter(|_| state.account.is_none());
     let owner = owner.map(|id| AccountRecord { id, name: "What the operator did".to_owned(), created_at: now });
     let mut events: Vec<Event> = owner.map(Event::AccountStored).into_iter().collect();
     // Without a change of balance this cannot fail.
-    events.extend(books.append(now, Journaled::Act(Box::new(act)), None));
+    events.extend(state.append(now, Journaled::Act(Box::new(act)), None));
     events
 }
 
-pub(super) fn require_open(books: &Books) -> Result<(), Refusal> {
-    if books.head.seq > 0 {
+pub(super) fn require_open(state: &AccountState) -> Result<(), Refusal> {
+    if state.head.seq > 0 {
         return Ok(());
     }
     Err(no_account())
@@ -149,7 +160,7 @@ pub(super) fn require_open(books: &Books) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::{ActKind, By, Done, Kind};
+    use crate::account::{ActKind, By, Done, RowKind};
 
     #[test]
     fn the_first_act_gives_the_journal_its_owner_and_the_next_do_not() {
@@ -158,11 +169,12 @@ mod tests {
             what: what.to_owned(),
             fields: Map::new(),
         };
-        let first = act(Books::default(), Act { kind: ActKind::Code, done: done("codes made") }, Timestamp::default());
+        let first =
+            act(AccountState::default(), OperatorAct { kind: ActKind::Code, done: done("codes made") }, Timestamp::default());
         let [Event::AccountStored(owner), Event::Journaled(row)] = first.as_slice() else { panic!("{first:?}") };
-        assert_eq!((owner.id.as_str(), row.journaled.kind(), row.amount), (OPERATOR, Kind::Code, None));
-        let books = Books { account: Some(owner.clone()), ..Books::default() };
-        let next = act(books, Act { kind: ActKind::Probe, done: done("round run") }, Timestamp::default());
-        assert!(matches!(next.as_slice(), [Event::Journaled(row)] if row.journaled.kind() == Kind::Probe));
+        assert_eq!((owner.id.as_str(), row.journaled.kind(), row.amount), (OPERATOR, RowKind::Code, None));
+        let state = AccountState { account: Some(owner.clone()), ..AccountState::default() };
+        let next = act(state, OperatorAct { kind: ActKind::Probe, done: done("round run") }, Timestamp::default());
+        assert!(matches!(next.as_slice(), [Event::Journaled(row)] if row.journaled.kind() == RowKind::Probe));
     }
 }

@@ -8,18 +8,17 @@
 //! - an order, a refund, a code and a correction of a request change a balance at most once each;
 //! - what is spent, set aside and asked for together never passes a budget.
 //!
-//! How it is used: [`decide`] loads [`Books`] for one command and decides; its events are applied in the same transaction. The rows written are
+//! How it is used: [`decide`] loads [`AccountState`] for one command and decides; its events are applied in the same transaction. The rows written are
 //! few because the journal is the only book: a row with an amount is a ledger entry, a row with a receipt is a receipt, a
 //! charge is both, and balances are read from the newest row instead of being kept in a row of their own.
 //!
-//! How it is built, each part on those before it: records in `record/`, which know each other only; the books, the budgets, the
+//! How it is built, each part on those before it: records in `record/`, which know each other only; the state, the budgets, the
 //! charge and the refusals; the use cases, one file each; [`decide`], which loads and asks. No file needs one that needs it.
 //!
 //! Deliberately absent: HTTP, SQL, clocks, and every kind of memory between commands.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
 
 mod audit;
-mod books;
 mod budget;
 mod charge;
 mod command;
@@ -35,21 +34,23 @@ mod refusal;
 mod run;
 mod session;
 mod settle;
-mod square;
+mod state;
+mod true_up;
 mod view;
 
 pub use audit::{AuditRow, audit};
-pub use books::{Books, KeyBook, ProjectBook};
-pub use command::{Answer, Audit, Command, ComparedRow, Filter, Listed, Page, Query};
-pub use decide::{Decided, Shelf, Touches, decide, end_hold, end_order, forget};
+pub use command::{AccountAnswer, Audit, Command, ComparedRow, JournalFilter, Listed, Query, Window};
+pub use decide::{AccountStore, Decided, Touches, decide, end_hold, end_order, forget};
 pub use hold::weigh;
 pub use record::{
-    AccountRecord, Act, ActKind, Adjustment, AdjustmentRecord, Alert, Announced, Attempt, AttemptStatus, Balances, By, CLAIM_MS,
-    Checkpoint, Claim, Compared, Correction, DebtPayment, Delivery, Dispute, Done, Elsewhere, Ended, Event, Expired, Extension,
-    Facts, Free, Granted, Head, Held, Hold, HoldAnswer, HoldRequest, IfUsed, Journaled, KEPT_MS, KeptAnswer, KeptItems,
-    KeyChange, Kind, LONGEST_KEPT, LimitBy, MOST_KEPT, MOST_READ, NOTED_MS, Noted, OPERATOR, Opened, Order, OrderRefund,
-    OrderState, Outcome, OutputLimit, PaymentChange, PaymentEvent, ProjectRecord, Provider, Rates, Receipt, ReceiptError,
-    Redemption, Refund, RefundRequest, Replay, Row, RunBook, RunLine, RunRecord, SESSION_MS, SWEPT_AFTER_MS, ScopeKind, Served,
-    Session, SessionEnd, Settlement, Signed, Spent, Status, StoredRow, Tally, TopUp, Verdict, Wanted, Weighed, marks,
+    AccountRecord, ActKind, Adjustment, AdjustmentRecord, Alert, Announced, Attempt, AttemptStatus, Balances, By, CLAIM_MS,
+    Checkpoint, Claim, Comparison, Correction, Counters, DebtPayment, Delivery, Dispute, Done, Elsewhere, EndedSessions, Event,
+    Expired, Extension, Facts, Free, Granted, HandedOver, HeldSum, Hold, HoldAnswer, HoldRequest, IfUsed, JournalHead, Journaled,
+    KEPT_MS, KeptAnswer, KeptItems, KeyChange, LONGEST_KEPT, LimitBy, MOST_KEPT, MOST_READ, NOTED_MS, Noted, OPERATOR,
+    OperatorAct, Order, OrderRefund, OrderState, Outcome, OutputLimit, PaymentChange, PaymentEvent, ProjectRecord, Provider,
+    RateLimits, Receipt, ReceiptError, Redemption, Refund, RefundRequest, Replay, RequestStatus, Review, Row, RowKind, RunBook,
+    RunLine, RunRecord, SESSION_MS, SWEPT_AFTER_MS, ScopeKind, Served, Session, SessionEnd, Settlement, Signed, Spent, StoredRow,
+    TopUp, Wanted, Weighed, marks,
 };
+pub use state::{AccountState, KeyBook, ProjectBook};
 pub use view::{BalanceView, BudgetView, InFlight, KeyView, OpenHold, Overview, RunBudget, RunOpened, RunView};

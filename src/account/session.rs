@@ -3,7 +3,7 @@
 //! What always holds: a session that was ended, by itself or with all of its key or account, counts for nothing from the next look
 //! on; what is noted is bounded, and gone when no session that it is about could live any more.
 
-use super::record::{Ended, Event, SessionEnd};
+use super::record::{EndedSessions, Event, SessionEnd};
 use crate::time::Timestamp;
 
 /// So many are noted one by one; beyond, all sessions of the key end with one that does.
@@ -20,5 +20,5 @@ pub fn end_sessions(end: SessionEnd, (last_end, noted): (Timestamp, u32), now: T
         SessionEnd::Of(session) if noted >= MOST_ENDED => SessionEnd::OfKey(session.key),
         end => end,
     };
-    vec![Event::SessionsEnded(Ended { mark: end.mark(), until })]
+    vec![Event::SessionsEnded(EndedSessions { mark: end.mark(), until })]
 }

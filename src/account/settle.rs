@@ -3,15 +3,15 @@
 //! What always holds: a hold leaves Open once; a request has at most one receipt; the charge, the receipt, the counters and the
 //! idempotency key change together.
 
-use super::books::Books;
 use super::budget::count;
 use super::charge::{Charge, ChargePolicy, charge_of, priced};
 use super::kept::keep;
 use super::late::correct;
 use super::record::{
     Checkpoint, Claim, Counted, Event, Extension, Facts, HOLD_EXPIRED, Hold, Journaled, Outcome, Receipt, ReceiptError,
-    Settlement, Status, entry_id, replayable,
+    RequestStatus, Settlement, entry_id, replayable,
 };
+use super::state::AccountState;
 use crate::catalog::CutPolicy;
 use crate::money::{Money, cost};
 use crate::time::Timestamp;
@@ -19,20 +19,20 @@ use crate::usage::{Usage, UsageSource};
 
 /// Settles a request: its hold is captured or released, and its receipt written. Once more changes nothing. After the hold has
 /// expired, what the expiry charged is corrected.
-pub fn settle(mut books: Books, mut settlement: Settlement, now: Timestamp) -> Vec<Event> {
-    let now = books.time(now);
+pub fn settle(mut state: AccountState, mut settlement: Settlement, now: Timestamp) -> Vec<Event> {
+    let now = state.time(now);
     settlement.outcome.usage = settlement.outcome.usage.countable();
-    if let Some(expired) = books.expired.take().filter(|expired| expired.id == settlement.request) {
-        return correct(&mut books, expired, settlement, now);
+    if let Some(expired) = state.expired.take().filter(|expired| expired.id == settlement.request) {
+        return correct(&mut state, expired, settlement, now);
     }
-    let Some(hold) = books.hold.take().filter(|hold| hold.request == settlement.request) else { return Vec::new() };
-    if books.closed {
+    let Some(hold) = state.hold.take().filter(|hold| hold.request == settlement.request) else { return Vec::new() };
+    if state.closed {
         return Vec::new();
     }
-    let claim = books.claim.take().filter(|claim| hold.claim.as_ref() == Some(&claim.id) && claim.request == hold.request);
+    let claim = state.claim.take().filter(|claim| hold.claim.as_ref() == Some(&claim.id) && claim.request == hold.request);
     let charge = charge_of(&settlement.outcome, &hold.bucket, hold.amount);
     let status = settlement.outcome.status;
-    let mut events = close(&mut books, hold, settlement.outcome, charge, now);
+    let mut events = close(&mut state, hold, settlement.outcome, charge, now);
     if let Some(claim) = claim {
         events.push(answer_claim(claim, &events, settlement.body));
     }
@@ -41,10 +41,10 @@ pub fn settle(mut books: Books, mut settlement: Settlement, now: Timestamp) -> V
 }
 
 /// Notes what a long stream relayed so far and lets its hold live on. One that was overtaken by a later one takes nothing back.
-pub fn checkpoint(books: &Books, mut extension: Extension, now: Timestamp) -> Vec<Event> {
+pub fn checkpoint(state: &AccountState, mut extension: Extension, now: Timestamp) -> Vec<Event> {
     extension.checkpoint.usage = extension.checkpoint.usage.countable();
     let is_of = |open: &&Hold| open.request == extension.request && open.bucket == extension.checkpoint.served.bucket;
-    let Some(open) = books.hold.as_ref().filter(is_of) else { return Vec::new() };
+    let Some(open) = state.hold.as_ref().filter(is_of) else { return Vec::new() };
     let is_later = |known: &&Checkpoint| {
         known.served == extension.checkpoint.served && known.usage.total() > extension.checkpoint.usage.total()
     };
@@ -54,13 +54,13 @@ pub fn checkpoint(books: &Books, mut extension: Extension, now: Timestamp) -> Ve
 }
 
 /// Ends a hold whose deadline has passed: it captures its last checkpoint, or gives everything back.
-pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
-    let now = books.time(now);
-    let Some(hold) = books.hold.take().filter(|hold| hold.deadline <= now) else { return Vec::new() };
-    let claim = books.claim.take().filter(|claim| claim.request == hold.request);
+pub fn expire(mut state: AccountState, now: Timestamp) -> Vec<Event> {
+    let now = state.time(now);
+    let Some(hold) = state.hold.take().filter(|hold| hold.deadline <= now) else { return Vec::new() };
+    let claim = state.claim.take().filter(|claim| claim.request == hold.request);
     let (outcome, policy) = outcome_of_expired(&hold, now);
     let charge = priced(&outcome, policy, &hold.bucket, hold.amount);
-    let mut events = close(&mut books, hold, outcome, charge, now);
+    let mut events = close(&mut state, hold, outcome, charge, now);
     if let Some(claim) = claim {
         // Its settlement may still come, and has to find out whether the key was taken meanwhile.
         events.push(match answer_claim(claim.clone(), &events, None) {
@@ -72,30 +72,30 @@ pub fn expire(mut books: Books, now: Timestamp) -> Vec<Event> {
 }
 
 /// Writes the receipt of a request that was refused before any hold.
-pub fn record_refused(books: &mut Books, facts: Facts, outcome: Outcome, now: Timestamp) -> Vec<Event> {
-    let now = books.time(now);
+pub fn record_refused(state: &mut AccountState, facts: Facts, outcome: Outcome, now: Timestamp) -> Vec<Event> {
+    let now = state.time(now);
     // What has an open hold is settled, not refused.
-    if books.closed || books.hold.is_some() {
+    if state.closed || state.hold.is_some() {
         return Vec::new();
     }
     let mut receipt = Receipt::uncharged(facts, outcome, now);
     receipt.charge_policy = "refused: nothing is charged".to_owned();
     receipt.no_charge_reason = Some("The request was refused before anything was sent upstream.".to_owned());
     let mut events = Vec::new();
-    if let Some(run) = &mut books.run {
+    if let Some(run) = &mut state.run {
         run.count(&Counted { tokens: 0, charge: None, receipt: Some(&receipt), corrected: None }, now);
         events.push(Event::RunStored(Box::new(run.clone())));
     }
     // Without a change of balance this cannot fail.
-    events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), None));
+    events.extend(state.append(now, Journaled::Receipt(Box::new(receipt)), None));
     events
 }
 
 /// The hold leaves Open; the receipt, the charge and the counters change with it.
-fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: Timestamp) -> Vec<Event> {
+fn close(state: &mut AccountState, hold: Hold, outcome: Outcome, charge: Charge, now: Timestamp) -> Vec<Event> {
     let tokens = outcome.usage.total();
     let input = outcome.served.as_ref().and_then(|served| cost(&served.price, &outcome.usage.without_output()).ok());
-    books.release(&hold);
+    state.release(&hold);
     let Charge { full, charge, policy } = charge;
 
     let output = outcome.usage.output_side();
@@ -107,7 +107,7 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     receipt.charge_policy = policy.rule.to_owned();
     receipt.no_charge_reason = policy.no_charge_reason.map(ToOwned::to_owned);
     receipt.in_review = full.checked_sub(charge).filter(|over| over.is_positive());
-    let before = books.balance(&hold.bucket);
+    let before = state.balance(&hold.bucket);
     // What is held is covered, so the balance stays at or above zero; if it were not, nothing is charged and that is said.
     let after = before.checked_sub(charge).filter(|after| !after.is_negative());
     let (charge, after) = after.map_or((Money::ZERO, before), |after| (charge, after));
@@ -119,7 +119,7 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
         receipt.elsewhere.clear();
     }
     if charge.is_positive() {
-        receipt.entry_ids = vec![entry_id(books.head.seq.saturating_add(1))];
+        receipt.entry_ids = vec![entry_id(state.head.seq.saturating_add(1))];
     } else if receipt.no_charge_reason.is_none() {
         receipt.no_charge_reason = Some("The usage costs nothing at this price.".to_owned());
     }
@@ -127,10 +127,10 @@ fn close(books: &mut Books, hold: Hold, outcome: Outcome, charge: Charge, now: T
     let change = charge.is_positive().then(|| (&hold.bucket, charge.negated()));
     let mut events = vec![Event::Closed(hold.request)];
     let spent = charge.is_positive().then_some((&hold.bucket, charge));
-    let summed = books.run.is_some().then(|| receipt.clone());
-    events.extend(books.append(now, Journaled::Receipt(Box::new(receipt)), change));
-    events.extend(count(books, &Counted { tokens, charge: spent, receipt: summed.as_ref(), corrected: None }, now));
-    events.extend(books.collect(&hold.bucket, now));
+    let summed = state.run.is_some().then(|| receipt.clone());
+    events.extend(state.append(now, Journaled::Receipt(Box::new(receipt)), change));
+    events.extend(count(state, &Counted { tokens, charge: spent, receipt: summed.as_ref(), corrected: None }, now));
+    events.extend(state.collect(&hold.bucket, now));
     events
 }
 
@@ -167,7 +167,7 @@ fn outcome_of_expired(hold: &Hold, now: Timestamp) -> (Outcome, ChargePolicy) {
     };
     let usage_source = if served.is_some() { UsageSource::Estimated } else { UsageSource::None };
     let outcome = Outcome {
-        status: Status::Aborted,
+        status: RequestStatus::Aborted,
         served,
         attempts,
         usage,

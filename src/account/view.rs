@@ -1,12 +1,12 @@
-//! What an account shows of itself, worked out from its books: balances, keys, budgets, runs.
+//! What an account shows of itself, worked out from its state: balances, keys, budgets, runs.
 //!
 //! What always holds: a view has the fields that are for whoever may see the account, and no others: a field that is new in a
 //! record is not shown until it stands here.
 
 use serde::{Deserialize, Serialize};
 
-use super::books::{Books, KeyBook};
 use super::record::{AccountRecord, Hold, RunBook, RunLine};
+use super::state::{AccountState, KeyBook};
 use crate::id::{AccountId, BucketId, KeyId, ProjectId, RequestId, RunId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
@@ -136,7 +136,7 @@ impl KeyBook {
     pub fn budgets(&self, now: Timestamp) -> Vec<BudgetView> {
         let view = |budget: &Budget| {
             let Budget { bucket, period, limit } = budget.clone();
-            let spent = self.tally.spent(&bucket, period, now);
+            let spent = self.counters.spent(&bucket, period, now);
             let remaining = limit.checked_sub(spent).unwrap_or_default();
             BudgetView { bucket, period, limit, spent, remaining, resets_at: period.end(now) }
         };
@@ -145,18 +145,18 @@ impl KeyBook {
 }
 
 impl Overview {
-    /// Of these books, with every open hold.
-    pub fn new(account: Option<AccountRecord>, books: &Books, holds: &[Hold]) -> Self {
+    /// Of this state, with every open hold.
+    pub fn new(account: Option<AccountRecord>, state: &AccountState, holds: &[Hold]) -> Self {
         let of_holds = holds.iter().map(|hold| &hold.bucket);
-        let mut buckets: Vec<&BucketId> = books.head.balances.keys().chain(books.head.debts.keys()).chain(of_holds).collect();
+        let mut buckets: Vec<&BucketId> = state.head.balances.keys().chain(state.head.debts.keys()).chain(of_holds).collect();
         buckets.sort();
         buckets.dedup();
         let view = |bucket: &BucketId| BalanceView {
             bucket: bucket.clone(),
-            balance: books.balance(bucket),
-            held: books.held(bucket),
-            available: books.available(bucket),
-            debt: books.debt(bucket),
+            balance: state.balance(bucket),
+            held: state.held(bucket),
+            available: state.available(bucket),
+            debt: state.debt(bucket),
             open_holds: holds.iter().filter(|hold| hold.bucket == *bucket).map(OpenHold::of).collect(),
         };
         Self { account, balances: buckets.into_iter().map(view).collect() }
@@ -182,7 +182,7 @@ impl RunView {
     pub fn new(book: RunBook, in_flight: Vec<InFlight>, now: Timestamp) -> Self {
         let left = |budget: &Budget| {
             let Budget { bucket, limit, .. } = budget.clone();
-            let spent = book.tally.spent(&bucket, Period::Total, now);
+            let spent = book.counters.spent(&bucket, Period::Total, now);
             let remaining = limit.checked_sub(spent).unwrap_or_default().max(Money::ZERO);
             RunBudget { bucket, limit, spent, remaining }
         };

@@ -23,11 +23,11 @@ mod use_cases;
 use crate::app::{operator, payments, receipts};
 use crate::body::Arriving;
 use crate::catalog::Dialect;
-use crate::dialect::{Called, write_error};
+use crate::dialect::{EndpointPath, write_error};
 use crate::id::{AccountId, RequestId};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, Head, Incoming, Reply, ReplyBody, refusal_reply};
+use crate::relay::{self, Incoming, Reply, ReplyBody, RequestHead, refusal_reply};
 use advice::Lost;
 pub use browser::Preflight;
 use output::ok;
@@ -81,7 +81,7 @@ async fn answer<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>
         }
         return refused(&ports, &refusal, dialect);
     }
-    let called = Called::at(path);
+    let called = EndpointPath::at(path);
     let dialect = called.as_ref().map_or_else(|| request.dialect(), |called| called.endpoint.dialect());
     let answered = match (found, called) {
         (Ok((Row { handler: Handler::Model, .. }, _)), Some(called)) => return ask(ports, called, request).await,
@@ -160,9 +160,9 @@ fn refused<P: Records>(ports: &P, refusal: &Refusal, dialect: Dialect) -> Reply 
 }
 
 /// Asks a model.
-async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: Called, request: Request<B>) -> Reply {
+async fn ask<P: Records, B: Arriving + 'static>(ports: P, called: EndpointPath, request: Request<B>) -> Reply {
     let is_list = called.endpoint.dialect() == Dialect::Gemini && request.param("alt") != Some("sse");
-    let incoming = Incoming { called, head: Head { is_list, ..request.head }, body: request.body };
+    let incoming = Incoming { called, head: RequestHead { is_list, ..request.head }, body: request.body };
     let reply = relay::serve(ports.clone(), incoming).await;
     match reply.replay_of.clone() {
         Some((account, request)) => with_receipt(&ports, reply, &account, &request).await,

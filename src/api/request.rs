@@ -2,7 +2,7 @@
 
 use super::browser::Preflight;
 use crate::catalog::Dialect;
-use crate::relay::Head;
+use crate::relay::RequestHead;
 
 /// A request with its headers read, and its body still on the way.
 pub struct Request<B> {
@@ -13,7 +13,7 @@ pub struct Request<B> {
     /// Decoded.
     pub query: Vec<(String, String)>,
     /// What its head says to every endpoint.
-    pub head: Head,
+    pub head: RequestHead,
     /// `Accept`.
     pub accept: Option<String>,
     /// `Cookie`.

@@ -10,7 +10,7 @@ use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Reply, check_place, known_key, presented, refusal_reply};
+use crate::relay::{Reply, RequestHead, check_place, known_key, presented, refusal_reply};
 
 /// Whether a path answers clients that want a WebSocket.
 pub fn is_here<B>(request: &Request<B>) -> bool {
@@ -19,7 +19,7 @@ pub fn is_here<B>(request: &Request<B>) -> bool {
 }
 
 /// The head that counts for each request of the connection, and whose it is; an error is the answer in place of one.
-pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<(Head, AccountId), Box<Reply>> {
+pub async fn admit<P: Ports, B>(ports: &P, mut request: Request<B>) -> Result<(RequestHead, AccountId), Box<Reply>> {
     request.head.site = request.foreign();
     let id = RequestId::new(ports.now(), ports.random());
     match checked(ports, &request.head).await {
@@ -44,7 +44,7 @@ pub fn too_many<P: Ports>(ports: &P) -> Reply {
 }
 
 /// What is checked before a connection; each of its requests is checked again, with the key as it is then.
-async fn checked<P: Ports>(ports: &P, head: &Head) -> Result<AccountId, Refusal> {
+async fn checked<P: Ports>(ports: &P, head: &RequestHead) -> Result<AccountId, Refusal> {
     let hash = presented(head)?;
     let key = known_key(ports, (&hash, head.address), ports.now()).await?;
     check_place(ports, head, &key).await?;

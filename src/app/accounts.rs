@@ -78,7 +78,7 @@ pub struct Balance {
 pub async fn open<P: Runtime + Accounts + Sold>(ports: &P, who: &Principal, new: NewAccount) -> Result<Account, Refusal> {
     let operator = who.operator(UseCase::OpenAccount)?;
     let id = new.id.unwrap_or_else(|| AccountId::new(ports.now(), ports.random()));
-    if [probe::HOUSE, OPERATOR].contains(&id.as_str()) {
+    if [probe::PROBE_ACCOUNT, OPERATOR].contains(&id.as_str()) {
         return Err(Refusal::invalid("id", format!("`{id}` is an account of the gateway's own; choose another id.")));
     }
     let by = Some(Signature { author: new.author, reason: new.reason }.by(operator)?);

@@ -4,13 +4,13 @@
 
 use serde_json::{Map, json};
 
-use crate::account::{Act, ActKind, By, Command, Done, OPERATOR};
+use crate::account::{ActKind, By, Command, Done, OPERATOR, OperatorAct};
 use crate::id::AccountId;
 use crate::ports::{Accounts, Runtime};
 
 /// Notes what an operator did. It is done already: where it cannot be noted, the log has it.
 pub async fn note<P: Accounts + Runtime>(ports: &P, kind: ActKind, by: By, what: String) {
-    let act = Act { kind, done: Done { by, what, fields: Map::new() } };
+    let act = OperatorAct { kind, done: Done { by, what, fields: Map::new() } };
     let line = json!(act).to_string();
     let Some(account) = AccountId::parse(OPERATOR) else { return };
     for command in [Command::Act(Box::new(act)), Command::Flush] {

@@ -15,13 +15,13 @@ use super::shown::Shown;
 use super::{ask, currency};
 use crate::account::{Wanted, Weighed};
 use crate::catalog::{Catalog, Change, Model, RouteKind, changes};
-use crate::dialect::recipe::{Recipe, plain};
+use crate::dialect::probe_request::{ProbeRequest, plain};
 use crate::id::{AccountId, BucketId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
 use crate::key::{KeyRecord, Policy};
 use crate::money::{Money, Price};
 use crate::ports::{Accounts, Announced, ModelReads};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Early, Head, Leg, Preparing, prepare, with_remedy};
+use crate::relay::{Early, Leg, Preparing, RequestHead, prepare, with_remedy};
 use crate::routing::LeftOut;
 use crate::routing::health::{CandidateId, HealthView, Witness};
 use crate::time::Timestamp;
@@ -164,8 +164,8 @@ pub async fn of<P: Accounts>(
 ) -> Result<Vec<Availability>, Refusal> {
     let anyone = anyone();
     let (key, head) = match viewer {
-        Viewer::Key(key, address) => (*key, Head { address: *address, ..Head::default() }),
-        Viewer::Anyone => (anyone.as_ref().ok_or_else(|| Refusal::unavailable("a name that is none"))?, Head::default()),
+        Viewer::Key(key, address) => (*key, RequestHead { address: *address, ..RequestHead::default() }),
+        Viewer::Anyone => (anyone.as_ref().ok_or_else(|| Refusal::unavailable("a name that is none"))?, RequestHead::default()),
     };
     let planned: Vec<Planned> = asked.iter().map(|(model, route)| plan(snapshot, (key, &head), model, *route)).collect();
     let mut holds: Vec<Wanted> = planned.iter().flatten().flat_map(|(legs, _)| legs).map(|leg| leg.wanted.clone()).collect();
@@ -184,15 +184,15 @@ pub async fn of<P: Accounts>(
 }
 
 /// The legs of a plain request, as the relay would run them.
-fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &Head), model: &Rc<Model>, route: Option<RouteKind>) -> Planned {
-    let Recipe { called, content_type, body } = plain(model, model.id.as_str());
+fn plan(snapshot: &Snapshot, (key, head): (&KeyRecord, &RequestHead), model: &Rc<Model>, route: Option<RouteKind>) -> Planned {
+    let ProbeRequest { called, content_type, body } = plain(model, model.id.as_str());
     let request = RequestId::parse("smallest").ok_or_else(|| Refusal::unavailable("a name that is none"))?;
     let preparing = Preparing {
         request,
         arrived: snapshot.now,
         called,
         // Not by the model's name: a longer body has a higher quote, and would need more balance than the model by itself.
-        head: Head {
+        head: RequestHead {
             content_type: content_type.map(ToOwned::to_owned),
             route: route.map(|route| route.as_str().to_owned()),
             ..head.clone()
@@ -263,7 +263,7 @@ fn judge(planned: Planned, refusal_of: impl Fn(&Short) -> Option<Refusal>, (snap
 fn out_of_order(leg: &Short, (snapshot, by): (&Snapshot, Witness)) -> Refusal {
     let told = |id| snapshot.health.told_to(id, Some(by), snapshot.now);
     let known: Vec<_> = leg.candidates.iter().map(|id| (id, told(id))).collect();
-    let loaded = known.iter().filter(|(_, health)| health.status != crate::routing::health::Status::Down);
+    let loaded = known.iter().filter(|(_, health)| health.status != crate::routing::health::HealthStatus::Down);
     let next_step =
         "It is tried and probed every few minutes and comes back by itself. Name fallback models in `models` meanwhile.";
     if let Some(until) = loaded.filter_map(|(_, health)| health.rest_until).min() {

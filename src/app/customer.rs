@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::catalog::{Catalog, Named};
+use crate::catalog::{Catalog, NamedCandidate};
 
 /// The fields of a receipt that are for customers. Channel, id upstream, attempts, errors and corrections are told apart below.
 const RECEIPT: &str = "id status created_at closed_at account project key key_label run endpoint stream requested_model model \
@@ -69,7 +69,7 @@ fn receipt(catalog: &Catalog, doc: &Value) -> Value {
     let mut receipt = only(doc, RECEIPT);
     let asked = doc.get("requested_model").and_then(Value::as_str).unwrap_or_default();
     let attempts = doc.get("attempts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let names: Vec<Named<'_>> = attempts.iter().map(|attempt| named(catalog, attempt, asked)).collect();
+    let names: Vec<NamedCandidate<'_>> = attempts.iter().map(|attempt| named(catalog, attempt, asked)).collect();
     if let Some(Value::String(message)) = receipt.get_mut("error").and_then(|error| error.get_mut("message")) {
         // Told to the client before, but by receipts of earlier versions with names in it.
         *message = names.iter().fold(std::mem::take(message), |text, named| catalog.shown_text(&text, *named));
@@ -91,7 +91,7 @@ fn correction(catalog: &Catalog, doc: &Value) -> Value {
     correction.into()
 }
 
-fn attempt(catalog: &Catalog, doc: &Value, named: Named<'_>) -> Value {
+fn attempt(catalog: &Catalog, doc: &Value, named: NamedCandidate<'_>) -> Value {
     let mut attempt = only(doc, ATTEMPT);
     for field in ["reason", "message"] {
         if let Some(Value::String(text)) = attempt.get_mut(field) {
@@ -104,15 +104,15 @@ fn attempt(catalog: &Catalog, doc: &Value, named: Named<'_>) -> Value {
 
 /// The names in a document. Attempts of before do not name the model: it is the one that the catalogue has the candidate for,
 /// or as it was asked for.
-fn named<'a>(catalog: &'a Catalog, doc: &'a Value, asked: &'a str) -> Named<'a> {
+fn named<'a>(catalog: &'a Catalog, doc: &'a Value, asked: &'a str) -> NamedCandidate<'a> {
     let text = |name: &str| doc.get(name).and_then(Value::as_str);
     let (channel, upstream_model) = (text("channel").unwrap_or_default(), text("upstream_model").unwrap_or_default());
     let model = text("model").or_else(|| catalog.model_served(channel, upstream_model)).unwrap_or(asked);
-    Named { channel, upstream_model, model }
+    NamedCandidate { channel, upstream_model, model }
 }
 
 /// Puts what is shown in the place of channel and id.
-fn name(catalog: &Catalog, fields: &mut Map<String, Value>, named: Named<'_>) {
+fn name(catalog: &Catalog, fields: &mut Map<String, Value>, named: NamedCandidate<'_>) {
     if let Some(channel @ Value::String(_)) = fields.get_mut("channel") {
         *channel = catalog.shown_channel(named.channel).into();
     }

@@ -14,13 +14,13 @@ use super::use_case::UseCase;
 use super::{ask, currency};
 use crate::account::{OutputLimit, Overview, Weighed};
 use crate::catalog::{Catalog, RouteKind};
-use crate::dialect::Called;
+use crate::dialect::EndpointPath;
 use crate::id::{BucketId, ModelName, RequestId};
 use crate::money::{Money, Price};
 use crate::ports::{Accounts, Ports};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Early, Head, Leg, NO_ROOM, Prepared, Preparing, Quoted, prepare, resolved, with_remedy};
-use crate::routing::health::Status;
+use crate::relay::{Early, Leg, NO_ROOM, Prepared, Preparing, Quoted, RequestHead, prepare, resolved, with_remedy};
+use crate::routing::health::HealthStatus;
 use crate::routing::{LeftOut, Planned};
 
 const NOBODY_ELSE: &str = "No other candidate is tried; the request fails and nothing is charged.";
@@ -32,7 +32,7 @@ pub struct RoutePlan {
     pub object: &'static str,
     pub requested_model: String,
     pub catalog_version: u64,
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<PlannedAttempt>,
     pub left_out: Vec<LeftOut>,
     /// The balance that would pay; where nobody serves, the first that would be asked.
     pub bucket: Option<BucketId>,
@@ -48,7 +48,7 @@ pub struct RoutePlan {
 /// An attempt that would be made.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
-pub struct Attempt {
+pub struct PlannedAttempt {
     pub order: usize,
     pub model: ModelName,
     pub route: RouteKind,
@@ -57,7 +57,7 @@ pub struct Attempt {
     pub channel: String,
     pub tier: u8,
     pub upstream_model: String,
-    pub status: Status,
+    pub status: HealthStatus,
     pub expected_to_answer: bool,
     /// Why it stands in this place.
     pub reason: String,
@@ -91,7 +91,7 @@ pub struct Quote {
 pub async fn route<P: Ports + Accounts>(
     ports: &P,
     who: &Principal,
-    (called, head): (Called, Head),
+    (called, head): (EndpointPath, RequestHead),
     body: &[u8],
 ) -> Result<RoutePlan, Refusal> {
     let key = &who.holder(UseCase::ExplainRoute)?.key;
@@ -106,7 +106,7 @@ pub async fn route<P: Ports + Accounts>(
         early: Early::default(),
     };
     let body = resolved(ports, (&preparing.called, &preparing.head), key, body).await?;
-    let prepared = prepare(&preparing, key, &body, ports.now(), &|secret| ports.sealer(secret))?;
+    let prepared = prepare(&preparing, key, &body, ports.now(), &|secret| ports.signer(secret))?;
     let holds: Vec<_> = prepared.legs.iter().map(Leg::wanted).collect();
     let (overview, weighed) = join(ask::overview(ports, &key.account), ask::weigh(ports, key, &holds)).await;
     Ok(explained(&prepared, &overview?, &weighed?))
@@ -114,11 +114,11 @@ pub async fn route<P: Ports + Accounts>(
 
 fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) -> RoutePlan {
     let legs = || prepared.legs.iter().zip(weighed);
-    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut attempts: Vec<PlannedAttempt> = Vec::new();
     for (leg, weighed) in legs() {
         for quoted in leg.within(weighed.amount).iter() {
             let planned = &quoted.planned;
-            attempts.push(Attempt {
+            attempts.push(PlannedAttempt {
                 order: attempts.len().saturating_add(1),
                 model: planned.model.id.clone(),
                 route: planned.route,

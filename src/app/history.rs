@@ -14,8 +14,8 @@ use crate::id::ModelName;
 use crate::ports::{self, HealthCopy, Runtime, Sold};
 use crate::refusal::Refusal;
 use crate::routing::health::{
-    CandidateId, Change, Counts, Failure, HealthView, Incident, Percentiles, Probe, Span, Status, bars, incidents, of_route,
-    uptime, window,
+    CandidateId, Counts, HealthStatus, HealthView, Incident, LastFailure, Percentiles, Probe, Span, StatusChange, bars,
+    incidents, of_route, uptime, window,
 };
 use crate::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub struct History {
     /// Of each candidate.
     pub counts: Vec<Counts>,
     /// Of each candidate, by `channel/upstream_model`.
-    pub changes: BTreeMap<String, Vec<Change>>,
+    pub changes: BTreeMap<String, Vec<StatusChange>>,
 }
 
 /// A point of a chart. Times are those of requests, and only without any those of probes.
@@ -44,7 +44,7 @@ pub struct Point {
     /// The share of it in which the candidate was not down.
     pub uptime: Option<f64>,
     /// The worst status in it.
-    pub worst: Status,
+    pub worst: HealthStatus,
 }
 
 /// The candidates of a model, each once.
@@ -67,12 +67,12 @@ impl History {
     }
 
     /// How a candidate's status changed.
-    pub fn changes_of(&self, id: &CandidateId) -> &[Change] {
+    pub fn changes_of(&self, id: &CandidateId) -> &[StatusChange] {
         self.changes.get(&id.to_string()).map_or(&[], Vec::as_slice)
     }
 
     /// The points of candidates together, oldest first, without a gap; `changes` are those of the status that they have together.
-    pub fn points(&self, ids: &[CandidateId], changes: &[Change]) -> Vec<Point> {
+    pub fn points(&self, ids: &[CandidateId], changes: &[StatusChange]) -> Vec<Point> {
         let mut points = Vec::new();
         let mut start = self.span.start(self.since);
         while start <= self.now {
@@ -92,12 +92,12 @@ impl History {
 }
 
 /// The worst status between two moments.
-pub fn worst(changes: &[Change], from: Timestamp, to: Timestamp) -> Status {
+pub fn worst(changes: &[StatusChange], from: Timestamp, to: Timestamp) -> HealthStatus {
     bars(changes, (from, to), 1).first().copied().unwrap_or_default()
 }
 
 /// How the status of a route changed, by the changes of its candidates.
-pub fn changes_of(route: &Route, changes: &BTreeMap<String, Vec<Change>>) -> Vec<Change> {
+pub fn changes_of(route: &Route, changes: &BTreeMap<String, Vec<StatusChange>>) -> Vec<StatusChange> {
     let named: Vec<(u8, String)> =
         route.candidates.iter().map(|candidate| (candidate.tier, CandidateId::of(candidate).to_string())).collect();
     let of = |name: &str| changes.get(name).map_or(&[][..], Vec::as_slice);
@@ -127,7 +127,7 @@ pub struct RouteHealth {
     pub route: RouteKind,
     /// In percent.
     pub uptime: Option<f64>,
-    pub changes: Vec<Change>,
+    pub changes: Vec<StatusChange>,
     pub incidents: Vec<IncidentView>,
 }
 
@@ -137,13 +137,13 @@ pub struct RouteHealth {
 pub struct CandidateHistory {
     pub channel: String,
     pub upstream_model: String,
-    pub status: Status,
+    pub status: HealthStatus,
     pub since: Option<Timestamp>,
     /// In percent.
     pub uptime: Option<f64>,
     pub last_probe: Option<Probe>,
-    pub last_failure: Option<Failure>,
-    pub changes: Vec<Change>,
+    pub last_failure: Option<LastFailure>,
+    pub changes: Vec<StatusChange>,
     pub incidents: Vec<IncidentView>,
     pub points: Vec<PointView>,
 }
@@ -152,7 +152,7 @@ pub struct CandidateHistory {
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
 pub struct IncidentView {
-    pub status: Status,
+    pub status: HealthStatus,
     pub started_at: Timestamp,
     pub ended_at: Option<Timestamp>,
     pub cause: String,

@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::limits::Gate;
-use crate::operator::{Failure, Operator, TokenSecret, weakness};
+use crate::operator::{AdminFailure, Operator, TokenSecret, weakness};
 use crate::ports::{Failures, Gates, Runtime, Settings, Tokens};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, gate};
+use crate::relay::{RequestHead, gate};
 
 /// The root token, and the one that is to replace it: while both are set, both work.
 pub const ROOTS: [&str; 2] = ["ADMIN_TOKEN", "ADMIN_TOKEN_NEXT"];
@@ -19,7 +19,7 @@ pub const ROOTS: [&str; 2] = ["ADMIN_TOKEN", "ADMIN_TOKEN_NEXT"];
 /// administration.
 pub async fn authenticated<P: Runtime + Gates + Settings + Tokens + Failures>(
     ports: &P,
-    head: &Head,
+    head: &RequestHead,
 ) -> Result<Option<Operator>, Refusal> {
     let Some(roots) = roots(ports)? else { return Ok(None) };
     let presented = head.credential.as_deref().map(str::trim).unwrap_or_default();
@@ -28,16 +28,16 @@ pub async fn authenticated<P: Runtime + Gates + Settings + Tokens + Failures>(
     }
     let guesser = format!("operator {}", gate::by_address(head.address));
     let failure = match TokenSecret::parse(presented) {
-        None if presented.is_empty() => Failure::Absent,
-        None => Failure::Malformed,
+        None if presented.is_empty() => AdminFailure::Absent,
+        None => AdminFailure::Malformed,
         Some(secret) => {
             if let Err(refusal) = gate::open(ports, Gate::Guess, &guesser) {
-                ports.note_attempt(head.address, Failure::Unknown);
+                ports.note_attempt(head.address, AdminFailure::Unknown);
                 return Err(refusal);
             }
             match ports.token(&secret.hash()).await? {
-                None => Failure::Unknown,
-                Some(token) if !token.works(ports.now()) => Failure::Ended,
+                None => AdminFailure::Unknown,
+                Some(token) if !token.works(ports.now()) => AdminFailure::Ended,
                 Some(token) => {
                     ports.note_token_used(&token);
                     return Ok(Some(Operator::of(&token)));
@@ -48,7 +48,7 @@ pub async fn authenticated<P: Runtime + Gates + Settings + Tokens + Failures>(
     ports.note_attempt(head.address, failure);
     // Who presents nothing guesses nothing.
     match failure {
-        Failure::Absent => Err(refused(failure)),
+        AdminFailure::Absent => Err(refused(failure)),
         _ => Err(gate::missed(ports, Gate::Guess, &guesser, refused(failure)).await),
     }
 }
@@ -83,9 +83,9 @@ fn is_equal(ours: &str, theirs: &str) -> bool {
     theirs.as_slice().ct_eq(ours.as_slice()).into()
 }
 
-fn refused(failure: Failure) -> Refusal {
+fn refused(failure: AdminFailure) -> Refusal {
     let (message, next_step) = match failure {
-        Failure::Ended => ("This token has expired or was revoked.", "Ask who administers tokens for another."),
+        AdminFailure::Ended => ("This token has expired or was revoked.", "Ask who administers tokens for another."),
         _ => {
             ("This is not an operator's token.", "Send `Authorization: Bearer <token>`, with ADMIN_TOKEN or a token of your own.")
         }

@@ -11,7 +11,7 @@ use super::page::{Page, Part, wrong_after};
 use super::principal::Principal;
 use super::use_case::UseCase;
 use super::{ask, currency, customer};
-use crate::account::{self, Filter, Listed, StoredRow};
+use crate::account::{self, JournalFilter, Listed, StoredRow};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, RequestId};
 use crate::ports::{Accounts, Cursor, Journals, Sold};
@@ -75,14 +75,14 @@ async fn stored<P: Accounts + Sold>(ports: &P, account: &AccountId, id: &str) ->
 pub async fn list_own<P: Accounts + Sold>(
     ports: &P,
     who: &Principal,
-    filter: &Filter,
+    filter: &JournalFilter,
     part: Part,
 ) -> Result<Page<Value>, Refusal> {
     let use_case = if filter.listed == Listed::Receipts { UseCase::ListReceipts } else { UseCase::ListEntries };
     let account = who.holder(use_case)?.account();
     let catalog = currency::words(ports).await;
     let before = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
-    let rows = ask::journal(ports, account, filter.clone(), account::Page { before, limit: part.limit }).await?;
+    let rows = ask::journal(ports, account, filter.clone(), account::Window { before, limit: part.limit }).await?;
     let page = Page::of(rows, part.limit, |row| row.seq.to_string());
     let mut data = Vec::new();
     for row in page.data {
@@ -96,7 +96,7 @@ pub async fn list_own<P: Accounts + Sold>(
 pub async fn list<P: Journals + Sold>(
     ports: &P,
     who: &Principal,
-    (account, filter): (Option<&str>, &Filter),
+    (account, filter): (Option<&str>, &JournalFilter),
     part: Part,
 ) -> Result<Page<Value>, Refusal> {
     who.operator(match filter.listed {

@@ -4,20 +4,20 @@
 
 use std::borrow::Cow;
 
-use crate::catalog::{Catalog, Model, Named, Route};
-use crate::routing::health::{CandidateId, Change, Health};
+use crate::catalog::{Catalog, Model, NamedCandidate, Route};
+use crate::routing::health::{CandidateId, Health, StatusChange};
 
 /// A candidate of a model, as customers see it.
 #[derive(Clone, Copy)]
 pub struct Shown<'a> {
     catalog: &'a Catalog,
-    named: Named<'a>,
+    named: NamedCandidate<'a>,
 }
 
 impl<'a> Shown<'a> {
     /// Of a candidate that serves a model of this public name.
     pub fn new(catalog: &'a Catalog, candidate: &'a CandidateId, model: &'a str) -> Self {
-        let named = Named { channel: candidate.channel.as_str(), upstream_model: &candidate.upstream_model, model };
+        let named = NamedCandidate { channel: candidate.channel.as_str(), upstream_model: &candidate.upstream_model, model };
         Self { catalog, named }
     }
 
@@ -52,8 +52,8 @@ impl<'a> Shown<'a> {
     }
 
     /// How its status changed.
-    pub fn changes(&self, changes: &[Change]) -> Vec<Change> {
-        changes.iter().map(|change| Change { cause: self.text(&change.cause), ..change.clone() }).collect()
+    pub fn changes(&self, changes: &[StatusChange]) -> Vec<StatusChange> {
+        changes.iter().map(|change| StatusChange { cause: self.text(&change.cause), ..change.clone() }).collect()
     }
 }
 

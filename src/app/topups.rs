@@ -9,8 +9,8 @@ use super::principal::{Principal, Signature};
 use super::text::{name, note};
 use super::use_case::UseCase;
 use crate::account::{
-    By, Command, Delivery, Dispute, IfUsed, Opened, Order, OrderRefund, OrderState, PaymentEvent, Provider, RefundRequest,
-    Verdict,
+    By, Command, Delivery, Dispute, HandedOver, IfUsed, Order, OrderRefund, OrderState, PaymentEvent, Provider, RefundRequest,
+    Review,
 };
 use crate::catalog::UpstreamHosts;
 use crate::id::{AccountId, BucketId, KeyId, OrderId, sha256_hex};
@@ -227,10 +227,10 @@ async fn page<P: Runtime + Accounts + Payments>(ports: &P, order: Order, return_
         answered => answered.and_then(|(status, body)| Stripe.opened(status, body.as_bytes())),
     };
     let opened = match opened {
-        Ok(session) => Opened::Session { id: session.id, url: session.url },
+        Ok(session) => HandedOver::Session { id: session.id, url: session.url },
         Err(detail) => {
             ports.log(&format!("{}: {detail}", order.id));
-            Opened::Failed { reason: "The payment provider did not open a page. Nothing was paid.".to_owned() }
+            HandedOver::Failed { reason: "The payment provider did not open a page. Nothing was paid.".to_owned() }
         }
     };
     said_of_order(ports, &order.account, Command::Opened(order.id.clone(), opened)).await
@@ -302,8 +302,8 @@ pub async fn judge<P: Runtime + Accounts>(
     let operator = who.operator(if is_approved { UseCase::ApproveOrder } else { UseCase::RejectOrder })?;
     let By { author, on_behalf_of, .. } = Signature { author: said.author, reason: None }.by(operator)?;
     let (reason, note) = (name("reason", said.reason)?, note(said.note)?);
-    let verdict = Verdict { is_approved, amount: said.amount, reason, author, on_behalf_of, note };
-    let order = said_of_order(ports, account, Command::Review(order_id(order)?, verdict)).await?;
+    let verdict = Review { is_approved, amount: said.amount, reason, author, on_behalf_of, note };
+    let order = said_of_order(ports, account, Command::Verdict(order_id(order)?, verdict)).await?;
     flush(ports, account).await;
     Ok(order)
 }
@@ -325,7 +325,7 @@ pub struct NewRefund {
     pub if_used: IfUsed,
 }
 
-/// Books that a payment was given back. The same idempotency key again is the same refund.
+/// AccountState that a payment was given back. The same idempotency key again is the same refund.
 pub async fn refund<P: Runtime + Accounts>(
     ports: &P,
     who: &Principal,

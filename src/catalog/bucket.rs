@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::fault::{Checker, join};
-use super::raw::{self, Table};
+use super::raw::{self, Entries};
 use super::version::Bucket;
 use crate::id::BucketId;
 
@@ -13,7 +13,7 @@ use crate::id::BucketId;
 const LONGEST_PAGE_URL: usize = 500;
 
 impl Checker {
-    pub(super) fn buckets(&mut self, table: Option<Table<raw::Bucket>>) -> BTreeMap<BucketId, Bucket> {
+    pub(super) fn buckets(&mut self, table: Option<Entries<raw::Bucket>>) -> BTreeMap<BucketId, Bucket> {
         let mut buckets = BTreeMap::new();
         for (name, path, raw) in self.entries("buckets", table) {
             self.no_unknown(&path, raw.unknown);

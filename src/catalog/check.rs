@@ -11,7 +11,7 @@ use super::fault::{Checker, Fault, join};
 use super::hosts::{self, Hosted, UpstreamHosts};
 use super::model::{Candidate, Model, ModelKind, Route, RouteKind};
 use super::names::Folded;
-use super::raw::{self, Field, Optional, Table};
+use super::raw::{self, Entries, Field, Optional};
 use super::version::{Bucket, Catalog, DEFAULT_HOLD_TIMEOUT_MS, DEFAULT_OUTPUT_FLOOR_TOKENS};
 use super::{labels, secrets};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
@@ -82,7 +82,7 @@ impl Checker {
         })
     }
 
-    fn channels(&mut self, table: Option<Table<raw::Channel>>) -> BTreeMap<ChannelId, Rc<Channel>> {
+    fn channels(&mut self, table: Option<Entries<raw::Channel>>) -> BTreeMap<ChannelId, Rc<Channel>> {
         let mut channels = BTreeMap::new();
         for (name, path, raw) in self.entries("channels", table) {
             if let Some(channel) = self.channel(&name, &path, raw) {
@@ -201,7 +201,7 @@ impl Checker {
 
     fn models(
         &mut self,
-        table: Option<Table<raw::Model>>,
+        table: Option<Entries<raw::Model>>,
         buckets: &BTreeMap<BucketId, Bucket>,
         channels: &BTreeMap<ChannelId, Rc<Channel>>,
     ) -> BTreeMap<ModelName, Rc<Model>> {

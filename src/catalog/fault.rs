@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::hosts::UpstreamHosts;
-use super::raw::{Field, Optional, Table, Unknown};
+use super::raw::{Entries, Field, Optional, Unknown};
 use super::secrets;
 use crate::money::Money;
 
@@ -60,7 +60,7 @@ impl Checker {
     }
 
     /// Every entry of a table with its path, those of the wrong type noted and left out.
-    pub(super) fn entries<T>(&mut self, name: &str, table: Option<Table<T>>) -> Vec<(String, String, T)> {
+    pub(super) fn entries<T>(&mut self, name: &str, table: Option<Entries<T>>) -> Vec<(String, String, T)> {
         let mut entries = Vec::new();
         for (key, field) in table.unwrap_or_default() {
             let path = join(name, &key);

@@ -30,5 +30,5 @@ pub use fault::Fault;
 pub use hosts::UpstreamHosts;
 pub use model::{Candidate, Model, ModelKind, Route, RouteKind};
 pub use origins::Origins;
-pub use public::{Named, replaced};
+pub use public::{NamedCandidate, replaced};
 pub use version::{Bucket, Catalog, CutPolicy, Fit};

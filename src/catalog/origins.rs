@@ -15,9 +15,9 @@ const ANY: &str = "*";
 
 /// One entry: `*`, or scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site(String);
+pub struct AllowedOrigin(String);
 
-impl Site {
+impl AllowedOrigin {
     fn parse(text: &str) -> Option<Self> {
         if text == ANY {
             return Some(Self(text.to_owned()));
@@ -34,7 +34,7 @@ impl Site {
     }
 }
 
-impl fmt::Display for Site {
+impl fmt::Display for AllowedOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -43,7 +43,7 @@ impl fmt::Display for Site {
 /// Sites whose pages may call; empty is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct Origins(Vec<Site>);
+pub struct Origins(Vec<AllowedOrigin>);
 
 impl Origins {
     /// Whether pages of this site may call; `origin` is what the browser says in `Origin`.
@@ -57,7 +57,7 @@ impl Origins {
     }
 
     /// The sites as they were named.
-    pub fn as_slice(&self) -> &[Site] {
+    pub fn as_slice(&self) -> &[AllowedOrigin] {
         &self.0
     }
 }
@@ -69,7 +69,7 @@ impl TryFrom<Vec<String>> for Origins {
             return Err(format!("names {} sites, and {MOST} is the most", texts.len()));
         }
         let wrong = || "must be `*` or origins as browsers send them, such as https://app.example.com: without a path, a slash at the end, or a usual port";
-        texts.iter().map(|text| Site::parse(text)).collect::<Option<_>>().map(Self).ok_or_else(|| wrong().to_owned())
+        texts.iter().map(|text| AllowedOrigin::parse(text)).collect::<Option<_>>().map(Self).ok_or_else(|| wrong().to_owned())
     }
 }
 

@@ -32,7 +32,7 @@ const fn only_kind(class: Class) -> Option<ModelKind> {
 }
 
 /// The classes that have a rate, be it right or wrong.
-fn given(rates: &raw::Rates) -> Vec<Class> {
+fn given(rates: &raw::RawRates) -> Vec<Class> {
     rates.iter().filter(|(_, rate)| rate.is_some()).filter_map(|(name, _)| Class::named(name)).collect()
 }
 
@@ -60,7 +60,7 @@ impl Checker {
         Price { rates, tiers: self.tiers(&join(path, "tiers"), tiers) }
     }
 
-    fn rates(&mut self, path: &str, raw: raw::Rates) -> Rates {
+    fn rates(&mut self, path: &str, raw: raw::RawRates) -> Rates {
         let mut rates = Rates::default();
         for (name, field) in raw {
             let path = join(path, &name);

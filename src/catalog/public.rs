@@ -21,7 +21,7 @@ const NEAR: &str = "; it has ";
 
 /// A candidate and the model that it serves, by the names that the catalogue or a receipt has for them.
 #[derive(Debug, Clone, Copy)]
-pub struct Named<'a> {
+pub struct NamedCandidate<'a> {
     /// The channel's id.
     pub channel: &'a str,
     /// The model's id upstream.
@@ -62,12 +62,12 @@ impl Catalog {
     }
 
     /// What customers see in place of a model's id upstream: the id itself, or the model's public name.
-    pub fn shown_upstream<'a>(&self, named: Named<'a>) -> &'a str {
+    pub fn shown_upstream<'a>(&self, named: NamedCandidate<'a>) -> &'a str {
         if self.shows_upstream(named.channel) { named.upstream_model } else { named.model }
     }
 
     /// Words about a candidate as customers read them.
-    pub fn shown_text(&self, text: &str, named: Named<'_>) -> String {
+    pub fn shown_text(&self, text: &str, named: NamedCandidate<'_>) -> String {
         let text = replaced(text, named.channel, &self.shown_channel(named.channel));
         if self.shows_upstream(named.channel) {
             return text;
@@ -157,9 +157,9 @@ mod tests {
     fn an_id_upstream_is_shown_only_where_the_channel_says_so() {
         let catalog = catalog(json!({"shows_upstream_models": true}));
         for (channel, upstream_model, shown) in [("open", "x-1", "x-1"), ("closed", "y-1", "m"), ("gone", "z-1", "m")] {
-            assert_eq!(catalog.shown_upstream(Named { channel, upstream_model, model: "m" }), shown, "{channel}");
+            assert_eq!(catalog.shown_upstream(NamedCandidate { channel, upstream_model, model: "m" }), shown, "{channel}");
         }
-        let named = |channel, upstream_model| Named { channel, upstream_model, model: "m" };
+        let named = |channel, upstream_model| NamedCandidate { channel, upstream_model, model: "m" };
         let text = "open: `y-1` is not y-10; it has y-2";
         assert_eq!(catalog.shown_text(text, named("closed", "y-1")), "open: `m` is not y-10");
         let shown = format!("{}: `y-1` is not y-10; it has y-2", alias("open"));

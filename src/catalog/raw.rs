@@ -35,18 +35,18 @@ pub fn reason(error: &serde_json::Error) -> String {
 }
 
 pub type Optional<T> = Option<Field<T>>;
-pub type Table<T> = BTreeMap<String, Field<T>>;
+pub type Entries<T> = BTreeMap<String, Field<T>>;
 /// A rate that is null is one that is missing.
-pub type Rates = BTreeMap<String, Optional<String>>;
+pub type RawRates = BTreeMap<String, Optional<String>>;
 /// Fields that the document has and the format does not.
 pub type Unknown = BTreeMap<String, Value>;
 
 #[derive(Debug, Deserialize)]
 pub struct Catalog {
     pub version: Optional<u64>,
-    pub buckets: Optional<Table<Bucket>>,
-    pub channels: Optional<Table<Channel>>,
-    pub models: Optional<Table<Model>>,
+    pub buckets: Optional<Entries<Bucket>>,
+    pub channels: Optional<Entries<Channel>>,
+    pub models: Optional<Entries<Model>>,
     pub charge_policy: Optional<ChargePolicy>,
     pub hold_timeout_ms: Optional<u32>,
     pub browser_origins: Optional<Origins>,
@@ -96,7 +96,7 @@ pub struct Model {
     pub context_length: Optional<u64>,
     pub max_output_tokens: Optional<u64>,
     pub aliases: Optional<Vec<String>>,
-    pub routes: Optional<Table<Route>>,
+    pub routes: Optional<Entries<Route>>,
     #[serde(flatten)]
     pub unknown: Unknown,
 }
@@ -115,14 +115,14 @@ pub struct Price {
     pub tiers: Optional<Vec<Field<Tier>>>,
     /// By class; names that are none are found later.
     #[serde(flatten)]
-    pub rates: Rates,
+    pub rates: RawRates,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Tier {
     pub above: Optional<u64>,
     #[serde(flatten)]
-    pub rates: Rates,
+    pub rates: RawRates,
 }
 
 #[derive(Debug, Deserialize)]

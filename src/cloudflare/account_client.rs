@@ -9,7 +9,7 @@ use worker::Env;
 
 use super::clock::sleep;
 use super::platform::ObjectStub;
-use crate::account::{Answer, Command};
+use crate::account::{AccountAnswer, Command};
 use crate::id::AccountId;
 use crate::ports::Unavailable;
 
@@ -20,7 +20,7 @@ const TIMEOUT_MS: u32 = 10_000;
 const TRIES: u32 = 3;
 
 /// Says something to an account.
-pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Result<Answer, Unavailable> {
+pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Result<AccountAnswer, Unavailable> {
     let text = serde_json::to_string(command).map_err(|error| Unavailable(error.to_string()))?;
     let mut last = String::new();
     for attempt in 0..TRIES {
@@ -39,7 +39,7 @@ pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Resul
     Err(Unavailable(format!("account {account}: {last}")))
 }
 
-async fn call(env: &Env, account: &AccountId, text: &str) -> Result<Answer, Failed> {
+async fn call(env: &Env, account: &AccountId, text: &str) -> Result<AccountAnswer, Failed> {
     let stub: ObjectStub = env.durable_object(BINDING)?.get_by_name(account.as_str())?.into_rpc();
     let init = RequestInit::new();
     init.set_method("POST");

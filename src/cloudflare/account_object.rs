@@ -9,7 +9,9 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use super::store::Store;
 use super::{alerts, clock, outbox};
-use crate::account::{self, Answer, Command, KeyView, Overview, Query, RunBook, RunOpened, RunView, Shelf, Touches, Wanted};
+use crate::account::{
+    self, AccountAnswer, AccountStore, Command, KeyView, Overview, Query, RunBook, RunOpened, RunView, Touches, Wanted,
+};
 use crate::id::KeyId;
 use crate::time::Timestamp;
 
@@ -85,13 +87,13 @@ impl AccountObject {
         Ok(store)
     }
 
-    async fn answer(&self, command: Command) -> Result<Answer> {
+    async fn answer(&self, command: Command) -> Result<AccountAnswer> {
         if let Command::Read(query) = &command {
             return self.read(query);
         }
         if command == Command::Flush {
             self.copy().await?;
-            return Ok(Answer::Done);
+            return Ok(AccountAnswer::Done);
         }
         let store = self.store()?;
         let storage = self.state.storage();
@@ -176,48 +178,50 @@ impl AccountObject {
         }
     }
 
-    fn read(&self, query: &Query) -> Result<Answer> {
+    fn read(&self, query: &Query) -> Result<AccountAnswer> {
         let (store, now) = (self.store()?, clock::now());
-        let of_key = |key: &KeyId| store.books(Touches { key: Some(key), ..Touches::default() });
-        let record = |key: &KeyId| -> Result<Answer> {
-            Ok(of_key(key)?.key.map_or(Answer::Nothing, |book| Answer::Key(Box::new(book.record))))
+        let of_key = |key: &KeyId| store.state(Touches { key: Some(key), ..Touches::default() });
+        let record = |key: &KeyId| -> Result<AccountAnswer> {
+            Ok(of_key(key)?.key.map_or(AccountAnswer::Nothing, |book| AccountAnswer::Key(Box::new(book.record))))
         };
         Ok(match query {
             Query::Overview => {
-                let overview = Overview::new(store.account()?, &store.books(Touches::default())?, &store.holds()?);
-                Answer::Overview(Box::new(overview))
+                let overview = Overview::new(store.account()?, &store.state(Touches::default())?, &store.holds()?);
+                AccountAnswer::Overview(Box::new(overview))
             }
-            Query::Receipt(request) => Answer::Journal(store.receipt(request)?),
-            Query::Journal(filter, page) => Answer::Journal(store.journal(filter, *page)?),
-            Query::Key(key) => of_key(key)?.key.map_or(Answer::Nothing, |book| Answer::Budgets(book.budgets(now))),
+            Query::Receipt(request) => AccountAnswer::Journal(store.receipt(request)?),
+            Query::Journal(filter, page) => AccountAnswer::Journal(store.journal(filter, *page)?),
+            Query::Key(key) => of_key(key)?.key.map_or(AccountAnswer::Nothing, |book| AccountAnswer::Budgets(book.budgets(now))),
             Query::Record(key) => record(key)?,
-            Query::Session(session) if store.is_ended(session)? => Answer::Nothing,
+            Query::Session(session) if store.is_ended(session)? => AccountAnswer::Nothing,
             Query::Session(session) => record(&session.key)?,
-            Query::LastEnd => Answer::LastEnd(store.last_end()?),
+            Query::LastEnd => AccountAnswer::LastEnd(store.last_end()?),
             Query::Preview(key, holds) => {
                 let books = of_key(key)?;
                 let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));
-                Answer::Previewed(exactly.map(|wanted| account::weigh(&books, &wanted, now).refusal).collect())
+                AccountAnswer::Previewed(exactly.map(|wanted| account::weigh(&books, &wanted, now).refusal).collect())
             }
             Query::Weigh(key, holds) => {
                 let books = of_key(key)?;
-                Answer::Weighed(holds.iter().map(|wanted| account::weigh(&books, wanted, now)).collect())
+                AccountAnswer::Weighed(holds.iter().map(|wanted| account::weigh(&books, wanted, now)).collect())
             }
-            Query::Keys => Answer::Keys(store.keys()?.into_iter().map(KeyView::from).collect()),
-            Query::Projects => Answer::Projects(store.projects()?),
+            Query::Keys => AccountAnswer::Keys(store.keys()?.into_iter().map(KeyView::from).collect()),
+            Query::Projects => AccountAnswer::Projects(store.projects()?),
             Query::Run(run) => {
                 let (book, held) = (store.run_book(run)?, store.held_for(run)?);
                 if book.is_none() && held.is_empty() {
-                    return Ok(Answer::Nothing);
+                    return Ok(AccountAnswer::Nothing);
                 }
                 let book = book.unwrap_or_else(|| RunBook::new(run.clone()));
-                Answer::Run(Box::new(RunView::new(book, held, now)))
+                AccountAnswer::Run(Box::new(RunView::new(book, held, now)))
             }
-            Query::Runs(after, limit) => Answer::Runs(store.runs(after.as_deref(), *limit)?.iter().map(RunOpened::of).collect()),
-            Query::Kept(requests) => Answer::Kept(store.kept(requests, now.plus(-account::KEPT_MS))?),
-            Query::Order(id) => store.order(id)?.map_or(Answer::Nothing, |order| Answer::Order(Box::new(order))),
-            Query::Orders(after, limit) => Answer::Orders(store.orders(after.as_deref(), *limit)?),
-            Query::Audit { after, limit } => Answer::Audit(Box::new(store.audit(*after, *limit)?)),
+            Query::Runs(after, limit) => {
+                AccountAnswer::Runs(store.runs(after.as_deref(), *limit)?.iter().map(RunOpened::of).collect())
+            }
+            Query::Kept(requests) => AccountAnswer::Kept(store.kept(requests, now.plus(-account::KEPT_MS))?),
+            Query::Order(id) => store.order(id)?.map_or(AccountAnswer::Nothing, |order| AccountAnswer::Order(Box::new(order))),
+            Query::Orders(after, limit) => AccountAnswer::Orders(store.orders(after.as_deref(), *limit)?),
+            Query::Audit { after, limit } => AccountAnswer::Audit(Box::new(store.audit(*after, *limit)?)),
         })
     }
 }

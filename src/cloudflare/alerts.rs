@@ -4,7 +4,7 @@ use serde_json::Value;
 use worker::{Env, Result};
 
 use super::store::Store;
-use super::{clock, post};
+use super::{clock, http_client};
 use crate::id::AccountId;
 use crate::webhook::signature;
 
@@ -47,7 +47,7 @@ async fn deliver(url: &str, secret: &str, account: &AccountId, mut alert: Value)
     let body = alert.to_string();
     let signed = signature(secret, clock::now(), body.as_bytes()).ok_or("the secret cannot sign")?;
     let headers = [("content-type", "application/json"), ("tokens-forge-signature", signed.as_str())];
-    match post::post(url, &headers, &body, TIMEOUT_MS).await? {
+    match http_client::post(url, &headers, &body, TIMEOUT_MS).await? {
         (200..=299, _) => Ok(()),
         (status, _) => Err(format!("status {status}")),
     }

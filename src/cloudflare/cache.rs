@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, Published, Standing};
 use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
 use crate::ports::Kept;
-use crate::routing::health::{Board, CandidateId, Change, HealthView, Observation};
+use crate::routing::health::{Board, CandidateId, HealthView, Observation, StatusChange};
 use crate::time::Timestamp;
 
 /// A copy is as good as new for this long, in milliseconds.
@@ -40,7 +40,7 @@ thread_local! {
 }
 
 /// By `channel/upstream_model`.
-type Changes = BTreeMap<String, Vec<Change>>;
+type Changes = BTreeMap<String, Vec<StatusChange>>;
 
 struct Copied<T> {
     value: T,

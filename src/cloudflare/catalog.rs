@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use wasm_bindgen::JsValue;
 
 use super::bound::{number, text};
-use super::outside::{Found, Outside, failed};
+use super::outside::{Fetched, Outside, failed};
 use super::{cache, clock};
 use crate::catalog::{Announcement, Catalog, Change, Published, Standing};
 use crate::id::ModelName;
@@ -29,7 +29,7 @@ const NEXT_KEY: &str = "catalog:next";
 const KEPT_MS: i64 = 300_000;
 
 /// Reads the catalogue that is published now and the one that is announced, and keeps what is new of them.
-pub async fn renew(outside: &Outside) -> Found<Rc<Catalog>> {
+pub async fn renew(outside: &Outside) -> Fetched<Rc<Catalog>> {
     let (document, next) = join(published(outside), next(outside)).await;
     let now = clock::now();
     let next = next.and_then(|next| match check(outside, next.document.get()) {
@@ -61,7 +61,7 @@ pub async fn renew(outside: &Outside) -> Found<Rc<Catalog>> {
 }
 
 /// The document that is published: KV's, or if it has none or fails, the newest of the history.
-async fn published(outside: &Outside) -> Found<Option<String>> {
+async fn published(outside: &Outside) -> Fetched<Option<String>> {
     match outside.kv_text(CATALOG_KEY).await {
         Ok(Some(document)) => Ok(Some(document)),
         not_there => {
@@ -90,12 +90,12 @@ async fn next(outside: &Outside) -> Option<Announcement> {
     })
 }
 
-fn checked(outside: &Outside, document: Option<String>) -> Found<Published> {
+fn checked(outside: &Outside, document: Option<String>) -> Fetched<Published> {
     check(outside, &document.ok_or_else(|| Unavailable(Unavailable::NO_CATALOG.to_owned()))?)
 }
 
 /// Reads a document, unless it is one of those in use.
-fn check(outside: &Outside, document: &str) -> Found<Published> {
+fn check(outside: &Outside, document: &str) -> Fetched<Published> {
     if let Some(known) = cache::read_from(document) {
         return Ok(known);
     }
@@ -106,7 +106,7 @@ fn check(outside: &Outside, document: &str) -> Found<Published> {
 }
 
 /// The newest document of the history that runs, or ran.
-async fn newest(outside: &Outside) -> Found<Option<String>> {
+async fn newest(outside: &Outside) -> Fetched<Option<String>> {
     let statement = "SELECT document AS doc FROM catalog_versions
         WHERE withdrawn_at IS NULL AND (effective_at IS NULL OR effective_at <= CAST(?1 AS INTEGER)) ORDER BY version DESC LIMIT 1";
     Ok(outside.texts(statement, &[number(clock::now().millis())]).await?.into_iter().next())
@@ -121,7 +121,7 @@ fn version_of(document: &str) -> Option<u64> {
 }
 
 /// The document that runs now: the newest of what KV has published, what was announced and is due, and the history.
-async fn document(outside: &Outside) -> Found<Option<String>> {
+async fn document(outside: &Outside) -> Fetched<Option<String>> {
     let ((published, next), history) = join(join(published(outside), next(outside)), newest(outside)).await;
     let now = clock::now();
     let due = next.filter(|next| next.is_due(now)).map(|next| next.document.get().to_owned());
@@ -141,7 +141,7 @@ async fn newest_version(outside: &Outside) -> u64 {
 }
 
 /// Publishes or announces. KV has the word; the history may lag behind.
-async fn publish(outside: &Outside, publication: Publication) -> Found<()> {
+async fn publish(outside: &Outside, publication: Publication) -> Fetched<()> {
     let Publication { catalog, document, effective_at, .. } = &publication;
     let published = Published { catalog: Rc::clone(catalog), document: document.as_str().into() };
     if let Some(from) = *effective_at {
@@ -170,14 +170,14 @@ async fn publish(outside: &Outside, publication: Publication) -> Found<()> {
 }
 
 /// Makes sure that KV has what runs, before it loses what was announced and is due.
-async fn publish_running(outside: &Outside) -> Found<()> {
+async fn publish_running(outside: &Outside) -> Fetched<()> {
     let (running, published) = join(document(outside), outside.kv_text(CATALOG_KEY)).await;
     let Some(running) = running? else { return Ok(()) };
     let published = published?.as_deref().and_then(version_of);
     if published < version_of(&running) { outside.kv_put(CATALOG_KEY, &running).await } else { Ok(()) }
 }
 
-async fn note(outside: &Outside, publication: &Publication) -> Found<()> {
+async fn note(outside: &Outside, publication: &Publication) -> Fetched<()> {
     let statement =
         "INSERT OR REPLACE INTO catalog_versions (version, published_at, document, author, reason, effective_at, changes, on_behalf_of)
         VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3, ?4, ?5, CAST(?6 AS INTEGER), ?7, ?8)";
@@ -197,7 +197,7 @@ async fn note(outside: &Outside, publication: &Publication) -> Found<()> {
 }
 
 /// Marks announcements whose time has not come as withdrawn, but for one.
-async fn mark_withdrawn(outside: &Outside, but: Option<u64>) -> Found<Vec<u64>> {
+async fn mark_withdrawn(outside: &Outside, but: Option<u64>) -> Fetched<Vec<u64>> {
     let statement = "UPDATE catalog_versions SET withdrawn_at = CAST(?1 AS INTEGER)
         WHERE withdrawn_at IS NULL AND effective_at > CAST(?1 AS INTEGER) AND version <> CAST(?2 AS INTEGER)
         RETURNING CAST(version AS TEXT) AS doc";
@@ -205,7 +205,7 @@ async fn mark_withdrawn(outside: &Outside, but: Option<u64>) -> Found<Vec<u64>> 
 }
 
 /// Withdraws what is announced. First where isolates look; if the history then fails, the same again does the rest.
-async fn withdraw(outside: &Outside) -> Found<Vec<u64>> {
+async fn withdraw(outside: &Outside) -> Fetched<Vec<u64>> {
     let known = next(outside).await.filter(|next| !next.is_due(clock::now()));
     outside.kv_delete(NEXT_KEY).await?;
     cache::put_announced(None);
@@ -242,7 +242,7 @@ impl AnnouncedRow {
     }
 }
 
-async fn newest_announced(outside: &Outside) -> Found<Option<AnnouncedRow>> {
+async fn newest_announced(outside: &Outside) -> Fetched<Option<AnnouncedRow>> {
     let statement = "SELECT json_object('version', version, 'effective_at', effective_at, 'withdrawn', withdrawn_at IS NOT NULL,
         'author', author, 'on_behalf_of', on_behalf_of, 'reason', reason, 'document', document) AS doc
         FROM catalog_versions WHERE effective_at IS NOT NULL ORDER BY version DESC LIMIT 1";
@@ -250,7 +250,7 @@ async fn newest_announced(outside: &Outside) -> Found<Option<AnnouncedRow>> {
 }
 
 /// The announcement whose time has not come. The history decides, as far as it knows of it.
-async fn announcement(outside: &Outside) -> Found<Option<Announcement>> {
+async fn announcement(outside: &Outside) -> Fetched<Option<Announcement>> {
     let (row, seen) = join(newest_announced(outside), next(outside)).await;
     let known = match row {
         Ok(Some(row)) if seen.as_ref().is_none_or(|seen| seen.version <= row.version) => row.standing(),
@@ -264,7 +264,7 @@ async fn announcement(outside: &Outside) -> Found<Option<Announcement>> {
 }
 
 /// Makes what is announced and due the published catalogue. What is removed of it is removed some minutes later.
-async fn take_over(outside: &Outside) -> Found<()> {
+async fn take_over(outside: &Outside) -> Fetched<()> {
     let now = clock::now();
     let Some(next) = next(outside).await.filter(|next| next.is_due(now)) else { return Ok(()) };
     let statement = "SELECT json_array(COALESCE(MAX(CASE WHEN effective_at IS NULL OR effective_at <= CAST(?2 AS INTEGER) THEN version END), 0),
@@ -344,23 +344,23 @@ const FIELDS: &str =
     'author', author, 'on_behalf_of', on_behalf_of, 'reason', reason, 'changes', json(changes)";
 
 impl Publishing for Outside {
-    async fn catalog_document(&self) -> Found<Option<String>> {
+    async fn catalog_document(&self) -> Fetched<Option<String>> {
         document(self).await
     }
 
-    async fn publish_catalog(&self, publication: Publication) -> Found<()> {
+    async fn publish_catalog(&self, publication: Publication) -> Fetched<()> {
         publish(self, publication).await
     }
 
-    async fn announcement(&self) -> Found<Option<Announcement>> {
+    async fn announcement(&self) -> Fetched<Option<Announcement>> {
         announcement(self).await
     }
 
-    async fn withdraw_announced(&self) -> Found<Vec<u64>> {
+    async fn withdraw_announced(&self) -> Fetched<Vec<u64>> {
         withdraw(self).await
     }
 
-    async fn move_announced(&self) -> Found<()> {
+    async fn move_announced(&self) -> Fetched<()> {
         take_over(self).await
     }
 }
@@ -370,7 +370,7 @@ impl Versions for Outside {
         newest_version(self).await
     }
 
-    async fn catalog_versions(&self, model: Option<&ModelName>, after: Option<u64>, limit: u32) -> Found<Vec<VersionRow>> {
+    async fn catalog_versions(&self, model: Option<&ModelName>, after: Option<u64>, limit: u32) -> Fetched<Vec<VersionRow>> {
         let statement = format!(
             "SELECT json_object({FIELDS}) AS doc FROM catalog_versions
              WHERE (?1 IS NULL OR version < CAST(?1 AS INTEGER)) AND (?2 IS NULL OR (withdrawn_at IS NULL
@@ -388,7 +388,7 @@ impl Versions for Outside {
         Ok(rows.into_iter().map(|row| of_model(row.read().0)).collect())
     }
 
-    async fn catalog_version(&self, version: u64) -> Found<Option<(VersionRow, String)>> {
+    async fn catalog_version(&self, version: u64) -> Fetched<Option<(VersionRow, String)>> {
         let statement = format!(
             "SELECT json_object({FIELDS}, 'document', document) AS doc FROM catalog_versions WHERE version = CAST(?1 AS INTEGER)"
         );

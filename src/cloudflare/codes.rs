@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::bound::number;
 use super::clock;
-use super::outside::{Found, Outside};
+use super::outside::{Fetched, Outside};
 use crate::id::{AccountId, BucketId};
 use crate::money::Money;
 use crate::ports::{Code, Codes, NewCodes};
@@ -51,7 +51,7 @@ impl Row {
 }
 
 impl Codes for Outside {
-    async fn put_codes(&self, new: &NewCodes) -> Found<()> {
+    async fn put_codes(&self, new: &NewCodes) -> Fetched<()> {
         let rows: Vec<Value> = new.codes.iter().map(|code| json!({"hash": code.hash, "id": code.id})).collect();
         let statement = "INSERT INTO codes (hash, id, bucket, amount, reason, author, on_behalf_of, note, created_at, expires_at)
             SELECT value->>'hash', value->>'id', ?2->>'bucket', ?2->>'amount', ?2->>'reason', ?2->>'author', ?2->>'on_behalf_of', ?2->>'note', ?2->>'created_at', ?2->>'expires_at'
@@ -66,7 +66,7 @@ impl Codes for Outside {
     }
 
     /// The statement decides: D1 runs one at a time. Whoever has it, has it, also after its end.
-    async fn take_code(&self, hash: &str, account: &AccountId) -> Found<Option<Code>> {
+    async fn take_code(&self, hash: &str, account: &AccountId) -> Fetched<Option<Code>> {
         let statement = format!(
             "UPDATE codes SET account = ?2, taken_at = COALESCE(taken_at, CAST(?3 AS INTEGER))
             WHERE hash = ?1 AND (account = ?2 OR (account IS NULL AND revoked_at IS NULL AND expires_at > CAST(?3 AS INTEGER)))
@@ -76,24 +76,24 @@ impl Codes for Outside {
         Ok(self.d1::<Row>(&statement, &values).await?.into_iter().next().map(Row::read))
     }
 
-    async fn code_credited(&self, hash: &str) -> Found<()> {
+    async fn code_credited(&self, hash: &str) -> Fetched<()> {
         let statement = "UPDATE codes SET credited_at = CAST(?2 AS INTEGER) WHERE hash = ?1 AND credited_at IS NULL";
         self.texts(statement, &[hash.into(), number(clock::now().millis())]).await.map(|_| ())
     }
 
-    async fn uncredited_codes(&self, before: Timestamp, limit: u32) -> Found<Vec<(AccountId, String)>> {
+    async fn uncredited_codes(&self, before: Timestamp, limit: u32) -> Fetched<Vec<(AccountId, String)>> {
         let statement = "SELECT json_array(account, hash) AS doc FROM codes
             WHERE credited_at IS NULL AND taken_at < CAST(?1 AS INTEGER) ORDER BY taken_at LIMIT ?2";
         self.d1(statement, &[number(before.millis()), limit.into()]).await
     }
 
-    async fn codes(&self, after: Option<&str>, limit: u32) -> Found<Vec<Code>> {
+    async fn codes(&self, after: Option<&str>, limit: u32) -> Fetched<Vec<Code>> {
         let statement = format!("SELECT {FIELDS} AS doc FROM codes WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
         let rows: Vec<Row> = self.d1(&statement, &[after.unwrap_or("~").into(), limit.into()]).await?;
         Ok(rows.into_iter().map(Row::read).collect())
     }
 
-    async fn revoke_code(&self, id: &str) -> Found<bool> {
+    async fn revoke_code(&self, id: &str) -> Fetched<bool> {
         let statement = "UPDATE codes SET revoked_at = CAST(?2 AS INTEGER) WHERE id = ?1 AND account IS NULL AND revoked_at IS NULL RETURNING id AS doc";
         let rows = self.texts(statement, &[id.into(), number(clock::now().millis())]).await?;
         Ok(rows.first().is_some_and(|row| row == id))

@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
 use super::bound::number;
-use super::outside::{Found, Outside, failed};
+use super::outside::{Fetched, Outside, failed};
 use super::request_port::HEALTH_KEY;
 use super::{cache, clock, truth};
-use crate::ports::{Ended, History, Kept, PageCache, Rounds, Runtime, Unavailable};
-use crate::probe::HOUSE;
+use crate::ports::{History, Kept, PageCache, RoundEnd, Rounds, Runtime, Unavailable};
+use crate::probe::PROBE_ACCOUNT;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{
-    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Met, ProbeResult, Recent, Span, Status, Witness,
+    BOUNDS_MS, Board, CandidateId, Counts, HealthStatus, HealthView, LastFailure, Met, ProbeResult, Recent, Span, StatusChange,
+    Witness,
 };
 use crate::time::Timestamp;
 use crate::truth::{Promise, Truth};
@@ -77,7 +78,7 @@ pub fn counting() -> String {
     let range = |of: &str| BOUNDS_MS.iter().map(|bound| format!("({of} > {bound})")).collect::<Vec<_>>().join(" + ");
     format!(
         "INSERT INTO health_counts (channel, upstream_model, is_probe, span, start, ok, failed, load, in_row, ok_at, failure, witnesses{})
-         SELECT channel, model, ?2 = '{HOUSE}', 60000, start, SUM(ok), SUM(failed), SUM(load), SUM(failed AND at > last_ok),
+         SELECT channel, model, ?2 = '{PROBE_ACCOUNT}', 60000, start, SUM(ok), SUM(failed), SUM(load), SUM(failed AND at > last_ok),
            MAX(CASE WHEN done THEN at END), MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END),
            CASE WHEN SUM(failed) + SUM(load) > 0 THEN json_object(?3, json_array(SUM(failed),
              MAX(CASE WHEN failed OR load THEN printf('%015d', at) || ' ' || kind || ' ' || words END))) END{ranges}
@@ -129,7 +130,7 @@ fn counts_doc(of: &str, start: &str) -> String {
 }
 
 /// What attempts came to by span. What has not moved on to that span yet is summed up from shorter ones.
-pub async fn counts(outside: &Outside, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
+pub async fn counts(outside: &Outside, of: &[CandidateId], span: Span, since: Timestamp) -> Fetched<Vec<Counts>> {
     let start = format!("(h.start - h.start % {})", span.millis());
     let statement = format!(
         "SELECT {} {OF_LISTED} AND h.span <= CAST(?2 AS INTEGER) AND h.start >= CAST(?3 AS INTEGER)
@@ -140,7 +141,7 @@ pub async fn counts(outside: &Outside, of: &[CandidateId], span: Span, since: Ti
 }
 
 /// What attempts came to since then, in one sum for each candidate.
-pub async fn counted(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<Vec<Counts>> {
+pub async fn counted(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Fetched<Vec<Counts>> {
     let statement = format!(
         "SELECT {} {OF_LISTED} AND h.span = 60000 AND h.start >= CAST(?2 AS INTEGER) GROUP BY h.channel, h.upstream_model, h.is_probe",
         counts_doc("SUM(#)", "MIN(h.start)")
@@ -161,7 +162,7 @@ struct Minute {
 }
 
 /// What requests saw since then, those of probes apart.
-pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<Vec<(CandidateId, Recent)>> {
+pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Fetched<Vec<(CandidateId, Recent)>> {
     let statement = format!(
         "SELECT json_object('channel', h.channel, 'upstream_model', h.upstream_model, 'ok', h.ok, 'failed', h.failed, 'in_row', h.in_row,
            'ok_at', h.ok_at, 'failure', h.failure, 'witnesses', json(h.witnesses)) AS doc
@@ -191,44 +192,48 @@ pub async fn recent(outside: &Outside, of: &[CandidateId], since: Timestamp) -> 
 }
 
 /// Reads what `counting` wrote.
-fn failure(text: &str) -> Option<Failure> {
+fn failure(text: &str) -> Option<LastFailure> {
     let (at, rest) = text.split_once(' ')?;
     let (kind, message) = rest.split_once(' ')?;
-    Some(Failure { at: Timestamp::from_millis(at.parse().ok()?), kind: FailureKind::parse(kind)?, message: message.to_owned() })
+    Some(LastFailure {
+        at: Timestamp::from_millis(at.parse().ok()?),
+        kind: FailureKind::parse(kind)?,
+        message: message.to_owned(),
+    })
 }
 
 #[derive(Deserialize)]
 struct ChangeRow {
     candidate: String,
     at: i64,
-    status: Status,
+    status: HealthStatus,
     cause: String,
 }
 
 /// How the status changed since then, with the change before.
-pub async fn changes(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+pub async fn changes(outside: &Outside, of: &[CandidateId], since: Timestamp) -> Fetched<BTreeMap<String, Vec<StatusChange>>> {
     let statement = "SELECT json_object('candidate', h.channel || '/' || h.upstream_model, 'at', h.at, 'status', h.status, 'cause', h.cause) AS doc
          FROM json_each(?1) c JOIN health_changes h ON h.channel = c.value->>0 AND h.upstream_model = c.value->>1
          WHERE h.at >= (SELECT COALESCE(MAX(b.at), 0) FROM health_changes b
            WHERE b.channel = h.channel AND b.upstream_model = h.upstream_model AND b.at <= CAST(?2 AS INTEGER)) ORDER BY h.at";
     let rows: Vec<ChangeRow> = outside.d1(statement, &[listed(of), number(since.millis())]).await?;
-    let mut by_candidate: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+    let mut by_candidate: BTreeMap<String, Vec<StatusChange>> = BTreeMap::new();
     for ChangeRow { candidate, at, status, cause } in rows {
-        by_candidate.entry(candidate).or_default().push(Change { at: Timestamp::from_millis(at), status, cause });
+        by_candidate.entry(candidate).or_default().push(StatusChange { at: Timestamp::from_millis(at), status, cause });
     }
     Ok(by_candidate)
 }
 
 /// Takes the round.
-pub async fn begin_round(outside: &Outside, lease: &str, until: Timestamp) -> Found<Option<HealthView>> {
+pub async fn begin_round(outside: &Outside, lease: &str, until: Timestamp) -> Fetched<Option<HealthView>> {
     let statement = "UPDATE health_round SET lease = ?1, lease_until = CAST(?2 AS INTEGER) WHERE id = 1 AND lease_until <= CAST(?3 AS INTEGER) RETURNING doc";
     let docs = outside.texts(statement, &[lease.into(), number(until.millis()), number(clock::now().millis())]).await?;
     docs.first().map(|doc| serde_json::from_str(doc).map_err(failed)).transpose()
 }
 
 /// Keeps what a round found; false if it is not ours any more. Changes come first: a round that dies in between repeats them.
-pub async fn end_round(outside: &Outside, lease: &str, ended: &Ended) -> Found<bool> {
-    let row = |(id, change): &(CandidateId, Change)| {
+pub async fn end_round(outside: &Outside, lease: &str, ended: &RoundEnd) -> Fetched<bool> {
+    let row = |(id, change): &(CandidateId, StatusChange)| {
         json!([id.channel, id.upstream_model, change.at.millis(), change.status, change.cause])
     };
     let rows = Value::from(ended.changes.iter().map(row).collect::<Vec<_>>()).to_string();
@@ -250,7 +255,7 @@ pub async fn end_round(outside: &Outside, lease: &str, ended: &Ended) -> Found<b
 }
 
 /// Moves old counts on, in one transaction each, and forgets what is older than is shown.
-pub async fn tidy(outside: &Outside) -> Found<()> {
+pub async fn tidy(outside: &Outside) -> Fetched<()> {
     let now = clock::now();
     for (from, to, keep_ms) in [(Span::Minute, Span::Hour, MINUTES_MS), (Span::Hour, Span::Day, HOURS_MS)] {
         let (from, length) = (from.millis(), to.millis());
@@ -295,15 +300,15 @@ impl History for Outside {
         }
     }
 
-    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Found<Vec<Counts>> {
+    async fn counts(&self, of: &[CandidateId], span: Span, since: Timestamp) -> Fetched<Vec<Counts>> {
         counts(self, of, span, since).await
     }
 
-    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Fetched<BTreeMap<String, Vec<StatusChange>>> {
         changes(self, of, since).await
     }
 
-    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {
+    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<StatusChange>>> {
         let now = clock::now();
         if let Some(known) = cache::changes(now) {
             return known;
@@ -319,11 +324,11 @@ impl History for Outside {
 }
 
 impl Rounds for Outside {
-    async fn begin_round(&self, lease: &str, until: Timestamp) -> Found<Option<HealthView>> {
+    async fn begin_round(&self, lease: &str, until: Timestamp) -> Fetched<Option<HealthView>> {
         begin_round(self, lease, until).await
     }
 
-    async fn end_round(&self, lease: &str, ended: &Ended) -> Found<()> {
+    async fn end_round(&self, lease: &str, ended: &RoundEnd) -> Fetched<()> {
         match end_round(self, lease, ended).await {
             Ok(true) => {}
             Ok(false) => return Err(Unavailable("the probe round took too long, and another one has begun".to_owned())),
@@ -336,19 +341,19 @@ impl Rounds for Outside {
         self.kv_put(BOARD_KEY, &serde_json::to_string(&*board).map_err(failed)?).await
     }
 
-    async fn recent(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<(CandidateId, Recent)>> {
+    async fn recent(&self, of: &[CandidateId], since: Timestamp) -> Fetched<Vec<(CandidateId, Recent)>> {
         recent(self, of, since).await
     }
 
-    async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Found<Vec<Counts>> {
+    async fn counted(&self, of: &[CandidateId], since: Timestamp) -> Fetched<Vec<Counts>> {
         counted(self, of, since).await
     }
 
-    async fn truths(&self) -> Found<Vec<(Promise, Truth)>> {
+    async fn truths(&self) -> Fetched<Vec<(Promise, Truth)>> {
         truth::sums(self, clock::now()).await
     }
 
-    async fn tidy(&self) -> Found<()> {
+    async fn tidy(&self) -> Fetched<()> {
         tidy(self).await
     }
 }

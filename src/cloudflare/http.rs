@@ -12,11 +12,11 @@ use worker::{Headers, Request, Response, ResponseBuilder};
 
 use super::clock;
 use crate::api;
-use crate::body::{Arriving, Body, Place, grown, no_room};
+use crate::body::{Arriving, Body, BodyRoom, grown, no_room};
 use crate::id::RequestId;
 use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Head, Misplaced, Reply, ReplyBody, gate};
+use crate::relay::{Misplaced, Reply, ReplyBody, RequestHead, gate};
 
 /// Who waits for room looks again after this.
 const LOOK_MS: u32 = 100;
@@ -60,20 +60,20 @@ impl Drop for Listener {
 }
 
 /// A body that nobody has asked for yet.
-pub struct Coming {
+pub struct Unread {
     request: Request,
     declared: Option<usize>,
     most: usize,
-    place: Place,
+    place: BodyRoom,
 }
 
-impl Arriving for Coming {
-    fn within(self, place: Place) -> Self {
+impl Arriving for Unread {
+    fn within(self, place: BodyRoom) -> Self {
         Self { place, ..self }
     }
 }
 
-impl IntoFuture for Coming {
+impl IntoFuture for Unread {
     type Output = Result<Body, Refusal>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
@@ -83,7 +83,7 @@ impl IntoFuture for Coming {
 }
 
 /// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
-pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
+pub fn read(request: Request) -> Result<api::Request<Unread>, Reply> {
     let Ok(url) = request.url() else { return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random()))) };
     let headers = request.headers();
     let get = |name: &str| headers.get(name).ok().flatten();
@@ -98,7 +98,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
     let path = raw_path(&request.inner().url());
     let query: Vec<(String, String)> = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let passed = PASSED.into_iter().filter_map(|name| Some((name, get(name)?)));
-    let head = Head {
+    let head = RequestHead {
         misplaced: misplaced(authorization.as_deref(), get("api-key").is_some(), &query),
         credential,
         is_google: get("x-goog-api-key").is_some(),
@@ -115,8 +115,8 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
         probed: None,
     };
     let place = match api::table::is_read_of_strangers(&path) {
-        true => Place::of_stranger(&gate::by_address(head.address)),
-        false => Place::of_sender(&gate::sender(&head)),
+        true => BodyRoom::of_stranger(&gate::by_address(head.address)),
+        false => BodyRoom::of_sender(&gate::sender(&head)),
     };
     let most = api::table::most_bytes(&path);
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
@@ -141,7 +141,7 @@ pub fn read(request: Request) -> Result<api::Request<Coming>, Reply> {
         presented_in,
         signature,
         origin,
-        body: Coming { request, declared, most, place },
+        body: Unread { request, declared, most, place },
     })
 }
 
@@ -166,7 +166,7 @@ fn raw_path(address: &str) -> String {
 }
 
 /// Reads a body piece by piece: memory grows with what arrives, and only where there is room for it.
-async fn body(Coming { mut request, declared, most, mut place }: Coming) -> Result<Body, Refusal> {
+async fn body(Unread { mut request, declared, most, mut place }: Unread) -> Result<Body, Refusal> {
     if declared.is_some_and(|length| length > most) {
         return Err(too_large(most));
     }
@@ -213,7 +213,7 @@ async fn body(Coming { mut request, declared, most, mut place }: Coming) -> Resu
 }
 
 /// Waits a little for others to leave room.
-async fn find_room(place: &mut Place, bytes: usize) -> Result<(), Refusal> {
+async fn find_room(place: &mut BodyRoom, bytes: usize) -> Result<(), Refusal> {
     let begun = clock::now();
     while !place.hold(bytes) {
         if clock::now().since(begun) >= u64::from(ROOM_MS) {

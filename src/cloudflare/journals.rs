@@ -6,22 +6,22 @@ use serde_json::Value;
 use wasm_bindgen::JsValue;
 
 use super::bound::{number, text};
-use super::outside::{Found, Outside};
-use crate::account::{ComparedRow, Filter, Listed};
+use super::outside::{Fetched, Outside};
+use crate::account::{ComparedRow, JournalFilter, Listed};
 use crate::id::AccountId;
 use crate::money::Money;
 use crate::ports::{Copies, Cursor, Dimension, Journals, MOST_SUMS, Reconciled, Sum, Sums};
-use crate::probe::HOUSE;
+use crate::probe::PROBE_ACCOUNT;
 use crate::time::Timestamp;
 
 impl Journals for Outside {
     async fn journal(
         &self,
         account: Option<&str>,
-        filter: &Filter,
+        filter: &JournalFilter,
         after: Option<Cursor>,
         limit: u32,
-    ) -> Found<Vec<(String, Value)>> {
+    ) -> Fetched<Vec<(String, Value)>> {
         let listed = match filter.listed {
             Listed::Receipts => "j.kind = 'receipt'",
             Listed::Entries => "j.amount IS NOT NULL",
@@ -32,7 +32,7 @@ impl Journals for Outside {
                'bucket', j.bucket, 'amount', j.amount, 'balances', json(j.balances), 'debts', json(j.debts), 'doc', json(j.doc))) AS doc
              FROM batches b JOIN journal j ON j.account = b.account AND j.seq BETWEEN b.first_seq AND b.last_seq
              WHERE {listed} AND b.at <= CAST(?2 AS INTEGER) AND (b.at, b.account, j.seq) < (CAST(?2 AS INTEGER), ?3, CAST(?4 AS INTEGER))
-               AND (b.account = ?5 OR ?5 IS NULL AND b.account <> '{HOUSE}') AND (?6 IS NULL OR j.key = ?6) AND (?7 IS NULL OR j.doc->>'project' = ?7)
+               AND (b.account = ?5 OR ?5 IS NULL AND b.account <> '{PROBE_ACCOUNT}') AND (?6 IS NULL OR j.key = ?6) AND (?7 IS NULL OR j.doc->>'project' = ?7)
                AND (?8 IS NULL OR j.doc->>'model' = ?8 OR j.doc->>'requested_model' = ?8) AND (?9 IS NULL OR j.doc->>'route' = ?9)
                AND (?10 IS NULL OR COALESCE(j.bucket, j.doc->>'bucket') = ?10) AND (?11 IS NULL OR j.doc->>'status' = ?11)
                AND (?12 IS NULL OR j.doc->>'run' = ?12) AND (?13 IS NULL OR j.kind = ?13)
@@ -41,13 +41,13 @@ impl Journals for Outside {
         );
         let Cursor(at, of, seq) = after.unwrap_or_else(|| Cursor(Money::MAX.nanos(), String::new(), 0));
         let mut values = vec![number(limit), number(at), of.as_str().into(), number(seq), text(account)];
-        let Filter { key, project, model, route, bucket, status, run, kind, .. } = filter;
+        let JournalFilter { key, project, model, route, bucket, status, run, kind, .. } = filter;
         values.extend([key, project, model, route, bucket, status, run, kind].map(|name| text(name.as_deref())));
         values.extend([filter.since, filter.until].map(|moment| moment.map_or(JsValue::NULL, |moment| number(moment.millis()))));
         self.d1(&statement, &values).await
     }
 
-    async fn sums(&self, sums: Sums) -> Found<Vec<Sum>> {
+    async fn sums(&self, sums: Sums) -> Fetched<Vec<Sum>> {
         let (mut fields, mut conditions) = (String::new(), String::new());
         for dimension in &sums.by {
             let name = dimension.as_str();
@@ -67,7 +67,7 @@ impl Journals for Outside {
         }
         // Probes are nobody's use, unless somebody asks for those of the house.
         if !sums.filters.iter().any(|(dimension, _)| *dimension == Dimension::Account) {
-            let _ = write!(conditions, " AND account <> '{HOUSE}'");
+            let _ = write!(conditions, " AND account <> '{PROBE_ACCOUNT}'");
         }
         let by = sums.by.iter().map(|dimension| dimension.as_str()).collect::<Vec<_>>().join(", ");
         // Listed days are looked up one by one; without a list it is all that there is.
@@ -81,7 +81,7 @@ impl Journals for Outside {
 }
 
 impl Copies for Outside {
-    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Found<Vec<ComparedRow>> {
+    async fn copied(&self, account: &AccountId, after: u64, last: u64) -> Fetched<Vec<ComparedRow>> {
         let statement = "SELECT json_array(seq, bucket, amount, at, length(doc)) AS doc FROM journal
             WHERE account = ?1 AND seq > CAST(?2 AS INTEGER) AND seq <= CAST(?3 AS INTEGER) ORDER BY seq";
         // The first part takes in what stands before the first row, where nothing may be.
@@ -89,19 +89,19 @@ impl Copies for Outside {
         self.d1(statement, &[account.as_str().into(), number(after), number(last)]).await
     }
 
-    async fn copied_beyond(&self, account: &AccountId, head: u64) -> Found<Vec<u64>> {
+    async fn copied_beyond(&self, account: &AccountId, head: u64) -> Fetched<Vec<u64>> {
         let statement = "SELECT CAST(seq AS TEXT) AS doc FROM journal WHERE account = ?1 AND seq > CAST(?2 AS INTEGER) ORDER BY seq LIMIT 100";
         self.d1(statement, &[account.as_str().into(), number(head)]).await
     }
 
-    async fn unreconciled(&self, before: Timestamp, limit: u32) -> Found<Vec<(AccountId, u64)>> {
+    async fn unreconciled(&self, before: Timestamp, limit: u32) -> Fetched<Vec<(AccountId, u64)>> {
         let statement =
             "SELECT json_array(a.id, COALESCE(r.seq, 0)) AS doc FROM accounts a LEFT JOIN reconciled r ON r.account = a.id
             WHERE r.at IS NULL OR r.at < CAST(?1 AS INTEGER) ORDER BY r.account IS NULL, a.id LIMIT ?2";
         self.d1(statement, &[number(before.millis()), limit.into()]).await
     }
 
-    async fn note_reconciled(&self, done: &Reconciled) -> Found<()> {
+    async fn note_reconciled(&self, done: &Reconciled) -> Fetched<()> {
         let statement =
             "INSERT OR REPLACE INTO reconciled (account, at, seq, doc) VALUES (?1, CAST(?2 AS INTEGER), CAST(?3 AS INTEGER), ?4)";
         let at = done.at.map_or(JsValue::NULL, |at| number(at.millis()));

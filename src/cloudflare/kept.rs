@@ -28,7 +28,7 @@ impl Store {
         self.run("DELETE FROM kept_answers WHERE seq <= CAST(?1 AS INTEGER)", vec![integer(last)])
     }
 
-    /// See [`crate::account::Shelf::stale`]. Rows are looked at in their order up to the first that stays.
+    /// See [`crate::account::AccountStore::stale`]. Rows are looked at in their order up to the first that stays.
     pub(super) fn stale_kept(&self, until: Timestamp, most_bytes: u64) -> Result<Option<u64>> {
         let statement = "
             SELECT json_array((SELECT MAX(seq) FROM kept_answers), (

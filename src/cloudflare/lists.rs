@@ -5,8 +5,8 @@ use worker::{Result, SqlStorageValue};
 
 use super::store::{Batch, Store, money};
 use crate::account::{
-    Audit, AuditRow, Balances, Filter, InFlight, Listed, Order, Page, ProjectRecord, RunBook, RunLine, RunRecord, StoredRow,
-    Tally, audit,
+    Audit, AuditRow, Balances, Counters, InFlight, JournalFilter, Listed, Order, ProjectRecord, RunBook, RunLine, RunRecord,
+    StoredRow, Window, audit,
 };
 use crate::id::{BucketId, RequestId, RunId};
 use crate::key::KeyRecord;
@@ -27,7 +27,7 @@ impl Store {
     }
 
     /// Journal rows, newest first.
-    pub fn journal(&self, filter: &Filter, page: Page) -> Result<Vec<StoredRow>> {
+    pub fn journal(&self, filter: &JournalFilter, page: Window) -> Result<Vec<StoredRow>> {
         let listed = match filter.listed {
             Listed::Receipts => "j.kind = 'receipt'",
             Listed::Entries => "j.amount IS NOT NULL",
@@ -45,7 +45,7 @@ impl Store {
         );
         let before = page.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::from(u32::MAX) << 16);
         let mut values: Vec<SqlStorageValue> = vec![before.into(), i64::from(page.limit).into()];
-        let Filter { key, project, model, route, bucket, status, run, kind, .. } = filter;
+        let JournalFilter { key, project, model, route, bucket, status, run, kind, .. } = filter;
         values.extend([key, project, model, route, bucket, status, run, kind].map(|name| name.as_deref().into()));
         values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));
         self.rows(&statement, values)
@@ -71,9 +71,9 @@ impl Store {
     /// A run that has a row.
     pub fn run_book(&self, run: &RunId) -> Result<Option<RunBook>> {
         let statement = "SELECT json_array(json(record), json(tally), json(lines)) AS value FROM runs WHERE id = ?1";
-        let found: Option<(Option<RunRecord>, Tally, Vec<RunLine>)> =
+        let found: Option<(Option<RunRecord>, Counters, Vec<RunLine>)> =
             self.rows(statement, vec![run.as_str().into()])?.into_iter().next();
-        Ok(found.map(|(record, tally, lines)| RunBook { id: run.clone(), record, tally, lines }))
+        Ok(found.map(|(record, counters, lines)| RunBook { id: run.clone(), record, counters, lines }))
     }
 
     /// Runs by id, without what their requests came to.
@@ -93,14 +93,14 @@ impl Store {
 
     /// Whether a part of the journal agrees with itself.
     pub fn audit(&self, after: u64, limit: u32) -> Result<Audit> {
-        type Found = (u64, i64, u64, String, Option<BucketId>, Option<i64>, Balances, Option<Balances>, Option<Money>);
+        type Fetched = (u64, i64, u64, String, Option<BucketId>, Option<i64>, Balances, Option<Balances>, Option<Money>);
         // The row before is where the balances start.
         let statement = "
             SELECT json_array(seq, at, length(doc), kind, bucket, amount, json(balances), json(debts), CASE kind WHEN 'receipt' THEN doc->>'charge' END) AS value
             FROM journal WHERE seq >= CAST(?1 AS INTEGER) ORDER BY seq LIMIT CAST(?2 AS INTEGER)";
         let from = i64::try_from(after).unwrap_or(i64::MAX >> 11);
-        let found: Vec<Found> = self.rows(statement, vec![from.into(), i64::from(limit.saturating_add(1)).into()])?;
-        let row = |(seq, at, length, kind, bucket, amount, balances, debts, charge): Found| {
+        let found: Vec<Fetched> = self.rows(statement, vec![from.into(), i64::from(limit.saturating_add(1)).into()])?;
+        let row = |(seq, at, length, kind, bucket, amount, balances, debts, charge): Fetched| {
             let amount = amount.and_then(|nanos| Money::from_nanos(nanos).ok());
             AuditRow { seq, at, length, kind, bucket, amount, balances, debts: debts.unwrap_or_default(), charge }
         };

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::bound::number;
 use super::clock;
-use super::outside::{Found, Outside};
+use super::outside::{Fetched, Outside};
 use crate::id::TokenId;
-use crate::operator::{Failure, TokenRecord};
+use crate::operator::{AdminFailure, TokenRecord};
 use crate::ports::{Attempts, Failures, Runtime, Tokens};
 use crate::time::Timestamp;
 
@@ -65,7 +65,7 @@ impl Row {
 #[derive(Default)]
 struct Counted {
     /// By address and why.
-    attempts: BTreeMap<(String, Failure), u64>,
+    attempts: BTreeMap<(String, AdminFailure), u64>,
     /// Until when somebody writes them.
     written_by: Timestamp,
 }
@@ -86,7 +86,7 @@ fn counted_as(address: Option<IpAddr>) -> String {
     }
 }
 
-async fn write(outside: &Outside, attempts: BTreeMap<(String, Failure), u64>) -> Found<()> {
+async fn write(outside: &Outside, attempts: BTreeMap<(String, AdminFailure), u64>) -> Fetched<()> {
     let rows: Vec<Value> = attempts
         .into_iter()
         .map(|((address, failure), count)| json!({"address": address, "failure": failure.as_str(), "count": count}))
@@ -113,13 +113,13 @@ async fn write(outside: &Outside, attempts: BTreeMap<(String, Failure), u64>) ->
 }
 
 impl Tokens for Outside {
-    async fn token(&self, hash: &str) -> Found<Option<TokenRecord>> {
+    async fn token(&self, hash: &str) -> Fetched<Option<TokenRecord>> {
         let statement = format!("SELECT {FIELDS} AS doc FROM admin_tokens WHERE hash = ?1");
         let rows: Vec<Row> = self.d1(&statement, &[hash.into()]).await?;
         Ok(rows.into_iter().next().map(Row::read))
     }
 
-    async fn put_token(&self, token: &TokenRecord, hash: &str, most: u32) -> Found<bool> {
+    async fn put_token(&self, token: &TokenRecord, hash: &str, most: u32) -> Fetched<bool> {
         let statement = "INSERT INTO admin_tokens (id, name, hash, scopes, created_at, created_by, expires_at)
             SELECT ?1, ?2, ?3, ?4, CAST(?5 AS INTEGER), ?6, CAST(?7 AS INTEGER)
             WHERE NOT EXISTS (SELECT 1 FROM admin_tokens WHERE name = ?2 AND revoked_at IS NULL AND expires_at > CAST(?5 AS INTEGER))
@@ -139,14 +139,14 @@ impl Tokens for Outside {
         Ok(!self.texts(statement, &values).await?.is_empty())
     }
 
-    async fn tokens(&self, after: Option<&str>, limit: u32) -> Found<Vec<TokenRecord>> {
+    async fn tokens(&self, after: Option<&str>, limit: u32) -> Fetched<Vec<TokenRecord>> {
         let statement =
             format!("SELECT {FIELDS} AS doc FROM admin_tokens WHERE id < ?1 ORDER BY id DESC LIMIT CAST(?2 AS INTEGER)");
         let rows: Vec<Row> = self.d1(&statement, &[after.unwrap_or("~").into(), number(limit)]).await?;
         Ok(rows.into_iter().map(Row::read).collect())
     }
 
-    async fn revoke_token(&self, id: &TokenId) -> Found<Option<TokenRecord>> {
+    async fn revoke_token(&self, id: &TokenId) -> Fetched<Option<TokenRecord>> {
         let statement = format!(
             "UPDATE admin_tokens SET revoked_at = CAST(?2 AS INTEGER)
              WHERE id = ?1 AND revoked_at IS NULL AND expires_at > CAST(?2 AS INTEGER) RETURNING {FIELDS} AS doc"
@@ -171,7 +171,7 @@ impl Tokens for Outside {
 }
 
 impl Failures for Outside {
-    fn note_attempt(&self, address: Option<IpAddr>, failure: Failure) {
+    fn note_attempt(&self, address: Option<IpAddr>, failure: AdminFailure) {
         let now = clock::now();
         let is_writer = COUNTED.with_borrow_mut(|counted| {
             let mut key = (counted_as(address), failure);
@@ -198,13 +198,13 @@ impl Failures for Outside {
         }
     }
 
-    async fn attempts(&self, after: Option<(Timestamp, String)>, limit: u32) -> Found<Vec<Attempts>> {
-        type Found = (i64, String, u64, u64, u64, u64, i64);
+    async fn attempts(&self, after: Option<(Timestamp, String)>, limit: u32) -> Fetched<Vec<Attempts>> {
+        type Fetched = (i64, String, u64, u64, u64, u64, i64);
         let statement = "SELECT json_array(hour, address, absent, malformed, unknown, ended, last_at) AS doc FROM admin_attempts
             WHERE (hour, address) < (CAST(?1 AS INTEGER), ?2) ORDER BY hour DESC, address DESC LIMIT CAST(?3 AS INTEGER)";
         let (hour, address) = after.map_or((i64::MAX >> 11, String::new()), |(hour, address)| (hour.millis(), address));
-        let rows: Vec<Found> = self.d1(statement, &[number(hour), address.as_str().into(), number(limit)]).await?;
-        let read = |(hour, address, absent, malformed, unknown, ended, last_at): Found| Attempts {
+        let rows: Vec<Fetched> = self.d1(statement, &[number(hour), address.as_str().into(), number(limit)]).await?;
+        let read = |(hour, address, absent, malformed, unknown, ended, last_at): Fetched| Attempts {
             hour: Timestamp::from_millis(hour),
             address,
             absent,

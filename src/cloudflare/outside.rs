@@ -30,7 +30,7 @@ pub struct Outside {
 }
 
 /// What the outside answers, or that it did not.
-pub(super) type Found<T> = Result<T, Unavailable>;
+pub(super) type Fetched<T> = Result<T, Unavailable>;
 
 pub(super) fn failed(error: impl std::fmt::Display) -> Unavailable {
     Unavailable(error.to_string())

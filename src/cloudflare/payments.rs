@@ -1,7 +1,7 @@
 //! Orders in D1, and the calls to payment providers.
 
-use super::outside::{Found, Outside};
-use super::post;
+use super::http_client;
+use super::outside::{Fetched, Outside};
 use crate::account::Order;
 use crate::id::{AccountId, OrderId};
 use crate::payment::Checkout;
@@ -11,12 +11,12 @@ const STRIPE: &str = "https://api.stripe.com";
 const CHECKOUT_TIMEOUT_MS: u32 = 15_000;
 
 impl Payments for Outside {
-    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Found<Vec<Order>> {
+    async fn orders(&self, state: &str, after: Option<&str>, limit: u32) -> Fetched<Vec<Order>> {
         let statement = "SELECT doc FROM orders WHERE state = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
         self.d1(statement, &[state.into(), after.unwrap_or("~").into(), limit.into()]).await
     }
 
-    async fn order_of_payment(&self, payment: &str) -> Found<Option<(AccountId, OrderId)>> {
+    async fn order_of_payment(&self, payment: &str) -> Fetched<Option<(AccountId, OrderId)>> {
         let statement = "SELECT json_array(account, id) AS doc FROM orders WHERE payment = ?1 LIMIT 1";
         Ok(self.d1(statement, &[payment.into()]).await?.into_iter().next())
     }
@@ -29,6 +29,6 @@ impl Payments for Outside {
             ("content-type", "application/x-www-form-urlencoded"),
             ("idempotency-key", checkout.idempotency_key.as_str()),
         ];
-        post::post(&format!("{host}{}", checkout.path), &headers, &checkout.body, CHECKOUT_TIMEOUT_MS).await
+        http_client::post(&format!("{host}{}", checkout.path), &headers, &checkout.body, CHECKOUT_TIMEOUT_MS).await
     }
 }

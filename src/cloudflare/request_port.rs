@@ -10,13 +10,14 @@ use super::cache::{self, Age};
 use super::outside::{Outside, failed};
 use super::upstream::{self, UpstreamBody};
 use super::{catalog, clock, gates};
-use crate::account::{Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Query, Settlement};
+use crate::account::{AccountAnswer, Command, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Query, Settlement};
 use crate::catalog::Catalog;
 use crate::id::{AccountId, KeyHash, RequestId, SecretName};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
 use crate::ports::{
-    Accounts, Call, Gates, HealthCopy, Holds, Keys, Runtime, Sealer, SendError, Sold, Unavailable, Upstream, UpstreamResponse,
+    Accounts, Gates, HealthCopy, Holds, Keys, Runtime, SendError, Signer, Sold, Unavailable, Upstream, UpstreamCall,
+    UpstreamResponse,
 };
 use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
@@ -54,7 +55,7 @@ impl Outside {
 
     async fn done(&self, account: &AccountId, command: Command) -> Result<(), Unavailable> {
         match self.command(account, command).await? {
-            Answer::Done => Ok(()),
+            AccountAnswer::Done => Ok(()),
             other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
         }
     }
@@ -71,15 +72,15 @@ impl Upstream for Outside {
         cache::cool_down(secret, until);
     }
 
-    fn sealer(&self, secret: &SecretName) -> Option<Sealer> {
-        upstream::sealer(self.env(), secret)
+    fn signer(&self, secret: &SecretName) -> Option<Signer> {
+        upstream::signer(self.env(), secret)
     }
 
     fn without_credential(&self, secret: &SecretName, text: &str) -> String {
         upstream::without_credential(self.env(), secret, text)
     }
 
-    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
+    async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
         upstream::send(self.env(), call).await
     }
 
@@ -139,7 +140,7 @@ impl Keys for Outside {
 
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
         match self.command(&key.account, Command::Read(Query::Record(key.id.clone()))).await? {
-            Answer::Key(record) => {
+            AccountAnswer::Key(record) => {
                 cache::put_key(&record, clock::now());
                 Ok(Some(*record))
             }
@@ -211,7 +212,7 @@ impl HealthCopy for Outside {
 impl Holds for Outside {
     async fn hold(&self, account: &AccountId, request: HoldRequest) -> Result<HoldAnswer, Unavailable> {
         match self.command(account, Command::Hold(Box::new(request))).await? {
-            Answer::Hold(answer) => Ok(answer),
+            AccountAnswer::Hold(answer) => Ok(answer),
             other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
         }
     }
@@ -230,7 +231,7 @@ impl Holds for Outside {
 
     async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
         match self.command(account, Command::Read(Query::Kept(requests))).await? {
-            Answer::Kept(kept) => Ok(kept),
+            AccountAnswer::Kept(kept) => Ok(kept),
             other => Err(Unavailable(format!("account {account} answered with {}", other.kind()))),
         }
     }

@@ -3,12 +3,12 @@
 use worker::Result;
 
 use super::store::Store;
-use crate::account::{Ended, NOTED_MS, Session, marks};
+use crate::account::{EndedSessions, NOTED_MS, Session, marks};
 use crate::time::Timestamp;
 
 impl Store {
     /// Notes an end, and drops those that no living session is about.
-    pub(super) fn put_ended(&self, ended: &Ended) -> Result<()> {
+    pub(super) fn put_ended(&self, ended: &EndedSessions) -> Result<()> {
         let over = ended.until.plus(-NOTED_MS);
         self.run("DELETE FROM ended_sessions WHERE until < CAST(?1 AS INTEGER)", vec![over.millis().into()])?;
         self.run(

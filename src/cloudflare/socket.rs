@@ -16,7 +16,7 @@ use worker::{Context, Env, Request, Response, WebSocket, WebSocketPair};
 use super::http;
 use super::outside::Outside;
 use crate::api;
-use crate::body::{Place, Room};
+use crate::body::{BodyRoom, Room};
 use crate::limits::Pool;
 use crate::ports::Runtime;
 use crate::relay::place_of;
@@ -63,7 +63,7 @@ struct Inbox {
     frames: VecDeque<Frame>,
     /// Of all frames together.
     units: usize,
-    place: Place,
+    place: BodyRoom,
     is_gone: bool,
     waker: Option<Waker>,
 }
@@ -134,7 +134,7 @@ struct Connection {
 const ENDS: [&str; 2] = ["close", "error"];
 
 impl Connection {
-    fn accept(socket: WebSocket, place: Room, waiting: Place) -> worker::Result<Self> {
+    fn accept(socket: WebSocket, place: Room, waiting: BodyRoom) -> worker::Result<Self> {
         let inbox =
             Rc::new(RefCell::new(Inbox { frames: VecDeque::new(), units: 0, place: waiting, is_gone: false, waker: None }));
         let (taking, leaving) = (Rc::clone(&inbox), Rc::clone(&inbox));

@@ -9,8 +9,8 @@ use worker::{Result, SqlStorage, SqlStorageValue};
 
 use super::platform::transaction_sync;
 use crate::account::{
-    AccountRecord, Balances, Books, Checkpoint, Claim, Event, Expired, Head, Held, Hold, KeyBook, Order, ProjectBook,
-    ProjectRecord, Row, RunBook, RunLine, RunRecord, Shelf, Spent, Tally, Touches,
+    AccountRecord, AccountState, AccountStore, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum, Hold, JournalHead,
+    KeyBook, Order, ProjectBook, ProjectRecord, Row, RunBook, RunLine, RunRecord, Spent, Touches,
 };
 use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use crate::key::KeyRecord;
@@ -82,7 +82,7 @@ pub(super) fn money(nanos: i64) -> Result<Money> {
 /// A row of a list whose fields stand in their order.
 type HeldRow = (BucketId, KeyId, ProjectId, Option<RunId>, i64, u32, u64);
 
-/// What [`Store::books`] answers.
+/// What [`Store::state`] answers.
 #[derive(Deserialize)]
 struct BooksRow {
     seq: Option<u64>,
@@ -90,9 +90,9 @@ struct BooksRow {
     balances: Option<Balances>,
     debts: Option<Balances>,
     held: Vec<HeldRow>,
-    key: Option<(KeyRecord, Tally)>,
-    project: Option<(ProjectRecord, Tally)>,
-    run: Option<(Option<RunRecord>, Tally, Vec<RunLine>)>,
+    key: Option<(KeyRecord, Counters)>,
+    project: Option<(ProjectRecord, Counters)>,
+    run: Option<(Option<RunRecord>, Counters, Vec<RunLine>)>,
     hold: Option<Hold>,
     closed: i64,
     claim: Option<Claim>,
@@ -239,7 +239,7 @@ impl Store {
         let record = run.record.as_ref().map(serde_json::to_string).transpose()?;
         self.run(
             "INSERT OR REPLACE INTO runs (id, record, tally, lines) VALUES (?1, ?2, ?3, ?4)",
-            vec![run.id.as_str().into(), record.into(), text(&run.tally)?, text(&run.lines)?],
+            vec![run.id.as_str().into(), record.into(), text(&run.counters)?, text(&run.lines)?],
         )
     }
 
@@ -328,11 +328,11 @@ impl Store {
     }
 }
 
-impl Shelf for Store {
+impl AccountStore for Store {
     type Error = worker::Error;
 
     /// In one statement: it is half of what a request costs here.
-    fn books(&self, touches: Touches<'_>) -> Result<Books> {
+    fn state(&self, touches: Touches<'_>) -> Result<AccountState> {
         let statement = "
             WITH o AS (SELECT key, run, doc FROM holds WHERE request = ?3),
                  k AS (SELECT record, tally, project FROM keys WHERE id = COALESCE(?1, (SELECT key FROM o))),
@@ -356,30 +356,30 @@ impl Shelf for Store {
             touches.run.map(RunId::as_str).into(),
         ];
         let rows: Vec<BooksRow> = self.rows(statement, values)?;
-        let Some(row) = rows.into_iter().next() else { return Ok(Books::default()) };
-        let head = Head {
+        let Some(row) = rows.into_iter().next() else { return Ok(AccountState::default()) };
+        let head = JournalHead {
             seq: row.seq.unwrap_or(0),
             at: Timestamp::from_millis(row.at.unwrap_or(0)),
             balances: row.balances.unwrap_or_default(),
             debts: row.debts.unwrap_or_default(),
         };
         let held = row.held.into_iter().map(|(bucket, key, project, run, amount, count, tokens)| {
-            Ok(Held { bucket, key, project, run, amount: money(amount)?, count, tokens })
+            Ok(HeldSum { bucket, key, project, run, amount: money(amount)?, count, tokens })
         });
         let run = touches.run.cloned().or_else(|| row.hold.as_ref().and_then(|hold| hold.facts.run.clone()));
-        Ok(Books {
+        Ok(AccountState {
             head,
             held: held.collect::<Result<_>>()?,
-            key: row.key.map(|(record, tally)| KeyBook { record, tally }),
-            project: row.project.map(|(record, tally)| ProjectBook { record, tally }),
+            key: row.key.map(|(record, counters)| KeyBook { record, counters }),
+            project: row.project.map(|(record, counters)| ProjectBook { record, counters }),
             run: run.map(|id| match row.run {
-                Some((record, tally, lines)) => RunBook { id, record, tally, lines },
+                Some((record, counters, lines)) => RunBook { id, record, counters, lines },
                 None => RunBook::new(id),
             }),
             hold: row.hold,
             closed: row.closed != 0,
             claim: row.claim,
-            ..Books::default()
+            ..AccountState::default()
         })
     }
 
@@ -393,7 +393,7 @@ impl Shelf for Store {
         rows.into_iter().next().map(|(bucket, nanos)| Ok((bucket, money(nanos)?))).transpose()
     }
 
-    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally> {
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Counters> {
         let (day, month) = (Period::Day.start(now), Period::Month.start(now));
         let statement = "
             SELECT json_array(bucket, -SUM(amount),
@@ -407,7 +407,7 @@ impl Shelf for Store {
             day.millis().into(),
             month.millis().into(),
         ];
-        let mut tally = Tally::default();
+        let mut counters = Counters::default();
         for (bucket, total, in_day, in_month) in self.rows::<(BucketId, i64, i64, i64)>(statement, values)? {
             let positive = |nanos: i64| money(nanos.max(0));
             let spent = Spent {
@@ -417,9 +417,9 @@ impl Shelf for Store {
                 month_start: month,
                 month: positive(in_month)?,
             };
-            tally.spent.insert(bucket, spent);
+            counters.spent.insert(bucket, spent);
         }
-        Ok(tally)
+        Ok(counters)
     }
 
     fn order_of_request(&self, key: &str) -> Result<Option<Order>> {

@@ -17,7 +17,7 @@ use worker::{ByteStream, Env};
 use super::{clock, platform};
 use crate::catalog::{Dialect, secrets};
 use crate::id::SecretName;
-use crate::ports::{Call, Sealer, SendError, UpstreamResponse};
+use crate::ports::{SendError, Signer, UpstreamCall, UpstreamResponse};
 use crate::relay;
 use crate::routing::attempt::wait_in_seconds;
 use crate::time::Timestamp;
@@ -55,7 +55,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// Calls upstream.
-pub async fn send(env: &Env, call: Call<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
+pub async fn send(env: &Env, call: UpstreamCall<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
     let Some(secret) = credential(env, &call.secret) else { return Err(SendError::NotConfigured) };
     let failed = |error: JsValue| SendError::Connect(format!("{error:?}"));
     let controller = AbortController::new().map_err(failed)?;
@@ -89,7 +89,7 @@ pub fn without_credential(env: &Env, name: &SecretName, text: &str) -> String {
 
 /// Proofs that only the holder of a credential can make: 16 hexadecimal digits of an HMAC-SHA-256. What they begin with is worked
 /// out once for all texts.
-pub fn sealer(env: &Env, name: &SecretName) -> Option<Sealer> {
+pub fn signer(env: &Env, name: &SecretName) -> Option<Signer> {
     let begun = Hmac::<Sha256>::new_from_slice(credential(env, name)?.as_bytes()).ok()?;
     Some(Rc::new(move |text: &str| {
         let mut mac = begun.clone();
@@ -99,7 +99,7 @@ pub fn sealer(env: &Env, name: &SecretName) -> Option<Sealer> {
 }
 
 /// Only these headers go up. Redirects are not followed: they would take the credential along.
-fn init(call: &Call<'_>, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
+fn init(call: &UpstreamCall<'_>, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
     let headers = Headers::new()?;
     match call.dialect {
         Dialect::Openai | Dialect::Cohere => headers.set("authorization", &format!("Bearer {secret}"))?,

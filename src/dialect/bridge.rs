@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::fit::{Names, Rules, free_text, id_for};
+use super::conversation::{Answer, Delta, Form, Part, Thinking, ToolKind};
+use super::fit::{Rules, ToolNames, free_text, id_for};
 use super::format::{Reader, Translation};
 use super::maker::{Maker, Marks, token};
 use super::proof::carried;
 use super::sse::Data;
-use super::talk::{Answer, Delta, Form, Kind, Part, Thinking};
-use super::tally::Tally;
+use super::stream_state::StreamState;
 
 /// Thoughts beyond this are not remembered for the call behind them, in bytes.
 const MOST_REMEMBERED: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const MOST_HELD: usize = 4 * 1024 * 1024;
 /// From the answer of a channel to what the client gets.
 #[derive(Debug, Clone)]
 pub struct Bridge {
-    names: Names,
+    names: ToolNames,
     maker: Maker,
     marks: Marks,
     /// What the client's format demands of ids: it sends them to another provider one day.
@@ -43,7 +43,7 @@ struct State {
 
 impl Bridge {
     /// For an answer that `maker` makes, to a client of this format whose tools had these names.
-    pub fn new(names: Names, maker: Maker, client: &dyn Translation) -> Self {
+    pub fn new(names: ToolNames, maker: Maker, client: &dyn Translation) -> Self {
         Self { names, maker, marks: client.marks(), rules: client.rules(), choices: BTreeMap::new() }
     }
 
@@ -100,7 +100,7 @@ impl Bridge {
                     Part::Call(call) => {
                         call.id = id_for(&call.id, &self.rules);
                         if let Some((name, form)) = self.names.client(&call.name).cloned() {
-                            if form.kind == Kind::Custom {
+                            if form.kind == ToolKind::Custom {
                                 call.arguments = free_text(&call.arguments);
                             }
                             (call.name, call.form) = (name, form);
@@ -164,7 +164,7 @@ impl Bridge {
                     false => signature,
                 };
                 let (name, form) = self.names.client(&name).cloned().unwrap_or((name, Form::default()));
-                if form.kind == Kind::Custom {
+                if form.kind == ToolKind::Custom {
                     state.held.insert(call, String::new());
                 }
                 if form != Form::default() {
@@ -267,15 +267,15 @@ impl Bridged {
 }
 
 impl Reader for Bridged {
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let mut own = Vec::new();
-        self.reader.event(event, tally, &mut own);
+        self.reader.event(event, stream, &mut own);
         self.cross(own, deltas);
     }
 
-    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn end(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let mut own = Vec::new();
-        self.reader.end(tally, &mut own);
+        self.reader.end(stream, &mut own);
         self.cross(own, deltas);
     }
 }

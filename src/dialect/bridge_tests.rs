@@ -1,15 +1,15 @@
 use super::*;
 use crate::catalog::Thoughts;
 use crate::dialect::anthropic::Messages;
+use crate::dialect::conversation::{Choice, Conversation, Finish, Tool, ToolCall};
 use crate::dialect::fit::{Target, fit};
 use crate::dialect::format::Dropped;
 use crate::dialect::gemini::Generate;
 use crate::dialect::openai::chat::Chat;
 use crate::dialect::openai::responses::Responses;
 use crate::dialect::proof::read_carried;
-use crate::dialect::talk::{Call, Choice, Conversation, Finish, Tool};
 
-fn names(tools: Vec<Tool<'static>>) -> Names {
+fn names(tools: Vec<Tool<'static>>) -> ToolNames {
     let mut conversation = Conversation { tools, ..Conversation::default() };
     let target = Target { rules: Chat.rules(), maker: Chat.maker("0a1b2c"), thoughts: Thoughts::Own };
     fit(&mut conversation, &target, &mut Dropped::default())
@@ -18,8 +18,8 @@ fn names(tools: Vec<Tool<'static>>) -> Names {
 fn bridge(maker: Maker, client: &dyn Translation) -> Bridge {
     let form = |kind, namespace: Option<&str>| Form { kind, namespace: namespace.map(ToOwned::to_owned) };
     let tools = vec![
-        Tool { name: "patch".to_owned(), form: form(Kind::Custom, None), ..Tool::default() },
-        Tool { name: "spawn".to_owned(), form: form(Kind::Function, Some("agents")), ..Tool::default() },
+        Tool { name: "patch".to_owned(), form: form(ToolKind::Custom, None), ..Tool::default() },
+        Tool { name: "spawn".to_owned(), form: form(ToolKind::Function, Some("agents")), ..Tool::default() },
         Tool { name: "plain".to_owned(), ..Tool::default() },
     ];
     Bridge::new(names(tools), maker, client)
@@ -70,9 +70,9 @@ fn what_was_renamed_has_its_name_again() {
         form: Form { kind, namespace: namespace.map(ToOwned::to_owned) },
     };
     let expected = [
-        form(0, Kind::Custom, None),
+        form(0, ToolKind::Custom, None),
         call(0, "patch"),
-        form(1, Kind::Function, Some("agents")),
+        form(1, ToolKind::Function, Some("agents")),
         call(1, "spawn"),
         json(1, "{}"),
         call(2, "plain"),
@@ -143,11 +143,11 @@ fn a_plain_answer_says_what_a_stream_says() {
     ] {
         let parts = vec![
             Part::Thinking(Thinking { text: "hm".to_owned(), ..Thinking::default() }),
-            Part::Call(Call {
+            Part::Call(ToolCall {
                 id: "a.b".to_owned(),
                 name: "patch".to_owned(),
                 arguments: "{\"input\":\"x\"}".to_owned(),
-                ..Call::default()
+                ..ToolCall::default()
             }),
         ];
         let choice = Choice { parts, finish: Finish::Calls, logprobs: None };
@@ -166,6 +166,6 @@ fn a_plain_answer_says_what_a_stream_says() {
         });
         assert_eq!(thinking.signature, proof);
         assert_eq!(Some((told.signature.clone(), told.id.clone())), signed);
-        assert_eq!((told.arguments.as_str(), told.form.kind), ("x", Kind::Custom));
+        assert_eq!((told.arguments.as_str(), told.form.kind), ("x", ToolKind::Custom));
     }
 }

@@ -8,7 +8,7 @@ pub const UNKNOWN: &str = "has no counterpart with the provider of this model";
 /// No more than this is named.
 const MOST: usize = 64;
 
-/// Names of what is left out, such as `logit_bias`, each once.
+/// ToolNames of what is left out, such as `logit_bias`, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dropped(Vec<String>);
 

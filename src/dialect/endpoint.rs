@@ -32,7 +32,7 @@ pub enum Endpoint {
 
 /// An endpoint with what its path says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Called {
+pub struct EndpointPath {
     /// Which.
     pub endpoint: Endpoint,
     /// The model, where the path names it.
@@ -61,7 +61,7 @@ const PATHS: [(&str, Endpoint); 15] = [
 /// Where Gemini's models are, each with what is asked of it behind a colon. Its clients use both.
 const GEMINI_MODELS: [&str; 2] = ["/v1beta/models/", "/v1/models/"];
 
-impl Called {
+impl EndpointPath {
     /// The endpoint at a path, without a slash at the end.
     pub fn at(path: &str) -> Option<Self> {
         if let Some((_, endpoint)) = PATHS.iter().find(|(known, _)| *known == path) {
@@ -231,13 +231,16 @@ mod tests {
     #[test]
     fn a_path_says_what_is_called() {
         for (path, endpoint) in PATHS {
-            assert_eq!(Called::at(path), Some(Called { endpoint, model: None, stream: false }));
+            assert_eq!(EndpointPath::at(path), Some(EndpointPath { endpoint, model: None, stream: false }));
             assert_eq!(endpoint.name(), path);
         }
-        let called = Called::at("/v1beta/models/gpt-5.5:official:streamGenerateContent").unwrap();
-        assert_eq!(called, Called { endpoint: Endpoint::Generate, model: Some("gpt-5.5:official".to_owned()), stream: true });
+        let called = EndpointPath::at("/v1beta/models/gpt-5.5:official:streamGenerateContent").unwrap();
+        assert_eq!(
+            called,
+            EndpointPath { endpoint: Endpoint::Generate, model: Some("gpt-5.5:official".to_owned()), stream: true }
+        );
         for path in ["/v1/chat", "/v1beta/models/x", "/v1beta/models/x:embedContent", "/v1beta/models", ""] {
-            assert_eq!(Called::at(path), None, "{path}");
+            assert_eq!(EndpointPath::at(path), None, "{path}");
         }
     }
 }

@@ -6,10 +6,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::conversation::{Conversation, Reasoning};
 use super::dropped::Dropped;
 use super::json::{Edit, quoted};
 use super::maker::Maker;
-use super::talk::{Conversation, Reasoning};
 use crate::catalog::{OutputLimitField, Thoughts};
 use crate::usage::Usage;
 
@@ -101,7 +101,7 @@ impl UpstreamError {
 
 /// What a plain answer says that must be known, whoever reads the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Said {
+pub struct AnswerFacts {
     /// What upstream says it used.
     pub usage: Option<Usage>,
     /// Why the model stopped, in upstream's words.
@@ -120,7 +120,7 @@ pub struct Counting {
 }
 
 /// Makes of an id one that says who made it.
-pub type Seal = Rc<dyn Fn(&str) -> String>;
+pub type Tagger = Rc<dyn Fn(&str) -> String>;
 
 /// How a client wants its stream.
 #[derive(Clone, Default)]
@@ -137,12 +137,12 @@ pub struct StreamWish {
     pub model: String,
     /// The response that the request goes on from, as the client named it.
     pub previous: Option<String>,
-    /// How many events the client was told before anybody answered: see [`super::format::Line::ping`].
+    /// How many events the client was told before anybody answered: see [`super::format::Passthrough::ping`].
     pub begun: Rc<Cell<u64>>,
     /// Makes of the id of a response one that says who made it; for clients who go on from it.
-    pub seal: Option<Seal>,
+    pub tag: Option<Tagger>,
     /// The same for the ids of its items, where its provider keeps them.
-    pub seal_item: Option<Seal>,
+    pub tag_item: Option<Tagger>,
     /// Whether a later request may name the response by the id that upstream gives it, so that no other is told before.
     pub goes_on: bool,
     /// Whose thoughts they are, where the client's format says so beside them.

@@ -2,20 +2,21 @@
 //! it does not know as functions, and thoughts for those who made them.
 //!
 //! What always holds: a call and its result have the same id, and no two calls have one; what the client called a tool comes
-//! back under that name, by [`Names`]; the same conversation always becomes the same.
+//! back under that name, by [`ToolNames`]; the same conversation always becomes the same.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
+use super::conversation::{
+    CallResult, Conversation, Effort, Form, Message, OutputFormat, Part, Reasoning, Role, Thinking, Tool, ToolCall, ToolChoice,
+    ToolKind,
+};
 use super::dropped::Dropped;
 use super::json::quoted;
 use super::maker::Maker;
 use super::strict::is_strict;
-use super::talk::{
-    Call, CallResult, Conversation, Effort, Form, Kind, Message, OutputFormat, Part, Reasoning, Role, Thinking, Tool, ToolChoice,
-};
 use crate::catalog::Thoughts;
 use crate::id::sha256_hex;
 
@@ -54,13 +55,13 @@ pub struct Target {
 
 /// What tools are called upstream, and what they are for the client; only of those that differ.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Names {
+pub struct ToolNames {
     tools: BTreeMap<String, (String, Form)>,
     /// Whether the client asked for thoughts, and so knows what to do with them.
     pub is_thinking: bool,
 }
 
-impl Names {
+impl ToolNames {
     /// What the client calls a tool of this name upstream.
     pub fn client(&self, name: &str) -> Option<&(String, Form)> {
         self.tools.get(name)
@@ -68,7 +69,7 @@ impl Names {
 }
 
 /// Makes a conversation fit; names what was left out of it.
-pub fn fit(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Dropped) -> Names {
+pub fn fit(conversation: &mut Conversation<'_>, target: &Target, dropped: &mut Dropped) -> ToolNames {
     let mut names = rename(conversation, &target.rules);
     let asks = |reasoning: &Reasoning| reasoning.effort != Some(Effort::None) && reasoning.budget != Some(0);
     names.is_thinking = conversation.reasoning.as_ref().is_some_and(asks);
@@ -88,7 +89,7 @@ fn known(form: &Form, name: &str) -> Known {
 }
 
 /// Gives every tool a name in the format's letters, and makes functions of what are none.
-fn rename(conversation: &mut Conversation<'_>, rules: &Rules) -> Names {
+fn rename(conversation: &mut Conversation<'_>, rules: &Rules) -> ToolNames {
     // A tool may be offered again further on; the last word counts.
     let mut places: BTreeMap<Known, usize> = BTreeMap::new();
     for (at, tool) in conversation.tools.iter().enumerate() {
@@ -102,7 +103,7 @@ fn rename(conversation: &mut Conversation<'_>, rules: &Rules) -> Names {
     });
     let mut given: BTreeMap<Known, String> = BTreeMap::new();
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    // Names that fit keep to themselves, so that no other is made into one.
+    // ToolNames that fit keep to themselves, so that no other is made into one.
     let calls = conversation.messages.iter().flat_map(|message| &message.parts).filter_map(|part| match part {
         Part::Call(call) => Some((known(&call.form, &call.name), call.form.clone())),
         _ => None,
@@ -115,7 +116,7 @@ fn rename(conversation: &mut Conversation<'_>, rules: &Rules) -> Names {
             given.insert(tool.clone(), tool.1.clone());
         }
     }
-    let mut names = Names::default();
+    let mut names = ToolNames::default();
     for (tool, form) in all {
         if !given.contains_key(&tool) {
             let mut name = name_for(&tool, rules);
@@ -175,8 +176,8 @@ fn marked(text: &str, of: &str, longest: usize) -> String {
 /// Describes a tool as a function of JSON.
 fn as_function(tool: &mut Tool<'_>) {
     match std::mem::take(&mut tool.form).kind {
-        Kind::Function | Kind::Search => {}
-        Kind::Custom => {
+        ToolKind::Function | ToolKind::Search => {}
+        ToolKind::Custom => {
             let about = match tool.grammar.take() {
                 Some(grammar) => format!("The whole input of the tool, as free text that follows this grammar: {grammar}"),
                 None => "The whole input of the tool, as free text.".to_owned(),
@@ -187,7 +188,7 @@ fn as_function(tool: &mut Tool<'_>) {
             });
             tool.schema = Some(schema.to_string().into());
         }
-        Kind::Shell => {
+        ToolKind::Shell => {
             tool.description.get_or_insert(Cow::Borrowed("Runs a command in the user's shell and answers with its output."));
             let schema = json!({
                 "type": "object",
@@ -205,8 +206,8 @@ fn as_function(tool: &mut Tool<'_>) {
 }
 
 /// A call of such a tool as a call of the function.
-fn call_function(call: &mut Call) {
-    if std::mem::take(&mut call.form).kind == Kind::Custom {
+fn call_function(call: &mut ToolCall) {
+    if std::mem::take(&mut call.form).kind == ToolKind::Custom {
         call.arguments = format!("{{\"input\":{}}}", quoted(&call.arguments));
     }
 }

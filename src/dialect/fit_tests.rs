@@ -13,13 +13,13 @@ const CHAT: Rules = Rules {
 const ANTHROPIC: Rules = Rules { longest_name: 128, plain_ids: true, longest_id: 64, checks_strict: false, ..CHAT };
 const GEMINI: Rules = Rules { more_letters: ".:", begins_with_letter: true, longest_id: 128, checks_strict: false, ..CHAT };
 
-fn tool(name: &str, kind: Kind, namespace: Option<&str>) -> Tool<'static> {
+fn tool(name: &str, kind: ToolKind, namespace: Option<&str>) -> Tool<'static> {
     let form = Form { kind, namespace: namespace.map(ToOwned::to_owned) };
     Tool { name: name.to_owned(), form, ..Tool::default() }
 }
 
 fn call(id: &str, name: &str, arguments: &str) -> Part<'static> {
-    Part::Call(Call { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned(), ..Call::default() })
+    Part::Call(ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned(), ..ToolCall::default() })
 }
 
 fn result(id: &str) -> Part<'static> {
@@ -35,13 +35,13 @@ fn fitted(
     rules: Rules,
     maker: Maker,
     thoughts: Thoughts,
-) -> (Conversation<'static>, Names, Vec<String>) {
+) -> (Conversation<'static>, ToolNames, Vec<String>) {
     let mut dropped = Dropped::default();
     let names = fit(&mut conversation, &Target { rules, maker, thoughts }, &mut dropped);
     (conversation, names, dropped.to_vec())
 }
 
-fn plain(conversation: Conversation<'static>, rules: Rules) -> (Conversation<'static>, Names) {
+fn plain(conversation: Conversation<'static>, rules: Rules) -> (Conversation<'static>, ToolNames) {
     let (conversation, names, _) = fitted(conversation, rules, Maker::Anthropic, Thoughts::Own);
     (conversation, names)
 }
@@ -69,7 +69,7 @@ fn a_name_is_fitted_and_comes_back() {
         ("1st", GEMINI, false),
         ("wetter_für_köln", ANTHROPIC, false),
     ] {
-        let tools = vec![tool(name, Kind::Function, None)];
+        let tools = vec![tool(name, ToolKind::Function, None)];
         let choice = Some(ToolChoice::Named(name.to_owned()));
         let messages = vec![turn(Role::Assistant, vec![call("c", name, "{}")])];
         let asked = Conversation { tools, tool_choice: choice, messages, ..Conversation::default() };
@@ -86,11 +86,11 @@ fn a_name_is_fitted_and_comes_back() {
 #[test]
 fn tools_of_a_group_are_told_apart() {
     let tools = vec![
-        tool("spawn", Kind::Function, Some("agents")),
-        tool("spawn", Kind::Function, None),
-        tool("agents__spawn", Kind::Function, None),
-        tool("spawn", Kind::Function, Some("others")),
-        tool("spawn", Kind::Function, None),
+        tool("spawn", ToolKind::Function, Some("agents")),
+        tool("spawn", ToolKind::Function, None),
+        tool("agents__spawn", ToolKind::Function, None),
+        tool("spawn", ToolKind::Function, Some("others")),
+        tool("spawn", ToolKind::Function, None),
     ];
     let (conversation, names) = plain(Conversation { tools, ..Conversation::default() }, CHAT);
     let wires: Vec<&str> = conversation.tools.iter().map(|tool| tool.name.as_str()).collect();
@@ -105,11 +105,15 @@ fn tools_of_a_group_are_told_apart() {
 
 #[test]
 fn free_text_is_a_function_of_one_text_and_back() {
-    let mut patch = tool("apply_patch", Kind::Custom, None);
+    let mut patch = tool("apply_patch", ToolKind::Custom, None);
     patch.grammar = Some("{\"syntax\":\"lark\"}".into());
-    let said =
-        Call { id: "c".to_owned(), name: "apply_patch".to_owned(), arguments: "*** \"a\"\n".to_owned(), ..Call::default() };
-    let said = Call { form: patch.form.clone(), ..said };
+    let said = ToolCall {
+        id: "c".to_owned(),
+        name: "apply_patch".to_owned(),
+        arguments: "*** \"a\"\n".to_owned(),
+        ..ToolCall::default()
+    };
+    let said = ToolCall { form: patch.form.clone(), ..said };
     let messages = vec![turn(Role::Assistant, vec![Part::Call(said)])];
     let (conversation, names) = plain(Conversation { tools: vec![patch], messages, ..Conversation::default() }, CHAT);
     let schema: Value = serde_json::from_str(conversation.tools[0].schema.as_deref().unwrap()).unwrap();
@@ -117,7 +121,7 @@ fn free_text_is_a_function_of_one_text_and_back() {
     assert!(schema["properties"]["input"]["description"].as_str().unwrap().contains("lark"));
     let Part::Call(call) = &conversation.messages[0].parts[0] else { panic!() };
     assert_eq!(free_text(&call.arguments), "*** \"a\"\n");
-    assert_eq!(names.client("apply_patch").unwrap().1.kind, Kind::Custom);
+    assert_eq!(names.client("apply_patch").unwrap().1.kind, ToolKind::Custom);
     for (arguments, text) in
         [("\"x\"", "x"), ("{\"input\":\"\"}", ""), ("{\"patch\":1}", "{\"patch\":1}"), ("*** Begin", "*** Begin"), ("", "")]
     {
@@ -198,7 +202,7 @@ fn strict_is_only_for_schemas_that_are() {
     let shut = r#"{"type":"object","properties":{"a":{}},"required":["a"],"additionalProperties":false}"#;
     for (schema, rules, expected) in [(open, CHAT, None), (shut, CHAT, Some(true)), (open, ANTHROPIC, Some(true))] {
         let output = OutputFormat::Schema { name: None, description: None, schema: schema.into(), strict: Some(true) };
-        let mut tool = tool("f", Kind::Function, None);
+        let mut tool = tool("f", ToolKind::Function, None);
         (tool.schema, tool.strict) = (Some(schema.into()), Some(true));
         let (conversation, _) = plain(Conversation { tools: vec![tool], output, ..Conversation::default() }, rules);
         assert_eq!(conversation.tools[0].strict, expected);
@@ -214,7 +218,7 @@ proptest! {
         at in 0usize..3,
     ) {
         let rules = [CHAT, ANTHROPIC, GEMINI][at];
-        let kinds = [Kind::Function, Kind::Custom, Kind::Search, Kind::Shell];
+        let kinds = [ToolKind::Function, ToolKind::Custom, ToolKind::Search, ToolKind::Shell];
         let tools: Vec<Tool<'static>> =
             tools.iter().map(|(namespace, name, kind)| tool(name, kinds[*kind], namespace.as_deref())).collect();
         let mut messages = Vec::new();
@@ -223,7 +227,7 @@ proptest! {
                 continue;
             }
             let of = index.get(&tools);
-            let said = Call { id: id.clone(), name: of.name.clone(), form: of.form.clone(), ..Call::default() };
+            let said = ToolCall { id: id.clone(), name: of.name.clone(), form: of.form.clone(), ..ToolCall::default() };
             messages.push(turn(Role::Assistant, vec![Part::Call(said)]));
             messages.push(turn(Role::User, vec![result(id)]));
         }

@@ -1,9 +1,10 @@
 //! What a format has to be able to do. A dialect is a folder that says so for each of its formats; `mod.rs` lists them.
 
 pub use super::dropped::{Dropped, UNKNOWN};
-pub use super::exchange::{Cost, Counting, Read, Said, Seal, StreamWish, Upstream, UpstreamError, Written};
+pub use super::exchange::{AnswerFacts, Cost, Counting, Read, StreamWish, Tagger, Upstream, UpstreamError, Written};
 
 use super::body::Body;
+use super::conversation::{Answer, Conversation, Delta};
 use super::envelope::Envelope;
 use super::fit::Rules;
 use super::form::Form;
@@ -12,9 +13,8 @@ use super::maker::{Maker, Marks};
 use super::naming::Names;
 use super::openai::read_error;
 use super::sse::Data;
+use super::stream_state::StreamState;
 use super::table::Table;
-use super::talk::{Answer, Conversation, Delta};
-use super::tally::Tally;
 use crate::refusal::{Code, Refusal};
 use crate::usage::Usage;
 
@@ -22,7 +22,7 @@ use crate::usage::Usage;
 pub trait Format {
     /// What becomes of each member of a request, and which of them decide what it costs.
     fn members(&self) -> &'static Table;
-    /// Reads the few members that decide who serves the request and what it may cost. Called once per request; must not
+    /// Reads the few members that decide who serves the request and what it may cost. EndpointPath once per request; must not
     /// copy what is embedded.
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal>;
     /// The same of a request that is a form. Text members are read by `form.text(name)`.
@@ -38,7 +38,7 @@ pub trait Format {
         Vec::new()
     }
     /// Reads a plain answer; an error says in our words what it is instead (never upstream's text: it may name hosts).
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String>;
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String>;
     /// What must change in a plain answer so that it has the gateway's id and the model's public name.
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
         Names::new("", wish).edits(answer)
@@ -46,7 +46,7 @@ pub trait Format {
     /// What must change in a plain answer so that it tells its cost.
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit>;
     /// Follows a stream that stays in this format.
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line>;
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough>;
     /// An answer that only counts the tokens of a request, for formats of that; where no provider can be asked, the gateway
     /// answers it.
     fn write_count(&self, _tokens: u64) -> Option<String> {
@@ -84,15 +84,15 @@ pub trait Translation {
     fn reader(&self, counting: Counting) -> Box<dyn Reader>;
 }
 
-/// Follows a stream whose format the client and upstream share: notes what must be known in the tally, and passes events on.
-pub trait Line {
-    /// Takes an event of upstream and appends to `out` what the client gets of it. Sets `tally.progress`.
-    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>);
+/// Follows a stream whose format the client and upstream share: notes what must be known in the stream, and passes events on.
+pub trait Passthrough {
+    /// Takes an event of upstream and appends to `out` what the client gets of it. Sets `stream.progress`.
+    fn event(&mut self, event: &Data, stream: &mut StreamState, out: &mut Vec<u8>);
     /// A sign of life, in the form that resets the timer of the dialect's own clients; nothing of the answer changes by it.
     /// It may come before any event, too.
     fn ping(&mut self, out: &mut Vec<u8>);
     /// Upstream has no more bytes. Formats without a terminal event decide here whether the stream is complete.
-    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>);
+    fn end(&mut self, stream: &mut StreamState, out: &mut Vec<u8>);
     /// The stream broke off: an error in this dialect's form as the last thing, and no terminal event. Nothing where upstream
     /// has told its end itself.
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>);
@@ -106,10 +106,10 @@ pub trait Line {
 
 /// Reads a stream of upstream for a client of another dialect.
 pub trait Reader {
-    /// Takes an event: notes usage, finish reason, text and progress in the tally, and says what it adds.
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>);
+    /// Takes an event: notes usage, finish reason, text and progress in the stream, and says what it adds.
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>);
     /// Upstream has no more bytes.
-    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>);
+    fn end(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>);
 }
 
 /// Writes a stream for a client of another dialect than upstream's.
@@ -118,7 +118,7 @@ pub trait Writer {
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>);
     /// The complete end: whatever the dialect closes with, its usage with the cost, and its terminal event if it has one.
     fn finish(&mut self, usage: &Usage, cost: &Cost, out: &mut Vec<u8>);
-    /// A sign of life, as [`Line::ping`] is.
+    /// A sign of life, as [`Passthrough::ping`] is.
     fn ping(&mut self, out: &mut Vec<u8>);
     /// Why what was written is not all that was said, if it is not. Such a stream is broken off, and never complete.
     fn fault(&self) -> Option<&'static str> {

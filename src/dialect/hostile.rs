@@ -1,12 +1,12 @@
 //! Requests that want to be read one way here and another way by upstream, or to cost more than they seem to.
 
-use super::endpoint::{Called, Endpoint};
+use super::endpoint::{Endpoint, EndpointPath};
 use super::request::Request;
-use super::tally::Fallback;
+use super::stream_state::Fallback;
 use crate::usage::{Class, Usage, UsageSource};
 
 fn read(endpoint: Endpoint, body: &str) -> Result<Request<'_>, crate::refusal::Refusal> {
-    Request::read(&Called { endpoint, model: None, stream: false }, body.as_bytes(), Some("application/json"))
+    Request::read(&EndpointPath { endpoint, model: None, stream: false }, body.as_bytes(), Some("application/json"))
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn form(parts: &str) -> String {
 }
 
 fn read_form<'a>(endpoint: Endpoint, body: &'a str, kind: &str) -> Result<Request<'a>, crate::refusal::Refusal> {
-    Request::read(&Called { endpoint, model: None, stream: false }, body.as_bytes(), Some(kind))
+    Request::read(&EndpointPath { endpoint, model: None, stream: false }, body.as_bytes(), Some(kind))
 }
 
 #[test]

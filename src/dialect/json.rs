@@ -252,7 +252,7 @@ pub fn items(json: &str) -> Option<Vec<&str>> {
 
 /// What becomes of an item of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum ItemChange {
     /// It stays as it is written.
     Keep,
     /// It goes.
@@ -262,15 +262,15 @@ pub enum Change {
 }
 
 /// A list with some of its items changed; none if it is no list or nothing changes.
-pub fn changed_list(json: &str, mut change: impl FnMut(&str) -> Change) -> Option<String> {
+pub fn changed_list(json: &str, mut change: impl FnMut(&str) -> ItemChange) -> Option<String> {
     let items = items(json)?;
     let mut is_changed = false;
     let mut kept: Vec<Cow<'_, str>> = Vec::with_capacity(items.len());
     for item in items {
         match change(item) {
-            Change::Keep => kept.push(Cow::Borrowed(item)),
-            Change::Drop => is_changed = true,
-            Change::Replace(text) => {
+            ItemChange::Keep => kept.push(Cow::Borrowed(item)),
+            ItemChange::Drop => is_changed = true,
+            ItemChange::Replace(text) => {
                 is_changed = true;
                 kept.push(Cow::Owned(text));
             }

@@ -28,7 +28,7 @@ const LEAST_LIKENESS: f64 = 0.75;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct ListingPage {
     /// The ids, without `models/` in front.
     pub ids: Vec<String>,
     /// The address of the next page; none is the end.
@@ -102,7 +102,7 @@ pub fn first_page(channel: &Channel) -> String {
 }
 
 /// Reads the page that was answered at `url`. An empty list is a list: a server may have no model now.
-pub fn read_page(dialect: Dialect, bytes: &[u8], url: &str) -> Result<Page, NotAList> {
+pub fn read_page(dialect: Dialect, bytes: &[u8], url: &str) -> Result<ListingPage, NotAList> {
     if bytes.len() > MOST_BYTES {
         return Err(NotAList::TooLong);
     }
@@ -122,7 +122,7 @@ pub fn read_page(dialect: Dialect, bytes: &[u8], url: &str) -> Result<Page, NotA
     if ids.is_empty() && !list.is_empty() {
         return Err(NotAList::NoModels);
     }
-    Ok(Page { ids, next: next_page(dialect, &wire, url) })
+    Ok(ListingPage { ids, next: next_page(dialect, &wire, url) })
 }
 
 /// The id of one entry, and its other names where it tells them. What has none is passed over.
@@ -226,7 +226,7 @@ mod tests {
         Channel::clone(catalog.channels.values().next().unwrap())
     }
 
-    fn read(dialect: Dialect, page: &str) -> Result<Page, NotAList> {
+    fn read(dialect: Dialect, page: &str) -> Result<ListingPage, NotAList> {
         read_page(dialect, page.as_bytes(), "https://provider.example/v1/models?limit=1000")
     }
 
@@ -278,7 +278,7 @@ mod tests {
                 Some(format!("{at}?limit=1000&page_token=eyJwYWdlIjoxfQ%3D%3D")),
             ),
         ] {
-            assert_eq!(read(dialect, page), Ok(Page { ids: ids(expected), next }), "{dialect:?}");
+            assert_eq!(read(dialect, page), Ok(ListingPage { ids: ids(expected), next }), "{dialect:?}");
         }
     }
 
@@ -303,13 +303,13 @@ mod tests {
             r#"{"data":[{"id":"a"}],"has_more":"true","last_id":"a"}"#,
             r#"{"data":[{"id":"a"}],"last_id":"a"}"#,
         ] {
-            assert_eq!(read(Dialect::Anthropic, page), Ok(Page { ids: ids(&["a"]), next: None }), "{page}");
+            assert_eq!(read(Dialect::Anthropic, page), Ok(ListingPage { ids: ids(&["a"]), next: None }), "{page}");
         }
         for page in [r#"{"models":[{"name":"a"}],"nextPageToken":""}"#, r#"{"models":[{"name":"a"}],"nextPageToken":7}"#] {
-            assert_eq!(read(Dialect::Gemini, page), Ok(Page { ids: ids(&["a"]), next: None }), "{page}");
+            assert_eq!(read(Dialect::Gemini, page), Ok(ListingPage { ids: ids(&["a"]), next: None }), "{page}");
         }
         let long = format!(r#"{{"models":[],"next_page_token":"{}"}}"#, "x".repeat(3_000));
-        assert_eq!(read(Dialect::Cohere, &long), Ok(Page { ids: vec![], next: None }));
+        assert_eq!(read(Dialect::Cohere, &long), Ok(ListingPage { ids: vec![], next: None }));
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
             r#"{{"data":[null,5,"a",["b"],{{}},{{"id":5}},{{"id":""}},{{"id":"{long}"}},{{"id":"x\ny"}},{{"id":"a","aliases":"b"}},{{"id":"models/g"}}]}}"#
         );
         assert_eq!(read(Dialect::Openai, &page).unwrap().ids, ids(&["a", "g"]));
-        assert_eq!(read(Dialect::Openai, r#"{"object":"list","data":[]}"#), Ok(Page { ids: vec![], next: None }));
+        assert_eq!(read(Dialect::Openai, r#"{"object":"list","data":[]}"#), Ok(ListingPage { ids: vec![], next: None }));
     }
 
     #[test]

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bounds::MOST_CALLS;
+use super::conversation::{Answer, Delta, Finish, Part};
 use super::format::{Reader, StreamWish, UpstreamError};
 use super::scan::Scan;
 use super::sse::Data;
-use super::talk::{Answer, Delta, Finish, Part};
-use super::tally::Tally;
+use super::stream_state::StreamState;
 
 /// Words for an end that is none: the provider broke off. OpenRouter's and vLLM's, vLLM's once more, DeepSeek's.
 const BROKEN: [&str; 3] = ["error", "abort", "insufficient_system_resource"];
@@ -139,11 +139,11 @@ impl Mended {
         Self { reader, mend: Mend::new(wish) }
     }
 
-    fn mend(&mut self, from: usize, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn mend(&mut self, from: usize, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let mut whole = from;
         for delta in deltas.iter_mut().skip(from) {
             if let Err(Fault { code, message }) = self.mend.delta(delta) {
-                tally.fail(&code, message);
+                stream.fail(&code, message);
                 return deltas.truncate(whole);
             }
             whole = whole.saturating_add(1);
@@ -152,16 +152,16 @@ impl Mended {
 }
 
 impl Reader for Mended {
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let from = deltas.len();
-        self.reader.event(event, tally, deltas);
-        self.mend(from, tally, deltas);
+        self.reader.event(event, stream, deltas);
+        self.mend(from, stream, deltas);
     }
 
-    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn end(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let from = deltas.len();
-        self.reader.end(tally, deltas);
-        self.mend(from, tally, deltas);
+        self.reader.end(stream, deltas);
+        self.mend(from, stream, deltas);
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     use crate::dialect::json::Object;
     use crate::dialect::openai::chat::Chat;
     use crate::dialect::sse;
-    use crate::dialect::tally::{Fallback, Progress};
+    use crate::dialect::stream_state::{Fallback, Progress};
     use crate::dialect::tokens::Counter;
 
     fn wish(id: &str) -> StreamWish {
@@ -207,16 +207,16 @@ mod tests {
     /// What chunks with these choices say, as mended for a request.
     fn told(id: &str, choices: &[&str]) -> (Vec<Delta>, Progress) {
         let pricing = Box::new(|_: &_, _, _| Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() });
-        let mut tally = Tally::new(Fallback::default(), Counter::new("gpt"), pricing);
+        let mut stream = StreamState::new(Fallback::default(), Counter::new("gpt"), pricing);
         let mut reader = Mended::new(Chat.reader(Counting::default()), &wish(id));
         let mut deltas = Vec::new();
         let chunks = choices.iter().map(|choice| format!("{{\"choices\":[{choice}]}}"));
         for data in chunks.chain(["[DONE]".to_owned()]) {
-            if tally.is_open() {
-                reader.event(&sse::Data { name: None, data }, &mut tally, &mut deltas);
+            if stream.is_open() {
+                reader.event(&sse::Data { name: None, data }, &mut stream, &mut deltas);
             }
         }
-        (deltas, tally.progress)
+        (deltas, stream.progress)
     }
 
     fn answer(id: &str, choice: &str) -> Result<Answer, String> {

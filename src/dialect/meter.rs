@@ -4,28 +4,28 @@
 //! event.
 
 use super::bridge::{Bridge, Bridged};
+use super::conversation::Delta;
 use super::discreet::Discretion;
-use super::format::{Line, Reader, StreamWish, Writer};
+use super::format::{Passthrough, Reader, StreamWish, Writer};
 use super::hidden::Hidden;
 use super::mend::Mended;
 use super::sse::{self, Broken, Event};
-use super::talk::Delta;
-use super::tally::{Fallback, Pricing, Progress, Tally};
+use super::stream_state::{Fallback, Pricing, Progress, StreamState};
 use super::tokens::Counter;
 use super::told::told_event;
 use crate::usage::{Usage, UsageSource};
 
 /// How upstream's bytes become the client's.
-pub enum Way {
+pub enum Transcoding {
     /// Events of one format.
-    Same(Box<dyn Line>),
+    Same(Box<dyn Passthrough>),
     /// Events that are translated.
     Translated(Box<dyn Reader>, Box<dyn Writer>),
     /// Bytes that are not looked into, such as sound; complete when they end.
     Bytes,
 }
 
-impl Way {
+impl Transcoding {
     /// A translation: what upstream leaves out is put in as the client may expect it, then what the client calls otherwise gets
     /// its names and marks.
     pub fn translated(reader: Box<dyn Reader>, writer: Box<dyn Writer>, wish: &StreamWish, bridge: Option<Bridge>) -> Self {
@@ -39,9 +39,9 @@ impl Way {
 
 /// The meter of one stream.
 pub struct Meter {
-    reader: sse::Reader,
-    way: Way,
-    tally: Tally,
+    reader: sse::SseReader,
+    way: Transcoding,
+    stream: StreamState,
     /// Whether something came that says nothing to the client.
     is_noted: bool,
     /// What of the model's name the client does not read.
@@ -53,9 +53,9 @@ pub struct Meter {
 impl Meter {
     /// A meter for a stream. `fallback` is what is used if upstream reports nothing, but for the tokens that come out, which
     /// `counter` counts.
-    pub fn new(way: Way, fallback: Fallback, counter: Counter, pricing: Pricing) -> Self {
-        let tally = Tally::new(fallback, counter, pricing);
-        Self { reader: sse::Reader::default(), way, tally, is_noted: false, hidden: None, discretion: None }
+    pub fn new(way: Transcoding, fallback: Fallback, counter: Counter, pricing: Pricing) -> Self {
+        let stream = StreamState::new(fallback, counter, pricing);
+        Self { reader: sse::SseReader::default(), way, stream, is_noted: false, hidden: None, discretion: None }
     }
 
     /// The same for a client that reads the model under its own name for it.
@@ -70,45 +70,45 @@ impl Meter {
 
     /// How far the stream is.
     pub const fn progress(&self) -> &Progress {
-        &self.tally.progress
+        &self.stream.progress
     }
 
     /// Whether an answer has begun.
     pub const fn has_chunks(&self) -> bool {
-        self.tally.has_chunks()
+        self.stream.has_chunks()
     }
 
     /// Whether more is to come.
     pub const fn is_open(&self) -> bool {
-        self.tally.is_open()
+        self.stream.is_open()
     }
 
     /// Why the model stopped.
     pub fn finish_reason(&self) -> Option<String> {
-        self.tally.finish_reason.clone()
+        self.stream.finish_reason.clone()
     }
 
     /// What was used so far: upstream's own count, or an estimate.
     pub fn usage(&self) -> (Usage, UsageSource) {
-        self.tally.usage()
+        self.stream.usage()
     }
 
     /// Whether it broke at a limit of the gateway's own.
     pub const fn is_over_limit(&self) -> bool {
-        self.tally.is_over_limit
+        self.stream.is_over_limit
     }
 
     /// What was written, where a later request may refer to it.
     pub fn kept(&self) -> Option<String> {
         match &self.way {
-            Way::Translated(_, writer) => writer.kept(),
-            Way::Same(_) | Way::Bytes => None,
+            Transcoding::Translated(_, writer) => writer.kept(),
+            Transcoding::Same(_) | Transcoding::Bytes => None,
         }
     }
 
     /// How many bytes came.
     pub const fn bytes(&self) -> u64 {
-        self.tally.bytes()
+        self.stream.bytes()
     }
 
     /// Whether something came that says nothing to the client, such as a comment, since this was last asked.
@@ -119,18 +119,18 @@ impl Meter {
     /// A sign of life for the client, in its dialect's form; nothing where that has none.
     pub fn ping(&mut self, out: &mut Vec<u8>) {
         match &mut self.way {
-            Way::Same(line) => line.ping(out),
-            Way::Translated(_, writer) => writer.ping(out),
-            Way::Bytes => {}
+            Transcoding::Same(line) => line.ping(out),
+            Transcoding::Translated(_, writer) => writer.ping(out),
+            Transcoding::Bytes => {}
         }
     }
 
     /// Takes bytes as they come and appends to `out` what the client gets of them.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        self.tally.take(bytes.len());
-        if matches!(self.way, Way::Bytes) {
+        self.stream.take(bytes.len());
+        if matches!(self.way, Transcoding::Bytes) {
             if !bytes.is_empty() {
-                self.tally.flow();
+                self.stream.flow();
                 out.extend_from_slice(bytes);
             }
             return;
@@ -143,18 +143,18 @@ impl Meter {
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.reader.finish();
         self.drain(out);
-        if !self.tally.is_open() {
+        if !self.stream.is_open() {
             return;
         }
         match &mut self.way {
-            Way::Same(line) => line.end(&mut self.tally, out),
-            Way::Translated(reader, writer) => {
+            Transcoding::Same(line) => line.end(&mut self.stream, out),
+            Transcoding::Translated(reader, writer) => {
                 let mut deltas = Vec::new();
-                reader.end(&mut self.tally, &mut deltas);
-                write(&mut self.tally, writer.as_mut(), &deltas, out);
+                reader.end(&mut self.stream, &mut deltas);
+                write(&mut self.stream, writer.as_mut(), &deltas, out);
             }
-            Way::Bytes if self.tally.has_chunks() => self.tally.progress = Progress::Done,
-            Way::Bytes => {}
+            Transcoding::Bytes if self.stream.has_chunks() => self.stream.progress = Progress::Done,
+            Transcoding::Bytes => {}
         }
     }
 
@@ -163,15 +163,15 @@ impl Meter {
     pub fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) -> bool {
         let message = &self.hidden.as_ref().map_or_else(|| message.to_owned(), |hidden| hidden.text(message));
         match &mut self.way {
-            Way::Same(line) => line.broken(code, message, out),
-            Way::Translated(_, writer) => writer.broken(code, message, out),
-            Way::Bytes => return false,
+            Transcoding::Same(line) => line.broken(code, message, out),
+            Transcoding::Translated(_, writer) => writer.broken(code, message, out),
+            Transcoding::Bytes => return false,
         }
         true
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {
-        while self.tally.is_open() {
+        while self.stream.is_open() {
             let mut next = self.reader.next_event();
             if let (Ok(Some(Event::Data(data))), Some(discretion)) = (&mut next, &self.discretion)
                 && let Some(told) = told_event(data.name.as_deref(), &data.data, discretion)
@@ -179,41 +179,41 @@ impl Meter {
                 data.data = told;
             }
             match (next, &mut self.way) {
-                (Ok(None), _) | (_, Way::Bytes) => return,
+                (Ok(None), _) | (_, Transcoding::Bytes) => return,
                 (Ok(Some(Event::Comment)), _) => self.is_noted = true,
-                (Ok(Some(Event::Data(mut data))), Way::Same(line)) => {
+                (Ok(Some(Event::Data(mut data))), Transcoding::Same(line)) => {
                     if let Some(told) = self.hidden.as_ref().and_then(|hidden| hidden.event(&data.data)) {
                         data.data = told;
                     }
-                    line.event(&data, &mut self.tally, out);
+                    line.event(&data, &mut self.stream, out);
                 }
-                (Ok(Some(Event::Data(data))), Way::Translated(reader, writer)) => {
+                (Ok(Some(Event::Data(data))), Transcoding::Translated(reader, writer)) => {
                     let mut deltas = Vec::new();
-                    reader.event(&data, &mut self.tally, &mut deltas);
+                    reader.event(&data, &mut self.stream, &mut deltas);
                     // What says nothing to the client still tells that somebody is there.
                     self.is_noted |= deltas.is_empty();
-                    write(&mut self.tally, writer.as_mut(), &deltas, out);
+                    write(&mut self.stream, writer.as_mut(), &deltas, out);
                 }
                 (Err(Broken::TooLong), _) => {
-                    self.tally.is_over_limit = true;
-                    self.tally.break_off("an event is longer than 16 MiB");
+                    self.stream.is_over_limit = true;
+                    self.stream.break_off("an event is longer than 16 MiB");
                 }
-                (Err(Broken::NotUtf8), _) => self.tally.break_off("an event is not UTF-8"),
+                (Err(Broken::NotUtf8), _) => self.stream.break_off("an event is not UTF-8"),
             }
         }
     }
 }
 
 /// Writes what a stream added, and its end when it is complete.
-fn write(tally: &mut Tally, writer: &mut dyn Writer, deltas: &[Delta], out: &mut Vec<u8>) {
+fn write(stream: &mut StreamState, writer: &mut dyn Writer, deltas: &[Delta], out: &mut Vec<u8>) {
     for delta in deltas {
         writer.delta(delta, out);
     }
     if let Some(reason) = writer.fault() {
-        return tally.break_off(reason);
+        return stream.break_off(reason);
     }
-    if tally.progress == Progress::Done {
-        writer.finish(&tally.usage().0, &tally.cost(), out);
+    if stream.progress == Progress::Done {
+        writer.finish(&stream.usage().0, &stream.cost(), out);
     }
 }
 
@@ -230,9 +230,9 @@ mod tests {
             details: "{}".to_owned(),
             ..Cost::default()
         };
-        let line = Chat.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
+        let line = Chat.passthrough(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
         let input = Usage { input: 10, ..Usage::default() };
-        Meter::new(Way::Same(line), Fallback { usage: input, basis: None }, Counter::new("gpt"), Box::new(pricing))
+        Meter::new(Transcoding::Same(line), Fallback { usage: input, basis: None }, Counter::new("gpt"), Box::new(pricing))
     }
 
     fn chunk(rest: &str) -> String {

@@ -12,8 +12,7 @@ pub mod bounds;
 pub mod bridge;
 pub mod cohere;
 pub mod condition;
-#[cfg(test)]
-mod crossing_laws;
+mod conversation;
 pub mod discreet;
 mod dropped;
 mod endpoint;
@@ -29,8 +28,6 @@ mod host_names;
 mod hostile;
 mod hosts;
 mod json;
-#[cfg(test)]
-mod laws;
 pub mod listing;
 pub mod maker;
 pub mod mend;
@@ -42,22 +39,25 @@ mod node;
 mod objects;
 pub mod openai;
 mod prefix;
+pub mod probe_request;
 pub mod proof;
-pub mod recipe;
 mod request;
 mod scan;
+#[cfg(test)]
+mod session_properties;
 mod sse;
+#[cfg(test)]
+mod stream_properties;
+pub mod stream_state;
 mod strict;
 mod table;
-mod talk;
-pub mod tally;
 pub mod tokens;
 mod told;
 mod waits;
 #[cfg(test)]
 mod work;
 
-pub use endpoint::{Called, Endpoint, Way};
+pub use endpoint::{Endpoint, EndpointPath, Way};
 pub use envelope::Envelope;
 pub use json::{Edit, Object, quoted};
 pub use request::{Request, Sent};

@@ -2,7 +2,7 @@
 
 use super::cohere::Rerank as CohereRanking;
 use super::format::{Cost, Counting, Format, StreamWish, Translation};
-use super::meter::{Meter, Way};
+use super::meter::{Meter, Transcoding};
 use super::openai::audio::Transcriptions;
 use super::openai::chat::Chat;
 use super::openai::completions::Completions;
@@ -12,7 +12,7 @@ use super::openai::moderations::Moderations;
 use super::openai::rerank::Rerank as Ranking;
 use super::openai::responses::Responses;
 use super::openai::responses::compact::Compact;
-use super::tally::Fallback;
+use super::stream_state::Fallback;
 use super::tokens::Counter;
 use super::{anthropic::Messages, gemini::Generate};
 use crate::dialect::json::Object;
@@ -33,7 +33,7 @@ fn wish() -> StreamWish {
     StreamWish { include_usage: true, created: 17, id, model, ..StreamWish::default() }
 }
 
-fn run(way: Way, stream: &str) -> String {
+fn run(way: Transcoding, stream: &str) -> String {
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), Box::new(|_: &Usage, _: UsageSource, _| cost()));
     let mut out = Vec::new();
     meter.push(stream.as_bytes(), &mut out);
@@ -57,8 +57,8 @@ fn a_stream_that_passes_changes_its_names_and_nothing_else() {
     ] {
         let [own, model, told] = names;
         let (unnamed, named) = (StreamWish { id: String::new(), model: String::new(), ..wish() }, wish());
-        let before = run(Way::Same(format.line(unnamed, Counting::default())), stream);
-        let after = run(Way::Same(format.line(named, Counting::default())), stream);
+        let before = run(Transcoding::Same(format.passthrough(unnamed, Counting::default())), stream);
+        let after = run(Transcoding::Same(format.passthrough(named, Counting::default())), stream);
         let expected =
             before.replace(&format!("\"{own}\""), &format!("\"{told}\"")).replace(&format!("\"{model}\""), "\"public\"");
         assert!(before != after && before.contains(own) && before.contains(model));
@@ -112,7 +112,7 @@ fn a_translated_answer_has_the_names_of_the_clients_format() {
     for (up, stream) in formats.into_iter().zip(streams) {
         for (down, told) in formats.into_iter().zip(["chatcmpl-gen-1", "msg_gen-1", "gen-1", "resp_gen-1"]) {
             let wish = StreamWish { id: "gen-1".to_owned(), ..wish() };
-            let way = Way::translated(up.reader(Counting::default()), down.writer(wish.clone()), &wish, None);
+            let way = Transcoding::translated(up.reader(Counting::default()), down.writer(wish.clone()), &wish, None);
             let out = run(way, stream);
             assert!(out.contains(&format!("d\":\"{told}\"")) && out.contains("\"public\""), "{out}");
             for theirs in ["claude-x", "msg_01Quince", "claude-sonnet", "mDQ-aKx_Lr", "gemini-2.5", "resp_abc", "gpt-x-2026"] {
@@ -125,8 +125,8 @@ fn a_translated_answer_has_the_names_of_the_clients_format() {
 
 #[test]
 fn the_response_before_is_told_as_the_client_named_it() {
-    let seal: super::format::Seal = std::rc::Rc::new(|id| format!("resp_gen-1_{id}_tf0"));
-    let wish = StreamWish { seal: Some(seal), previous: Some("resp_gen-0_up-0_tf0".to_owned()), ..wish() };
+    let tag: super::format::Tagger = std::rc::Rc::new(|id| format!("resp_gen-1_{id}_tf0"));
+    let wish = StreamWish { tag: Some(tag), previous: Some("resp_gen-0_up-0_tf0".to_owned()), ..wish() };
     let answer = r#"{"id":"up-1","previous_response_id":"up-0"}"#;
     let object = Object::parse(answer).unwrap();
     let told = object.edited(&Responses.named(&object, &wish));
@@ -136,6 +136,6 @@ fn the_response_before_is_told_as_the_client_named_it() {
 #[test]
 fn events_of_an_endpoint_beside_text_have_their_names() {
     let stream = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\",\"model\":\"up\"}\n\ndata: {\"type\":\"transcript.text.done\",\"text\":\"a\",\"model\":\"up\"}\n\n";
-    let out = run(Way::Same(Transcriptions.line(wish(), Counting::default())), stream);
+    let out = run(Transcoding::Same(Transcriptions.passthrough(wish(), Counting::default())), stream);
     assert!(out.matches("\"model\":\"public\"").count() == 2 && !out.contains("\"up\""), "{out}");
 }

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
+use super::conversation::Text;
 use super::dropped::Dropped;
 use super::json::{Members, Object, items, repeated, text_of, unclear};
-use super::talk::Text;
 use crate::refusal::Refusal;
 
 /// An object and its place.

@@ -2,7 +2,7 @@
 //!
 //! The rule: accounts are served with the same credentials, and a provider hands an object to whoever comes with the credential
 //! that it was made with. So what is kept there is named by nobody: a request that does is refused, with what to send in its place.
-//! An address that anybody can fetch is no such object, and passes. What was made through the gateway itself is told by its seal,
+//! An address that anybody can fetch is no such object, and passes. What was made through the gateway itself is told by its tag,
 //! see `openai/responses/owned.rs`.
 //!
 //! What always holds: nothing is looked for in what is the client's own in any form, such as arguments of its tools, schemas and

@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::conversation::{Conversation, Part, Thinking};
 use super::format::UpstreamError;
 use super::maker::{CODED_MARK, MARK, Maker, by_looks, read_token, token};
-use super::talk::{Conversation, Part, Thinking};
 use crate::catalog::{Dialect, Thoughts};
 
 /// Words of a thought beyond this are not carried in a proof, in bytes.

@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 
 use super::body::Body;
 use super::condition::Asked;
-use super::endpoint::{Called, Endpoint, Way};
+use super::endpoint::{Endpoint, EndpointPath, Way};
 use super::envelope::Envelope;
-use super::fit::{Names, Target, fit};
+use super::fit::{Target, ToolNames, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
 use super::json::{Edit, Object, unclear};
-use super::openai::responses::{Named, check_items, named_items, passed};
+use super::openai::responses::{NamedItems, check_items, named_items, passed};
 use super::proof::tell_makers;
 use super::{objects, prefix, tokens};
 use crate::catalog::Dialect;
@@ -90,14 +90,14 @@ pub struct Sent<'a> {
     /// Members of the client's request that were left out.
     pub dropped: Vec<String>,
     /// What the client calls its tools, where they have other names upstream.
-    pub names: Names,
+    pub names: ToolNames,
 }
 
 /// A body in another format.
 struct Translated {
     body: String,
     dropped: Vec<String>,
-    names: Names,
+    names: ToolNames,
 }
 
 /// What the client is told of a change that it did not ask for: searches that were left out, a bound that was set, thoughts that
@@ -115,7 +115,7 @@ fn changed(edit: &Edit, leaves_out_hosted: bool) -> Option<String> {
 
 impl<'a> Request<'a> {
     /// Reads the envelope of a body. An error is the caller's.
-    pub fn read(called: &Called, body: &'a [u8], content_type: Option<&str>) -> Result<Self, Refusal> {
+    pub fn read(called: &EndpointPath, body: &'a [u8], content_type: Option<&str>) -> Result<Self, Refusal> {
         let endpoint = called.endpoint;
         let format = endpoint.format();
         let mut envelope = Envelope { choices: 1, stream: called.stream, ..Envelope::default() };
@@ -209,7 +209,7 @@ impl<'a> Request<'a> {
             }
             Content::Form(form, content_type) => (content_type.clone(), form.edited(&[("model", upstream.model)], &EXTRAS)),
         };
-        Ok(Sent { path, content_type, body, dropped, names: Names::default() })
+        Ok(Sent { path, content_type, body, dropped, names: ToolNames::default() })
     }
 
     /// What of a client's own input of responses is for this channel; in place of what the format made of it.
@@ -235,12 +235,12 @@ impl<'a> Request<'a> {
     }
 
     /// What its input names of what a provider keeps.
-    pub fn named_items(&self) -> Named {
+    pub fn named_items(&self) -> NamedItems {
         match (self.endpoint, &self.content) {
             (endpoint, Content::Json(body)) if endpoint.has_items() => {
                 body.object.get("input").map(named_items).unwrap_or_default()
             }
-            _ => Named::default(),
+            _ => NamedItems::default(),
         }
     }
 

@@ -64,7 +64,7 @@ pub enum Broken {
 
 /// A reader of one stream.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct SseReader {
     buffer: BytesMut,
     scanned: usize,
     is_past_mark: bool,
@@ -72,7 +72,7 @@ pub struct Reader {
     data: Option<Vec<u8>>,
 }
 
-impl Reader {
+impl SseReader {
     /// Takes bytes as they come.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -144,9 +144,9 @@ mod tests {
     use super::*;
 
     fn read(chunks: &[&[u8]]) -> Vec<Event> {
-        let mut reader = Reader::default();
+        let mut reader = SseReader::default();
         let mut events = Vec::new();
-        let mut drain = |reader: &mut Reader| {
+        let mut drain = |reader: &mut SseReader| {
             while let Some(event) = reader.next_event().unwrap() {
                 events.push(event);
             }
@@ -209,7 +209,7 @@ mod tests {
     fn a_large_event_passes_and_an_endless_one_is_refused() {
         let large = format!("data: {}\n\n", "x".repeat(2_000_000));
         assert_eq!(read(&[large.as_bytes()]).len(), 1);
-        let mut reader = Reader::default();
+        let mut reader = SseReader::default();
         reader.push(b"data: ");
         let mut answer = Ok(None);
         for _ in 0..20 {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_is_not_utf8_is_broken() {
-        let mut reader = Reader::default();
+        let mut reader = SseReader::default();
         reader.push(b"data: \xff\n\n");
         assert_eq!(reader.next_event(), Err(Broken::NotUtf8));
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::bounds::next_quote;
 use super::discreet::Discretion;
 use super::json::{Edit, Object, may_have, quoted, text_of};
-use super::waits::{self, Place};
+use super::waits::{self, ScanPlace};
 
 /// Members of which an event of an answer has one. What has none and says something is an error, whatever it is called.
 const ANSWERS: [&str; 7] = ["choices", "candidates", "response", "delta", "content_block", "item", "part"];
@@ -62,7 +62,7 @@ fn told_error(object: &Object<'_>, discretion: &Discretion) -> Vec<Edit> {
 /// is what it may be where it is such a time itself.
 fn told(json: &str, most: Option<u64>, discretion: &Discretion) -> Option<String> {
     let bytes = json.as_bytes();
-    let (mut place, mut is_kind) = (Place::before(most), false);
+    let (mut place, mut is_kind) = (ScanPlace::before(most), false);
     let (mut out, mut copied, mut at) = (String::new(), 0_usize, 0_usize);
     while let Some(byte) = bytes.get(at) {
         let from = at;

@@ -56,7 +56,7 @@ pub fn most_of(name: &str) -> Option<u64> {
 /// Where a scan of a JSON text is, as far as times to wait go: right behind the name of one, or in an object or a list that is one,
 /// and no deeper. What is deeper is no time that anybody reads.
 #[derive(Debug, Default)]
-pub struct Place {
+pub struct ScanPlace {
     /// What each object and list around the place is; of those beyond [`DEEPEST`] nothing is kept.
     open: Vec<Open>,
     depth: usize,
@@ -73,7 +73,7 @@ enum Open {
     Times(u64),
 }
 
-impl Place {
+impl ScanPlace {
     /// Before a value that may hold so much.
     pub const fn before(most: Option<u64>) -> Self {
         Self { open: Vec::new(), depth: 0, next: most }

@@ -55,7 +55,7 @@ pub fn is_free(name: &TokenName) -> bool {
 
 /// Why an attempt to administer failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failure {
+pub enum AdminFailure {
     /// Nothing was presented.
     Absent,
     /// What was presented can be no token of this gateway.
@@ -66,7 +66,7 @@ pub enum Failure {
     Ended,
 }
 
-impl Failure {
+impl AdminFailure {
     /// As stored and told.
     pub const fn as_str(self) -> &'static str {
         match self {

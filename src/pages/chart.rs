@@ -9,9 +9,9 @@
 use std::fmt::Write;
 
 use super::markup::Markup;
-use super::view::{Day, Point};
+use super::view::{ChartPoint, Day};
 use super::words;
-use crate::routing::health::Status;
+use crate::routing::health::HealthStatus;
 use crate::time::Timestamp;
 
 const WIDTH: u64 = 1000;
@@ -64,15 +64,15 @@ fn ceiling(most: u64) -> u64 {
 }
 
 /// Where each point is, left to right, by its time.
-fn places(points: &[Point]) -> Vec<u64> {
+fn places(points: &[ChartPoint]) -> Vec<u64> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Vec::new() };
     let whole = last.start.since(first.start);
-    let place = |point: &Point| if whole == 0 { WIDTH / 2 } else { scaled(point.start.since(first.start), whole, WIDTH) };
+    let place = |point: &ChartPoint| if whole == 0 { WIDTH / 2 } else { scaled(point.start.since(first.start), whole, WIDTH) };
     points.iter().map(place).collect()
 }
 
 /// The path through the heights; it stops where one is missing, or where time is.
-fn path(points: &[Point], heights: &[Option<u64>], canvas: u64) -> String {
+fn path(points: &[ChartPoint], heights: &[Option<u64>], canvas: u64) -> String {
     let mut path = String::new();
     let mut before: Option<Timestamp> = None;
     for ((point, height), x) in points.iter().zip(heights).zip(places(points)) {
@@ -100,34 +100,34 @@ fn svg(class: &str, size: (u64, u64), title: &str, inside: &str) -> Markup {
 }
 
 /// One bar an hour of the last day, by the worst status in it.
-pub fn sparkline(points: &[Point]) -> Markup {
+pub fn sparkline(points: &[ChartPoint]) -> Markup {
     let title = format!("Health of the last day: {}.", tally(points.iter().map(|point| point.worst), ("hour", "hours")));
     strip("bars", points.iter().map(|point| (point.worst, label(point))), &title)
 }
 
 /// How many bars there are of each status.
-fn tally(statuses: impl Iterator<Item = Status> + Clone, (one, many): (&str, &str)) -> String {
-    let count = |status: Status| statuses.clone().filter(|of| *of == status).count();
+fn tally(statuses: impl Iterator<Item = HealthStatus> + Clone, (one, many): (&str, &str)) -> String {
+    let count = |status: HealthStatus| statuses.clone().filter(|of| *of == status).count();
     format!(
         "{} up, {} degraded, {} down, {} unknown",
-        words::counted(count(Status::Up), one, many),
-        count(Status::Degraded),
-        count(Status::Down),
-        count(Status::Unknown),
+        words::counted(count(HealthStatus::Up), one, many),
+        count(HealthStatus::Degraded),
+        count(HealthStatus::Down),
+        count(HealthStatus::Unknown),
     )
 }
 
 /// Bars side by side. The worst status is a bar's height as well as its colour.
-fn strip(class: &str, bars: impl ExactSizeIterator<Item = (Status, String)>, title: &str) -> Markup {
+fn strip(class: &str, bars: impl ExactSizeIterator<Item = (HealthStatus, String)>, title: &str) -> Markup {
     const TALL: u64 = 40;
     let width = u64::try_from(bars.len()).unwrap_or(0).saturating_mul(10).saturating_sub(3).max(1);
     let mut inside = String::new();
     for (x, (worst, words)) in (0_u64..).step_by(10).zip(bars) {
         let height = match worst {
-            Status::Up => TALL,
-            Status::Degraded => 28,
-            Status::Down => 18,
-            Status::Unknown => 6,
+            HealthStatus::Up => TALL,
+            HealthStatus::Degraded => 28,
+            HealthStatus::Down => 18,
+            HealthStatus::Unknown => 6,
         };
         let _ = write!(
             inside,
@@ -161,10 +161,11 @@ fn bars_title(days: &[Day]) -> String {
 }
 
 /// The first byte: median, 90 and 99 of 100.
-pub fn latency(points: &[Point]) -> Plot {
+pub fn latency(points: &[ChartPoint]) -> Plot {
     let most = points.iter().flat_map(|point| [point.first_byte.p50, point.first_byte.p90, point.first_byte.p99]).flatten().max();
     let top = ceiling(most.unwrap_or(0).max(10));
-    let of = |pick: fn(&Point) -> Option<u64>| points.iter().map(|point| pick(point).map(|ms| scaled(ms, top, HEIGHT))).collect();
+    let of =
+        |pick: fn(&ChartPoint) -> Option<u64>| points.iter().map(|point| pick(point).map(|ms| scaled(ms, top, HEIGHT))).collect();
     let lines = [
         Line { class: "line p99", dashes: "1 5", heights: of(|point| point.first_byte.p99) },
         Line { class: "line p90", dashes: "6 4", heights: of(|point| point.first_byte.p90) },
@@ -182,7 +183,7 @@ pub fn latency(points: &[Point]) -> Plot {
 }
 
 /// The share of attempts that went well.
-pub fn uptime(points: &[Point]) -> Plot {
+pub fn uptime(points: &[ChartPoint]) -> Plot {
     let shares: Vec<Option<u64>> = points.iter().map(|point| words::parts(point.uptime)).collect();
     let least = shares.iter().flatten().min().copied();
     let floor = [9990, 9900, 9500, 9000, 5000].into_iter().find(|floor| least.is_none_or(|least| least >= *floor)).unwrap_or(0);
@@ -203,7 +204,7 @@ pub fn uptime(points: &[Point]) -> Plot {
     )
 }
 
-fn plot(points: &[Point], lines: &[Line], title: &str, levels: [String; 3]) -> Plot {
+fn plot(points: &[ChartPoint], lines: &[Line], title: &str, levels: [String; 3]) -> Plot {
     let mut inside = String::new();
     for y in [0, HEIGHT / 2, HEIGHT] {
         let _ = write!(inside, "<path class=\"grid\" vector-effect=\"non-scaling-stroke\" d=\"M0 {y}H{WIDTH}\"/>");
@@ -226,11 +227,11 @@ fn plot(points: &[Point], lines: &[Line], title: &str, levels: [String; 3]) -> P
 }
 
 /// What a point is called at the axis and in the table.
-pub fn label(point: &Point) -> String {
+pub fn label(point: &ChartPoint) -> String {
     if point.seconds < DAY_SECONDS { words::clock(point.start) } else { words::date(point.start) }
 }
 
-fn range(points: &[Point]) -> String {
+fn range(points: &[ChartPoint]) -> String {
     match (points.first(), points.last()) {
         (Some(first), Some(last)) => format!("{} to {}", words::moment_text(first.start), words::moment_text(last.start)),
         _ => String::new(),
@@ -242,17 +243,17 @@ mod tests {
     use super::*;
     use crate::pages::view::Percentiles;
 
-    fn point(hour: i64, first_byte: Option<u64>, uptime: Option<f64>) -> Point {
-        Point {
+    fn point(hour: i64, first_byte: Option<u64>, uptime: Option<f64>) -> ChartPoint {
+        ChartPoint {
             start: Timestamp::from_millis(hour.saturating_mul(3_600_000)),
             seconds: 3600,
             requests: 10,
             failures: u64::from(uptime.is_some_and(|uptime| uptime < 1.0)),
             uptime,
             worst: match uptime {
-                None => Status::Unknown,
-                Some(share) if share < 1.0 => Status::Down,
-                Some(_) => Status::Up,
+                None => HealthStatus::Unknown,
+                Some(share) if share < 1.0 => HealthStatus::Down,
+                Some(_) => HealthStatus::Up,
             },
             first_byte: Percentiles { p50: first_byte, p90: first_byte.map(|ms| ms.saturating_mul(2)), p99: None },
         }
@@ -273,16 +274,16 @@ mod tests {
     #[test]
     fn charts_are_total() {
         let extremes = [u64::MAX, 0, 1, u64::MAX - 1].into_iter().map(Some);
-        let wild: Vec<Point> =
+        let wild: Vec<ChartPoint> =
             extremes.zip([-5, 0, 3, i64::MAX / 3_600_000]).map(|(ms, hour)| point(hour, ms, Some(f64::NAN))).collect();
-        let backwards: Vec<Point> = wild.iter().rev().cloned().collect();
-        let silent: Vec<Point> = (0..24).map(|hour| point(hour, None, None)).collect();
+        let backwards: Vec<ChartPoint> = wild.iter().rev().cloned().collect();
+        let silent: Vec<ChartPoint> = (0..24).map(|hour| point(hour, None, None)).collect();
         for points in [&[][..], &[point(7, Some(312), Some(0.5))], &wild, &backwards, &silent] {
             for chart in [sparkline(points), latency(points).svg, uptime(points).svg] {
                 is_on_canvas(&chart);
             }
         }
-        let days = [Status::Up, Status::Unknown].map(|worst| Day {
+        let days = [HealthStatus::Up, HealthStatus::Unknown].map(|worst| Day {
             date: Timestamp::from_millis(i64::MIN),
             uptime: Some(-1.0),
             worst,
@@ -320,7 +321,7 @@ mod tests {
         let points = [point(0, Some(200), Some(1.0)), point(1, Some(400), Some(0.5)), point(2, Some(300), Some(1.0))];
         let words = "Health of the last day: 2 hours up, 0 degraded, 1 down, 0 unknown.";
         assert!(sparkline(&points).as_str().contains(words), "{}", sparkline(&points).as_str());
-        let days = [Day { date: Timestamp::from_millis(0), uptime: Some(0.99), worst: Status::Down, down_minutes: 14 }];
+        let days = [Day { date: Timestamp::from_millis(0), uptime: Some(0.99), worst: HealthStatus::Down, down_minutes: 14 }];
         assert!(uptime_bars(&days).as_str().contains("1 Jan 1970: 99 %, down, down for 14 min"));
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::markup::{element_id, escaped};
-use super::view::{Incident, Site};
+use super::view::{Incident, PageContext};
 use super::words;
 
 /// Its media type.
 pub const CONTENT_TYPE: &str = "application/atom+xml; charset=utf-8";
 
 /// The feed, in the order of the incidents.
-pub fn incidents(site: &Site, incidents: &[&Incident]) -> String {
+pub fn incidents(site: &PageContext, incidents: &[&Incident]) -> String {
     let origin = escaped(&site.origin);
     let updated = incidents.iter().map(|incident| incident.ended_at.unwrap_or(incident.started_at)).max().unwrap_or(site.now);
     let mut feed = format!(

@@ -17,7 +17,7 @@ pub const KINDS: [ModelKind; 7] = [
 
 /// What the models are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sort {
+pub enum ModelOrder {
     /// By name.
     #[default]
     Name,
@@ -27,7 +27,7 @@ pub enum Sort {
     FirstByte,
 }
 
-impl Sort {
+impl ModelOrder {
     /// As in the query.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Sort {
 
 /// What is asked of the list of models.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct ModelFilter {
     /// Words that name, id, family or aliases must contain, as they were typed.
     pub q: String,
     /// Only this family; empty is any.
@@ -54,10 +54,10 @@ pub struct Filter {
     /// The input price at most, in the route's currency per unit, as it was typed.
     pub max_price: String,
     /// The order.
-    pub sort: Sort,
+    pub sort: ModelOrder,
 }
 
-impl Filter {
+impl ModelFilter {
     /// Reads a query's decoded pairs; of a field that comes twice the last one counts.
     pub fn read<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut filter = Self::default();
@@ -71,8 +71,10 @@ impl Filter {
                 "callable" => filter.is_callable = value == "1",
                 "max_price" => filter.max_price = value.to_owned(),
                 "sort" => {
-                    filter.sort =
-                        [Sort::Price, Sort::FirstByte].into_iter().find(|sort| sort.as_str() == value).unwrap_or_default();
+                    filter.sort = [ModelOrder::Price, ModelOrder::FirstByte]
+                        .into_iter()
+                        .find(|sort| sort.as_str() == value)
+                        .unwrap_or_default();
                 }
                 _ => {}
             }

@@ -8,7 +8,7 @@
 use askama::DynTemplate;
 
 use super::markup;
-use super::view::Site;
+use super::view::PageContext;
 
 /// The Content-Security-Policy of every page: nothing inline, nothing from elsewhere.
 pub const CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -57,9 +57,9 @@ pub enum Section {
 
 /// The document around a page.
 #[derive(Debug)]
-pub struct Frame<'a> {
+pub struct Document<'a> {
     /// What is known of the request.
-    pub site: &'a Site,
+    pub site: &'a PageContext,
     /// The page's title, without the site's name.
     pub title: String,
     /// What the page is, in one sentence.
@@ -68,10 +68,10 @@ pub struct Frame<'a> {
     pub section: Section,
 }
 
-impl Frame<'_> {
+impl Document<'_> {
     /// The menu: address, word, and whether the page is there.
     pub fn menu(&self) -> [(&'static str, &'static str, bool); 2] {
-        [("/models", "Models", self.section == Section::Models), ("/status", "Status", self.section == Section::Status)]
+        [("/models", "Models", self.section == Section::Models), ("/status", "HealthStatus", self.section == Section::Status)]
     }
 
     /// Where the style sheet is.

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::frame::model_path;
-use super::view::{Model, Route, Site};
+use super::view::{Model, PageContext, Route};
 use super::words;
 
 /// Its media type.
@@ -28,7 +28,7 @@ const ENDPOINTS: [(&str, &str); 12] = [
 ];
 
 /// The whole text.
-pub fn llms(site: &Site, models: &[Model]) -> String {
+pub fn llms(site: &PageContext, models: &[Model]) -> String {
     let origin = line(&site.origin);
     let mut text = format!(
         "# tokens-forge\n\n> An OpenAI-compatible gateway for AI models. The catalogue says whether a model can be called now, and every \
@@ -47,7 +47,7 @@ pub fn llms(site: &Site, models: &[Model]) -> String {
     let _ = write!(
         text,
         "\n## Docs\n\n- [OpenAPI]({origin}/openapi.json): every endpoint with its fields\n- [Documentation]({origin}/docs/): how to use \
-         them\n- [Models]({origin}/models): the catalogue as a page\n- [Status]({origin}/status): every route over 90 days\n"
+         them\n- [Models]({origin}/models): the catalogue as a page\n- [HealthStatus]({origin}/status): every route over 90 days\n"
     );
     text
 }

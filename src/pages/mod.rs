@@ -23,8 +23,8 @@ mod search;
 mod snippet;
 
 #[cfg(test)]
-mod laws;
+mod properties;
 #[cfg(test)]
 mod testing;
 
-pub use filter::{Filter, Sort};
+pub use filter::{ModelFilter, ModelOrder};

@@ -2,24 +2,24 @@
 //!
 //! What always holds: prices are compared as money, and only where both are decimals; what has no price, or no time, comes last.
 
-use super::filter::{Filter, Sort};
+use super::filter::{ModelFilter, ModelOrder};
 use super::view::{Model, Route};
 use crate::money::Money;
 
-impl Filter {
+impl ModelFilter {
     /// The models that it leaves, in its order.
     #[must_use]
     pub fn apply(&self, models: Vec<Model>) -> Vec<Model> {
         let mut left: Vec<Model> = models.into_iter().filter(|model| self.keeps(model)).collect();
         left.sort_by_cached_key(|model| (model.name.to_lowercase(), model.id.clone()));
         match self.sort {
-            Sort::Name => {}
+            ModelOrder::Name => {}
             // What has no price or no time comes last.
-            Sort::Price => left.sort_by_key(|model| {
+            ModelOrder::Price => left.sort_by_key(|model| {
                 let least = self.routes(model).filter_map(input_price).min();
                 (least.is_none(), least)
             }),
-            Sort::FirstByte => left.sort_by_key(|model| {
+            ModelOrder::FirstByte => left.sort_by_key(|model| {
                 let least = self.routes(model).filter_map(first_byte).min();
                 (least.is_none(), least)
             }),
@@ -65,7 +65,7 @@ mod tests {
     use crate::pages::testing;
 
     fn ids(query: &[(&str, &str)]) -> Vec<String> {
-        let models = Filter::read(query.iter().copied()).apply(testing::models());
+        let models = ModelFilter::read(query.iter().copied()).apply(testing::models());
         models.into_iter().map(|model| model.id).collect()
     }
 

@@ -2,13 +2,13 @@
 
 use super::frame::model_path;
 use super::markup::escaped;
-use super::view::Site;
+use super::view::PageContext;
 
 /// Its media type.
 pub const CONTENT_TYPE: &str = "application/xml; charset=utf-8";
 
 /// The fixed pages and one for each model.
-pub fn sitemap(site: &Site, model_ids: &[String]) -> String {
+pub fn sitemap(site: &PageContext, model_ids: &[String]) -> String {
     let pages = ["/", "/docs/", "/models", "/status"].map(str::to_owned).into_iter();
     let all = pages.chain(model_ids.iter().map(|id| model_path(id)));
     let entries: String =

@@ -1,9 +1,9 @@
 //! What the tests of pages share: a catalogue like a real one, and one in which every text is hostile.
 
-use super::filter::Filter;
+use super::filter::ModelFilter;
 use super::view::*;
 use crate::catalog::{ModelKind, RouteKind};
-use crate::routing::health::Status;
+use crate::routing::health::HealthStatus;
 use crate::time::Timestamp;
 use crate::truth::{Miss, Missed, Truth};
 
@@ -17,13 +17,19 @@ fn before(hours: i64) -> Timestamp {
     now().plus(-hours * HOUR)
 }
 
-pub fn site(path: &str) -> Site {
-    Site { origin: "https://forge.example".to_owned(), path: path.to_owned(), now: now(), session: None, can_sign_in: true }
+pub fn site(path: &str) -> PageContext {
+    PageContext {
+        origin: "https://forge.example".to_owned(),
+        path: path.to_owned(),
+        now: now(),
+        session: None,
+        can_sign_in: true,
+    }
 }
 
-pub fn signed_in(path: &str) -> Site {
-    let session = Session { key_label: "ci-pipeline".to_owned(), account: "acct-demo".to_owned() };
-    Site { session: Some(session), ..site(path) }
+pub fn signed_in(path: &str) -> PageContext {
+    let session = SignedIn { key_label: "ci-pipeline".to_owned(), account: "acct-demo".to_owned() };
+    PageContext { session: Some(session), ..site(path) }
 }
 
 fn bucket(kind: RouteKind) -> Bucket {
@@ -40,7 +46,7 @@ fn row(class: &str, amount: &str, is_headline: bool) -> PriceRow {
 }
 
 /// A series that looks like traffic: a daily wave, one bad stretch, and one gap.
-fn points(count: i64, seconds: u32, base: u64) -> Vec<Point> {
+fn points(count: i64, seconds: u32, base: u64) -> Vec<ChartPoint> {
     let step = i64::from(seconds) * 1000;
     let start = now().millis().div_euclid(step) * step - (count - 1) * step;
     (0..count)
@@ -50,18 +56,18 @@ fn points(count: i64, seconds: u32, base: u64) -> Vec<Point> {
             let is_gap = at == count / 4;
             let failures = if is_bad { 41 } else { 0 };
             let known = (!is_gap).then_some(if is_bad { wave * 2 } else { wave });
-            Point {
+            ChartPoint {
                 start: Timestamp::from_millis(start + at * step),
                 seconds,
                 requests: if is_gap { 0 } else { 1180 + u64::try_from(at).unwrap() * 7 },
                 failures,
                 uptime: (!is_gap).then_some(if is_bad { 0.9712 } else { 1.0 }),
                 worst: if is_gap {
-                    Status::Unknown
+                    HealthStatus::Unknown
                 } else if is_bad {
-                    Status::Down
+                    HealthStatus::Down
                 } else {
-                    Status::Up
+                    HealthStatus::Up
                 },
                 first_byte: Percentiles { p50: known, p90: known.map(|ms| ms * 19 / 10), p99: known.map(|ms| ms * 4) },
             }
@@ -69,9 +75,9 @@ fn points(count: i64, seconds: u32, base: u64) -> Vec<Point> {
         .collect()
 }
 
-fn candidate(channel: &str, upstream_model: &str, tier: u8, status: Status) -> Candidate {
+fn candidate(channel: &str, upstream_model: &str, tier: u8, status: HealthStatus) -> Candidate {
     let times = |p50| Percentiles { p50: Some(p50), p90: Some(p50 * 2), p99: Some(p50 * 5) };
-    let is_troubled = status != Status::Up;
+    let is_troubled = status != HealthStatus::Up;
     Candidate {
         channel: channel.to_owned(),
         upstream_model: upstream_model.to_owned(),
@@ -85,7 +91,7 @@ fn candidate(channel: &str, upstream_model: &str, tier: u8, status: Status) -> C
             latency_ms: 212,
             words: if is_troubled { "It answers with status 503." } else { "It knows the credential and the model." }.to_owned(),
         }),
-        last_failure: is_troubled.then(|| Failure {
+        last_failure: is_troubled.then(|| FailureView {
             at: now().plus(-190_000),
             kind: "No answer in time".to_owned(),
             message: "No first byte within 30 s.".to_owned(),
@@ -100,30 +106,30 @@ fn candidate(channel: &str, upstream_model: &str, tier: u8, status: Status) -> C
 }
 
 /// What promises came to: all kept, some missed for every reason, and none made.
-fn truth(status: Status) -> Truth {
+fn truth(status: HealthStatus) -> Truth {
     let misses = Missed::ALL.iter().zip(1..).map(|(reason, hours)| Miss { at: before(hours * 7), reason: *reason });
     match status {
-        Status::Up => Truth { callable: 18_204, answered: 18_204, misses: Vec::new() },
-        Status::Unknown => Truth::default(),
-        Status::Degraded | Status::Down => Truth { callable: 9_412, answered: 9_371, misses: misses.collect() },
+        HealthStatus::Up => Truth { callable: 18_204, answered: 18_204, misses: Vec::new() },
+        HealthStatus::Unknown => Truth::default(),
+        HealthStatus::Degraded | HealthStatus::Down => Truth { callable: 9_412, answered: 9_371, misses: misses.collect() },
     }
 }
 
-fn route(kind: RouteKind, status: Status, prices: Vec<PriceRow>, candidates: Vec<Candidate>) -> Route {
+fn route(kind: RouteKind, status: HealthStatus, prices: Vec<PriceRow>, candidates: Vec<Candidate>) -> Route {
     Route {
         kind,
         bucket: bucket(kind),
         prices,
         saving_percent: (kind == RouteKind::Routed).then_some(50),
         is_allowed: true,
-        is_callable: status != Status::Down,
+        is_callable: status != HealthStatus::Down,
         status,
         since: Some(before(31)),
         sentence: match status {
-            Status::Up => "The primary answers; a backup stands by.",
-            Status::Degraded => "The primary is slow or fails at times; requests go on to the backup.",
-            Status::Down => "No channel of this route answers.",
-            Status::Unknown => "Nothing was asked of it yet.",
+            HealthStatus::Up => "The primary answers; a backup stands by.",
+            HealthStatus::Degraded => "The primary is slow or fails at times; requests go on to the backup.",
+            HealthStatus::Down => "No channel of this route answers.",
+            HealthStatus::Unknown => "Nothing was asked of it yet.",
         }
         .to_owned(),
         truth: truth(status),
@@ -154,31 +160,41 @@ fn model(id: &str, name: &str, kind: ModelKind, routes: Vec<Route>) -> Model {
 pub fn models() -> Vec<Model> {
     let mut rows = vec![row("Input", "1.25", true), row("Output", "10", true), row("Cached input", "0.125", false)];
     rows.push(PriceRow { tier: Some("above 200,000 tokens".to_owned()), ..row("Input", "2.5", false) });
-    let mut pool = candidate("pool-eu", "gpt-5.5-preview", 0, Status::Degraded);
+    let mut pool = candidate("pool-eu", "gpt-5.5-preview", 0, HealthStatus::Degraded);
     pool.missing = Some(Missing { since: before(53), near: vec!["gpt-5.5".to_owned(), "gpt-5.5-mini".to_owned()] });
     let gpt = vec![
-        route(RouteKind::Official, Status::Up, rows, vec![candidate("openai-main", "gpt-5.5-2026-04-01", 0, Status::Up)]),
+        route(
+            RouteKind::Official,
+            HealthStatus::Up,
+            rows,
+            vec![candidate("openai-main", "gpt-5.5-2026-04-01", 0, HealthStatus::Up)],
+        ),
         route(
             RouteKind::Routed,
-            Status::Degraded,
+            HealthStatus::Degraded,
             vec![row("Input", "4.5", true), row("Output", "36", true)],
             vec![
                 pool,
-                candidate("pool-us", "gpt-5.5", 0, Status::Up),
-                candidate("openai-main", "gpt-5.5-2026-04-01", 1, Status::Up),
-                candidate("far-away", "gpt-5.5", 2, Status::Unknown),
+                candidate("pool-us", "gpt-5.5", 0, HealthStatus::Up),
+                candidate("openai-main", "gpt-5.5-2026-04-01", 1, HealthStatus::Up),
+                candidate("far-away", "gpt-5.5", 2, HealthStatus::Unknown),
             ],
         ),
     ];
-    let claude = candidate("anthropic-main", "claude-sonnet-4-6", 0, Status::Up);
-    let claude =
-        vec![route(RouteKind::Official, Status::Up, vec![row("Input", "3", true), row("Output", "15", true)], vec![claude])];
-    let mut down = candidate("pool-eu", "qwen3-max", 0, Status::Down);
+    let claude = candidate("anthropic-main", "claude-sonnet-4-6", 0, HealthStatus::Up);
+    let claude = vec![route(
+        RouteKind::Official,
+        HealthStatus::Up,
+        vec![row("Input", "3", true), row("Output", "15", true)],
+        vec![claude],
+    )];
+    let mut down = candidate("pool-eu", "qwen3-max", 0, HealthStatus::Down);
     down.first_byte = Percentiles::default();
-    let qwen = vec![route(RouteKind::Routed, Status::Down, vec![row("Input", "6", true), row("Output", "24", true)], vec![down])];
-    let mut quick = candidate("openai-main", "text-embedding-3-large", 0, Status::Up);
+    let qwen =
+        vec![route(RouteKind::Routed, HealthStatus::Down, vec![row("Input", "6", true), row("Output", "24", true)], vec![down])];
+    let mut quick = candidate("openai-main", "text-embedding-3-large", 0, HealthStatus::Up);
     quick.first_byte.p50 = Some(88);
-    let embedding = vec![route(RouteKind::Official, Status::Up, vec![row("Input", "0.13", true)], vec![quick])];
+    let embedding = vec![route(RouteKind::Official, HealthStatus::Up, vec![row("Input", "0.13", true)], vec![quick])];
     let mut gpt = model("gpt-5.5", "GPT-5.5", ModelKind::Chat, gpt);
     gpt.announced = versions().into_iter().take(1).collect();
     let mut qwen = model("qwen3-max", "Qwen3 Max", ModelKind::Chat, qwen);
@@ -220,7 +236,7 @@ pub fn home() -> HomePage {
     }
 }
 
-pub fn models_page(filter: Filter) -> ModelsPage {
+pub fn models_page(filter: ModelFilter) -> ModelsPage {
     let families = vec!["claude".to_owned(), "gpt".to_owned(), "qwen3".to_owned(), "text".to_owned()];
     ModelsPage { families, total: 4, models: filter.apply(models()), filter }
 }
@@ -243,10 +259,10 @@ fn days(trouble: usize) -> Vec<Day> {
     (0_usize..90)
         .map(|at| {
             let (worst, uptime, down_minutes) = match at {
-                0..12 => (Status::Unknown, None, 0),
-                _ if trouble > 0 && at % 31 == 7 => (Status::Down, Some(0.9821), 26),
-                _ if trouble > 0 && at % 17 == 3 => (Status::Degraded, Some(0.9993), 0),
-                _ => (Status::Up, Some(1.0), 0),
+                0..12 => (HealthStatus::Unknown, None, 0),
+                _ if trouble > 0 && at % 31 == 7 => (HealthStatus::Down, Some(0.9821), 26),
+                _ if trouble > 0 && at % 17 == 3 => (HealthStatus::Degraded, Some(0.9993), 0),
+                _ => (HealthStatus::Up, Some(1.0), 0),
             };
             let back = i64::try_from(89 - at).unwrap();
             Day { date: Timestamp::from_millis(midnight - back * 24 * HOUR), uptime, worst, down_minutes }
@@ -254,7 +270,7 @@ fn days(trouble: usize) -> Vec<Day> {
         .collect()
 }
 
-fn incident(id: &str, status: Status, started: i64, ended: Option<i64>) -> Incident {
+fn incident(id: &str, status: HealthStatus, started: i64, ended: Option<i64>) -> Incident {
     Incident {
         id: id.to_owned(),
         subject: "Routed route of GPT-5.5".to_owned(),
@@ -278,17 +294,20 @@ pub fn status() -> StatusPage {
                 status: route.status,
                 since: route.since,
                 truth: route.truth,
-                uptime: Some(if route.status == Status::Up { 1.0 } else { 0.998_73 }),
-                days: days(usize::from(route.status != Status::Up)),
+                uptime: Some(if route.status == HealthStatus::Up { 1.0 } else { 0.998_73 }),
+                days: days(usize::from(route.status != HealthStatus::Up)),
             })
             .collect(),
     });
     StatusPage {
-        status: Status::Degraded,
+        status: HealthStatus::Degraded,
         sentence: "3 of 4 models can be called; 2 of 5 routes have trouble.".to_owned(),
         models: lanes.collect(),
-        current: vec![incident("inc-7", Status::Degraded, 31, None)],
-        past: vec![incident("inc-5", Status::Down, 120, Some(119)), incident("inc-4", Status::Degraded, 200, Some(190))],
+        current: vec![incident("inc-7", HealthStatus::Degraded, 31, None)],
+        past: vec![
+            incident("inc-5", HealthStatus::Down, 120, Some(119)),
+            incident("inc-4", HealthStatus::Degraded, 200, Some(190)),
+        ],
     }
 }
 
@@ -340,7 +359,7 @@ fn spoil(route: &mut Route) {
     }
     for candidate in &mut route.candidates {
         (candidate.channel, candidate.upstream_model) = (hostile(), hostile());
-        candidate.last_failure = Some(Failure { at: now(), kind: hostile(), message: hostile() });
+        candidate.last_failure = Some(FailureView { at: now(), kind: hostile(), message: hostile() });
         candidate.last_probe = Some(Probe { at: now(), is_ok: false, level: hostile(), latency_ms: u64::MAX, words: hostile() });
         candidate.missing = Some(Missing { since: now(), near: vec![hostile()] });
     }
@@ -371,27 +390,27 @@ pub fn hostile_status() -> StatusPage {
     page
 }
 
-pub fn hostile_site(path: &str) -> Site {
-    Site { session: Some(Session { key_label: hostile(), account: hostile() }), path: hostile(), ..site(path) }
+pub fn hostile_site(path: &str) -> PageContext {
+    PageContext { session: Some(SignedIn { key_label: hostile(), account: hostile() }), path: hostile(), ..site(path) }
 }
 
 /// Every page in every state that looks different, by name.
 pub fn pages() -> Vec<(&'static str, String)> {
     use super::site::{error, home, login, model, models, status};
-    let filtered = Filter::read([("q", hostile().as_str()), ("family", "<b>"), ("max_price", "\"")].into_iter());
+    let filtered = ModelFilter::read([("q", hostile().as_str()), ("family", "<b>"), ("max_price", "\"")].into_iter());
     let failed = ErrorPage { status: 404, message: None, request_id: Some("gen-01jd".to_owned()) };
     let spoiled = ErrorPage { status: 500, message: Some(hostile()), request_id: Some(hostile()) };
     let no_call = HomePage { example: None, first_byte_ms: None, ..home_page() };
     let hostile_home = HomePage { example: Some((hostile(), ModelKind::Chat)), ..home_page() };
     let hostile_list = ModelsPage { families: vec![hostile()], total: 4, models: hostile_models(), filter: filtered.clone() };
-    let closed = Site { can_sign_in: false, ..site("/login") };
+    let closed = PageContext { can_sign_in: false, ..site("/login") };
     let bare = Model { routes: Vec::new(), aliases: Vec::new(), ..model_page(false).model };
     let quiet = StatusPage { models: Vec::new(), current: Vec::new(), past: Vec::new(), ..status_page() };
     vec![
         ("home", home::home(&site("/"), &home_page())),
         ("home-nothing-callable", home::home(&signed_in("/"), &no_call)),
         ("home-hostile", home::home(&hostile_site("/"), &hostile_home)),
-        ("models", models::models(&site("/models"), &models_page(Filter::default()))),
+        ("models", models::models(&site("/models"), &models_page(ModelFilter::default()))),
         ("models-empty", models::models(&signed_in("/models"), &models_page(filtered))),
         ("models-hostile", models::models(&hostile_site("/models"), &hostile_list)),
         ("model", model::model(&site("/models/gpt-5.5"), &model_page(false))),

@@ -6,15 +6,15 @@
 //! Deliberately absent: escaping and formatting; a view model holds texts as they are.
 
 use crate::catalog::{ModelKind, RouteKind};
-use crate::routing::health::Status;
+use crate::routing::health::HealthStatus;
 use crate::time::Timestamp;
 use crate::truth::Truth;
 
-use super::filter::Filter;
+use super::filter::ModelFilter;
 
 /// What every page knows of the request that asked for it.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct PageContext {
     /// Scheme and host, without a slash at the end.
     pub origin: String,
     /// The path of this page.
@@ -22,14 +22,14 @@ pub struct Site {
     /// When the page was made.
     pub now: Timestamp,
     /// Who is signed in.
-    pub session: Option<Session>,
+    pub session: Option<SignedIn>,
     /// Whether signing in is possible at all.
     pub can_sign_in: bool,
 }
 
 /// Who is signed in.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub struct SignedIn {
     /// What the key is called.
     pub key_label: String,
     /// The account's id.
@@ -57,7 +57,7 @@ pub struct HomePage {
 #[derive(Debug, Clone)]
 pub struct ModelsPage {
     /// What was asked for.
-    pub filter: Filter,
+    pub filter: ModelFilter,
     /// Every family of the catalogue, for the filter.
     pub families: Vec<String>,
     /// Models in the catalogue.
@@ -155,7 +155,7 @@ pub struct Route {
     /// Whether it can be called now.
     pub is_callable: bool,
     /// Its health.
-    pub status: Status,
+    pub status: HealthStatus,
     /// Since when its health is this.
     pub since: Option<Timestamp>,
     /// How it is, in one sentence.
@@ -165,9 +165,9 @@ pub struct Route {
     /// Who serves it, in the order of tiers.
     pub candidates: Vec<Candidate>,
     /// The last day by the hour, oldest first.
-    pub hours: Vec<Point>,
+    pub hours: Vec<ChartPoint>,
     /// The last thirty days by the day, oldest first; empty in lists.
-    pub days: Vec<Point>,
+    pub days: Vec<ChartPoint>,
 }
 
 /// One line of a price.
@@ -195,13 +195,13 @@ pub struct Candidate {
     /// 0 is primary, higher ones are backups.
     pub tier: u8,
     /// Its health.
-    pub status: Status,
+    pub status: HealthStatus,
     /// Since when its health is this.
     pub since: Option<Timestamp>,
     /// How the last probe went.
     pub last_probe: Option<Probe>,
     /// What went wrong last.
-    pub last_failure: Option<Failure>,
+    pub last_failure: Option<FailureView>,
     /// Time to the first byte over the last half hour.
     pub first_byte: Percentiles,
     /// Time to the whole answer over the last half hour.
@@ -233,7 +233,7 @@ pub struct Probe {
 
 /// What went wrong.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct FailureView {
     /// When.
     pub at: Timestamp,
     /// What kind, in words: "No answer in time".
@@ -277,7 +277,7 @@ pub struct Uptimes {
 
 /// An hour or a day of history.
 #[derive(Debug, Clone)]
-pub struct Point {
+pub struct ChartPoint {
     /// When it began.
     pub start: Timestamp,
     /// How long it is.
@@ -289,7 +289,7 @@ pub struct Point {
     /// The share of the time in which it was not down, 0 to 1.
     pub uptime: Option<f64>,
     /// The worst status in it.
-    pub worst: Status,
+    pub worst: HealthStatus,
     /// Time to the first byte.
     pub first_byte: Percentiles,
 }
@@ -320,7 +320,7 @@ pub struct Version {
 #[derive(Debug, Clone)]
 pub struct StatusPage {
     /// How everything is.
-    pub status: Status,
+    pub status: HealthStatus,
     /// The same in one sentence.
     pub sentence: String,
     /// Every model with its routes.
@@ -348,7 +348,7 @@ pub struct StatusRoute {
     /// Official or routed.
     pub kind: RouteKind,
     /// Its health.
-    pub status: Status,
+    pub status: HealthStatus,
     /// Since when its health is this.
     pub since: Option<Timestamp>,
     /// How often "callable" came true.
@@ -367,7 +367,7 @@ pub struct Day {
     /// The share of attempts that went well.
     pub uptime: Option<f64>,
     /// The worst that its health was.
-    pub worst: Status,
+    pub worst: HealthStatus,
     /// How long it was down.
     pub down_minutes: u32,
 }
@@ -382,7 +382,7 @@ pub struct Incident {
     /// The models that it touches.
     pub models: Vec<String>,
     /// How bad it was.
-    pub status: Status,
+    pub status: HealthStatus,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::markup::Markup;
 use crate::catalog::{ModelKind, RouteKind};
-use crate::routing::health::Status;
+use crate::routing::health::HealthStatus;
 use crate::time::Timestamp;
 use crate::truth::{Missed, Truth};
 pub use crate::usage::grouped;
@@ -175,22 +175,22 @@ pub fn lasting(since: Timestamp, now: Timestamp) -> Markup {
 }
 
 /// A status as a word.
-pub const fn status_word(status: Status) -> &'static str {
+pub const fn status_word(status: HealthStatus) -> &'static str {
     match status {
-        Status::Up => "Up",
-        Status::Degraded => "Degraded",
-        Status::Down => "Down",
-        Status::Unknown => "Unknown",
+        HealthStatus::Up => "Up",
+        HealthStatus::Degraded => "Degraded",
+        HealthStatus::Down => "Down",
+        HealthStatus::Unknown => "Unknown",
     }
 }
 
 /// A status as a shape, a word and a colour, so that no one of them is needed alone.
-pub fn status(status: Status) -> Markup {
+pub fn status(status: HealthStatus) -> Markup {
     let shape = match status {
-        Status::Up => "<circle cx=\"6\" cy=\"6\" r=\"5\"/>",
-        Status::Degraded => "<path d=\"M6 .8 11.6 11H.4Z\"/>",
-        Status::Down => "<path d=\"M1 1h10v10H1Z\"/>",
-        Status::Unknown => "<circle cx=\"6\" cy=\"6\" r=\"4\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\"/>",
+        HealthStatus::Up => "<circle cx=\"6\" cy=\"6\" r=\"5\"/>",
+        HealthStatus::Degraded => "<path d=\"M6 .8 11.6 11H.4Z\"/>",
+        HealthStatus::Down => "<path d=\"M1 1h10v10H1Z\"/>",
+        HealthStatus::Unknown => "<circle cx=\"6\" cy=\"6\" r=\"4\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\"/>",
     };
     let (class, word) = (status.as_str(), status_word(status));
     Markup(format!(

@@ -24,7 +24,7 @@ pub trait PaymentProvider {
     fn checkout(&self, order: &Order, return_url: &str) -> Result<Checkout, Refusal>;
 
     /// Reads the provider's answer to that request; the error is for the log.
-    fn opened(&self, status: u16, body: &[u8]) -> Result<Session, String>;
+    fn opened(&self, status: u16, body: &[u8]) -> Result<CheckoutPage, String>;
 
     /// Verifies and reads a message: `secret` is the one that we share with the provider, `signature` what came with it.
     fn message(&self, secret: Option<&str>, signature: Option<&str>, body: &[u8], now: Timestamp) -> Result<Message, Refusal>;
@@ -43,7 +43,7 @@ pub struct Checkout {
 
 /// An open page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
+pub struct CheckoutPage {
     /// The provider's id of it.
     pub id: String,
     /// Where the customer pays.

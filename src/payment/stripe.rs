@@ -6,7 +6,7 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use url::{Url, form_urlencoded};
 
-use super::{Checkout, Message, PartialEvent, PaymentProvider, Session};
+use super::{Checkout, CheckoutPage, Message, PartialEvent, PaymentProvider};
 use crate::account::{Order, PaymentChange, Provider};
 use crate::id::{AccountId, OrderId};
 use crate::money::Money;
@@ -59,13 +59,13 @@ impl PaymentProvider for Stripe {
         Ok(Checkout { path: "/v1/checkout/sessions", body: form.finish(), idempotency_key: id.to_owned() })
     }
 
-    fn opened(&self, status: u16, body: &[u8]) -> Result<Session, String> {
+    fn opened(&self, status: u16, body: &[u8]) -> Result<CheckoutPage, String> {
         let answer: Value = serde_json::from_str(&String::from_utf8_lossy(body)).unwrap_or_default();
         let text = |name| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
         if (200..300).contains(&status)
             && let (Some(id), Some(url)) = (text("id"), text("url"))
         {
-            return Ok(Session { id, url });
+            return Ok(CheckoutPage { id, url });
         }
         let message = answer.pointer("/error/message").and_then(Value::as_str).unwrap_or("no session and no error message");
         Err(format!("Stripe answered {status}: {}", without_keys(message)))
@@ -625,7 +625,7 @@ mod tests {
     #[test]
     fn the_answer_is_a_page_or_an_error_for_the_log() {
         let page = br#"{"id":"cs_1","object":"checkout.session","url":"https://checkout.stripe.com/c/pay/cs_1"}"#;
-        let session = Session { id: "cs_1".into(), url: "https://checkout.stripe.com/c/pay/cs_1".into() };
+        let session = CheckoutPage { id: "cs_1".into(), url: "https://checkout.stripe.com/c/pay/cs_1".into() };
         assert_eq!(Stripe.opened(200, page), Ok(session));
         assert!(Stripe.opened(500, page).is_err());
         assert!(Stripe.opened(200, br#"{"id":"cs_1","url":null}"#).is_err());

@@ -1,7 +1,7 @@
 //! The accounts, and what they know of each other's keys.
 
 use super::unavailable::Unavailable;
-use crate::account::{AccountRecord, Answer, Command};
+use crate::account::{AccountAnswer, AccountRecord, Command};
 use crate::id::AccountId;
 use crate::key::KeyRecord;
 
@@ -9,7 +9,7 @@ use crate::key::KeyRecord;
 #[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
 pub trait Accounts {
     /// Says something to an account.
-    async fn command(&self, account: &AccountId, command: Command) -> Result<Answer, Unavailable>;
+    async fn command(&self, account: &AccountId, command: Command) -> Result<AccountAnswer, Unavailable>;
 }
 
 /// Which accounts there are.

@@ -16,7 +16,7 @@ use crate::routing::health::{CandidateId, HealthView, Observation};
 use crate::time::Timestamp;
 
 /// Makes the proof for a text that only the holder of one credential can make.
-pub type Sealer = Rc<dyn Fn(&str) -> String>;
+pub type Signer = Rc<dyn Fn(&str) -> String>;
 
 /// Time, chance, and what goes on behind an answer. Clones share the outside.
 #[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
@@ -101,11 +101,11 @@ pub trait Upstream {
     /// Lets a credential rest.
     fn cool_down(&self, secret: &SecretName, until: Timestamp);
     /// Makes short proofs that only the holder of a credential can make; none if the credential is not set.
-    fn sealer(&self, secret: &SecretName) -> Option<Sealer>;
+    fn signer(&self, secret: &SecretName) -> Option<Signer>;
     /// A text of upstream's without a credential, in whatever form it repeats that.
     fn without_credential(&self, secret: &SecretName, text: &str) -> String;
     /// Calls upstream. Dropping the future ends the call.
-    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<Self::Body>, SendError>;
+    async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamResponse<Self::Body>, SendError>;
     /// Reads an error to its end, with our credential taken out should upstream repeat it.
     async fn read_error(&self, body: Self::Body) -> Result<Vec<u8>, String>;
     /// Reads an answer to its end.
@@ -114,7 +114,7 @@ pub trait Upstream {
 
 /// A call on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call<'a> {
+pub struct UpstreamCall<'a> {
     /// Where.
     pub url: String,
     /// With this credential.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::unavailable::Unavailable;
-use crate::account::{ComparedRow, Filter};
+use crate::account::{ComparedRow, JournalFilter};
 use crate::id::AccountId;
 use crate::time::Timestamp;
 
@@ -15,7 +15,7 @@ pub trait Journals {
     async fn journal(
         &self,
         account: Option<&str>,
-        filter: &Filter,
+        filter: &JournalFilter,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<(String, Value)>, Unavailable>;

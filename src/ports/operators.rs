@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::unavailable::Unavailable;
 use crate::id::TokenId;
-use crate::operator::{Failure, TokenRecord};
+use crate::operator::{AdminFailure, TokenRecord};
 use crate::time::Timestamp;
 
 /// Tokens.
@@ -28,7 +28,7 @@ pub trait Tokens {
 #[allow(async_fn_in_trait)] // Isolates have one thread; nothing here is sent to another.
 pub trait Failures {
     /// Counts a failed attempt to administer, behind the answer and with others of its time.
-    fn note_attempt(&self, address: Option<IpAddr>, failure: Failure);
+    fn note_attempt(&self, address: Option<IpAddr>, failure: AdminFailure);
     /// Failed attempts by hour and address, newest first.
     async fn attempts(&self, after: Option<(Timestamp, String)>, limit: u32) -> Result<Vec<Attempts>, Unavailable>;
 }

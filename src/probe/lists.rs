@@ -11,9 +11,9 @@ use super::sold::candidates;
 use crate::catalog::{Catalog, Channel, Dialect};
 use crate::dialect::listing;
 use crate::dialect::required_header;
-use crate::ports::{Call, Ports, SendError};
+use crate::ports::{Ports, SendError, UpstreamCall};
 use crate::routing::attempt::{FailureKind, Verdict, classify};
-use crate::routing::health::{CandidateId, Found, HealthView, Observation, ProbeResult};
+use crate::routing::health::{CandidateId, HealthView, InList, Observation, ProbeResult};
 use crate::time::Timestamp;
 
 /// So many lists are asked for at once: the platform opens six connections, and some stay free for our own records.
@@ -63,13 +63,13 @@ pub async fn round<P: Ports>(ports: &P, catalog: &Catalog, view: &mut HealthView
 }
 
 /// What a list says of one candidate; none if nothing.
-fn told(listed: &Listed, dialect: Dialect, id: &CandidateId) -> Option<Result<Option<Found>, (FailureKind, String)>> {
+fn told(listed: &Listed, dialect: Dialect, id: &CandidateId) -> Option<Result<Option<InList>, (FailureKind, String)>> {
     match listed {
         Listed::NoList => None,
         Listed::Failed(kind, message) => Some(Err((*kind, message.clone()))),
         Listed::Ids(ids) if ids.is_empty() => Some(Ok(None)),
-        Listed::Ids(ids) if listing::is_listed(dialect, ids, &id.upstream_model) => Some(Ok(Some(Found::There))),
-        Listed::Ids(ids) => Some(Ok(Some(Found::Missing(listing::near(ids, &id.upstream_model))))),
+        Listed::Ids(ids) if listing::is_listed(dialect, ids, &id.upstream_model) => Some(Ok(Some(InList::There))),
+        Listed::Ids(ids) => Some(Ok(Some(InList::Missing(listing::near(ids, &id.upstream_model))))),
     }
 }
 
@@ -103,12 +103,12 @@ async fn pages<P: Ports>(ports: &P, channel: &Channel) -> Listed {
 }
 
 /// One credential that is refused or has asked for too much says nothing of a channel that has others: requests use those.
-async fn page<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<listing::Page, Listed> {
+async fn page<P: Ports>(ports: &P, channel: &Channel, url: &str) -> Result<listing::ListingPage, Listed> {
     let mut failed = Listed::Failed(FailureKind::NotConfigured, "the channel has no credential set".to_owned());
     for secret in &channel.secrets {
         let headers = required_header(channel.dialect).map(|(name, value)| (name, value.to_owned()));
         let headers = headers.into_iter().collect();
-        let call = Call { url: url.to_owned(), secret: secret.clone(), dialect: channel.dialect, headers, body: None };
+        let call = UpstreamCall { url: url.to_owned(), secret: secret.clone(), dialect: channel.dialect, headers, body: None };
         let response = match ports.send(call).await {
             Err(SendError::NotConfigured) => continue,
             Err(SendError::Connect(_)) => return Err(Listed::Failed(FailureKind::Connect, "the connection failed".to_owned())),

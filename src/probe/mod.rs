@@ -2,11 +2,11 @@
 //! where nothing else tells enough. The cron runs it each minute.
 //!
 //! What always holds: a round ends, whoever hangs; of two at the same time one does nothing; what it spends is within each
-//! channel's daily cap, because the house's keys have it as their budget.
+//! channel's daily cap, because the probe account's keys have it as their budget.
 //!
 //! Deliberately absent: any influence on who is asked beyond the health that it leaves behind.
 
-mod house;
+mod call;
 mod lists;
 mod purse;
 mod schedule;
@@ -19,13 +19,13 @@ use futures_util::StreamExt;
 use futures_util::future::{join, select};
 use futures_util::stream::iter;
 
-pub use house::{HOUSE, house};
+pub use call::{PROBE_ACCOUNT, probe_account};
 pub use sold::candidates;
 
 use crate::catalog::Catalog;
 use crate::id::ChannelId;
-use crate::ports::{Ended, Probing, Unavailable};
-use crate::routing::health::{Board, CandidateId, Change, Health, HealthView, Observation, ProbeResult, Status};
+use crate::ports::{Probing, RoundEnd, Unavailable};
+use crate::routing::health::{Board, CandidateId, Health, HealthStatus, HealthView, Observation, ProbeResult, StatusChange};
 
 /// So many calls are made at once: the platform opens six connections, and some stay free for our own records.
 const CALLS_AT_ONCE: usize = 3;
@@ -58,7 +58,7 @@ pub async fn round<P: Probing>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Un
     probes.extend(calls(ports, &catalog, &mut view).await);
     let changes = changed(&ids, &before, &view);
     let board = board(ports, &ids, &changes).await;
-    ports.end_round(&lease, &Ended { health: view, board, changes, probes: probes.clone() }).await?;
+    ports.end_round(&lease, &RoundEnd { health: view, board, changes, probes: probes.clone() }).await?;
     Ok(Some(probes))
 }
 
@@ -87,19 +87,19 @@ async fn calls<P: Probing>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthVi
     select(Box::pin(choose(ports, catalog, &due, &mut choice)), Box::pin(ports.sleep(CHOOSING_MS))).await;
     let Choice { paid, purse, failed } = choice;
     let unpaid = purse.told().into_iter().chain(failed);
-    let calls = paid.into_iter().map(|paid| house::call(ports, catalog, paid));
+    let calls = paid.into_iter().map(|paid| call::call(ports, catalog, paid));
     let calls = iter(calls).buffer_unordered(CALLS_AT_ONCE).take_until(ports.sleep(CALLS_MS));
-    let called: Vec<house::Called> = calls.collect().await;
+    let called: Vec<call::ProbeCall> = calls.collect().await;
     let mut probes: Vec<ProbeResult> = unpaid.map(|(channel, why)| not_made(ports, channel, why)).collect();
-    for house::Called { candidate, at, latency_ms, found, receipt } in called {
+    for call::ProbeCall { candidate, at, latency_ms, found, receipt } in called {
         let (ok, failure) = match &found {
-            house::Found::Answered => (true, None),
-            house::Found::Failed(_, message) | house::Found::Inconclusive(message) => (false, Some(message.clone())),
+            call::ProbeFinding::Answered => (true, None),
+            call::ProbeFinding::Failed(_, message) | call::ProbeFinding::Inconclusive(message) => (false, Some(message.clone())),
         };
         let seen = match found {
-            house::Found::Answered => Observation::Called { failure: None, latency_ms },
-            house::Found::Failed(kind, message) => Observation::Called { failure: Some((kind, message)), latency_ms },
-            house::Found::Inconclusive(message) => Observation::Inconclusive { message, latency_ms },
+            call::ProbeFinding::Answered => Observation::Called { failure: None, latency_ms },
+            call::ProbeFinding::Failed(kind, message) => Observation::Called { failure: Some((kind, message)), latency_ms },
+            call::ProbeFinding::Inconclusive(message) => Observation::Inconclusive { message, latency_ms },
         };
         view.observe(&candidate, seen, at.plus(i64::try_from(latency_ms).unwrap_or(0)));
         probes.push(ProbeResult {
@@ -119,15 +119,15 @@ async fn calls<P: Probing>(ports: &P, catalog: &Rc<Catalog>, view: &mut HealthVi
 /// Who is called in a round.
 #[derive(Default)]
 struct Choice<'a> {
-    paid: Vec<house::Paid<'a>>,
+    paid: Vec<call::Paid<'a>>,
     purse: purse::Purse,
-    /// Why the house could not be asked, and for whom first.
+    /// Why the probe account could not be asked, and for whom first.
     failed: Option<(ChannelId, String)>,
 }
 
-/// Finds out who is called: what the house does not pay takes no place from what it pays.
-async fn choose<'a, P: Probing>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [schedule::Target], choice: &mut Choice<'a>) {
-    let (mut places, mut keys) = (schedule::Places::default(), house::Keys::default());
+/// Finds out who is called: what the probe account does not pay takes no place from what it pays.
+async fn choose<'a, P: Probing>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [schedule::ProbeTarget], choice: &mut Choice<'a>) {
+    let (mut places, mut keys) = (schedule::Places::default(), call::ProbeKeys::default());
     for target in due {
         if places.is_full() {
             break;
@@ -135,14 +135,14 @@ async fn choose<'a, P: Probing>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [s
         if !places.has_room(target) {
             continue;
         }
-        match house::pay(ports, catalog, target, (&mut keys, &mut choice.purse)).await {
+        match call::pay(ports, catalog, target, (&mut keys, &mut choice.purse)).await {
             Ok(Some(paid)) => {
                 places.take(target);
                 choice.paid.push(paid);
             }
             Ok(None) => {}
             Err(error) => {
-                let why = format!("the house could not be asked to pay for {}: {}", target.candidate, error.0);
+                let why = format!("the probe_account could not be asked to pay for {}: {}", target.candidate, error.0);
                 choice.failed = Some((target.candidate.channel.clone(), why));
                 break;
             }
@@ -150,7 +150,7 @@ async fn choose<'a, P: Probing>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [s
     }
 }
 
-/// What is told of a channel whose calls the house does not pay: in the log and among what was probed.
+/// What is told of a channel whose calls the probe account does not pay: in the log and among what was probed.
 fn not_made<P: Probing>(ports: &P, channel: ChannelId, why: String) -> ProbeResult {
     ports.log(&format!("probes of channel {channel}: {why}"));
     ProbeResult {
@@ -166,20 +166,20 @@ fn not_made<P: Probing>(ports: &P, channel: ChannelId, why: String) -> ProbeResu
 }
 
 /// Whose status is another than at the end of the last round, and since when.
-fn changed(ids: &[CandidateId], before: &HealthView, after: &HealthView) -> Vec<(CandidateId, Change)> {
+fn changed(ids: &[CandidateId], before: &HealthView, after: &HealthView) -> Vec<(CandidateId, StatusChange)> {
     let change = |id: &CandidateId| {
         let (old, new): (Health, Health) = (before.of(id), after.of(id));
         let cause = match new.status {
-            Status::Degraded | Status::Down => new.last_failure.map(|failure| failure.message).unwrap_or_default(),
-            Status::Up | Status::Unknown => String::new(),
+            HealthStatus::Degraded | HealthStatus::Down => new.last_failure.map(|failure| failure.message).unwrap_or_default(),
+            HealthStatus::Up | HealthStatus::Unknown => String::new(),
         };
-        (old.status != new.status).then(|| (id.clone(), Change { at: new.since, status: new.status, cause }))
+        (old.status != new.status).then(|| (id.clone(), StatusChange { at: new.since, status: new.status, cause }))
     };
     ids.iter().filter_map(change).collect()
 }
 
 /// What is shown of all candidates until the next round.
-async fn board<P: Probing>(ports: &P, ids: &[CandidateId], new: &[(CandidateId, Change)]) -> Board {
+async fn board<P: Probing>(ports: &P, ids: &[CandidateId], new: &[(CandidateId, StatusChange)]) -> Board {
     let now = ports.now();
     let lost = |error: Unavailable| ports.log(&format!("health history: {}", error.0));
     let mut changes = ports.changes(ids, now.plus(-MONTH_MS)).await.map_err(lost).unwrap_or_default();
@@ -221,8 +221,8 @@ mod tests {
         after.observe(&id("c"), Observation::Called { failure: None, latency_ms: 1 }, at(8));
         let told = changed(&[id("a"), id("b"), id("c"), id("d")], &before, &after);
         let expected = [
-            (id("b"), Change { at: at(7), status: Status::Down, cause: "no".to_owned() }),
-            (id("c"), Change { at: at(8), status: Status::Up, cause: String::new() }),
+            (id("b"), StatusChange { at: at(7), status: HealthStatus::Down, cause: "no".to_owned() }),
+            (id("c"), StatusChange { at: at(8), status: HealthStatus::Up, cause: String::new() }),
         ];
         assert_eq!(told, expected);
         assert_eq!(changed(&[id("b")], &after, &after), []);

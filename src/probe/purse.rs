@@ -28,7 +28,7 @@ struct Cap {
 pub struct Purse(BTreeMap<(ChannelId, BucketId), Cap>);
 
 /// A call that wants to be paid.
-pub struct Wish<'a> {
+pub struct WantedCall<'a> {
     pub channel: &'a Channel,
     pub bucket: &'a BucketId,
     pub quote: Money,
@@ -37,7 +37,7 @@ pub struct Wish<'a> {
 
 impl Purse {
     /// How much has to be there for one more call; none if it is known that there is not so much.
-    pub fn needs(&mut self, wish: &Wish<'_>) -> Option<Money> {
+    pub fn needs(&mut self, wish: &WantedCall<'_>) -> Option<Money> {
         let cap = self.of(wish);
         let kept = if wish.is_reported { wish.channel.probe_daily_cap.nanos().checked_div(KEPT)? } else { 0 };
         let needed = cap.taken.checked_add(wish.quote)?.checked_add(Money::from_nanos(kept).ok()?)?;
@@ -49,13 +49,13 @@ impl Purse {
     }
 
     /// It is there.
-    pub fn take(&mut self, wish: &Wish<'_>) {
+    pub fn take(&mut self, wish: &WantedCall<'_>) {
         let cap = self.of(wish);
         cap.taken = cap.taken.checked_add(wish.quote).unwrap_or(cap.taken);
     }
 
     /// It is not there.
-    pub fn refused(&mut self, wish: &Wish<'_>, needed: Money) {
+    pub fn refused(&mut self, wish: &WantedCall<'_>, needed: Money) {
         let cap = self.of(wish);
         cap.short = Some(cap.short.map_or(needed, |short| short.min(needed)));
         cap.refuse(wish);
@@ -75,13 +75,13 @@ impl Purse {
         short.map(tell).collect()
     }
 
-    fn of(&mut self, wish: &Wish<'_>) -> &mut Cap {
+    fn of(&mut self, wish: &WantedCall<'_>) -> &mut Cap {
         self.0.entry((wish.channel.id.clone(), wish.bucket.clone())).or_default()
     }
 }
 
 impl Cap {
-    fn refuse(&mut self, wish: &Wish<'_>) {
+    fn refuse(&mut self, wish: &WantedCall<'_>) {
         let (all, reported) = self.refused;
         self.refused = (all.saturating_add(1), reported.saturating_add(u32::from(wish.is_reported)));
     }
@@ -111,7 +111,7 @@ mod tests {
             let channel = catalog.channel(&ChannelId::parse("a").unwrap()).unwrap();
             let (mut purse, mut taken, mut asked, mut refused) = (Purse::default(), 0, 0, 0);
             for (quote, is_reported) in wishes {
-                let wish = Wish { channel, bucket: &bucket, quote: Money::from_nanos(quote).unwrap(), is_reported };
+                let wish = WantedCall { channel, bucket: &bucket, quote: Money::from_nanos(quote).unwrap(), is_reported };
                 let is_there = spent + taken + quote + if is_reported { 50 } else { 0 } <= 100;
                 let granted = match purse.needs(&wish) {
                     Some(needed) => {

@@ -19,7 +19,7 @@ use super::sold::candidates;
 use crate::catalog::{Catalog, Model, RouteKind};
 use crate::id::ChannelId;
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{CandidateId, Health, HealthView, Status, Witness};
+use crate::routing::health::{CandidateId, Health, HealthStatus, HealthView, Witness};
 use crate::time::Timestamp;
 
 /// Calls in one round.
@@ -32,7 +32,7 @@ const SLACK_MS: u64 = 15_000;
 
 /// A candidate that is to be called, as which model over which route.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct ProbeTarget {
     /// The candidate.
     pub candidate: CandidateId,
     /// The model that is sold over it.
@@ -57,19 +57,19 @@ impl Places {
     }
 
     /// Whether there is one for this.
-    pub const fn has_room(&self, target: &Target) -> bool {
+    pub const fn has_room(&self, target: &ProbeTarget) -> bool {
         !(self.is_full() || target.is_reported && self.reported >= MOST_REPORTED)
     }
 
     /// Takes one. What cannot be paid takes none.
-    pub fn take(&mut self, target: &Target) {
+    pub fn take(&mut self, target: &ProbeTarget) {
         self.all = self.all.saturating_add(1);
         self.reported = self.reported.saturating_add(usize::from(target.is_reported));
     }
 }
 
 /// All candidates whose time has come, in the order in which they are called, as far as there are [`Places`].
-pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> {
+pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<ProbeTarget> {
     let troubles = troubles(catalog, view);
     let mut seen = BTreeSet::new();
     let (mut well, mut ill, mut reported) = (Vec::new(), Vec::new(), Vec::new());
@@ -83,9 +83,9 @@ pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> 
                 }
                 let (health, trouble_at) = (view.of(&id), troubles.get(&id.channel).copied());
                 let target =
-                    |is_reported| Target { candidate: id.clone(), model: Rc::clone(model), route: route.kind, is_reported };
+                    |is_reported| ProbeTarget { candidate: id.clone(), model: Rc::clone(model), route: route.kind, is_reported };
                 match (urgency(&health, &id, trouble_at, now), health.suspicions(now)) {
-                    (Some(urgency), _) if health.status == Status::Up => well.push((urgency, target(false))),
+                    (Some(urgency), _) if health.status == HealthStatus::Up => well.push((urgency, target(false))),
                     (Some(urgency), _) => ill.push((urgency, target(false))),
                     (None, met) if !met.is_empty() => reported.push((met, target(true))),
                     (None, _) => {}
@@ -97,16 +97,16 @@ pub fn due(catalog: &Catalog, view: &HealthView, now: Timestamp) -> Vec<Target> 
 }
 
 /// The longest overdue first.
-fn overdue(mut due: Vec<(u64, Target)>) -> Vec<Target> {
+fn overdue(mut due: Vec<(u64, ProbeTarget)>) -> Vec<ProbeTarget> {
     due.sort_by_key(|(urgency, _)| std::cmp::Reverse(*urgency));
     due.into_iter().map(|(_, target)| target).collect()
 }
 
 /// What single accounts met, the oldest first, one of each account before the second of any.
-fn in_turn(mut reported: Vec<(Vec<(Witness, Timestamp)>, Target)>) -> Vec<Target> {
+fn in_turn(mut reported: Vec<(Vec<(Witness, Timestamp)>, ProbeTarget)>) -> Vec<ProbeTarget> {
     reported.sort_by_key(|(met, _)| met.iter().map(|(_, since)| *since).min());
     let mut taken: BTreeMap<Witness, usize> = BTreeMap::new();
-    let mut ranked: Vec<(usize, Target)> = Vec::new();
+    let mut ranked: Vec<(usize, ProbeTarget)> = Vec::new();
     for (met, target) in reported {
         let of = |by: &Witness| taken.get(by).copied().unwrap_or(0);
         let Some(by) = met.iter().map(|(by, _)| *by).min_by_key(|by| of(by)) else { continue };
@@ -118,7 +118,7 @@ fn in_turn(mut reported: Vec<(Vec<(Witness, Timestamp)>, Target)>) -> Vec<Target
 }
 
 /// One of each in turn, as long as there are any.
-fn mixed(queues: [Vec<Target>; 3]) -> Vec<Target> {
+fn mixed(queues: [Vec<ProbeTarget>; 3]) -> Vec<ProbeTarget> {
     let mut queues = queues.map(Vec::into_iter);
     let mut order = Vec::new();
     loop {
@@ -135,7 +135,7 @@ fn troubles(catalog: &Catalog, view: &HealthView) -> BTreeMap<ChannelId, Timesta
     let mut troubles: BTreeMap<ChannelId, Timestamp> = BTreeMap::new();
     for id in candidates(catalog) {
         let health = view.of(&id);
-        let failure = health.last_failure.filter(|_| matches!(health.status, Status::Degraded | Status::Down));
+        let failure = health.last_failure.filter(|_| matches!(health.status, HealthStatus::Degraded | HealthStatus::Down));
         let is_own =
             |kind| matches!(kind, FailureKind::Load | FailureKind::NotFound | FailureKind::Absent | FailureKind::Vanished);
         if failure.is_some_and(|failure| !is_own(failure.kind)) {
@@ -148,14 +148,14 @@ fn troubles(catalog: &Catalog, view: &HealthView) -> BTreeMap<ChannelId, Timesta
 
 /// How far beyond its time a candidate is; none if its time has not come.
 fn urgency(health: &Health, id: &CandidateId, trouble_at: Option<Timestamp>, now: Timestamp) -> Option<u64> {
-    let is_settled = health.status == Status::Up;
+    let is_settled = health.status == HealthStatus::Up;
     // What the provider does not list any more costs nothing to know.
     let gone = health.listing.as_ref().filter(|listing| !listing.is_there).map(|listing| listing.since);
     let interval_ms = match health.status {
-        Status::Up | Status::Down if is_settled || gone.is_some() => {
+        HealthStatus::Up | HealthStatus::Down if is_settled || gone.is_some() => {
             30_u64.saturating_add(spread(id, 10)).saturating_mul(MINUTE_MS)
         }
-        Status::Unknown => MINUTE_MS.saturating_mul(5),
+        HealthStatus::Unknown => MINUTE_MS.saturating_mul(5),
         _ if now.since(health.since) <= 10 * MINUTE_MS => MINUTE_MS,
         _ => MINUTE_MS.saturating_mul(5),
     };
@@ -180,7 +180,7 @@ fn spread(id: &CandidateId, of: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::catalog::UpstreamHosts;
-    use crate::routing::health::{Found, Observation, Witness};
+    use crate::routing::health::{InList, Observation, Witness};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// Who is called in one round, if these can be paid.
-    fn placed(catalog: &Catalog, view: &HealthView, now: Timestamp, is_paid: &dyn Fn(&Target) -> bool) -> Vec<Target> {
+    fn placed(catalog: &Catalog, view: &HealthView, now: Timestamp, is_paid: &dyn Fn(&ProbeTarget) -> bool) -> Vec<ProbeTarget> {
         let (mut places, mut placed) = (Places::default(), Vec::new());
         for target in due(catalog, view, now) {
             if places.has_room(&target) && is_paid(&target) {
@@ -291,7 +291,7 @@ mod tests {
             }
         }
         assert_eq!(calls, [1, 6, 11, 16]);
-        assert_eq!(view.of(&id("m0")).status, Status::Up);
+        assert_eq!(view.of(&id("m0")).status, HealthStatus::Up);
     }
 
     #[test]
@@ -299,13 +299,13 @@ mod tests {
         let (catalog, mut view) = (catalog(1, "1"), HealthView::default());
         let list = |found| Observation::Listed { found: Ok(Some(found)), latency_ms: 1 };
         view.observe(&id("m0"), called(None), at(0));
-        view.observe(&id("m0"), list(Found::There), at(1));
-        view.observe(&id("m0"), list(Found::Missing(Vec::new())), at(2));
+        view.observe(&id("m0"), list(InList::There), at(1));
+        view.observe(&id("m0"), list(InList::Missing(Vec::new())), at(2));
         assert_eq!(due(&catalog, &view, at(2)).len(), 1, "a list is a hint: a call finds out");
         view.observe(&id("m0"), called(Some(FailureKind::NotFound)), at(2));
         let calls: Vec<i64> = (3..60).filter(|minute| !due(&catalog, &view, at(*minute)).is_empty()).collect();
         assert!(calls.first().is_some_and(|minute| *minute >= 31), "{calls:?}");
-        view.observe(&id("m0"), list(Found::There), at(20));
+        view.observe(&id("m0"), list(InList::There), at(20));
         assert_eq!(due(&catalog, &view, at(20)).len(), 1, "it is back in the list");
     }
 
@@ -319,7 +319,7 @@ mod tests {
                 view.observe(&target.candidate, called(None), at(minute));
             }
         }
-        assert!((0..100).all(|i| view.of(&id(&format!("m{i}"))).status == Status::Up), "all within nine rounds");
+        assert!((0..100).all(|i| view.of(&id(&format!("m{i}"))).status == HealthStatus::Up), "all within nine rounds");
         view.observe(&id("m50"), called(Some(FailureKind::Credential)), at(9));
         let due: Vec<String> =
             due(&catalog, &view, at(10)).iter().map(|target| target.candidate.upstream_model.clone()).collect();

@@ -4,13 +4,13 @@
 use super::call::{UpstreamAnswer, With, call, estimated};
 use super::failure::{Failure, telling};
 use super::flow::Flow;
+use super::guard::SettlementGuard;
 use super::prepared::Prepared;
 use super::quote::{Leg, Quoted};
 use super::read::Content;
 use super::reply::Reply;
-use super::ticket::Ticket;
 use super::verdict::No;
-use crate::account::{Attempt, AttemptStatus, Served, Status};
+use crate::account::{Attempt, AttemptStatus, RequestStatus, Served};
 use crate::dialect::proof::{usual, wanted_instead};
 use crate::id::SecretName;
 use crate::money::Money;
@@ -38,13 +38,13 @@ pub enum Tried {
 }
 
 /// Makes one attempt, with as many of the channel's credentials as it takes.
-pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted) -> Tried {
+pub async fn attempt<P: Ports>(guard: &mut SettlementGuard<P>, prepared: &Prepared<'_>, quoted: &Quoted) -> Tried {
     let counts_only = prepared.request.endpoint.is_free();
     let mut failures = Vec::new();
-    let mut secrets = credentials_of(&ticket.ports, prepared, quoted).into_iter().peekable();
+    let mut secrets = credentials_of(&guard.ports, prepared, quoted).into_iter().peekable();
     while let Some(secret) = secrets.next() {
         let is_last = secrets.peek().is_none();
-        match attempt_with(ticket, prepared, quoted, &secret, is_last).await {
+        match attempt_with(guard, prepared, quoted, &secret, is_last).await {
             Ok(tried) => return tried,
             Err(failure) => {
                 let is_worth_another = failure.is_of_the_credential() && !counts_only;
@@ -57,31 +57,36 @@ pub async fn attempt<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, 
     }
     let told = telling(&failures).cloned();
     if let Some(failure) = told.as_ref().filter(|_| counts_only)
-        && let Some(reply) = estimate(ticket, prepared, quoted, failure)
+        && let Some(reply) = estimate(guard, prepared, quoted, failure)
     {
         return Tried::Answered(Box::new(reply));
     }
     if let Some(Failure { kind, message, retry_after_s, .. }) = told.filter(|failure| failure.is_of_the_model) {
-        let by = Some(Witness::of(&ticket.account));
-        observe(ticket, prepared, quoted, Observation::Failed { kind, message, retry_after_s, by });
+        let by = Some(Witness::of(&guard.account));
+        observe(guard, prepared, quoted, Observation::Failed { kind, message, retry_after_s, by });
     }
     Tried::Failed(failures)
 }
 
 /// The gateway's own count, where the provider's did not come.
-fn estimate<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, failure: &Failure) -> Option<Reply> {
+fn estimate<P: Ports>(
+    guard: &mut SettlementGuard<P>,
+    prepared: &Prepared<'_>,
+    quoted: &Quoted,
+    failure: &Failure,
+) -> Option<Reply> {
     let answer = estimated(prepared, &quoted.planned.channel)?;
     let message = Some(format!("the gateway estimated it: {}", failure.message));
-    let attempt = described(&quoted.planned, AttemptStatus::Answered, ticket.ports.now());
-    let served = ticket.dispatch(prepared, quoted, attempt.clone());
-    ticket.note(Attempt { dispatched: false, message, ..attempt });
-    Some(answered(ticket, prepared, served, answer))
+    let attempt = described(&quoted.planned, AttemptStatus::Answered, guard.ports.now());
+    let served = guard.dispatch(prepared, quoted, attempt.clone());
+    guard.note(Attempt { dispatched: false, message, ..attempt });
+    Some(answered(guard, prepared, served, answer))
 }
 
 /// Notes what was seen of a candidate.
-fn observe<P: Ports>(ticket: &Ticket<P>, prepared: &Prepared<'_>, quoted: &Quoted, seen: Observation) {
+fn observe<P: Ports>(guard: &SettlementGuard<P>, prepared: &Prepared<'_>, quoted: &Quoted, seen: Observation) {
     if is_told(prepared) {
-        ticket.ports.observe(&quoted.planned.candidate_id(), seen);
+        guard.ports.observe(&quoted.planned.candidate_id(), seen);
     }
 }
 
@@ -103,21 +108,21 @@ fn credentials_of<P: Ports>(ports: &P, prepared: &Prepared<'_>, quoted: &Quoted)
 }
 
 async fn attempt_with<P: Ports>(
-    ticket: &mut Ticket<P>,
+    guard: &mut SettlementGuard<P>,
     prepared: &Prepared<'_>,
     quoted: &Quoted,
     secret: &SecretName,
     is_last: bool,
 ) -> Result<Tried, Failure> {
-    let ports = ticket.ports.clone();
+    let ports = guard.ports.clone();
     let planned = &quoted.planned;
     let label = Some(secret.to_string());
     let template = Attempt { credential: label, ..described(planned, AttemptStatus::Abandoned, ports.now()) };
-    let served = ticket.dispatch(prepared, quoted, template.clone());
-    observe(ticket, prepared, quoted, Observation::Tried { by: Some(Witness::of(&ticket.account)) });
+    let served = guard.dispatch(prepared, quoted, template.clone());
+    observe(guard, prepared, quoted, Observation::Tried { by: Some(Witness::of(&guard.account)) });
     let counts_only = prepared.request.endpoint.is_free();
     let with = With { secret, thoughts: planned.channel.thoughts.unwrap_or_else(|| usual(&planned.candidate.upstream_model)) };
-    let called = match asked(ticket, (prepared, quoted, &served), with, &template).await {
+    let called = match asked(guard, (prepared, quoted, &served), with, &template).await {
         // A provider that does not count says so in many ways.
         Err(No::Rejected(rejection)) if counts_only && !rejection.is_plain() => {
             let message = format!("the provider refused to count, status {}", rejection.status);
@@ -133,16 +138,16 @@ async fn attempt_with<P: Ports>(
                 // Whether a stream comes to its end, it tells itself.
                 let is_stream = matches!(answer.content, Content::Stream { .. });
                 let seen = if is_stream { Observation::Begun } else { Observation::Answered };
-                observe(ticket, prepared, quoted, seen);
+                observe(guard, prepared, quoted, seen);
             }
             let message = (!dispatched).then(|| "the gateway estimated it: this channel does not count tokens".to_owned());
             let is_aside = counts_only;
-            ticket.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, is_aside, ..template });
-            Ok(Tried::Answered(Box::new(answered(ticket, prepared, served, answer))))
+            guard.note(Attempt { status: AttemptStatus::Answered, dispatched, provider_status, message, is_aside, ..template });
+            Ok(Tried::Answered(Box::new(answered(guard, prepared, served, answer))))
         }
         Err(No::Rejected(rejection)) => {
             let (kind, message) = (Some("rejected".to_owned()), Some(rejection.error.message.clone()));
-            ticket.note(Attempt {
+            guard.note(Attempt {
                 status: AttemptStatus::Rejected,
                 provider_status: Some(rejection.status),
                 error: kind,
@@ -153,7 +158,7 @@ async fn attempt_with<P: Ports>(
         }
         Err(No::Unwritten(refusal)) => {
             let message = Some(refusal.message.clone());
-            ticket.note(Attempt { status: AttemptStatus::Skipped, dispatched: false, message, ..template });
+            guard.note(Attempt { status: AttemptStatus::Skipped, dispatched: false, message, ..template });
             Ok(Tried::Rejected(*refusal))
         }
         Err(No::Failed(failure)) => {
@@ -167,7 +172,7 @@ async fn attempt_with<P: Ports>(
             let is_final = is_last || !failure.is_of_the_credential();
             let is_skipped = failure.kind == FailureKind::NotConfigured;
             if is_final || !is_skipped {
-                ticket.note(Attempt {
+                guard.note(Attempt {
                     status: if is_skipped { AttemptStatus::Skipped } else { AttemptStatus::Failed },
                     dispatched: !is_skipped,
                     provider_status: failure.provider_status,
@@ -185,26 +190,26 @@ async fn attempt_with<P: Ports>(
 /// Calls a channel. Where it refuses the thoughts of earlier turns, or that they are missing, it is called once more in the way
 /// that it wants: the client can mend neither.
 async fn asked<P: Ports>(
-    ticket: &mut Ticket<P>,
+    guard: &mut SettlementGuard<P>,
     (prepared, quoted, served): (&Prepared<'_>, &Quoted, &Served),
     with: With<'_>,
     template: &Attempt,
 ) -> Result<UpstreamAnswer<P::Body>, No> {
-    let called = call(ticket, prepared, quoted, served, with).await;
+    let called = call(guard, prepared, quoted, served, with).await;
     let Err(No::Rejected(rejection)) = &called else { return called };
     let Some(thoughts) = wanted_instead(&rejection.error, with.thoughts) else { return called };
     let message = "it refused the thoughts of earlier turns as they were sent; it was asked again in the way that it wants";
-    ticket.note(Attempt {
+    guard.note(Attempt {
         status: AttemptStatus::Rejected,
         provider_status: Some(rejection.status),
         error: Some("thoughts".to_owned()),
         message: Some(message.to_owned()),
-        latency_ms: ticket.ports.now().since(template.started_at),
+        latency_ms: guard.ports.now().since(template.started_at),
         ..template.clone()
     });
-    let again = Attempt { started_at: ticket.ports.now(), ..template.clone() };
-    ticket.dispatch(prepared, quoted, again);
-    call(ticket, prepared, quoted, served, With { thoughts, ..with }).await
+    let again = Attempt { started_at: guard.ports.now(), ..template.clone() };
+    guard.dispatch(prepared, quoted, again);
+    call(guard, prepared, quoted, served, With { thoughts, ..with }).await
 }
 
 /// An attempt as it is planned.
@@ -243,38 +248,35 @@ pub fn resting(prepared: &Prepared<'_>, now: Timestamp) -> Vec<Attempt> {
     planned.filter(|planned| planned.is_resting).map(|planned| described(planned, AttemptStatus::Skipped, now)).collect()
 }
 
-fn answered<P: Ports>(ticket: &mut Ticket<P>, prepared: &Prepared<'_>, served: Served, answer: UpstreamAnswer<P::Body>) -> Reply {
-    let first_byte_ms = ticket.ports.now().since(ticket.arrived);
-    let headers = |ticket: &Ticket<P>, reply: Reply| {
-        let reply = reply.ids(&ticket.request).asked(&prepared.facts.requested_model).rates(&ticket.rates);
-        match ticket.attempts.last() {
-            Some(last) => ticket.account_for(reply, last, &prepared.catalog),
+fn answered<P: Ports>(
+    guard: &mut SettlementGuard<P>,
+    prepared: &Prepared<'_>,
+    served: Served,
+    answer: UpstreamAnswer<P::Body>,
+) -> Reply {
+    let first_byte_ms = guard.ports.now().since(guard.arrived);
+    let headers = |guard: &SettlementGuard<P>, reply: Reply| {
+        let reply = reply.ids(&guard.request).asked(&prepared.facts.requested_model).rates(&guard.rates);
+        match guard.attempts.last() {
+            Some(last) => guard.account_for(reply, last, &prepared.catalog),
             None => reply,
         }
     };
     match answer.content {
         Content::Plain { body, usage, bytes, finish_reason } => {
-            let reply = headers(ticket, Reply::json(200, body.clone()));
-            let mut outcome = ticket.outcome(Status::Completed, served, usage, Some(first_byte_ms), bytes);
+            let reply = headers(guard, Reply::json(200, body.clone()));
+            let mut outcome = guard.outcome(RequestStatus::Completed, served, usage, Some(first_byte_ms), bytes);
             outcome.finish_reason = finish_reason;
-            ticket.settle(outcome, Some(body));
+            guard.settle(outcome, Some(body));
             reply
         }
         Content::Stream { body, meter, out, content_type } => {
             let channel = answer.channel;
-            let reply = headers(ticket, Reply::json(200, String::new()));
+            let reply = headers(guard, Reply::json(200, String::new()));
             let drains = channel.on_client_gone == crate::catalog::OnClientGone::Drain;
             let is_told = is_told(prepared);
-            let flow = Flow::new(
-                (ticket.take_over(), is_told),
-                body,
-                meter,
-                served,
-                out,
-                first_byte_ms,
-                channel.idle_timeout_ms,
-                drains,
-            );
+            let flow =
+                Flow::new((guard.take_over(), is_told), body, meter, served, out, first_byte_ms, channel.idle_timeout_ms, drains);
             let names = ["content-type", "cache-control", "x-content-type-options"];
             let mut stream = Reply::stream(&content_type, flow.into_stream());
             stream.headers.extend(reply.headers.into_iter().filter(|(name, _)| !names.contains(name)));

@@ -9,10 +9,10 @@ use super::prepared::Preparing;
 use super::reply::{Reply, refusal_reply};
 use super::retry::retried;
 use super::round::{Ran, run};
-use super::wait::Line;
-use crate::account::{Facts, Outcome, Status};
+use super::wait::Queue;
+use crate::account::{Facts, Outcome, RequestStatus};
 use crate::catalog::Dialect;
-use crate::dialect::Called;
+use crate::dialect::EndpointPath;
 use crate::id::{SecretName, sha256_hex};
 use crate::key::KeyRecord;
 use crate::ports::Ports;
@@ -24,12 +24,12 @@ const MOST_STALE: u32 = 3;
 /// Prepares and runs. When the plan was made with an outdated key, once more with the current one.
 pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord, body: &[u8]) -> Reply {
     let dialect = preparing.called.endpoint.dialect();
-    let sealers = |secret: &SecretName| ports.sealer(secret);
-    let mut line = Line::new(&ports);
+    let signers = |secret: &SecretName| ports.signer(secret);
+    let mut queue = Queue::new(&ports);
     // Each wait is long enough for the key to change once more.
     let mut stale: u32 = 0;
-    while stale < MOST_STALE.saturating_add(line.waited()) {
-        let prepared = match prepare(&preparing, &key, body, ports.now(), &sealers) {
+    while stale < MOST_STALE.saturating_add(queue.waited()) {
+        let prepared = match prepare(&preparing, &key, body, ports.now(), &signers) {
             Ok(prepared) => prepared,
             Err(refusal) => match current_key(&ports, &key, &refusal).await {
                 Some(current) => {
@@ -38,15 +38,15 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
                     continue;
                 }
                 None => {
-                    line.leave();
+                    queue.leave();
                     return refuse(&ports, (&key, preparing.facts(&key, Some(body))), &refusal, dialect);
                 }
             },
         };
-        line.enter(&prepared);
+        queue.enter(&prepared);
         let idempotency = preparing.head.idempotency_key.as_ref().map(|text| {
             let claim = sha256_hex(&[key.id.as_str().as_bytes(), b"\n", text.as_bytes()]);
-            let Called { endpoint, model, stream } = &preparing.called;
+            let EndpointPath { endpoint, model, stream } = &preparing.called;
             // What the path says is a part of the request.
             let asked = match model {
                 Some(model) => format!("{}\n{model}\n{stream}", endpoint.name()),
@@ -54,9 +54,9 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
             };
             (claim, sha256_hex(&[asked.as_bytes(), b"\n", body]))
         });
-        match run(&ports, &prepared, (&key, idempotency), &mut line).await {
+        match run(&ports, &prepared, (&key, idempotency), &mut queue).await {
             Ran::Reply(reply) => {
-                line.leave();
+                queue.leave();
                 return *reply;
             }
             Ran::Stale(current) => {
@@ -65,7 +65,7 @@ pub async fn attend<P: Ports>(ports: P, preparing: Preparing, mut key: KeyRecord
             }
         }
     }
-    line.leave();
+    queue.leave();
     let message = "The key was changed again and again while the request was prepared. Nothing was sent upstream.";
     let refusal = Refusal::new(Code::Unavailable, message, "Send the request again in a few seconds.").retry_after(2);
     refuse(&ports, (&key, preparing.facts(&key, Some(body))), &refusal, dialect)
@@ -87,7 +87,7 @@ pub fn refuse<P: Ports>(ports: &P, (key, facts): (&KeyRecord, Facts), refusal: &
     gate::refused(ports, key, refusal);
     let reply = refusal_reply(refusal, &facts.request, true, dialect).asked(&facts.requested_model);
     let reply = reply.untried(ports.now().since(facts.created_at));
-    let outcome = Outcome::unserved(Status::Refused, Vec::new(), refusal, ports.now().since(facts.created_at));
+    let outcome = Outcome::unserved(RequestStatus::Refused, Vec::new(), refusal, ports.now().since(facts.created_at));
     let outside = ports.clone();
     ports.spawn(async move {
         let account = facts.account.clone();

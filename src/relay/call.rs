@@ -6,11 +6,11 @@
 use std::rc::Rc;
 
 use super::failure::Failure;
+use super::guard::SettlementGuard;
 use super::prepared::Prepared;
 use super::quote::Quoted;
 use super::read::{Content, Reading, Spoiled, first_event, meter_of, plain, shown_type};
-use super::ticket::Ticket;
-use super::verdict::{Asked, No};
+use super::verdict::{FailedCall, No};
 use crate::account::Served;
 use crate::catalog::{Channel, Dialect, Thoughts};
 use crate::dialect::bridge::Bridge;
@@ -19,7 +19,7 @@ use crate::dialect::format::Upstream;
 use crate::dialect::maker::place;
 use crate::dialect::{Edit, Endpoint, Sent, Way, quoted as json_text, read_error, required_header};
 use crate::id::SecretName;
-use crate::ports::{Call, Ports, SendError, UpstreamResponse};
+use crate::ports::{Ports, SendError, UpstreamCall, UpstreamResponse};
 use crate::refusal::Refusal;
 use crate::routing::attempt::{FailureKind, Verdict, bounded_wait, classify};
 use crate::usage::{Usage, UsageSource};
@@ -51,7 +51,7 @@ pub struct With<'a> {
 
 /// Calls a channel and reads its answer, of a stream the first event.
 pub async fn call<P: Ports>(
-    ticket: &mut Ticket<P>,
+    guard: &mut SettlementGuard<P>,
     prepared: &Prepared<'_>,
     quoted: &Quoted,
     served: &Served,
@@ -64,21 +64,21 @@ pub async fn call<P: Ports>(
         let missing = || Failure::new(FailureKind::NotConfigured, "the channel does not have this endpoint");
         return Ok(estimated(prepared, channel).ok_or_else(missing)?);
     };
-    let discretion = discretion(ticket, channel, secret);
-    let asked = Asked { prepared, quoted, way, discretion: &discretion };
-    let own_items = prepared.owned.thoughts_of((&ticket.account, &channel.id), || ticket.ports.sealer(secret));
+    let discretion = discretion(guard, channel, secret);
+    let asked = FailedCall { prepared, quoted, way, discretion: &discretion };
+    let own_items = prepared.owned.thoughts_of((&guard.account, &channel.id), || guard.ports.signer(secret));
     let sent = sent((prepared, quoted), way, thoughts, &own_items).map_err(|refusal| No::Unwritten(Box::new(refusal)))?;
-    ticket.dropped = sent.dropped;
+    guard.dropped = sent.dropped;
     let bridge = way.translation(endpoint).map(|(down, up)| Bridge::new(sent.names, up.maker(&place(channel.id.as_str())), down));
-    let ports = ticket.ports.clone();
+    let ports = guard.ports.clone();
     let mut headers = passed_headers(prepared, channel.dialect, quoted.planned.model.context_length);
     headers.push(("content-type", sent.content_type));
     let url = format!("{}{}", channel.base_url.as_str().trim_end_matches('/'), sent.path);
-    let call = Call { url, secret: secret.clone(), dialect: channel.dialect, headers, body: Some(sent.body) };
+    let call = UpstreamCall { url, secret: secret.clone(), dialect: channel.dialect, headers, body: Some(sent.body) };
     let patience_ms = if endpoint.is_free() { COUNT_TIMEOUT_MS } else { u32::MAX };
     let timeout_ms = channel.first_byte_timeout_ms.min(patience_ms);
     let no_byte = || Failure::new(FailureKind::Timeout, format!("no answer within {timeout_ms} ms"));
-    let head = ticket.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
+    let head = guard.within(timeout_ms, ports.send(call)).await.ok_or_else(no_byte)?;
     let UpstreamResponse { status, retry_after_s: told_s, content_type, body } = head.map_err(|error| match error {
         SendError::NotConfigured => Failure::new(FailureKind::NotConfigured, "the credential is not set"),
         SendError::Connect(detail) => {
@@ -94,13 +94,13 @@ pub async fn call<P: Ports>(
     let content = match classify(status) {
         Verdict::Read if (envelope.stream || envelope.is_bytes) && !is_unstreamed => {
             if is_json && endpoint == Endpoint::Speech {
-                let text = error_text(ticket, body).await;
+                let text = error_text(guard, body).await;
                 return Err(misplaced(asked, status, &text, "JSON in place of sound".to_owned()));
             }
-            let reading = Reading::new(ticket, prepared, quoted, served, secret, way).over(bridge);
+            let reading = Reading::new(guard, prepared, quoted, served, secret, way).over(bridge);
             let content_type = shown_type(&reading, content_type);
             let meter = Box::new(meter_of(&reading).discreet(Rc::clone(&discretion)));
-            let first = ticket.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
+            let first = guard.within(timeout_ms, first_event(body, meter)).await.ok_or_else(no_byte)?;
             let (body, meter, out) = first.map_err(|spoiled| match spoiled {
                 Spoiled::Broke(what) => Failure::new(FailureKind::Connect, what).status(status).into(),
                 Spoiled::Empty(text) => misplaced(asked, status, &text, "an empty stream".to_owned()),
@@ -109,15 +109,15 @@ pub async fn call<P: Ports>(
             Content::Stream { body, meter, out, content_type }
         }
         Verdict::Read => {
-            let read = ticket.within(channel.idle_timeout_ms.min(patience_ms), ports.read_all(body)).await.ok_or_else(no_byte)?;
+            let read = guard.within(channel.idle_timeout_ms.min(patience_ms), ports.read_all(body)).await.ok_or_else(no_byte)?;
             let bytes = read.map_err(|_| {
                 Failure::new(FailureKind::Connect, "the connection broke in the middle of the answer").status(status)
             })?;
-            let reading = Reading::new(ticket, prepared, quoted, served, secret, way).over(bridge);
+            let reading = Reading::new(guard, prepared, quoted, served, secret, way).over(bridge);
             plain(&reading, &bytes).map_err(|what| misplaced(asked, status, &String::from_utf8_lossy(&bytes), what))?
         }
         Verdict::Client | Verdict::Next(_) => {
-            let error = read_error(channel.dialect, &error_text(ticket, body).await);
+            let error = read_error(channel.dialect, &error_text(guard, body).await);
             return Err(asked.judge(status, error, retry_after_s));
         }
     };
@@ -125,8 +125,8 @@ pub async fn call<P: Ports>(
 }
 
 /// How words of an error are told: without what is between the gateway and its provider.
-fn discretion<P: Ports>(ticket: &Ticket<P>, channel: &Rc<Channel>, secret: &SecretName) -> Discretion {
-    let (ports, channel, secret) = (ticket.ports.clone(), Rc::clone(channel), secret.clone());
+fn discretion<P: Ports>(guard: &SettlementGuard<P>, channel: &Rc<Channel>, secret: &SecretName) -> Discretion {
+    let (ports, channel, secret) = (guard.ports.clone(), Rc::clone(channel), secret.clone());
     Rc::new(move |text: &str| {
         let told = without_names(&ports.without_credential(&secret, text));
         without_host(&told, channel.base_url.host_str().unwrap_or_default())
@@ -142,7 +142,7 @@ pub fn estimated<B>(prepared: &Prepared<'_>, channel: &Rc<Channel>) -> Option<Up
 
 /// What stands where an answer should be: an error that is judged as if it had come with a status of its own, or something else,
 /// which `what` names.
-fn misplaced(asked: Asked<'_>, status: u16, text: &str, what: String) -> No {
+fn misplaced(asked: FailedCall<'_>, status: u16, text: &str, what: String) -> No {
     match asked.judge(status, read_error(asked.quoted.planned.channel.dialect, text), None) {
         No::Failed(failure) if failure.kind == FailureKind::Unreadable => Failure { message: what, ..failure }.into(),
         judged => judged,
@@ -195,7 +195,7 @@ fn passed_headers(prepared: &Prepared<'_>, dialect: Dialect, context_length: u64
 }
 
 /// The text of an error; nothing if it does not come.
-async fn error_text<P: Ports>(ticket: &Ticket<P>, body: P::Body) -> String {
-    let bytes = ticket.within(5_000, ticket.ports.read_error(body)).await.and_then(Result::ok).unwrap_or_default();
+async fn error_text<P: Ports>(guard: &SettlementGuard<P>, body: P::Body) -> String {
+    let bytes = guard.within(5_000, guard.ports.read_error(body)).await.and_then(Result::ok).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 
 use super::gate;
-use super::head::{Head, Misplaced};
+use super::head::{Misplaced, RequestHead};
 use crate::catalog::Catalog;
-use crate::dialect::Called;
+use crate::dialect::EndpointPath;
 use crate::id::{KeyHash, KeySecret};
 use crate::key::KeyRecord;
 use crate::limits::Gate;
@@ -33,7 +33,7 @@ const OTHERS: [(&str, &str); 9] = [
 ];
 
 /// The hash of the key that a request presents.
-pub fn presented(head: &Head) -> Result<KeyHash, Refusal> {
+pub fn presented(head: &RequestHead) -> Result<KeyHash, Refusal> {
     match head.misplaced {
         Some(place) if head.credential.is_none() => Err(misplaced(place)),
         _ => credential_hash(head.credential.as_deref()),
@@ -77,7 +77,7 @@ pub fn valid_key(key: Option<KeyRecord>, now: Timestamp) -> Result<KeyRecord, Re
 }
 
 /// Errors where a key has had too much of what costs it nothing.
-pub async fn let_in<P: Ports>(ports: &P, called: &Called, key: &KeyRecord) -> Result<(), Refusal> {
+pub async fn let_in<P: Ports>(ports: &P, called: &EndpointPath, key: &KeyRecord) -> Result<(), Refusal> {
     gate::open(ports, Gate::Refused, key.id.as_str())?;
     if called.endpoint.is_free() { gate::pass(ports, Gate::Free, key.id.as_str()).await } else { Ok(()) }
 }
@@ -145,7 +145,7 @@ fn unknown() -> Refusal {
 }
 
 /// From where a key may be used. The catalogue is looked up only for a page of another site.
-pub async fn check_place<P: Sold>(ports: &P, head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
+pub async fn check_place<P: Sold>(ports: &P, head: &RequestHead, key: &KeyRecord) -> Result<(), Refusal> {
     check_address(head, key)?;
     match head.site {
         Some(_) => check_site(head, key, &*ports.catalog().await?),
@@ -154,7 +154,7 @@ pub async fn check_place<P: Sold>(ports: &P, head: &Head, key: &KeyRecord) -> Re
 }
 
 /// A key with a list of addresses works from those alone.
-pub fn check_address(head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
+pub fn check_address(head: &RequestHead, key: &KeyRecord) -> Result<(), Refusal> {
     if key.policy.allows_address(head.address) {
         return Ok(());
     }
@@ -163,7 +163,7 @@ pub fn check_address(head: &Head, key: &KeyRecord) -> Result<(), Refusal> {
 }
 
 /// A page of another site calls only where the key or the catalogue names that site. Callers that are no page say no site.
-pub fn check_site(head: &Head, key: &KeyRecord, catalog: &Catalog) -> Result<(), Refusal> {
+pub fn check_site(head: &RequestHead, key: &KeyRecord, catalog: &Catalog) -> Result<(), Refusal> {
     let Some(site) = &head.site else { return Ok(()) };
     if key.policy.browser_origins.allows(site) || catalog.browser_origins.allows(site) {
         return Ok(());
@@ -215,12 +215,12 @@ mod tests {
         for (place, told) in
             [(Misplaced::Scheme, "no `Bearer`"), (Misplaced::Header, "`api-key`"), (Misplaced::Query, "in the address")]
         {
-            let head = Head { misplaced: Some(place), ..Head::default() };
+            let head = RequestHead { misplaced: Some(place), ..RequestHead::default() };
             assert!(presented(&head).unwrap_err().message.contains(told));
         }
-        assert_eq!(presented(&Head::default()).unwrap_err(), no_key());
+        assert_eq!(presented(&RequestHead::default()).unwrap_err(), no_key());
         let key = KeySecret::new([7; 24]).reveal();
-        let head = Head { misplaced: Some(Misplaced::Query), credential: Some(key), ..Head::default() };
+        let head = RequestHead { misplaced: Some(Misplaced::Query), credential: Some(key), ..RequestHead::default() };
         assert!(presented(&head).is_ok(), "what is where it belongs counts");
     }
 }

@@ -14,9 +14,9 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
 use super::reply::{Reply, ReplyBody};
-use crate::account::Rates;
+use crate::account::RateLimits;
 use crate::dialect::Endpoint;
-use crate::dialect::format::{Counting, Line, StreamWish};
+use crate::dialect::format::{Counting, Passthrough, StreamWish};
 use crate::id::RequestId;
 use crate::ports::Ports;
 use crate::time::Timestamp;
@@ -32,19 +32,19 @@ pub struct Early(Rc<Inner>);
 struct Inner {
     /// When it is first told something; none as long as it can be told nothing.
     due: Cell<Option<Timestamp>>,
-    opened: Cell<Option<Box<Opened>>>,
+    opened: Cell<Option<Box<Granted>>>,
     begun: Rc<Cell<u64>>,
 }
 
 /// What can be told to the client of a request whose hold is granted.
-pub struct Opened {
+pub struct Granted {
     pub request: RequestId,
     /// The model that was asked for, as it may be shown.
     pub asked: String,
     pub endpoint: Endpoint,
     /// How its stream is written.
     pub wish: StreamWish,
-    pub rates: Rates,
+    pub rates: RateLimits,
 }
 
 impl Early {
@@ -59,7 +59,7 @@ impl Early {
     }
 
     /// Notes what its client can be told, some time after the request came.
-    pub fn open(&self, opened: Opened, created_at: Timestamp) {
+    pub fn open(&self, opened: Granted, created_at: Timestamp) {
         self.0.opened.set(Some(Box::new(opened)));
         self.0.due.set(Some(created_at.plus(i64::from(SIGN_MS))));
     }
@@ -87,10 +87,10 @@ impl Early {
     }
 }
 
-impl Opened {
+impl Granted {
     /// The beginning of an answer, with what is known of it.
     fn reply<P: Ports>(self, ports: P, answer: Pin<Box<dyn Future<Output = Reply>>>) -> Reply {
-        let line = self.endpoint.format().line(self.wish, Counting::default());
+        let line = self.endpoint.format().passthrough(self.wish, Counting::default());
         let wait = Wait { ports, line, answer: Some(answer), rest: None, is_first: true };
         let stream = unfold(wait, |mut wait| async move { wait.next().await.map(|piece| (piece, wait)) });
         let reply = Reply::stream("text/event-stream; charset=utf-8", stream);
@@ -104,7 +104,7 @@ type Piece = Result<Vec<u8>, String>;
 struct Wait<P> {
     ports: P,
     /// Writes signs of life, and an error if nobody answers.
-    line: Box<dyn Line>,
+    line: Box<dyn Passthrough>,
     answer: Option<Pin<Box<dyn Future<Output = Reply>>>>,
     /// What somebody answers.
     rest: Option<Pin<Box<dyn Stream<Item = Piece>>>>,

@@ -7,16 +7,16 @@ use std::rc::Rc;
 
 use super::prepared::Prepared;
 use super::quote::Quoted;
-use crate::account::{Compared, Elsewhere};
+use crate::account::{Comparison, Elsewhere};
 use crate::id::{BucketId, ModelName};
 use crate::money::{Price, cost};
 use crate::usage::Usage;
 
 /// What the current attempt is compared with.
 #[derive(Default)]
-pub struct Comparison {
+pub struct Others {
     own: Option<Place>,
-    others: Vec<(Compared, Place)>,
+    others: Vec<(Comparison, Place)>,
 }
 
 /// A model over a route, at a price.
@@ -28,7 +28,7 @@ struct Place {
     price: Rc<Price>,
 }
 
-impl Comparison {
+impl Others {
     /// For an attempt of a request.
     pub fn new(prepared: &Prepared<'_>, quoted: &Quoted) -> Self {
         if prepared.request.endpoint.is_free() {
@@ -53,10 +53,10 @@ impl Comparison {
         let routes = planned.model.routes.iter().filter(|route| route.kind != planned.route && !is_first(route.kind));
         let others = routes.filter_map(|route| {
             let price = Rc::new(route.price.clone()?);
-            Some((Compared::OtherRoute, place(&planned.model.id, route.kind, &route.bucket, price)))
+            Some((Comparison::OtherRoute, place(&planned.model.id, route.kind, &route.bucket, price)))
         });
         let others: Vec<_> = others.collect();
-        Self { own: Some(own), others: first.map(|first| (Compared::FirstChoice, first)).into_iter().chain(others).collect() }
+        Self { own: Some(own), others: first.map(|first| (Comparison::FirstChoice, first)).into_iter().chain(others).collect() }
     }
 
     /// What usage would have cost there. What cannot be counted, or is counted otherwise there, is left out.

@@ -10,13 +10,13 @@ use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt, unfold};
 
 use super::early::SIGN_MS;
-use super::ticket::{Ending, LEFT, Ticket, client_left};
-use crate::account::{Outcome, ReceiptError, Served, Settlement, Status};
+use super::guard::{Ending, LEFT, SettlementGuard, client_left};
+use crate::account::{Outcome, ReceiptError, RequestStatus, Served, Settlement};
 use crate::catalog::CutPolicy;
 use crate::dialect::condition::{Client, Condition};
 use crate::dialect::format::UpstreamError;
 use crate::dialect::meter::Meter;
-use crate::dialect::tally::Progress;
+use crate::dialect::stream_state::Progress;
 use crate::ports::Ports;
 use crate::refusal::joined;
 use crate::routing::attempt::{FailureKind, bounded_wait};
@@ -47,7 +47,7 @@ pub struct Flow<P: Ports> {
 }
 
 struct Open<P: Ports> {
-    ticket: Ticket<P>,
+    guard: SettlementGuard<P>,
     /// Whether what is seen of the candidate is told.
     is_told: bool,
     body: P::Body,
@@ -64,7 +64,7 @@ enum Next {
     End,
     Broke(&'static str),
     /// The client has not read for so long that the hold is about to end.
-    Unread,
+    Coming,
     /// Nothing for so long that the client wants to hear that somebody is there.
     Silence,
 }
@@ -72,7 +72,7 @@ enum Next {
 impl<P: Ports> Flow<P> {
     #[allow(clippy::too_many_arguments)] // All of them are the state of one stream.
     pub fn new(
-        (ticket, is_told): (Ticket<P>, bool),
+        (guard, is_told): (SettlementGuard<P>, bool),
         body: P::Body,
         meter: Box<Meter>,
         served: Served,
@@ -81,8 +81,8 @@ impl<P: Ports> Flow<P> {
         idle_timeout_ms: u32,
         drains: bool,
     ) -> Self {
-        let timer = Box::pin(ticket.ports.sleep(idle_timeout_ms.min(ticket.checkpoint_ms()).min(SIGN_MS)));
-        let open = Some(Open { ticket, is_told, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
+        let timer = Box::pin(guard.ports.sleep(idle_timeout_ms.min(guard.checkpoint_ms()).min(SIGN_MS)));
+        let open = Some(Open { guard, is_told, body, meter, served, first_byte_ms, idle_timeout_ms, drains });
         Self { open, first, is_cut: false, timer, silent_ms: 0, waits_since: None, signed_at: None }
     }
 
@@ -140,7 +140,7 @@ impl<P: Ports> Flow<P> {
                     }
                 }
                 Next::Silence => self.open.as_mut()?.meter.ping(&mut out),
-                Next::Unread => {
+                Next::Coming => {
                     self.give_up(&mut out);
                     return Some(out);
                 }
@@ -158,7 +158,7 @@ impl<P: Ports> Flow<P> {
         if !open.meter.take_note() {
             return;
         }
-        let now = open.ticket.ports.now();
+        let now = open.guard.ports.now();
         if self.signed_at.is_none_or(|before| now.since(before) >= SIGN_PAUSE_MS) {
             self.signed_at = Some(now);
             open.meter.ping(out);
@@ -169,18 +169,18 @@ impl<P: Ports> Flow<P> {
     async fn next(&mut self) -> Next {
         // Only time spent waiting for upstream is upstream's silence: between two pulls it is the client that does not read.
         let Some(open) = self.open.as_ref() else { return Next::End };
-        let since = open.ticket.ports.now();
-        if open.ticket.is_forgotten(since) {
-            return Next::Unread;
+        let since = open.guard.ports.now();
+        if open.guard.is_forgotten(since) {
+            return Next::Coming;
         }
         let mut waits_since = *self.waits_since.get_or_insert(since);
         loop {
             let Some(open) = self.open.as_mut() else { return Next::End };
-            let ports = open.ticket.ports.clone();
+            let ports = open.guard.ports.clone();
             match select(open.body.next(), &mut self.timer).await {
                 Either::Left((Some(Ok(bytes)), _)) => {
                     self.silent_ms = 0;
-                    open.ticket.keep_alive(&open.served, open.meter.usage().0);
+                    open.guard.keep_alive(&open.served, open.meter.usage().0);
                     return Next::Bytes(bytes);
                 }
                 Either::Left((Some(Err(_)), _)) => {
@@ -194,14 +194,14 @@ impl<P: Ports> Flow<P> {
                     if silent_ms >= idle_ms {
                         return Next::Broke("The provider fell silent in the middle of the answer.");
                     }
-                    open.ticket.keep_alive(&open.served, open.meter.usage().0);
+                    open.guard.keep_alive(&open.served, open.meter.usage().0);
                     let is_due = now.since(waits_since) >= sign_ms;
                     if is_due {
                         waits_since = now;
                     }
                     let to_sign_ms = sign_ms.saturating_sub(now.since(waits_since));
                     let left_ms = u32::try_from(to_sign_ms.min(idle_ms.saturating_sub(silent_ms))).unwrap_or(u32::MAX);
-                    self.timer = Box::pin(ports.sleep(left_ms.min(open.ticket.checkpoint_ms()).max(1)));
+                    self.timer = Box::pin(ports.sleep(left_ms.min(open.guard.checkpoint_ms()).max(1)));
                     if is_due {
                         (self.silent_ms, self.waits_since) = (silent_ms, Some(now));
                         return Next::Silence;
@@ -214,9 +214,9 @@ impl<P: Ports> Flow<P> {
     fn complete(&mut self) {
         if let Some(mut open) = self.open.take() {
             open.observe(Observation::Answered);
-            open.ticket.keep(open.meter.kept());
-            let outcome = open.outcome(Status::Completed);
-            open.ticket.settle(outcome, None);
+            open.guard.keep(open.meter.kept());
+            let outcome = open.outcome(RequestStatus::Completed);
+            open.guard.settle(outcome, None);
         }
     }
 
@@ -224,18 +224,18 @@ impl<P: Ports> Flow<P> {
     fn give_up(&mut self, out: &mut Vec<u8>) {
         let message = "The answer was not read for too long, so the gateway gave it up.".to_owned();
         let error = ReceiptError { code: "client_stalled".to_owned(), message, provider_code: None };
-        self.break_off((Status::Aborted, None), error, out);
+        self.break_off((RequestStatus::Aborted, None), error, out);
     }
 
     /// Ends a stream that upstream broke off with an error which clients know: they are told in their dialect's own words.
     fn broke(&mut self, condition: Condition, error: &UpstreamError, out: &mut Vec<u8>) {
         let Some(mut open) = self.open.take() else { return };
-        let told = condition.told(Client::of_stream(open.ticket.dialect), &error.message, bounded_wait(error.retry_after_s));
+        let told = condition.told(Client::of_stream(open.guard.dialect), &error.message, bounded_wait(error.retry_after_s));
         // What is wrong with the request says nothing about who was to answer it.
         if !condition.is_the_clients() {
             let kind = if condition.is_load() { FailureKind::Load } else { FailureKind::Cut };
             let message = format!("it broke off in the middle of an answer{}", error.shown_code());
-            let by = Some(Witness::of(&open.ticket.account));
+            let by = Some(Witness::of(&open.guard.account));
             let seen = Observation::Failed { kind, message, retry_after_s: bounded_wait(error.retry_after_s), by };
             open.observe(seen);
         }
@@ -246,10 +246,10 @@ impl<P: Ports> Flow<P> {
         self.is_cut = !open.meter.broken(told.word(), &told.message, out);
         let provider_code = error.code.clone();
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: told.message, provider_code };
-        let mut outcome = open.outcome(Status::Truncated);
+        let mut outcome = open.outcome(RequestStatus::Truncated);
         // No provider of the model would have answered it to the end.
         outcome.promise = outcome.promise.filter(|_| !condition.is_the_clients());
-        open.ticket.settle(Outcome { error: Some(error), next_step: Some(next_step.to_owned()), ..outcome }, None);
+        open.guard.settle(Outcome { error: Some(error), next_step: Some(next_step.to_owned()), ..outcome }, None);
     }
 
     /// Ends a stream that upstream cut.
@@ -258,18 +258,18 @@ impl<P: Ports> Flow<P> {
             self.open.as_mut().filter(|open| !open.meter.is_over_limit() && !is_unfinished(provider_code.as_deref()))
         {
             let message = "it broke off in the middle of an answer".to_owned();
-            let by = Some(Witness::of(&open.ticket.account));
+            let by = Some(Witness::of(&open.guard.account));
             let seen = Observation::Failed { kind: FailureKind::Cut, message, retry_after_s: None, by };
             open.observe(seen);
         }
         let error = ReceiptError { code: "upstream_cut".to_owned(), message: message.to_owned(), provider_code };
         let is_too_long = self.open.as_ref().is_some_and(|open| open.meter.is_over_limit());
         let next_step = if is_too_long { "Ask for less in one answer." } else { "Send the request again." };
-        self.break_off((Status::Truncated, Some(next_step.to_owned())), error, out);
+        self.break_off((RequestStatus::Truncated, Some(next_step.to_owned())), error, out);
     }
 
     /// The client gets the error as the last event, the receipt the same error.
-    fn break_off(&mut self, (status, next_step): (Status, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
+    fn break_off(&mut self, (status, next_step): (RequestStatus, Option<String>), error: ReceiptError, out: &mut Vec<u8>) {
         if let Some(mut open) = self.open.take() {
             let told = joined(&error.message, next_step.as_deref().unwrap_or_default());
             self.is_cut = !open.meter.broken(&error.code, &told, out);
@@ -281,7 +281,7 @@ impl<P: Ports> Flow<P> {
             }
             // How long an answer may be, and where it stops, is the request's and the model's.
             outcome.promise = outcome.promise.filter(|_| !is_unfinished);
-            open.ticket.settle(outcome, None);
+            open.guard.settle(outcome, None);
         }
     }
 }
@@ -298,20 +298,20 @@ impl<P: Ports> Open<P> {
         let candidate = CandidateId { channel: channel.clone(), upstream_model: upstream_model.clone() };
         if self.is_told {
             if let Observation::Failed { kind, message, .. } = &seen {
-                self.ticket.broke_off(*kind, message);
+                self.guard.broke_off(*kind, message);
             }
-            self.ticket.ports.observe(&candidate, seen);
+            self.guard.ports.observe(&candidate, seen);
         }
     }
 
-    fn outcome(&self, status: Status) -> Outcome {
+    fn outcome(&self, status: RequestStatus) -> Outcome {
         let outcome =
-            self.ticket.outcome(status, self.served.clone(), self.meter.usage(), Some(self.first_byte_ms), self.meter.bytes());
+            self.guard.outcome(status, self.served.clone(), self.meter.usage(), Some(self.first_byte_ms), self.meter.bytes());
         Outcome { finish_reason: self.meter.finish_reason(), ..outcome }
     }
 
     fn left(&self) -> Outcome {
-        Outcome { error: Some(client_left()), next_step: Some(LEFT.to_owned()), ..self.outcome(Status::Aborted) }
+        Outcome { error: Some(client_left()), next_step: Some(LEFT.to_owned()), ..self.outcome(RequestStatus::Aborted) }
     }
 }
 
@@ -321,9 +321,9 @@ impl<P: Ports> Drop for Flow<P> {
         // Once the model has stopped, reading on costs nothing more and tells the usage.
         if !open.drains && open.meter.finish_reason().is_none() {
             let outcome = open.left();
-            return open.ticket.settle(outcome, None);
+            return open.guard.settle(outcome, None);
         }
-        if let Some(ending) = open.ticket.take_ending() {
+        if let Some(ending) = open.guard.take_ending() {
             let _ = ending.send(Ending::Drain(Box::pin(Drain(open).run())));
         }
     }
@@ -336,9 +336,9 @@ impl<P: Ports> Drain<P> {
     /// Reads on, and says how the request ended.
     async fn run(mut self) -> Settlement {
         let open = &mut self.0;
-        let ports = open.ticket.ports.clone();
+        let ports = open.guard.ports.clone();
         let until = ports.now().plus(LONGEST_DRAIN_MS);
-        let step_ms = open.idle_timeout_ms.min(open.ticket.checkpoint_ms());
+        let step_ms = open.idle_timeout_ms.min(open.guard.checkpoint_ms());
         let (mut active_at, mut unread) = (ports.now(), Vec::new());
         while ports.now() < until && matches!(open.meter.progress(), Progress::Silent | Progress::Flowing) {
             match select(open.body.next(), Box::pin(ports.sleep(step_ms))).await {
@@ -351,12 +351,12 @@ impl<P: Ports> Drain<P> {
                 Either::Right(_) if ports.now().since(active_at) >= u64::from(open.idle_timeout_ms) => break,
                 Either::Right(_) => {}
             }
-            open.ticket.keep_alive(&open.served, open.meter.usage().0);
+            open.guard.keep_alive(&open.served, open.meter.usage().0);
         }
         // What breaks off after its client is gone is held against nobody.
         if matches!(open.meter.progress(), Progress::Done) {
             open.observe(Observation::Answered);
         }
-        Settlement { request: self.0.ticket.request.clone(), outcome: self.0.left(), body: None, kept: None }
+        Settlement { request: self.0.guard.request.clone(), outcome: self.0.left(), body: None, kept: None }
     }
 }

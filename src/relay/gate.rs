@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::head::Head;
+use super::head::RequestHead;
 use crate::id::sha256_hex;
 use crate::key::KeyRecord;
 use crate::limits::{Gate, Row};
@@ -58,7 +58,7 @@ fn closed(gate: Gate, seconds: u64) -> Refusal {
 }
 
 /// Who sends something, before it is known whose key that is.
-pub fn sender(head: &Head) -> String {
+pub fn sender(head: &RequestHead) -> String {
     head.credential.as_deref().map_or_else(|| by_address(head.address), |key| sha256_hex(&[key.as_bytes()]))
 }
 

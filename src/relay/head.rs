@@ -4,22 +4,22 @@
 
 use std::net::IpAddr;
 
-use crate::dialect::Called;
+use crate::dialect::EndpointPath;
 use crate::routing::health::CandidateId;
 
 /// A request with its head read, and its body still on the way.
 pub struct Incoming<B> {
     /// What was called.
-    pub called: Called,
+    pub called: EndpointPath,
     /// What its head says.
-    pub head: Head,
+    pub head: RequestHead,
     /// The body.
     pub body: B,
 }
 
 /// What the head of a request says.
 #[derive(Debug, Clone, Default)]
-pub struct Head {
+pub struct RequestHead {
     /// What the caller presented.
     pub credential: Option<String>,
     /// Where a credential was found that nobody reads there.

@@ -1,33 +1,33 @@
 //! Asking the account for a hold.
 //!
-//! What always holds: the first hold that is granted opens the ticket of its request, and every other belongs to a ticket that is
+//! What always holds: the first hold that is granted opens the guard of its request, and every other belongs to a guard that is
 //! open, so that whatever is held is settled.
 
-use super::ticket::{First, Opening, Ticket};
-use crate::account::{HoldAnswer, HoldRequest, Rates, Replay};
+use super::guard::{First, Opening, SettlementGuard};
+use crate::account::{HoldAnswer, HoldRequest, RateLimits, Replay};
 use crate::key::KeyRecord;
 use crate::ports::{Ports, Unavailable};
 use crate::refusal::Refusal;
 
 /// An answer to a hold that is not a grant.
-pub enum Held {
-    Refused(Box<Refusal>, Rates),
+pub enum NotGranted {
+    Refused(Box<Refusal>, RateLimits),
     Stale(Box<KeyRecord>),
     Replayed(Replay),
 }
 
-/// Asks for a hold: the first of a request, which opens its ticket, or that of a crossing. None is a grant.
+/// Asks for a hold: the first of a request, which opens its guard, or that of a crossing. None is a grant.
 pub async fn hold<P: Ports>(
     ports: &P,
-    ticket: &mut Option<Ticket<P>>,
+    guard: &mut Option<SettlementGuard<P>>,
     opening: &Opening,
     request: HoldRequest,
-) -> Result<Option<Held>, Unavailable> {
-    let answer = match ticket {
+) -> Result<Option<NotGranted>, Unavailable> {
+    let answer = match guard {
         Some(_) => ports.hold(&request.facts.account.clone(), request).await?,
-        None => match Ticket::open(ports, opening.clone(), request).await? {
+        None => match SettlementGuard::open(ports, opening.clone(), request).await? {
             First::Granted(opened) => {
-                *ticket = Some(*opened);
+                *guard = Some(*opened);
                 return Ok(None);
             }
             First::Other(answer) => *answer,
@@ -35,13 +35,13 @@ pub async fn hold<P: Ports>(
     };
     Ok(match answer {
         HoldAnswer::Granted(granted) => {
-            if let Some(ticket) = ticket {
-                ticket.crossed(&granted);
+            if let Some(guard) = guard {
+                guard.crossed(&granted);
             }
             None
         }
-        HoldAnswer::Refused(refusal, rates) => Some(Held::Refused(Box::new(refusal), rates)),
-        HoldAnswer::Stale(current) => Some(Held::Stale(current)),
-        HoldAnswer::Replayed(replay) => Some(Held::Replayed(replay)),
+        HoldAnswer::Refused(refusal, rates) => Some(NotGranted::Refused(Box::new(refusal), rates)),
+        HoldAnswer::Stale(current) => Some(NotGranted::Stale(current)),
+        HoldAnswer::Replayed(replay) => Some(NotGranted::Replayed(replay)),
     })
 }

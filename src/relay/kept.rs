@@ -13,10 +13,10 @@ use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::head::Head;
+use super::head::RequestHead;
 use crate::account::{KeptItems, LONGEST_KEPT};
 use crate::dialect::openai::responses::{not_kept, references, resolved as with_items};
-use crate::dialect::{Called, Endpoint};
+use crate::dialect::{Endpoint, EndpointPath};
 use crate::id::{AccountId, RequestId};
 use crate::key::KeyRecord;
 use crate::ports::Ports;
@@ -87,7 +87,7 @@ impl Keeper {
 /// The body with the items that it refers to, where the gateway wrote them; the body itself where it refers to none.
 pub async fn resolved<'a, P: Ports>(
     ports: &P,
-    (called, head): (&Called, &Head),
+    (called, head): (&EndpointPath, &RequestHead),
     key: &KeyRecord,
     body: &'a [u8],
 ) -> Result<Cow<'a, [u8]>, Refusal> {

@@ -13,7 +13,7 @@
 //! | hold | `round`, `wait`, `hold`, `remedy` |
 //! | attempt | `attempt`, `call`, `read`, `verdict`, `failure` |
 //! | flow | `flow`, `early` |
-//! | settle | `ticket`, `elsewhere`, `retry` |
+//! | settle | `guard`, `elsewhere`, `retry` |
 //!
 //! All of them speak of a request as `head` and `prepared` have it, and of the answer to the client as a `reply`.
 
@@ -26,6 +26,7 @@ mod elsewhere;
 mod failure;
 mod flow;
 pub mod gate;
+mod guard;
 mod head;
 mod hold;
 mod kept;
@@ -40,7 +41,6 @@ mod retry;
 mod round;
 mod serve;
 pub mod socket;
-mod ticket;
 mod verdict;
 mod wait;
 
@@ -49,9 +49,9 @@ pub use attempt::NO_ROOM;
 pub use attend::attend;
 pub use caller::{check_place, credential_hash, known_key, presented, valid_key};
 pub use early::Early;
-pub use head::{Head, Incoming, Misplaced};
+pub use head::{Incoming, Misplaced, RequestHead};
 pub use kept::resolved;
-pub use owned::Sealers;
+pub use owned::Signers;
 pub use prepare::{check_idempotency_key, prepare};
 pub use prepared::{Prepared, Preparing};
 pub use quote::{Leg, Quoted};

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use subtle::ConstantTimeEq;
 
 use super::caller::{check_address, check_site};
-use super::head::Head;
-use super::owned::{Maker, Owned, Sealers};
+use super::head::RequestHead;
+use super::owned::{Owned, Provenance, Signers};
 use super::prepared::{Prepared, Preparing, shown};
 use super::quote::Legs;
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Dialect, Fit, RouteKind};
-use crate::dialect::openai::responses::{SEAL, with_seal};
+use crate::dialect::openai::responses::{TAG, with_tag};
 use crate::dialect::{Endpoint, Request, Way};
 use crate::id::{AccountId, ChannelId, RequestId, RunId};
 use crate::key::KeyRecord;
@@ -31,7 +31,7 @@ pub fn prepare<'a>(
     key: &KeyRecord,
     body: &'a [u8],
     now: Timestamp,
-    sealers: Sealers<'_>,
+    signers: Signers<'_>,
 ) -> Result<Prepared<'a>, Refusal> {
     check_address(&preparing.head, key)?;
     check_site(&preparing.head, key, &preparing.catalog)?;
@@ -43,9 +43,9 @@ pub fn prepare<'a>(
     }
     let channels = channels(&request, catalog);
     let previous = request.envelope.previous_response.as_deref();
-    let previous = previous.map(|id| maker_of(id, &channels, &key.account, sealers)).transpose()?;
+    let previous = previous.map(|id| maker_of(id, &channels, &key.account, signers)).transpose()?;
     let (previous, maker) = previous.map_or((None, None), |(id, maker)| (Some(id), Some(maker)));
-    let owned = Owned::of(&request.named_items(), maker, (&channels, &key.account, sealers))?;
+    let owned = Owned::of(&request.named_items(), maker, (&channels, &key.account, signers))?;
     let fits = fits(&request, &preparing.head, key)?;
     let mut ask = ask(&request, preparing, &channels, owned.maker.as_ref())?;
     // Where limits are fitted, one above the model's own is as well.
@@ -75,7 +75,7 @@ pub fn prepare<'a>(
 }
 
 /// Whether the output limit may be fitted to the balance: the request says, or else the key.
-fn fits(request: &Request<'_>, head: &Head, key: &KeyRecord) -> Result<bool, Refusal> {
+fn fits(request: &Request<'_>, head: &RequestHead, key: &KeyRecord) -> Result<bool, Refusal> {
     let unknown = || Refusal::invalid("x-tf-fit", "`x-tf-fit` must be `balance` or `never`.");
     let told = head.fit.as_deref().map(|text| Fit::parse(text).ok_or_else(unknown)).transpose()?;
     let fit = request.envelope.fit.or(told).unwrap_or(key.policy.fit);
@@ -83,7 +83,12 @@ fn fits(request: &Request<'_>, head: &Head, key: &KeyRecord) -> Result<bool, Ref
 }
 
 /// What the planner is asked.
-fn ask(request: &Request<'_>, preparing: &Preparing, channels: &[Rc<Channel>], maker: Option<&Maker>) -> Result<Ask, Refusal> {
+fn ask(
+    request: &Request<'_>,
+    preparing: &Preparing,
+    channels: &[Rc<Channel>],
+    maker: Option<&Provenance>,
+) -> Result<Ask, Refusal> {
     let envelope = &request.envelope;
     let route = preparing.head.route.as_deref().map(|text| {
         RouteKind::parse(text).ok_or_else(|| Refusal::invalid("x-tf-route", "`x-tf-route` must be `official` or `routed`."))
@@ -179,17 +184,17 @@ fn channels(request: &Request<'_>, catalog: &Catalog) -> Vec<Rc<Channel>> {
     channels
 }
 
-/// What is sealed of a response: who made it, where.
-pub fn sealed(account: &AccountId, channel: &ChannelId, response: &str) -> String {
+/// What is tagged of a response: who made it, where.
+pub fn tagged(account: &AccountId, channel: &ChannelId, response: &str) -> String {
     format!("{account}\n{channel}\n{response}")
 }
 
 /// The id of a response as its client gets it: the request, so that its receipt is found by it; the provider's own id; who made it.
-pub fn sealed_id(request: &RequestId, response: &str, proof: &str) -> String {
-    format!("resp_{request}_{}", with_seal(response, proof))
+pub fn tagged_id(request: &RequestId, response: &str, proof: &str) -> String {
+    format!("resp_{request}_{}", with_tag(response, proof))
 }
 
-/// The provider's own id in what stands before the seal. Ids that were given before they named a request have nothing else.
+/// The provider's own id in what stands before the tag. Ids that were given before they named a request have nothing else.
 fn providers_id(id: &str) -> &str {
     let named = id.strip_prefix("resp_").and_then(RequestId::leading);
     named.and_then(|(_, rest)| rest.strip_prefix('_')).unwrap_or(id)
@@ -197,10 +202,15 @@ fn providers_id(id: &str) -> &str {
 
 /// The provider's own id of a response, and the channel and credential that made it for this account. Nobody else can go on
 /// from it, whatever they know.
-fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, sealers: Sealers<'_>) -> Result<(String, Maker), Refusal> {
+fn maker_of(
+    id: &str,
+    channels: &[Rc<Channel>],
+    account: &AccountId,
+    signers: Signers<'_>,
+) -> Result<(String, Provenance), Refusal> {
     let unknown = || {
         // Whoever goes on from a translated answer can do so by its items.
-        let message = match !id.contains(SEAL) && RequestId::of_answer(id).is_some() {
+        let message = match !id.contains(TAG) && RequestId::of_answer(id).is_some() {
             true => {
                 "The response that `previous_response_id` names was translated, and no provider keeps it. Send the whole conversation in `input`: its items, or references to them (`item_reference`)."
             }
@@ -211,13 +221,13 @@ fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, sealers: Se
         let next_step = "Send the whole conversation in `input`, without `previous_response_id`.";
         Refusal::new(Code::InvalidRequest, message, next_step).param("previous_response_id")
     };
-    let (response, proof) = id.rsplit_once(SEAL).ok_or_else(unknown)?;
+    let (response, proof) = id.rsplit_once(TAG).ok_or_else(unknown)?;
     let response = providers_id(response);
     for channel in channels {
         for secret in &channel.secrets {
             // A credential that is not set proves nothing.
-            let Some(sealer) = sealers(secret) else { continue };
-            let expected = sealer(&sealed(account, &channel.id, response));
+            let Some(signer) = signers(secret) else { continue };
+            let expected = signer(&tagged(account, &channel.id, response));
             if bool::from(expected.as_bytes().ct_eq(proof.as_bytes())) {
                 return Ok((response.to_owned(), (channel.id.clone(), secret.clone())));
             }
@@ -226,7 +236,7 @@ fn maker_of(id: &str, channels: &[Rc<Channel>], account: &AccountId, sealers: Se
     Err(unknown())
 }
 
-fn check_head(head: &Head) -> Result<(), Refusal> {
+fn check_head(head: &RequestHead) -> Result<(), Refusal> {
     if head.run.as_deref().is_some_and(|run| RunId::parse(run).is_none()) {
         return Err(Refusal::invalid("x-tf-run", "`x-tf-run` must be 1 to 128 ASCII letters, digits and - _ . characters."));
     }

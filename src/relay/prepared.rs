@@ -5,14 +5,14 @@
 
 use std::rc::Rc;
 
-use super::early::{Early, Opened};
-use super::head::Head;
+use super::early::{Early, Granted};
+use super::head::RequestHead;
 use super::owned::Owned;
 use super::quote::{Leg, Quoted};
-use crate::account::{Facts, Free, OutputLimit, Rates};
+use crate::account::{Facts, Free, OutputLimit, RateLimits};
 use crate::catalog::Catalog;
 use crate::dialect::format::StreamWish;
-use crate::dialect::{Called, Endpoint, Request};
+use crate::dialect::{Endpoint, EndpointPath, Request};
 use crate::id::{RequestId, RunId};
 use crate::key::KeyRecord;
 use crate::routing::health::HealthView;
@@ -28,9 +28,9 @@ pub struct Preparing {
     /// When it arrived.
     pub arrived: Timestamp,
     /// What was called.
-    pub called: Called,
+    pub called: EndpointPath,
     /// What its head says.
-    pub head: Head,
+    pub head: RequestHead,
     /// What is sold.
     pub catalog: Rc<Catalog>,
     /// What is known of the candidates.
@@ -46,7 +46,7 @@ pub struct Prepared<'a> {
     /// The request.
     pub request: Request<'a>,
     /// What its head says.
-    pub head: &'a Head,
+    pub head: &'a RequestHead,
     /// What is sold.
     pub catalog: Rc<Catalog>,
     /// The attempts, by the holds that they need.
@@ -146,7 +146,7 @@ impl Prepared<'_> {
     }
 
     /// Notes that the hold was granted: from here on the client can be told that somebody is there.
-    pub fn open_early(&self, rates: Rates) {
+    pub fn open_early(&self, rates: RateLimits) {
         let (facts, endpoint) = (&self.facts, self.request.endpoint);
         let is_waiting = facts.stream && !self.request.envelope.is_bytes && endpoint.has_signs();
         if !is_waiting || self.early.is_open() {
@@ -164,7 +164,7 @@ impl Prepared<'_> {
             ..StreamWish::default()
         };
         let (request, asked) = (facts.request.clone(), facts.requested_model.clone());
-        self.early.open(Opened { request, asked, endpoint, wish, rates }, facts.created_at);
+        self.early.open(Granted { request, asked, endpoint, wish, rates }, facts.created_at);
     }
 }
 

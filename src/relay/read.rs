@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use futures_util::StreamExt;
 
-use super::owned::sealed_item;
-use super::prepare::{sealed, sealed_id};
+use super::guard::{Limits, SettlementGuard};
+use super::owned::tagged_item;
+use super::prepare::{tagged, tagged_id};
 use super::prepared::Prepared;
 use super::quote::Quoted;
-use super::ticket::{Limits, Ticket};
 use crate::account::Served;
 use crate::catalog::ReasoningTokens;
 use crate::dialect::bridge::Bridge;
@@ -20,8 +20,8 @@ use crate::dialect::hidden::Hidden;
 use crate::dialect::maker::place;
 use crate::dialect::mend::mend_answer;
 use crate::dialect::meter::{self, Meter};
-use crate::dialect::openai::responses::with_seal;
-use crate::dialect::tally::{Fallback, Progress};
+use crate::dialect::openai::responses::with_tag;
+use crate::dialect::stream_state::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::dialect::{Endpoint, Object, Way};
 use crate::id::{AccountId, ChannelId, SecretName};
@@ -76,28 +76,28 @@ pub enum Content<B> {
 impl<'a> Reading<'a> {
     /// Of a call that was made, in the client's own format.
     pub fn new<P: Ports>(
-        ticket: &Ticket<P>,
+        guard: &SettlementGuard<P>,
         prepared: &'a Prepared<'_>,
         quoted: &'a Quoted,
         served: &Served,
         secret: &SecretName,
         way: Way,
     ) -> Self {
-        let (account, channel, request) = (ticket.account.clone(), quoted.planned.channel.id.clone(), ticket.request.clone());
+        let (account, channel, request) = (guard.account.clone(), quoted.planned.channel.id.clone(), guard.request.clone());
         let passes = prepared.request.endpoint == Endpoint::Responses && !way.is_translated;
-        let sealer = passes.then(|| ticket.ports.sealer(secret)).flatten();
+        let signer = passes.then(|| guard.ports.signer(secret)).flatten();
         let prove = move |text: &dyn Fn(&AccountId, &ChannelId) -> String| {
-            sealer.as_ref().map(|sealer| sealer(&text(&account, &channel)))
+            signer.as_ref().map(|signer| signer(&text(&account, &channel)))
         };
         // Whoever goes on from this response has to come back to who made it, and so with its items.
         let prove_item = prove.clone();
-        let seal = move |response: &str| {
-            let proof = prove(&|account, channel| sealed(account, channel, response)).unwrap_or_default();
-            sealed_id(&request, response, &proof)
+        let tag = move |response: &str| {
+            let proof = prove(&|account, channel| tagged(account, channel, response)).unwrap_or_default();
+            tagged_id(&request, response, &proof)
         };
-        let seal_item = move |item: &str| {
-            let proof = prove_item(&|account, channel| sealed_item(account, channel, item));
-            proof.map_or_else(|| item.to_owned(), |proof| with_seal(item, &proof))
+        let tag_item = move |item: &str| {
+            let proof = prove_item(&|account, channel| tagged_item(account, channel, item));
+            proof.map_or_else(|| item.to_owned(), |proof| with_tag(item, &proof))
         };
         let envelope = &prepared.request.envelope;
         let currency = prepared.catalog.buckets.get(&served.bucket).map(|bucket| bucket.currency.clone());
@@ -112,15 +112,15 @@ impl<'a> Reading<'a> {
                 maker,
                 include_usage: envelope.include_usage,
                 is_list: prepared.head.is_list && envelope.stream,
-                created: ticket.ports.now().millis() / 1000,
-                id: ticket.request.to_string(),
+                created: guard.ports.now().millis() / 1000,
+                id: guard.request.to_string(),
                 model: prepared.told_model(quoted),
                 previous: envelope.previous_response.clone(),
                 begun: prepared.early.begun(),
                 keeps: envelope.keeps && way.is_translated,
                 goes_on: envelope.keeps && !way.is_translated,
-                seal: passes.then(|| Rc::new(seal) as _),
-                seal_item: (passes && envelope.keeps).then(|| Rc::new(seal_item) as _),
+                tag: passes.then(|| Rc::new(tag) as _),
+                tag_item: (passes && envelope.keeps).then(|| Rc::new(tag_item) as _),
                 compacts: envelope.compacts,
             },
             hidden: (!quoted.planned.channel.shows_upstream_models)
@@ -128,8 +128,8 @@ impl<'a> Reading<'a> {
             fallback: Fallback { usage: prepared.unreported(quoted), basis: prepared.basis(quoted) },
             charging: Charging {
                 price: served.price.clone(),
-                hold: ticket.hold,
-                limits: ticket.limits,
+                hold: guard.hold,
+                limits: guard.limits,
                 details: cost_details(served, currency.as_deref()),
                 currency,
             },
@@ -183,12 +183,12 @@ fn tell_end(details: &mut serde_json::Map<String, serde_json::Value>, output: u6
 pub fn meter_of(reading: &Reading<'_>) -> Meter {
     let (wish, counting) = (reading.wish.clone(), reading.counting());
     let way = match reading.translation() {
-        _ if reading.prepared.request.envelope.is_bytes => meter::Way::Bytes,
+        _ if reading.prepared.request.envelope.is_bytes => meter::Transcoding::Bytes,
         Some((down, up)) => {
             let bridge = reading.bridge.clone();
-            meter::Way::translated(up.reader(counting), down.writer(wish), &reading.wish, bridge)
+            meter::Transcoding::translated(up.reader(counting), down.writer(wish), &reading.wish, bridge)
         }
-        None => meter::Way::Same(reading.way.format.line(wish, counting)),
+        None => meter::Transcoding::Same(reading.way.format.passthrough(wish, counting)),
     };
     let charging = reading.charging.clone();
     let pricing = Box::new(move |usage: &Usage, source, bytes| charging.cost(usage, source, bytes));

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use futures_util::Stream;
 
-use crate::account::Rates;
+use crate::account::RateLimits;
 use crate::catalog::Dialect;
 use crate::dialect::{error_status, write_error};
 use crate::id::{AccountId, RequestId};
@@ -89,7 +89,7 @@ impl Reply {
     }
 
     /// Tells where the key stands with its limits.
-    pub fn rates(mut self, rates: &Rates) -> Self {
+    pub fn rates(mut self, rates: &RateLimits) -> Self {
         let mut three = |names: [&'static str; 3], counts: Option<(u64, u64)>| {
             let Some((limit, left)) = counts else { return };
             let values = [limit.to_string(), left.to_string(), format!("{}s", rates.reset_s)];

@@ -6,15 +6,15 @@
 use super::attempt::{Tried, attempt, resting, uncovered};
 use super::failure::{self, Failure, telling};
 use super::gate;
-use super::hold::{Held, hold};
+use super::guard::{Opening, SettlementGuard};
+use super::hold::{NotGranted, hold};
 use super::kept::Keeper;
 use super::prepared::Prepared;
 use super::quote::Leg;
 use super::remedy::with_remedy;
 use super::reply::{Reply, refusal_reply};
-use super::ticket::{Opening, Ticket};
-use super::wait::Line;
-use crate::account::{Facts, HoldRequest, Rates, Replay};
+use super::wait::Queue;
+use crate::account::{Facts, HoldRequest, RateLimits, Replay};
 use crate::key::KeyRecord;
 use crate::ports::Ports;
 use crate::refusal::{Code, Refusal};
@@ -37,7 +37,7 @@ pub async fn run<P: Ports>(
     ports: &P,
     prepared: &Prepared<'_>,
     (key, idempotency): (&KeyRecord, Option<(String, String)>),
-    line: &mut Line<P>,
+    queue: &mut Queue<P>,
 ) -> Ran {
     let opening = Opening {
         upstream_cut: prepared.catalog.upstream_cut,
@@ -48,11 +48,11 @@ pub async fn run<P: Ports>(
         dialect: prepared.request.endpoint.dialect(),
     };
     loop {
-        let may_wait = line.may_wait();
+        let may_wait = queue.may_wait();
         let mut round = Round { prepared, key, idempotency: &idempotency, opening: &opening, may_wait, is_in_flight: false };
         match round.run(ports).await {
             Ended::Ran(ran) => return ran,
-            Ended::InFlight => line.wait().await,
+            Ended::InFlight => queue.wait().await,
         }
     }
 }
@@ -84,17 +84,17 @@ impl From<Ran> for Ended {
 impl Round<'_> {
     async fn run<P: Ports>(&mut self, ports: &P) -> Ended {
         let prepared = self.prepared;
-        let mut ticket: Option<Ticket<P>> = None;
+        let mut guard: Option<SettlementGuard<P>> = None;
         let mut failures: Vec<Vec<Failure>> = Vec::new();
-        let mut refused: Option<(Refusal, Rates)> = None;
+        let mut refused: Option<(Refusal, RateLimits)> = None;
         for (index, leg) in prepared.legs.iter().enumerate() {
-            let request = self.hold_of(index, leg, ticket.as_ref());
-            match hold(ports, &mut ticket, self.opening, request).await {
+            let request = self.hold_of(index, leg, guard.as_ref());
+            match hold(ports, &mut guard, self.opening, request).await {
                 Ok(None) => {}
-                Ok(Some(Held::Stale(current))) if ticket.is_none() => return Ran::Stale(current).into(),
-                Ok(Some(Held::Stale(_))) => break,
-                Ok(Some(Held::Replayed(replay))) => return Ran::from(replayed(prepared, replay)).into(),
-                Ok(Some(Held::Refused(refusal, rates))) => {
+                Ok(Some(NotGranted::Stale(current))) if guard.is_none() => return Ran::Stale(current).into(),
+                Ok(Some(NotGranted::Stale(_))) => break,
+                Ok(Some(NotGranted::Replayed(replay))) => return Ran::from(replayed(prepared, replay)).into(),
+                Ok(Some(NotGranted::Refused(refusal, rates))) => {
                     let is_final = !refusal.code.is_about_one_bucket();
                     self.is_in_flight |= refusal.in_flight;
                     refused = Some((with_remedy(*refusal, prepared.remedies(), leg), rates));
@@ -106,16 +106,16 @@ impl Round<'_> {
                 }
                 Err(error) => {
                     ports.log(&format!("hold: {}", error.0));
-                    refused = Some((error.into(), Rates::default()));
+                    refused = Some((error.into(), RateLimits::default()));
                     self.is_in_flight = false;
                     break;
                 }
             }
-            let Some(ticket) = ticket.as_mut() else { break };
-            prepared.open_early(ticket.rates);
-            ticket.skip(uncovered(leg, ticket.hold, ports.now()));
-            for quoted in leg.within(ticket.hold).iter() {
-                match attempt(ticket, prepared, quoted).await {
+            let Some(guard) = guard.as_mut() else { break };
+            prepared.open_early(guard.rates);
+            guard.skip(uncovered(leg, guard.hold, ports.now()));
+            for quoted in leg.within(guard.hold).iter() {
+                match attempt(guard, prepared, quoted).await {
                     Tried::Answered(reply) => {
                         if !prepared.request.endpoint.is_free() {
                             ports.granted(self.key);
@@ -124,23 +124,23 @@ impl Round<'_> {
                     }
                     Tried::Rejected(refusal) => {
                         gate::refused(ports, self.key, &refusal);
-                        return Ran::from(ticket.fail(prepared, &refusal)).into();
+                        return Ran::from(guard.fail(prepared, &refusal)).into();
                     }
                     Tried::Failed(failed) => failures.push(failed),
                 }
             }
         }
-        match ticket {
+        match guard {
             None if self.is_in_flight && self.may_wait => Ended::InFlight,
             None => Ran::from(untried(ports, (self.key, prepared), refused)).into(),
-            Some(ticket) => Ran::from(nobody_answered(prepared, ticket, &failures, refused)).into(),
+            Some(guard) => Ran::from(nobody_answered(prepared, guard, &failures, refused)).into(),
         }
     }
 
     /// The hold of a leg. Only the first that is granted can be waited for.
-    fn hold_of<P: Ports>(&self, index: usize, leg: &Leg, ticket: Option<&Ticket<P>>) -> HoldRequest {
-        let waits = self.may_wait && ticket.is_none();
-        let promised = ticket.and_then(|ticket| ticket.promise.clone());
+    fn hold_of<P: Ports>(&self, index: usize, leg: &Leg, guard: Option<&SettlementGuard<P>>) -> HoldRequest {
+        let waits = self.may_wait && guard.is_none();
+        let promised = guard.and_then(|guard| guard.promise.clone());
         let promise = promised.or_else(|| leg.attempts.iter().find_map(|quoted| self.prepared.promise(&quoted.planned)));
         let is_last = index == self.prepared.legs.len().saturating_sub(1);
         HoldRequest {
@@ -161,7 +161,7 @@ impl Round<'_> {
 }
 
 /// Nothing was held, so nothing was tried: the account has written the receipt, or does not answer at all.
-fn untried<P: Ports>(ports: &P, (key, prepared): (&KeyRecord, &Prepared<'_>), refused: Option<(Refusal, Rates)>) -> Reply {
+fn untried<P: Ports>(ports: &P, (key, prepared): (&KeyRecord, &Prepared<'_>), refused: Option<(Refusal, RateLimits)>) -> Reply {
     let dialect = prepared.request.endpoint.dialect();
     let Some((refusal, rates)) = refused else {
         return refusal_reply(&Refusal::unavailable("a plan without legs"), &prepared.facts.request, false, dialect);
@@ -175,15 +175,15 @@ fn untried<P: Ports>(ports: &P, (key, prepared): (&KeyRecord, &Prepared<'_>), re
 /// Every attempt that was covered failed.
 fn nobody_answered<P: Ports>(
     prepared: &Prepared<'_>,
-    mut ticket: Ticket<P>,
+    mut guard: SettlementGuard<P>,
     failures: &[Vec<Failure>],
-    refused: Option<(Refusal, Rates)>,
+    refused: Option<(Refusal, RateLimits)>,
 ) -> Reply {
     let refused = refused.map(|(refusal, _)| refusal);
-    let refusal = failure::nobody_answered(failures, refused.as_ref(), &ticket.attempts, &prepared.catalog);
+    let refusal = failure::nobody_answered(failures, refused.as_ref(), &guard.attempts, &prepared.catalog);
     let telling = failures.last().and_then(|failures| telling(failures));
     let failure = telling.map(|failure| (failure.kind, failure.message.clone()));
-    Reply { failure, ..ticket.fail(prepared, &refusal) }
+    Reply { failure, ..guard.fail(prepared, &refusal) }
 }
 
 /// Answers what an earlier request with the same idempotency key answered. Of a stream, its receipt is the answer.

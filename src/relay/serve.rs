@@ -12,7 +12,7 @@ use super::head::Incoming;
 use super::kept::resolved;
 use super::prepared::Preparing;
 use super::reply::{Reply, refusal_reply};
-use crate::body::{Arriving, Place};
+use crate::body::{Arriving, BodyRoom};
 use crate::id::{AccountId, RequestId};
 use crate::ports::Ports;
 
@@ -58,6 +58,6 @@ async fn answer<P: Ports>(ports: P, incoming: Incoming<impl Arriving>, early: Ea
 }
 
 /// The room that bodies of an account take.
-pub fn place_of<P: Ports>(ports: &P, account: &AccountId) -> Place {
-    Place::of(account.as_str(), ports.is_earning(account))
+pub fn place_of<P: Ports>(ports: &P, account: &AccountId) -> BodyRoom {
+    BodyRoom::of(account.as_str(), ports.is_earning(account))
 }

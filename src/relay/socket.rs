@@ -9,13 +9,13 @@ use std::pin::pin;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 
-use super::head::{Head, Incoming};
+use super::head::{Incoming, RequestHead};
 use super::reply::{Reply, ReplyBody};
 use super::serve::{place_of, serve};
 use crate::body::{Body, Room, no_room};
 pub use crate::dialect::openai::responses::socket::LONGEST_FRAME;
-use crate::dialect::openai::responses::socket::{Act, Cutter, Session};
-use crate::dialect::{Called, Endpoint};
+use crate::dialect::openai::responses::socket::{Connection, Cutter, Step};
+use crate::dialect::{Endpoint, EndpointPath};
 use crate::id::{AccountId, RequestId};
 use crate::limits::Pool;
 use crate::ports::Ports;
@@ -44,7 +44,7 @@ pub enum Arrived {
 }
 
 /// A connection that was accepted.
-#[allow(async_fn_in_trait)] // Called on one thread only.
+#[allow(async_fn_in_trait)] // EndpointPath on one thread only.
 pub trait Wire {
     /// The next frame, once it is there. After the client is gone, that.
     async fn next(&self) -> Arrived;
@@ -57,9 +57,9 @@ pub trait Wire {
 }
 
 /// Serves a connection of an account to its end. `head` is that of the request that opened it, and counts for each of its requests.
-pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (Head, AccountId), wire: W) {
+pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (RequestHead, AccountId), wire: W) {
     let head = each(head);
-    let mut session = Session::new(milliseconds(ports.now()));
+    let mut session = Connection::new(milliseconds(ports.now()));
     // Who gets no room sends everything.
     let mut room = Room::of(Pool::Remembered, account.as_str());
     loop {
@@ -67,7 +67,7 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (Head, Accou
         let arrived = match select(pin!(wire.next()), pin!(ports.sleep(patience))).await {
             Either::Left((arrived, _)) => arrived,
             Either::Right(_) => {
-                wire.send(&Session::at_its_end());
+                wire.send(&Connection::at_its_end());
                 return wire.close(GOING_AWAY, "idle");
             }
         };
@@ -75,11 +75,11 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (Head, Accou
             Arrived::Text(text) => text,
             Arrived::Gone => return wire.close(GOING_AWAY, ""),
             Arrived::TooMuch => {
-                wire.send(&Session::unreadable("A frame is longer than the 16 MiB that one may have, or too many came at once. Send less, and wait for answers."));
+                wire.send(&Connection::unreadable("A frame is longer than the 16 MiB that one may have, or too many came at once. Send less, and wait for answers."));
                 return wire.close(TOO_BIG, "too large");
             }
             Arrived::Binary => {
-                wire.send(&Session::unreadable("A frame was binary. Open a new connection and send frames of text."));
+                wire.send(&Connection::unreadable("A frame was binary. Open a new connection and send frames of text."));
                 return wire.close(UNREADABLE, "text only");
             }
         };
@@ -88,16 +88,16 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (Head, Accou
         let act = session.frame(&text, milliseconds(now), fresh.as_str());
         drop(text);
         match act {
-            Act::Send(frames) => {
+            Step::Send(frames) => {
                 if !frames.iter().all(|frame| wire.send(frame)) {
                     return wire.close(GOING_AWAY, "");
                 }
             }
-            Act::End(frame) => {
+            Step::End(frame) => {
                 wire.send(&frame);
                 return wire.close(GOING_AWAY, "limit reached");
             }
-            Act::Serve(body) => {
+            Step::Serve(body) => {
                 // What is served has room like any other body, and with it what is remembered meanwhile.
                 let mut taken = place_of(&ports, &account);
                 let is_remembered = room.make(session.taken_bytes());
@@ -124,8 +124,14 @@ pub async fn converse<P: Ports, W: Wire>(ports: P, (head, account): (Head, Accou
 }
 
 /// Serves one request; false if the client is gone.
-async fn answer<P: Ports, W: Wire>(ports: &P, head: &Head, session: &mut Session, body: Result<Body, Refusal>, wire: &W) -> bool {
-    let called = Called { endpoint: Endpoint::Responses, model: None, stream: false };
+async fn answer<P: Ports, W: Wire>(
+    ports: &P,
+    head: &RequestHead,
+    session: &mut Connection,
+    body: Result<Body, Refusal>,
+    wire: &W,
+) -> bool {
+    let called = EndpointPath { endpoint: Endpoint::Responses, model: None, stream: false };
     let incoming = Incoming { called, head: head.clone(), body: std::future::ready(body) };
     let Reply { status, headers, body, .. } = serve(ports.clone(), incoming).await;
     let is_told = |name: &str| TOLD.iter().any(|told| name.starts_with(told));
@@ -148,8 +154,8 @@ async fn answer<P: Ports, W: Wire>(ports: &P, head: &Head, session: &mut Session
 
 /// What the head of a connection says to each of its requests. A caller's own key for a request is for one, and the header by
 /// which clients ask for this transport is for the gateway.
-fn each(head: Head) -> Head {
-    let mut head = Head { idempotency_key: None, content_type: None, ..head };
+fn each(head: RequestHead) -> RequestHead {
+    let mut head = RequestHead { idempotency_key: None, content_type: None, ..head };
     for (_, value) in head.passed.iter_mut().filter(|(name, _)| *name == "openai-beta") {
         let kept: Vec<&str> = value.split(',').map(str::trim).filter(|beta| !beta.starts_with("responses_websockets")).collect();
         *value = kept.join(",");
@@ -169,9 +175,9 @@ mod tests {
     #[test]
     fn the_head_of_a_connection_is_none_of_a_single_request() {
         let passed = vec![("openai-beta", "responses_websockets=2026-02-06, other=v1".to_owned())];
-        let head = each(Head { idempotency_key: Some("k".to_owned()), passed, ..Head::default() });
+        let head = each(RequestHead { idempotency_key: Some("k".to_owned()), passed, ..RequestHead::default() });
         assert_eq!((head.idempotency_key, head.passed), (None, vec![("openai-beta", "other=v1".to_owned())]));
         let alone = vec![("openai-beta", "responses_websockets=2026-02-06".to_owned())];
-        assert!(each(Head { passed: alone, ..Head::default() }).passed.is_empty());
+        assert!(each(RequestHead { passed: alone, ..RequestHead::default() }).passed.is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! status 400, in the place of an answer with 200, as the first event of a stream. So is what the client itself named and nobody
 //! knows: a file, a response, a voice. It is answered at once, nobody else is tried, and the candidate is as healthy as before.
 //! What is between the gateway and its provider goes to the next credential or candidate, and is never shown as the client's.
-//! Of a candidate's health only that is noted which the recipe of the model's kind would meet as well: a place that a channel does
+//! Of a candidate's health only that is noted which the probe request of the model's kind would meet as well: a place that a channel does
 //! not have, such as `/responses` or `/completions`, says nothing about a model, and counting tokens never does.
 
 use super::failure::Failure;
@@ -14,8 +14,8 @@ use crate::catalog::Dialect;
 use crate::dialect::condition::{Client, Condition, is_of_a_feature, is_of_the_model, is_of_the_request, names_the_credential};
 use crate::dialect::discreet::Discretion;
 use crate::dialect::format::UpstreamError;
-use crate::dialect::{Way, recipe};
-use crate::refusal::{Code, Named, Refusal};
+use crate::dialect::{Way, probe_request};
+use crate::refusal::{Code, ForeignError, Refusal};
 use crate::routing::attempt::{FailureKind, Verdict, bounded_wait, classify};
 
 /// Why a call is not answered.
@@ -48,7 +48,7 @@ pub struct Rejection {
 
 /// A call whose error is judged.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct FailedCall<'a> {
     pub prepared: &'a Prepared<'a>,
     pub quoted: &'a Quoted,
     pub way: Way,
@@ -56,7 +56,7 @@ pub struct Asked<'a> {
     pub discretion: &'a Discretion,
 }
 
-impl Asked<'_> {
+impl FailedCall<'_> {
     /// Judges an error: with the status of the answer, or in place of one, with status 200; `retry_after_s` is the header.
     pub fn judge(self, status: u16, error: UpstreamError, retry_after_s: Option<u64>) -> No {
         let condition = Condition::of(&error, status);
@@ -116,10 +116,10 @@ impl Asked<'_> {
         Failure { message, is_of_the_model: false, ..failure }
     }
 
-    /// Whether the recipe of the model's kind is asked at the same place.
+    /// Whether the probe request of the model's kind is asked at the same place.
     fn is_of_the_recipe(self) -> bool {
         let planned = &self.quoted.planned;
-        recipe::asks_there(self.prepared.request.endpoint, planned.model.kind, &planned.channel)
+        probe_request::asks_there(self.prepared.request.endpoint, planned.model.kind, &planned.channel)
     }
 
     /// An error as it may be read, by its client and in receipts.
@@ -182,7 +182,7 @@ impl Rejection {
         let refusal = Refusal::new(Code::UpstreamRejected, message, next_step).limit("upstream");
         let named = is_foreign.then(|| {
             let own = |text: &str| text.to_owned();
-            Box::new(Named { kind: own(told.kind), code: told.code.map(own), param: told.param.map(own) })
+            Box::new(ForeignError { kind: own(told.kind), code: told.code.map(own), param: told.param.map(own) })
         });
         let param = error.param.clone().filter(|_| !is_foreign);
         let upstream_status = Some(if keeps_status { status } else { told.status });

@@ -4,11 +4,11 @@
 //! What always holds: who waits has nothing set aside, and a receipt if its client leaves; a wait ends.
 //! Deliberately absent: an order among those that wait. The account decides on each as it asks.
 
+use super::guard::{LEFT, client_left};
 use super::prepared::Prepared;
 use super::quote::Leg;
 use super::retry::retried;
-use super::ticket::{LEFT, client_left};
-use crate::account::{Facts, Outcome, Status};
+use crate::account::{Facts, Outcome, RequestStatus};
 use crate::ports::Ports;
 use crate::refusal::Refusal;
 
@@ -20,7 +20,7 @@ const FIRST_MS: u32 = 100;
 const LONGEST_MS: u32 = 1_500;
 
 /// A request that may wait.
-pub struct Line<P: Ports> {
+pub struct Queue<P: Ports> {
     ports: P,
     /// What is known of it; none once its end is somebody else's.
     facts: Option<Facts>,
@@ -29,7 +29,7 @@ pub struct Line<P: Ports> {
     times: u32,
 }
 
-impl<P: Ports> Line<P> {
+impl<P: Ports> Queue<P> {
     /// Nobody yet.
     pub fn new(ports: &P) -> Self {
         Self { ports: ports.clone(), facts: None, asked: 0, times: 0 }
@@ -66,12 +66,12 @@ impl<P: Ports> Line<P> {
     }
 }
 
-impl<P: Ports> Drop for Line<P> {
+impl<P: Ports> Drop for Queue<P> {
     /// The client left. Where a hold was granted meanwhile, its settlement writes the receipt, and this changes nothing.
     fn drop(&mut self) {
         let Some(facts) = self.facts.take() else { return };
         let latency_ms = self.ports.now().since(facts.created_at);
-        let unserved = Outcome::unserved(Status::Aborted, Vec::new(), &Refusal::unavailable(""), latency_ms);
+        let unserved = Outcome::unserved(RequestStatus::Aborted, Vec::new(), &Refusal::unavailable(""), latency_ms);
         let outcome = Outcome { error: Some(client_left()), next_step: Some(LEFT.to_owned()), ..unserved };
         let outside = self.ports.clone();
         self.ports.spawn(async move {

@@ -6,7 +6,7 @@ use super::ask::{Ask, Sort};
 use super::attempt::FailureKind;
 use super::ceiling::{Ceiling, FirstChoice};
 use super::credentials::hash;
-use super::health::{CandidateId, Health, HealthView, Status, Witness};
+use super::health::{CandidateId, Health, HealthStatus, HealthView, Witness};
 use super::planned::{LeftOut, Planned};
 use super::refusals::{
     class_unpriced, crossing_not_allowed, model_not_allowed, model_not_found, no_channel_left, no_such_route, not_there_any_more,
@@ -311,10 +311,10 @@ fn reason(candidate: &Candidate, health: &Health, resting: bool) -> String {
     };
     let is_load = health.last_failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Load);
     match (resting, health.status) {
-        (true, Status::Down) => format!("{role}, tried last because it is down"),
+        (true, HealthStatus::Down) => format!("{role}, tried last because it is down"),
         (true, _) if is_load => format!("{role}, tried last because it asked for fewer requests"),
         (true, _) => format!("{role}, tried last for a minute because it failed"),
-        (false, Status::Down) => format!("{role}, due to be tried again after it was down"),
+        (false, HealthStatus::Down) => format!("{role}, due to be tried again after it was down"),
         (false, _) => role,
     }
 }

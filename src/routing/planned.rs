@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::health::{CandidateId, Status};
-use crate::catalog::{Candidate, Channel, Model, Named, RouteKind};
+use super::health::{CandidateId, HealthStatus};
+use crate::catalog::{Candidate, Channel, Model, NamedCandidate, RouteKind};
 use crate::id::BucketId;
 use crate::money::Price;
 
@@ -25,7 +25,7 @@ pub struct Planned {
     /// On this channel.
     pub channel: Rc<Channel>,
     /// Which is believed to be.
-    pub health: Status,
+    pub health: HealthStatus,
     /// Whether it is tried last because of that.
     pub is_resting: bool,
     /// Whether it is expected to answer.
@@ -41,9 +41,9 @@ impl Planned {
     }
 
     /// Whom it is made on.
-    pub fn named(&self) -> Named<'_> {
+    pub fn named(&self) -> NamedCandidate<'_> {
         let Candidate { channel, upstream_model, .. } = &self.candidate;
-        Named { channel: channel.as_str(), upstream_model, model: self.model.id.as_str() }
+        NamedCandidate { channel: channel.as_str(), upstream_model, model: self.model.id.as_str() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokens_forge::account::OPERATOR;
 use tokens_forge::api::table::{TABLE, Who};
-use tokens_forge::probe::HOUSE;
+use tokens_forge::probe::PROBE_ACCOUNT;
 use tokens_forge::time::Timestamp;
 
 use crate::gateway::{Answered, Gateway, ROOT, catalog};
@@ -141,7 +141,7 @@ fn a_change_is_signed_by_the_token_that_makes_it_and_nobody_has_to_say_so() {
 #[test]
 fn nothing_is_done_to_the_account_that_keeps_what_is_about_no_account() {
     let mut gateway = Gateway::new();
-    for id in [OPERATOR, HOUSE] {
+    for id in [OPERATOR, PROBE_ACCOUNT] {
         gateway.admin("POST", "/admin/v1/accounts", &json!({"id": id, "name": "x"})).refused(400, "invalid_request");
     }
     for (method, rest, body) in [

@@ -10,7 +10,7 @@ use tokens_forge::app::{codes, reconcile};
 use tokens_forge::id::AccountId;
 use tokens_forge::ports::{Publishing, Rounds};
 use tokens_forge::probe;
-use tokens_forge::relay::{Head, Reply, ReplyBody};
+use tokens_forge::relay::{Reply, ReplyBody, RequestHead};
 
 use crate::support::outside::{Begun, Script, Simulation};
 
@@ -71,7 +71,7 @@ pub struct Call {
     /// With its query.
     pub path: String,
     pub body: Vec<u8>,
-    pub head: Head,
+    pub head: RequestHead,
     pub accept: Option<String>,
     pub cookies: Option<String>,
     pub from: Option<String>,
@@ -94,7 +94,7 @@ impl Call {
     }
 
     pub fn with(self, credential: &str) -> Self {
-        let head = Head { credential: Some(credential.to_owned()), ..self.head };
+        let head = RequestHead { credential: Some(credential.to_owned()), ..self.head };
         Self { head, presented_in: Some("authorization"), ..self }
     }
 
@@ -345,5 +345,5 @@ pub fn chat(secret: &str, fields: &Value) -> Call {
     let mut body = json!({"messages": [{"role": "user", "content": "hello"}]});
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     let call = Call::new("POST", "/v1/chat/completions").with(secret).json(&body);
-    Call { head: Head { content_type: Some("application/json".to_owned()), ..call.head }, ..call }
+    Call { head: RequestHead { content_type: Some("application/json".to_owned()), ..call.head }, ..call }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tokens_forge::account::Journaled;
 use tokens_forge::ports::Unavailable;
-use tokens_forge::probe::{self, HOUSE};
-use tokens_forge::routing::health::{ProbeResult, Status};
+use tokens_forge::probe::{self, PROBE_ACCOUNT};
+use tokens_forge::routing::health::{HealthStatus, ProbeResult};
 
 use crate::gateway::{Gateway, catalog};
 use crate::support::outside::Script;
@@ -55,7 +55,10 @@ fn a_round_asks_every_channel_for_its_list_and_calls_nobody_without_a_cap() {
     assert_eq!(told_sorted, ["backup", "main", "pool"].map(|name| (name.to_owned(), 1, true)), "{told:?}");
     assert_eq!(gateway.calls(), 3);
     assert_eq!(gateway.simulation.world.database.borrow().health.probes.len(), 3);
-    assert!(!gateway.simulation.world.accounts.borrow().contains_key(&probe::house().unwrap()), "the house pays nothing");
+    assert!(
+        !gateway.simulation.world.accounts.borrow().contains_key(&probe::probe_account().unwrap()),
+        "the probe_account pays nothing"
+    );
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn small_calls_are_paid_by_the_house_within_each_channels_cap_and_are_in_nobodys
     let called: Vec<&ProbeResult> = found.iter().filter(|probe| probe.level == 2).collect();
     assert_eq!(called.len(), 8, "{found:?}");
     assert!(called.iter().all(|probe| probe.ok && probe.receipt.is_some()));
-    let charged = gateway.stored(HOUSE, |memory| {
+    let charged = gateway.stored(PROBE_ACCOUNT, |memory| {
         memory.check_law();
         assert!(memory.holds.is_empty());
         memory.receipts().len()
@@ -79,7 +82,7 @@ fn small_calls_are_paid_by_the_house_within_each_channels_cap_and_are_in_nobodys
         let listed = gateway.admin("GET", path, &NONE).ok();
         assert_eq!(listed["data"], json!([]), "{path}");
     }
-    let own = gateway.admin("GET", &format!("/admin/v1/receipts?account={HOUSE}"), &NONE).ok();
+    let own = gateway.admin("GET", &format!("/admin/v1/receipts?account={PROBE_ACCOUNT}"), &NONE).ok();
     assert_eq!(own["data"].as_array().unwrap().len(), 8);
     // What is up is not called again within the half hour.
     gateway.advance(60_000);
@@ -96,7 +99,7 @@ fn a_cap_that_is_used_up_is_told_and_more_than_it_is_never_spent() {
         round(&mut gateway).unwrap().unwrap();
         gateway.advance(31 * 60_000);
     }
-    gateway.stored(HOUSE, |memory| {
+    gateway.stored(PROBE_ACCOUNT, |memory| {
         for row in &memory.journal {
             if let (Journaled::Receipt(_), Some(amount)) = (&row.journaled, row.amount) {
                 spent -= amount.nanos();
@@ -128,7 +131,7 @@ fn what_vanished_from_its_list_or_fails_a_call_is_down_and_comes_back_with_the_f
     assert_eq!(status(&mut gateway, "main/main-one-0"), "up");
     assert_eq!(gateway.get(&secret, "/v1/models/one").ok()["tf"]["callable"], true);
     let history = gateway.simulation.world.database.borrow().health.statuses("main", "main-one-0");
-    assert_eq!(history, [Status::Down, Status::Up]);
+    assert_eq!(history, [HealthStatus::Down, HealthStatus::Up]);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Checkpoint, Command, Extension, Facts, HoldAnswer, HoldRequest, Journaled, Outcome,
-    ProjectRecord, Served, Settlement, Status,
+    AccountAnswer, AccountRecord, Adjustment, Checkpoint, Command, Extension, Facts, HoldAnswer, HoldRequest, Journaled, Outcome,
+    ProjectRecord, RequestStatus, Served, Settlement,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
@@ -178,7 +178,7 @@ pub fn opened(balances: &[(&str, i64)]) -> Memory {
             on_behalf_of: None,
             note: None,
         };
-        assert_eq!(memory.command(Command::Adjust(adjustment), now), Answer::Done);
+        assert_eq!(memory.command(Command::Adjust(adjustment), now), AccountAnswer::Done);
     }
     memory
 }
@@ -255,10 +255,10 @@ impl Plan {
             }
             Said::Settle(request, leg, ending) => {
                 let (status, source) = match ending {
-                    Ending::Completed => (Status::Completed, UsageSource::Upstream),
-                    Ending::Failed => (Status::Failed, UsageSource::None),
-                    Ending::LeftEarly => (Status::Aborted, UsageSource::None),
-                    Ending::Left => (Status::Aborted, UsageSource::Estimated),
+                    Ending::Completed => (RequestStatus::Completed, UsageSource::Upstream),
+                    Ending::Failed => (RequestStatus::Failed, UsageSource::None),
+                    Ending::LeftEarly => (RequestStatus::Aborted, UsageSource::None),
+                    Ending::Left => (RequestStatus::Aborted, UsageSource::Estimated),
                 };
                 let outcome = Outcome {
                     status,
@@ -416,7 +416,7 @@ impl Account {
                     broken.insert(TABLES);
                     tables = self.tables.clone();
                 }
-                if let Answer::Hold(answer) = answer {
+                if let AccountAnswer::Hold(answer) = answer {
                     told = match answer {
                         HoldAnswer::Granted(_) => Told::Granted,
                         HoldAnswer::Refused(refusal, _) => {

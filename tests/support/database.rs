@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tokens_forge::account::{AccountRecord, ComparedRow, Filter, Journaled, Listed, Order, Row};
+use tokens_forge::account::{AccountRecord, ComparedRow, JournalFilter, Journaled, Listed, Order, Row};
 use tokens_forge::id::{AccountId, KeyHash, OrderId};
 use tokens_forge::key::KeyRecord;
 use tokens_forge::ports::{Cursor, Dimension, MOST_SUMS, Reconciled, Sum, Sums};
-use tokens_forge::probe::HOUSE;
+use tokens_forge::probe::PROBE_ACCOUNT;
 use tokens_forge::time::Timestamp;
 use tokens_forge::truth::{Entry, KEPT_MISSES, Promise, Truth, since};
 
@@ -78,8 +78,14 @@ impl Database {
     }
 
     /// Journal rows, newest first: by the time of their batch, its account, and their number.
-    pub fn journal(&self, account: Option<&str>, filter: &Filter, after: Option<Cursor>, limit: u32) -> Vec<(String, Value)> {
-        let is_asked = |id: &AccountId| account.map_or(id.as_str() != HOUSE, |account| id.as_str() == account);
+    pub fn journal(
+        &self,
+        account: Option<&str>,
+        filter: &JournalFilter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Vec<(String, Value)> {
+        let is_asked = |id: &AccountId| account.map_or(id.as_str() != PROBE_ACCOUNT, |account| id.as_str() == account);
         let mut batches: Vec<Batch<'_>> = Vec::new();
         for (account, copy) in self.copies.iter().filter(|(id, _)| is_asked(id)) {
             for (first, last) in &copy.batches {
@@ -118,8 +124,8 @@ impl Database {
         let mut groups: BTreeMap<Vec<String>, (Summed, String)> = BTreeMap::new();
         let names_account = sums.filters.iter().any(|(dimension, _)| *dimension == Dimension::Account);
         for (account, copy) in &self.copies {
-            // Probes are nobody's use, unless somebody asks for those of the house.
-            if account.as_str() == HOUSE && !names_account {
+            // Probes are nobody's use, unless somebody asks for those of the probe account.
+            if account.as_str() == PROBE_ACCOUNT && !names_account {
                 continue;
             }
             for (key, day) in &copy.days {

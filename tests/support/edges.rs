@@ -9,14 +9,14 @@ static mut TAKEN: u64 = 0;
 /// So that the counter is not optimised away.
 static PLACE: AtomicPtr<u64> = AtomicPtr::new(&raw mut TAKEN);
 
-/// Called by the compiled code at each edge between blocks.
+/// EndpointPath by the compiled code at each edge between blocks.
 #[unsafe(no_mangle)]
 extern "C" fn __sanitizer_cov_trace_pc_guard(_: *mut u32) {
     // SAFETY: one thread counts.
     unsafe { TAKEN += 1 }
 }
 
-/// Called once for each object file.
+/// EndpointPath once for each object file.
 #[unsafe(no_mangle)]
 extern "C" fn __sanitizer_cov_trace_pc_guard_init(_: *mut u32, _: *mut u32) {}
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tokens_forge::account::{AttemptStatus, Journaled, Receipt, Row, Status as Ending};
+use tokens_forge::account::{AttemptStatus, Journaled, Receipt, RequestStatus as Ending, Row};
 use tokens_forge::id::AccountId;
-use tokens_forge::ports::{Ended, History, Rounds, Runtime, Unavailable};
-use tokens_forge::probe::HOUSE;
+use tokens_forge::ports::{History, RoundEnd, Rounds, Runtime, Unavailable};
+use tokens_forge::probe::PROBE_ACCOUNT;
 use tokens_forge::routing::attempt::FailureKind;
 use tokens_forge::routing::health::{
-    BOUNDS_MS, Board, CandidateId, Change, Counts, Failure, HealthView, Histogram, Met, ProbeResult, Recent, Span, Status,
-    Witness,
+    BOUNDS_MS, Board, CandidateId, Counts, HealthStatus, HealthView, Histogram, LastFailure, Met, ProbeResult, Recent, Span,
+    StatusChange, Witness,
 };
 use tokens_forge::time::Timestamp;
 use tokens_forge::truth::{Promise, Truth};
@@ -69,7 +69,7 @@ impl Default for Count {
 #[derive(Default)]
 pub struct HealthTables {
     counts: BTreeMap<Place, Count>,
-    changes: BTreeMap<CandidateId, BTreeMap<Timestamp, Change>>,
+    changes: BTreeMap<CandidateId, BTreeMap<Timestamp, StatusChange>>,
     pub probes: Vec<ProbeResult>,
     round: Round,
 }
@@ -181,21 +181,21 @@ impl Count {
     }
 }
 
-fn failure((at, kind, message): &Told) -> Failure {
+fn failure((at, kind, message): &Told) -> LastFailure {
     let kind = FailureKind::parse(kind).unwrap();
-    Failure { at: Timestamp::from_millis(*at), kind, message: message.clone() }
+    LastFailure { at: Timestamp::from_millis(*at), kind, message: message.clone() }
 }
 
 impl HealthTables {
     /// How the status of a candidate changed, oldest first.
-    pub fn statuses(&self, channel: &str, upstream_model: &str) -> Vec<Status> {
+    pub fn statuses(&self, channel: &str, upstream_model: &str) -> Vec<HealthStatus> {
         let of = self.changes.iter().filter(|(id, _)| id.channel.as_str() == channel && id.upstream_model == upstream_model);
         of.flat_map(|(_, changes)| changes.values().map(|change| change.status)).collect()
     }
 
     /// Counts the attempts of receipts that are new.
     pub fn count<'a>(&mut self, account: &AccountId, rows: impl Iterator<Item = &'a Row>) {
-        let (is_probe, witness) = (account.as_str() == HOUSE, Witness::of(account).name());
+        let (is_probe, witness) = (account.as_str() == PROBE_ACCOUNT, Witness::of(account).name());
         let mut minutes: BTreeMap<Place, Vec<Seen>> = BTreeMap::new();
         for row in rows {
             let Journaled::Receipt(receipt) = &row.journaled else { continue };
@@ -261,17 +261,17 @@ impl HealthTables {
     }
 
     /// With the change before.
-    fn changes(&self, of: &[CandidateId], since: Timestamp) -> BTreeMap<String, Vec<Change>> {
+    fn changes(&self, of: &[CandidateId], since: Timestamp) -> BTreeMap<String, Vec<StatusChange>> {
         let of_candidate = |id: &CandidateId| {
             let changes = self.changes.get(id)?;
             let from = changes.range(..=since).next_back().map_or(Timestamp::default(), |(at, _)| *at);
-            let shown: Vec<Change> = changes.range(from..).map(|(_, change)| change.clone()).collect();
+            let shown: Vec<StatusChange> = changes.range(from..).map(|(_, change)| change.clone()).collect();
             Some((id.to_string(), shown)).filter(|(_, shown)| !shown.is_empty())
         };
         of.iter().filter_map(of_candidate).collect()
     }
 
-    fn end(&mut self, lease: &str, ended: &Ended) -> bool {
+    fn end(&mut self, lease: &str, ended: &RoundEnd) -> bool {
         let is_ours = self.round.lease == lease;
         if is_ours {
             for (id, change) in &ended.changes {
@@ -320,7 +320,7 @@ impl Rounds for Outside {
         Ok(Some(round.health.clone()))
     }
 
-    async fn end_round(&self, lease: &str, ended: &Ended) -> Found<()> {
+    async fn end_round(&self, lease: &str, ended: &RoundEnd) -> Found<()> {
         match self.database().await.map(|mut database| database.health.end(lease, ended)) {
             Ok(true) => {}
             Ok(false) => return Err(Unavailable("the probe round took too long, and another one has begun".to_owned())),
@@ -366,11 +366,11 @@ impl History for Outside {
         Ok(self.database().await?.health.counts(of, Some(span), since))
     }
 
-    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<Change>>> {
+    async fn changes(&self, of: &[CandidateId], since: Timestamp) -> Found<BTreeMap<String, Vec<StatusChange>>> {
         Ok(self.database().await?.health.changes(of, since))
     }
 
-    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<Change>>> {
+    async fn all_changes(&self, of: &[CandidateId]) -> Rc<BTreeMap<String, Vec<StatusChange>>> {
         let since = self.now().plus(-SHOWN_MS);
         let changes = self.changes(of, since).await;
         Rc::new(changes.unwrap_or_default())

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokens_forge::account::{Balances, Journaled, OrderState, Receipt, Row, ScopeKind, Status};
+use tokens_forge::account::{Balances, Journaled, OrderState, Receipt, RequestStatus, Row, ScopeKind};
 use tokens_forge::catalog::RouteKind;
 use tokens_forge::id::{BucketId, OrderId, RequestId, RunId};
 use tokens_forge::key::Budget;
@@ -73,7 +73,7 @@ impl OfLine {
     }
 }
 
-fn line_key(model: &str, route: Option<RouteKind>, bucket: Option<&BucketId>, status: Status) -> LineKey {
+fn line_key(model: &str, route: Option<RouteKind>, bucket: Option<&BucketId>, status: RequestStatus) -> LineKey {
     (model.to_owned(), format!("{route:?}"), bucket.cloned(), status.as_str())
 }
 
@@ -306,16 +306,16 @@ impl Law {
             });
             let held = held.map(|hold| i128::from(hold.amount.nanos())).sum::<i128>();
             let limit = i128::from(budget.limit.nanos());
-            let tally = match scope {
-                ScopeKind::Key => memory.keys.values().find(|key| key.record.id.as_str() == id).map(|key| &key.tally),
+            let counters = match scope {
+                ScopeKind::Key => memory.keys.values().find(|key| key.record.id.as_str() == id).map(|key| &key.counters),
                 ScopeKind::Project => {
-                    memory.projects.values().find(|project| project.record.id.as_str() == id).map(|project| &project.tally)
+                    memory.projects.values().find(|project| project.record.id.as_str() == id).map(|project| &project.counters)
                 }
-                ScopeKind::Run => memory.runs.values().find(|run| run.id.as_str() == id).map(|run| &run.tally),
+                ScopeKind::Run => memory.runs.values().find(|run| run.id.as_str() == id).map(|run| &run.counters),
             };
             // What is given back for an earlier day may not make today's counter smaller than nothing.
             let gross = if budget.period == Period::Total { spent } else { self.gross.get(&key).copied().unwrap_or_default() };
-            let counted = tally.map_or(Money::ZERO, |tally| tally.spent(&budget.bucket, budget.period, now));
+            let counted = counters.map_or(Money::ZERO, |counters| counters.spent(&budget.bucket, budget.period, now));
             let is_right = (spent..=gross).contains(&i128::from(counted.nanos()));
             law!(is_right, "counters", "{scope:?} {id} {:?} counts {counted}, its rows {spent} to {gross}", budget.period);
             law!(spent + held <= limit, "budget", "{scope:?} {id} {:?}: {spent} spent, {held} held, of {limit}", budget.period);

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokens_forge::account::{
-    self, AccountRecord, Answer, Books, Claim, Command, Decided, Event, Expired, Held, Hold, HoldAnswer, Journaled, KeptAnswer,
-    KeptItems, KeyBook, MOST_READ, NOTED_MS, Order, OrderState, ProjectBook, Receipt, Row, RunBook, Shelf, Spent, Tally, Touches,
+    self, AccountAnswer, AccountRecord, AccountState, AccountStore, Claim, Command, Counters, Decided, Event, Expired, HeldSum,
+    Hold, HoldAnswer, Journaled, KeptAnswer, KeptItems, KeyBook, MOST_READ, NOTED_MS, Order, OrderState, ProjectBook, Receipt,
+    Row, RunBook, Spent, Touches,
 };
 use tokens_forge::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::money::Money;
@@ -36,20 +37,20 @@ pub struct Memory {
     subjects: BTreeMap<String, usize>,
 }
 
-impl Shelf for Memory {
+impl AccountStore for Memory {
     type Error = std::convert::Infallible;
 
-    fn books(&self, touches: Touches<'_>) -> Result<Books, Self::Error> {
-        let mut held: Vec<Held> = Vec::new();
+    fn state(&self, touches: Touches<'_>) -> Result<AccountState, Self::Error> {
+        let mut held: Vec<HeldSum> = Vec::new();
         for hold in self.holds.values() {
-            let is_same = |held: &&mut Held| held.bucket == hold.bucket && held.key == hold.key && held.run == hold.facts.run;
+            let is_same = |held: &&mut HeldSum| held.bucket == hold.bucket && held.key == hold.key && held.run == hold.facts.run;
             match held.iter_mut().find(is_same) {
                 Some(held) => {
                     held.amount = held.amount.checked_add(hold.amount).unwrap();
                     held.count += 1;
                     held.tokens += hold.tokens;
                 }
-                None => held.push(Held {
+                None => held.push(HeldSum {
                     bucket: hold.bucket.clone(),
                     key: hold.key.clone(),
                     project: hold.project.clone(),
@@ -66,8 +67,8 @@ impl Shelf for Memory {
         let run = touches.run.cloned().or_else(|| hold.as_ref().and_then(|hold| hold.facts.run.clone()));
         let claim = touches.claim.map(ToOwned::to_owned).or_else(|| hold.as_ref().and_then(|hold| hold.claim.clone()));
         let last = self.journal.last();
-        Ok(Books {
-            head: account::Head {
+        Ok(AccountState {
+            head: account::JournalHead {
                 seq: last.map_or(0, |row| row.seq),
                 at: last.map(|row| row.at).unwrap_or_default(),
                 balances: last.map(|row| row.balances.clone()).unwrap_or_default(),
@@ -80,7 +81,7 @@ impl Shelf for Memory {
             closed: touches.subject.is_some_and(|subject| self.row_of(subject).is_some()),
             claim: claim.and_then(|claim| self.claims.get(&claim)).cloned(),
             key,
-            ..Books::default()
+            ..AccountState::default()
         })
     }
 
@@ -93,8 +94,8 @@ impl Shelf for Memory {
         Ok(row.map(|row| (row.bucket.clone().unwrap(), row.amount.unwrap())))
     }
 
-    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Tally, Self::Error> {
-        let mut tally = Tally::default();
+    fn spent(&self, key: Option<&KeyId>, project: Option<&ProjectId>, now: Timestamp) -> Result<Counters, Self::Error> {
+        let mut counters = Counters::default();
         for row in &self.journal {
             let (of_key, of_project) = match &row.journaled {
                 Journaled::Receipt(receipt) => (&receipt.key, &receipt.project),
@@ -103,7 +104,7 @@ impl Shelf for Memory {
             };
             let is_asked = key.is_none_or(|key| key == of_key) && project.is_none_or(|project| project == of_project);
             let (Some(bucket), Some(amount), true) = (&row.bucket, row.amount, is_asked) else { continue };
-            let spent = tally.spent.entry(bucket.clone()).or_insert_with(|| Spent {
+            let spent = counters.spent.entry(bucket.clone()).or_insert_with(|| Spent {
                 day_start: Period::Day.start(now),
                 month_start: Period::Month.start(now),
                 ..Spent::default()
@@ -117,12 +118,12 @@ impl Shelf for Memory {
                 add(&mut spent.month);
             }
         }
-        for spent in tally.spent.values_mut() {
+        for spent in counters.spent.values_mut() {
             for sum in [&mut spent.total, &mut spent.day, &mut spent.month] {
                 *sum = (*sum).max(Money::ZERO);
             }
         }
-        Ok(tally)
+        Ok(counters)
     }
 
     fn order_of_request(&self, key: &str) -> Result<Option<Order>, Self::Error> {
@@ -208,14 +209,14 @@ impl Memory {
                     self.journal.push(*row);
                 }
                 Event::AccountStored(record) => self.account = Some(record),
-                Event::ProjectStored(record, tally) => {
-                    self.projects.insert(record.id.clone(), ProjectBook { record, tally });
+                Event::ProjectStored(record, counters) => {
+                    self.projects.insert(record.id.clone(), ProjectBook { record, counters });
                 }
-                Event::KeyStored(record, tally) => {
-                    self.keys.insert(record.id.clone(), KeyBook { record: *record, tally });
+                Event::KeyStored(record, counters) => {
+                    self.keys.insert(record.id.clone(), KeyBook { record: *record, counters });
                 }
-                Event::KeyTallied(key, tally) => self.keys.get_mut(&key).unwrap().tally = tally,
-                Event::ProjectTallied(project, tally) => self.projects.get_mut(&project).unwrap().tally = tally,
+                Event::KeyTallied(key, counters) => self.keys.get_mut(&key).unwrap().counters = counters,
+                Event::ProjectTallied(project, counters) => self.projects.get_mut(&project).unwrap().counters = counters,
                 Event::RunStored(run) => {
                     self.runs.insert(run.id.clone(), *run);
                 }
@@ -251,7 +252,7 @@ impl Memory {
     }
 
     /// Decides and stores, as the account object does.
-    pub fn command(&mut self, command: Command, now: Timestamp) -> Answer {
+    pub fn command(&mut self, command: Command, now: Timestamp) -> AccountAnswer {
         let (answer, events) = self.decide(command, now);
         self.apply(events);
         answer
@@ -268,10 +269,10 @@ impl Memory {
         }
     }
 
-    /// The books without anything in particular.
-    pub fn all_books(&self) -> Books {
-        match self.books(Touches::default()) {
-            Ok(books) => books,
+    /// The state without anything in particular.
+    pub fn all_books(&self) -> AccountState {
+        match self.state(Touches::default()) {
+            Ok(state) => state,
             Err(never) => match never {},
         }
     }
@@ -328,8 +329,8 @@ impl Memory {
         self.all_books().balance(&BucketId::parse(bucket).unwrap())
     }
 
-    pub fn granted(answer: &Answer) -> bool {
-        matches!(answer, Answer::Hold(HoldAnswer::Granted(_)))
+    pub fn granted(answer: &AccountAnswer) -> bool {
+        matches!(answer, AccountAnswer::Hold(HoldAnswer::Granted(_)))
     }
 
     /// What must always hold.
@@ -349,13 +350,13 @@ impl Memory {
             }
             assert_eq!(row.balances, sums, "a balance is the sum of its entries");
         }
-        let books = self.all_books();
+        let state = self.all_books();
         let buckets: BTreeSet<&BucketId> =
-            books.head.balances.keys().chain(self.holds.values().map(|hold| &hold.bucket)).collect();
+            state.head.balances.keys().chain(self.holds.values().map(|hold| &hold.bucket)).collect();
         for bucket in buckets {
-            let (balance, held) = (books.balance(bucket), books.held(bucket));
+            let (balance, held) = (state.balance(bucket), state.held(bucket));
             assert!(!held.is_negative() && held <= balance, "0 <= {held} held <= {balance}");
-            assert_eq!(balance.checked_sub(held).unwrap(), books.available(bucket));
+            assert_eq!(balance.checked_sub(held).unwrap(), state.available(bucket));
         }
         for (hold, times) in &self.left {
             let is_open = self.holds.get(&hold.0).is_some_and(|open| open.leg == hold.1);

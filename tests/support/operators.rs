@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use tokens_forge::id::TokenId;
-use tokens_forge::operator::{Failure, TokenRecord};
+use tokens_forge::operator::{AdminFailure, TokenRecord};
 use tokens_forge::ports::{Attempts, Failures, Runtime, Tokens, Unavailable};
 use tokens_forge::time::Timestamp;
 
@@ -27,7 +27,7 @@ pub struct OperatorTables {
 }
 
 /// Attempts that are not written yet, by address and why.
-pub type Counted = BTreeMap<(String, Failure), u64>;
+pub type Counted = BTreeMap<(String, AdminFailure), u64>;
 
 impl OperatorTables {
     fn put(&mut self, token: &TokenRecord, hash: &str, most: u32) -> bool {
@@ -65,10 +65,10 @@ impl OperatorTables {
             });
             row.last_at = now;
             *match failure {
-                Failure::Absent => &mut row.absent,
-                Failure::Malformed => &mut row.malformed,
-                Failure::Unknown => &mut row.unknown,
-                Failure::Ended => &mut row.ended,
+                AdminFailure::Absent => &mut row.absent,
+                AdminFailure::Malformed => &mut row.malformed,
+                AdminFailure::Unknown => &mut row.unknown,
+                AdminFailure::Ended => &mut row.ended,
             } += count;
         }
         self.attempts.retain(|(of, _), _| *of >= hour - KEPT_MS);
@@ -130,7 +130,7 @@ fn counted_as(address: Option<IpAddr>) -> String {
 
 impl Failures for Outside {
     /// The first in a while sees to it that all are written.
-    fn note_attempt(&self, address: Option<IpAddr>, failure: Failure) {
+    fn note_attempt(&self, address: Option<IpAddr>, failure: AdminFailure) {
         let is_writer = {
             let mut counted = self.0.attempts.borrow_mut();
             *counted.entry((counted_as(address), failure)).or_default() += 1;

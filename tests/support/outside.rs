@@ -13,7 +13,8 @@ use futures_util::future::LocalFutureObj;
 use futures_util::task::LocalSpawn;
 use serde_json::Value;
 use tokens_forge::account::{
-    AccountRecord, Adjustment, Answer, Command, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Query, Settlement,
+    AccountAnswer, AccountRecord, Adjustment, Command, Extension, Facts, HoldAnswer, HoldRequest, KeptItems, Outcome, Query,
+    Settlement,
 };
 use tokens_forge::catalog::Catalog;
 use tokens_forge::id::{AccountId, BucketId, KeyHash, KeyId, KeySecret, ProjectId, RequestId, SecretName};
@@ -280,7 +281,7 @@ impl World {
         }
     }
 
-    pub fn command(&self, account: &AccountId, name: &'static str, command: Command) -> Result<Answer, Unavailable> {
+    pub fn command(&self, account: &AccountId, name: &'static str, command: Command) -> Result<AccountAnswer, Unavailable> {
         self.fails(name)?;
         self.note(name);
         Ok(self.account(account, |memory| {
@@ -397,7 +398,7 @@ impl Keys for Outside {
 
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
         match Accounts::command(self, &key.account, Command::Read(Query::Record(key.id.clone()))).await? {
-            Answer::Key(record) => Ok(Some(*record)),
+            AccountAnswer::Key(record) => Ok(Some(*record)),
             _ => Ok(None),
         }
     }
@@ -440,7 +441,7 @@ impl Holds for Outside {
         Yield(false).await;
         let bucket = request.bucket.to_string();
         match self.0.command(account, "hold", Command::Hold(Box::new(request)))? {
-            Answer::Hold(answer) => {
+            AccountAnswer::Hold(answer) => {
                 if matches!(answer, HoldAnswer::Granted(_)) {
                     self.0.note(format!("granted {bucket}"));
                 }
@@ -468,7 +469,7 @@ impl Holds for Outside {
     async fn kept(&self, account: &AccountId, requests: Vec<RequestId>) -> Result<Vec<(RequestId, KeptItems)>, Unavailable> {
         Yield(false).await;
         match self.0.command(account, "kept", Command::Read(Query::Kept(requests)))? {
-            Answer::Kept(kept) => Ok(kept),
+            AccountAnswer::Kept(kept) => Ok(kept),
             other => panic!("{other:?}"),
         }
     }

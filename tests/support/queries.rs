@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tokens_forge::account::{
-    Answer, Audit, AuditRow, Filter, Hold, InFlight, Journaled, KEPT_MS, Listed, Overview, Page, Query, Row, RunBook, RunOpened,
-    RunView, Shelf, StoredRow, Touches, Wanted, audit, marks, weigh,
+    AccountAnswer, AccountStore, Audit, AuditRow, Hold, InFlight, JournalFilter, Journaled, KEPT_MS, Listed, Overview, Query,
+    Row, RunBook, RunOpened, RunView, StoredRow, Touches, Wanted, Window, audit, marks, weigh,
 };
 use tokens_forge::id::{BucketId, KeyId};
 use tokens_forge::time::Timestamp;
@@ -36,10 +36,10 @@ pub fn row_json(row: &Row, doc: Value) -> Value {
 }
 
 /// Whether a row is one of those that a filter names, apart from what kinds are listed.
-pub fn is_named(filter: &Filter, row: &Row, doc: &Value) -> bool {
+pub fn is_named(filter: &JournalFilter, row: &Row, doc: &Value) -> bool {
     let text = |name: &str| doc.get(name).and_then(Value::as_str);
     let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
-    let Filter { listed: _, key, project, model, route, bucket, status, run, kind, since, until } = filter;
+    let JournalFilter { listed: _, key, project, model, route, bucket, status, run, kind, since, until } = filter;
     let of_row = row.bucket.as_ref().map(BucketId::as_str);
     is(key, row.journaled.key().map(KeyId::as_str))
         && is(project, text("project"))
@@ -65,36 +65,38 @@ pub fn is_listed(listed: Listed, row: &Row) -> bool {
 
 impl Memory {
     /// Answers a query.
-    pub fn read(&self, query: &Query, now: Timestamp) -> Answer {
+    pub fn read(&self, query: &Query, now: Timestamp) -> AccountAnswer {
         match query {
             Query::Overview => {
                 let holds: Vec<Hold> = self.holds.values().cloned().collect();
-                Answer::Overview(Box::new(Overview::new(self.account.clone(), &self.all_books(), &holds)))
+                AccountAnswer::Overview(Box::new(Overview::new(self.account.clone(), &self.all_books(), &holds)))
             }
             Query::Receipt(request) => {
                 let row = self.row_of(request.as_str()).filter(|row| is_listed(Listed::Receipts, row));
-                Answer::Journal(row.map(|row| self.told(row)).into_iter().collect())
+                AccountAnswer::Journal(row.map(|row| self.told(row)).into_iter().collect())
             }
-            Query::Journal(filter, page) => Answer::Journal(self.journal_page(filter, *page)),
-            Query::Key(key) => self.keys.get(key).map_or(Answer::Nothing, |book| Answer::Budgets(book.budgets(now))),
+            Query::Journal(filter, page) => AccountAnswer::Journal(self.journal_page(filter, *page)),
+            Query::Key(key) => {
+                self.keys.get(key).map_or(AccountAnswer::Nothing, |book| AccountAnswer::Budgets(book.budgets(now)))
+            }
             Query::Record(key) => self.record(key),
             Query::Session(session) => {
                 let ends = marks(session).into_iter().filter_map(|mark| self.ended.get(&mark).copied()).max();
                 let is_ended = ends.is_some_and(|end| end > session.known());
-                if is_ended { Answer::Nothing } else { self.record(&session.key) }
+                if is_ended { AccountAnswer::Nothing } else { self.record(&session.key) }
             }
-            Query::LastEnd => Answer::LastEnd(self.last_end().unwrap()),
+            Query::LastEnd => AccountAnswer::LastEnd(self.last_end().unwrap()),
             Query::Preview(key, holds) => {
-                let books = self.books(Touches { key: Some(key), ..Touches::default() }).unwrap();
+                let books = self.state(Touches { key: Some(key), ..Touches::default() }).unwrap();
                 let exactly = holds.iter().map(|(bucket, amount)| Wanted::exactly(bucket.clone(), *amount));
-                Answer::Previewed(exactly.map(|wanted| weigh(&books, &wanted, now).refusal).collect())
+                AccountAnswer::Previewed(exactly.map(|wanted| weigh(&books, &wanted, now).refusal).collect())
             }
             Query::Weigh(key, holds) => {
-                let books = self.books(Touches { key: Some(key), ..Touches::default() }).unwrap();
-                Answer::Weighed(holds.iter().map(|wanted| weigh(&books, wanted, now)).collect())
+                let books = self.state(Touches { key: Some(key), ..Touches::default() }).unwrap();
+                AccountAnswer::Weighed(holds.iter().map(|wanted| weigh(&books, wanted, now)).collect())
             }
-            Query::Keys => Answer::Keys(self.keys.values().map(|book| book.record.clone().into()).collect()),
-            Query::Projects => Answer::Projects(self.projects.values().map(|book| book.record.clone()).collect()),
+            Query::Keys => AccountAnswer::Keys(self.keys.values().map(|book| book.record.clone().into()).collect()),
+            Query::Projects => AccountAnswer::Projects(self.projects.values().map(|book| book.record.clone()).collect()),
             Query::Run(run) => {
                 let of_run = self.holds.values().filter(|hold| hold.facts.run.as_ref() == Some(run));
                 let held = of_run.map(|hold| InFlight {
@@ -104,23 +106,27 @@ impl Memory {
                 });
                 let held: Vec<InFlight> = held.collect();
                 match self.runs.get(run).cloned() {
-                    None if held.is_empty() => Answer::Nothing,
-                    book => Answer::Run(Box::new(RunView::new(book.unwrap_or_else(|| RunBook::new(run.clone())), held, now))),
+                    None if held.is_empty() => AccountAnswer::Nothing,
+                    book => {
+                        AccountAnswer::Run(Box::new(RunView::new(book.unwrap_or_else(|| RunBook::new(run.clone())), held, now)))
+                    }
                 }
             }
             Query::Runs(after, limit) => {
                 let is_after = |run: &&RunBook| after.as_deref().is_none_or(|after| run.id.as_str() > after);
                 let some = self.runs.values().filter(is_after).take(usize::try_from(*limit).unwrap());
-                Answer::Runs(some.map(RunOpened::of).collect())
+                AccountAnswer::Runs(some.map(RunOpened::of).collect())
             }
-            Query::Kept(requests) => Answer::Kept(self.kept_of(requests, now.plus(-KEPT_MS))),
-            Query::Order(id) => self.orders.get(id).map_or(Answer::Nothing, |order| Answer::Order(Box::new(order.clone()))),
+            Query::Kept(requests) => AccountAnswer::Kept(self.kept_of(requests, now.plus(-KEPT_MS))),
+            Query::Order(id) => {
+                self.orders.get(id).map_or(AccountAnswer::Nothing, |order| AccountAnswer::Order(Box::new(order.clone())))
+            }
             Query::Orders(after, limit) => {
                 let is_after = |id: &str| after.as_deref().is_none_or(|after| id < after);
                 let some = self.orders.values().rev().filter(|order| is_after(order.id.as_str()));
-                Answer::Orders(some.take(usize::try_from(*limit).unwrap()).cloned().collect())
+                AccountAnswer::Orders(some.take(usize::try_from(*limit).unwrap()).cloned().collect())
             }
-            Query::Audit { after, limit } => Answer::Audit(Box::new(self.audit(*after, *limit))),
+            Query::Audit { after, limit } => AccountAnswer::Audit(Box::new(self.audit(*after, *limit))),
         }
     }
 
@@ -135,7 +141,7 @@ impl Memory {
         serde_json::from_value(row_json(row, doc)).unwrap()
     }
 
-    fn journal_page(&self, filter: &Filter, page: Page) -> Vec<StoredRow> {
+    fn journal_page(&self, filter: &JournalFilter, page: Window) -> Vec<StoredRow> {
         let is_asked = |row: &&Row| {
             page.before.is_none_or(|before| row.seq < before)
                 && is_listed(filter.listed, row)
@@ -145,8 +151,8 @@ impl Memory {
         newest.take(usize::try_from(page.limit).unwrap()).map(|row| self.told(row)).collect()
     }
 
-    fn record(&self, key: &KeyId) -> Answer {
-        self.keys.get(key).map_or(Answer::Nothing, |book| Answer::Key(Box::new(book.record.clone())))
+    fn record(&self, key: &KeyId) -> AccountAnswer {
+        self.keys.get(key).map_or(AccountAnswer::Nothing, |book| AccountAnswer::Key(Box::new(book.record.clone())))
     }
 
     fn audit(&self, after: u64, limit: u32) -> Audit {

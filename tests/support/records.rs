@@ -1,7 +1,7 @@
 //! The ports of whoever owns, administers or looks at accounts, over tables in memory.
 
 use serde_json::Value;
-use tokens_forge::account::{AccountRecord, Answer, Command, ComparedRow, Filter, Order};
+use tokens_forge::account::{AccountAnswer, AccountRecord, Command, ComparedRow, JournalFilter, Order};
 use tokens_forge::catalog::UpstreamHosts;
 use tokens_forge::id::{AccountId, OrderId};
 use tokens_forge::key::KeyRecord;
@@ -28,11 +28,11 @@ pub struct Shown {
 }
 
 impl Accounts for Outside {
-    async fn command(&self, account: &AccountId, command: Command) -> Found<Answer> {
+    async fn command(&self, account: &AccountId, command: Command) -> Found<AccountAnswer> {
         Yield(false).await;
         let answer = if command == Command::Flush {
             self.0.fails("command")?;
-            self.0.copy(account).map(|()| Answer::Done)
+            self.0.copy(account).map(|()| AccountAnswer::Done)
         } else {
             let name = if matches!(command, Command::Redeem(..)) { "redeem" } else { "command" };
             self.0.command(account, name, command)
@@ -73,7 +73,7 @@ impl Journals for Outside {
     async fn journal(
         &self,
         account: Option<&str>,
-        filter: &Filter,
+        filter: &JournalFilter,
         after: Option<Cursor>,
         limit: u32,
     ) -> Found<Vec<(String, Value)>> {

@@ -69,7 +69,7 @@ pub enum Act {
         change: Change,
         session: u8,
     },
-    Review {
+    Verdict {
         pick: u8,
         is_approved: bool,
         nanos: Option<i64>,
@@ -175,7 +175,7 @@ impl Step {
             | Act::Settle { pick, .. }
             | Act::Opened { pick, .. }
             | Act::Pay { pick, .. }
-            | Act::Review { pick, .. }
+            | Act::Verdict { pick, .. }
             | Act::Refund { pick, .. } => *pick -= u8::from(*pick % 16 > 0),
             _ => {}
         }
@@ -261,7 +261,7 @@ fn act(theme: Theme) -> impl Strategy<Value = Act> {
         payments => (0u8..3, proptest::bool::weighted(0.9)).prop_map(|(pick, works)| Act::Opened { pick, works }),
         8 * payments => (prop_oneof![3 => Just(0u8), 1 => 0u8..4], change(), 0u8..16).prop_map(|(pick, change, session)| Act::Pay { pick, change, session }),
         payments => (0u8..3, any::<bool>(), proptest::option::weighted(0.6, 1_000_000_000i64..5_000_000_000))
-            .prop_map(|(pick, is_approved, nanos)| Act::Review { pick, is_approved, nanos }),
+            .prop_map(|(pick, is_approved, nanos)| Act::Verdict { pick, is_approved, nanos }),
         2 * payments => (0u8..3, 1u8..6, any::<bool>(), proptest::bool::weighted(0.15))
             .prop_map(|(pick, part, is_debt, is_again)| Act::Refund { pick, part, is_debt, is_again }),
         2 => (0u8..5).prop_map(|code| Act::Redeem { code }),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::Stream;
 use tokens_forge::id::{SecretName, sha256_hex};
-use tokens_forge::ports::{Call, Runtime, Sealer, SendError, Upstream, UpstreamResponse};
+use tokens_forge::ports::{Runtime, SendError, Signer, Upstream, UpstreamCall, UpstreamResponse};
 use tokens_forge::relay::without_credential;
 use tokens_forge::time::Timestamp;
 
@@ -101,7 +101,7 @@ impl Upstream for Outside {
         self.0.cooling.borrow_mut().insert(secret.clone(), until);
     }
 
-    fn sealer(&self, secret: &SecretName) -> Option<Sealer> {
+    fn signer(&self, secret: &SecretName) -> Option<Signer> {
         let secret = secret.clone();
         Some(Rc::new(move |text: &str| sha256_hex(&[secret.as_str().as_bytes(), b"\n", text.as_bytes()])[..16].to_owned()))
     }
@@ -110,7 +110,7 @@ impl Upstream for Outside {
         without_credential(text, &format!("value-of-{secret}\n"))
     }
 
-    async fn send(&self, call: Call<'_>) -> Result<UpstreamResponse<ScriptedBody>, SendError> {
+    async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamResponse<ScriptedBody>, SendError> {
         let host = call.url.split('/').nth(2).unwrap().to_owned();
         self.0.note(format!("send {host}"));
         self.0.calls.borrow_mut().push(Sent {

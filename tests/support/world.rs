@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use tokens_forge::account::{
-    self, AccountRecord, Adjustment, Answer, Attempt, AttemptStatus, AuditRow, Checkpoint, Command, Event, Extension, Facts,
-    HoldAnswer, HoldRequest, IfUsed, Journaled, KeyChange, Opened, Order, OrderState, Outcome, PaymentChange, PaymentEvent,
-    ProjectRecord, Provider, Redemption, RefundRequest, Row, RunRecord, ScopeKind, Served, Settlement, Status, Verdict, audit,
+    self, AccountAnswer, AccountRecord, Adjustment, Attempt, AttemptStatus, AuditRow, Checkpoint, Command, Event, Extension,
+    Facts, HandedOver, HoldAnswer, HoldRequest, IfUsed, Journaled, KeyChange, Order, OrderState, Outcome, PaymentChange,
+    PaymentEvent, ProjectRecord, Provider, Redemption, RefundRequest, RequestStatus, Review, Row, RunRecord, ScopeKind, Served,
+    Settlement, audit,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId, RunId};
@@ -480,7 +481,7 @@ impl World {
             self.granted(request, &events)?;
         }
         // A sender whose key is outdated plans once more with the current one.
-        if let (Command::Hold(request), Answer::Hold(HoldAnswer::Stale(record))) = (command, answer) {
+        if let (Command::Hold(request), AccountAnswer::Hold(HoldAnswer::Stale(record))) = (command, answer) {
             self.versions.insert(record.id.clone(), record.version);
             let current = HoldRequest { key_version: record.version, ..*request };
             return self.arrives(Command::Hold(Box::new(current)));
@@ -489,10 +490,10 @@ impl World {
     }
 
     /// What an answer must say, and what happened.
-    fn look(&mut self, command: &Command, answer: &Answer, events: &[Event]) -> Result<(), Broken> {
+    fn look(&mut self, command: &Command, answer: &AccountAnswer, events: &[Event]) -> Result<(), Broken> {
         self.notice(events);
         match (command, answer) {
-            (Command::Hold(request), Answer::Hold(HoldAnswer::Granted(granted))) => {
+            (Command::Hold(request), AccountAnswer::Hold(HoldAnswer::Granted(granted))) => {
                 let is_new = events.iter().any(|event| matches!(event, Event::Opened(_)));
                 let is_open = self.memory.holds.contains_key(request.facts.request.as_str());
                 self.note(match (is_new, is_open) {
@@ -507,7 +508,7 @@ impl World {
                 law!(granted.available <= granted.balance, "balance", "{granted:?}");
                 law!(!granted.available.is_negative(), "balance", "{granted:?}");
             }
-            (Command::Hold(request), Answer::Hold(HoldAnswer::Replayed(replay))) => {
+            (Command::Hold(request), AccountAnswer::Hold(HoldAnswer::Replayed(replay))) => {
                 self.note("replayed");
                 law!(events.is_empty(), "replay", "it changes something: {events:?}");
                 let of = |id: &RequestId| self.requests.iter().find(|asked| asked.id == *id);
@@ -516,11 +517,11 @@ impl World {
                 let row = self.memory.row_of(replay.request.as_str());
                 let correction = self.memory.row_of(&format!("{}/correction", replay.request));
                 let is_corrected = correction.is_some_and(|row| {
-                    matches!(&row.journaled, Journaled::Correction(correction) if correction.status == Status::Completed && correction.charge_after.is_positive())
+                    matches!(&row.journaled, Journaled::Correction(correction) if correction.status == RequestStatus::Completed && correction.charge_after.is_positive())
                 });
                 let is_paid = row.is_some_and(|row| {
                     row.amount.is_some()
-                        && matches!(&row.journaled, Journaled::Receipt(receipt) if receipt.status == Status::Completed)
+                        && matches!(&row.journaled, Journaled::Receipt(receipt) if receipt.status == RequestStatus::Completed)
                 });
                 law!(is_paid || is_corrected, "replay", "{} was not paid", replay.request);
                 if is_corrected {
@@ -530,8 +531,8 @@ impl World {
                 let is_said = replay.body.as_ref().is_some_and(|body| said.is_some_and(|said| said.contains(body)));
                 law!(is_said, "replay", "{:?} was never the answer of {}", replay.body, replay.request);
             }
-            (Command::Hold(_), Answer::Hold(HoldAnswer::Stale(_))) => self.note("outdated key noticed"),
-            (Command::Hold(request), Answer::Hold(HoldAnswer::Refused(refusal, _))) => {
+            (Command::Hold(_), AccountAnswer::Hold(HoldAnswer::Stale(_))) => self.note("outdated key noticed"),
+            (Command::Hold(request), AccountAnswer::Hold(HoldAnswer::Refused(refusal, _))) => {
                 let code = refusal.code.row().code;
                 self.note(format!("refused: {code}"));
                 if refusal.code == Code::RateLimitExceeded {
@@ -586,12 +587,12 @@ impl World {
                 let open = open.filter(|order| matches!(order.state, OrderState::Pending | OrderState::InReview)).count();
                 law!(events.is_empty() || open < MOST_OPEN_ORDERS, "open orders", "{open} are open already");
                 match (first, answer) {
-                    (Some(first), Answer::Order(found)) => {
+                    (Some(first), AccountAnswer::Order(found)) => {
                         law!(first == found.id, "ordered once", "{key} made {first} and then {}", found.id);
                         self.note("order recognised as repeated");
                     }
                     (Some(_), _) => self.note("order refused: its key made another"),
-                    (None, Answer::Order(made)) => {
+                    (None, AccountAnswer::Order(made)) => {
                         self.placed.insert(key, made.id.clone());
                         self.note("order placed");
                     }
@@ -601,14 +602,14 @@ impl World {
             (Command::Adjust(adjustment), answer) => {
                 let is_known = self.memory.row_of(&adjustment.id).is_some();
                 law!(
-                    !is_known || (events.is_empty() && *answer == Answer::Done),
+                    !is_known || (events.is_empty() && *answer == AccountAnswer::Done),
                     "adjusted once",
                     "{} again: {answer:?}",
                     adjustment.id
                 );
                 self.note(match (is_known, answer) {
                     (true, _) => "adjustment recognised as repeated",
-                    (false, Answer::Done) => "adjusted",
+                    (false, AccountAnswer::Done) => "adjusted",
                     _ => "adjustment refused",
                 });
             }
@@ -617,7 +618,7 @@ impl World {
                 law!(!is_known || events.is_empty(), "redeemed once", "{} again", redemption.id);
                 self.note(match (is_known, answer) {
                     (true, _) => "code recognised as used",
-                    (false, Answer::Refused(_)) => "code refused: it would take more than there is",
+                    (false, AccountAnswer::Refused(_)) => "code refused: it would take more than there is",
                     _ => "code redeemed",
                 });
             }
@@ -626,21 +627,21 @@ impl World {
                 let booked = booked.and_then(|refunds| refunds.iter().find(|refund| refund.id == request.id));
                 law!(booked.is_none() || events.is_empty(), "refunded once", "{} again", request.id);
                 if let Some(booked) = booked {
-                    let is_told = (booked.amount == request.amount) == matches!(answer, Answer::Order(_));
+                    let is_told = (booked.amount == request.amount) == matches!(answer, AccountAnswer::Order(_));
                     law!(is_told, "refunded once", "{} over {} again over {}", request.id, booked.amount, request.amount);
                 }
-                if booked.is_none() && matches!(answer, Answer::Order(_)) {
+                if booked.is_none() && matches!(answer, AccountAnswer::Order(_)) {
                     self.said_of.entry(request.order.clone()).or_default().booked += request.amount.nanos();
                 }
                 self.note(match (booked, answer) {
-                    (Some(_), Answer::Refused(_)) => "refund refused: its id booked another amount",
+                    (Some(_), AccountAnswer::Refused(_)) => "refund refused: its id booked another amount",
                     (Some(_), _) => "refund recognised as repeated",
-                    (None, Answer::Refused(_)) => "refund refused",
+                    (None, AccountAnswer::Refused(_)) => "refund refused",
                     _ => "refund by the operator",
                 });
             }
-            (Command::Review(..), Answer::Order(order)) => self.note(format!("reviewed: {:?}", order.state)),
-            (Command::Pay(event), Answer::Order(order)) => {
+            (Command::Verdict(..), AccountAnswer::Order(order)) => self.note(format!("reviewed: {:?}", order.state)),
+            (Command::Pay(event), AccountAnswer::Order(order)) => {
                 let delivery = order.deliveries.iter().find(|known| known.id == event.id);
                 let delivery = delivery.ok_or(format!("deliveries: the order does not tell of {}", event.id))?;
                 let ids: BTreeSet<&String> = order.deliveries.iter().map(|known| &known.id).collect();
@@ -673,7 +674,7 @@ impl World {
                     event.id
                 );
             }
-            (_, Answer::Refused(refusal)) => self.note(format!("{} refused: {}", kind(command), refusal.code.row().code)),
+            (_, AccountAnswer::Refused(refusal)) => self.note(format!("{} refused: {}", kind(command), refusal.code.row().code)),
             _ => {}
         }
         Ok(())
@@ -1121,7 +1122,7 @@ impl World {
             Act::Settle { pick, status, tokens, rest } => self.settlement(pick, status, tokens, rest)?,
             Act::Refuse { key, run } => {
                 let index = self.ask(key, run, 0);
-                let outcome = outcome(Status::Refused, None, 0);
+                let outcome = outcome(RequestStatus::Refused, None, 0);
                 Command::RecordRefused(Box::new((self.facts(&self.requests[index]), outcome)))
             }
             Act::Adjust { bucket: on, nanos: amount } => {
@@ -1153,17 +1154,17 @@ impl World {
             Act::Opened { pick, works } => {
                 let id = self.placed(pick)?.id.clone();
                 let url = "https://pay".to_owned();
-                let session = Opened::Session { id: format!("cs-{id}"), url };
-                let answer = if works { session } else { Opened::Failed { reason: "the provider said no".to_owned() } };
+                let session = HandedOver::Session { id: format!("cs-{id}"), url };
+                let answer = if works { session } else { HandedOver::Failed { reason: "the provider said no".to_owned() } };
                 Command::Opened(id, answer)
             }
             Act::Pay { pick, change, session } => self.message(pick, change, session)?,
-            Act::Review { pick, is_approved, nanos: amount } => {
+            Act::Verdict { pick, is_approved, nanos: amount } => {
                 let id = self.placed(pick)?.id.clone();
                 let (reason, author) = (self.next("because"), "operator".to_owned());
-                Command::Review(
+                Command::Verdict(
                     id,
-                    Verdict { is_approved, amount: amount.map(nanos), reason, author, on_behalf_of: None, note: None },
+                    Review { is_approved, amount: amount.map(nanos), reason, author, on_behalf_of: None, note: None },
                 )
             }
             Act::Refund { pick, part, is_debt, is_again } => {
@@ -1215,7 +1216,7 @@ impl World {
             Event::Journaled(row) if matches!(row.journaled, Journaled::Receipt(_) | Journaled::Correction(_)) => Some(row.seq),
             _ => None,
         });
-        let is_kept = settlement.kept.is_some() && settlement.outcome.status == Status::Completed;
+        let is_kept = settlement.kept.is_some() && settlement.outcome.status == RequestStatus::Completed;
         let expected: Vec<_> = rows.filter(|_| is_kept).map(|seq| (seq, settlement.kept.clone().unwrap_or_default())).collect();
         let kept = events.iter().filter_map(|event| match event {
             Event::Kept(answer) => Some((answer.seq, answer.sealed.clone())),
@@ -1232,13 +1233,13 @@ impl World {
     fn settlement(&self, pick: u8, status: u8, tokens: u64, rest: u8) -> Option<Command> {
         let asked = &self.requests[self.recent(pick)?];
         let status = match status {
-            0..=3 => Status::Completed,
-            4 => Status::Truncated,
-            5 => Status::Aborted,
-            6 => Status::Failed,
-            _ => Status::Refused,
+            0..=3 => RequestStatus::Completed,
+            4 => RequestStatus::Truncated,
+            5 => RequestStatus::Aborted,
+            6 => RequestStatus::Failed,
+            _ => RequestStatus::Refused,
         };
-        let is_unserved = rest == 31 || matches!(status, Status::Failed | Status::Refused);
+        let is_unserved = rest == 31 || matches!(status, RequestStatus::Failed | RequestStatus::Refused);
         let on = asked.bucket ^ u8::from(rest == 30);
         let served = (!is_unserved).then(|| served(on));
         let mut outcome = outcome(status, served, tokens);
@@ -1334,7 +1335,7 @@ fn quarters(amount: Money, part: u8) -> Money {
     nanos(amount.nanos() / 4 * i64::from(part))
 }
 
-fn outcome(status: Status, served: Option<Served>, tokens: u64) -> Outcome {
+fn outcome(status: RequestStatus, served: Option<Served>, tokens: u64) -> Outcome {
     Outcome {
         status,
         served,
@@ -1380,7 +1381,7 @@ fn kind(command: &Command) -> &'static str {
         Command::Place(_) => "place",
         Command::Opened(..) => "opened",
         Command::Pay(_) => "pay",
-        Command::Review(..) => "review",
+        Command::Verdict(..) => "review",
         Command::Refund(_) => "refund",
         Command::Redeem(..) => "redeem",
         Command::Act(_) => "act",
@@ -1423,7 +1424,7 @@ fn told(command: &Command) -> String {
         Command::Place(it) => format!("{}: {} of {} by {:?}", it.id, it.amount, it.bucket, it.provider),
         Command::Opened(id, answer) => format!("{id} {answer:?}"),
         Command::Pay(it) => format!("{} about {}: {:?} {:?}", it.id, it.order, it.change, it.session),
-        Command::Review(id, verdict) => format!("{id} approved: {} {:?}", verdict.is_approved, verdict.amount),
+        Command::Verdict(id, verdict) => format!("{id} approved: {} {:?}", verdict.is_approved, verdict.amount),
         Command::Refund(it) => format!("{} of {}: {} {:?}", it.id, it.order, it.amount, it.if_used),
         Command::Redeem(it, on, amount) => format!("{}: {amount} of {on}", it.id),
         _ => String::new(),
@@ -1431,12 +1432,12 @@ fn told(command: &Command) -> String {
     format!("{} {what}", kind(command))
 }
 
-fn answered(answer: &Answer, events: &[Event]) -> String {
+fn answered(answer: &AccountAnswer, events: &[Event]) -> String {
     let said = match answer {
-        Answer::Hold(HoldAnswer::Granted(_)) => "granted",
-        Answer::Hold(HoldAnswer::Refused(refusal, _)) | Answer::Refused(refusal) => refusal.code.row().code,
-        Answer::Hold(HoldAnswer::Stale(_)) => "stale",
-        Answer::Hold(HoldAnswer::Replayed(_)) => "replayed",
+        AccountAnswer::Hold(HoldAnswer::Granted(_)) => "granted",
+        AccountAnswer::Hold(HoldAnswer::Refused(refusal, _)) | AccountAnswer::Refused(refusal) => refusal.code.row().code,
+        AccountAnswer::Hold(HoldAnswer::Stale(_)) => "stale",
+        AccountAnswer::Hold(HoldAnswer::Replayed(_)) => "replayed",
         other => other.kind(),
     };
     format!("{said}: {}", happened(events))

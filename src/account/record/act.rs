@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::kind::Kind;
+use super::kind::RowKind;
 
 /// The account whose journal has what the operator did about no account. It has no balance, no project and no key, and is in no
 /// list of accounts.
@@ -70,7 +70,7 @@ pub struct Done {
 
 /// Something that the operator did and that is about no account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Act {
+pub struct OperatorAct {
     /// To what.
     pub kind: ActKind,
     /// What, by whom and why.
@@ -94,15 +94,15 @@ pub enum ActKind {
     Session,
 }
 
-impl Act {
+impl OperatorAct {
     /// The kind of its row.
-    pub const fn row_kind(&self) -> Kind {
+    pub const fn row_kind(&self) -> RowKind {
         match self.kind {
-            ActKind::Catalog => Kind::Catalog,
-            ActKind::Code => Kind::Code,
-            ActKind::Probe => Kind::Probe,
-            ActKind::Token => Kind::Token,
-            ActKind::Session => Kind::Session,
+            ActKind::Catalog => RowKind::Catalog,
+            ActKind::Code => RowKind::Code,
+            ActKind::Probe => RowKind::Probe,
+            ActKind::Token => RowKind::Token,
+            ActKind::Session => RowKind::Session,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Named, RouteKind};
+use crate::catalog::{NamedCandidate, RouteKind};
 use crate::id::{BucketId, ChannelId, ModelName};
 use crate::time::Timestamp;
 
@@ -67,8 +67,8 @@ pub struct Attempt {
 
 impl Attempt {
     /// Whom it was made on.
-    pub fn named(&self) -> Named<'_> {
+    pub fn named(&self) -> NamedCandidate<'_> {
         let model = self.model.as_ref().map_or("", ModelName::as_str);
-        Named { channel: self.channel.as_str(), upstream_model: &self.upstream_model, model }
+        NamedCandidate { channel: self.channel.as_str(), upstream_model: &self.upstream_model, model }
     }
 }

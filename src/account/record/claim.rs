@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::Status;
+use super::outcome::RequestStatus;
 use crate::id::RequestId;
 use crate::time::Timestamp;
 
@@ -37,7 +37,7 @@ pub struct Claim {
     pub replaces: Vec<RequestId>,
     /// How it ended.
     #[serde(default)]
-    pub status: Option<Status>,
+    pub status: Option<RequestStatus>,
     /// Its answer.
     pub body: Option<String>,
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::Status;
+use super::outcome::RequestStatus;
 use crate::catalog::RouteKind;
 use crate::id::{BucketId, ChannelId, KeyId, ModelName, ProjectId, RequestId, RunId};
 use crate::money::Money;
@@ -50,7 +50,7 @@ pub struct Correction {
     /// The task that it was a part of.
     pub run: Option<RunId>,
     /// How the request ended in truth.
-    pub status: Status,
+    pub status: RequestStatus,
     /// The model that answered.
     pub model: Option<ModelName>,
     /// The model that answered, by its id upstream.

@@ -12,7 +12,7 @@ use crate::money::Money;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Elsewhere {
     /// Why it is compared.
-    pub of: Compared,
+    pub of: Comparison,
     /// By this model.
     pub model: ModelName,
     /// Over this route.
@@ -31,7 +31,7 @@ pub struct Elsewhere {
 /// What a cost is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Compared {
+pub enum Comparison {
     /// What would have served if nobody had to fall back.
     FirstChoice,
     /// Another route of the model that served.

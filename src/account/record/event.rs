@@ -4,13 +4,13 @@
 
 use super::account::{AccountRecord, ProjectRecord};
 use super::claim::Claim;
+use super::counters::Counters;
 use super::hold::{Checkpoint, Hold};
 use super::journal::Row;
 use super::kept::KeptAnswer;
 use super::order::Order;
 use super::run::RunBook;
-use super::session::Ended;
-use super::tally::Tally;
+use super::session::EndedSessions;
 use crate::id::{KeyId, ProjectId, RequestId};
 use crate::key::KeyRecord;
 use crate::time::Timestamp;
@@ -36,13 +36,13 @@ pub enum Event {
     /// The account's own record.
     AccountStored(AccountRecord),
     /// A project's record, and what it spent.
-    ProjectStored(ProjectRecord, Tally),
+    ProjectStored(ProjectRecord, Counters),
     /// A key's record, and what it did.
-    KeyStored(Box<KeyRecord>, Tally),
+    KeyStored(Box<KeyRecord>, Counters),
     /// What a key did.
-    KeyTallied(KeyId, Tally),
+    KeyTallied(KeyId, Counters),
     /// What a project spent.
-    ProjectTallied(ProjectId, Tally),
+    ProjectTallied(ProjectId, Counters),
     /// A run, and what its requests came to.
     RunStored(Box<RunBook>),
     /// An order as it stands now.
@@ -58,5 +58,5 @@ pub enum Event {
     /// Answers up to this journal row are no longer kept.
     Forgotten(u64),
     /// Sessions were ended.
-    SessionsEnded(Ended),
+    SessionsEnded(EndedSessions),
 }

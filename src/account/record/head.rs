@@ -15,7 +15,7 @@ pub type Balances = BTreeMap<BucketId, Money>;
 
 /// The newest journal row's number, and the balances and debts after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Head {
+pub struct JournalHead {
     /// Rows are numbered from 1 without a gap; 0 is before the first.
     pub seq: u64,
     /// When it was decided.

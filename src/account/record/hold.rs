@@ -56,7 +56,7 @@ pub struct Checkpoint {
 
 /// Open holds of one key and run on one bucket, summed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldSum {
     /// The bucket.
     pub bucket: BucketId,
     /// The key.

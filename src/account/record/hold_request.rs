@@ -57,7 +57,7 @@ pub enum HoldAnswer {
     /// The amount is set aside.
     Granted(Granted),
     /// It is not, and the receipt is written if that ends the request.
-    Refused(Refusal, Rates),
+    Refused(Refusal, RateLimits),
     /// The plan was made with an outdated key; here is the current one.
     Stale(Box<KeyRecord>),
     /// The request was made before with the same idempotency key, and this came of it.
@@ -77,12 +77,12 @@ pub struct Granted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fitted: Option<Free>,
     /// Where the key stands with its limits; none if it has none.
-    pub rates: Rates,
+    pub rates: RateLimits,
 }
 
 /// Where a key stands with its limits in the current minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Rates {
+pub struct RateLimits {
     /// Requests a minute, and how many are left.
     pub requests: Option<(u64, u64)>,
     /// Tokens a minute, and how many are left.

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::account::{AccountRecord, ProjectRecord};
-use super::act::{Act, Noted};
+use super::act::{Noted, OperatorAct};
 use super::adjustment::AdjustmentRecord;
 use super::alert::Alert;
 use super::correction::Correction;
 use super::head::Balances;
-use super::kind::Kind;
+use super::kind::RowKind;
 use super::order::Order;
 use super::receipt::Receipt;
 use super::refund::{DebtPayment, Refund};
@@ -73,27 +73,27 @@ pub enum Journaled {
     /// A budget reached a level.
     Alert(Box<Alert>),
     /// The operator did something that is about no account.
-    Act(Box<Act>),
+    Act(Box<OperatorAct>),
 }
 
 impl Journaled {
     /// The kind of the row.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> RowKind {
         match self {
             Self::Act(act) => act.row_kind(),
-            Self::Receipt(_) => Kind::Receipt,
-            Self::Adjustment(_) => Kind::Adjustment,
-            Self::Account(_) => Kind::Account,
-            Self::Project(_) => Kind::Project,
-            Self::Key(_) => Kind::Key,
-            Self::Correction(_) => Kind::Correction,
-            Self::Order(_) => Kind::Order,
-            Self::TopUp(_) => Kind::TopUp,
-            Self::Refund(_) => Kind::Refund,
-            Self::Redemption(_) => Kind::Redemption,
-            Self::DebtPayment(_) => Kind::DebtPayment,
-            Self::Run(_) => Kind::Run,
-            Self::Alert(_) => Kind::Alert,
+            Self::Receipt(_) => RowKind::Receipt,
+            Self::Adjustment(_) => RowKind::Adjustment,
+            Self::Account(_) => RowKind::Account,
+            Self::Project(_) => RowKind::Project,
+            Self::Key(_) => RowKind::Key,
+            Self::Correction(_) => RowKind::Correction,
+            Self::Order(_) => RowKind::Order,
+            Self::TopUp(_) => RowKind::TopUp,
+            Self::Refund(_) => RowKind::Refund,
+            Self::Redemption(_) => RowKind::Redemption,
+            Self::DebtPayment(_) => RowKind::DebtPayment,
+            Self::Run(_) => RowKind::Run,
+            Self::Alert(_) => RowKind::Alert,
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum RowKind {
     Receipt,
     Adjustment,
     Account,
@@ -29,7 +29,7 @@ pub enum Kind {
     Session,
 }
 
-impl Kind {
+impl RowKind {
     /// As stored.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ use crate::usage::{Bounds, Usage, UsageSource};
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum RequestStatus {
     /// Answered to the end.
     Completed,
     /// Upstream broke off in the middle.
@@ -30,7 +30,7 @@ pub enum Status {
     Refused,
 }
 
-impl Status {
+impl RequestStatus {
     /// As in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ pub struct ReceiptError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// How it ended.
-    pub status: Status,
+    pub status: RequestStatus,
     /// Who answered.
     pub served: Option<Served>,
     /// Every attempt.
@@ -118,7 +118,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// A request that ended before anyone answered.
-    pub fn unserved(status: Status, attempts: Vec<Attempt>, refusal: &Refusal, latency_ms: u64) -> Self {
+    pub fn unserved(status: RequestStatus, attempts: Vec<Attempt>, refusal: &Refusal, latency_ms: u64) -> Self {
         Self {
             status,
             served: None,

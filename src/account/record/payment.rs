@@ -10,7 +10,7 @@ use crate::money::Money;
 
 /// What the provider answered when an order was handed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Opened {
+pub enum HandedOver {
     /// The customer can pay.
     Session {
         /// The provider's session.
@@ -89,7 +89,7 @@ pub enum PaymentChange {
 
 /// What the operator decided about an order in review.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct Review {
     /// Whether it is credited.
     pub is_approved: bool,
     /// How much is credited, if another amount than that of the order arrived.

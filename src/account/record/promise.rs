@@ -6,7 +6,7 @@
 //! a request that upstream would not have taken from anybody.
 
 use super::attempt::{Attempt, AttemptStatus};
-use super::outcome::{Outcome, Served, Status};
+use super::outcome::{Outcome, RequestStatus, Served};
 use crate::truth::{Missed, Promise, Promised};
 
 /// The error of a receipt whose request nobody settled in time.
@@ -17,12 +17,12 @@ pub fn judged(outcome: &Outcome) -> Option<Promised> {
     let promise = outcome.promise.clone()?;
     let is_lost = outcome.error.as_ref().is_some_and(|error| error.code == HOLD_EXPIRED);
     let missed = match (outcome.status, &outcome.served) {
-        (Status::Aborted, _) if is_lost => Some(Missed::Lost),
-        (Status::Completed, Some(served)) => elsewhere(&promise, served),
-        (Status::Aborted, Some(served)) if outcome.first_byte_ms.is_some() => elsewhere(&promise, served),
-        (Status::Truncated, Some(served)) => elsewhere(&promise, served).or(Some(Missed::Cut)),
-        (Status::Aborted | Status::Refused, _) => return None,
-        (Status::Failed, _) | (_, None) => Some(failed(&promise, &outcome.attempts)?),
+        (RequestStatus::Aborted, _) if is_lost => Some(Missed::Lost),
+        (RequestStatus::Completed, Some(served)) => elsewhere(&promise, served),
+        (RequestStatus::Aborted, Some(served)) if outcome.first_byte_ms.is_some() => elsewhere(&promise, served),
+        (RequestStatus::Truncated, Some(served)) => elsewhere(&promise, served).or(Some(Missed::Cut)),
+        (RequestStatus::Aborted | RequestStatus::Refused, _) => return None,
+        (RequestStatus::Failed, _) | (_, None) => Some(failed(&promise, &outcome.attempts)?),
     };
     Some(promise.told(missed))
 }
@@ -57,8 +57,8 @@ mod tests {
     use crate::money::Price;
     use crate::time::Timestamp;
     use crate::usage::{Usage, UsageSource};
+    use RequestStatus::{Aborted, Completed, Failed, Refused, Truncated};
     use RouteKind::{Official, Routed};
-    use Status::{Aborted, Completed, Failed, Refused, Truncated};
 
     fn model(name: &str) -> ModelName {
         ModelName::parse(name).unwrap()
@@ -99,7 +99,7 @@ mod tests {
     }
 
     /// How a request ended for which `m` was promised over the official route.
-    fn outcome(status: Status, served: Option<Served>) -> Outcome {
+    fn outcome(status: RequestStatus, served: Option<Served>) -> Outcome {
         Outcome {
             status,
             served,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Attempt;
 use super::elsewhere::Elsewhere;
 use super::facts::Facts;
-use super::outcome::{Outcome, ReceiptError, Status};
+use super::outcome::{Outcome, ReceiptError, RequestStatus};
 use super::output::OutputLimit;
 use super::promise::judged;
 use crate::catalog::RouteKind;
@@ -24,7 +24,7 @@ pub struct Receipt {
     /// The request's id.
     pub id: RequestId,
     /// How it ended.
-    pub status: Status,
+    pub status: RequestStatus,
     /// When it arrived.
     pub created_at: Timestamp,
     /// When it was settled.

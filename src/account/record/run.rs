@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::counted::Counted;
-use super::outcome::Status;
+use super::counters::Counters;
+use super::outcome::RequestStatus;
 use super::receipt::Receipt;
-use super::tally::Tally;
 use crate::catalog::RouteKind;
 use crate::id::{AccountId, BucketId, KeyId, RunId};
 use crate::key::Budget;
@@ -45,7 +45,7 @@ pub struct RunBook {
     /// How it was opened, if it was.
     pub record: Option<RunRecord>,
     /// What it spent.
-    pub tally: Tally,
+    pub counters: Counters,
     /// Its requests, by model, route, bucket and status.
     pub lines: Vec<RunLine>,
 }
@@ -60,7 +60,7 @@ pub struct RunLine {
     /// Which balance paid, or would have.
     pub bucket: Option<BucketId>,
     /// How they ended.
-    pub status: Status,
+    pub status: RequestStatus,
     /// How many.
     pub requests: u64,
     /// Further attempts on the same channel.
@@ -78,12 +78,12 @@ pub struct RunLine {
 impl RunBook {
     /// A run that nothing is known of yet.
     pub fn new(id: RunId) -> Self {
-        Self { id, record: None, tally: Tally::default(), lines: Vec::new() }
+        Self { id, record: None, counters: Counters::default(), lines: Vec::new() }
     }
 
     /// Counts a request, or the correction of one.
     pub(in crate::account) fn count(&mut self, counted: &Counted<'_>, now: Timestamp) {
-        self.tally.count_usage(counted.tokens, counted.charge, now);
+        self.counters.count_usage(counted.tokens, counted.charge, now);
         if let Some(receipt) = counted.receipt {
             self.add(receipt, now);
         } else if let Some(corrected) = &counted.corrected {
@@ -91,7 +91,7 @@ impl RunBook {
                 line.model == model
                     && line.route == corrected.route
                     && line.bucket.as_ref() == Some(&corrected.bucket)
-                    && line.status == Status::Aborted
+                    && line.status == RequestStatus::Aborted
             };
             let named = if self.lines.iter().any(|line| is_lost(line, &corrected.model)) { &corrected.model } else { OTHER };
             if let Some(line) = self.lines.iter_mut().find(|line| is_lost(line, named)) {

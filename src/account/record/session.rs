@@ -60,7 +60,7 @@ impl SessionEnd {
 
 /// What is noted of sessions that were ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedSessions {
     /// Which: see [`marks`].
     pub mark: String,
     /// Its number: those end that know of earlier ones only.

@@ -17,12 +17,12 @@ use super::secured::with_allow;
 use super::table::{SitePage, nothing_here};
 use crate::app::availability::{Snapshot, Viewer};
 use crate::app::models;
-use crate::app::session::{self, SignedIn};
+use crate::app::session::{self, OpenSession};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::limits::Gate;
-use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, Session, Site};
-use crate::pages::{Filter, feed, frame, llms, site, sitemap};
+use crate::pages::view::{ErrorPage, LoginPage, ModelPage, ModelsPage, PageContext, SignedIn};
+use crate::pages::{ModelFilter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, ReplyBody, gate};
@@ -121,14 +121,14 @@ fn exact<B>(
     })
 }
 
-fn filter<B>(request: &Request<B>) -> Filter {
-    Filter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+fn filter<B>(request: &Request<B>) -> ModelFilter {
+    ModelFilter::read(request.query.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// Who looks at a page.
 struct Visitor {
-    site: Site,
-    signed_in: Option<SignedIn>,
+    site: PageContext,
+    signed_in: Option<OpenSession>,
     /// Why what is shown of an account is not read now.
     refused: Option<Refusal>,
     address: Option<IpAddr>,
@@ -148,9 +148,9 @@ impl Visitor {
         };
         let session = signed_in
             .as_ref()
-            .map(|SignedIn { key, .. }| Session { key_label: key.label.clone(), account: key.account.to_string() });
+            .map(|OpenSession { key, .. }| SignedIn { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
-        let site = Site { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
+        let site = PageContext { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
         Self { site, signed_in, refused, address }
     }
 

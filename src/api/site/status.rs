@@ -11,7 +11,7 @@ use crate::catalog::{Candidate, Catalog, Model, Route};
 use crate::pages::view;
 use crate::ports::Records;
 use crate::probe;
-use crate::routing::health::{CandidateId, Change, Incident, Status, days, incidents, uptime};
+use crate::routing::health::{CandidateId, HealthStatus, Incident, StatusChange, days, incidents, uptime};
 use crate::time::Timestamp;
 
 const DAYS: u32 = 90;
@@ -20,14 +20,14 @@ const DAY_MS: i64 = 86_400_000;
 const PAST_MS: i64 = 14 * DAY_MS;
 
 /// The status of a route now: by the health that requests go by.
-pub fn of_route_now(route: &Route, snapshot: &Snapshot) -> Status {
+pub fn of_route_now(route: &Route, snapshot: &Snapshot) -> HealthStatus {
     let now = |candidate: &Candidate| {
         let id = CandidateId::of(candidate);
         let status = snapshot.health.of(&id).status;
-        (id.to_string(), vec![Change { at: Timestamp::default(), status, cause: String::new() }])
+        (id.to_string(), vec![StatusChange { at: Timestamp::default(), status, cause: String::new() }])
     };
-    let changes: BTreeMap<String, Vec<Change>> = route.candidates.iter().map(now).collect();
-    changes_of(route, &changes).last().map_or(Status::Unknown, |change| change.status)
+    let changes: BTreeMap<String, Vec<StatusChange>> = route.candidates.iter().map(now).collect();
+    changes_of(route, &changes).last().map_or(HealthStatus::Unknown, |change| change.status)
 }
 
 /// The status page.
@@ -88,22 +88,22 @@ fn shown(catalog: &Catalog, (model, route): (&Model, &Route), incident: Incident
     }
 }
 
-fn overall(models: &[view::StatusModel]) -> (Status, String) {
-    let routes: Vec<Status> = models.iter().flat_map(|model| &model.routes).map(|route| route.status).collect();
-    let count = |status: Status| routes.iter().filter(|of| **of == status).count();
-    let (down, degraded, up) = (count(Status::Down), count(Status::Degraded), count(Status::Up));
+fn overall(models: &[view::StatusModel]) -> (HealthStatus, String) {
+    let routes: Vec<HealthStatus> = models.iter().flat_map(|model| &model.routes).map(|route| route.status).collect();
+    let count = |status: HealthStatus| routes.iter().filter(|of| **of == status).count();
+    let (down, degraded, up) = (count(HealthStatus::Down), count(HealthStatus::Degraded), count(HealthStatus::Up));
     if down > 0 {
         let are = if down == 1 { "is" } else { "are" };
-        return (Status::Down, format!("{down} of {} routes {are} down.", routes.len()));
+        return (HealthStatus::Down, format!("{down} of {} routes {are} down.", routes.len()));
     }
     if degraded > 0 {
         return (
-            Status::Degraded,
+            HealthStatus::Degraded,
             format!("All routes are served; {degraded} of {} not as well as they should be.", routes.len()),
         );
     }
     if up > 0 {
-        return (Status::Up, "All routes that are known answer.".to_owned());
+        return (HealthStatus::Up, "All routes that are known answer.".to_owned());
     }
-    (Status::Unknown, "Nothing is known yet: no route was asked so far.".to_owned())
+    (HealthStatus::Unknown, "Nothing is known yet: no route was asked so far.".to_owned())
 }

@@ -17,7 +17,7 @@ use crate::ports::{Records, VersionRow};
 use crate::probe;
 use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{Board, CandidateId, Change, Counts, Percentiles, Span, Status, uptime};
+use crate::routing::health::{Board, CandidateId, Counts, HealthStatus, Percentiles, Span, StatusChange, uptime};
 use crate::time::Timestamp;
 use crate::truth::Missed;
 
@@ -31,7 +31,7 @@ const MONTH_MS: i64 = 30 * 24 * HOUR_MS;
 pub struct Teller {
     snapshot: Snapshot,
     board: Rc<Board>,
-    changes: Rc<BTreeMap<String, Vec<Change>>>,
+    changes: Rc<BTreeMap<String, Vec<StatusChange>>>,
     key: Option<Signed>,
     told: Vec<Told>,
 }
@@ -195,15 +195,15 @@ impl Teller {
         }
     }
 
-    fn sentence(&self, (model, route): (&Model, &Route), told: &Availability, status: Status) -> String {
+    fn sentence(&self, (model, route): (&Model, &Route), told: &Availability, status: HealthStatus) -> String {
         let shown = |id| Shown::new(&self.snapshot.catalog, id, model.id.as_str());
         let first = told.served_by.as_ref().and_then(|served| served.candidates.first());
         match (status, first) {
             (_, None) => {
                 told.reasons.first().map_or_else(|| "It cannot be used now.".to_owned(), |reason| reason.message.clone())
             }
-            (Status::Up, Some(first)) => format!("{} answers.", shown(first).channel()),
-            (Status::Unknown, Some(_)) => "Nothing is known of it yet; a request finds out.".to_owned(),
+            (HealthStatus::Up, Some(first)) => format!("{} answers.", shown(first).channel()),
+            (HealthStatus::Unknown, Some(_)) => "Nothing is known of it yet; a request finds out.".to_owned(),
             (_, Some(first))
                 if route.candidates.iter().any(|candidate| candidate.channel == first.channel && candidate.tier > 0) =>
             {
@@ -231,7 +231,7 @@ impl Teller {
                 latency_ms: probe.latency_ms,
                 words: probe.message.unwrap_or_default(),
             }),
-            last_failure: health.last_failure.map(|failure| view::Failure {
+            last_failure: health.last_failure.map(|failure| view::FailureView {
                 at: failure.at,
                 kind: words(failure.kind).to_owned(),
                 message: failure.message,
@@ -279,7 +279,7 @@ pub fn home(teller: &Teller) -> view::HomePage {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let callable = || teller.told.iter().filter(|told| told.any.callable);
     let routes = || teller.told.iter().flat_map(|told| &told.model.routes);
-    let is_up = |route: &&Route| matches!(of_route_now(route, &teller.snapshot), Status::Up | Status::Degraded);
+    let is_up = |route: &&Route| matches!(of_route_now(route, &teller.snapshot), HealthStatus::Up | HealthStatus::Degraded);
     let mut medians: Vec<u64> =
         teller.board.candidates.values().filter_map(|stats| stats.first_byte.map(|times| times.p50)).collect();
     medians.sort_unstable();
@@ -299,10 +299,10 @@ fn percentiles(times: Option<Percentiles>) -> view::Percentiles {
 }
 
 /// An hour of which only the status is shown.
-fn bare_point(changes: &[Change], start: Timestamp, now: Timestamp) -> view::Point {
+fn bare_point(changes: &[StatusChange], start: Timestamp, now: Timestamp) -> view::ChartPoint {
     let start = start.plus(-HOUR_MS);
     let end = start.plus(HOUR_MS).min(now);
-    view::Point {
+    view::ChartPoint {
         start,
         seconds: 3_600,
         requests: 0,
@@ -314,11 +314,11 @@ fn bare_point(changes: &[Change], start: Timestamp, now: Timestamp) -> view::Poi
 }
 
 /// The points of a route: its candidates together.
-fn points(history: &History, route: &Route) -> Vec<view::Point> {
+fn points(history: &History, route: &Route) -> Vec<view::ChartPoint> {
     let changes = changes_of(route, &history.changes);
     let ids: Vec<CandidateId> = route.candidates.iter().map(CandidateId::of).collect();
     let seconds = u32::try_from(history.span.millis().div_euclid(1000)).unwrap_or(u32::MAX);
-    let point = |point: &Point| view::Point {
+    let point = |point: &Point| view::ChartPoint {
         start: point.start,
         seconds,
         requests: point.real.as_ref().map_or(0, Counts::total),

@@ -1,12 +1,12 @@
 //! Plain answers: what is known of one that passes, one that is read, and one that is written.
 
 use super::error::misplaced_error;
-use super::line::PREFIX;
+use super::passthrough::PREFIX;
 use super::usage::{read_usage, usage_with_cost};
 use crate::dialect::arguments::{ANTHROPIC, as_object};
-use crate::dialect::format::{Cost, Said, StreamWish};
+use crate::dialect::conversation::{Answer, Choice, Finish, Media, Part, Source, Thinking, ToolCall};
+use crate::dialect::format::{AnswerFacts, Cost, StreamWish};
 use crate::dialect::json::{Object, items, push_text, unquoted};
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, Part, Source, Thinking};
 use crate::usage::Usage;
 
 /// What is instead of an answer, in words of ours.
@@ -22,7 +22,7 @@ fn content<'a>(answer: &Object<'a>) -> Result<Vec<Object<'a>>, String> {
 }
 
 /// What must be known of an answer that passes.
-pub fn said(answer: &Object<'_>) -> Result<Said, String> {
+pub fn said(answer: &Object<'_>) -> Result<AnswerFacts, String> {
     let blocks = content(answer)?;
     let usage = answer.get("usage").and_then(read_usage);
     let mut output = String::new();
@@ -35,7 +35,7 @@ pub fn said(answer: &Object<'_>) -> Result<Said, String> {
         }
     }
     let finish_reason = answer.maybe_text("stop_reason").map(Into::into);
-    Ok(Said { usage, finish_reason, output, images: 0 })
+    Ok(AnswerFacts { usage, finish_reason, output, images: 0 })
 }
 
 /// Upstream's answer. Blocks of tools that the provider runs are passed over: a translated request names none.
@@ -56,11 +56,11 @@ pub fn read(answer: &Object<'_>) -> Result<Answer, String> {
 fn read_block(block: &Object<'_>) -> Option<Part<'static>> {
     Some(match block.maybe_text("type")?.as_ref() {
         "text" => Part::Text { text: Some(block.words("text")).filter(|text| !text.is_empty())?.into(), cache: None },
-        "tool_use" => Part::Call(Call {
+        "tool_use" => Part::Call(ToolCall {
             id: block.words("id"),
             name: block.words("name"),
             arguments: block.get("input").unwrap_or("{}").to_owned(),
-            ..Call::default()
+            ..ToolCall::default()
         }),
         kind => Part::Thinking(read_thinking(kind, |name| block.words(name))?),
     })
@@ -242,15 +242,15 @@ mod tests {
 
     #[test]
     fn blocks_are_what_clients_know() {
-        let call = Call {
+        let call = ToolCall {
             id: "c".to_owned(),
             name: "f".to_owned(),
             arguments: "{broken".to_owned(),
             signature: None,
-            ..Call::default()
+            ..ToolCall::default()
         };
         let source = Source::Base64 { media_type: "image/png".to_owned(), data: "QUJD".into() };
-        let image = Media { kind: crate::dialect::talk::MediaKind::Image, source, name: None, detail: None };
+        let image = Media { kind: crate::dialect::conversation::MediaKind::Image, source, name: None, detail: None };
         let thinking = Thinking { text: "hm".to_owned(), ..Thinking::default() };
         let parts = vec![
             Part::Thinking(thinking),

@@ -4,9 +4,9 @@
 
 use std::borrow::Cow;
 
+use crate::dialect::conversation::Part;
 use crate::dialect::format::Dropped;
 use crate::dialect::json::{Edit, Object, quoted, text_of};
-use crate::dialect::talk::Part;
 
 /// How the line begins.
 const BILLING: &str = "x-anthropic-billing-header:";

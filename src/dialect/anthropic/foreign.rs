@@ -3,7 +3,7 @@
 //! What always holds: a block that is kept is kept as it was written; a request without such blocks passes untouched.
 
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, may_have};
 use crate::dialect::maker::MARK;
 
 /// Takes out the thoughts of others, which have the gateway's mark or no proof; all of them, where the channel wants none back.
@@ -13,14 +13,14 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
         return None;
     }
     let changed = changed_list(messages, |json| {
-        let Some(message) = Object::parse(json).filter(|_| may_have(json, "thinking")) else { return Change::Keep };
+        let Some(message) = Object::parse(json).filter(|_| may_have(json, "thinking")) else { return ItemChange::Keep };
         let content = message.get("content").unwrap_or_default();
-        let is_gone = |json: &str| if is_foreign(json, thoughts) { Change::Drop } else { Change::Keep };
+        let is_gone = |json: &str| if is_foreign(json, thoughts) { ItemChange::Drop } else { ItemChange::Keep };
         match changed_list(content, is_gone) {
-            None => Change::Keep,
+            None => ItemChange::Keep,
             // Nothing else was said.
-            Some(content) if content == "[]" => Change::Drop,
-            Some(content) => Change::Replace(message.edited(&[Edit::Set("content", content)])),
+            Some(content) if content == "[]" => ItemChange::Drop,
+            Some(content) => ItemChange::Replace(message.edited(&[Edit::Set("content", content)])),
         }
     });
     changed.map(|json| Edit::Set("messages", json))

@@ -1,8 +1,8 @@
 //! Members of a request, read the same by who passes it on and by who translates it.
 
+use crate::dialect::conversation::Cache;
 use crate::dialect::json::{Object, text_of};
 use crate::dialect::node::Node;
-use crate::dialect::talk::Cache;
 use crate::refusal::Refusal;
 
 /// What a block asks the provider to keep.

@@ -4,9 +4,9 @@ mod answer;
 mod billing;
 mod error;
 mod foreign;
-mod line;
 mod members;
 mod model;
+mod passthrough;
 mod read_request;
 mod read_tools;
 mod reader;
@@ -27,13 +27,15 @@ use members::{no_price, user_id};
 use table::TABLE;
 
 use super::body::Body;
+use super::conversation::{Answer, Conversation};
 use super::envelope::{Envelope, Fields, MOST_TOKENS};
 use super::fit::Rules;
-use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
+use super::format::{
+    AnswerFacts, Cost, Counting, Format, Passthrough, Read, Reader, StreamWish, Translation, Upstream, Writer, Written,
+};
 use super::json::{Edit, Object, quoted};
 use super::maker::{Maker, Marks};
 use super::table::Table;
-use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -103,12 +105,12 @@ impl Format for Messages {
         billing::edit(request).map(|_| billing::NAME.to_owned()).into_iter().collect()
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         answer::said(answer)
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
-        line::names(wish).edits(answer)
+        passthrough::names(wish).edits(answer)
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
@@ -116,8 +118,8 @@ impl Format for Messages {
         vec![Edit::Set("usage", usage::usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
-        Box::new(line::MessagesLine::new(&wish))
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
+        Box::new(passthrough::MessagesLine::new(&wish))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
@@ -202,9 +204,9 @@ impl Format for CountTokens {
         Messages.left_out(request)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         match answer.get("input_tokens").and_then(|json| json.parse::<u64>().ok()) {
-            Some(_) => Ok(Said::default()),
+            Some(_) => Ok(AnswerFacts::default()),
             None => Err(answer::misplaced(answer, "an answer without a count")),
         }
     }
@@ -213,8 +215,8 @@ impl Format for CountTokens {
         Vec::new()
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Messages.line(wish, counting)
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Messages.passthrough(wish, counting)
     }
 }
 
@@ -273,8 +275,8 @@ fn refuse_threads(body: &Body<'_>) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::meter::{Meter, Way};
-    use crate::dialect::tally::{Fallback, Pricing, Progress, Tally};
+    use crate::dialect::meter::{Meter, Transcoding};
+    use crate::dialect::stream_state::{Fallback, Pricing, Progress, StreamState};
     use crate::dialect::tokens::Counter;
     use serde_json::Value;
 
@@ -296,22 +298,22 @@ mod tests {
         Fallback { usage: Usage { input: 10, ..Usage::default() }, basis: None }
     }
 
-    pub fn tally() -> Tally {
-        Tally::new(fallback(), Counter::new("claude"), pricing())
+    pub fn stream() -> StreamState {
+        StreamState::new(fallback(), Counter::new("claude"), pricing())
     }
 
-    pub fn meter(way: Way) -> Meter {
+    pub fn meter(way: Transcoding) -> Meter {
         Meter::new(way, fallback(), Counter::new("claude"), pricing())
     }
 
     pub fn same() -> Meter {
-        meter(Way::Same(Messages.line(StreamWish::default(), Counting::default())))
+        meter(Transcoding::Same(Messages.passthrough(StreamWish::default(), Counting::default())))
     }
 
     /// Both ends in this dialect, with the conversation's own words between them.
     pub fn translated() -> Meter {
         let wish = StreamWish { id: "gen-1".to_owned(), ..StreamWish::default() };
-        meter(Way::Translated(Messages.reader(Counting::default()), Messages.writer(wish)))
+        meter(Transcoding::Translated(Messages.reader(Counting::default()), Messages.writer(wish)))
     }
 
     pub fn run(meter: &mut Meter, chunks: &[&[u8]]) -> String {
@@ -515,7 +517,7 @@ mod tests {
     #[test]
     fn a_count_of_tokens_is_free_and_passes_as_it_is() {
         let object = Object::parse(r#"{"input_tokens": 2095}"#).unwrap();
-        assert_eq!(CountTokens.read_plain(&object, Counting::default()), Ok(Said::default()));
+        assert_eq!(CountTokens.read_plain(&object, Counting::default()), Ok(AnswerFacts::default()));
         let cost = Cost { amount: "1".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         assert!(CountTokens.priced(&object, &Usage::default(), &cost).is_empty());
         assert!(CountTokens.read_plain(&Object::parse("{}").unwrap(), Counting::default()).is_err());

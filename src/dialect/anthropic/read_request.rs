@@ -19,13 +19,13 @@ use super::billing::leave_out;
 use super::members::{cache, user_id};
 use super::read_tools;
 use super::table::TABLE;
+use crate::dialect::conversation::{
+    Cache, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source, ToolCall,
+    ToolChoice,
+};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
 use crate::dialect::node::Node;
-use crate::dialect::talk::{
-    Cache, Call, CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
-    ToolChoice,
-};
 use crate::refusal::Refusal;
 
 /// Reads a request.
@@ -71,15 +71,15 @@ fn cache_the_last(conversation: &mut Conversation<'_>, wanted: Cache) {
 }
 
 /// What a member says: a string, which is short for one block of text, or a list of blocks.
-enum Said<'a> {
+enum AnswerFacts<'a> {
     Text(Part<'a>),
     Blocks(Vec<Node<'a>>),
 }
 
-fn said<'a>(node: &Node<'a>, name: &str) -> Result<Said<'a>, Refusal> {
+fn said<'a>(node: &Node<'a>, name: &str) -> Result<AnswerFacts<'a>, Refusal> {
     match node.given(name) {
-        Some(json) if json.starts_with('"') => Ok(Said::Text(Part::Text { text: node.required(name)?, cache: None })),
-        Some(json) if json.starts_with('[') => node.nodes(name).map(Said::Blocks),
+        Some(json) if json.starts_with('"') => Ok(AnswerFacts::Text(Part::Text { text: node.required(name)?, cache: None })),
+        Some(json) if json.starts_with('[') => node.nodes(name).map(AnswerFacts::Blocks),
         _ => Err(node.wrong(name, "must be a string or a list of blocks")),
     }
 }
@@ -87,8 +87,8 @@ fn said<'a>(node: &Node<'a>, name: &str) -> Result<Said<'a>, Refusal> {
 /// Instructions, which are text alone.
 fn instructions<'a>(node: &Node<'a>, name: &str, dropped: &mut Dropped) -> Result<Vec<Part<'a>>, Refusal> {
     let blocks = match said(node, name)? {
-        Said::Text(part) => return Ok(vec![part]),
-        Said::Blocks(blocks) => blocks,
+        AnswerFacts::Text(part) => return Ok(vec![part]),
+        AnswerFacts::Blocks(blocks) => blocks,
     };
     let read = |block: &Node<'a>| match block.maybe_text("type").as_deref() {
         Some("text") => text_part(block, dropped),
@@ -117,8 +117,8 @@ fn read_message<'a>(message: &Node<'a>, conversation: &mut Conversation<'a>, dro
     };
     let mut parts = Vec::new();
     match said(message, "content")? {
-        Said::Text(part) => parts.push(part),
-        Said::Blocks(blocks) => {
+        AnswerFacts::Text(part) => parts.push(part),
+        AnswerFacts::Blocks(blocks) => {
             for block in blocks {
                 match block.words("type").as_str() {
                     // Whatever stands between the turns is instructed before them.
@@ -137,11 +137,11 @@ fn read_block<'a>(kind: &str, block: &Node<'a>, parts: &mut Vec<Part<'a>>, dropp
         "text" => text_part(block, dropped)?,
         "image" => Part::Media { media: media(block, MediaKind::Image)?, cache: cache(block) },
         "document" => return document(block, parts),
-        "tool_use" => Part::Call(Call {
+        "tool_use" => Part::Call(ToolCall {
             id: block.words("id"),
             name: block.words("name"),
             arguments: block.given("input").unwrap_or("{}").to_owned(),
-            ..Call::default()
+            ..ToolCall::default()
         }),
         "tool_result" => Part::Result(result(block, dropped)?),
         // What the provider's own tools did before is told by the words that follow.
@@ -226,8 +226,8 @@ fn document<'a>(block: &Node<'a>, parts: &mut Vec<Part<'a>>) -> Result<(), Refus
     parts.extend(about("title"));
     parts.extend(about("context"));
     match said(source, name)? {
-        Said::Text(part) => parts.push(part),
-        Said::Blocks(blocks) => {
+        AnswerFacts::Text(part) => parts.push(part),
+        AnswerFacts::Blocks(blocks) => {
             for inner in blocks {
                 parts.push(match inner.maybe_text("type").as_deref() {
                     Some("text") => text_part(&inner, &mut Dropped::default())?,
@@ -247,8 +247,8 @@ fn result<'a>(block: &Node<'a>, dropped: &mut Dropped) -> Result<CallResult<'a>,
     let mut parts = Vec::new();
     if block.given("content").is_some() {
         match said(block, "content")? {
-            Said::Text(part) => parts.push(part),
-            Said::Blocks(blocks) => {
+            AnswerFacts::Text(part) => parts.push(part),
+            AnswerFacts::Blocks(blocks) => {
                 for inner in blocks {
                     match inner.maybe_text("type").as_deref() {
                         Some(kind @ ("text" | "image" | "document" | "tool_reference" | "search_result")) => {

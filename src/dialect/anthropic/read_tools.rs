@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::members::cache;
 use super::tools::{is_forced, is_function};
+use crate::dialect::conversation::{Conversation, Tool};
 use crate::dialect::format::{Dropped, UNKNOWN};
 use crate::dialect::node::Node;
-use crate::dialect::talk::{Conversation, Tool};
 use crate::refusal::Refusal;
 
 /// Members of a function that are read.

@@ -3,14 +3,14 @@
 //! What always holds: it is complete with `message_stop`, or when it ends after it has told why the model stopped; the end is told once; a call always has arguments that are JSON.
 
 use super::answer::finish_of;
-use super::line::{Kind, broken_by, note};
+use super::passthrough::{EventKind, broken_by, note};
 use super::usage::Report;
+use crate::dialect::conversation::{Delta, Finish};
 use crate::dialect::format::Reader;
 use crate::dialect::json::Object;
 use crate::dialect::mend::is_broken;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Finish};
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 
 /// More calls open at the same time are no model's.
 const MOST_OPEN: usize = 256;
@@ -99,47 +99,47 @@ impl MessagesReader {
 
 impl MessagesReader {
     /// The message is complete.
-    fn done(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn done(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         self.start(None, deltas);
         self.close(None, deltas);
         let finish = self.finish.take().unwrap_or_else(|| finish_of(None, None, self.calls > 0));
         deltas.push(Delta::Finish { choice: 0, finish });
-        tally.progress = Progress::Done;
+        stream.progress = Progress::Done;
     }
 }
 
 impl Reader for MessagesReader {
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         if event.data.is_empty() {
             return;
         }
         let Some(object) = Object::parse(&event.data) else {
-            return tally.break_off("an event is not a JSON object");
+            return stream.break_off("an event is not a JSON object");
         };
-        let kind = Kind::of(event, &object);
+        let kind = EventKind::of(event, &object);
         let part = |name: &str| object.get(name).and_then(Object::parse);
         let index = object.get("index").and_then(|json| json.parse().ok()).unwrap_or(0);
         match kind {
-            Kind::Ping => return,
-            Kind::Error => return tally.progress = broken_by(&object),
-            Kind::Stop if !tally.has_chunks() => return tally.break_off("an answer ends before it begins"),
-            Kind::Stop => return self.done(tally, deltas),
-            _ => note(kind, &object, &mut self.report, tally),
+            EventKind::Ping => return,
+            EventKind::Error => return stream.progress = broken_by(&object),
+            EventKind::Stop if !stream.has_chunks() => return stream.break_off("an answer ends before it begins"),
+            EventKind::Stop => return self.done(stream, deltas),
+            _ => note(kind, &object, &mut self.report, stream),
         }
         match kind {
-            Kind::Start => self.start(part("message").as_ref(), deltas),
-            Kind::BlockStart | Kind::BlockDelta => {
+            EventKind::Start => self.start(part("message").as_ref(), deltas),
+            EventKind::BlockStart | EventKind::BlockDelta => {
                 self.start(None, deltas);
                 match (kind, part("content_block"), part("delta")) {
-                    (Kind::BlockStart, Some(block), _) if !self.block_start(index, &block, deltas) => {
-                        tally.break_off("an answer has more calls than can be followed");
+                    (EventKind::BlockStart, Some(block), _) if !self.block_start(index, &block, deltas) => {
+                        stream.break_off("an answer has more calls than can be followed");
                     }
-                    (Kind::BlockDelta, _, Some(delta)) => self.block_delta(index, &delta, deltas),
+                    (EventKind::BlockDelta, _, Some(delta)) => self.block_delta(index, &delta, deltas),
                     _ => {}
                 }
             }
-            Kind::BlockStop => self.close(Some(index), deltas),
-            Kind::Delta => {
+            EventKind::BlockStop => self.close(Some(index), deltas),
+            EventKind::Delta => {
                 let Some(delta) = part("delta") else { return };
                 let (reason, stop) = (delta.maybe_text("stop_reason"), delta.maybe_text("stop_sequence"));
                 if reason.is_some() {
@@ -150,28 +150,28 @@ impl Reader for MessagesReader {
         }
     }
 
-    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn end(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         // Some providers close the connection in place of the last event.
-        if tally.finish_reason.as_deref().is_some_and(|reason| !is_broken(reason)) {
-            self.done(tally, deltas);
+        if stream.finish_reason.as_deref().is_some_and(|reason| !is_broken(reason)) {
+            self.done(stream, deltas);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{STREAM, is_done, obeys_the_protocol, run, tally, translated};
+    use super::super::tests::{STREAM, is_done, obeys_the_protocol, run, stream, translated};
     use super::*;
     use crate::usage::Usage;
     use proptest::prelude::*;
 
     /// What events say; each is its data.
-    fn read(events: &[&str]) -> (Vec<Delta>, Tally) {
-        let (mut reader, mut tally, mut deltas) = (MessagesReader::default(), tally(), Vec::new());
+    fn read(events: &[&str]) -> (Vec<Delta>, StreamState) {
+        let (mut reader, mut stream, mut deltas) = (MessagesReader::default(), stream(), Vec::new());
         for data in events {
-            reader.event(&Data { name: None, data: (*data).to_owned() }, &mut tally, &mut deltas);
+            reader.event(&Data { name: None, data: (*data).to_owned() }, &mut stream, &mut deltas);
         }
-        (deltas, tally)
+        (deltas, stream)
     }
 
     fn events() -> Vec<&'static str> {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_read_block_by_block() {
-        let (deltas, tally) = read(&events());
+        let (deltas, stream) = read(&events());
         let text = |text: &str| Delta::Text { choice: 0, text: text.to_owned() };
         let thought = |text: &str| Delta::Thinking { choice: 0, text: text.to_owned() };
         let call = |call, id: &str, name: &str| Delta::Call {
@@ -208,9 +208,9 @@ mod tests {
             Delta::Finish { choice: 0, finish: Finish::Calls },
         ];
         assert_eq!(deltas, expected);
-        assert_eq!(tally.progress, Progress::Done);
+        assert_eq!(stream.progress, Progress::Done);
         let usage = Usage { input: 412, cached_input: 6_400, cache_write: 1_800, output: 126, reasoning: 61, ..Usage::default() };
-        assert_eq!((tally.reported, tally.finish_reason.as_deref()), (Some(usage), Some("tool_use")));
+        assert_eq!((stream.reported, stream.finish_reason.as_deref()), (Some(usage), Some("tool_use")));
     }
 
     #[test]
@@ -255,9 +255,9 @@ mod tests {
 
     #[test]
     fn an_error_and_what_is_not_json_break_the_stream() {
-        let (deltas, tally) = read(&[r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#]);
+        let (deltas, stream) = read(&[r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#]);
         assert!(deltas.is_empty());
-        assert!(matches!(tally.progress, Progress::Broken(error) if error.kind.as_deref() == Some("overloaded_error")));
+        assert!(matches!(stream.progress, Progress::Broken(error) if error.kind.as_deref() == Some("overloaded_error")));
         for data in ["<html>", "[]", r#"{"type":"message_stop"}"#] {
             assert!(matches!(read(&[data]).1.progress, Progress::Broken(_)), "{data}");
         }

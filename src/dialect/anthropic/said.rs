@@ -1,6 +1,6 @@
 //! What of a conversation says something to Anthropic, which refuses blocks of white space and thoughts that it cannot prove.
 
-use crate::dialect::talk::{Message, Part, Thinking};
+use crate::dialect::conversation::{Message, Part, Thinking};
 
 /// Whether a part is worth a block.
 pub fn says_something(part: &Part<'_>) -> bool {

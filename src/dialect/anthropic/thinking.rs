@@ -2,8 +2,8 @@
 
 use super::model::Abilities;
 use super::said::{is_provable, said_by};
+use crate::dialect::conversation::{Conversation, Effort, Message, Part, Reasoning, Role, ToolChoice};
 use crate::dialect::format::Upstream;
-use crate::dialect::talk::{Conversation, Effort, Message, Part, Reasoning, Role, ToolChoice};
 
 /// The smallest budget that Anthropic takes.
 const LEAST_BUDGET: u64 = 1_024;

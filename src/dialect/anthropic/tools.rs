@@ -2,7 +2,7 @@
 
 use super::members::no_price;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::json::{Change, Edit, Object, changed_list, items, may_have};
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, items, may_have};
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -83,11 +83,11 @@ pub fn edit(request: &Object<'_>, leaves_out_hosted: bool) -> Option<Edit> {
         let tool = Object::parse(json);
         let is_search = |tool: &Object<'_>| tool.maybe_text("type").is_some_and(|kind| kind.starts_with(SEARCH));
         match tool.filter(is_search) {
-            Some(_) if leaves_out_hosted => Change::Drop,
+            Some(_) if leaves_out_hosted => ItemChange::Drop,
             Some(tool) if tool.given("max_uses").is_none() => {
-                Change::Replace(tool.edited(&[Edit::Set("max_uses", USUAL_SEARCHES.to_string())]))
+                ItemChange::Replace(tool.edited(&[Edit::Set("max_uses", USUAL_SEARCHES.to_string())]))
             }
-            _ => Change::Keep,
+            _ => ItemChange::Keep,
         }
     });
     changed.map(|json| Edit::Set("tools", json))

@@ -1,8 +1,8 @@
 //! Images and documents in requests.
 
+use crate::dialect::conversation::{Cache, Media, MediaKind, Source};
 use crate::dialect::format::Dropped;
 use crate::dialect::json::push_text;
-use crate::dialect::talk::{Cache, Media, MediaKind, Source};
 use crate::refusal::Refusal;
 
 /// Appends `,"cache_control":{...}` and closes the block.

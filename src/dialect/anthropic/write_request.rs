@@ -28,9 +28,11 @@ use super::said::{is_provable, said_by, says_something};
 use super::thinking::{Plan, thinking};
 use super::write_media::{self, push_end};
 use crate::dialect::arguments::{ANTHROPIC, as_object};
+use crate::dialect::conversation::{
+    CallResult, Conversation, Media, Message, OutputFormat, Part, Role, Source, Tool, ToolChoice,
+};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::json::{Edit, Object, push_text};
-use crate::dialect::talk::{CallResult, Conversation, Media, Message, OutputFormat, Part, Role, Source, Tool, ToolChoice};
 use crate::refusal::Refusal;
 
 const NO_ARGUMENTS: &str = "{\"type\":\"object\",\"properties\":{}}";
@@ -374,7 +376,7 @@ mod tests {
     use super::super::read_request::read;
     use super::super::tests::{REQUEST, up};
     use super::*;
-    use crate::dialect::talk::{Cache, Call, Effort, MediaKind, Reasoning, Sampling, Thinking};
+    use crate::dialect::conversation::{Cache, Effort, MediaKind, Reasoning, Sampling, Thinking, ToolCall};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -394,12 +396,12 @@ mod tests {
     }
 
     fn call(id: &str, arguments: &str) -> Part<'static> {
-        Part::Call(Call {
+        Part::Call(ToolCall {
             id: id.to_owned(),
             name: "f".to_owned(),
             arguments: arguments.to_owned(),
             signature: None,
-            ..Call::default()
+            ..ToolCall::default()
         })
     }
 

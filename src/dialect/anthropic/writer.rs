@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::answer::{image_block, message, stop_of, text_block, thinking_block};
-use super::line::{PREFIX, write_broken, write_ping};
+use super::passthrough::{PREFIX, write_broken, write_ping};
 use super::usage::{usage_with_cost, write_usage};
+use crate::dialect::conversation::{Delta, Finish, Thinking};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::json::push_text;
 use crate::dialect::scan::Scan;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Finish, Thinking};
 use crate::usage::Usage;
 
 /// More than this does not wait for a call,

@@ -6,7 +6,7 @@
 
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream, UpstreamError};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream, UpstreamError};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::read_error_object;
 use crate::dialect::openai::rerank::Rerank as Ranking;
@@ -34,7 +34,7 @@ impl Format for Rerank {
         Ranking.pass_request(request, upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         Ranking.read_plain(answer, counting)
     }
 
@@ -42,8 +42,8 @@ impl Format for Rerank {
         Ranking.priced(answer, usage, cost)
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Ranking.line(wish, counting)
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Ranking.passthrough(wish, counting)
     }
 }
 

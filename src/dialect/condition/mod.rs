@@ -13,7 +13,7 @@ mod told;
 pub use missing::{Asked, is_of_a_feature, is_of_the_model, is_of_the_request};
 pub use named::names_the_credential;
 pub use size::Size;
-pub use told::{Client, Told};
+pub use told::{Client, ToldError};
 
 use super::format::UpstreamError;
 

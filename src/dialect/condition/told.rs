@@ -23,7 +23,7 @@ pub enum Client {
 
 /// An error in the words of a client's dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct ToldError {
     /// HTTP status.
     pub status: u16,
     /// OpenAI's and Anthropic's `type`, Google's `status`.
@@ -36,7 +36,7 @@ pub struct Told {
     pub message: String,
 }
 
-impl Told {
+impl ToldError {
     /// The one word by which an error in a stream is told.
     pub fn word(&self) -> &'static str {
         self.code.unwrap_or(self.kind)
@@ -107,7 +107,7 @@ impl Condition {
     /// The condition for a client. `said` are upstream's words, which are shown where they are about the client's own request and
     /// no dialect has others for it; `wait_s` is the time that upstream names. What is not the client's own is only told where
     /// nobody else can be asked any more: in the middle of an answer.
-    pub fn told(self, client: Client, said: &str, wait_s: Option<u64>) -> Told {
+    pub fn told(self, client: Client, said: &str, wait_s: Option<u64>) -> ToldError {
         let (status, kind) = client.row(self);
         let param = match (self, client) {
             (Self::TooLong(_), Client::Chat) => Some("messages"),
@@ -129,7 +129,7 @@ impl Condition {
                     .to_owned()
             }
         };
-        Told { status, kind, code: client.code(self), param, message }
+        ToldError { status, kind, code: client.code(self), param, message }
     }
 }
 

@@ -6,14 +6,14 @@ use super::chunk::{Candidate, Chunk, Piece, blocked, finish, finish_word, told};
 use super::logprobs;
 use super::usage::{read_usage, usage_with_cost};
 use crate::dialect::arguments::{GEMINI, as_object};
-use crate::dialect::format::{Cost, Counting, Said, StreamWish};
+use crate::dialect::conversation::{Answer, Choice, Finish, Media, MediaKind, Part, Source, Thinking, ToolCall};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, StreamWish};
 use crate::dialect::json::{Object, push_text, text_of};
 use crate::dialect::openai::misplaced_error;
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
 /// What must be known of an answer that passes.
-pub fn said(answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+pub fn said(answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
     let chunk = Chunk::of(answer);
     let raw = answer.get("candidates").filter(|json| json.starts_with('[') && json.contains('{'));
     if raw.is_none() && chunk.block_reason().is_none() {
@@ -27,7 +27,7 @@ pub fn said(answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
     }
     let reason = chunk.candidates().find_map(Candidate::finish_reason).or(chunk.block_reason());
     let images = chunk.candidates().fold(0u64, |sum, candidate| sum.saturating_add(candidate.images()));
-    Ok(Said { usage, finish_reason: reason.map(ToOwned::to_owned), output, images })
+    Ok(AnswerFacts { usage, finish_reason: reason.map(ToOwned::to_owned), output, images })
 }
 
 fn no_answer(answer: &Object<'_>) -> String {
@@ -81,12 +81,12 @@ pub fn piece_parts(piece: &Piece<'_>) -> Vec<Part<'static>> {
         None => {}
     }
     if let Some(call) = &piece.function_call {
-        parts.push(Part::Call(Call {
+        parts.push(Part::Call(ToolCall {
             id: call.id.clone().unwrap_or_default(),
             name: call.name.clone().unwrap_or_default(),
             arguments: call.args.map_or("{}", |args| args.get()).to_owned(),
             signature: piece.thought_signature.clone(),
-            ..Call::default()
+            ..ToolCall::default()
         }));
     }
     if let Some(blob) = &piece.inline_data {
@@ -140,7 +140,7 @@ pub fn text_part(text: &str, is_thought: bool, signature: Option<&str>) -> Strin
 }
 
 /// A part with a call.
-pub fn call_part(call: &Call) -> String {
+pub fn call_part(call: &ToolCall) -> String {
     let mut out = String::from("{\"functionCall\":{\"id\":");
     push_text(&mut out, &call.id);
     out.push_str(",\"name\":");
@@ -226,12 +226,12 @@ mod tests {
         assert_eq!((answer.id.as_str(), answer.model.as_str()), ("Vh8-aP_x", "gemini-3-flash-preview"));
         let [first, second] = answer.choices.as_slice() else { panic!() };
         let call = |id: &str, arguments: &str, signature: Option<&str>| {
-            Part::Call(Call {
+            Part::Call(ToolCall {
                 id: id.to_owned(),
                 name: "weather".to_owned(),
                 arguments: arguments.to_owned(),
                 signature: signature.map(ToOwned::to_owned),
-                ..Call::default()
+                ..ToolCall::default()
             })
         };
         let expected = [

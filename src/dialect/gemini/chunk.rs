@@ -9,8 +9,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::dialect::conversation::Finish;
 use crate::dialect::json::{Object, text_of, unquoted};
-use crate::dialect::talk::Finish;
 
 /// An answer, or a chunk of one.
 #[derive(Debug, Default, Deserialize)]

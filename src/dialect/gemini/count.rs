@@ -1,12 +1,12 @@
 //! Counting the tokens of a request. Nothing is generated, and nothing is charged.
 
 use super::envelope::lean;
-use super::line::GenerateLine;
+use super::passthrough::GenerateLine;
 use super::table::TABLE;
 use super::{path, spelled};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::misplaced_error;
 use crate::dialect::table::Table;
@@ -50,9 +50,9 @@ impl Format for CountTokens {
         edits
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         if answer.given("totalTokens").and_then(|json| serde_json::from_str::<u64>(json).ok()).is_some() {
-            return Ok(Said { usage: Some(Usage::default()), ..Said::default() });
+            return Ok(AnswerFacts { usage: Some(Usage::default()), ..AnswerFacts::default() });
         }
         Err(answer.given("error").map_or_else(|| "an answer without `totalTokens`".to_owned(), misplaced_error))
     }
@@ -61,7 +61,7 @@ impl Format for CountTokens {
         Vec::new()
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
         // It has no streams; what comes all the same is followed like an answer's.
         Box::new(GenerateLine::new(&wish, counting))
     }

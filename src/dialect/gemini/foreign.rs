@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::write_request::NO_SIGNATURE;
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have, quoted};
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, may_have, quoted};
 use crate::dialect::maker::CODED_MARK;
 
 /// Both spellings of the member.
@@ -27,22 +27,22 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
         return None;
     }
     let of_content = |json: &str| {
-        let Some(content) = Object::parse(json) else { return Change::Keep };
+        let Some(content) = Object::parse(json) else { return ItemChange::Keep };
         let parts = content.get("parts").unwrap_or_default();
         let mut seen: BTreeSet<String> = BTreeSet::new();
-        let mut changed = |json: &str| if is_repeated(json, &mut seen) { Change::Drop } else { of_part(json, &mark) };
+        let mut changed = |json: &str| if is_repeated(json, &mut seen) { ItemChange::Drop } else { of_part(json, &mark) };
         let parts = match (parts.starts_with('{'), parts) {
             (true, part) => match changed(part) {
-                Change::Replace(part) => Some(part),
-                Change::Keep | Change::Drop => None,
+                ItemChange::Replace(part) => Some(part),
+                ItemChange::Keep | ItemChange::Drop => None,
             },
             (false, parts) => changed_list(parts, changed),
         };
-        parts.map_or(Change::Keep, |parts| Change::Replace(content.edited(&[Edit::Set("parts", parts)])))
+        parts.map_or(ItemChange::Keep, |parts| ItemChange::Replace(content.edited(&[Edit::Set("parts", parts)])))
     };
     let changed = match contents.starts_with('{') {
         true => match of_content(contents) {
-            Change::Replace(content) => Some(content),
+            ItemChange::Replace(content) => Some(content),
             _ => None,
         },
         false => changed_list(contents, of_content),
@@ -63,14 +63,14 @@ fn is_marked(json: &str, mark: &str) -> bool {
     json.starts_with(mark) || serde_json::from_str::<String>(json).is_ok_and(|text| quoted(&text).starts_with(mark))
 }
 
-fn of_part(json: &str, mark: &str) -> Change {
-    let Some(part) = Object::parse(json) else { return Change::Keep };
+fn of_part(json: &str, mark: &str) -> ItemChange {
+    let Some(part) = Object::parse(json) else { return ItemChange::Keep };
     let Some(name) = NAMES.into_iter().find(|name| part.get(name).is_some_and(|text| is_marked(text, mark))) else {
-        return Change::Keep;
+        return ItemChange::Keep;
     };
     let is_call = part.names().any(|name| matches!(name, "functionCall" | "function_call"));
     let edit = if is_call { Edit::Set(name, quoted(NO_SIGNATURE)) } else { Edit::Remove(name) };
-    Change::Replace(part.edited(&[edit]))
+    ItemChange::Replace(part.edited(&[edit]))
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use crate::dialect::sse::Data;
 
 /// Writes objects.
 #[derive(Debug)]
-pub struct Frame {
+pub struct ObjectWriter {
     is_list: bool,
     has_begun: bool,
 }
 
-impl Frame {
+impl ObjectWriter {
     /// Events, or a list for clients that did not ask for `alt=sse`.
     pub const fn new(is_list: bool) -> Self {
         Self { is_list, has_begun: false }

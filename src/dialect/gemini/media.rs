@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::dialect::conversation::{MediaKind, Text};
 use crate::dialect::node::Node;
-use crate::dialect::talk::{MediaKind, Text};
 use crate::refusal::Refusal;
 
 /// Media types by the end of a path.

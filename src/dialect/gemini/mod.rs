@@ -7,11 +7,11 @@ mod envelope;
 mod error;
 mod foreign;
 mod frame;
-#[cfg(test)]
-mod laws;
-mod line;
 mod logprobs;
 mod media;
+mod passthrough;
+#[cfg(test)]
+mod properties;
 mod read_parts;
 mod read_request;
 mod reader;
@@ -25,13 +25,15 @@ mod write_request;
 mod writer;
 
 use super::body::Body;
+use super::conversation::{Answer, Conversation};
 use super::envelope::Envelope;
 use super::fit::Rules;
-use super::format::{Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written};
+use super::format::{
+    AnswerFacts, Cost, Counting, Format, Passthrough, Read, Reader, StreamWish, Translation, Upstream, Writer, Written,
+};
 use super::json::{Edit, Object};
 use super::maker::{Maker, Marks};
 use super::table::Table;
-use super::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -66,12 +68,12 @@ impl Format for Generate {
         edits
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         answer::said(answer, counting)
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
-        line::names(wish).edits(answer)
+        passthrough::names(wish).edits(answer)
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
@@ -79,8 +81,8 @@ impl Format for Generate {
         vec![Edit::Set("usageMetadata", usage::usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Box::new(line::GenerateLine::new(&wish, counting))
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Box::new(passthrough::GenerateLine::new(&wish, counting))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {

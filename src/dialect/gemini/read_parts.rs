@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::media::{kind, mime_type, standard_base64};
 use super::sift::sift;
 use super::write_request::{NO_SIGNATURE, wrapped};
+use crate::dialect::conversation::{CallResult, Media, Message, Part, Role, Source, Text, Thinking, ToolCall};
 use crate::dialect::format::{Dropped, UNKNOWN};
 use crate::dialect::json::{Object, text_of};
 use crate::dialect::node::Node;
 use crate::dialect::proof::{is_carried, read_carried};
-use crate::dialect::talk::{Call, CallResult, Media, Message, Part, Role, Source, Text, Thinking};
 use crate::refusal::Refusal;
 
 /// What a part may have beside what it is.
@@ -182,7 +182,7 @@ impl Turns<'_> {
             return Err(call.wrong("args", "must be an object"));
         }
         self.open.push(Open { id: id.clone(), name: name.clone() });
-        Ok(Part::Call(Call { id, name, arguments: arguments.to_owned(), signature, ..Call::default() }))
+        Ok(Part::Call(ToolCall { id, name, arguments: arguments.to_owned(), signature, ..ToolCall::default() }))
     }
 
     /// A result; none if it stands there again, as some programs send it after they took a session up again.

@@ -20,11 +20,11 @@ use super::read_parts::{read_contents, read_system};
 use super::schema::json_schema;
 use super::sift::sift;
 use super::table::{GENERATION_CONFIG, TABLE};
+use crate::dialect::conversation::{Conversation, Effort, OutputFormat, Reasoning, Sampling, Text, Tool, ToolChoice};
 use crate::dialect::envelope::{MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
 use crate::dialect::node::Node;
-use crate::dialect::talk::{Conversation, Effort, OutputFormat, Reasoning, Sampling, Text, Tool, ToolChoice};
 use crate::refusal::Refusal;
 
 /// Reads a request.
@@ -160,7 +160,7 @@ fn schema<'a>(object: &Node<'a>, standard: &str, own: &str) -> Result<Option<Tex
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::talk::{Call, CallResult, Media, MediaKind, Message, Part, Role, Source, Thinking};
+    use crate::dialect::conversation::{CallResult, Media, MediaKind, Message, Part, Role, Source, Thinking, ToolCall};
 
     fn read(json: &str) -> Result<Read<'_>, Refusal> {
         read_request(&Object::parse(json).unwrap())
@@ -192,12 +192,12 @@ mod tests {
         ];
         assert_eq!(question.parts, expected);
         let call = |id: &str, name: &str, arguments: &str, signature: Option<&str>| {
-            Part::Call(Call {
+            Part::Call(ToolCall {
                 id: id.to_owned(),
                 name: name.to_owned(),
                 arguments: arguments.to_owned(),
                 signature: signature.map(ToOwned::to_owned),
-                ..Call::default()
+                ..ToolCall::default()
             })
         };
         let thought = Thinking {

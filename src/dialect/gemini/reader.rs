@@ -10,11 +10,11 @@ use super::chunk::{Candidate, Chunk, Seen, blocked, finish, told};
 use super::error::read_error_object;
 use super::logprobs;
 use super::usage::read_usage;
+use crate::dialect::conversation::{Delta, Finish, Media, Part, Source};
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::mend::is_unmade;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Finish, Media, Part, Source};
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 
 /// What is known of one candidate.
 #[derive(Debug, Default)]
@@ -91,47 +91,47 @@ fn unmade<'a>(chunk: &'a Chunk<'_>) -> Option<&'a str> {
 }
 
 impl Reader for GenerateReader {
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let data = event.data.as_str();
         if data.trim().is_empty() {
             return;
         }
         let Some(chunk) = Chunk::parse(data) else {
-            return tally.break_off("an event is not one of Gemini's answers");
+            return stream.break_off("an event is not one of Gemini's answers");
         };
         if let Some(error) = chunk.error() {
-            tally.progress = Progress::Broken(read_error_object(error));
+            stream.progress = Progress::Broken(read_error_object(error));
             return;
         }
         // As long as the client got nothing, what is no answer goes elsewhere.
-        if let Some(reason) = unmade(&chunk).filter(|_| !tally.has_chunks()) {
-            return tally.fail(reason, "the provider could not make an answer");
+        if let Some(reason) = unmade(&chunk).filter(|_| !stream.has_chunks()) {
+            return stream.fail(reason, "the provider could not make an answer");
         }
-        tally.flow();
+        stream.flow();
         self.start(&chunk, deltas);
         if let Some(usage) = chunk.usage_metadata.and_then(|raw| read_usage(raw.get(), self.counting)) {
-            tally.reported = Some(usage);
+            stream.reported = Some(usage);
         }
         for candidate in chunk.candidates() {
-            candidate.said(|text| tally.output(text));
-            tally.images = tally.images.saturating_add(candidate.images());
+            candidate.said(|text| stream.output(text));
+            stream.images = stream.images.saturating_add(candidate.images());
             if let Some(reason) = candidate.finish_reason() {
-                tally.finish_reason = Some(reason.to_owned());
+                stream.finish_reason = Some(reason.to_owned());
             }
             self.candidate(candidate, deltas);
         }
         if let Some(reason) = chunk.block_reason() {
             self.block_reason = Some(reason.to_owned());
-            tally.finish_reason = Some(reason.to_owned());
+            stream.finish_reason = Some(reason.to_owned());
         }
         self.seen.take(&chunk);
     }
 
-    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn end(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         if !self.seen.is_complete() {
             return;
         }
-        tally.progress = Progress::Done;
+        stream.progress = Progress::Done;
         for (choice, state) in &self.candidates {
             let reason = state.reason.as_deref().unwrap_or_default();
             deltas.push(Delta::Finish { choice: *choice, finish: finish(reason, state.calls > 0) });
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_read() {
-        let (deltas, tally) = read(STREAM);
+        let (deltas, stream) = read(STREAM);
         let call = |call: u32, signature: Option<&str>| Delta::Call {
             choice: 0,
             call,
@@ -170,14 +170,14 @@ mod tests {
             Delta::Finish { choice: 0, finish: Finish::Calls },
         ];
         assert_eq!(deltas, expected);
-        assert_eq!(tally.progress, Progress::Done);
-        assert_eq!(tally.usage(), (Usage { input: 10, output: 13, reasoning: 20, ..Usage::default() }, UsageSource::Upstream));
+        assert_eq!(stream.progress, Progress::Done);
+        assert_eq!(stream.usage(), (Usage { input: 10, output: 13, reasoning: 20, ..Usage::default() }, UsageSource::Upstream));
     }
 
     #[test]
     fn a_cut_stream_tells_no_end() {
-        let (deltas, tally) = read(&STREAM[..STREAM.rfind("data: ").unwrap()]);
-        assert_eq!(tally.progress, Progress::Flowing);
+        let (deltas, stream) = read(&STREAM[..STREAM.rfind("data: ").unwrap()]);
+        assert_eq!(stream.progress, Progress::Flowing);
         assert!(!deltas.iter().any(|delta| matches!(delta, Delta::Finish { .. })));
     }
 
@@ -187,8 +187,8 @@ mod tests {
             "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}},{\"content\":{\"parts\":[{\"text\":\"b\"}]},\"index\":1,\"finishReason\":\"MAX_TOKENS\"}]}\n\n",
             "data: {\"candidates\":[{\"finishReason\":\"STOP\",\"logprobsResult\":{\"chosenCandidates\":[{\"token\":\"a\"}]}}]}\n\n",
         );
-        let (deltas, tally) = read(stream);
-        assert_eq!(tally.progress, Progress::Done);
+        let (deltas, stream) = read(stream);
+        assert_eq!(stream.progress, Progress::Done);
         assert!(matches!(&deltas[3], Delta::Logprobs { choice: 0, json } if json.contains("\"bytes\":[97]")));
         let ends = [Delta::Finish { choice: 0, finish: Finish::Stop }, Delta::Finish { choice: 1, finish: Finish::Length }];
         assert_eq!(deltas[4..], ends);
@@ -196,24 +196,24 @@ mod tests {
 
     #[test]
     fn a_blocked_prompt_is_a_refusal() {
-        let (deltas, tally) =
+        let (deltas, stream) =
             read("data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"},\"usageMetadata\":{\"promptTokenCount\":9}}\n\n");
         assert!(
             matches!(&deltas[1..], [Delta::Refusal { .. }, Delta::Finish { finish: Finish::Filtered(reason), .. }] if reason == "SAFETY")
         );
-        assert_eq!((tally.progress.clone(), tally.usage().0.total()), (Progress::Done, 9));
+        assert_eq!((stream.progress.clone(), stream.usage().0.total()), (Progress::Done, 9));
     }
 
     #[test]
     fn an_answer_that_could_not_be_made_is_none() {
         let unmade = r#"data: {"candidates":[{"content":{"parts":[{"text":""}]},"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#;
-        let (deltas, tally) = read(&format!("{unmade}\n\n"));
-        assert!(matches!(&tally.progress, Progress::Broken(error) if error.code.as_deref() == Some("MALFORMED_FUNCTION_CALL")));
-        assert!(deltas.is_empty() && !tally.has_chunks());
+        let (deltas, stream) = read(&format!("{unmade}\n\n"));
+        assert!(matches!(&stream.progress, Progress::Broken(error) if error.code.as_deref() == Some("MALFORMED_FUNCTION_CALL")));
+        assert!(deltas.is_empty() && !stream.has_chunks());
         let thought = r#"data: {"candidates":[{"content":{"parts":[{"text":"Hm.","thought":true}]}}]}"#;
-        let (deltas, tally) = read(&format!("{thought}\n\n{unmade}\n\n"));
+        let (deltas, stream) = read(&format!("{thought}\n\n{unmade}\n\n"));
         let finish = Finish::Other("MALFORMED_FUNCTION_CALL".to_owned());
-        assert_eq!((deltas.last(), tally.has_chunks()), (Some(&Delta::Finish { choice: 0, finish }), true));
+        assert_eq!((deltas.last(), stream.has_chunks()), (Some(&Delta::Finish { choice: 0, finish }), true));
     }
 
     #[test]

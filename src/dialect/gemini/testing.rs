@@ -1,11 +1,11 @@
 //! What the tests of this dialect share.
 
 use super::reader::GenerateReader;
+use crate::dialect::conversation::Delta;
 use crate::dialect::format::{Cost, Counting, Reader as _};
-use crate::dialect::meter::{Meter, Way};
+use crate::dialect::meter::{Meter, Transcoding};
 use crate::dialect::sse::{self, Event};
-use crate::dialect::talk::Delta;
-use crate::dialect::tally::{Fallback, Tally};
+use crate::dialect::stream_state::{Fallback, StreamState};
 use crate::dialect::tokens::Counter;
 use crate::usage::{Usage, UsageSource};
 
@@ -13,7 +13,7 @@ use crate::usage::{Usage, UsageSource};
 pub const STREAM: &str = include_str!("../../../tests/golden/gemini/stream.txt");
 
 /// A meter whose cost is "0." and the number of tokens.
-pub fn meter(way: Way) -> Meter {
+pub fn meter(way: Transcoding) -> Meter {
     let pricing = |usage: &Usage, _: UsageSource, _: u64| Cost {
         amount: format!("0.{}", usage.total()),
         details: "{}".to_owned(),
@@ -34,20 +34,20 @@ pub fn run(meter: &mut Meter, chunks: &[&[u8]]) -> String {
 }
 
 /// Reads a whole stream.
-pub fn read(stream: &str) -> (Vec<Delta>, Tally) {
+pub fn read(text: &str) -> (Vec<Delta>, StreamState) {
     let pricing =
         |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() };
-    let mut tally = Tally::new(Fallback::default(), Counter::new("gemini"), Box::new(pricing));
-    let (mut events, mut reader, mut deltas) = (sse::Reader::default(), GenerateReader::new(Counting::default()), Vec::new());
-    events.push(stream.as_bytes());
+    let mut stream = StreamState::new(Fallback::default(), Counter::new("gemini"), Box::new(pricing));
+    let (mut events, mut reader, mut deltas) = (sse::SseReader::default(), GenerateReader::new(Counting::default()), Vec::new());
+    events.push(text.as_bytes());
     events.finish();
     while let Ok(Some(event)) = events.next_event() {
-        if let (Event::Data(data), true) = (event, tally.is_open()) {
-            reader.event(&data, &mut tally, &mut deltas);
+        if let (Event::Data(data), true) = (event, stream.is_open()) {
+            reader.event(&data, &mut stream, &mut deltas);
         }
     }
-    if tally.is_open() {
-        reader.end(&mut tally, &mut deltas);
+    if stream.is_open() {
+        reader.end(&mut stream, &mut deltas);
     }
-    (deltas, tally)
+    (deltas, stream)
 }

@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 
 use super::media::type_of_address;
 use crate::dialect::arguments::{GEMINI, as_object};
+use crate::dialect::conversation::{
+    CallResult, Conversation, Media, OutputFormat, Part, Reasoning, Role, Source, Tool, ToolCall, ToolChoice,
+};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::json::{Object, push_text, quoted};
 use crate::dialect::node::Node;
-use crate::dialect::talk::{
-    Call, CallResult, Conversation, Media, OutputFormat, Part, Reasoning, Role, Source, Tool, ToolChoice,
-};
 use crate::refusal::Refusal;
 
 /// What Google documents for a call whose signature is not known.
@@ -170,7 +170,7 @@ impl<'c> Scribe<'c> {
         }
     }
 
-    fn call(&mut self, role: Role, call: &'c Call) {
+    fn call(&mut self, role: Role, call: &'c ToolCall) {
         self.calls.insert(&call.id, &call.name);
         self.begin(role);
         self.out.push_str("{\"functionCall\":{\"id\":");
@@ -421,8 +421,8 @@ pub fn wrapped<'a>(response: &Node<'a>) -> Option<(&'a str, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::conversation::{Cache, Effort, MediaKind, Message, Sampling, Thinking};
     use crate::dialect::json::text_of;
-    use crate::dialect::talk::{Cache, Effort, MediaKind, Message, Sampling, Thinking};
 
     const UPSTREAM: Upstream<'_> =
         Upstream { model: "m", output_limit: 1_000, limit_field: None, stream: true, ..Upstream::NOBODY };
@@ -433,12 +433,12 @@ mod tests {
 
     fn call(id: &str, signature: Option<&str>) -> Part<'static> {
         let signature = signature.map(ToOwned::to_owned);
-        Part::Call(Call {
+        Part::Call(ToolCall {
             id: id.to_owned(),
             name: format!("f{id}"),
             arguments: "{\"n\": 1.0}".to_owned(),
             signature,
-            ..Call::default()
+            ..ToolCall::default()
         })
     }
 
@@ -459,7 +459,7 @@ mod tests {
         Message { role: Role::Assistant, parts }
     }
 
-    fn talk(messages: Vec<Message<'_>>) -> Conversation<'_> {
+    fn conversation(messages: Vec<Message<'_>>) -> Conversation<'_> {
         Conversation { messages, choices: 1, ..Conversation::default() }
     }
 
@@ -469,7 +469,7 @@ mod tests {
 
     #[test]
     fn turns_are_joined_and_calls_signed() {
-        let mut conversation = talk(vec![
+        let mut conversation = conversation(vec![
             user(vec![text("a"), text("")]),
             user(vec![image(Source::Url("https://x.y/z.webp?w=1".into()))]),
             assistant(vec![Part::Thinking(Thinking { text: "t".to_owned(), ..Thinking::default() }), text("\"b\"")]),
@@ -529,7 +529,7 @@ mod tests {
             reasoning: Some(Reasoning { effort: Some(Effort::High), budget: None, is_shown: Some(true) }),
             logprobs: Some(2),
             choices: 3,
-            ..talk(vec![user(vec![text("a")])])
+            ..conversation(vec![user(vec![text("a")])])
         };
         let expected = concat!(
             r#"{"contents":[{"role":"user","parts":[{"text":"a"}]}],"#,
@@ -572,7 +572,7 @@ mod tests {
             redacted: None,
             ..Thinking::default()
         });
-        let mut conversation = talk(vec![user(vec![cached.clone(), cached, media]), assistant(vec![thought])]);
+        let mut conversation = conversation(vec![user(vec![cached.clone(), cached, media]), assistant(vec![thought])]);
         conversation.tool_choice = Some(ToolChoice::Required);
         conversation.parallel_calls = Some(false);
         conversation.user = Some("u".to_owned());
@@ -591,13 +591,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_left_out_is_refused() {
-        let stops = Conversation { stop: vec![String::new(); 6], ..talk(vec![user(vec![text("a")])]) };
+        let stops = Conversation { stop: vec![String::new(); 6], ..conversation(vec![user(vec![text("a")])]) };
         for (conversation, param) in [
             (stops, "stop"),
-            (talk(Vec::new()), "messages"),
-            (talk(vec![user(vec![image(Source::Id("file-1".to_owned()))])]), "messages"),
-            (talk(vec![user(vec![image(Source::Url("http://x.y/z.png".into()))])]), "messages"),
-            (talk(vec![user(vec![result("9", Vec::new(), false)])]), "messages"),
+            (conversation(Vec::new()), "messages"),
+            (conversation(vec![user(vec![image(Source::Id("file-1".to_owned()))])]), "messages"),
+            (conversation(vec![user(vec![image(Source::Url("http://x.y/z.png".into()))])]), "messages"),
+            (conversation(vec![user(vec![result("9", Vec::new(), false)])]), "messages"),
         ] {
             assert_eq!(write_request(&conversation, &UPSTREAM).unwrap_err().param.as_deref(), Some(param));
         }

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::answer::{call_part, candidate, image_part, object, text_part};
 use super::chunk::finish_word;
 use super::error::broken;
-use super::frame::Frame;
+use super::frame::ObjectWriter;
 use super::logprobs;
 use super::usage::usage_with_cost;
+use crate::dialect::conversation::{Delta, Finish, ToolCall};
 use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::scan::Scan;
-use crate::dialect::talk::{Call, Delta, Finish};
 use crate::usage::Usage;
 
 /// More bytes do not wait for the end of a call: an event cannot be longer either.
@@ -42,7 +42,7 @@ struct State {
 #[derive(Debug)]
 enum Waiting {
     /// A call, by its number. Some providers mix the arguments of several.
-    Call { number: u32, call: Call, scan: Scan },
+    Call { number: u32, call: ToolCall, scan: Scan },
     /// A part, with its log probabilities.
     Part { json: String, logprobs: Option<String> },
 }
@@ -116,7 +116,7 @@ impl State {
 
 /// Writes one stream.
 pub struct GenerateWriter {
-    frame: Frame,
+    frame: ObjectWriter,
     id: String,
     model: String,
     candidates: BTreeMap<u32, State>,
@@ -127,7 +127,7 @@ pub struct GenerateWriter {
 
 impl GenerateWriter {
     pub fn new(wish: StreamWish) -> Self {
-        let frame = Frame::new(wish.is_list);
+        let frame = ObjectWriter::new(wish.is_list);
         Self { frame, id: wish.id, model: wish.model, candidates: BTreeMap::new(), held: 0, fault: None }
     }
 
@@ -205,7 +205,7 @@ impl Writer for GenerateWriter {
                 }
             }
             Delta::Call { call, id, name, signature, .. } => {
-                let own = Call { id: id.clone(), name: name.clone(), signature: signature.clone(), ..Call::default() };
+                let own = ToolCall { id: id.clone(), name: name.clone(), signature: signature.clone(), ..ToolCall::default() };
                 let waiting = Waiting::Call { number: *call, call: own, scan: Scan::default() };
                 self.candidates.entry(choice).or_default().push(waiting);
             }
@@ -256,10 +256,10 @@ mod tests {
     use super::super::testing::{STREAM, meter, read, run};
     use super::*;
     use crate::dialect::format::{Counting, Translation};
-    use crate::dialect::meter::{Meter, Way};
+    use crate::dialect::meter::{Meter, Transcoding};
 
     fn through(wish: StreamWish) -> Meter {
-        meter(Way::Translated(Generate.reader(Counting::default()), Generate.writer(wish)))
+        meter(Transcoding::Translated(Generate.reader(Counting::default()), Generate.writer(wish)))
     }
 
     fn write(deltas: &[Delta]) -> String {

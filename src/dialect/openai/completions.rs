@@ -7,7 +7,7 @@ use super::chat::{ChatLine, SERVICE_TIERS, Shape, ask_for_usage, include_usage, 
 use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, items, quoted, unquoted};
 use crate::dialect::table::{Table, mapped, own};
 use crate::refusal::Refusal;
@@ -62,7 +62,7 @@ impl Format for Completions {
         edits
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         let choices = answer.get("choices").and_then(|json| serde_json::from_str::<Vec<Choice<'_>>>(json).ok());
         let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
             return Err(match answer.given("error") {
@@ -74,7 +74,7 @@ impl Format for Completions {
         let texts = choices.iter().filter(|_| usage.is_none()).filter_map(|choice| choice.text);
         let output = texts.map(|text| unquoted(text.get())).collect();
         let finish_reason = choices.iter().find_map(|choice| choice.finish_reason.clone());
-        Ok(Said { usage, finish_reason, output, images: 0 })
+        Ok(AnswerFacts { usage, finish_reason, output, images: 0 })
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
@@ -86,7 +86,7 @@ impl Format for Completions {
         vec![Edit::Set("usage", usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
         Box::new(ChatLine::new(Shape::Text, wish, counting))
     }
 }
@@ -122,8 +122,8 @@ fn prompts(json: Option<&str>) -> Result<u64, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::meter::{Meter, Way};
-    use crate::dialect::tally::Fallback;
+    use crate::dialect::meter::{Meter, Transcoding};
+    use crate::dialect::stream_state::Fallback;
     use crate::dialect::tokens::Counter;
     use crate::usage::UsageSource;
 
@@ -194,9 +194,9 @@ mod tests {
     fn run(include_usage: bool, stream: &str) -> (String, (Usage, UsageSource)) {
         let pricing =
             |_: &Usage, _: UsageSource, _: u64| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
-        let line = Completions.line(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
+        let line = Completions.passthrough(StreamWish { include_usage, ..StreamWish::default() }, Counting::default());
         let fallback = Fallback { usage: Usage { input: 10, ..Usage::default() }, basis: None };
-        let mut meter = Meter::new(Way::Same(line), fallback, Counter::new("gpt"), Box::new(pricing));
+        let mut meter = Meter::new(Transcoding::Same(line), fallback, Counter::new("gpt"), Box::new(pricing));
         let mut out = Vec::new();
         meter.push(stream.as_bytes(), &mut out);
         meter.finish(&mut out);

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::beside::{list_of, read_input_usage, set_model, with_cost, without_output};
+use super::non_chat::{list_of, read_input_usage, set_model, with_cost, without_output};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::openai::events::{EventLine, Events};
 use crate::dialect::table::{Table, mapped};
@@ -40,16 +40,16 @@ impl Format for Embeddings {
         set_model(upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         list_of(answer, "data")?;
-        Ok(Said { usage: answer.get("usage").and_then(read_input_usage), ..Said::default() })
+        Ok(AnswerFacts { usage: answer.get("usage").and_then(read_input_usage), ..AnswerFacts::default() })
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
         Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }

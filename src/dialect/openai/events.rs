@@ -8,11 +8,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::read_error_object;
-use crate::dialect::format::{Cost, Line, StreamWish};
+use crate::dialect::format::{Cost, Passthrough, StreamWish};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 use crate::usage::Usage;
 
 /// Written by some at the end, after the event that says the same.
@@ -58,10 +58,10 @@ impl EventLine {
     }
 
     /// Notes what an event says was used. A count that goes on grows; one that does not is the next image's own.
-    fn note(&self, usage: Usage, tally: &mut Tally) {
-        let before = tally.reported.unwrap_or_default();
+    fn note(&self, usage: Usage, stream: &mut StreamState) {
+        let before = stream.reported.unwrap_or_default();
         let is_own = self.events.are_images && usage.output_side() <= before.output_side();
-        tally.reported = Some(if is_own {
+        stream.reported = Some(if is_own {
             Usage {
                 output: usage.output.saturating_add(before.output),
                 image_output: usage.image_output.saturating_add(before.image_output),
@@ -73,12 +73,12 @@ impl EventLine {
     }
 }
 
-impl Line for EventLine {
-    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+impl Passthrough for EventLine {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, out: &mut Vec<u8>) {
         let (name, data) = (event.name.as_deref(), event.data.as_str());
         if data.trim() == DONE {
             if self.is_complete {
-                tally.progress = Progress::Done;
+                stream.progress = Progress::Done;
                 Data::write(name, data, out);
             }
             return;
@@ -86,18 +86,18 @@ impl Line for EventLine {
         if data.is_empty() {
             return;
         }
-        let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
+        let Some(object) = Object::parse(data) else { return stream.break_off("an event is not a JSON object") };
         // One whose members stand twice is nobody's event, and passes.
         let read: Event<'_> = serde_json::from_str(data).unwrap_or_default();
         let kind: String = read.kind.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default();
         let error = read.error.map(RawValue::get).filter(|error| *error != "null");
         if let Some(error) = error.or_else(|| (kind == "error").then_some(data)) {
-            tally.progress = Progress::Broken(read_error_object(error));
+            stream.progress = Progress::Broken(read_error_object(error));
             return;
         }
-        tally.flow();
+        stream.flow();
         if let Some(text) = read.delta.map(RawValue::get).and_then(|json| json.strip_prefix('"')?.strip_suffix('"')) {
-            tally.output(text);
+            stream.output(text);
         }
         let mut edits = self.names.edits(&object);
         if !self.events.complete.contains(&kind.as_str()) {
@@ -106,15 +106,15 @@ impl Line for EventLine {
         }
         self.is_complete = true;
         if self.events.are_images {
-            tally.images = tally.images.saturating_add(1);
+            stream.images = stream.images.saturating_add(1);
         } else {
-            tally.progress = Progress::Done;
+            stream.progress = Progress::Done;
         }
         let upstream = read.usage.map(RawValue::get);
         if let Some(usage) = upstream.and_then(self.events.read) {
-            self.note(usage, tally);
+            self.note(usage, stream);
         }
-        let usage = (self.events.write)(upstream, &tally.usage().0, &tally.cost());
+        let usage = (self.events.write)(upstream, &stream.usage().0, &stream.cost());
         edits.push(Edit::Set("usage", usage));
         Data::write(name, &object.edited(&edits), out);
     }
@@ -123,9 +123,9 @@ impl Line for EventLine {
         out.extend_from_slice(b": ping\n\n");
     }
 
-    fn end(&mut self, tally: &mut Tally, _: &mut Vec<u8>) {
+    fn end(&mut self, stream: &mut StreamState, _: &mut Vec<u8>) {
         if self.is_complete {
-            tally.progress = Progress::Done;
+            stream.progress = Progress::Done;
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
     use crate::dialect::openai::audio::{Speech, Transcriptions};
     use crate::dialect::openai::images::Generations;
     use crate::dialect::openai::testing::streamed;
-    use crate::dialect::tally::Progress;
+    use crate::dialect::stream_state::Progress;
     use crate::usage::Usage;
     use proptest::prelude::*;
 
@@ -173,7 +173,7 @@ mod tests {
             let broken = streamed(format, &[b"data: <html>\n\n"]);
             assert!(matches!(broken.progress, Progress::Broken(_)) && broken.out.is_empty());
             let mut out = Vec::new();
-            format.line(Default::default(), Default::default()).broken("upstream_cut", "gone", &mut out);
+            format.passthrough(Default::default(), Default::default()).broken("upstream_cut", "gone", &mut out);
             let expected =
                 r#"{"type":"error","error":{"message":"gone","type":"upstream_error","param":null,"code":"upstream_cut"}}"#;
             assert_eq!(String::from_utf8(out).unwrap(), format!("event: error\ndata: {expected}\n\n"));

@@ -3,12 +3,12 @@
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::beside::{MediaUsage, form_choices, form_flag, list_of, read_form_extras, read_session, set_model, with_cost};
 use super::events::{EventLine, Events};
+use super::non_chat::{MediaUsage, form_choices, form_flag, list_of, read_form_extras, read_session, set_model, with_cost};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES};
 use crate::dialect::form::Form;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
@@ -52,18 +52,18 @@ impl Format for Generations {
         set_model(upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         let data = list_of(answer, "data")?;
         let images = serde_json::from_str::<Vec<IgnoredAny>>(data).map_or(0, |data| data.len());
         let images = u64::try_from(images).unwrap_or(u64::MAX);
-        Ok(Said { usage: answer.get("usage").and_then(read_usage), images, ..Said::default() })
+        Ok(AnswerFacts { usage: answer.get("usage").and_then(read_usage), images, ..AnswerFacts::default() })
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
         Box::new(EventLine::new(EVENTS, &wish))
     }
 }
@@ -94,7 +94,7 @@ impl Format for Edits {
         Generations.pass_request(request, upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         Generations.read_plain(answer, counting)
     }
 
@@ -102,8 +102,8 @@ impl Format for Edits {
         Generations.priced(answer, usage, cost)
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Generations.line(wish, counting)
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Generations.passthrough(wish, counting)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use crate::dialect::openai::testing::{
         Streamed, cost, envelope, form, form_envelope, is_same_at_any_split, priced, said, sent, streamed,
     };
-    use crate::dialect::tally::Progress;
+    use crate::dialect::stream_state::Progress;
     use crate::usage::UsageSource;
 
     const ANSWER: &str = include_str!("../../../tests/golden/openai/images/gpt-image-1.json");

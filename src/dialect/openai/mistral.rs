@@ -5,7 +5,7 @@ use super::embeddings::Embeddings;
 use super::read_error;
 use super::testing::{cost, envelope, priced, said, sent, streamed};
 use crate::catalog::{Catalog, UpstreamHosts};
-use crate::dialect::tally::Progress;
+use crate::dialect::stream_state::Progress;
 use crate::usage::Usage;
 
 const ASKED: &str = include_str!("../../../tests/golden/mistral/chat-request.json");

@@ -1,7 +1,6 @@
 //! OpenAI's dialect: chat completions, responses, and the endpoints beside them. Everyone's who is compatible, too.
 
 pub mod audio;
-mod beside;
 pub mod chat;
 pub mod completions;
 pub mod embeddings;
@@ -10,6 +9,7 @@ pub mod images;
 #[cfg(test)]
 mod mistral;
 pub mod moderations;
+mod non_chat;
 mod out;
 mod parts;
 pub mod rerank;
@@ -19,7 +19,7 @@ pub mod testing;
 mod usage;
 
 #[cfg(test)]
-mod laws;
+mod properties;
 
 use serde_json::{Map, Value, json};
 

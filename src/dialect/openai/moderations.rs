@@ -1,11 +1,11 @@
 //! Moderations: what is objectionable in text and images. OpenAI tells no usage; those who do are read.
 
-use super::beside::{list_of, read_input_usage, set_model, without_output};
 use super::embeddings::{NO_STREAM, usage_with_cost};
 use super::events::EventLine;
+use super::non_chat::{list_of, read_input_usage, set_model, without_output};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::naming::Names;
 use crate::dialect::table::{Table, mapped};
@@ -40,9 +40,9 @@ impl Format for Moderations {
         set_model(upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         list_of(answer, "results")?;
-        Ok(Said { usage: answer.get("usage").and_then(read_input_usage), ..Said::default() })
+        Ok(AnswerFacts { usage: answer.get("usage").and_then(read_input_usage), ..AnswerFacts::default() })
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
@@ -53,7 +53,7 @@ impl Format for Moderations {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
         Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn scores_pass_as_they_are_and_the_cost_is_added() {
         let answer = r#"{"id":"modr-970d409ef3bef3b70c73d8232df86e7d","model":"omni-moderation-latest","results":[{"flagged":true,"categories":{"violence":true},"category_scores":{"violence":0.999992230649841},"category_applied_input_types":{"violence":["image"]}}]}"#;
-        assert_eq!(said(&Moderations, answer).unwrap(), Said::default());
+        assert_eq!(said(&Moderations, answer).unwrap(), AnswerFacts::default());
         let usage = Usage { input: 9, ..Usage::default() };
         let tail = r#","usage":{"prompt_tokens":9,"total_tokens":9,"cost":0.5,"cost_details":{}}}"#;
         assert_eq!(priced(&Moderations, answer, &usage), format!("{}{tail}", answer.strip_suffix('}').unwrap()));

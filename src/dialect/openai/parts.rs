@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use super::out::Out;
 use crate::dialect::body::Body;
+use crate::dialect::conversation::{
+    Cache, Conversation, Media, MediaKind, OutputFormat, Part, Role, Sampling, Source, Text, Tool, ToolChoice,
+};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::format::{Dropped, Upstream};
 use crate::dialect::node::Node;
-use crate::dialect::talk::{
-    Cache, Conversation, Media, MediaKind, OutputFormat, Part, Role, Sampling, Source, Text, Tool, ToolChoice,
-};
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -168,7 +168,7 @@ pub fn push<'a>(conversation: &mut Conversation<'a>, role: Role, part: Part<'a>,
     {
         return last.parts.push(part);
     }
-    conversation.messages.push(crate::dialect::talk::Message { role, parts: vec![part] });
+    conversation.messages.push(crate::dialect::conversation::Message { role, parts: vec![part] });
 }
 
 /// A refusal of what the conversation has and this dialect has not.

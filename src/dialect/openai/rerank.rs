@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::beside::{list_of, read_input_usage, rounded_up, set_model, with_cost, without_output};
 use super::embeddings::NO_STREAM;
 use super::events::EventLine;
+use super::non_chat::{list_of, read_input_usage, rounded_up, set_model, with_cost, without_output};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
@@ -65,12 +65,12 @@ impl Format for Rerank {
         set_model(upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         list_of(answer, "results")?;
         let tokens = answer.get("usage").and_then(read_input_usage);
         let searches = answer.get("meta").and_then(searches);
         let usage = Usage { searches: searches.unwrap_or(0), ..tokens.unwrap_or_default() };
-        Ok(Said { usage: tokens.map(|_| usage).or_else(|| searches.map(|_| usage)), ..Said::default() })
+        Ok(AnswerFacts { usage: tokens.map(|_| usage).or_else(|| searches.map(|_| usage)), ..AnswerFacts::default() })
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
@@ -79,7 +79,7 @@ impl Format for Rerank {
         vec![Edit::Set("usage", with_cost(answer.get("usage"), &own, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
         Box::new(EventLine::new(NO_STREAM, &wish))
     }
 }

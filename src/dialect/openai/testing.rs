@@ -7,10 +7,10 @@ mod tests {
     use crate::dialect::body::Body;
     use crate::dialect::envelope::Envelope;
     use crate::dialect::form::Form;
-    use crate::dialect::format::{Cost, Counting, Format, Said, StreamWish, Upstream};
+    use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, StreamWish, Upstream};
     use crate::dialect::json::Object;
-    use crate::dialect::sse::{Event, Reader};
-    use crate::dialect::tally::{Fallback, Progress, Tally};
+    use crate::dialect::sse::{Event, SseReader};
+    use crate::dialect::stream_state::{Fallback, Progress, StreamState};
     use crate::dialect::tokens::Counter;
     use crate::refusal::Refusal;
     use crate::usage::{Usage, UsageSource};
@@ -51,7 +51,7 @@ mod tests {
     }
 
     /// What a plain answer says.
-    pub fn said(format: &dyn Format, answer: &str) -> Result<Said, String> {
+    pub fn said(format: &dyn Format, answer: &str) -> Result<AnswerFacts, String> {
         format.read_plain(&Object::parse(answer).unwrap(), Counting::default())
     }
 
@@ -83,30 +83,30 @@ mod tests {
             let all: u64 = usage.by_class().iter().map(|(_, count)| count).sum();
             Cost { amount: all.to_string(), details: "{}".to_owned(), ..Cost::default() }
         };
-        let mut tally = Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(price));
-        let mut line = format.line(StreamWish::default(), Counting::default());
-        let (mut reader, mut out) = (Reader::default(), Vec::new());
-        let mut drain = |reader: &mut Reader, tally: &mut Tally| {
-            while tally.is_open() {
+        let mut stream = StreamState::new(Fallback::default(), Counter::new("gpt"), Box::new(price));
+        let mut line = format.passthrough(StreamWish::default(), Counting::default());
+        let (mut reader, mut out) = (SseReader::default(), Vec::new());
+        let mut drain = |reader: &mut SseReader, stream: &mut StreamState| {
+            while stream.is_open() {
                 match reader.next_event() {
-                    Ok(Some(Event::Data(data))) => line.event(&data, tally, &mut out),
+                    Ok(Some(Event::Data(data))) => line.event(&data, stream, &mut out),
                     Ok(Some(Event::Comment)) => line.ping(&mut out),
                     Ok(None) => return,
-                    Err(_) => tally.break_off("it cannot be read"),
+                    Err(_) => stream.break_off("it cannot be read"),
                 }
             }
         };
         for piece in pieces {
             reader.push(piece);
-            drain(&mut reader, &mut tally);
+            drain(&mut reader, &mut stream);
         }
         reader.finish();
-        drain(&mut reader, &mut tally);
-        if tally.is_open() {
-            line.end(&mut tally, &mut out);
+        drain(&mut reader, &mut stream);
+        if stream.is_open() {
+            line.end(&mut stream, &mut out);
         }
         let out = String::from_utf8(out).unwrap();
-        Streamed { out, usage: tally.usage(), images: tally.images, progress: tally.progress }
+        Streamed { out, usage: stream.usage(), images: stream.images, progress: stream.progress }
     }
 
     /// Whether a stream is the same wherever it is split.

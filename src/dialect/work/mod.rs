@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::bounds::check;
-use super::endpoint::{Called, Endpoint, Way};
+use super::endpoint::{Endpoint, EndpointPath, Way};
 use super::format::Upstream;
 use super::openai::responses::references;
 use super::request::Request;
@@ -193,7 +193,7 @@ fn serve(endpoint: Endpoint, body: &[u8], ways: &[Way]) -> bool {
     if endpoint == Endpoint::Responses {
         references(body);
     }
-    let Ok(request) = Request::read(&Called { endpoint, model, stream: false }, body, Some("application/json")) else {
+    let Ok(request) = Request::read(&EndpointPath { endpoint, model, stream: false }, body, Some("application/json")) else {
         return false;
     };
     request.estimated_tokens("gpt");

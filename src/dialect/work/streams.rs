@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::{HOWS, How, MOST_GROWTH, MOST_PER_BYTE, MUCH, Measured, blown_up, growth, places, renamed, work};
 use crate::dialect::anthropic::Messages;
 use crate::dialect::bridge::Bridge;
-use crate::dialect::fit::Names;
+use crate::dialect::fit::ToolNames;
 use crate::dialect::format::{Cost, Counting, Format, StreamWish, Translation};
 use crate::dialect::gemini::Generate;
-use crate::dialect::meter::{Meter, Way};
+use crate::dialect::meter::{Meter, Transcoding};
 use crate::dialect::openai::chat::Chat;
 use crate::dialect::openai::responses::Responses;
-use crate::dialect::tally::Fallback;
+use crate::dialect::stream_state::Fallback;
 use crate::dialect::tokens::Counter;
 
 /// A dialect as a channel speaks it, with a stream that has everything.
@@ -122,10 +122,15 @@ fn grown(upstream: &Upstream, of: &dyn Fn(usize) -> Much) -> Vec<(f64, f64)> {
     let wish = StreamWish { id: "gen-1".to_owned(), model: "public".to_owned(), keeps: true, ..StreamWish::default() };
     let pricing = || Box::new(|_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() });
     let way = |client: Option<&'static dyn Translation>| match client {
-        None => Way::Same(upstream.format.line(wish.clone(), Counting::default())),
+        None => Transcoding::Same(upstream.format.passthrough(wish.clone(), Counting::default())),
         Some(client) => {
-            let bridge = Bridge::new(Names::default(), upstream.translation.maker("here"), client);
-            Way::translated(upstream.translation.reader(Counting::default()), client.writer(wish.clone()), &wish, Some(bridge))
+            let bridge = Bridge::new(ToolNames::default(), upstream.translation.maker("here"), client);
+            Transcoding::translated(
+                upstream.translation.reader(Counting::default()),
+                client.writer(wish.clone()),
+                &wish,
+                Some(bridge),
+            )
         }
     };
     let measured = |client, count| -> Measured {

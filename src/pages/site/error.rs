@@ -2,23 +2,23 @@
 
 use askama::Template;
 
-use crate::pages::frame::{self, Frame, Section};
-use crate::pages::view::{ErrorPage, Site};
+use crate::pages::frame::{self, Document, Section};
+use crate::pages::view::{ErrorPage, PageContext};
 use crate::pages::words;
 
 #[derive(Template)]
 #[template(path = "error.html", config = "src/pages/askama.toml")]
 struct Error<'a> {
-    frame: Frame<'a>,
+    frame: Document<'a>,
     page: &'a ErrorPage,
     heading: &'static str,
     usual: &'static str,
 }
 
 /// The page as HTML.
-pub fn error(site: &Site, page: &ErrorPage) -> String {
+pub fn error(site: &PageContext, page: &ErrorPage) -> String {
     let (heading, usual) = meaning(page.status);
-    let frame = Frame { site, title: heading.to_owned(), description: heading, section: Section::Other };
+    let frame = Document { site, title: heading.to_owned(), description: heading, section: Section::Other };
     frame::rendered(&Error { frame, page, heading, usual })
 }
 

@@ -2,22 +2,22 @@
 
 use askama::Template;
 
-use crate::pages::frame::{self, Frame, Section};
+use crate::pages::frame::{self, Document, Section};
 use crate::pages::snippet::Snippets;
-use crate::pages::view::{HomePage, Site};
+use crate::pages::view::{HomePage, PageContext};
 use crate::pages::words;
 
 #[derive(Template)]
 #[template(path = "home.html", config = "src/pages/askama.toml")]
 struct Home<'a> {
-    frame: Frame<'a>,
+    frame: Document<'a>,
     page: &'a HomePage,
     snippets: Option<Snippets>,
 }
 
 /// The page as HTML.
-pub fn home(site: &Site, page: &HomePage) -> String {
-    let frame = Frame {
+pub fn home(site: &PageContext, page: &HomePage) -> String {
+    let frame = Document {
         site,
         title: "AI models with explained prices".to_owned(),
         description: "An OpenAI-compatible gateway whose catalogue tells the truth and whose money is explained.",

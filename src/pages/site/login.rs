@@ -2,20 +2,20 @@
 
 use askama::Template;
 
-use crate::pages::frame::{self, Frame, Section};
-use crate::pages::view::{LoginPage, Site};
+use crate::pages::frame::{self, Document, Section};
+use crate::pages::view::{LoginPage, PageContext};
 use crate::pages::words;
 
 #[derive(Template)]
 #[template(path = "login.html", config = "src/pages/askama.toml")]
 struct Login<'a> {
-    frame: Frame<'a>,
+    frame: Document<'a>,
     page: &'a LoginPage,
 }
 
-/// The page as HTML. What it offers depends on [`Site::can_sign_in`] and on who is signed in.
-pub fn login(site: &Site, page: &LoginPage) -> String {
-    let frame = Frame {
+/// The page as HTML. What it offers depends on [`PageContext::can_sign_in`] and on who is signed in.
+pub fn login(site: &PageContext, page: &LoginPage) -> String {
+    let frame = Document {
         site,
         title: "Sign in".to_owned(),
         description: "Sign in with an API key to see what it can call.",

@@ -3,15 +3,15 @@
 use askama::Template;
 
 use crate::pages::chart::{self, Plot};
-use crate::pages::frame::{self, Frame, Section};
+use crate::pages::frame::{self, Document, Section};
 use crate::pages::snippet::Snippets;
-use crate::pages::view::{Candidate, Failure, Model, ModelPage, Point, Route, Site};
+use crate::pages::view::{Candidate, ChartPoint, FailureView, Model, ModelPage, PageContext, Route};
 use crate::pages::words;
 
 #[derive(Template)]
 #[template(path = "model.html", config = "src/pages/askama.toml")]
 struct ModelTemplate<'a> {
-    frame: Frame<'a>,
+    frame: Document<'a>,
     page: &'a ModelPage,
     model: &'a Model,
     snippets: Snippets,
@@ -30,7 +30,7 @@ struct RouteShown<'a> {
 struct History<'a> {
     name: &'static str,
     column: &'static str,
-    points: &'a [Point],
+    points: &'a [ChartPoint],
     /// Latency and uptime.
     plots: [Plot; 2],
 }
@@ -38,13 +38,13 @@ struct History<'a> {
 struct FailureShown<'a> {
     route: &'a Route,
     candidate: &'a Candidate,
-    failure: &'a Failure,
+    failure: &'a FailureView,
 }
 
 /// The page as HTML.
-pub fn model(site: &Site, page: &ModelPage) -> String {
+pub fn model(site: &PageContext, page: &ModelPage) -> String {
     let model = &page.model;
-    let frame = Frame {
+    let frame = Document {
         site,
         title: format!("{} ({})", model.name, model.id),
         description: "Whether this model can be called now, over which routes and channels, and at which price.",
@@ -72,7 +72,7 @@ fn shown(route: &Route) -> RouteShown<'_> {
     }
 }
 
-fn history<'a>(name: &'static str, column: &'static str, points: &'a [Point]) -> History<'a> {
+fn history<'a>(name: &'static str, column: &'static str, points: &'a [ChartPoint]) -> History<'a> {
     History { name, column, points, plots: [chart::latency(points), chart::uptime(points)] }
 }
 

@@ -3,26 +3,27 @@
 use askama::Template;
 
 use crate::catalog::RouteKind;
-use crate::pages::filter::{KINDS, Sort};
-use crate::pages::frame::{self, Frame, Section, model_path};
+use crate::pages::filter::{KINDS, ModelOrder};
+use crate::pages::frame::{self, Document, Section, model_path};
 use crate::pages::search;
-use crate::pages::view::{ModelsPage, Route, Site};
+use crate::pages::view::{ModelsPage, PageContext, Route};
 use crate::pages::{chart, words};
 
 /// The routes and the orders, as the form offers them.
 const ROUTES: [RouteKind; 2] = [RouteKind::Official, RouteKind::Routed];
-const SORTS: [(Sort, &str); 3] = [(Sort::Name, "Name"), (Sort::Price, "Input price"), (Sort::FirstByte, "First byte")];
+const SORTS: [(ModelOrder, &str); 3] =
+    [(ModelOrder::Name, "Name"), (ModelOrder::Price, "Input price"), (ModelOrder::FirstByte, "First byte")];
 
 #[derive(Template)]
 #[template(path = "models.html", config = "src/pages/askama.toml")]
 struct Models<'a> {
-    frame: Frame<'a>,
+    frame: Document<'a>,
     page: &'a ModelsPage,
 }
 
 /// The page as HTML.
-pub fn models(site: &Site, page: &ModelsPage) -> String {
-    let frame = Frame {
+pub fn models(site: &PageContext, page: &ModelsPage) -> String {
+    let frame = Document {
         site,
         title: "Models".to_owned(),
         description: "Every model with its prices, its health now, and whether it can be called.",

@@ -5,7 +5,7 @@
 //! [`LONGEST_MS`]; until then it lets one request at a time find out. So an outage that only large requests meet goes up and down
 //! a few times, and then once an hour, however often it is probed.
 
-use super::belief::{Agreed, Failure, Health, REAL_MS, Status};
+use super::belief::{Agreed, Health, HealthStatus, LastFailure, REAL_MS};
 use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
 
@@ -22,11 +22,11 @@ impl Agreed {
 
 impl Health {
     /// Several accounts have met it: all know, and what each of them believed is what all believe.
-    pub(super) fn agree(&mut self, failure: Failure, retry_after_s: Option<u64>) {
+    pub(super) fn agree(&mut self, failure: LastFailure, retry_after_s: Option<u64>) {
         let at = failure.at;
         if failure.kind != FailureKind::Load {
             let is_relapse = |before: &Agreed| before.ended_at.is_some_and(|ended_at| at < ended_at.plus(LONGEST_MS));
-            let is_on = self.status == Status::Down;
+            let is_on = self.status == HealthStatus::Down;
             let relapses = match self.agreed {
                 Some(before) if is_on => before.relapses,
                 Some(before) if is_relapse(&before) => before.relapses.saturating_add(1),
@@ -45,7 +45,7 @@ impl Health {
 
     /// Whether a probe that finds nothing wrong has to wait.
     pub(super) fn is_held_down(&self, now: Timestamp) -> bool {
-        self.status == Status::Down && self.agreed.is_some_and(|agreed| now < agreed.at.plus(agreed.wait_ms()))
+        self.status == HealthStatus::Down && self.agreed.is_some_and(|agreed| now < agreed.at.plus(agreed.wait_ms()))
     }
 
     /// A probe has ended an outage, for all alike.
@@ -82,11 +82,11 @@ mod tests {
     fn outages(kind: FailureKind, minutes: i64) -> Vec<i64> {
         let (mut health, mut outages) = (called(Health::default(), 0), Vec::new());
         for minute in 1..minutes {
-            let was_down = health.status == Status::Down;
+            let was_down = health.status == HealthStatus::Down;
             if !was_down {
                 health = health.observe(Observation::Begun, at(minute));
                 health = failed(health, kind, minute);
-                assert_eq!(health.status, Status::Down, "at once, at {minute}");
+                assert_eq!(health.status, HealthStatus::Down, "at once, at {minute}");
                 outages.push(minute);
             }
             health = called(health, minute);
@@ -108,10 +108,10 @@ mod tests {
         assert!(health.agreed.is_some_and(|agreed| agreed.relapses == 1));
         for seen in [Observation::Answered, Observation::Begun] {
             let answered = health.clone().observe(seen, at(6));
-            assert_eq!((answered.status, answered.agreed), (Status::Up, None));
+            assert_eq!((answered.status, answered.agreed), (HealthStatus::Up, None));
         }
         let cut = called(failed(called(Health::default(), 0), FailureKind::Cut, 1), 7);
-        assert_eq!(cut.status, Status::Up);
+        assert_eq!(cut.status, HealthStatus::Up);
         let begun = cut.observe(Observation::Begun, at(8));
         assert!(begun.agreed.is_some(), "that it begins says nothing of its end");
         assert_eq!(begun.observe(Observation::Answered, at(9)).agreed, None);
@@ -128,6 +128,6 @@ mod tests {
     fn health_that_was_stored_before_is_read() {
         let text = r#"{"status":"down","since":"2026-12-01T00:00:00Z","observed_at":"2026-12-01T00:00:00Z","failures":2}"#;
         let health: Health = serde_json::from_str(text).unwrap();
-        assert_eq!((health.status, health.agreed, health.begun_at), (Status::Down, None, None));
+        assert_eq!((health.status, health.agreed, health.begun_at), (HealthStatus::Down, None, None));
     }
 }

@@ -16,7 +16,7 @@ pub(super) const REAL_MS: i64 = 300_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
-pub enum Status {
+pub enum HealthStatus {
     #[default]
     Unknown,
     Up,
@@ -24,7 +24,7 @@ pub enum Status {
     Down,
 }
 
-impl Status {
+impl HealthStatus {
     /// As in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Status {
 
 /// The last thing that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct LastFailure {
     /// When.
     pub at: Timestamp,
     /// What kind.
@@ -131,7 +131,7 @@ pub struct Lone {
 #[serde(default)]
 pub struct Health {
     /// The verdict.
-    pub status: Status,
+    pub status: HealthStatus,
     /// Since when it is this.
     pub since: Timestamp,
     /// When it was last observed.
@@ -144,7 +144,7 @@ pub struct Health {
     pub rest_until: Option<Timestamp>,
     /// What went wrong last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<Failure>,
+    pub last_failure: Option<LastFailure>,
     /// Whether that was a real request and not a probe.
     #[serde(skip_serializing_if = "is_false")]
     pub is_real_failure: bool,
@@ -196,23 +196,23 @@ impl Health {
     /// Whether a request is expected to be answered. It may be tried all the same.
     pub fn is_expected_to_answer(&self, now: Timestamp) -> bool {
         let is_loaded = self.last_failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Load);
-        self.status != Status::Down && (self.is_ready(now) || !is_loaded)
+        self.status != HealthStatus::Down && (self.is_ready(now) || !is_loaded)
     }
 
     /// The verdict in one sentence.
     pub fn sentence(&self, now: Timestamp) -> String {
         let why = self.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
         match self.status {
-            Status::Unknown => "Nothing is known of it yet.".to_owned(),
-            Status::Up => format!("It answers, since {}.", self.since.to_second()),
-            Status::Degraded if !self.is_ready(now) && !self.is_expected_to_answer(now) => {
+            HealthStatus::Unknown => "Nothing is known of it yet.".to_owned(),
+            HealthStatus::Up => format!("It answers, since {}.", self.since.to_second()),
+            HealthStatus::Degraded if !self.is_ready(now) && !self.is_expected_to_answer(now) => {
                 format!("It asked for fewer requests and is tried last until {}.", self.rest_until.unwrap_or(now).to_second())
             }
-            Status::Degraded => match self.share.filter(|share| share.is_bad()) {
+            HealthStatus::Degraded => match self.share.filter(|share| share.is_bad()) {
                 Some(share) => format!("{} of its last {} requests failed; the last time: {why}.", share.failed, share.of),
                 None => format!("It failed since {}: {why}.", self.since.to_second()),
             },
-            Status::Down => format!("It is down since {}: {why}.", self.since.to_second()),
+            HealthStatus::Down => format!("It is down since {}: {why}.", self.since.to_second()),
         }
     }
 }

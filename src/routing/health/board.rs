@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CandidateId, Change, Histogram, Percentiles, Span, uptime};
+use super::{CandidateId, Histogram, Percentiles, Span, StatusChange, uptime};
 use crate::catalog::RouteKind;
 use crate::id::ModelName;
 use crate::time::Timestamp;
@@ -55,7 +55,7 @@ pub struct Uptime {
 
 impl Uptime {
     /// Up to now.
-    pub fn of(changes: &[Change], now: Timestamp) -> Self {
+    pub fn of(changes: &[StatusChange], now: Timestamp) -> Self {
         let last = |ms: i64| uptime(changes, now.plus(-ms), now);
         Self {
             five_minutes: last(300_000),
@@ -98,7 +98,7 @@ pub struct Board {
 
 impl Board {
     /// Puts together what is known: the changes of each candidate, and its counts of the last half hour.
-    pub fn new(ids: &[CandidateId], changes: &BTreeMap<String, Vec<Change>>, counts: &[Counts], now: Timestamp) -> Self {
+    pub fn new(ids: &[CandidateId], changes: &BTreeMap<String, Vec<StatusChange>>, counts: &[Counts], now: Timestamp) -> Self {
         let mut candidates = BTreeMap::new();
         for id in ids {
             let name = id.to_string();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::belief::{Failure, Health, Listing, Probe, REAL_MS, Share, Status};
+use super::belief::{Health, HealthStatus, LastFailure, Listing, Probe, REAL_MS, Share};
 use super::lone::AGREE;
 use super::witness::Witness;
 use crate::routing::attempt::FailureKind;
@@ -53,7 +53,7 @@ pub enum Observation {
     /// The provider's list of models was asked for.
     Listed {
         /// Whether it has the id, with near names where it has not. None if nothing can be told from it.
-        found: Result<Option<Found>, (FailureKind, String)>,
+        found: Result<Option<InList>, (FailureKind, String)>,
         /// How long it took, in milliseconds.
         latency_ms: u64,
     },
@@ -75,7 +75,7 @@ pub enum Observation {
 
 /// Whether a list has an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum InList {
     /// It has.
     There,
     /// It has not; these are near.
@@ -94,7 +94,7 @@ pub struct Recent {
     /// When one was last answered.
     pub ok_at: Option<Timestamp>,
     /// The last failure, load among them.
-    pub failure: Option<Failure>,
+    pub failure: Option<LastFailure>,
     /// What each of the accounts met that met a failure.
     pub by: BTreeMap<Witness, Met>,
 }
@@ -105,7 +105,7 @@ pub struct Met {
     /// So many failures, load apart.
     pub failed: u64,
     /// The last one, load among them.
-    pub failure: Failure,
+    pub failure: LastFailure,
 }
 
 impl Recent {
@@ -124,9 +124,9 @@ impl Recent {
 impl Health {
     /// Whether an observation changes anything worth noting.
     pub fn is_news(&self, seen: &Observation, now: Timestamp) -> bool {
-        let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
+        let is_settled = self.status == HealthStatus::Up && self.failures == 0 && self.rest_until.is_none();
         match seen {
-            Observation::Tried { by } => self.status == Status::Down || self.is_down_for(*by),
+            Observation::Tried { by } => self.status == HealthStatus::Down || self.is_down_for(*by),
             Observation::Begun if self.is_ended_by_begun() => true,
             Observation::Begun => self.proved_at().is_none_or(|at| now.since(at) >= NEWS_MS),
             // What somebody believes alone is over with it.
@@ -141,7 +141,7 @@ impl Health {
         match seen {
             Observation::Tried { by } => {
                 self.try_lone(by, now);
-                if self.status != Status::Down {
+                if self.status != HealthStatus::Down {
                     return self;
                 }
                 self.rest_tried(now);
@@ -149,7 +149,7 @@ impl Health {
             Observation::Begun => self.begun(now),
             Observation::Answered => self.answered(now),
             Observation::Failed { kind, message, retry_after_s, by } => {
-                let failure = Failure { at: now, kind, message };
+                let failure = LastFailure { at: now, kind, message };
                 match by {
                     // Nobody else is told of it, not even that there was something.
                     Some(by) if !self.is_agreed(by, &failure, retry_after_s) => return self,
@@ -188,7 +188,7 @@ impl Health {
             let failures = u32::try_from(met.failed).unwrap_or(u32::MAX).min(recent.in_row);
             self.hear(*by, failures, &met.failure);
         }
-        let is_later = |failure: &&Failure| {
+        let is_later = |failure: &&LastFailure| {
             self.proved_against(failure.kind).is_none_or(|at| at < failure.at)
                 && self.last_failure.as_ref().is_none_or(|known| known.at < failure.at)
         };
@@ -197,8 +197,8 @@ impl Health {
             self.observed_at = self.observed_at.max(failure.at);
             self.agree(failure.clone(), None);
         }
-        if self.status == Status::Up && self.share.is_some_and(Share::is_bad) {
-            self.become_status(Status::Degraded, self.observed_at);
+        if self.status == HealthStatus::Up && self.share.is_some_and(Share::is_bad) {
+            self.become_status(HealthStatus::Degraded, self.observed_at);
         }
         self
     }
@@ -225,7 +225,7 @@ impl Health {
 
     /// Whether a stream that begins would end something.
     fn is_ended_by_begun(&self) -> bool {
-        let is_settled = self.status == Status::Up && self.failures == 0 && self.rest_until.is_none();
+        let is_settled = self.status == HealthStatus::Up && self.failures == 0 && self.rest_until.is_none();
         !(is_settled || self.breaks_off()) || self.lone.iter().any(|lone| !lone.health.breaks_off())
     }
 
@@ -249,13 +249,13 @@ impl Health {
         self.rest_until = None;
         self.forget_gone();
         let is_bad = self.share.is_some_and(Share::is_bad);
-        self.become_status(if is_bad { Status::Degraded } else { Status::Up }, now);
+        self.become_status(if is_bad { HealthStatus::Degraded } else { HealthStatus::Up }, now);
     }
 
-    fn listed(&mut self, found: Result<Option<Found>, (FailureKind, String)>, latency_ms: u64, now: Timestamp) {
+    fn listed(&mut self, found: Result<Option<InList>, (FailureKind, String)>, latency_ms: u64, now: Timestamp) {
         let message = match &found {
-            Ok(Some(Found::There)) => "its provider lists it".to_owned(),
-            Ok(Some(Found::Missing(_))) => "its provider's list does not have it".to_owned(),
+            Ok(Some(InList::There)) => "its provider lists it".to_owned(),
+            Ok(Some(InList::Missing(_))) => "its provider's list does not have it".to_owned(),
             Ok(None) => "its provider is reachable".to_owned(),
             Err((_, message)) => message.clone(),
         };
@@ -266,21 +266,21 @@ impl Health {
                 let is_answering = self.proved_at().is_some_and(|at| now < at.plus(ANSWERED_MS));
                 if !is_answering {
                     self.is_real_failure = false;
-                    self.fail(Failure { at: now, kind, message }, None);
+                    self.fail(LastFailure { at: now, kind, message }, None);
                 }
             }
-            Ok(Some(Found::There)) if was_there == Some(true) => {}
-            Ok(Some(Found::There)) => {
+            Ok(Some(InList::There)) if was_there == Some(true) => {}
+            Ok(Some(InList::There)) => {
                 self.listing = Some(Listing { is_there: true, since: now, near: Vec::new() });
                 // It is back in the list; whether it answers, the next call finds out.
                 self.rest_until = self.rest_until.filter(|_| was_there.is_none());
             }
             // A hint: whether it still answers, a call finds out at once. Which ids are near is told beside it: they are not for
             // everybody.
-            Ok(Some(Found::Missing(near))) if was_there == Some(true) => {
+            Ok(Some(InList::Missing(near))) if was_there == Some(true) => {
                 self.listing = Some(Listing { is_there: false, since: now, near });
             }
-            Ok(Some(Found::Missing(_))) => self.stays_gone(now),
+            Ok(Some(InList::Missing(_))) => self.stays_gone(now),
             Ok(_) => {}
         }
     }
@@ -288,11 +288,11 @@ impl Health {
     /// It is gone from the list for a while, and nothing was seen of it since: there is no budget for calls, or they tell nothing.
     fn stays_gone(&mut self, now: Timestamp) {
         let Some(since) = self.listing.as_ref().filter(|listing| !listing.is_there).map(|listing| listing.since) else { return };
-        let is_told = self.last_failure.as_ref().is_some_and(|failure| failure.at >= since) || self.status == Status::Down;
+        let is_told = self.last_failure.as_ref().is_some_and(|failure| failure.at >= since) || self.status == HealthStatus::Down;
         if !is_told && now >= since.plus(GONE_MS) {
             let message = "the provider's list of models does not have this id any more".to_owned();
             self.is_real_failure = false;
-            self.fail(Failure { at: now, kind: FailureKind::Vanished, message }, None);
+            self.fail(LastFailure { at: now, kind: FailureKind::Vanished, message }, None);
         }
     }
 
@@ -306,14 +306,14 @@ impl Health {
             if is_suspected {
                 self.confirm(kind);
             }
-            self.fail(Failure { at: now, kind, message }, None);
+            self.fail(LastFailure { at: now, kind, message }, None);
             return self.absorb_lone(now);
         }
         self.forget_gone();
-        let was_down = self.status == Status::Down;
+        let was_down = self.status == HealthStatus::Down;
         self.cleared(now);
         match (was_down, self.status) {
-            (true, Status::Down) => {}
+            (true, HealthStatus::Down) => {}
             (true, _) => self.ended_by_probe(now),
             (false, _) => self.clear_lone(now),
         }
@@ -330,10 +330,10 @@ impl Health {
         }
         if is_failing {
             // Real requests have the last word: the next one is let through.
-            return self.become_status(Status::Degraded, now);
+            return self.become_status(HealthStatus::Degraded, now);
         }
         self.failures = 0;
-        self.become_status(Status::Up, now);
+        self.become_status(HealthStatus::Up, now);
     }
 
     /// What answers is there, whatever the list says.
@@ -355,14 +355,14 @@ impl Health {
         }
     }
 
-    pub(super) fn fail(&mut self, failure: Failure, retry_after_s: Option<u64>) {
+    pub(super) fn fail(&mut self, failure: LastFailure, retry_after_s: Option<u64>) {
         let (kind, at) = (failure.kind, failure.at);
         self.last_failure = Some(failure);
         self.is_cut |= kind == FailureKind::Cut;
         if kind == FailureKind::Load {
             let asked = retry_after_s.and_then(|seconds| i64::try_from(seconds.saturating_mul(1000)).ok());
             self.rest_until = Some(at.plus(asked.unwrap_or(LOAD_REST_MS).min(LONGEST_LOAD_REST_MS)));
-            return self.become_status(Status::Degraded, at);
+            return self.become_status(HealthStatus::Degraded, at);
         }
         self.failures = self.failures.saturating_add(if kind.is_certain() { OUTAGE } else { 1 });
         let doublings = self.failures.saturating_sub(OUTAGE).min(8);
@@ -370,10 +370,10 @@ impl Health {
         if self.failures >= OUTAGE || kind.is_slow() {
             self.rest_until = Some(at.plus(rest_ms));
         }
-        self.become_status(if self.failures >= OUTAGE { Status::Down } else { Status::Degraded }, at);
+        self.become_status(if self.failures >= OUTAGE { HealthStatus::Down } else { HealthStatus::Degraded }, at);
     }
 
-    fn become_status(&mut self, status: Status, now: Timestamp) {
+    fn become_status(&mut self, status: HealthStatus, now: Timestamp) {
         if self.status != status {
             self.status = status;
             self.since = now;
@@ -398,7 +398,7 @@ mod tests {
         Observation::Called { failure: failure.map(|kind| (kind, "no".to_owned())), latency_ms: 5 }
     }
 
-    fn list(found: Option<Found>) -> Observation {
+    fn list(found: Option<InList>) -> Observation {
         Observation::Listed { found: Ok(found), latency_ms: 5 }
     }
 
@@ -409,16 +409,16 @@ mod tests {
     #[test]
     fn one_failure_is_not_an_outage_and_two_are() {
         let once = after([(0, failed(FailureKind::Server))]);
-        assert_eq!((once.status, once.is_ready(at(0))), (Status::Degraded, true));
+        assert_eq!((once.status, once.is_ready(at(0))), (HealthStatus::Degraded, true));
         let twice = once.observe(failed(FailureKind::Timeout), at(1));
-        assert_eq!((twice.status, twice.is_ready(at(1))), (Status::Down, false));
+        assert_eq!((twice.status, twice.is_ready(at(1))), (HealthStatus::Down, false));
     }
 
     #[test]
     fn a_slow_failure_is_tried_last_for_a_minute_though_it_is_no_outage() {
         for kind in [FailureKind::Timeout, FailureKind::Connect] {
             let once = after([(0, failed(kind))]);
-            assert_eq!((once.status, once.is_ready(at(59)), once.is_ready(at(60))), (Status::Degraded, false, true));
+            assert_eq!((once.status, once.is_ready(at(59)), once.is_ready(at(60))), (HealthStatus::Degraded, false, true));
             assert!(once.is_expected_to_answer(at(1)));
         }
     }
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn load_is_not_death() {
         let health = after((0..10).map(|second| (second, failed(FailureKind::Load))));
-        assert_eq!((health.status, health.failures), (Status::Degraded, 0));
+        assert_eq!((health.status, health.failures), (HealthStatus::Degraded, 0));
         assert!(!health.is_expected_to_answer(at(10)) && health.is_ready(at(15)) && health.is_expected_to_answer(at(15)));
         let asked =
             Observation::Failed { kind: FailureKind::Load, message: String::new(), retry_after_s: Some(86_400), by: None };
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_refused_credential_is_an_outage_at_once() {
-        assert_eq!(after([(0, failed(FailureKind::Credential))]).status, Status::Down);
+        assert_eq!(after([(0, failed(FailureKind::Credential))]).status, HealthStatus::Down);
     }
 
     #[test]
@@ -445,7 +445,7 @@ mod tests {
         let tried = down.observe(Observation::Tried { by: None }, at(61));
         assert!(!tried.is_ready(at(61)), "one request at a time");
         let back = tried.observe(Observation::Answered, at(62));
-        assert_eq!((back.status, back.is_ready(at(62)), back.failures), (Status::Up, true, 0));
+        assert_eq!((back.status, back.is_ready(at(62)), back.failures), (HealthStatus::Up, true, 0));
     }
 
     #[test]
@@ -463,73 +463,83 @@ mod tests {
     #[test]
     fn a_good_probe_does_not_outweigh_failing_requests() {
         let down = after([(0, failed(FailureKind::Server)), (1, failed(FailureKind::Server))]);
-        for seen in [list(None), list(Some(Found::There))] {
-            assert_eq!(down.clone().observe(seen, at(2)).status, Status::Down);
+        for seen in [list(None), list(Some(InList::There))] {
+            assert_eq!(down.clone().observe(seen, at(2)).status, HealthStatus::Down);
         }
         let probed = down.observe(call(None), at(2));
-        assert_eq!((probed.status, probed.is_ready(at(2))), (Status::Degraded, true), "a real request may try");
-        assert_eq!(probed.clone().observe(failed(FailureKind::Server), at(3)).status, Status::Down);
-        assert_eq!(probed.clone().observe(call(None), at(60)).status, Status::Degraded);
-        assert_eq!(probed.observe(call(None), at(302)).status, Status::Up, "after five minutes without one it may");
+        assert_eq!((probed.status, probed.is_ready(at(2))), (HealthStatus::Degraded, true), "a real request may try");
+        assert_eq!(probed.clone().observe(failed(FailureKind::Server), at(3)).status, HealthStatus::Down);
+        assert_eq!(probed.clone().observe(call(None), at(60)).status, HealthStatus::Degraded);
+        assert_eq!(probed.observe(call(None), at(302)).status, HealthStatus::Up, "after five minutes without one it may");
     }
 
     #[test]
     fn what_only_probes_know_is_told_by_probes() {
-        assert_eq!(after([(0, list(Some(Found::There)))]).status, Status::Unknown, "to be listed is not to answer");
-        assert_eq!(after([(0, call(None))]).status, Status::Up);
-        assert_eq!(after([(0, call(Some(FailureKind::Server)))]).status, Status::Degraded);
+        assert_eq!(after([(0, list(Some(InList::There)))]).status, HealthStatus::Unknown, "to be listed is not to answer");
+        assert_eq!(after([(0, call(None))]).status, HealthStatus::Up);
+        assert_eq!(after([(0, call(Some(FailureKind::Server)))]).status, HealthStatus::Degraded);
         let down = after([(0, call(Some(FailureKind::Server))), (60, call(Some(FailureKind::Server)))]);
-        assert_eq!(down.status, Status::Down);
-        assert_eq!(down.observe(call(None), at(120)).status, Status::Up);
+        assert_eq!(down.status, HealthStatus::Down);
+        assert_eq!(down.observe(call(None), at(120)).status, HealthStatus::Up);
     }
 
     #[test]
     fn a_failing_list_says_nothing_while_requests_are_answered() {
         let broken = || Observation::Listed { found: Err((FailureKind::Credential, "no".to_owned())), latency_ms: 5 };
-        assert_eq!(after([(0, Observation::Answered), (60, broken())]).status, Status::Up);
-        assert_eq!(after([(0, Observation::Answered), (120, broken())]).status, Status::Down);
-        assert_eq!(after([(0, broken())]).status, Status::Down);
+        assert_eq!(after([(0, Observation::Answered), (60, broken())]).status, HealthStatus::Up);
+        assert_eq!(after([(0, Observation::Answered), (120, broken())]).status, HealthStatus::Down);
+        assert_eq!(after([(0, broken())]).status, HealthStatus::Down);
     }
 
     #[test]
     fn a_list_is_a_hint_and_what_is_gone_from_it_is_down_only_where_nothing_else_tells() {
-        let near = || Found::Missing(vec!["m-2".to_owned()]);
+        let near = || InList::Missing(vec!["m-2".to_owned()]);
         let never = after([(0, call(None)), (1, list(Some(near())))]);
-        assert_eq!((never.status, never.listing), (Status::Up, None), "many lists are not complete");
-        let gone = after([(0, list(Some(Found::There))), (1, call(None)), (60, list(Some(near())))]);
-        assert_eq!((gone.status, gone.listing.as_ref().map(|listing| listing.is_there)), (Status::Up, Some(false)));
+        assert_eq!((never.status, never.listing), (HealthStatus::Up, None), "many lists are not complete");
+        let gone = after([(0, list(Some(InList::There))), (1, call(None)), (60, list(Some(near())))]);
+        assert_eq!((gone.status, gone.listing.as_ref().map(|listing| listing.is_there)), (HealthStatus::Up, Some(false)));
         for answer in [Observation::Answered, call(None)] {
             let answered = gone.clone().observe(answer, at(61)).observe(list(Some(near())), at(600));
-            assert_eq!((answered.status, answered.listing), (Status::Up, None), "what answers is there, whatever the list says");
+            assert_eq!(
+                (answered.status, answered.listing),
+                (HealthStatus::Up, None),
+                "what answers is there, whatever the list says"
+            );
         }
         let called = gone.clone().observe(call(Some(FailureKind::NotFound)), at(61));
-        assert_eq!((called.status, called.last_failure.map(|failure| failure.kind)), (Status::Down, Some(FailureKind::NotFound)));
-        assert_eq!(gone.clone().observe(list(Some(near())), at(120)).status, Status::Up, "once more says no more");
+        assert_eq!(
+            (called.status, called.last_failure.map(|failure| failure.kind)),
+            (HealthStatus::Down, Some(FailureKind::NotFound))
+        );
+        assert_eq!(gone.clone().observe(list(Some(near())), at(120)).status, HealthStatus::Up, "once more says no more");
         let untold = gone.observe(list(Some(near())), at(180));
         let failure = untold.last_failure.clone().unwrap();
-        assert_eq!((untold.status, failure.kind), (Status::Down, FailureKind::Vanished), "nobody calls it");
+        assert_eq!((untold.status, failure.kind), (HealthStatus::Down, FailureKind::Vanished), "nobody calls it");
         assert!(failure.message.ends_with("any more"), "{}", failure.message);
         let still = untold.clone().observe(list(Some(near())), at(240));
         assert_eq!((still.since, still.failures), (at(180), untold.failures), "it vanishes once");
-        let listed = still.observe(list(Some(Found::There)), at(300));
-        assert!(listed.status == Status::Down && listed.is_ready(at(300)), "whether it answers, a call finds out");
+        let listed = still.observe(list(Some(InList::There)), at(300));
+        assert!(listed.status == HealthStatus::Down && listed.is_ready(at(300)), "whether it answers, a call finds out");
     }
 
     #[test]
     fn hearing_of_a_failure_is_like_seeing_it_and_hearing_twice_like_once() {
-        let failure = |second| Some(Failure { at: at(second), kind: FailureKind::Server, message: "no".to_owned() });
+        let failure = |second| Some(LastFailure { at: at(second), kind: FailureKind::Server, message: "no".to_owned() });
         // Three accounts met it: what one meets, see the tests of witnesses.
         let by = |failed, second| {
             let met = |n: &str| (Witness::of(&AccountId::parse(n).unwrap()), Met { failed, failure: failure(second).unwrap() });
             ["a", "b", "c"].into_iter().map(met).collect::<BTreeMap<_, _>>()
         };
         for (recent, status) in [
-            (Recent { ok: 1, ok_at: Some(at(5)), ..Recent::default() }, Status::Up),
-            (Recent { failed: 1, in_row: 1, failure: failure(5), ..Recent::default() }, Status::Unknown),
-            (Recent { failed: 2, in_row: 2, failure: failure(5), by: by(1, 5), ..Recent::default() }, Status::Down),
-            (Recent { ok: 1, failed: 2, in_row: 0, ok_at: Some(at(6)), failure: failure(5), by: by(1, 5) }, Status::Up),
-            (Recent { ok: 1, failed: 2, in_row: 2, ok_at: Some(at(4)), failure: failure(5), by: by(1, 5) }, Status::Down),
-            (Recent { ok: 9, failed: 3, in_row: 0, ok_at: Some(at(6)), failure: failure(5), by: by(1, 5) }, Status::Degraded),
+            (Recent { ok: 1, ok_at: Some(at(5)), ..Recent::default() }, HealthStatus::Up),
+            (Recent { failed: 1, in_row: 1, failure: failure(5), ..Recent::default() }, HealthStatus::Unknown),
+            (Recent { failed: 2, in_row: 2, failure: failure(5), by: by(1, 5), ..Recent::default() }, HealthStatus::Down),
+            (Recent { ok: 1, failed: 2, in_row: 0, ok_at: Some(at(6)), failure: failure(5), by: by(1, 5) }, HealthStatus::Up),
+            (Recent { ok: 1, failed: 2, in_row: 2, ok_at: Some(at(4)), failure: failure(5), by: by(1, 5) }, HealthStatus::Down),
+            (
+                Recent { ok: 9, failed: 3, in_row: 0, ok_at: Some(at(6)), failure: failure(5), by: by(1, 5) },
+                HealthStatus::Degraded,
+            ),
         ] {
             let heard = Health::default().learn(&recent);
             assert_eq!(heard.status, status, "{recent:?}");
@@ -543,17 +553,17 @@ mod tests {
     #[test]
     fn what_fails_often_is_degraded_though_it_answers_in_between() {
         let met = |n: &str| {
-            let failure = Failure { at: at(5), kind: FailureKind::Server, message: "no".to_owned() };
+            let failure = LastFailure { at: at(5), kind: FailureKind::Server, message: "no".to_owned() };
             (Witness::of(&AccountId::parse(n).unwrap()), Met { failed: 7, failure })
         };
         let by = ["a", "b", "c"].into_iter().map(met).collect();
         let often = Recent { ok: 80, failed: 21, in_row: 0, ok_at: Some(at(6)), failure: None, by };
         let health = Health::default().learn(&often);
-        assert_eq!(health.status, Status::Degraded);
+        assert_eq!(health.status, HealthStatus::Degraded);
         assert!(health.is_ready(at(6)));
-        assert_eq!(health.clone().observe(Observation::Answered, at(20)).status, Status::Degraded);
+        assert_eq!(health.clone().observe(Observation::Answered, at(20)).status, HealthStatus::Degraded);
         let better = health.learn(&Recent { ok: 100, failed: 1, ok_at: Some(at(300)), ..Recent::default() });
-        assert_eq!(better.status, Status::Up);
+        assert_eq!(better.status, HealthStatus::Up);
     }
 
     #[test]
@@ -567,9 +577,9 @@ mod tests {
                 assert_eq!(believed.is_news(&Observation::Begun, at(3)), kind != Cut, "{kind:?}");
                 let begun = believed.clone().observe(Observation::Begun, at(3));
                 let told = begun.told_to(by, at(3));
-                assert_eq!(told.status == Status::Up, kind != Cut, "{kind:?}");
+                assert_eq!(told.status == HealthStatus::Up, kind != Cut, "{kind:?}");
                 let ended = begun.observe(Observation::Answered, at(4));
-                assert_eq!((ended.told_to(by, at(4)).status, ended.lone.len()), (Status::Up, 0), "{kind:?}");
+                assert_eq!((ended.told_to(by, at(4)).status, ended.lone.len()), (HealthStatus::Up, 0), "{kind:?}");
             }
         }
     }
@@ -577,12 +587,12 @@ mod tests {
     #[test]
     fn while_a_long_stream_runs_its_channel_is_alive() {
         let begun = after([(0, Observation::Begun)]);
-        assert_eq!((begun.status, begun.last_success_at), (Status::Up, None));
+        assert_eq!((begun.status, begun.last_success_at), (HealthStatus::Up, None));
         let broken = Observation::Listed { found: Err((FailureKind::Credential, "no".to_owned())), latency_ms: 5 };
-        assert_eq!(begun.clone().observe(broken, at(60)).status, Status::Up);
+        assert_eq!(begun.clone().observe(broken, at(60)).status, HealthStatus::Up);
         assert!(!begun.is_news(&Observation::Begun, at(4)) && begun.is_news(&Observation::Begun, at(5)));
         let complete = begun.observe(Observation::Answered, at(600));
-        assert_eq!((complete.status, complete.last_success_at), (Status::Up, Some(at(600))));
+        assert_eq!((complete.status, complete.last_success_at), (HealthStatus::Up, Some(at(600))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Status;
+use super::HealthStatus;
 use crate::time::{Period, Timestamp};
 
 const DAY_MS: i64 = 86_400_000;
@@ -16,11 +16,11 @@ const SHORT_MS: u64 = 300_000;
 
 /// From when on a status holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct StatusChange {
     /// From when on.
     pub at: Timestamp,
     /// Which.
-    pub status: Status,
+    pub status: HealthStatus,
     /// Why, in words; empty where it is up.
     pub cause: String,
 }
@@ -58,7 +58,7 @@ pub struct Day {
     /// The share of its known time in which the status was not down.
     pub uptime: Option<f64>,
     /// The worst status in it.
-    pub worst: Status,
+    pub worst: HealthStatus,
     /// For how long it was down, in milliseconds.
     pub down_ms: u64,
 }
@@ -67,7 +67,7 @@ pub struct Day {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
     /// The worst of it.
-    pub status: Status,
+    pub status: HealthStatus,
     /// When it began.
     pub started_at: Timestamp,
     /// When it was over; none if it is not.
@@ -77,12 +77,12 @@ pub struct Incident {
 }
 
 /// The status at a moment.
-pub fn status_at(changes: &[Change], at: Timestamp) -> Status {
-    changes.iter().rev().find(|change| change.at <= at).map_or(Status::Unknown, |change| change.status)
+pub fn status_at(changes: &[StatusChange], at: Timestamp) -> HealthStatus {
+    changes.iter().rev().find(|change| change.at <= at).map_or(HealthStatus::Unknown, |change| change.status)
 }
 
 /// How long each status held between two moments, in order.
-fn pieces(changes: &[Change], from: Timestamp, to: Timestamp) -> Vec<(Status, u64)> {
+fn pieces(changes: &[StatusChange], from: Timestamp, to: Timestamp) -> Vec<(HealthStatus, u64)> {
     let mut pieces = Vec::new();
     let (mut status, mut since) = (status_at(changes, from), from);
     for change in changes.iter().filter(|change| change.at > from && change.at < to) {
@@ -94,85 +94,87 @@ fn pieces(changes: &[Change], from: Timestamp, to: Timestamp) -> Vec<(Status, u6
 }
 
 /// The share of the known time between two moments in which the status was not down; none if nothing was known.
-pub fn uptime(changes: &[Change], from: Timestamp, to: Timestamp) -> Option<f64> {
-    let sum = |of: &dyn Fn(Status) -> bool| {
+pub fn uptime(changes: &[StatusChange], from: Timestamp, to: Timestamp) -> Option<f64> {
+    let sum = |of: &dyn Fn(HealthStatus) -> bool| {
         pieces(changes, from, to).iter().filter(|(status, _)| of(*status)).fold(0_u64, |sum, (_, ms)| sum.saturating_add(*ms))
     };
-    let known = sum(&|status| status != Status::Unknown);
-    let down = sum(&|status| status == Status::Down);
+    let known = sum(&|status| status != HealthStatus::Unknown);
+    let down = sum(&|status| status == HealthStatus::Down);
     (known > 0).then(|| known.saturating_sub(down) as f64 / known as f64)
 }
 
 /// The last days, oldest first; the last one as far as it has come.
-pub fn days(changes: &[Change], count: u32, now: Timestamp) -> Vec<Day> {
+pub fn days(changes: &[StatusChange], count: u32, now: Timestamp) -> Vec<Day> {
     let today = Period::Day.start(now);
     let day = |back: u32| {
         let start = today.plus(i64::from(back).saturating_mul(-DAY_MS));
         let end = start.plus(DAY_MS).min(now);
         let pieces = pieces(changes, start, end);
-        let down_ms =
-            pieces.iter().filter(|(status, _)| *status == Status::Down).fold(0, |sum: u64, (_, ms)| sum.saturating_add(*ms));
+        let down_ms = pieces
+            .iter()
+            .filter(|(status, _)| *status == HealthStatus::Down)
+            .fold(0, |sum: u64, (_, ms)| sum.saturating_add(*ms));
         Day { start, uptime: uptime(changes, start, end), worst: worst(&pieces), down_ms }
     };
     (0..count).rev().map(day).collect()
 }
 
 /// The worst status in each of so many equal parts of a time, oldest first.
-pub fn bars(changes: &[Change], (from, to): (Timestamp, Timestamp), count: u32) -> Vec<Status> {
+pub fn bars(changes: &[StatusChange], (from, to): (Timestamp, Timestamp), count: u32) -> Vec<HealthStatus> {
     let length = i64::try_from(to.since(from)).unwrap_or(0).checked_div(i64::from(count)).unwrap_or(0);
     let start = |place: u32| from.plus(length.saturating_mul(i64::from(place)));
     (0..count).map(|place| worst(&pieces(changes, start(place), start(place.saturating_add(1))))).collect()
 }
 
-fn worst(pieces: &[(Status, u64)]) -> Status {
+fn worst(pieces: &[(HealthStatus, u64)]) -> HealthStatus {
     pieces.iter().filter(|(_, ms)| *ms > 0).map(|(status, _)| *status).max().unwrap_or_default()
 }
 
 /// The changes of a route by those of its candidates, each with its tier and its name.
-pub fn of_route(candidates: &[(u8, &str, &[Change])]) -> Vec<Change> {
+pub fn of_route(candidates: &[(u8, &str, &[StatusChange])]) -> Vec<StatusChange> {
     let mut moments: BTreeMap<Timestamp, ()> = BTreeMap::new();
     moments.extend(candidates.iter().flat_map(|(_, _, changes)| changes.iter().map(|change| (change.at, ()))));
-    let mut together: Vec<Change> = Vec::new();
+    let mut together: Vec<StatusChange> = Vec::new();
     for at in moments.into_keys() {
-        let now: Vec<(u8, &str, Option<&Change>)> = candidates
+        let now: Vec<(u8, &str, Option<&StatusChange>)> = candidates
             .iter()
             .map(|(tier, name, changes)| (*tier, *name, changes.iter().rev().find(|change| change.at <= at)))
             .collect();
         let (status, cause) = route_status(&now);
-        if together.last().map_or(Status::Unknown, |last| last.status) != status {
-            together.push(Change { at, status, cause });
+        if together.last().map_or(HealthStatus::Unknown, |last| last.status) != status {
+            together.push(StatusChange { at, status, cause });
         }
     }
     together
 }
 
 /// Up while a primary is; down when everything is; in between, a backup serves.
-fn route_status(candidates: &[(u8, &str, Option<&Change>)]) -> (Status, String) {
+fn route_status(candidates: &[(u8, &str, Option<&StatusChange>)]) -> (HealthStatus, String) {
     let first = candidates.iter().map(|(tier, _, _)| *tier).min().unwrap_or(0);
-    let status = |change: &Option<&Change>| change.map_or(Status::Unknown, |change| change.status);
-    let told = |of: &dyn Fn(u8, Status) -> bool| {
+    let status = |change: &Option<&StatusChange>| change.map_or(HealthStatus::Unknown, |change| change.status);
+    let told = |of: &dyn Fn(u8, HealthStatus) -> bool| {
         let found = candidates.iter().find(|(tier, _, change)| of(*tier, status(change)));
         found.and_then(|(_, name, change)| change.map(|change| format!("{name}: {}", change.cause))).unwrap_or_default()
     };
     let primary = || candidates.iter().filter(|(tier, _, _)| *tier == first).map(|(_, _, change)| status(change));
-    if primary().any(|status| status == Status::Up) {
-        return (Status::Up, String::new());
+    if primary().any(|status| status == HealthStatus::Up) {
+        return (HealthStatus::Up, String::new());
     }
-    if !candidates.is_empty() && candidates.iter().all(|(_, _, change)| status(change) == Status::Down) {
-        return (Status::Down, told(&|_, status| status == Status::Down));
+    if !candidates.is_empty() && candidates.iter().all(|(_, _, change)| status(change) == HealthStatus::Down) {
+        return (HealthStatus::Down, told(&|_, status| status == HealthStatus::Down));
     }
-    if primary().any(|status| status != Status::Unknown) {
-        return (Status::Degraded, told(&|tier, status| tier == first && status != Status::Unknown));
+    if primary().any(|status| status != HealthStatus::Unknown) {
+        return (HealthStatus::Degraded, told(&|tier, status| tier == first && status != HealthStatus::Unknown));
     }
-    (Status::Unknown, String::new())
+    (HealthStatus::Unknown, String::new())
 }
 
 /// The times in which it was not as it should be, newest first: all outages, and what was degraded for some minutes.
-pub fn incidents(changes: &[Change], now: Timestamp) -> Vec<Incident> {
+pub fn incidents(changes: &[StatusChange], now: Timestamp) -> Vec<Incident> {
     let mut incidents: Vec<Incident> = Vec::new();
     let mut open: Option<Incident> = None;
     for change in changes {
-        let is_fine = matches!(change.status, Status::Up | Status::Unknown);
+        let is_fine = matches!(change.status, HealthStatus::Up | HealthStatus::Unknown);
         open = match open.take() {
             Some(incident) if is_fine => {
                 incidents.push(Incident { ended_at: Some(change.at), ..incident });
@@ -188,7 +190,7 @@ pub fn incidents(changes: &[Change], now: Timestamp) -> Vec<Incident> {
     }
     incidents.extend(open);
     let length = |incident: &Incident| incident.ended_at.unwrap_or(now).since(incident.started_at);
-    incidents.retain(|incident| incident.status == Status::Down || length(incident) >= SHORT_MS);
+    incidents.retain(|incident| incident.status == HealthStatus::Down || length(incident) >= SHORT_MS);
     incidents.reverse();
     incidents
 }
@@ -202,11 +204,11 @@ mod tests {
         Timestamp::from_millis(20_000 * DAY_MS + minutes * 60_000)
     }
 
-    fn change(minutes: i64, status: Status) -> Change {
-        Change { at: at(minutes), status, cause: format!("{} at {minutes}", status.as_str()) }
+    fn change(minutes: i64, status: HealthStatus) -> StatusChange {
+        StatusChange { at: at(minutes), status, cause: format!("{} at {minutes}", status.as_str()) }
     }
 
-    use Status::{Degraded, Down, Unknown, Up};
+    use HealthStatus::{Degraded, Down, Unknown, Up};
 
     #[test]
     fn uptime_is_the_share_of_the_known_time_that_was_not_down() {
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn days_and_bars_tell_the_worst_of_each() {
         let changes = [change(60, Up), change(1440 + 30, Down), change(1440 + 60, Up), change(2 * 1440 + 5, Degraded)];
-        let told: Vec<(Status, u64)> =
+        let told: Vec<(HealthStatus, u64)> =
             days(&changes, 4, at(2 * 1440 + 90)).iter().map(|day| (day.worst, day.down_ms / 60_000)).collect();
         assert_eq!(told, [(Unknown, 0), (Up, 0), (Down, 30), (Degraded, 0)]);
         assert_eq!(bars(&changes, (at(1440), at(1440 + 120)), 4), [Up, Down, Up, Up]);
@@ -240,7 +242,7 @@ mod tests {
         let primary = [change(0, Up), change(10, Down), change(40, Up)];
         let backup = [change(0, Up), change(20, Down), change(30, Up)];
         let route = of_route(&[(0, "a/m", &primary), (1, "b/m", &backup)]);
-        let told: Vec<(Timestamp, Status)> = route.iter().map(|change| (change.at, change.status)).collect();
+        let told: Vec<(Timestamp, HealthStatus)> = route.iter().map(|change| (change.at, change.status)).collect();
         assert_eq!(told, [(at(0), Up), (at(10), Degraded), (at(20), Down), (at(30), Degraded), (at(40), Up)]);
         assert_eq!(route[1].cause, "a/m: down at 10");
         assert!(of_route(&[(0, "a/m", &[])]).is_empty());
@@ -276,7 +278,7 @@ mod tests {
                 changes.push(change(minute, [Unknown, Up, Degraded, Down][status]));
             }
             let (from, middle, to) = (at(0), at(cut), at(3_000));
-            let sum = |pieces: Vec<(Status, u64)>| {
+            let sum = |pieces: Vec<(HealthStatus, u64)>| {
                 pieces.into_iter().fold([0_u64; 4], |mut sum, (status, ms)| { sum[status as usize] += ms; sum })
             };
             let (a, b) = (sum(pieces(&changes, from, middle)), sum(pieces(&changes, middle, to)));

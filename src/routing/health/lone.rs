@@ -4,7 +4,7 @@
 //! within [`WITNESS_MS`], or a probe has. So nobody can make a candidate look worse to others by what he asks of it. A success of
 //! anybody's ends all of it.
 
-use super::belief::{Failure, Health, Lone, Status};
+use super::belief::{Health, HealthStatus, LastFailure, Lone};
 use super::witness::Witness;
 use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
@@ -21,7 +21,7 @@ const CLEARED_MS: i64 = 300_000;
 const MOST: usize = 8;
 
 impl Lone {
-    fn failure(&self) -> Option<&Failure> {
+    fn failure(&self) -> Option<&LastFailure> {
         self.health.last_failure.as_ref()
     }
 
@@ -41,9 +41,9 @@ impl Lone {
 
 impl Health {
     /// Notes what an account met; whether that is believed of the candidate now.
-    pub(super) fn is_agreed(&mut self, by: Witness, failure: &Failure, retry_after_s: Option<u64>) -> bool {
+    pub(super) fn is_agreed(&mut self, by: Witness, failure: &LastFailure, retry_after_s: Option<u64>) -> bool {
         // What is down is no better for being busy.
-        if self.status == Status::Down && failure.kind == FailureKind::Load {
+        if self.status == HealthStatus::Down && failure.kind == FailureKind::Load {
             return false;
         }
         let mut lone = self.take_lone(by, failure.at);
@@ -54,9 +54,9 @@ impl Health {
     }
 
     /// Notes what an account met as the counts of all isolates tell of it: so many failures of such a kind. Again is the same.
-    pub(super) fn hear(&mut self, by: Witness, failures: u32, failure: &Failure) {
+    pub(super) fn hear(&mut self, by: Witness, failures: u32, failure: &LastFailure) {
         let is_known = self.lone.iter().any(|lone| lone.by == by && lone.failed_at() >= failure.at);
-        let is_busy = self.status == Status::Down && failure.kind == FailureKind::Load;
+        let is_busy = self.status == HealthStatus::Down && failure.kind == FailureKind::Load;
         if is_busy || self.is_settled_since(failure) || is_known {
             return;
         }
@@ -68,16 +68,16 @@ impl Health {
     }
 
     /// Whether it is over with a failure: somebody was answered after it, a probe has called since, or it is part of what all know.
-    fn is_settled_since(&self, failure: &Failure) -> bool {
+    fn is_settled_since(&self, failure: &LastFailure) -> bool {
         let known_at = match self.status {
-            Status::Down => self.last_failure.as_ref().map(|known| known.at),
+            HealthStatus::Down => self.last_failure.as_ref().map(|known| known.at),
             _ => self.called_at,
         };
         self.proved_against(failure.kind).max(known_at).is_some_and(|at| at >= failure.at)
     }
 
     /// Whether enough accounts met failures like this one.
-    pub(super) fn agrees(&self, failure: &Failure) -> bool {
+    pub(super) fn agrees(&self, failure: &LastFailure) -> bool {
         let is_load = failure.kind == FailureKind::Load;
         let window_ms = if is_load { LOAD_WITNESS_MS } else { WITNESS_MS };
         let is_like = |lone: &&Lone| lone.is_load() == is_load && failure.at < lone.failed_at().plus(window_ms);
@@ -112,7 +112,7 @@ impl Health {
 
     /// It is known by then to be down: what single accounts believed until then is what all believe.
     pub(super) fn absorb_lone(&mut self, now: Timestamp) {
-        if self.status == Status::Down {
+        if self.status == HealthStatus::Down {
             self.lone.retain(|lone| lone.is_load() || lone.failed_at() > now);
         }
     }
@@ -144,14 +144,14 @@ impl Health {
 
     /// One request at a time finds out whether it is back for who believes that it is down.
     pub(super) fn try_lone(&mut self, by: Option<Witness>, now: Timestamp) {
-        if let Some(lone) = self.lone.iter_mut().find(|lone| Some(lone.by) == by && lone.health.status == Status::Down) {
+        if let Some(lone) = self.lone.iter_mut().find(|lone| Some(lone.by) == by && lone.health.status == HealthStatus::Down) {
             lone.health.rest_tried(now);
         }
     }
 
     /// Whether somebody believes it to be down, and would be the one to try it.
     pub(super) fn is_down_for(&self, by: Option<Witness>) -> bool {
-        self.lone.iter().any(|lone| Some(lone.by) == by && lone.health.status == Status::Down)
+        self.lone.iter().any(|lone| Some(lone.by) == by && lone.health.status == HealthStatus::Down)
     }
 
     /// Since when somebody has met failures that are more than load, if no probe has looked into it since and not all know.
@@ -167,7 +167,8 @@ impl Health {
     fn open(&self, now: Timestamp) -> impl Iterator<Item = &Lone> {
         let is_cleared = move |lone: &&Lone| lone.cleared_at.is_some_and(|at| now < at.plus(CLEARED_MS));
         let is_looked_into = |lone: &&Lone| self.called_at.is_some_and(|at| at >= lone.failed_at());
-        let open = self.lone.iter().filter(move |lone| self.status != Status::Down && lone.is_fresh(now) && !lone.is_load());
+        let open =
+            self.lone.iter().filter(move |lone| self.status != HealthStatus::Down && lone.is_fresh(now) && !lone.is_load());
         open.filter(move |lone| !is_cleared(lone) && !is_looked_into(lone))
     }
 
@@ -186,7 +187,7 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Found, HealthView, Observation, Recent};
+    use super::super::{HealthView, InList, Observation, Recent};
     use super::*;
     use crate::id::{AccountId, ChannelId};
     use crate::routing::health::{CandidateId, Met};
@@ -230,7 +231,7 @@ mod tests {
                         assert_eq!(health.told_to(other, at(second)), before, "{kind:?}");
                     }
                     let own = health.told_to(Some(account("hostile")), at(second));
-                    assert!(own.status >= Status::Degraded && own.last_failure.is_some(), "it meets it itself: {kind:?}");
+                    assert!(own.status >= HealthStatus::Degraded && own.last_failure.is_some(), "it meets it itself: {kind:?}");
                 }
                 assert_eq!((health.status, health.rest_until, health.observed_at), (before.status, None, before.observed_at));
             }
@@ -245,7 +246,7 @@ mod tests {
         assert!(met.is_news(&Observation::Answered, at(2)));
         assert!(met.is_news(&Observation::Tried { by: Some(account("a")) }, at(2)), "one at a time");
         assert!(!met.is_news(&Observation::Tried { by: Some(account("b")) }, at(2)));
-        assert_eq!(met.observe(Observation::Answered, at(2)).told_to(Some(account("a")), at(2)).status, Status::Up);
+        assert_eq!(met.observe(Observation::Answered, at(2)).told_to(Some(account("a")), at(2)).status, HealthStatus::Up);
     }
 
     #[test]
@@ -254,19 +255,19 @@ mod tests {
             let up = Health::default().observe(Observation::Answered, at(0));
             names.iter().zip(1..).fold(up, |health, (name, second)| health.observe(failed(FailureKind::Server, name), at(second)))
         };
-        assert_eq!(seen(&["a", "b"]).status, Status::Up);
-        assert_eq!(seen(&["a", "b", "a", "b", "a"]).status, Status::Up);
+        assert_eq!(seen(&["a", "b"]).status, HealthStatus::Up);
+        assert_eq!(seen(&["a", "b", "a", "b", "a"]).status, HealthStatus::Up);
         let down = seen(&["a", "b", "c"]);
-        assert_eq!((down.status, down.is_ready(at(3))), (Status::Down, false));
+        assert_eq!((down.status, down.is_ready(at(3))), (HealthStatus::Down, false));
         let back = down.observe(Observation::Answered, at(70));
-        assert_eq!((back.status, back.lone.len()), (Status::Up, 0), "one answer ends it for all");
+        assert_eq!((back.status, back.lone.len()), (HealthStatus::Up, 0), "one answer ends it for all");
         assert_eq!(
             seen(&["a", "b"]).observe(failed(FailureKind::Server, "c"), at(900)).status,
-            Status::Up,
+            HealthStatus::Up,
             "they are too far apart"
         );
         let mixed = seen(&["a", "b"]).observe(failed(FailureKind::Load, "c"), at(3));
-        assert_eq!(mixed.status, Status::Up, "load is not the same");
+        assert_eq!(mixed.status, HealthStatus::Up, "load is not the same");
     }
 
     #[test]
@@ -284,7 +285,7 @@ mod tests {
     fn load_that_several_meet_rests_it_for_all() {
         let loaded =
             ["a", "b", "c"].iter().fold(Health::default(), |health, name| health.observe(failed(FailureKind::Load, name), at(1)));
-        assert_eq!((loaded.status, loaded.failures, loaded.is_expected_to_answer(at(2))), (Status::Degraded, 0, false));
+        assert_eq!((loaded.status, loaded.failures, loaded.is_expected_to_answer(at(2))), (HealthStatus::Degraded, 0, false));
     }
 
     #[test]
@@ -294,22 +295,22 @@ mod tests {
             let met = up.clone().observe(failed(kind, "a"), at(10));
             assert_eq!(met.suspected_at(at(11)), Some(at(10)));
             let confirmed = met.clone().observe(call(Some(FailureKind::Server)), at(20));
-            assert_eq!((confirmed.status, confirmed.lone.len()), (Status::Down, 0), "{kind:?} is confirmed");
+            assert_eq!((confirmed.status, confirmed.lone.len()), (HealthStatus::Down, 0), "{kind:?} is confirmed");
             let over = confirmed.observe(call(None), at(80));
-            assert_eq!((over.status, over.told_to(Some(account("a")), at(80)).status), (Status::Up, Status::Up));
+            assert_eq!((over.status, over.told_to(Some(account("a")), at(80)).status), (HealthStatus::Up, HealthStatus::Up));
             let cleared = met.observe(call(None), at(20));
-            assert_eq!((cleared.status, cleared.suspected_at(at(21))), (Status::Up, None));
+            assert_eq!((cleared.status, cleared.suspected_at(at(21))), (HealthStatus::Up, None));
             assert!(cleared.told_to(Some(account("a")), at(21)).is_ready(at(21)), "it may try again");
         }
         assert_eq!(
             up.clone().observe(call(Some(FailureKind::Server)), at(20)).status,
-            Status::Degraded,
+            HealthStatus::Degraded,
             "without it one is not enough"
         );
         let loaded = up.observe(failed(FailureKind::Load, "a"), at(10));
         assert_eq!(
             (loaded.suspected_at(at(11)), loaded.observe(call(Some(FailureKind::Server)), at(20)).status),
-            (None, Status::Degraded)
+            (None, HealthStatus::Degraded)
         );
     }
 
@@ -324,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_all_isolates_counted_of_one_account_is_its_own_and_of_several_everybodys() {
-        let failure = |second| Failure { at: at(second), kind: FailureKind::Server, message: "no".to_owned() };
+        let failure = |second| LastFailure { at: at(second), kind: FailureKind::Server, message: "no".to_owned() };
         let recent = |names: &[&str]| Recent {
             failed: 90,
             in_row: 90,
@@ -333,19 +334,19 @@ mod tests {
             ..Recent::default()
         };
         let one = Health::default().learn(&recent(&["a"]));
-        assert_eq!((one.status, one.told_to(Some(account("a")), at(10)).status), (Status::Unknown, Status::Down));
+        assert_eq!((one.status, one.told_to(Some(account("a")), at(10)).status), (HealthStatus::Unknown, HealthStatus::Down));
         assert_eq!(one.clone().learn(&recent(&["a"])), one);
-        assert_eq!(Health::default().learn(&recent(&["a", "b", "c"])).status, Status::Down);
+        assert_eq!(Health::default().learn(&recent(&["a", "b", "c"])).status, HealthStatus::Down);
     }
 
     #[test]
     fn the_account_with_the_most_failures_counts_no_more_than_the_next() {
-        let met = |failed| Met { failed, failure: Failure { at: at(1), kind: FailureKind::Server, message: String::new() } };
+        let met = |failed| Met { failed, failure: LastFailure { at: at(1), kind: FailureKind::Server, message: String::new() } };
         for (counts, ok, status) in [
-            (&[1_000][..], 90, Status::Up),
-            (&[1_000, 1], 90, Status::Up),
-            (&[1_000, 1, 1], 90, Status::Up),
-            (&[1_000, 4, 3], 90, Status::Degraded),
+            (&[1_000][..], 90, HealthStatus::Up),
+            (&[1_000, 1], 90, HealthStatus::Up),
+            (&[1_000, 1, 1], 90, HealthStatus::Up),
+            (&[1_000, 4, 3], 90, HealthStatus::Degraded),
         ] {
             let by = counts.iter().enumerate().map(|(n, failed)| (account(&format!("a{n}")), met(*failed))).collect();
             let failed = counts.iter().sum();
@@ -363,7 +364,7 @@ mod tests {
         assert!(health.lone.len() <= MOST);
         let late = health.observe(failed(FailureKind::Server, "z"), at(50 * 120 + 600));
         assert_eq!(late.lone.len(), 1);
-        assert_eq!(late.told_to(Some(account("z")), at(50 * 120 + 1_300)).status, Status::Up);
+        assert_eq!(late.told_to(Some(account("z")), at(50 * 120 + 1_300)).status, HealthStatus::Up);
     }
 
     #[test]
@@ -388,12 +389,12 @@ mod tests {
         let (mut ours, mut theirs) = (HealthView::default(), HealthView::default());
         ours.observe(&id, failed(FailureKind::Server, "a"), at(10));
         theirs.observe(&id, failed(FailureKind::Server, "b"), at(11));
-        theirs.observe(&id, Observation::Listed { found: Ok(Some(Found::There)), latency_ms: 1 }, at(12));
+        theirs.observe(&id, Observation::Listed { found: Ok(Some(InList::There)), latency_ms: 1 }, at(12));
         ours.merge(&theirs);
         assert_eq!(ours.of(&id).lone.len(), 2);
         theirs.observe(&id, Observation::Answered, at(13));
         ours.merge(&theirs);
-        assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (Status::Up, 0));
+        assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (HealthStatus::Up, 0));
     }
 
     #[test]
@@ -404,14 +405,14 @@ mod tests {
         let mut round = ours.clone();
         round.observe(&id, call(Some(FailureKind::Server)), at(20));
         ours.merge(&round);
-        assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (Status::Down, 0));
+        assert_eq!((ours.of(&id).status, ours.of(&id).lone.len()), (HealthStatus::Down, 0));
         ours.observe(&id, failed(FailureKind::Server, "b"), at(30));
         ours.merge(&round);
         assert_eq!(ours.told_to(&id, Some(account("a")), at(31)), ours.told_to(&id, None, at(31)), "all know");
         round.observe(&id, call(None), at(80));
         ours.merge(&round);
         let told = ours.told_to(&id, Some(account("a")), at(81));
-        assert_eq!((told.status, ours.of(&id).status), (Status::Up, Status::Up));
+        assert_eq!((told.status, ours.of(&id).status), (HealthStatus::Up, HealthStatus::Up));
     }
 
     #[test]

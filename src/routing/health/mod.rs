@@ -22,12 +22,12 @@ mod probed;
 mod view;
 mod witness;
 
-pub use belief::{Agreed, Failure, Health, Listing, Lone, Probe, Share, Status};
+pub use belief::{Agreed, Health, HealthStatus, LastFailure, Listing, Lone, Probe, Share};
 pub use board::{Board, Counts, Stats, Uptime, window};
 pub use candidate::CandidateId;
-pub use fold::{Found, Met, Observation, Recent};
+pub use fold::{InList, Met, Observation, Recent};
 pub use histogram::{BOUNDS_MS, Histogram, Percentiles};
-pub use history::{Change, Day, Incident, Span, bars, days, incidents, of_route, status_at, uptime};
+pub use history::{Day, Incident, Span, StatusChange, bars, days, incidents, of_route, status_at, uptime};
 pub use lone::{AGREE, WITNESS_MS};
 pub use probed::ProbeResult;
 pub use view::HealthView;

@@ -25,7 +25,7 @@ pub struct ProbeResult {
     pub latency_ms: u64,
     /// What went wrong, or what can be told of it.
     pub failure: Option<String>,
-    /// The receipt of the call, in the house account.
+    /// The receipt of the call, in the probe account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<String>,
 }

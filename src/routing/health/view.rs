@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::id::ChannelId;
     use crate::routing::attempt::FailureKind;
-    use crate::routing::health::Status;
+    use crate::routing::health::HealthStatus;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_000_000 + seconds * 1000)
@@ -83,10 +83,10 @@ mod tests {
         ours.observe(&id(), failed(), at(0));
         theirs.observe(&id(), Observation::Called { failure: None, latency_ms: 5 }, at(1));
         ours.merge(&theirs);
-        assert_eq!(ours.of(&id()).status, Status::Down);
+        assert_eq!(ours.of(&id()).status, HealthStatus::Down);
         theirs.observe(&id(), Observation::Answered, at(2));
         ours.merge(&theirs);
-        assert_eq!(ours.of(&id()).status, Status::Up);
+        assert_eq!(ours.of(&id()).status, HealthStatus::Up);
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let mut theirs = ours.clone();
         theirs.observe(&id(), Observation::Called { failure: None, latency_ms: 5 }, at(1));
         ours.merge(&theirs);
-        assert_eq!(ours.of(&id()).status, Status::Degraded);
+        assert_eq!(ours.of(&id()).status, HealthStatus::Degraded);
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
         );
         theirs.observe(&id(), Observation::Called { failure: None, latency_ms: 5 }, at(1));
         ours.merge(&theirs);
-        assert_eq!(ours.of(&id()).status, Status::Up);
+        assert_eq!(ours.of(&id()).status, HealthStatus::Up);
     }
 
     #[test]
@@ -118,6 +118,6 @@ mod tests {
         theirs.observe(&id(), failed(), at(0));
         ours.observe(&id(), Observation::Answered, at(1));
         ours.merge(&theirs);
-        assert_eq!(ours.of(&id()).status, Status::Up);
+        assert_eq!(ours.of(&id()).status, HealthStatus::Up);
     }
 }

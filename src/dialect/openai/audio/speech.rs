@@ -4,11 +4,11 @@ use serde_json::json;
 
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
-use crate::dialect::openai::beside::{MediaUsage, read_session, set_model, with_cost};
 use crate::dialect::openai::events::{EventLine, Events};
 use crate::dialect::openai::misplaced_error;
+use crate::dialect::openai::non_chat::{MediaUsage, read_session, set_model, with_cost};
 use crate::dialect::table::{Table, mapped};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
@@ -46,7 +46,7 @@ impl Format for Speech {
         set_model(upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         let error = answer.given("error");
         Err(error.map_or_else(|| "JSON in place of sound".to_owned(), misplaced_error))
     }
@@ -55,7 +55,7 @@ impl Format for Speech {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
         Box::new(EventLine::new(EVENTS, &wish))
     }
 }
@@ -76,7 +76,7 @@ fn usage_with_cost(upstream: Option<&str>, usage: &Usage, cost: &Cost) -> String
 mod tests {
     use super::*;
     use crate::dialect::openai::testing::{cost, envelope, is_same_at_any_split, said, sent, streamed};
-    use crate::dialect::tally::Progress;
+    use crate::dialect::stream_state::Progress;
 
     const STREAM: &str = include_str!("../../../../tests/golden/openai/audio/speech.sse");
 

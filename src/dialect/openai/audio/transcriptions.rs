@@ -6,11 +6,11 @@ use serde_json::json;
 use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::form::Form;
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object};
-use crate::dialect::openai::beside::{MediaUsage, form_flag, read_form_extras, rounded_up, set_model, with_cost};
 use crate::dialect::openai::events::{EventLine, Events};
 use crate::dialect::openai::misplaced_error;
+use crate::dialect::openai::non_chat::{MediaUsage, form_flag, read_form_extras, rounded_up, set_model, with_cost};
 use crate::dialect::table::Table;
 use crate::refusal::{Code, Refusal};
 use crate::usage::{Class, Usage};
@@ -73,7 +73,7 @@ impl Format for Transcriptions {
         set_model(upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         if let Some(error) = answer.given("error") {
             return Err(misplaced_error(error));
         }
@@ -83,14 +83,14 @@ impl Format for Transcriptions {
         };
         let usage = answer.get("usage").and_then(read_usage).or_else(|| answer.get("duration").and_then(of_duration));
         let output = if usage.is_none() { text.to_owned() } else { String::new() };
-        Ok(Said { usage, output, ..Said::default() })
+        Ok(AnswerFacts { usage, output, ..AnswerFacts::default() })
     }
 
     fn priced(&self, answer: &Object<'_>, usage: &Usage, cost: &Cost) -> Vec<Edit> {
         vec![Edit::Set("usage", usage_with_cost(answer.get("usage"), usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, _: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, _: Counting) -> Box<dyn Passthrough> {
         Box::new(EventLine::new(EVENTS, &wish))
     }
 }
@@ -116,7 +116,7 @@ impl Format for Translations {
         Transcriptions.pass_request(request, upstream)
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         Transcriptions.read_plain(answer, counting)
     }
 
@@ -124,8 +124,8 @@ impl Format for Translations {
         Transcriptions.priced(answer, usage, cost)
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Transcriptions.line(wish, counting)
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Transcriptions.passthrough(wish, counting)
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     use crate::dialect::openai::testing::{
         FORM, cost, envelope, form, form_envelope, is_same_at_any_split, priced, said, streamed,
     };
-    use crate::dialect::tally::Progress;
+    use crate::dialect::stream_state::Progress;
 
     const TOKENS: &str = include_str!("../../../../tests/golden/openai/audio/gpt-4o-transcribe.json");
     const VERBOSE: &str = include_str!("../../../../tests/golden/openai/audio/whisper-1-verbose.json");

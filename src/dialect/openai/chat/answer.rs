@@ -1,8 +1,9 @@
 //! A whole answer of chat completions, read and written.
 
-use super::line::Shape;
+use super::passthrough::Shape;
 use super::read_request::{call_signature, said_in, thoughts};
 use super::write_request::arguments;
+use crate::dialect::conversation::{Answer, Choice, Finish, Media, MediaKind, Part, Source, Thinking, ToolCall, ToolKind};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::Object;
 use crate::dialect::maker::{Maker, token};
@@ -10,7 +11,6 @@ use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::read_url;
 use crate::dialect::openai::{misplaced_error, read_usage, usage_with_cost};
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Kind, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
 /// Writes an answer.
@@ -94,8 +94,8 @@ pub fn write_image(out: &mut Out, index: usize, media_type: &str, data: &str) {
 }
 
 /// Begins a call, up to what it is made with.
-pub fn open_call(out: &mut Out, id: &str, name: &str, kind: Kind) {
-    let word = if kind == Kind::Custom { "custom" } else { "function" };
+pub fn open_call(out: &mut Out, id: &str, name: &str, kind: ToolKind) {
+    let word = if kind == ToolKind::Custom { "custom" } else { "function" };
     out.text("id", id).text("type", word).open_at(word).text("name", name);
 }
 
@@ -103,7 +103,7 @@ fn write_message(out: &mut Out, parts: &[Part<'static>], maker: Option<&Maker>) 
     let mut texts: Vec<&str> = Vec::new();
     let mut refusals: Vec<&str> = Vec::new();
     let mut thoughts: Vec<&Thinking> = Vec::new();
-    let mut calls: Vec<&Call> = Vec::new();
+    let mut calls: Vec<&ToolCall> = Vec::new();
     let mut images: Vec<(&str, &str)> = Vec::new();
     for part in parts {
         match part {
@@ -144,7 +144,7 @@ fn write_message(out: &mut Out, parts: &[Part<'static>], maker: Option<&Maker>) 
             out.open();
             open_call(out, &call.id, &call.name, call.form.kind);
             match call.form.kind {
-                Kind::Custom => out.text("input", &call.arguments),
+                ToolKind::Custom => out.text("input", &call.arguments),
                 _ => out.text("arguments", arguments(&call.arguments)),
             };
             out.close();
@@ -170,12 +170,12 @@ fn read_choice(choice: &Node<'_>) -> Choice {
         }));
         for call in message.nodes("tool_calls").unwrap_or_default() {
             let Ok(Some(function)) = call.object("function") else { continue };
-            parts.push(Part::Call(Call {
+            parts.push(Part::Call(ToolCall {
                 id: call.words("id"),
                 name: function.words("name"),
                 arguments: read_arguments(&function),
                 signature: call_signature(&call),
-                ..Call::default()
+                ..ToolCall::default()
             }));
         }
     }

@@ -5,7 +5,7 @@
 use crate::catalog::Thoughts;
 use crate::dialect::fit::NO_THOUGHT;
 use crate::dialect::format::Upstream;
-use crate::dialect::json::{Change, Edit, Object, changed_list, items, may_have, quoted};
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, items, may_have, quoted};
 use crate::dialect::maker::Maker;
 use crate::dialect::node::Node;
 
@@ -26,7 +26,7 @@ pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
     }
     let own = Maker::Chat(upstream.place.to_owned());
     let changed = changed_list(messages, |json| {
-        let Some(message) = Object::parse(json) else { return Change::Keep };
+        let Some(message) = Object::parse(json) else { return ItemChange::Keep };
         let mut edits = Vec::new();
         if may_be_marked && is_of_another(json, &own) {
             edits.extend([Edit::Remove("reasoning_details"), Edit::Remove(THOUGHTS)]);
@@ -39,7 +39,7 @@ pub fn edit(request: &Object<'_>, upstream: &Upstream<'_>) -> Option<Edit> {
             edits.retain(|edit| edit.name() != THOUGHTS);
             edits.push(Edit::Set(THOUGHTS, quoted(NO_THOUGHT)));
         }
-        if edits.is_empty() { Change::Keep } else { Change::Replace(message.edited(&edits)) }
+        if edits.is_empty() { ItemChange::Keep } else { ItemChange::Replace(message.edited(&edits)) }
     });
     changed.map(|json| Edit::Set("messages", json))
 }
@@ -59,10 +59,10 @@ fn is_of_another(json: &str, own: &Maker) -> bool {
     makers.into_iter().any(|maker| maker != *own)
 }
 
-fn unsigned(call: &str) -> Change {
+fn unsigned(call: &str) -> ItemChange {
     match Object::parse(call).filter(|call| call.get("extra_content").is_some()) {
-        Some(call) => Change::Replace(call.edited(&[Edit::Remove("extra_content")])),
-        None => Change::Keep,
+        Some(call) => ItemChange::Replace(call.edited(&[Edit::Remove("extra_content")])),
+        None => ItemChange::Keep,
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod answer;
 mod foreign;
-mod line;
 mod members;
+mod passthrough;
 mod read_request;
 mod reader;
 mod said;
@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use answer::{read_arguments, write_call_signature};
-pub use line::{ChatLine, Shape};
 pub use members::{SERVICE_TIERS, ask_for_usage, include_usage, read_session};
+pub use passthrough::{ChatLine, Shape};
 pub use read_request::call_signature;
 use table::TABLE;
 pub use write_request::{arguments, effort};
@@ -25,16 +25,16 @@ use super::parts::read_cache_needs;
 use super::{misplaced_error, read_usage, usage_with_cost};
 use crate::catalog::OutputLimitField;
 use crate::dialect::body::Body;
+use crate::dialect::conversation::{Answer, Conversation};
 use crate::dialect::envelope::{Envelope, Fields, MOST_CHOICES, MOST_TOKENS};
 use crate::dialect::fit::Rules;
 use crate::dialect::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
+    AnswerFacts, Cost, Counting, Format, Passthrough, Read, Reader, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::node::Node;
 use crate::dialect::table::Table;
-use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -108,7 +108,7 @@ impl Format for Chat {
         edits
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         let choices = answer.get("choices").and_then(|json| serde_json::from_str::<Vec<PlainChoice<'_>>>(json).ok());
         let Some(choices) = choices.filter(|choices| !choices.is_empty()) else {
             return Err(match answer.given("error") {
@@ -125,7 +125,7 @@ impl Format for Chat {
             });
         }
         let finish_reason = choices.into_iter().find_map(|choice| choice.finish_reason);
-        Ok(Said { usage, finish_reason, output, images: 0 })
+        Ok(AnswerFacts { usage, finish_reason, output, images: 0 })
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
@@ -137,7 +137,7 @@ impl Format for Chat {
         vec![Edit::Set("usage", usage_with_cost(upstream, usage, cost))]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
         Box::new(ChatLine::new(Shape::Chat, wish, counting))
     }
 

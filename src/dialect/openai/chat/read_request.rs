@@ -15,15 +15,16 @@
 use std::borrow::Cow;
 
 use super::table::{MORE_THAN_TEXT, TABLE};
+use crate::dialect::conversation::{
+    CallResult, Conversation, Effort, Form, Media, MediaKind, OutputFormat, Part, Reasoning, Role, Thinking, Tool, ToolCall,
+    ToolKind,
+};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::{Object, items, text_of};
 use crate::dialect::maker::{Maker, read_token};
 use crate::dialect::node::Node;
 use crate::dialect::openai::parts::{
     push, read_audio, read_cache, read_file, read_sampling, read_schema, read_tool, read_tool_choice, read_url,
-};
-use crate::dialect::talk::{
-    Call, CallResult, Conversation, Effort, Form, Kind, Media, MediaKind, OutputFormat, Part, Reasoning, Role, Thinking, Tool,
 };
 use crate::refusal::Refusal;
 
@@ -80,7 +81,7 @@ fn custom_of<'a>(node: &Node<'a>) -> Result<Tool<'a>, Refusal> {
         name: custom.required("name")?.into_owned(),
         description: custom.text("description")?,
         cache: read_cache(node)?,
-        form: Form { kind: Kind::Custom, namespace: None },
+        form: Form { kind: ToolKind::Custom, namespace: None },
         grammar: grammar.and_then(|_| custom.given("format")).map(Into::into),
         ..Tool::default()
     })
@@ -141,12 +142,12 @@ fn read_message<'a>(node: &Node<'a>, conversation: &mut Conversation<'a>, droppe
             if parts.is_empty() {
                 return Err(node.wrong("content", "is required"));
             }
-            conversation.messages.push(crate::dialect::talk::Message { role: Role::User, parts });
+            conversation.messages.push(crate::dialect::conversation::Message { role: Role::User, parts });
         }
         "assistant" => {
             let parts = read_assistant(node)?;
             if !parts.is_empty() {
-                conversation.messages.push(crate::dialect::talk::Message { role: Role::Assistant, parts });
+                conversation.messages.push(crate::dialect::conversation::Message { role: Role::Assistant, parts });
             }
         }
         "tool" => {
@@ -215,12 +216,12 @@ fn read_assistant<'a>(node: &Node<'a>) -> Result<Vec<Part<'a>>, Refusal> {
     }
     for call in node.nodes("tool_calls")? {
         let (kind, name, arguments) = match call.text("type")?.as_deref() {
-            None | Some("function") => (Kind::Function, "function", "arguments"),
-            Some("custom") => (Kind::Custom, "custom", "input"),
+            None | Some("function") => (ToolKind::Function, "function", "arguments"),
+            Some("custom") => (ToolKind::Custom, "custom", "input"),
             Some(_) => return Err(call.wrong("type", UNKNOWN)),
         };
         let function = call.object(name)?.ok_or_else(|| call.wrong(name, "is required"))?;
-        parts.push(Part::Call(Call {
+        parts.push(Part::Call(ToolCall {
             id: call.required("id")?.into_owned(),
             name: function.required("name")?.into_owned(),
             arguments: function.owned(arguments)?.unwrap_or_default(),

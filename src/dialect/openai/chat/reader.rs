@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::answer::{images, read_arguments, read_finish};
-use super::line::DONE;
+use super::passthrough::DONE;
 use super::read_request::{call_signature, said_in, thoughts};
 use super::said;
 use crate::dialect::bounds::MOST_CALLS;
+use crate::dialect::conversation::{Delta, Part};
 use crate::dialect::envelope::MOST_CHOICES;
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::Object;
@@ -18,8 +19,7 @@ use crate::dialect::node::Node;
 use crate::dialect::openai::{read_error_object, read_usage};
 use crate::dialect::scan::Scan;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Part};
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 
 /// Arguments whose function is not named yet are not kept beyond this.
 const MOST_PENDING: usize = 65_536;
@@ -35,14 +35,14 @@ pub struct ChatReader {
 #[derive(Default)]
 struct Choice {
     index: u32,
-    calls: Vec<Call>,
+    calls: Vec<ToolCall>,
     places: Places,
     finish: Option<String>,
 }
 
 /// A call as far as it came.
 #[derive(Default)]
-struct Call {
+struct ToolCall {
     /// Upstream's number of it, if it gives one.
     index: Option<u64>,
     /// Upstream's id of it, if it gives one.
@@ -55,7 +55,7 @@ struct Call {
     pending: String,
 }
 
-impl Call {
+impl ToolCall {
     const fn is_named(&self) -> bool {
         !self.name.is_empty()
     }
@@ -85,9 +85,9 @@ impl ChatReader {
     }
 
     /// Takes a chunk; an error says why the stream cannot be followed.
-    fn chunk(&mut self, root: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+    fn chunk(&mut self, root: &Node<'_>, stream: &mut StreamState, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
         if let Some(usage) = root.given("usage").and_then(|json| read_usage(json, self.counting)) {
-            tally.reported = Some(usage);
+            stream.reported = Some(usage);
         }
         let choices = root.nodes("choices").unwrap_or_default();
         if !choices.is_empty() {
@@ -101,9 +101,9 @@ impl ChatReader {
                 self.choices.len().saturating_sub(1)
             });
             let Some(choice) = self.choices.get_mut(at) else { continue };
-            said::each(node.given("delta"), |text| tally.output(text));
+            said::each(node.given("delta"), |text| stream.output(text));
             if let Ok(Some(delta)) = node.object("delta") {
-                choice.words(&delta, tally, deltas);
+                choice.words(&delta, stream, deltas);
                 choice.calls(&delta, deltas)?;
             }
             if let Some(json) = node.object("logprobs").ok().flatten().and_then(|_| node.given("logprobs")) {
@@ -111,7 +111,7 @@ impl ChatReader {
             }
             let finish = node.words("finish_reason");
             if !finish.is_empty() {
-                tally.finish_reason = Some(finish.clone());
+                stream.finish_reason = Some(finish.clone());
                 choice.finish = Some(finish);
             }
         }
@@ -119,25 +119,25 @@ impl ChatReader {
     }
 
     /// The answer is complete.
-    fn done(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn done(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         if self.choices.iter().any(|choice| choice.calls.iter().any(|call| !call.is_named())) {
-            return tally.break_off("a call names no function");
+            return stream.break_off("a call names no function");
         }
-        tally.progress = Progress::Done;
+        stream.progress = Progress::Done;
         if !self.is_started {
             self.is_started = true;
             deltas.push(Delta::Start { id: String::new(), model: String::new() });
         }
         for choice in &self.choices {
             let reason = choice.finish.as_deref().unwrap_or_default();
-            let finish = read_finish(reason, choice.calls.iter().any(Call::is_named));
+            let finish = read_finish(reason, choice.calls.iter().any(ToolCall::is_named));
             deltas.push(Delta::Finish { choice: choice.index, finish });
         }
     }
 }
 
 impl Choice {
-    fn words(&self, delta: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn words(&self, delta: &Node<'_>, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let choice = self.index;
         let mut think = |text: String| {
             if !text.is_empty() {
@@ -163,7 +163,7 @@ impl Choice {
             deltas.push(Delta::Refusal { choice, text: refusal });
         }
         for (media_type, data) in images(delta) {
-            tally.images = tally.images.saturating_add(1);
+            stream.images = stream.images.saturating_add(1);
             deltas.push(Delta::Image { choice, media_type, data });
         }
     }
@@ -219,7 +219,7 @@ impl Choice {
             None => {
                 let at = self.calls.len();
                 self.places.add(at, index, id);
-                self.calls.push(Call { index, id: id.to_owned(), ..Call::default() });
+                self.calls.push(ToolCall { index, id: id.to_owned(), ..ToolCall::default() });
                 at
             }
         }
@@ -270,31 +270,31 @@ impl Places {
 }
 
 impl Reader for ChatReader {
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let data = event.data.as_str();
         if data.trim() == DONE {
-            return self.done(tally, deltas);
+            return self.done(stream, deltas);
         }
         if data.is_empty() {
             return;
         }
-        let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
+        let Some(object) = Object::parse(data) else { return stream.break_off("an event is not a JSON object") };
         let root = Node::root(&object);
         if let Some(error) = root.given("error") {
-            tally.progress = Progress::Broken(read_error_object(error));
+            stream.progress = Progress::Broken(read_error_object(error));
             return;
         }
-        tally.flow();
-        if let Err(reason) = self.chunk(&root, tally, deltas) {
-            tally.break_off(reason);
+        stream.flow();
+        if let Err(reason) = self.chunk(&root, stream, deltas) {
+            stream.break_off(reason);
         }
     }
 
-    fn end(&mut self, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn end(&mut self, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         // Some providers close the connection in place of the last event.
         let has_ended = |choice: &Choice| choice.finish.as_deref().is_some_and(|reason| !is_broken(reason));
         if !self.choices.is_empty() && self.choices.iter().all(has_ended) {
-            self.done(tally, deltas);
+            self.done(stream, deltas);
         }
     }
 }

@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 
 use super::Chat;
 use super::translation_tests::{self, OPENROUTER, chunks, cost, told, wish};
+use crate::dialect::conversation::{Delta, Finish};
 use crate::dialect::format::{Counting, Reader, StreamWish, Translation};
 use crate::dialect::json::Object;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Finish};
-use crate::dialect::tally::Progress;
+use crate::dialect::stream_state::Progress;
 use crate::usage::Usage;
 
 #[test]
 fn a_stream_is_read() {
-    let (deltas, tally) = told(OPENROUTER);
+    let (deltas, stream) = told(OPENROUTER);
     let choice = 0;
     let thinking = |text: &str| Delta::Thinking { choice, text: text.to_owned() };
     let expected = [
@@ -28,8 +28,8 @@ fn a_stream_is_read() {
     ];
     assert_eq!(deltas, expected);
     let usage = Usage { input: 500, cached_input: 500, cache_write: 1000, output: 180, reasoning: 120, ..Usage::default() };
-    assert_eq!((tally.reported, tally.finish_reason.as_deref()), (Some(usage), Some("tool_calls")));
-    assert_eq!(tally.progress, Progress::Done);
+    assert_eq!((stream.reported, stream.finish_reason.as_deref()), (Some(usage), Some("tool_calls")));
+    assert_eq!(stream.progress, Progress::Done);
 }
 
 #[test]
@@ -138,27 +138,27 @@ fn a_reason_of_calls_without_a_call_is_an_end() {
 
 #[test]
 fn a_stream_completes_at_its_end_only() {
-    let (deltas, tally) = told(&chunks(&[r#"{"content":"x"}"#]));
+    let (deltas, stream) = told(&chunks(&[r#"{"content":"x"}"#]));
     assert_eq!(deltas.last(), Some(&Delta::Finish { choice: 0, finish: Finish::Stop }));
-    assert_eq!(tally.progress, Progress::Done);
-    let (_, tally) = told(chunks(&[r#"{"content":"x"}"#]).trim_end_matches("data: [DONE]\n\n"));
-    assert_eq!(tally.progress, Progress::Flowing);
-    let (_, tally) = told(&chunks(&[r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{}"}}]}"#]));
-    assert!(matches!(tally.progress, Progress::Broken(_)));
-    let (_, tally) = told("data: {\"error\":{\"message\":\"busy\",\"code\":\"x\"}}\n\n");
-    assert!(matches!(tally.progress, Progress::Broken(error) if error.code.as_deref() == Some("x")));
-    let (deltas, tally) = told("data: [DONE]\n\n");
+    assert_eq!(stream.progress, Progress::Done);
+    let (_, stream) = told(chunks(&[r#"{"content":"x"}"#]).trim_end_matches("data: [DONE]\n\n"));
+    assert_eq!(stream.progress, Progress::Flowing);
+    let (_, stream) = told(&chunks(&[r#"{"tool_calls":[{"index":0,"id":"a","function":{"arguments":"{}"}}]}"#]));
+    assert!(matches!(stream.progress, Progress::Broken(_)));
+    let (_, stream) = told("data: {\"error\":{\"message\":\"busy\",\"code\":\"x\"}}\n\n");
+    assert!(matches!(stream.progress, Progress::Broken(error) if error.code.as_deref() == Some("x")));
+    let (deltas, stream) = told("data: [DONE]\n\n");
     assert_eq!(deltas.len(), 1);
-    assert!(!tally.has_chunks());
+    assert!(!stream.has_chunks());
 }
 
 #[test]
 fn a_stream_is_written_as_the_sdks_join_it() {
-    let (deltas, tally) = told(OPENROUTER);
+    let (deltas, stream) = told(OPENROUTER);
     let mut writer = Chat.writer(wish());
     let mut out = Vec::new();
     deltas.iter().for_each(|delta| writer.delta(delta, &mut out));
-    writer.finish(&tally.reported.unwrap(), &cost(), &mut out);
+    writer.finish(&stream.reported.unwrap(), &cost(), &mut out);
     let out = String::from_utf8(out).unwrap();
     let events: Vec<&str> = out.split("\n\n").filter(|event| !event.is_empty()).collect();
     let values: Vec<Value> =
@@ -213,15 +213,15 @@ fn a_bare_call_gets_its_arguments_and_a_broken_stream_no_end() {
 
 #[test]
 fn thoughts_of_mistral_and_images_of_openrouter_are_seen() {
-    let (deltas, tally) = told(&chunks(&[
+    let (deltas, stream) = told(&chunks(&[
         r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}"#,
         r#"{"content":[{"type":"text","text":"so"}],"images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD"}}]}"#,
     ]));
     let image = Delta::Image { choice: 0, media_type: "image/png".to_owned(), data: "QUJD".to_owned() };
     let expected = [Delta::Thinking { choice: 0, text: "hm".into() }, Delta::Text { choice: 0, text: "so".into() }, image];
-    assert_eq!((&deltas[1..4], tally.images), (expected.as_slice(), 1));
+    assert_eq!((&deltas[1..4], stream.images), (expected.as_slice(), 1));
     let mut reader = super::reader::ChatReader::new(Counting::default());
-    let (mut tally, mut deltas) = (translation_tests::tally(), Vec::new());
-    reader.event(&Data { name: None, data: "<html>".to_owned() }, &mut tally, &mut deltas);
-    assert!(matches!(tally.progress, Progress::Broken(_)) && deltas.is_empty());
+    let (mut stream, mut deltas) = (translation_tests::stream(), Vec::new());
+    reader.event(&Data { name: None, data: "<html>".to_owned() }, &mut stream, &mut deltas);
+    assert!(matches!(stream.progress, Progress::Broken(_)) && deltas.is_empty());
 }

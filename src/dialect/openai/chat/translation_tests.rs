@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::Chat;
 use crate::catalog::OutputLimitField;
+use crate::dialect::conversation::{
+    Cache, CallResult, Conversation, Delta, Effort, Finish, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
+    Thinking, ToolCall, ToolChoice,
+};
 use crate::dialect::format::{Cost, Counting, Reader, StreamWish, Translation, Upstream};
 use crate::dialect::json::Object;
 use crate::dialect::sse::Event;
-use crate::dialect::talk::{
-    Cache, Call, CallResult, Conversation, Delta, Effort, Finish, MediaKind, Message, OutputFormat, Part, Reasoning, Role,
-    Source, Thinking, ToolChoice,
-};
-use crate::dialect::tally::{Fallback, Tally};
+use crate::dialect::stream_state::{Fallback, StreamState};
 use crate::dialect::tokens::Counter;
 
 const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: false, ..Upstream::NOBODY };
@@ -29,8 +29,8 @@ pub fn text(text: &str) -> Part<'_> {
     Part::Text { text: text.into(), cache: None }
 }
 
-pub fn tally() -> Tally {
-    Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()))
+pub fn stream() -> StreamState {
+    StreamState::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()))
 }
 
 fn read(body: &str) -> Result<(Conversation<'_>, Vec<String>), String> {
@@ -52,17 +52,18 @@ fn media<'a>(part: &Part<'a>) -> (MediaKind, Source<'a>, Option<String>, Option<
 }
 
 /// What a stream says, what it is tallied as.
-pub fn told(stream: &str) -> (Vec<Delta>, Tally) {
-    let (mut events, mut reader) = (crate::dialect::sse::Reader::default(), super::reader::ChatReader::new(Counting::default()));
-    let (mut tally, mut deltas) = (tally(), Vec::new());
-    events.push(stream.as_bytes());
+pub fn told(text: &str) -> (Vec<Delta>, StreamState) {
+    let (mut events, mut reader) =
+        (crate::dialect::sse::SseReader::default(), super::reader::ChatReader::new(Counting::default()));
+    let (mut stream, mut deltas) = (stream(), Vec::new());
+    events.push(text.as_bytes());
     events.finish();
-    while let Some(event) = events.next_event().unwrap().filter(|_| tally.is_open()) {
+    while let Some(event) = events.next_event().unwrap().filter(|_| stream.is_open()) {
         if let Event::Data(data) = event {
-            reader.event(&data, &mut tally, &mut deltas);
+            reader.event(&data, &mut stream, &mut deltas);
         }
     }
-    (deltas, tally)
+    (deltas, stream)
 }
 
 pub fn chunks(deltas: &[&str]) -> String {
@@ -90,7 +91,7 @@ fn a_whole_request_is_read() {
     let hidden = Thinking { redacted: Some("hidden".to_owned()), ..Thinking::default() };
     let call = |id: &str, arguments: &str, signature: Option<&str>| {
         let (id, arguments, signature) = (id.to_owned(), arguments.to_owned(), signature.map(ToOwned::to_owned));
-        Part::Call(Call { id, name: "look".to_owned(), arguments, signature, ..Call::default() })
+        Part::Call(ToolCall { id, name: "look".to_owned(), arguments, signature, ..ToolCall::default() })
     };
     let expected =
         [Part::Thinking(thought), Part::Thinking(hidden), call("call_1", "{\"at\": 1.0}", Some("g1")), call("call_2", "", None)];

@@ -14,13 +14,13 @@
 //! Refused: files that a provider keeps, files and sounds by address.
 
 use crate::catalog::OutputLimitField;
+use crate::dialect::conversation::{
+    CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Role, Sampling, Source,
+};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::{
     drop_caches, file_name, no_counterpart, write_audio, write_head, write_schema, write_tool, write_tool_choice, write_url,
-};
-use crate::dialect::talk::{
-    CallResult, Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Role, Sampling, Source,
 };
 use crate::refusal::Refusal;
 
@@ -103,7 +103,7 @@ fn write_rest(out: &mut Out, conversation: &Conversation<'_>, dropped: &mut Drop
 }
 
 /// OpenAI's word for how much to think.
-pub fn effort(reasoning: &crate::dialect::talk::Reasoning) -> Option<&'static str> {
+pub fn effort(reasoning: &crate::dialect::conversation::Reasoning) -> Option<&'static str> {
     let effort = reasoning.effort.or_else(|| reasoning.budget.map(Effort::of_budget))?;
     Some(match effort {
         Effort::None => "none",

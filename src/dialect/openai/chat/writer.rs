@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 
 use super::answer::{finish_reason, open_call, write_call_signature, write_detail, write_image};
-use super::line::{DONE, Shape, broken_by, broken_chunk};
+use super::passthrough::{DONE, Shape, broken_by, broken_chunk};
+use crate::dialect::conversation::{Delta, Finish, Thinking, ToolKind};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::json::quoted;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::usage_with_cost;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Delta, Finish, Kind, Thinking};
 use crate::usage::Usage;
 
 /// Writes one stream.
@@ -103,10 +103,10 @@ impl ChatWriter {
 
     fn call(&mut self, index: u32, call: u32, id: &str, name: &str, signature: Option<&str>, out: &mut Vec<u8>) {
         let at = self.place(index, out);
-        let mut kind = Kind::Function;
+        let mut kind = ToolKind::Function;
         if let Some(choice) = self.choices.get_mut(at) {
             if choice.free_calls.contains(&call) {
-                kind = Kind::Custom;
+                kind = ToolKind::Custom;
             } else {
                 choice.bare_calls.insert(call);
             }
@@ -114,7 +114,7 @@ impl ChatWriter {
         let mut delta = Out::object();
         delta.list_at("tool_calls").open().member("index", &call.to_string());
         open_call(&mut delta, id, name, kind);
-        delta.text(if kind == Kind::Custom { "input" } else { "arguments" }, "").close();
+        delta.text(if kind == ToolKind::Custom { "input" } else { "arguments" }, "").close();
         write_call_signature(&mut delta, signature);
         delta.close().end_list();
         self.chunk(index, &delta.done(), None, None, out);
@@ -177,7 +177,7 @@ impl Writer for ChatWriter {
             }
             Delta::Form { choice, call, form } => {
                 let at = self.place(*choice, out);
-                if let Some(choice) = self.choices.get_mut(at).filter(|_| form.kind == Kind::Custom) {
+                if let Some(choice) = self.choices.get_mut(at).filter(|_| form.kind == ToolKind::Custom) {
                     choice.free_calls.insert(*call);
                 }
             }

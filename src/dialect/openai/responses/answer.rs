@@ -2,6 +2,7 @@
 
 use super::response::{finish_reason, read_usage, whole};
 use super::thought::{MAKER, REDACTED, read_thought};
+use crate::dialect::conversation::{Answer, Choice, Finish, Form, Media, MediaKind, Part, Source, Thinking, ToolCall, ToolKind};
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::{Edit, Object, unquoted};
 use crate::dialect::maker::Maker;
@@ -9,11 +10,10 @@ use crate::dialect::node::Node;
 use crate::dialect::openai::chat::{arguments, read_arguments, write_call_signature};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
-use crate::dialect::talk::{Answer, Call, Choice, Finish, Form, Kind, Media, MediaKind, Part, Source, Thinking};
 use crate::usage::Usage;
 
 /// What a response says of itself.
-pub struct Head {
+pub struct ResponseHead {
     /// `resp_` and the id of the request, so that no two answers have the same, whatever upstream calls them; where that is not
     /// known, the answer's own.
     pub id: String,
@@ -27,7 +27,7 @@ pub struct Head {
     pub is_kept: bool,
 }
 
-impl Head {
+impl ResponseHead {
     /// Names a response by the id that is wished for, or an answer's own where there is none.
     pub fn new(id: &str, model: &str, wish: &StreamWish) -> Self {
         let id = if wish.id.is_empty() { id } else { &wish.id };
@@ -48,12 +48,12 @@ impl Head {
     }
 
     /// The response, with what is known of it. What the request asked for stands there as it is by default.
-    pub fn response(&self, status: Status, output: &[String], usage: Option<&str>) -> String {
+    pub fn response(&self, status: ResponseStatus, output: &[String], usage: Option<&str>) -> String {
         let mut out = Out::object();
         out.text("id", &self.id).text("object", "response").member("created_at", &self.created.to_string());
         out.text("status", status.name()).member("background", "false").member("error", "null");
         match status {
-            Status::Incomplete(reason) => _ = out.open_at("incomplete_details").text("reason", reason).close(),
+            ResponseStatus::Incomplete(reason) => _ = out.open_at("incomplete_details").text("reason", reason).close(),
             _ => _ = out.member("incomplete_details", "null"),
         }
         out.member("instructions", "null").member("max_output_tokens", "null").text("model", &self.model);
@@ -72,7 +72,7 @@ impl Head {
 
 /// How far a response or an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum ResponseStatus {
     /// It has begun.
     InProgress,
     /// It is whole.
@@ -81,7 +81,7 @@ pub enum Status {
     Incomplete(&'static str),
 }
 
-impl Status {
+impl ResponseStatus {
     /// What an end means.
     pub const fn of(finish: &Finish) -> Self {
         match finish {
@@ -114,7 +114,7 @@ pub fn said_part(is_refusal: bool, text: &str, logprobs: &str) -> String {
 }
 
 /// A message of such pieces.
-pub fn message_item(id: &str, status: Status, parts: &[String]) -> String {
+pub fn message_item(id: &str, status: ResponseStatus, parts: &[String]) -> String {
     let mut item = Out::object();
     item.text("id", id).text("type", "message").text("status", status.name()).text("role", "assistant").list_at("content");
     for part in parts {
@@ -147,44 +147,44 @@ pub fn summary_part(text: &str) -> String {
 }
 
 /// What a call is told with: a free text may be empty, an object is there even where nothing is in it.
-pub fn whole_arguments(call: &Call) -> &str {
+pub fn whole_arguments(call: &ToolCall) -> &str {
     match call.form.kind {
-        Kind::Custom => &call.arguments,
+        ToolKind::Custom => &call.arguments,
         _ => arguments(&call.arguments),
     }
 }
 
 /// The first letters of the id of a call's item.
-pub const fn call_prefix(kind: Kind) -> &'static str {
+pub const fn call_prefix(kind: ToolKind) -> &'static str {
     match kind {
-        Kind::Function => "fc",
-        Kind::Custom => "ctc",
-        Kind::Search => "tsc",
-        Kind::Shell => "lsh",
+        ToolKind::Function => "fc",
+        ToolKind::Custom => "ctc",
+        ToolKind::Search => "tsc",
+        ToolKind::Shell => "lsh",
     }
 }
 
 /// A call, as what the client's tool is.
-pub fn call_item(id: &str, status: Status, call: &Call) -> String {
+pub fn call_item(id: &str, status: ResponseStatus, call: &ToolCall) -> String {
     let mut item = Out::object();
     item.text("id", id);
     let object = || Some(call.arguments.as_str()).filter(|json| Object::parse(json).is_some()).unwrap_or("{}");
     match call.form.kind {
-        Kind::Function => {
+        ToolKind::Function => {
             item.text("type", "function_call").text("status", status.name()).text("call_id", &call.id);
             item.text("name", &call.name).maybe_text("namespace", call.form.namespace.as_deref());
             item.text("arguments", &call.arguments);
         }
-        Kind::Custom => {
+        ToolKind::Custom => {
             item.text("type", "custom_tool_call").text("status", status.name()).text("call_id", &call.id);
             item.text("name", &call.name).maybe_text("namespace", call.form.namespace.as_deref());
             item.text("input", &call.arguments);
         }
-        Kind::Search => {
+        ToolKind::Search => {
             item.text("type", "tool_search_call").text("status", status.name()).text("call_id", &call.id);
             item.text("execution", "client").member("arguments", object());
         }
-        Kind::Shell => {
+        ToolKind::Shell => {
             item.text("type", "local_shell_call").text("status", status.name()).text("call_id", &call.id);
             let action = Object::parse(object()).map(|action| action.edited(&[Edit::Set("type", "\"exec\"".to_owned())]));
             item.member("action", action.as_deref().unwrap_or("{}"));
@@ -195,7 +195,7 @@ pub fn call_item(id: &str, status: Status, call: &Call) -> String {
 }
 
 /// An image.
-pub fn image_item(id: &str, status: Status, media_type: &str, data: Option<&str>) -> String {
+pub fn image_item(id: &str, status: ResponseStatus, media_type: &str, data: Option<&str>) -> String {
     let mut item = Out::object();
     item.text("id", id).text("type", "image_generation_call").text("status", status.name());
     item.text("output_format", media_type.strip_prefix("image/").unwrap_or(media_type));
@@ -214,10 +214,10 @@ pub fn logprobs_items(json: &str) -> &str {
 
 /// Writes an answer.
 pub fn write(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-    let head = Head::new(&answer.id, &answer.model, wish);
+    let head = ResponseHead::new(&answer.id, &answer.model, wish);
     let usage = response_usage_with_cost(None, usage, cost);
-    let Some(choice) = answer.choices.first() else { return head.response(Status::Completed, &[], Some(&usage)) };
-    let status = Status::of(&choice.finish);
+    let Some(choice) = answer.choices.first() else { return head.response(ResponseStatus::Completed, &[], Some(&usage)) };
+    let status = ResponseStatus::of(&choice.finish);
     let mut items: Vec<String> = Vec::new();
     let mut said: Vec<String> = Vec::new();
     let mut logprobs = choice.logprobs.as_deref().map(logprobs_items).unwrap_or_default();
@@ -258,7 +258,7 @@ pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
                 let thought = Some(read_thought(&item)).filter(|thought| *thought != Thinking::default());
                 choice.parts.extend(thought.map(Part::Thinking));
             }
-            "function_call" => choice.parts.push(Part::Call(Call {
+            "function_call" => choice.parts.push(Part::Call(ToolCall {
                 id: item.words("call_id"),
                 name: item.words("name"),
                 arguments: read_arguments(&item),
@@ -280,21 +280,21 @@ pub fn read(answer: &Object<'_>, counting: Counting) -> Result<Answer, String> {
     })
 }
 
-fn close_message(head: &Head, status: Status, said: &mut Vec<String>, items: &mut Vec<String>) {
+fn close_message(head: &ResponseHead, status: ResponseStatus, said: &mut Vec<String>, items: &mut Vec<String>) {
     if !said.is_empty() {
         items.push(message_item(&head.item("msg", items.len()), status, &std::mem::take(said)));
     }
 }
 
-fn item_of(head: &Head, status: Status, index: usize, part: &Part<'static>) -> Option<String> {
+fn item_of(head: &ResponseHead, status: ResponseStatus, index: usize, part: &Part<'static>) -> Option<String> {
     match part {
         Part::Thinking(thought) => Some(thought_item(&head.item("rs", index), thought)),
         Part::Call(call) => {
-            let call = Call { arguments: whole_arguments(call).to_owned(), ..call.clone() };
+            let call = ToolCall { arguments: whole_arguments(call).to_owned(), ..call.clone() };
             Some(call_item(&head.item(call_prefix(call.form.kind), index), status, &call))
         }
         Part::Media { media: Media { source: Source::Base64 { media_type, data }, .. }, .. } => {
-            Some(image_item(&head.item("ig", index), Status::Completed, media_type, Some(data)))
+            Some(image_item(&head.item("ig", index), ResponseStatus::Completed, media_type, Some(data)))
         }
         _ => None,
     }

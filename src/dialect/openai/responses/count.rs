@@ -5,7 +5,7 @@ use super::table::TABLE;
 use super::{Responses, foreign};
 use crate::dialect::body::Body;
 use crate::dialect::envelope::{Envelope, Fields};
-use crate::dialect::format::{Cost, Counting, Format, Line, Said, StreamWish, Upstream};
+use crate::dialect::format::{AnswerFacts, Cost, Counting, Format, Passthrough, StreamWish, Upstream};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::openai::chat::read_session;
 use crate::dialect::openai::misplaced_error;
@@ -48,9 +48,9 @@ impl Format for CountTokens {
         [model].into_iter().chain(foreign::edit(request, upstream.thoughts)).collect()
     }
 
-    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, _: Counting) -> Result<AnswerFacts, String> {
         match answer.get("input_tokens").and_then(|json| json.parse::<u64>().ok()) {
-            Some(_) => Ok(Said::default()),
+            Some(_) => Ok(AnswerFacts::default()),
             None => Err(answer.get("error").map_or_else(|| "an answer without `input_tokens`".to_owned(), misplaced_error)),
         }
     }
@@ -63,8 +63,8 @@ impl Format for CountTokens {
         Vec::new()
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
         // It has no streams; what comes all the same is followed like an answer's.
-        Responses.line(wish, counting)
+        Responses.passthrough(wish, counting)
     }
 }

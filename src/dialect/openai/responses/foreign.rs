@@ -6,7 +6,7 @@
 use super::compact::item::{OWN, own_as_message};
 use super::thought::{REDACTED, maker_in_id};
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Change, Edit, Object, changed_list, may_have};
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, may_have};
 use crate::dialect::maker::{MARK, Maker};
 
 /// Where the gateway tells Gemini's proof of a call.
@@ -18,13 +18,13 @@ pub fn edit(request: &Object<'_>, thoughts: Thoughts) -> Option<Edit> {
     let input = request.get("input").filter(has)?;
     let changed = changed_list(input, |json| {
         if is_foreign(json, thoughts) {
-            return Change::Drop;
+            return ItemChange::Drop;
         }
         if let Some(message) = own_as_message(json) {
-            return Change::Replace(message);
+            return ItemChange::Replace(message);
         }
         let item = Object::parse(json).filter(|item| item.get(EXTRA).is_some());
-        item.map_or(Change::Keep, |item| Change::Replace(item.edited(&[Edit::Remove(EXTRA)])))
+        item.map_or(ItemChange::Keep, |item| ItemChange::Replace(item.edited(&[Edit::Remove(EXTRA)])))
     });
     changed.map(|json| Edit::Set("input", json))
 }

@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use super::compact::item::{is_compaction, read_item};
 use super::kept::kept_elsewhere;
 use super::thought::read_thought;
+use crate::dialect::conversation::{
+    CallResult, Conversation, Form, Media, MediaKind, Message, Part, Role, Source, Thinking, ToolCall, ToolKind,
+};
 use crate::dialect::format::{Dropped, UNKNOWN};
 use crate::dialect::node::Node;
 use crate::dialect::openai::chat::call_signature;
 use crate::dialect::openai::parts::{push, read_audio, read_cache, read_file, read_url};
-use crate::dialect::talk::{Call, CallResult, Conversation, Form, Kind, Media, MediaKind, Message, Part, Role, Source, Thinking};
 use crate::refusal::Refusal;
 
 /// What a provider's own tools did in earlier turns. Its words are in the answers that follow; the rest is of no use to another.
@@ -31,21 +33,21 @@ pub fn read<'a>(item: &Node<'a>, conversation: &mut Conversation<'a>, dropped: &
     match kind.as_deref() {
         None | Some("message") => read_message(item, conversation)?,
         Some("function_call") => {
-            let form = Form { kind: Kind::Function, namespace: item.owned("namespace")? };
+            let form = Form { kind: ToolKind::Function, namespace: item.owned("namespace")? };
             let arguments = item.owned("arguments")?.unwrap_or_default();
             push_call(item, conversation, (item.required("name")?, form), arguments)?;
         }
         Some("custom_tool_call") => {
-            let form = Form { kind: Kind::Custom, namespace: item.owned("namespace")? };
+            let form = Form { kind: ToolKind::Custom, namespace: item.owned("namespace")? };
             push_call(item, conversation, (item.required("name")?, form), item.owned("input")?.unwrap_or_default())?;
         }
         Some("tool_search_call") => {
-            let form = Form { kind: Kind::Search, namespace: None };
+            let form = Form { kind: ToolKind::Search, namespace: None };
             let arguments = item.given("arguments").filter(|json| json.starts_with('{')).unwrap_or("{}");
             push_call(item, conversation, ("tool_search".into(), form), arguments.to_owned())?;
         }
         Some("local_shell_call") => {
-            let form = Form { kind: Kind::Shell, namespace: None };
+            let form = Form { kind: ToolKind::Shell, namespace: None };
             let action = item.given("action").filter(|json| json.starts_with('{')).unwrap_or("{}");
             push_call(item, conversation, ("local_shell".into(), form), action.to_owned())?;
         }
@@ -98,7 +100,7 @@ fn push_call<'a>(
     arguments: String,
 ) -> Result<(), Refusal> {
     let (id, signature) = (pair_id(item)?.into_owned(), call_signature(item));
-    let call = Call { id, name: name.into_owned(), arguments, signature, form };
+    let call = ToolCall { id, name: name.into_owned(), arguments, signature, form };
     push(conversation, Role::Assistant, Part::Call(call), |_| true);
     Ok(())
 }

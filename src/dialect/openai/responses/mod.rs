@@ -6,8 +6,8 @@ mod count;
 mod foreign;
 mod items;
 mod kept;
-mod line;
 mod owned;
+mod passthrough;
 mod read_request;
 mod reader;
 mod response;
@@ -20,7 +20,7 @@ mod writer;
 
 pub use count::CountTokens;
 pub use kept::{Reference, kept_elsewhere, not_kept, not_ours, own_output, references, resolved};
-pub use owned::{Named, SEAL, check as check_items, named as named_items, passed, unsealed, with_seal};
+pub use owned::{NamedItems, TAG, check as check_items, named as named_items, passed, untagged, with_tag};
 
 use crate::dialect::table::Table;
 use table::TABLE;
@@ -28,15 +28,15 @@ use table::TABLE;
 use super::chat::read_session;
 use super::parts::read_cache_needs;
 use crate::dialect::body::Body;
+use crate::dialect::conversation::{Answer, Conversation};
 use crate::dialect::envelope::{Envelope, Fields, MOST_TOKENS};
 use crate::dialect::fit::Rules;
 use crate::dialect::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
+    AnswerFacts, Cost, Counting, Format, Passthrough, Read, Reader, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object, items as items_of, quoted};
 use crate::dialect::maker::{Maker, Marks};
 use crate::dialect::node::Node;
-use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage};
 
@@ -92,12 +92,12 @@ impl Format for Responses {
         edits
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         let root = Node::root(answer);
         response::whole(&root)?;
         let usage = root.given("usage").and_then(|json| response::read_usage(&root, json, counting));
         let output = if usage.is_none() { root.given("output").unwrap_or_default().to_owned() } else { String::new() };
-        Ok(Said { usage, finish_reason: Some(response::finish_reason(&root)), output, images: 0 })
+        Ok(AnswerFacts { usage, finish_reason: Some(response::finish_reason(&root)), output, images: 0 })
     }
 
     fn named(&self, answer: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
@@ -108,8 +108,8 @@ impl Format for Responses {
         vec![response::priced_usage(answer, usage, cost)]
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Box::new(line::ResponsesLine::new(wish, counting))
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Box::new(passthrough::ResponsesLine::new(wish, counting))
     }
 
     fn translation(&self) -> Option<&dyn Translation> {

@@ -1,20 +1,20 @@
-//! Items that a provider keeps, and references to them: each id comes down with a seal, by which it is known again whose it is.
+//! Items that a provider keeps, and references to them: each id comes down with a tag, by which it is known again whose it is.
 //!
 //! What always holds: no id of an item goes up as a reference that the channel and credential it goes to did not make for the same
-//! account; an item that says itself what it is passes as it is, but for the seal.
+//! account; an item that says itself what it is passes as it is, but for the tag.
 //!
-//! Deliberately absent: seals where the client said `store: false`. Then the provider keeps nothing that could be referred to.
+//! Deliberately absent: tags where the client said `store: false`. Then the provider keeps nothing that could be referred to.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::kept::request_of;
-use crate::dialect::format::Seal;
-use crate::dialect::json::{Change, Edit, Object, changed_list, items, may_have, quoted, text_of};
+use crate::dialect::format::Tagger;
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, items, may_have, quoted, text_of};
 use crate::refusal::Refusal;
 
 /// Stands between a provider's id and the gateway's proof of who made it.
-pub const SEAL: &str = "_tf";
+pub const TAG: &str = "_tf";
 /// How long a proof is: hexadecimal digits.
 const PROOF: usize = 16;
 /// Members of which any says what an item is, where its id alone does not.
@@ -26,20 +26,20 @@ const DONE: [&str; 5] = ["web_search_call", "file_search_call", "code_interprete
 const APPROVED: &str = "approval_request_id";
 
 /// An id with its proof.
-pub fn with_seal(id: &str, proof: &str) -> String {
-    format!("{id}{SEAL}{proof}")
+pub fn with_tag(id: &str, proof: &str) -> String {
+    format!("{id}{TAG}{proof}")
 }
 
 /// The provider's own id and the proof; none of an id without one.
-pub fn unsealed(id: &str) -> Option<(&str, &str)> {
-    let (id, proof) = id.rsplit_once(SEAL)?;
+pub fn untagged(id: &str) -> Option<(&str, &str)> {
+    let (id, proof) = id.rsplit_once(TAG)?;
     let is_proof = proof.len() == PROOF && proof.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_proof && !id.is_empty()).then_some((id, proof))
 }
 
 /// What a request's input names of what a provider keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Named {
+pub struct NamedItems {
     /// Ids that stand for an item, each with its place.
     pub references: Vec<(String, String)>,
     /// Ids of thoughts that only their provider can read. They can be left out.
@@ -98,8 +98,8 @@ pub fn check(input: &str) -> Result<(), Refusal> {
 }
 
 /// What the input of a request names.
-pub fn named(input: &str) -> Named {
-    let mut named = Named::default();
+pub fn named(input: &str) -> NamedItems {
+    let mut named = NamedItems::default();
     let mut approvals = Vec::new();
     let mut asked = BTreeSet::new();
     for (at, json) in items(input).unwrap_or_default().into_iter().enumerate() {
@@ -120,77 +120,77 @@ pub fn named(input: &str) -> Named {
     named
 }
 
-/// The input as it goes up to a channel and credential: without seals, and without thoughts that these did not make. `own` are the
+/// The input as it goes up to a channel and credential: without tags, and without thoughts that these did not make. `own` are the
 /// ids of those that they made, sorted. None where nothing changes; else also whether a thought was left out.
 pub fn passed(input: &str, own: &[String]) -> Option<(String, bool)> {
-    if !["reasoning", "_call", "mcp_list_tools", "ghost_snapshot", SEAL].iter().any(|word| may_have(input, word)) {
+    if !["reasoning", "_call", "mcp_list_tools", "ghost_snapshot", TAG].iter().any(|word| may_have(input, word)) {
         return None;
     }
     let mut is_less = false;
     let changed = changed_list(input, |json| {
-        let Some(item) = Object::parse(json) else { return Change::Keep };
+        let Some(item) = Object::parse(json) else { return ItemChange::Keep };
         let id = text(&item, "id");
         let is_own = id.as_ref().is_some_and(|id| own.binary_search_by(|known| known.as_str().cmp(id)).is_ok());
         if matches!(meaning(&item), Meaning::Thought) && !is_own {
             is_less = true;
-            return Change::Drop;
+            return ItemChange::Drop;
         }
         let bare = |name: &'static str| {
             let id = text(&item, name)?;
-            unsealed(&id).map(|(id, _)| Edit::Set(name, quoted(id)))
+            untagged(&id).map(|(id, _)| Edit::Set(name, quoted(id)))
         };
         let edits: Vec<Edit> = ["id", APPROVED].into_iter().filter_map(bare).collect();
-        if edits.is_empty() { Change::Keep } else { Change::Replace(item.edited(&edits)) }
+        if edits.is_empty() { ItemChange::Keep } else { ItemChange::Replace(item.edited(&edits)) }
     });
     changed.map(|input| (input, is_less))
 }
 
-/// Seals the ids of items on their way to the client.
+/// Tags the ids of items on their way to the client.
 #[derive(Clone, Default)]
-pub struct Sealing {
-    seal: Option<Seal>,
-    /// The id that was sealed last: many events are about the same item.
+pub struct Tagging {
+    tag: Option<Tagger>,
+    /// The id that was tagged last: many events are about the same item.
     last: Option<(String, String)>,
 }
 
-impl Sealing {
-    /// With a seal; none leaves ids as they are.
-    pub const fn new(seal: Option<Seal>) -> Self {
-        Self { seal, last: None }
+impl Tagging {
+    /// With a tag; none leaves ids as they are.
+    pub const fn new(tag: Option<Tagger>) -> Self {
+        Self { tag, last: None }
     }
 
-    fn sealed(&mut self, json: &str) -> Option<String> {
+    fn tagged(&mut self, json: &str) -> Option<String> {
         let id = text_of(json).filter(|id| !id.is_empty())?;
-        if let Some((known, sealed)) = &self.last
+        if let Some((known, tagged)) = &self.last
             && *known == *id
         {
-            return Some(quoted(sealed));
+            return Some(quoted(tagged));
         }
-        let sealed = self.seal.as_ref()?(&id);
-        self.last = Some((id.into_owned(), sealed.clone()));
-        Some(quoted(&sealed))
+        let tagged = self.tag.as_ref()?(&id);
+        self.last = Some((id.into_owned(), tagged.clone()));
+        Some(quoted(&tagged))
     }
 
     fn item(&mut self, json: &str) -> Option<String> {
         let item = Object::parse(json)?;
-        let id = self.sealed(item.get("id")?)?;
+        let id = self.tagged(item.get("id")?)?;
         Some(item.edited(&[Edit::Set("id", id)]))
     }
 
     /// What changes in an event.
     pub fn event(&mut self, event: &Object<'_>) -> Vec<Edit> {
-        if self.seal.is_none() {
+        if self.tag.is_none() {
             return Vec::new();
         }
-        let of_item = event.get("item_id").and_then(|json| self.sealed(json)).map(|id| Edit::Set("item_id", id));
+        let of_item = event.get("item_id").and_then(|json| self.tagged(json)).map(|id| Edit::Set("item_id", id));
         let item = event.get("item").and_then(|json| self.item(json)).map(|item| Edit::Set("item", item));
         of_item.into_iter().chain(item).collect()
     }
 
     /// What changes in a response.
     pub fn response(&mut self, response: &Object<'_>) -> Option<Edit> {
-        self.seal.as_ref()?;
-        let output = changed_list(response.get("output")?, |json| self.item(json).map_or(Change::Keep, Change::Replace));
+        self.tag.as_ref()?;
+        let output = changed_list(response.get("output")?, |json| self.item(json).map_or(ItemChange::Keep, ItemChange::Replace));
         output.map(|output| Edit::Set("output", output))
     }
 }
@@ -203,8 +203,8 @@ mod tests {
 
     const PROVEN: &str = "_tf0123456789abcdef";
 
-    fn sealing() -> Sealing {
-        Sealing::new(Some(Rc::new(|id: &str| format!("{id}{PROVEN}"))))
+    fn tagging() -> Tagging {
+        Tagging::new(Some(Rc::new(|id: &str| format!("{id}{PROVEN}"))))
     }
 
     #[test]
@@ -260,12 +260,12 @@ mod tests {
         let search = r#"[{"type":"web_search_call","id":"ws_1","status":"completed"}]"#;
         assert_eq!(named(search).thoughts, ["ws_1"]);
         let both = r#"[{"type":"mcp_approval_request","id":"mcpr_1","arguments":"{}"},{"type":"mcp_approval_response","approval_request_id":"mcpr_1"}]"#;
-        assert_eq!(named(both), Named::default());
-        assert_eq!(named("\"item_reference\""), Named::default());
+        assert_eq!(named(both), NamedItems::default());
+        assert_eq!(named("\"item_reference\""), NamedItems::default());
     }
 
     #[test]
-    fn seals_are_taken_off_and_the_thoughts_of_others_left_out() {
+    fn tags_are_taken_off_and_the_thoughts_of_others_left_out() {
         let own = format!("rs_1{PROVEN}");
         let input = format!(
             r#"[{{"role":"user","content":"reasoning 1.0"}}, {{"type":"reasoning","id":"{own}","summary":[]}},{{"type":"reasoning","id":"rs_2{PROVEN}","summary":[]}},{{"type":"reasoning","id":"rs_3","summary":[]}},{{"type":"reasoning","id":"rs_4{PROVEN}","encrypted_content":"gAAA"}},{{ "type":"item_reference", "id":"msg_1{PROVEN}"}},{{"type":"mcp_approval_response","approval_request_id":"mcpr_1{PROVEN}"}}]"#
@@ -276,15 +276,15 @@ mod tests {
         for untouched in [
             r#"[{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA"}, 1]"#,
             "\"reasoning\"",
-            r#"[{"role":"user","content":"the _tf seal"},{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":""}]"#,
+            r#"[{"role":"user","content":"the _tf tag"},{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":""}]"#,
         ] {
             assert_eq!(passed(untouched, &[]), None, "{untouched}");
         }
     }
 
     #[test]
-    fn ids_come_down_sealed_and_nothing_else_changes() {
-        let mut sealing = sealing();
+    fn ids_come_down_tagged_and_nothing_else_changes() {
+        let mut tagging = tagging();
         for (event, expected) in [
             (
                 r#"{"type":"response.output_item.added","output_index":0, "item":{"id":"msg_1", "n":1.0}}"#,
@@ -297,21 +297,21 @@ mod tests {
             (r#"{"type":"x","item":5,"item_id":null}"#, r#"{"type":"x","item":5,"item_id":null}"#.to_owned()),
         ] {
             let object = Object::parse(event).unwrap();
-            assert_eq!(object.edited(&sealing.event(&object)), expected);
+            assert_eq!(object.edited(&tagging.event(&object)), expected);
         }
         let response = r#"{"id":"resp_1","output":[{"id":"rs_1"},{"type":"x"}, {"id":"msg_1"}]}"#;
         let object = Object::parse(response).unwrap();
-        let edits: Vec<Edit> = sealing.response(&object).into_iter().collect();
+        let edits: Vec<Edit> = tagging.response(&object).into_iter().collect();
         let expected = format!(r#"{{"id":"resp_1","output":[{{"id":"rs_1{PROVEN}"}},{{"type":"x"}},{{"id":"msg_1{PROVEN}"}}]}}"#);
         assert_eq!(object.edited(&edits), expected);
-        assert!(Sealing::default().event(&object).is_empty() && Sealing::default().response(&object).is_none());
+        assert!(Tagging::default().event(&object).is_empty() && Tagging::default().response(&object).is_none());
     }
 
     #[test]
-    fn an_id_is_the_same_again_without_its_seal() {
-        assert_eq!(unsealed(&with_seal("msg_1_tf2", "0123456789abcdef")), Some(("msg_1_tf2", "0123456789abcdef")));
+    fn an_id_is_the_same_again_without_its_tag() {
+        assert_eq!(untagged(&with_tag("msg_1_tf2", "0123456789abcdef")), Some(("msg_1_tf2", "0123456789abcdef")));
         for other in ["msg_1", "msg_1_tf", "msg_1_tf0123", "msg_1_tf0123456789abcdeg", "_tf0123456789abcdef", ""] {
-            assert_eq!(unsealed(other), None, "{other}");
+            assert_eq!(untagged(other), None, "{other}");
         }
     }
 }

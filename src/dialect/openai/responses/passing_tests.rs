@@ -9,9 +9,9 @@ use crate::dialect::body::Body;
 use crate::dialect::envelope::Envelope;
 use crate::dialect::format::{Cost, Counting, Format, StreamWish, Translation, Upstream};
 use crate::dialect::json::{Edit, Object};
-use crate::dialect::meter::{Meter, Way};
+use crate::dialect::meter::{Meter, Transcoding};
 use crate::dialect::openai::chat::Chat;
-use crate::dialect::tally::{Fallback, Progress};
+use crate::dialect::stream_state::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::refusal::Refusal;
 use crate::usage::{Class, Usage, UsageSource};
@@ -35,7 +35,7 @@ fn envelope(body: &str) -> Result<Envelope, Refusal> {
     Ok(envelope)
 }
 
-pub fn meter(way: Way) -> Meter {
+pub fn meter(way: Transcoding) -> Meter {
     let fallback = Fallback { usage: Usage { input: 10, ..Usage::default() }, basis: None };
     Meter::new(way, fallback, Counter::new("gpt"), Box::new(|_, _, _| cost()))
 }
@@ -122,8 +122,8 @@ fn a_plain_response_is_read_and_told_its_cost() {
     let usage = Usage { input: 10, output: 5, searches: 1, ..Usage::default() };
     assert_eq!((said.usage, said.finish_reason.as_deref()), (Some(usage), Some("completed")));
     let mut edits = Responses.priced(&object, &usage, &cost());
-    let seal: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("resp_gen-1_{id}_tf0"));
-    edits.extend(Responses.named(&object, &StreamWish { seal: Some(seal), ..wish() }));
+    let tag: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("resp_gen-1_{id}_tf0"));
+    edits.extend(Responses.named(&object, &StreamWish { tag: Some(tag), ..wish() }));
     let expected = body.replace("resp_1", "resp_gen-1_resp_1_tf0").replace("15}", r#"15,"cost":0.5,"cost_details":{}}"#);
     assert_eq!(object.edited(&edits), expected);
     for (body, words) in [
@@ -144,26 +144,27 @@ fn a_plain_response_is_read_and_told_its_cost() {
 
 #[test]
 fn a_stream_passes_but_for_its_cost_and_its_id() {
-    let mut plain = meter(Way::Same(Responses.line(wish(), Counting::default())));
+    let mut plain = meter(Transcoding::Same(Responses.passthrough(wish(), Counting::default())));
     let out = run(&mut plain, STREAM);
     let expected = STREAM.replace(r#""total_tokens":1300}"#, r#""total_tokens":1300,"cost":0.5,"cost_details":{}}"#);
     assert_eq!(out, expected.replace("\"resp_abc\"", "\"resp_gen-1\""));
     let usage = Usage { input: 400, cached_input: 600, output: 180, reasoning: 120, ..Usage::default() };
     assert_eq!(plain.usage(), (usage, UsageSource::Upstream));
     assert_eq!((plain.progress(), plain.finish_reason().as_deref()), (&Progress::Done, Some("completed")));
-    let seal: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("{id}_tf0"));
-    let sealed = StreamWish { seal: Some(seal), ..wish() };
-    let out = run(&mut meter(Way::Same(Responses.line(sealed, Counting::default()))), STREAM);
+    let tag: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("{id}_tf0"));
+    let tagged = StreamWish { tag: Some(tag), ..wish() };
+    let out = run(&mut meter(Transcoding::Same(Responses.passthrough(tagged, Counting::default()))), STREAM);
     assert_eq!(out, expected.replace("\"resp_abc\"", "\"resp_abc_tf0\""));
 }
 
 #[test]
 fn a_split_at_any_byte_changes_nothing() {
-    let whole = run(&mut meter(Way::Same(Responses.line(wish(), Counting::default()))), STREAM);
-    let translated = || meter(Way::Translated(Responses.reader(Counting::default()), Responses.writer(wish())));
+    let whole = run(&mut meter(Transcoding::Same(Responses.passthrough(wish(), Counting::default()))), STREAM);
+    let translated = || meter(Transcoding::Translated(Responses.reader(Counting::default()), Responses.writer(wish())));
     let written = run(&mut translated(), STREAM);
     for at in (0..=STREAM.len()).step_by(7) {
-        let mut pieces = [(meter(Way::Same(Responses.line(wish(), Counting::default()))), &whole), (translated(), &written)];
+        let mut pieces =
+            [(meter(Transcoding::Same(Responses.passthrough(wish(), Counting::default()))), &whole), (translated(), &written)];
         for (meter, expected) in &mut pieces {
             let mut out = Vec::new();
             meter.push(&STREAM.as_bytes()[..at], &mut out);
@@ -188,9 +189,9 @@ fn a_stream_is_complete_with_its_last_event_only() {
     ] {
         for translated in [false, true] {
             let way = if translated {
-                Way::Translated(Responses.reader(Counting::default()), Chat.writer(wish()))
+                Transcoding::Translated(Responses.reader(Counting::default()), Chat.writer(wish()))
             } else {
-                Way::Same(Responses.line(wish(), Counting::default()))
+                Transcoding::Same(Responses.passthrough(wish(), Counting::default()))
             };
             let mut meter = meter(way);
             let out = run(&mut meter, &stream);
@@ -201,7 +202,7 @@ fn a_stream_is_complete_with_its_last_event_only() {
             }
         }
     }
-    let mut meter = meter(Way::Same(Responses.line(wish(), Counting::default())));
+    let mut meter = meter(Transcoding::Same(Responses.passthrough(wish(), Counting::default())));
     run(&mut meter, &STREAM[..cut]);
     let mut out = Vec::new();
     meter.broken("upstream_cut", "gone", &mut out);
@@ -220,9 +221,9 @@ fn a_stream_is_complete_with_its_last_event_only() {
     );
 }
 
-fn sealed() -> Meter {
-    let seal: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("{id}_tf0"));
-    meter(Way::Same(Responses.line(StreamWish { seal: Some(seal), ..wish() }, Counting::default())))
+fn tagged() -> Meter {
+    let tag: Rc<dyn Fn(&str) -> String> = Rc::new(|id| format!("{id}_tf0"));
+    meter(Transcoding::Same(Responses.passthrough(StreamWish { tag: Some(tag), ..wish() }, Counting::default())))
 }
 
 /// A stream up to its end, and then these events.
@@ -243,7 +244,7 @@ fn how_upstream_says_that_it_failed_reaches_the_client_as_it_is() {
         (r#"{"type":"response.cancelled","response":{"id":"resp_abc","status":"cancelled"}}"#, "cancelled"),
     ] {
         for told in [vec![last], vec![ERROR, last]] {
-            let mut meter = sealed();
+            let mut meter = tagged();
             let mut out = run(&mut meter, &ending(&told)).into_bytes();
             assert!(matches!(meter.progress(), Progress::Broken(error) if error.code.as_deref() == Some(code)));
             // Nothing comes after it.
@@ -256,7 +257,7 @@ fn how_upstream_says_that_it_failed_reaches_the_client_as_it_is() {
 #[test]
 fn an_error_without_what_became_of_the_response_is_followed_by_it() {
     for stream in [ending(&[ERROR]), ending(&[r#"{"type":"error","code":"context_length_exceeded","message":"Too long."}"#])] {
-        let mut meter = sealed();
+        let mut meter = tagged();
         let mut out = run(&mut meter, &stream).into_bytes();
         assert!(matches!(meter.progress(), Progress::Broken(error) if error.code.as_deref() == Some("context_length_exceeded")));
         meter.broken("upstream_cut", "gone", &mut out);
@@ -274,7 +275,7 @@ fn an_error_without_what_became_of_the_response_is_followed_by_it() {
 #[test]
 fn an_error_in_the_place_of_an_answer_is_none_and_one_about_our_account_stays_with_us() {
     for first in [FAILED, ERROR] {
-        let mut meter = sealed();
+        let mut meter = tagged();
         let out = run(&mut meter, &format!("data: {first}\n\n"));
         assert!(out.is_empty() && !meter.has_chunks() && matches!(meter.progress(), Progress::Broken(_)), "{out}");
     }
@@ -284,7 +285,7 @@ fn an_error_in_the_place_of_an_answer_is_none_and_one_about_our_account_stays_wi
         [format!(r#"{{"type":"error","error":{about_us}}}"#)],
         [about_us.replace('{', r#"{"type":"error","#)],
     ] {
-        let mut meter = sealed();
+        let mut meter = tagged();
         let mut out = run(&mut meter, &ending(&[&events[0]])).into_bytes();
         meter.broken("upstream_cut", "gone", &mut out);
         let out = String::from_utf8(out).unwrap();
@@ -295,7 +296,7 @@ fn an_error_in_the_place_of_an_answer_is_none_and_one_about_our_account_stays_wi
 #[test]
 fn a_sign_of_life_is_an_event_that_changes_nothing() {
     let cut = STREAM.find("event: response.output_item.added").unwrap();
-    let mut meter = sealed();
+    let mut meter = tagged();
     let mut out = run(&mut meter, &STREAM[..cut]).into_bytes();
     let before = out.len();
     meter.ping(&mut out);
@@ -307,7 +308,7 @@ fn a_sign_of_life_is_an_event_that_changes_nothing() {
     assert_eq!((name.as_str(), &sign["response"]), ("response.in_progress", &expected));
     assert_eq!(sign["sequence_number"], events(&STREAM[..cut]).last().unwrap().1["sequence_number"]);
     // Once it has output, OpenAI's SDKs would take it for all of it.
-    let mut meter = sealed();
+    let mut meter = tagged();
     let mut out = run(&mut meter, &STREAM[..STREAM.find("event: response.completed").unwrap()]).into_bytes();
     let before = out.len();
     meter.ping(&mut out);
@@ -317,7 +318,7 @@ fn a_sign_of_life_is_an_event_that_changes_nothing() {
         r#"{{"type":"response.created","response":{{"id":"resp_abc","model":"m","created_at":1,"instructions":"{}"}}}}"#,
         "x".repeat(20_000)
     );
-    let mut meter = sealed();
+    let mut meter = tagged();
     run(&mut meter, &format!("data: {long}\n\n"));
     let mut out = Vec::new();
     meter.ping(&mut out);
@@ -328,14 +329,14 @@ fn a_sign_of_life_is_an_event_that_changes_nothing() {
 #[test]
 fn before_the_answer_is_known_its_beginning_is_told_once() {
     let wish = StreamWish { model: "public".to_owned(), ..wish() };
-    let mut line = Responses.line(wish.clone(), Counting::default());
+    let mut line = Responses.passthrough(wish.clone(), Counting::default());
     let mut out = Vec::new();
     (0..3).for_each(|_| line.ping(&mut out));
     let told = events(std::str::from_utf8(&out).unwrap());
     let names: Vec<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["response.created", "response.in_progress", "response.in_progress"]);
     // A translated answer goes on from there, with the same id.
-    let mut meter = meter(Way::translated(Chat.reader(Counting::default()), Responses.writer(wish.clone()), &wish, None));
+    let mut meter = meter(Transcoding::translated(Chat.reader(Counting::default()), Responses.writer(wish.clone()), &wish, None));
     let chunk = r#"data: {"id":"c","model":"up","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}]}"#;
     let rest = events(&run(&mut meter, &format!("{chunk}\n\ndata: [DONE]\n\n")));
     assert_eq!(

@@ -22,11 +22,11 @@
 use super::compact::item;
 use super::table::TABLE;
 use super::{items, tools};
+use crate::dialect::conversation::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role};
 use crate::dialect::format::{Dropped, Read, UNKNOWN};
 use crate::dialect::json::Object;
 use crate::dialect::node::Node;
 use crate::dialect::openai::parts::{read_sampling, read_schema, read_tool_choice};
-use crate::dialect::talk::{Conversation, Effort, Message, OutputFormat, Part, Reasoning, Role};
 use crate::refusal::Refusal;
 
 /// Reads a request.

@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{image_type, read_finish};
-use super::line::{Kind, SIGNS, kind_of};
+use super::passthrough::{EventKind, SIGNS, kind_of};
 use super::response::{finish_reason, read_usage};
 use super::thought::read_thought;
+use crate::dialect::conversation::Delta;
 use crate::dialect::format::{Counting, Reader};
 use crate::dialect::json::{Object, unquoted};
 use crate::dialect::node::Node;
 use crate::dialect::openai::chat::read_arguments;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::Delta;
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 
 /// No response has more items than this.
 const MOST_ITEMS: usize = 4_096;
@@ -112,7 +112,13 @@ impl ResponsesReader {
     }
 
     /// Takes an event; an error says why the stream cannot be followed.
-    fn more(&mut self, kind: &str, root: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Result<(), &'static str> {
+    fn more(
+        &mut self,
+        kind: &str,
+        root: &Node<'_>,
+        stream: &mut StreamState,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), &'static str> {
         if let Some((saying, whole, name)) = SAYING.into_iter().find(|(saying, whole, _)| [*saying, *whole].contains(&kind)) {
             let place = if kind.contains("summary") { "summary_index" } else { "content_index" };
             let part = root.count(place).ok().flatten().unwrap_or(0);
@@ -126,7 +132,7 @@ impl ResponsesReader {
             (item.said, item.part) = (Some(saying), part);
             let text = root.words(if kind == whole { name } else { "delta" });
             if kind == whole {
-                tally.output(&text);
+                stream.output(&text);
             }
             if !text.is_empty() {
                 deltas.push(match saying {
@@ -169,14 +175,14 @@ impl ResponsesReader {
                 let json = read_arguments(root);
                 if let Some(call) = item.call.filter(|_| item.said.is_none() && !json.is_empty()) {
                     item.said = Some(ARGUMENTS);
-                    tally.output(&json);
+                    stream.output(&json);
                     deltas.push(Delta::Arguments { choice: 0, call, json });
                 }
             }
             "response.output_item.done" => {
                 if let Ok(Some(item)) = root.object("item") {
                     let (id, index) = (item.words("id"), root.count("output_index").ok().flatten());
-                    self.item_done((index, &id), &item, tally, deltas).ok_or(TOO_MANY)?;
+                    self.item_done((index, &id), &item, stream, deltas).ok_or(TOO_MANY)?;
                 }
             }
             _ => {}
@@ -211,7 +217,7 @@ impl ResponsesReader {
         &mut self,
         (index, id): (Option<u64>, &str),
         node: &Node<'_>,
-        tally: &mut Tally,
+        stream: &mut StreamState,
         deltas: &mut Vec<Delta>,
     ) -> Option<()> {
         let item = self.item(index, id)?;
@@ -223,8 +229,8 @@ impl ResponsesReader {
             "message" if !has_said => {
                 for part in node.nodes("content").unwrap_or_default() {
                     let (text, refusal) = (part.words("text"), part.words("refusal"));
-                    tally.output(&text);
-                    tally.output(&refusal);
+                    stream.output(&text);
+                    stream.output(&refusal);
                     if !text.is_empty() {
                         deltas.push(Delta::Text { choice: 0, text });
                     }
@@ -237,7 +243,7 @@ impl ResponsesReader {
             "reasoning" => {
                 let thought = read_thought(node);
                 if !has_said && !thought.text.is_empty() {
-                    tally.output(&thought.text);
+                    stream.output(&thought.text);
                     deltas.push(Delta::Thinking { choice: 0, text: thought.text });
                 }
                 deltas.extend(thought.signature.map(|signature| Delta::Signature { choice: 0, signature }));
@@ -247,7 +253,7 @@ impl ResponsesReader {
                 let call = self.call((index, id), node, deltas)?;
                 let json = read_arguments(node);
                 if !has_said {
-                    tally.output(&json);
+                    stream.output(&json);
                     // No arguments are an object too, and nothing waits for more of them.
                     let json = if json.trim().is_empty() { "{}".to_owned() } else { json };
                     deltas.push(Delta::Arguments { choice: 0, call, json });
@@ -256,7 +262,7 @@ impl ResponsesReader {
             "image_generation_call" => {
                 let data = node.words("result");
                 if !data.is_empty() {
-                    tally.images = tally.images.saturating_add(1);
+                    stream.images = stream.images.saturating_add(1);
                     deltas.push(Delta::Image { choice: 0, media_type: image_type(node), data });
                 }
             }
@@ -268,10 +274,10 @@ impl ResponsesReader {
     }
 
     /// The response is whole: tells what is in it, where no event has told of any item.
-    fn untold(&mut self, response: &Node<'_>, tally: &mut Tally, deltas: &mut Vec<Delta>) -> Option<()> {
+    fn untold(&mut self, response: &Node<'_>, stream: &mut StreamState, deltas: &mut Vec<Delta>) -> Option<()> {
         if self.items.is_empty() {
             for (index, item) in (0u64..).zip(response.nodes("output").unwrap_or_default()) {
-                self.item_done((Some(index), ""), &item, tally, deltas)?;
+                self.item_done((Some(index), ""), &item, stream, deltas)?;
             }
         }
         Some(())
@@ -286,45 +292,45 @@ fn logprobs(node: &Node<'_>) -> Option<Delta> {
 }
 
 impl Reader for ResponsesReader {
-    fn event(&mut self, event: &Data, tally: &mut Tally, deltas: &mut Vec<Delta>) {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, deltas: &mut Vec<Delta>) {
         let data = event.data.as_str();
         if data.is_empty() {
             return;
         }
-        let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
+        let Some(object) = Object::parse(data) else { return stream.break_off("an event is not a JSON object") };
         let root = Node::root(&object);
         let (kind, what) = kind_of(&root, event.name.as_deref());
         match what {
-            Kind::Error(error) | Kind::Failed(error) => tally.progress = Progress::Broken(read_error_object(&error)),
-            Kind::Terminal => {
+            EventKind::Error(error) | EventKind::Failed(error) => stream.progress = Progress::Broken(read_error_object(&error)),
+            EventKind::Terminal => {
                 let Ok(Some(response)) = root.object("response") else {
-                    return tally.break_off("the last event has no response");
+                    return stream.break_off("the last event has no response");
                 };
-                tally.flow();
+                stream.flow();
                 self.start(&root, deltas);
-                if self.untold(&response, tally, deltas).is_none() {
-                    return tally.break_off(TOO_MANY);
+                if self.untold(&response, stream, deltas).is_none() {
+                    return stream.break_off(TOO_MANY);
                 }
                 let reason = finish_reason(&response);
                 if let Some(usage) = response.given("usage").and_then(|json| read_usage(&response, json, self.counting)) {
-                    tally.reported = Some(usage);
+                    stream.reported = Some(usage);
                 }
                 deltas.push(Delta::Finish { choice: 0, finish: read_finish(&reason, self.calls > 0) });
-                tally.finish_reason = Some(reason);
-                tally.progress = Progress::Done;
+                stream.finish_reason = Some(reason);
+                stream.progress = Progress::Done;
             }
-            Kind::More if SIGNS.contains(&kind.as_str()) => {}
-            Kind::More => {
-                tally.flow();
+            EventKind::More if SIGNS.contains(&kind.as_str()) => {}
+            EventKind::More => {
+                stream.flow();
                 let from = deltas.len();
                 if root.given("response").is_some() {
                     self.start(&root, deltas);
                 }
                 if let Some(delta) = root.given("delta").filter(|delta| delta.starts_with('"')) {
-                    tally.output(unquoted(delta));
+                    stream.output(unquoted(delta));
                 }
-                if let Err(reason) = self.more(&kind, &root, tally, deltas) {
-                    tally.break_off(reason);
+                if let Err(reason) = self.more(&kind, &root, stream, deltas) {
+                    stream.break_off(reason);
                 }
                 if deltas.len() > from && !self.is_started {
                     self.is_started = true;
@@ -334,5 +340,5 @@ impl Reader for ResponsesReader {
         }
     }
 
-    fn end(&mut self, _: &mut Tally, _: &mut Vec<Delta>) {}
+    fn end(&mut self, _: &mut StreamState, _: &mut Vec<Delta>) {}
 }

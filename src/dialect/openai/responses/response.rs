@@ -1,6 +1,6 @@
 //! What is read of a whole response, and what changes in it, plain or within an event.
 
-use super::owned::Sealing;
+use super::owned::Tagging;
 use crate::dialect::format::{Cost, Counting, StreamWish};
 use crate::dialect::json::{Edit, Object, quoted};
 use crate::dialect::naming::Names;
@@ -55,11 +55,11 @@ pub fn priced_usage(response: &Object<'_>, usage: &Usage, cost: &Cost) -> Edit {
 pub fn named(response: &Object<'_>, wish: &StreamWish) -> Vec<Edit> {
     let text = |name| response.maybe_text(name);
     let mut edits = Names::new("resp_", wish).edits(response);
-    if let (Some(seal), Some(id)) = (&wish.seal, text("id")) {
+    if let (Some(tag), Some(id)) = (&wish.tag, text("id")) {
         edits.retain(|edit| edit.name() != "id");
-        edits.push(Edit::Set("id", quoted(&seal(&id))));
+        edits.push(Edit::Set("id", quoted(&tag(&id))));
     }
-    edits.extend(Sealing::new(wish.seal_item.clone()).response(response));
+    edits.extend(Tagging::new(wish.tag_item.clone()).response(response));
     let previous = wish.previous.as_deref().filter(|_| text("previous_response_id").is_some());
     edits.extend(previous.map(|id| Edit::Set("previous_response_id", quoted(id))));
     edits

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use crate::dialect::conversation::Thinking;
 use crate::dialect::maker::Maker;
 use crate::dialect::node::Node;
-use crate::dialect::talk::Thinking;
 
 /// Stands between the id of a thought and the word for its maker.
 pub const MAKER: &str = "_m";

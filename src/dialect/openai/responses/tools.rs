@@ -5,11 +5,11 @@
 //! operator says so.
 
 use super::super::parts::{read_cache, read_tool};
+use crate::dialect::conversation::{Form, Tool, ToolKind};
 use crate::dialect::envelope::{Envelope, Fields};
 use crate::dialect::format::{Dropped, UNKNOWN};
 use crate::dialect::json::{Edit, Object, items, may_have};
 use crate::dialect::node::Node;
-use crate::dialect::talk::{Form, Kind, Tool};
 use crate::refusal::Refusal;
 use crate::usage::Class;
 
@@ -188,12 +188,12 @@ fn read_into<'a>(tool: &Node<'a>, namespace: Option<&str>, tools: &mut Vec<Tool<
     match tool.required("type")?.as_ref() {
         "function" => {
             let read = read_tool(tool, read_cache(tool)?)?;
-            tools.push(Tool { form: form(Kind::Function), ..read });
+            tools.push(Tool { form: form(ToolKind::Function), ..read });
         }
         "custom" => tools.push(Tool {
             name: tool.required("name")?.into_owned(),
             description: tool.text("description")?,
-            form: form(Kind::Custom),
+            form: form(ToolKind::Custom),
             grammar: tool.given("format").filter(|format| !format.contains("\"text\"")).map(Into::into),
             ..Tool::default()
         }),
@@ -207,10 +207,10 @@ fn read_into<'a>(tool: &Node<'a>, namespace: Option<&str>, tools: &mut Vec<Tool<
             name: "tool_search".to_owned(),
             description: tool.text("description")?,
             schema: tool.object("parameters")?.and_then(|_| tool.given("parameters")).map(Into::into),
-            form: form(Kind::Search),
+            form: form(ToolKind::Search),
             ..Tool::default()
         }),
-        "local_shell" => tools.push(Tool { name: "local_shell".to_owned(), form: form(Kind::Shell), ..Tool::default() }),
+        "local_shell" => tools.push(Tool { name: "local_shell".to_owned(), form: form(ToolKind::Shell), ..Tool::default() }),
         _ => return Err(tool.wrong("type", UNKNOWN)),
     }
     Ok(())
@@ -326,11 +326,11 @@ mod tests {
         let told: Vec<_> =
             tools.iter().map(|tool| (tool.name.as_str(), tool.form.kind, tool.form.namespace.as_deref())).collect();
         let expected = [
-            ("f", Kind::Function, None),
-            ("p", Kind::Custom, None),
-            ("f", Kind::Function, Some("n")),
-            ("tool_search", Kind::Search, None),
-            ("local_shell", Kind::Shell, None),
+            ("f", ToolKind::Function, None),
+            ("p", ToolKind::Custom, None),
+            ("f", ToolKind::Function, Some("n")),
+            ("tool_search", ToolKind::Search, None),
+            ("local_shell", ToolKind::Shell, None),
         ];
         assert_eq!((told.as_slice(), &*dropped), (expected.as_slice(), ["tools[1].web_search".to_owned()].as_slice()));
         for alone in [

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::Responses;
 use super::passing_tests::{STREAM, UPSTREAM, cost, events, meter, run, wish};
+use crate::dialect::conversation::{
+    CallResult, Conversation, Delta, Effort, Finish, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source, Thinking,
+    ToolCall, ToolChoice,
+};
 use crate::dialect::format::{Counting, Translation};
 use crate::dialect::json::Object;
-use crate::dialect::meter::Way;
+use crate::dialect::meter::Transcoding;
 use crate::dialect::openai::chat::Chat;
-use crate::dialect::talk::{
-    Call, CallResult, Conversation, Delta, Effort, Finish, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Source,
-    Thinking, ToolChoice,
-};
-use crate::dialect::tally::{Fallback, Progress};
+use crate::dialect::stream_state::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 use crate::usage::{Usage, UsageSource};
 
@@ -45,8 +45,13 @@ fn a_whole_request_is_read() {
         (MediaKind::File, base64("application/pdf", "REVG"), Some("b.pdf"), None),
     ];
     assert_eq!(sources.collect::<Vec<_>>(), expected);
-    let call =
-        Call { id: "call_1".into(), name: "look".into(), arguments: "{\"at\": 1.0}".into(), signature: None, ..Call::default() };
+    let call = ToolCall {
+        id: "call_1".into(),
+        name: "look".into(),
+        arguments: "{\"at\": 1.0}".into(),
+        signature: None,
+        ..ToolCall::default()
+    };
     let thought = Thinking { text: "One call.".into(), signature: Some("proof".into()), redacted: None, ..Thinking::default() };
     assert_eq!(assistant.parts, [Part::Thinking(thought), text("I look."), Part::Call(call)]);
     assert!(matches!(&result.parts[..], [Part::Result(CallResult { id, parts, .. })] if id == "call_1" && parts.len() == 2));
@@ -115,10 +120,11 @@ fn a_request_is_written_and_what_is_left_out_is_named() {
 #[test]
 fn a_stream_is_read_for_other_dialects() {
     let mut reader = Responses.reader(Counting::default());
-    let mut tally = crate::dialect::tally::Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
+    let mut stream =
+        crate::dialect::stream_state::StreamState::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
     let mut deltas = Vec::new();
     for (name, data) in events(STREAM) {
-        reader.event(&crate::dialect::sse::Data { name: Some(name), data: data.to_string() }, &mut tally, &mut deltas);
+        reader.event(&crate::dialect::sse::Data { name: Some(name), data: data.to_string() }, &mut stream, &mut deltas);
     }
     let choice = 0;
     let expected = [
@@ -133,7 +139,7 @@ fn a_stream_is_read_for_other_dialects() {
         Delta::Finish { choice, finish: Finish::Calls },
     ];
     assert_eq!(deltas, expected);
-    assert_eq!(tally.progress, Progress::Done);
+    assert_eq!(stream.progress, Progress::Done);
 }
 
 #[test]
@@ -148,7 +154,7 @@ fn items_that_come_whole_are_told_too() {
         "data: {\"type\":\"response.incomplete\",\"response\":{\"id\":\"r\",\"incomplete_details\":{\"reason\":\"max_output_tokens\"}}}\n\n".to_owned(),
     ]
     .concat();
-    let mut meter = meter(Way::Translated(Responses.reader(Counting::default()), Chat.writer(wish())));
+    let mut meter = meter(Transcoding::Translated(Responses.reader(Counting::default()), Chat.writer(wish())));
     let out = run(&mut meter, &stream);
     assert_eq!((out.matches("\"content\":\"hi\"").count(), out.matches("\"name\":\"f\"").count()), (1, 1), "{out}");
     assert!(out.contains("\"finish_reason\":\"length\"") && out.ends_with("data: [DONE]\n\n"), "{out}");
@@ -158,14 +164,15 @@ fn items_that_come_whole_are_told_too() {
 }
 
 /// What a stream of these events says.
-fn told(stream: &[&str]) -> Vec<Delta> {
+fn told(events: &[&str]) -> Vec<Delta> {
     let mut reader = Responses.reader(Counting::default());
-    let mut tally = crate::dialect::tally::Tally::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
+    let mut stream =
+        crate::dialect::stream_state::StreamState::new(Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
     let mut deltas = Vec::new();
-    for data in stream {
-        reader.event(&crate::dialect::sse::Data { name: None, data: (*data).to_owned() }, &mut tally, &mut deltas);
+    for data in events {
+        reader.event(&crate::dialect::sse::Data { name: None, data: (*data).to_owned() }, &mut stream, &mut deltas);
     }
-    assert_eq!(tally.progress, Progress::Done, "{stream:?}");
+    assert_eq!(stream.progress, Progress::Done, "{events:?}");
     deltas
 }
 
@@ -284,7 +291,7 @@ fn a_broken_stream_tells_the_error_and_that_it_failed() {
 #[test]
 fn a_stream_is_written_with_every_event_and_the_whole_response() {
     let chat = include_str!("../../../../tests/golden/openai/chat_stream_openrouter.sse");
-    let mut meter = meter(Way::Translated(Chat.reader(Counting::default()), Responses.writer(wish())));
+    let mut meter = meter(Transcoding::Translated(Chat.reader(Counting::default()), Responses.writer(wish())));
     let out = run(&mut meter, chat);
     let events = events(out.trim_start_matches(": ping\n\n"));
     let names: Vec<&str> = events.iter().map(|(name, _)| name.trim_start_matches("response.")).collect();

@@ -11,14 +11,14 @@
 //!
 //! Refused: `stop` and `n`, which would change the answer; files that a provider keeps; sounds by address.
 
+use crate::dialect::conversation::{
+    Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Sampling, Source, Thinking,
+};
 use crate::dialect::format::{Dropped, Upstream, Written};
 use crate::dialect::openai::chat::{arguments, effort};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::parts::{
     drop_caches, file_name, no_counterpart, write_audio, write_head, write_schema, write_tool, write_tool_choice, write_url,
-};
-use crate::dialect::talk::{
-    Conversation, Effort, Media, MediaKind, Message, OutputFormat, Part, Reasoning, Role, Sampling, Source, Thinking,
 };
 use crate::refusal::Refusal;
 

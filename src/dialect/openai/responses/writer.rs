@@ -7,21 +7,21 @@
 use std::collections::BTreeMap;
 
 use super::answer::{
-    Head, Status, call_item, call_prefix, image_item, logprobs_items, message_item, said_part, summary_part, thought_item,
-    whole_arguments,
+    ResponseHead, ResponseStatus, call_item, call_prefix, image_item, logprobs_items, message_item, said_part, summary_part,
+    thought_item, whole_arguments,
 };
-use super::line::{write_error, write_failed, write_keepalive};
+use super::passthrough::{write_error, write_failed, write_keepalive};
+use crate::dialect::conversation::{Delta, Finish, Form, Thinking, ToolCall, ToolKind};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::sse::Data;
-use crate::dialect::talk::{Call, Delta, Finish, Form, Kind, Thinking};
 use crate::usage::Usage;
 
 /// Writes one stream.
 pub struct ResponsesWriter {
     wish: StreamWish,
-    head: Head,
+    head: ResponseHead,
     is_started: bool,
     /// The number of the next event.
     next: u64,
@@ -40,12 +40,12 @@ pub struct ResponsesWriter {
 /// The item that words are added to.
 enum Open {
     Nothing,
-    Message { index: usize, done: Vec<String>, part: Said },
+    Message { index: usize, done: Vec<String>, part: AnswerFacts },
     Thought { index: usize, thought: Thinking },
 }
 
 /// The piece of a message that words are added to.
-struct Said {
+struct AnswerFacts {
     is_refusal: bool,
     text: String,
     /// Items of a list of log probabilities.
@@ -54,13 +54,13 @@ struct Said {
 
 struct OpenCall {
     index: usize,
-    call: Call,
+    call: ToolCall,
 }
 
 impl ResponsesWriter {
     pub fn new(wish: StreamWish) -> Self {
         Self {
-            head: Head::new("", &wish.model, &wish),
+            head: ResponseHead::new("", &wish.model, &wish),
             wish,
             is_started: false,
             next: 0,
@@ -100,7 +100,7 @@ impl ResponsesWriter {
         if self.next > 0 {
             return;
         }
-        let response = self.head.response(Status::InProgress, &[], None);
+        let response = self.head.response(ResponseStatus::InProgress, &[], None);
         for kind in ["response.created", "response.in_progress"] {
             self.event(kind, &|event| _ = event.member("response", &response), out);
         }
@@ -108,7 +108,7 @@ impl ResponsesWriter {
 
     /// Adds an item that is whole.
     pub(super) fn whole(&mut self, kind: &str, item: &dyn Fn(&str) -> String, out: &mut Vec<u8>) {
-        self.close(Status::Completed, out);
+        self.close(ResponseStatus::Completed, out);
         let index = self.add(kind, item, out);
         let item = item(&self.head.item(kind, index));
         self.done(index, item, out);
@@ -135,7 +135,7 @@ impl ResponsesWriter {
     }
 
     /// Ends the piece of a message: what it is, and that it is done.
-    fn close_part(&mut self, index: usize, content: usize, part: &Said, out: &mut Vec<u8>) -> String {
+    fn close_part(&mut self, index: usize, content: usize, part: &AnswerFacts, out: &mut Vec<u8>) -> String {
         let id = self.head.item("msg", index);
         let content = content.to_string();
         let whole = said_part(part.is_refusal, &part.text, &part.logprobs);
@@ -155,7 +155,7 @@ impl ResponsesWriter {
     }
 
     /// Ends the item that words are added to.
-    fn close(&mut self, status: Status, out: &mut Vec<u8>) {
+    fn close(&mut self, status: ResponseStatus, out: &mut Vec<u8>) {
         match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => {}
             Open::Message { index, mut done, part } => {
@@ -184,7 +184,7 @@ impl ResponsesWriter {
         {
             return (*index, done.len());
         }
-        let part = Said { is_refusal, text: String::new(), logprobs: String::new() };
+        let part = AnswerFacts { is_refusal, text: String::new(), logprobs: String::new() };
         let (index, done) = match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Message { index, mut done, part } => {
                 done.push(self.close_part(index, done.len(), &part, out));
@@ -192,8 +192,8 @@ impl ResponsesWriter {
             }
             other => {
                 self.open = other;
-                self.close(Status::Completed, out);
-                (self.add("msg", &|id| message_item(id, Status::InProgress, &[]), out), Vec::new())
+                self.close(ResponseStatus::Completed, out);
+                (self.add("msg", &|id| message_item(id, ResponseStatus::InProgress, &[]), out), Vec::new())
             }
         };
         let content = done.len();
@@ -228,7 +228,7 @@ impl ResponsesWriter {
         if let Open::Thought { index, .. } = &self.open {
             return *index;
         }
-        self.close(Status::Completed, out);
+        self.close(ResponseStatus::Completed, out);
         let index = self.add("rs", &|id| thought_item(id, &Thinking::default()), out);
         self.open = Open::Thought { index, thought: Thinking::default() };
         index
@@ -254,19 +254,19 @@ impl ResponsesWriter {
     /// The proof of a thought ends it.
     fn prove(&mut self, signature: Option<&str>, redacted: Option<&str>, out: &mut Vec<u8>) {
         if redacted.is_some() {
-            self.close(Status::Completed, out);
+            self.close(ResponseStatus::Completed, out);
         }
         self.open_thought(out);
         if let Open::Thought { thought, .. } = &mut self.open {
             thought.signature = signature.map(ToOwned::to_owned);
             thought.redacted = redacted.map(ToOwned::to_owned);
         }
-        self.close(Status::Completed, out);
+        self.close(ResponseStatus::Completed, out);
     }
 
-    fn call(&mut self, number: u32, call: Call, out: &mut Vec<u8>) {
-        self.close(Status::Completed, out);
-        let index = self.add(call_prefix(call.form.kind), &|id| call_item(id, Status::InProgress, &call), out);
+    fn call(&mut self, number: u32, call: ToolCall, out: &mut Vec<u8>) {
+        self.close(ResponseStatus::Completed, out);
+        let index = self.add(call_prefix(call.form.kind), &|id| call_item(id, ResponseStatus::InProgress, &call), out);
         self.places.entry(number).or_insert(self.calls.len());
         self.calls.push(OpenCall { index, call });
     }
@@ -281,7 +281,7 @@ impl ResponsesWriter {
         self.item_event(&format!("{event}.delta"), &id, index, &fill, out);
     }
 
-    fn close_calls(&mut self, status: Status, out: &mut Vec<u8>) {
+    fn close_calls(&mut self, status: ResponseStatus, out: &mut Vec<u8>) {
         for open in std::mem::take(&mut self.calls) {
             let kind = open.call.form.kind;
             let id = self.head.item(call_prefix(kind), open.index);
@@ -290,18 +290,18 @@ impl ResponsesWriter {
                 let fill = |event: &mut Out| _ = event.text("name", &open.call.name).text(name, &json);
                 self.item_event(&format!("{event}.done"), &id, open.index, &fill, out);
             }
-            let item = call_item(&id, status, &Call { arguments: json, ..open.call });
+            let item = call_item(&id, status, &ToolCall { arguments: json, ..open.call });
             self.done(open.index, item, out);
         }
     }
 }
 
 /// The events that tell what a call is made with, and the name of it in them; of some calls only the item tells.
-const fn told_by(kind: Kind) -> Option<(&'static str, &'static str)> {
+const fn told_by(kind: ToolKind) -> Option<(&'static str, &'static str)> {
     match kind {
-        Kind::Function => Some(("response.function_call_arguments", "arguments")),
-        Kind::Custom => Some(("response.custom_tool_call_input", "input")),
-        Kind::Search | Kind::Shell => None,
+        ToolKind::Function => Some(("response.function_call_arguments", "arguments")),
+        ToolKind::Custom => Some(("response.custom_tool_call_input", "input")),
+        ToolKind::Search | ToolKind::Shell => None,
     }
 }
 
@@ -310,7 +310,7 @@ impl Writer for ResponsesWriter {
         match delta {
             Delta::Start { id, model } if !self.is_started => {
                 if self.wish.begun.get() == 0 {
-                    self.head = Head::new(id, model, &self.wish);
+                    self.head = ResponseHead::new(id, model, &self.wish);
                 }
                 self.start(out);
             }
@@ -329,13 +329,13 @@ impl Writer for ResponsesWriter {
             Delta::Call { choice: 0, call, id, name, signature } => {
                 let (id, name, signature) = (id.clone(), name.clone(), signature.clone());
                 let form = self.forms.remove(call).unwrap_or_default();
-                self.call(*call, Call { id, name, arguments: String::new(), signature, form }, out);
+                self.call(*call, ToolCall { id, name, arguments: String::new(), signature, form }, out);
             }
             Delta::Arguments { choice: 0, call, json } => self.arguments(*call, json, out),
             Delta::Image { choice: 0, media_type, data } => {
-                self.close(Status::Completed, out);
-                let index = self.add("ig", &|id| image_item(id, Status::InProgress, media_type, None), out);
-                let item = image_item(&self.head.item("ig", index), Status::Completed, media_type, Some(data));
+                self.close(ResponseStatus::Completed, out);
+                let index = self.add("ig", &|id| image_item(id, ResponseStatus::InProgress, media_type, None), out);
+                let item = image_item(&self.head.item("ig", index), ResponseStatus::Completed, media_type, Some(data));
                 self.done(index, item, out);
             }
             Delta::Finish { choice: 0, finish } => self.finish = finish.clone(),
@@ -345,12 +345,12 @@ impl Writer for ResponsesWriter {
 
     fn finish(&mut self, usage: &Usage, cost: &Cost, out: &mut Vec<u8>) {
         self.start(out);
-        let status = Status::of(&self.finish);
+        let status = ResponseStatus::of(&self.finish);
         self.close(status, out);
         self.close_calls(status, out);
         let usage = response_usage_with_cost(None, usage, cost);
         let response = self.head.response(status, &self.items, Some(&usage));
-        let kind = if status == Status::Completed { "response.completed" } else { "response.incomplete" };
+        let kind = if status == ResponseStatus::Completed { "response.completed" } else { "response.incomplete" };
         self.event(kind, &|event| _ = event.member("response", &response), out);
     }
 
@@ -363,13 +363,13 @@ impl Writer for ResponsesWriter {
             self.next = self.next.saturating_add(1);
             return;
         }
-        let response = self.head.response(Status::InProgress, &[], None);
+        let response = self.head.response(ResponseStatus::InProgress, &[], None);
         self.event("response.in_progress", &|event| _ = event.member("response", &response), out);
     }
 
     fn broken(&mut self, code: &str, message: &str, out: &mut Vec<u8>) {
         write_error(self.next, code, message, out);
-        let response = self.head.response(Status::InProgress, &[], None);
+        let response = self.head.response(ResponseStatus::InProgress, &[], None);
         write_failed(self.next.saturating_add(1), &response, (code, message), out);
     }
 

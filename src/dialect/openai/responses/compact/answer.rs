@@ -1,11 +1,11 @@
 //! A response that is a compaction, written whole or as a stream.
 
 use super::item::item;
+use crate::dialect::conversation::{Answer, Delta, Finish, Part};
 use crate::dialect::format::{Cost, StreamWish, Writer};
 use crate::dialect::openai::response_usage_with_cost;
-use crate::dialect::openai::responses::answer::{Head, Status};
+use crate::dialect::openai::responses::answer::{ResponseHead, ResponseStatus};
 use crate::dialect::openai::responses::writer::ResponsesWriter;
-use crate::dialect::talk::{Answer, Delta, Finish, Part};
 use crate::usage::Usage;
 
 /// After so many bytes of a summary that the client does not see, it gets a sign of life.
@@ -27,9 +27,9 @@ pub fn words(answer: &Answer) -> String {
 
 /// A response that is a compaction.
 pub fn write(answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-    let head = Head::new(&answer.id, &answer.model, wish);
+    let head = ResponseHead::new(&answer.id, &answer.model, wish);
     let usage = response_usage_with_cost(None, usage, cost);
-    head.response(Status::Completed, &[item(&head.item("cmp", 0), &words(answer))], Some(&usage))
+    head.response(ResponseStatus::Completed, &[item(&head.item("cmp", 0), &words(answer))], Some(&usage))
 }
 
 /// A stream that ends in a compaction.

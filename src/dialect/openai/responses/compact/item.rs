@@ -1,10 +1,10 @@
 //! The item that stands for a conversation that was made short, and how one is asked for.
 
+use crate::dialect::conversation::{Conversation, Message, OutputFormat, Part, Role, ToolChoice};
 use crate::dialect::format::Dropped;
 use crate::dialect::json::{Object, items, may_have};
 use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
-use crate::dialect::talk::{Conversation, Message, OutputFormat, Part, Role, ToolChoice};
 use crate::refusal::Refusal;
 
 /// Before a summary that the gateway had made.

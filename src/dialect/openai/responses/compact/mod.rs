@@ -14,12 +14,13 @@ use answer::{CompactWriter, words};
 use item::{ask, is_asked, item};
 
 use super::Responses;
-use super::answer::Head;
+use super::answer::ResponseHead;
 use crate::dialect::body::Body;
+use crate::dialect::conversation::{Answer, Conversation};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::fit::Rules;
 use crate::dialect::format::{
-    Cost, Counting, Format, Line, Read, Reader, Said, StreamWish, Translation, Upstream, Writer, Written,
+    AnswerFacts, Cost, Counting, Format, Passthrough, Read, Reader, StreamWish, Translation, Upstream, Writer, Written,
 };
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::maker::{Maker, Marks};
@@ -27,7 +28,6 @@ use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::dialect::openai::responses::table::TABLE;
 use crate::dialect::table::Table;
-use crate::dialect::talk::{Answer, Conversation};
 use crate::refusal::Refusal;
 use crate::usage::Usage;
 
@@ -60,7 +60,7 @@ impl Format for Compact {
         edits.chain(["max_output_tokens", "stream"].map(Edit::Remove)).collect()
     }
 
-    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<Said, String> {
+    fn read_plain(&self, answer: &Object<'_>, counting: Counting) -> Result<AnswerFacts, String> {
         Responses.read_plain(answer, counting)
     }
 
@@ -72,8 +72,8 @@ impl Format for Compact {
         Responses.priced(answer, usage, cost)
     }
 
-    fn line(&self, wish: StreamWish, counting: Counting) -> Box<dyn Line> {
-        Responses.line(wish, counting)
+    fn passthrough(&self, wish: StreamWish, counting: Counting) -> Box<dyn Passthrough> {
+        Responses.passthrough(wish, counting)
     }
 
     fn translation(&self) -> Option<&dyn Translation> {
@@ -104,7 +104,7 @@ impl Translation for Compact {
     }
 
     fn write_answer(&self, answer: &Answer, usage: &Usage, cost: &Cost, wish: &StreamWish) -> String {
-        let head = Head::new(&answer.id, &answer.model, wish);
+        let head = ResponseHead::new(&answer.id, &answer.model, wish);
         let mut out = Out::object();
         out.text("id", &head.id).text("object", "response.compaction").member("created_at", &head.created.to_string());
         out.text("model", &head.model).list_at("output").raw(&item(&head.item("cmp", 0), &words(answer))).end_list();

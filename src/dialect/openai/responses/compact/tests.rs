@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::answer::NO_SUMMARY;
 use super::item::{ASK, PREFACE};
 use super::*;
-use crate::dialect::talk::{Choice, Delta, Finish, OutputFormat, Part, ToolChoice};
+use crate::dialect::conversation::{Choice, Delta, Finish, OutputFormat, Part, ToolChoice};
 
 fn read(request: &Value) -> (Read<'static>, Vec<String>) {
     let text: &'static str = Box::leak(request.to_string().into_boxed_str());

@@ -3,13 +3,13 @@
 use crate::dialect::openai::out::Out;
 
 /// Why a frame is no request.
-pub struct Fault {
+pub struct BadFrame {
     code: &'static str,
     message: String,
     param: Option<&'static str>,
 }
 
-impl Fault {
+impl BadFrame {
     /// With OpenAI's code for it.
     pub fn new(code: &'static str, message: impl Into<String>, param: Option<&'static str>) -> Self {
         Self { code, message: message.into(), param }
@@ -49,15 +49,15 @@ pub fn header_object<'h>(headers: impl Iterator<Item = (&'h str, &'h str)>) -> S
 pub const NOT_FOUND: &str = "previous_response_not_found";
 
 /// A request is longer than a connection takes.
-pub fn too_large() -> Fault {
+pub fn too_large() -> BadFrame {
     let message = "The conversation is longer than the 16 MiB that a connection takes. Send it over HTTP, or make it shorter.";
-    Fault::new("request_too_large", message, Some("input"))
+    BadFrame::new("request_too_large", message, Some("input"))
 }
 
 /// A response is not remembered.
-pub fn not_found(id: &str) -> Fault {
+pub fn not_found(id: &str) -> BadFrame {
     let message = format!("Previous response with id '{}' not found. Send the whole conversation as `input`.", shown(id));
-    Fault::new(NOT_FOUND, message, Some("previous_response_id"))
+    BadFrame::new(NOT_FOUND, message, Some("previous_response_id"))
 }
 
 /// A text of a client, as it may stand in a message.

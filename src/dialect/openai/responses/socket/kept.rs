@@ -39,7 +39,7 @@ pub fn joined(before: &str, after: &str) -> String {
 
 /// Cuts an answer's bytes into the data of its events.
 #[derive(Debug, Default)]
-pub struct Cutter(sse::Reader);
+pub struct Cutter(sse::SseReader);
 
 impl Cutter {
     /// The events that are whole with these bytes. An event that cannot be read ends them.

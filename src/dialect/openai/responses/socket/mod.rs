@@ -15,7 +15,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use super::answer::{Head, Status};
+use super::answer::{ResponseHead, ResponseStatus};
 use super::compact::item::is_compaction;
 use crate::dialect::bounds;
 use crate::dialect::format::{Cost, StreamWish};
@@ -24,7 +24,7 @@ use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::response_usage_with_cost;
 use crate::usage::Usage;
-use frames::{Fault, NOT_FOUND, error_frame, header_object, not_found, shown, too_large};
+use frames::{BadFrame, NOT_FOUND, error_frame, header_object, not_found, shown, too_large};
 pub use kept::Cutter;
 use kept::{can_return, joined, kind_of, new_items};
 
@@ -48,8 +48,8 @@ const LONGEST_LANE: usize = 256;
 
 /// What there is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// Serve this body, and tell [`Session::event`] what comes.
+pub enum Step {
+    /// Serve this body, and tell [`Connection::event`] what comes.
     Serve(Vec<u8>),
     /// Send these frames.
     Send(Vec<String>),
@@ -59,7 +59,7 @@ pub enum Act {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Session {
+pub struct Connection {
     opened_ms: u64,
     frames: u32,
     bytes: usize,
@@ -94,7 +94,7 @@ struct Turn {
     is_done: bool,
 }
 
-impl Session {
+impl Connection {
     /// A connection that was opened now.
     pub const fn new(now_ms: u64) -> Self {
         Self { opened_ms: now_ms, frames: 0, bytes: 0, lanes: Vec::new(), kept: Vec::new(), turn: None }
@@ -122,44 +122,44 @@ impl Session {
     }
 
     /// What a frame asks for. `fresh` makes the id of a response that no provider makes.
-    pub fn frame(&mut self, text: &str, now_ms: u64, fresh: &str) -> Act {
+    pub fn frame(&mut self, text: &str, now_ms: u64, fresh: &str) -> Step {
         self.frames = self.frames.saturating_add(1);
         self.bytes = self.bytes.saturating_add(text.len());
         let is_old = now_ms.saturating_sub(self.opened_ms) >= LONGEST_MS;
         if is_old || self.frames > MOST_FRAMES || self.bytes > MOST_BYTES {
-            return Act::End(Self::at_its_end());
+            return Step::End(Self::at_its_end());
         }
         if text.len() > LONGEST_FRAME {
-            return Act::Send(vec![too_large().frame(400, None)]);
+            return Step::Send(vec![too_large().frame(400, None)]);
         }
         if let Err(refusal) = bounds::check(text) {
-            return Act::Send(vec![Fault::new("invalid_request", refusal.told(), None).frame(400, None)]);
+            return Step::Send(vec![BadFrame::new("invalid_request", refusal.told(), None).frame(400, None)]);
         }
         let Some(frame) = Object::parse(text).filter(|frame| frame.repeated().is_none()) else {
             let message = "A frame must be one JSON object, with each member once. Correct it and send it again.";
-            return Act::Send(vec![Fault::new("invalid_json", message, None).frame(400, None)]);
+            return Step::Send(vec![BadFrame::new("invalid_json", message, None).frame(400, None)]);
         };
         let lane = match self.lane(&frame) {
             Ok(lane) => lane,
-            Err((fault, lane)) => return Act::Send(vec![fault.frame(400, lane.as_deref())]),
+            Err((fault, lane)) => return Step::Send(vec![fault.frame(400, lane.as_deref())]),
         };
         self.request(&frame, lane.clone(), now_ms, fresh)
-            .unwrap_or_else(|fault| Act::Send(vec![fault.frame(400, lane.as_deref())]))
+            .unwrap_or_else(|fault| Step::Send(vec![fault.frame(400, lane.as_deref())]))
     }
 
     /// The frame that tells a client to open another connection.
     pub fn at_its_end() -> String {
         let message = "Responses websocket connection limit reached (60 minutes). Create a new websocket connection to continue.";
-        Fault::new("websocket_connection_limit_reached", message, None).frame(400, None)
+        BadFrame::new("websocket_connection_limit_reached", message, None).frame(400, None)
     }
 
     /// A frame that is too long, or not text.
     pub fn unreadable(message: &str) -> String {
-        Fault::new("invalid_request", message, None).frame(400, None)
+        BadFrame::new("invalid_request", message, None).frame(400, None)
     }
 
     /// The lane of a frame; an error with the lane where its name is one.
-    fn lane(&mut self, frame: &Object<'_>) -> Result<Option<String>, (Fault, Option<String>)> {
+    fn lane(&mut self, frame: &Object<'_>) -> Result<Option<String>, (BadFrame, Option<String>)> {
         let Some(json) = frame.given("stream_id") else { return Ok(None) };
         let is_name = |name: &str| {
             (1..=LONGEST_LANE).contains(&name.len())
@@ -168,29 +168,29 @@ impl Session {
         let Some(name) = text_of(json).filter(|name| is_name(name)) else {
             let message = "The 'stream_id' field must be a non-empty string with at most 256 characters and may only contain \
                            letters, numbers, underscores, hyphens, and periods.";
-            return Err((Fault::new("invalid_stream_id", message, Some("stream_id")), None));
+            return Err((BadFrame::new("invalid_stream_id", message, Some("stream_id")), None));
         };
         let name = name.into_owned();
         if !self.lanes.contains(&name) {
             if self.lanes.len() >= MOST_LANES {
                 let message = "This WebSocket connection has reached its maximum number of distinct stream IDs (32). Reuse an \
                                existing stream_id or open a new WebSocket connection.";
-                return Err((Fault::new("websocket_stream_limit_reached", message, Some("stream_id")), Some(name)));
+                return Err((BadFrame::new("websocket_stream_limit_reached", message, Some("stream_id")), Some(name)));
             }
             self.lanes.push(name.clone());
         }
         Ok(Some(name))
     }
 
-    fn request(&mut self, frame: &Object<'_>, lane: Option<String>, now_ms: u64, fresh: &str) -> Result<Act, Fault> {
+    fn request(&mut self, frame: &Object<'_>, lane: Option<String>, now_ms: u64, fresh: &str) -> Result<Step, BadFrame> {
         let node = Node::root(frame);
         match node.words("type").as_str() {
             "response.create" => {}
             // The client has read a response to its end.
-            "response.processed" => return Ok(Act::Send(Vec::new())),
+            "response.processed" => return Ok(Step::Send(Vec::new())),
             other => {
                 let message = format!("The type `{}` is not known here; send `response.create`.", shown(other));
-                return Err(Fault::new("invalid_request", message, Some("type")));
+                return Err(BadFrame::new("invalid_request", message, Some("type")));
             }
         }
         let is_stored = node.given("store") != Some("false");
@@ -208,13 +208,12 @@ impl Session {
                 None => return Err(not_found(&id)),
             },
         };
-        let new =
-            match node.given("input") {
-                None => None,
-                Some(json) => Some(new_items(json).ok_or_else(|| {
-                    Fault::new("invalid_request", "`input` must be a string or a list of items.", Some("input"))
-                })?),
-            };
+        let new = match node.given("input") {
+            None => None,
+            Some(json) => Some(new_items(json).ok_or_else(|| {
+                BadFrame::new("invalid_request", "`input` must be a string or a list of items.", Some("input"))
+            })?),
+        };
         let whole = joined(before.unwrap_or_default(), new.as_deref().unwrap_or_default());
         if whole.len() > LONGEST_FRAME {
             return Err(too_large());
@@ -222,7 +221,7 @@ impl Session {
         let is_known = before.is_some() || node.given("previous_response_id").is_none();
         let is_kept = is_known && whole.len() <= MOST_KEPT;
         if node.given("generate") == Some("false") {
-            return Ok(Act::Send(self.warmed(&node, lane, is_kept.then_some(whole), (now_ms, fresh))));
+            return Ok(Step::Send(self.warmed(&node, lane, is_kept.then_some(whole), (now_ms, fresh))));
         }
         let items = is_kept.then(|| whole.clone());
         if before.is_some() {
@@ -232,7 +231,7 @@ impl Session {
         let body = frame.edited(&edits).into_bytes();
         // What a lane goes on from is its last response alone; should this one fail, it can be tried again.
         self.turn = Some(Turn { lane, items, out: Vec::new(), is_stored, headers: None, is_done: false });
-        Ok(Act::Serve(body))
+        Ok(Step::Serve(body))
     }
 
     /// A request that asks for nothing but to be remembered: nobody is called, so it costs nothing.
@@ -245,19 +244,19 @@ impl Session {
     ) -> Vec<String> {
         let created = i64::try_from(now_ms / 1000).unwrap_or_default();
         let wish = StreamWish { created, ..StreamWish::default() };
-        let head = Head::new(fresh, &node.words("model"), &wish);
+        let head = ResponseHead::new(fresh, &node.words("model"), &wish);
         let free = Cost { amount: "0".to_owned(), details: "{}".to_owned(), ..Cost::default() };
         let usage = response_usage_with_cost(None, &Usage::default(), &free);
-        let event = |(number, (kind, status, usage)): (usize, (&str, Status, Option<&str>))| {
+        let event = |(number, (kind, status, usage)): (usize, (&str, ResponseStatus, Option<&str>))| {
             let mut event = Out::object();
             event.text("type", kind).member("sequence_number", &number.to_string());
             event.member("response", &head.response(status, &[], usage)).maybe_text("stream_id", lane.as_deref());
             event.done()
         };
         let events = [
-            ("response.created", Status::InProgress, None),
-            ("response.in_progress", Status::InProgress, None),
-            ("response.completed", Status::Completed, Some(usage.as_str())),
+            ("response.created", ResponseStatus::InProgress, None),
+            ("response.in_progress", ResponseStatus::InProgress, None),
+            ("response.completed", ResponseStatus::Completed, Some(usage.as_str())),
         ];
         let frames = events.into_iter().enumerate().map(event).collect();
         self.keep(lane, head.id, items);
@@ -287,7 +286,7 @@ impl Session {
         let body = std::str::from_utf8(body).unwrap_or_default();
         let error = Object::parse(body).and_then(|body| body.get("error")).and_then(Object::parse);
         let Some(error) = error else {
-            return Fault::new("server_error", "The request failed. Send it again.", None)
+            return BadFrame::new("server_error", "The request failed. Send it again.", None)
                 .frame(status.max(500), lane.as_deref());
         };
         // By this code clients know that they have to send everything.
@@ -351,7 +350,7 @@ impl Session {
     pub fn ended(&mut self) -> Option<String> {
         let turn = self.turn.take().filter(|turn| !turn.is_done)?;
         let message = "The answer broke off before it was complete. Send the request again.";
-        Some(Fault::new("upstream_cut", message, None).frame(502, turn.lane.as_deref()))
+        Some(BadFrame::new("upstream_cut", message, None).frame(502, turn.lane.as_deref()))
     }
 }
 

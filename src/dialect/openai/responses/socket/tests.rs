@@ -9,22 +9,22 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn ask(session: &mut Session, frame: &Value) -> Act {
+fn ask(session: &mut Connection, frame: &Value) -> Step {
     session.frame(&frame.to_string(), 1_000, "gen-fresh")
 }
 
 /// The body that a frame becomes.
-fn body(session: &mut Session, frame: &Value) -> Value {
+fn body(session: &mut Connection, frame: &Value) -> Value {
     match ask(session, frame) {
-        Act::Serve(body) => serde_json::from_slice(&body).unwrap(),
+        Step::Serve(body) => serde_json::from_slice(&body).unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
 /// The only frame that is sent.
-fn told(session: &mut Session, frame: &Value) -> Value {
+fn told(session: &mut Connection, frame: &Value) -> Value {
     match ask(session, frame) {
-        Act::Send(frames) if frames.len() == 1 => value(&frames[0]),
+        Step::Send(frames) if frames.len() == 1 => value(&frames[0]),
         other => panic!("{other:?}"),
     }
 }
@@ -44,7 +44,7 @@ fn said(id: &str, text: &str) -> Value {
 }
 
 /// Ends an answer with these items.
-fn answer(session: &mut Session, id: &str, items: &[Value]) {
+fn answer(session: &mut Connection, id: &str, items: &[Value]) {
     for (index, item) in items.iter().enumerate() {
         let event = json!({"type": "response.output_item.done", "output_index": index, "item": item});
         session.event(event.to_string()).unwrap();
@@ -61,7 +61,7 @@ fn code(frame: &Value) -> &str {
 
 #[test]
 fn a_frame_is_a_request_without_what_belongs_to_the_transport() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     let frame = create(&json!("hi"), json!({"generate": true, "stream_id": "a", "stream": false, "previous_response_id": null}));
     let expected = json!({"model": "m", "store": false, "input": "hi", "previous_response_id": null, "stream": true});
     assert_eq!(body(&mut session, &frame), expected);
@@ -69,7 +69,7 @@ fn a_frame_is_a_request_without_what_belongs_to_the_transport() {
 
 #[test]
 fn what_is_new_is_put_behind_what_was_said() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!([user("one")]), json!({})));
     answer(&mut session, "resp_1", &[said("msg_1", "two")]);
     let next = create(&json!([user("three")]), json!({"previous_response_id": "resp_1", "instructions": "again"}));
@@ -84,7 +84,7 @@ fn what_is_new_is_put_behind_what_was_said() {
 
 #[test]
 fn only_the_last_response_of_a_lane_can_be_gone_on_from() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!("one"), json!({})));
     answer(&mut session, "resp_1", &[said("msg_1", "two")]);
     body(&mut session, &create(&json!("other"), json!({"stream_id": "b"})));
@@ -103,7 +103,7 @@ fn only_the_last_response_of_a_lane_can_be_gone_on_from() {
 
 #[test]
 fn what_a_provider_keeps_is_asked_of_it() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     let frame = create(&json!("x"), json!({"previous_response_id": "resp_9_tf0123", "store": true}));
     assert_eq!(body(&mut session, &frame)["previous_response_id"], "resp_9_tf0123");
     answer(&mut session, "resp_10", &[said("msg", "y")]);
@@ -114,7 +114,7 @@ fn what_a_provider_keeps_is_asked_of_it() {
 
 #[test]
 fn a_response_that_did_not_end_is_not_remembered_and_the_one_before_is() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!("one"), json!({})));
     answer(&mut session, "resp_1", &[said("msg_1", "two")]);
     for end in [
@@ -138,7 +138,7 @@ fn a_response_that_did_not_end_is_not_remembered_and_the_one_before_is() {
 
 #[test]
 fn an_error_in_the_middle_has_a_status_and_the_rest_passes_as_it_came() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!("one"), json!({})));
     let text = r#"{"type":"response.output_text.delta", "delta":"a", "odd":1.0}"#;
     assert_eq!(session.event(text.to_owned()).as_deref(), Some(text));
@@ -151,7 +151,7 @@ fn an_error_in_the_middle_has_a_status_and_the_rest_passes_as_it_came() {
 
 #[test]
 fn the_first_event_tells_the_headers_and_a_lane_is_on_each() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!("one"), json!({"stream_id": "main"})));
     session.answered([("x-request-id", "gen-1")].into_iter());
     let first = value(&session.event(r#"{"type":"response.created","response":{"id":"r"}}"#.to_owned()).unwrap());
@@ -162,7 +162,7 @@ fn the_first_event_tells_the_headers_and_a_lane_is_on_each() {
 
 #[test]
 fn a_refusal_is_a_frame_with_its_status_and_headers() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!("one"), json!({"stream_id": "main"})));
     let refusal = br#"{"error":{"message":"no","type":"rate_limit_error","code":"rate_limited","param":null}}"#;
     let frame = value(&session.refused(429, [("retry-after", "7")].into_iter(), refusal));
@@ -178,8 +178,8 @@ fn a_refusal_is_a_frame_with_its_status_and_headers() {
 
 #[test]
 fn a_warm_up_calls_nobody_and_can_be_gone_on_from() {
-    let mut session = Session::new(0);
-    let Act::Send(frames) = ask(&mut session, &create(&json!([user("one")]), json!({"generate": false}))) else {
+    let mut session = Connection::new(0);
+    let Step::Send(frames) = ask(&mut session, &create(&json!([user("one")]), json!({"generate": false}))) else {
         panic!("a warm-up is served")
     };
     let frames: Vec<Value> = frames.iter().map(|frame| value(frame)).collect();
@@ -190,7 +190,7 @@ fn a_warm_up_calls_nobody_and_can_be_gone_on_from() {
     let sent = body(&mut session, &create(&json!([user("two")]), json!({"previous_response_id": last["id"]})));
     assert_eq!(sent["input"], json!([user("one"), user("two")]));
     // The prefix may be all there is.
-    let Act::Send(frames) = ask(&mut session, &create(&json!([user("one")]), json!({"generate": false}))) else { panic!() };
+    let Step::Send(frames) = ask(&mut session, &create(&json!([user("one")]), json!({"generate": false}))) else { panic!() };
     let id = value(&frames[2])["response"]["id"].clone();
     let sent = body(&mut session, &create(&json!([]), json!({"previous_response_id": id})));
     assert_eq!(sent["input"], json!([user("one")]));
@@ -198,7 +198,7 @@ fn a_warm_up_calls_nobody_and_can_be_gone_on_from() {
 
 #[test]
 fn a_compaction_stands_for_all_before_it() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     let input = json!([user("one"), {"type": "compaction_trigger"}]);
     body(&mut session, &create(&input, json!({})));
     let item = json!({"id": "cmp_1", "type": "compaction", "encrypted_content": "opaque"});
@@ -212,7 +212,7 @@ fn a_thought_that_its_maker_does_not_know_again_is_not_sent_again() {
     let thought = |id: &str, proof: Value| json!({"id": id, "type": "reasoning", "summary": [], "encrypted_content": proof});
     let items = [thought("rs_0", Value::Null), thought("rs_1", json!("proof")), thought("rs_abc_2", Value::Null), said("m", "x")];
     for (store, expected) in [(false, vec!["rs_1", "rs_abc_2", "m"]), (true, vec!["rs_0", "rs_1", "rs_abc_2", "m"])] {
-        let mut session = Session::new(0);
+        let mut session = Connection::new(0);
         body(&mut session, &create(&json!([]), json!({"store": store})));
         answer(&mut session, "resp_abc", &items);
         let sent = body(&mut session, &create(&json!([]), json!({"previous_response_id": "resp_abc"})));
@@ -223,7 +223,7 @@ fn a_thought_that_its_maker_does_not_know_again_is_not_sent_again() {
 
 #[test]
 fn what_is_no_request_is_told_so_and_the_connection_goes_on() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     for (text, expected) in [
         ("hello", "invalid_json"),
         ("[]", "invalid_json"),
@@ -236,16 +236,16 @@ fn what_is_no_request_is_told_so_and_the_connection_goes_on() {
         (r#"{"type":"response.create","stream_id":"a b"}"#, "invalid_stream_id"),
         (r#"{"type":"response.create","stream_id":7}"#, "invalid_stream_id"),
     ] {
-        let Act::Send(frames) = session.frame(text, 0, "f") else { panic!("{text}") };
+        let Step::Send(frames) = session.frame(text, 0, "f") else { panic!("{text}") };
         assert_eq!(code(&value(&frames[0])), expected, "{text}");
     }
-    assert_eq!(ask(&mut session, &json!({"type": "response.processed", "response_id": "r"})), Act::Send(vec![]));
+    assert_eq!(ask(&mut session, &json!({"type": "response.processed", "response_id": "r"})), Step::Send(vec![]));
     body(&mut session, &create(&json!("x"), json!({})));
 }
 
 #[test]
 fn lanes_are_not_endless() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     for lane in 0..MOST_LANES {
         body(&mut session, &create(&json!("x"), json!({"stream_id": format!("lane-{lane}")})));
     }
@@ -257,21 +257,21 @@ fn lanes_are_not_endless() {
 #[test]
 fn a_connection_comes_to_its_end_by_its_age_and_by_its_frames() {
     let create = create(&json!("x"), json!({})).to_string();
-    let mut session = Session::new(5_000);
-    assert!(matches!(session.frame(&create, 5_000 + LONGEST_MS - 1, "f"), Act::Serve(_)));
-    let Act::End(frame) = session.frame(&create, 5_000 + LONGEST_MS, "f") else { panic!() };
+    let mut session = Connection::new(5_000);
+    assert!(matches!(session.frame(&create, 5_000 + LONGEST_MS - 1, "f"), Step::Serve(_)));
+    let Step::End(frame) = session.frame(&create, 5_000 + LONGEST_MS, "f") else { panic!() };
     assert_eq!(code(&value(&frame)), "websocket_connection_limit_reached");
     assert_eq!((session.patience_ms(5_000), session.patience_ms(5_000 + LONGEST_MS - 7)), (IDLE_MS, 7));
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     for _ in 0..MOST_FRAMES {
-        assert!(matches!(session.frame("{}", 0, "f"), Act::Send(_)));
+        assert!(matches!(session.frame("{}", 0, "f"), Step::Send(_)));
     }
-    assert!(matches!(session.frame(&create, 0, "f"), Act::End(_)));
+    assert!(matches!(session.frame(&create, 0, "f"), Step::End(_)));
 }
 
 #[test]
 fn no_more_is_remembered_than_the_bound() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     let long = "x".repeat(MOST_KEPT / 2);
     body(&mut session, &create(&json!([user(&long)]), json!({})));
     answer(&mut session, "resp_1", &[said("m", "short")]);
@@ -295,7 +295,7 @@ fn no_more_is_remembered_than_the_bound() {
 
 #[test]
 fn a_request_is_no_longer_with_what_is_remembered_than_without() {
-    let mut session = Session::new(0);
+    let mut session = Connection::new(0);
     body(&mut session, &create(&json!([user(&"x".repeat(MOST_KEPT - 1_000))]), json!({})));
     answer(&mut session, "resp_1", &[]);
     let rest = user(&"x".repeat(LONGEST_FRAME - MOST_KEPT + 1_000));

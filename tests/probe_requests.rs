@@ -8,13 +8,13 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use support::outside::Simulation;
 use tokens_forge::catalog::{Catalog, UpstreamHosts};
-use tokens_forge::dialect::recipe::recipe;
+use tokens_forge::dialect::probe_request::probe_request;
 use tokens_forge::id::RequestId;
-use tokens_forge::relay::{Early, Head, Preparing, prepare};
+use tokens_forge::relay::{Early, Preparing, RequestHead, prepare};
 use tokens_forge::routing::health::HealthView;
 use tokens_forge::time::Timestamp;
 
-/// Name, kind, price, and what the recipe is quoted at by it.
+/// Name, kind, price, and what the probe request is quoted at by it.
 fn sold() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     vec![
         // The chat is a body of 97 bytes and 16 tokens: 97 * 1 + 16 * 10 millionths.
@@ -66,19 +66,19 @@ fn every_recipe_is_planned_and_quoted_at_its_least() {
     let catalog = Rc::clone(&simulation.world.catalog);
     let now = Timestamp::from_millis(1_800_000_000_000);
     for (name, _, _, quote) in sold() {
-        let recipe = recipe(catalog.model(name).unwrap(), &format!("{name}:official"));
+        let probe_request = probe_request(catalog.model(name).unwrap(), &format!("{name}:official"));
         let preparing = Preparing {
             request: RequestId::new(now, 1),
             arrived: now,
-            called: recipe.called,
-            head: Head { content_type: recipe.content_type.map(ToOwned::to_owned), ..Head::default() },
+            called: probe_request.called,
+            head: RequestHead { content_type: probe_request.content_type.map(ToOwned::to_owned), ..RequestHead::default() },
             catalog: Rc::clone(&catalog),
             health: HealthView::default().into(),
             early: Early::default(),
         };
-        let prepared = prepare(&preparing, &key, &recipe.body, now, &|_| None).unwrap();
+        let prepared = prepare(&preparing, &key, &probe_request.body, now, &|_| None).unwrap();
         let [leg] = prepared.legs.as_slice() else { panic!("{name}: one leg") };
-        assert_eq!(leg.quote.to_string(), quote, "{name}: {} bytes", recipe.body.len());
+        assert_eq!(leg.quote.to_string(), quote, "{name}: {} bytes", probe_request.body.len());
         assert_eq!((leg.attempts.len(), prepared.left_out.len()), (1, 0), "{name}");
         assert_eq!(leg.attempts[0].planned.candidate_id().to_string().split('/').next_back(), Some("up"), "{name}");
     }

@@ -4,17 +4,17 @@
 //! that it failed reaches the client as upstream said it, and one that broke off otherwise ends in `error` and
 //! `response.failed`.
 
-use super::answer::{Head, Status};
-use super::owned::Sealing;
+use super::answer::{ResponseHead, ResponseStatus};
+use super::owned::Tagging;
 use super::response::{finish_reason, named, priced_usage, read_usage};
 use crate::dialect::condition::Condition;
-use crate::dialect::format::{Counting, Line, StreamWish, UpstreamError};
+use crate::dialect::format::{Counting, Passthrough, StreamWish, UpstreamError};
 use crate::dialect::json::{Edit, Object, quoted, text_of, unquoted};
 use crate::dialect::node::Node;
 use crate::dialect::openai::out::Out;
 use crate::dialect::openai::read_error_object;
 use crate::dialect::sse::Data;
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 
 /// A response that is longer at its beginning, for the instructions and tools that it repeats, is not told again with each sign
 /// of life.
@@ -35,11 +35,11 @@ pub struct ResponsesLine {
     /// Whether upstream has told that it failed.
     is_over: bool,
     /// Makes ids of items say who made them.
-    sealing: Sealing,
+    tagging: Tagging,
 }
 
 /// What an event is about.
-pub enum Kind {
+pub enum EventKind {
     /// The response is complete.
     Terminal,
     /// It failed, or was cancelled; the error as JSON.
@@ -51,18 +51,19 @@ pub enum Kind {
 }
 
 /// What an event's type says; its name where it has no type of its own.
-pub fn kind_of(root: &Node<'_>, name: Option<&str>) -> (String, Kind) {
+pub fn kind_of(root: &Node<'_>, name: Option<&str>) -> (String, EventKind) {
     let kind = Some(root.words("type")).filter(|kind| !kind.is_empty());
     let kind = kind.unwrap_or_else(|| name.unwrap_or_default().to_owned());
     let response = root.object("response").ok().flatten();
     let own_error = |node: &Node<'_>| node.given("error").map(ToOwned::to_owned);
-    let failed = |otherwise: &str| Kind::Failed(response.as_ref().and_then(own_error).unwrap_or_else(|| otherwise.to_owned()));
+    let failed =
+        |otherwise: &str| EventKind::Failed(response.as_ref().and_then(own_error).unwrap_or_else(|| otherwise.to_owned()));
     let what = match kind.as_str() {
-        "response.completed" | "response.incomplete" => Kind::Terminal,
+        "response.completed" | "response.incomplete" => EventKind::Terminal,
         "response.failed" => failed("{}"),
         "response.cancelled" => failed(r#"{"code":"cancelled","message":"the response was cancelled"}"#),
-        "error" => Kind::Error(own_error(root).unwrap_or_else(|| root_error(root))),
-        _ => own_error(root).map_or(Kind::More, Kind::Error),
+        "error" => EventKind::Error(own_error(root).unwrap_or_else(|| root_error(root))),
+        _ => own_error(root).map_or(EventKind::More, EventKind::Error),
     };
     (kind, what)
 }
@@ -81,13 +82,13 @@ const OURS: &str = "The provider refused the gateway's own account.";
 
 impl ResponsesLine {
     pub fn new(wish: StreamWish, counting: Counting) -> Self {
-        let sealing = Sealing::new(wish.seal_item.clone());
-        Self { wish, counting, next: 0, known: None, has_output: false, fault: None, is_over: false, sealing }
+        let tagging = Tagging::new(wish.tag_item.clone());
+        Self { wish, counting, next: 0, known: None, has_output: false, fault: None, is_over: false, tagging }
     }
 
     /// A response as far as it is known, for events of the gateway's own.
     fn known(&self) -> String {
-        let unknown = || Head::new("", &self.wish.model, &self.wish).response(Status::InProgress, &[], None);
+        let unknown = || ResponseHead::new("", &self.wish.model, &self.wish).response(ResponseStatus::InProgress, &[], None);
         self.known.clone().unwrap_or_else(unknown)
     }
 
@@ -97,17 +98,23 @@ impl ResponsesLine {
             self.known = Some(response.to_owned());
         } else if let Some(object) = Object::parse(response) {
             let node = Node::root(&object);
-            let head = Head::of_provider(&node.words("id"), &node.words("model"), &self.wish);
-            self.known = Some(head.response(Status::InProgress, &[], None));
+            let head = ResponseHead::of_provider(&node.words("id"), &node.words("model"), &self.wish);
+            self.known = Some(head.response(ResponseStatus::InProgress, &[], None));
         }
     }
 
     /// Upstream told an error. Before its first event another candidate may do; after it the client gets it as it is, and what
     /// became of the response may follow.
-    fn error(&mut self, (event, object): (&Data, &Object<'_>), mut error: UpstreamError, tally: &mut Tally, out: &mut Vec<u8>) {
+    fn error(
+        &mut self,
+        (event, object): (&Data, &Object<'_>),
+        mut error: UpstreamError,
+        stream: &mut StreamState,
+        out: &mut Vec<u8>,
+    ) {
         let is_event = Node::root(object).words("type") == "error" || event.name.as_deref() == Some("error");
-        if !tally.has_chunks() || !is_event {
-            tally.progress = Progress::Broken(error);
+        if !stream.has_chunks() || !is_event {
+            stream.progress = Progress::Broken(error);
             return;
         }
         if !is_about_our_account(&error) {
@@ -124,13 +131,19 @@ impl ResponsesLine {
     }
 
     /// Upstream told that the response failed: the client gets it as it is, and nothing after it.
-    fn failed(&mut self, (event, object): (&Data, &Object<'_>), error: UpstreamError, tally: &mut Tally, out: &mut Vec<u8>) {
-        if tally.has_chunks() {
+    fn failed(
+        &mut self,
+        (event, object): (&Data, &Object<'_>),
+        error: UpstreamError,
+        stream: &mut StreamState,
+        out: &mut Vec<u8>,
+    ) {
+        if stream.has_chunks() {
             let response = object.get("response").and_then(Object::parse);
             let edited = response.map(|response| {
                 let node = Node::root(&response);
                 if let Some(usage) = node.given("usage").and_then(|json| read_usage(&node, json, self.counting)) {
-                    tally.reported = Some(usage);
+                    stream.reported = Some(usage);
                 }
                 let mut edits = self.named(&response);
                 let own = response.get("error").and_then(Object::parse).filter(|_| is_about_our_account(&error));
@@ -140,7 +153,7 @@ impl ResponsesLine {
             self.is_over = true;
             Data::write(event.name.as_deref(), edited.as_deref().unwrap_or(&event.data), out);
         }
-        tally.progress = Progress::Broken(error);
+        stream.progress = Progress::Broken(error);
     }
 
     /// The names as the client knows them; the id is the one that it was told before there was an answer, if it was.
@@ -148,7 +161,7 @@ impl ResponsesLine {
         let mut edits = named(response, &self.wish);
         if self.wish.begun.get() > 0 {
             edits.retain(|edit| edit.name() != "id");
-            edits.push(Edit::Set("id", quoted(&Head::new("", "", &self.wish).id)));
+            edits.push(Edit::Set("id", quoted(&ResponseHead::new("", "", &self.wish).id)));
         }
         edits
     }
@@ -168,51 +181,51 @@ fn is_about_our_account(error: &UpstreamError) -> bool {
     Condition::of(error, 200).is_some_and(Condition::is_about_our_account)
 }
 
-impl Line for ResponsesLine {
-    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+impl Passthrough for ResponsesLine {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, out: &mut Vec<u8>) {
         let renumbered = self.renumbered(event);
         let event = renumbered.as_ref().unwrap_or(event);
         let data = event.data.as_str();
         if data.is_empty() {
             return;
         }
-        let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
+        let Some(object) = Object::parse(data) else { return stream.break_off("an event is not a JSON object") };
         let root = Node::root(&object);
         let (kind, what) = kind_of(&root, event.name.as_deref());
         if let Some(number) = object.get("sequence_number").and_then(|number| number.parse::<u64>().ok()) {
             self.next = number.saturating_add(1);
         }
         match &what {
-            Kind::Error(error) => return self.error((event, &object), read_error_object(error), tally, out),
-            Kind::Failed(error) => return self.failed((event, &object), read_error_object(error), tally, out),
+            EventKind::Error(error) => return self.error((event, &object), read_error_object(error), stream, out),
+            EventKind::Failed(error) => return self.failed((event, &object), read_error_object(error), stream, out),
             // Upstream's own sign of life.
-            Kind::More if SIGNS.contains(&kind.as_str()) => return Data::write(event.name.as_deref(), data, out),
-            Kind::Terminal | Kind::More => {}
+            EventKind::More if SIGNS.contains(&kind.as_str()) => return Data::write(event.name.as_deref(), data, out),
+            EventKind::Terminal | EventKind::More => {}
         }
         let response = object.get("response").and_then(Object::parse);
-        let is_terminal = matches!(what, Kind::Terminal);
+        let is_terminal = matches!(what, EventKind::Terminal);
         if is_terminal && response.is_none() {
-            return tally.break_off("the last event has no response");
+            return stream.break_off("the last event has no response");
         }
-        tally.flow();
+        stream.flow();
         if let Some(delta) = object.get("delta").filter(|delta| text_of(delta).is_some()) {
-            tally.output(unquoted(delta));
+            stream.output(unquoted(delta));
         }
         let Some(response) = response else {
             self.has_output |= kind.starts_with("response.");
-            let edits = self.sealing.event(&object);
-            let sealed = (!edits.is_empty()).then(|| object.edited(&edits));
-            return Data::write(event.name.as_deref(), sealed.as_deref().unwrap_or(data), out);
+            let edits = self.tagging.event(&object);
+            let tagged = (!edits.is_empty()).then(|| object.edited(&edits));
+            return Data::write(event.name.as_deref(), tagged.as_deref().unwrap_or(data), out);
         };
         let mut edits = self.named(&response);
         if is_terminal {
             let node = Node::root(&response);
             if let Some(usage) = node.given("usage").and_then(|json| read_usage(&node, json, self.counting)) {
-                tally.reported = Some(usage);
+                stream.reported = Some(usage);
             }
-            tally.finish_reason = Some(finish_reason(&node));
-            tally.progress = Progress::Done;
-            edits.push(priced_usage(&response, &tally.usage().0, &tally.cost()));
+            stream.finish_reason = Some(finish_reason(&node));
+            stream.progress = Progress::Done;
+            edits.push(priced_usage(&response, &stream.usage().0, &stream.cost()));
         }
         let edited = (!edits.is_empty()).then(|| response.edited(&edits));
         if self.known.is_none() && !is_terminal {
@@ -252,9 +265,9 @@ impl Line for ResponsesLine {
         Data::write(Some(kind), &event.done(), out);
     }
 
-    fn end(&mut self, tally: &mut Tally, _: &mut Vec<u8>) {
+    fn end(&mut self, stream: &mut StreamState, _: &mut Vec<u8>) {
         if let Some(fault) = &self.fault {
-            tally.progress = Progress::Broken(fault.clone());
+            stream.progress = Progress::Broken(fault.clone());
         }
     }
 

@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use super::said;
 use crate::dialect::envelope::MOST_CHOICES;
-use crate::dialect::format::{Counting, Line, StreamWish};
+use crate::dialect::format::{Counting, Passthrough, StreamWish};
 use crate::dialect::json::{Edit, Object, unquoted};
 use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::openai::{read_error_object, read_usage, usage_with_cost};
 use crate::dialect::sse::Data;
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 use crate::usage::UsageSource;
 
 /// The last event of a stream.
@@ -123,28 +123,28 @@ impl ChatLine {
         object.edited(&edits)
     }
 
-    fn chunk(&mut self, data: &str, chunk: &Chunk<'_>, tally: &mut Tally, out: &mut Vec<u8>) {
+    fn chunk(&mut self, data: &str, chunk: &Chunk<'_>, stream: &mut StreamState, out: &mut Vec<u8>) {
         if let (Some(id), Some(created), Some(model), None) = (chunk.id, chunk.created, chunk.model, self.head.as_ref()) {
             let [id, model] = self.names.head([id.get(), model.get()]);
             self.head = Some([id, created.get().to_owned(), model]);
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
         for choice in choices {
-            said::each(choice.delta.map(RawValue::get), |text| tally.output(text));
+            said::each(choice.delta.map(RawValue::get), |text| stream.output(text));
             if let Some(text) = choice.text.map(RawValue::get).filter(|json| json.starts_with('"')) {
-                tally.output(unquoted(text));
+                stream.output(unquoted(text));
             }
             let index = choice.index.and_then(|json| json.get().parse::<u64>().ok()).unwrap_or(0).min(MOST_CHOICES);
             let has_ended = self.ends.entry(index).or_default();
             if let Some(reason) = &choice.finish_reason {
-                tally.finish_reason = Some(reason.clone());
+                stream.finish_reason = Some(reason.clone());
                 *has_ended = !reason.is_empty() && !is_broken(reason);
             }
         }
         let Some(usage) = chunk.usage else { return self.names.write(data, [chunk.id, chunk.model], out) };
         // The last report counts; some providers repeat it on every chunk, growing.
         if let Some(read) = read_usage(usage.get(), self.counting) {
-            tally.reported = Some(read);
+            stream.reported = Some(read);
             self.reported = Some(usage.get().to_owned());
             if choices.is_empty() {
                 self.last = Some(data.to_owned());
@@ -159,19 +159,19 @@ impl ChatLine {
     }
 
     /// The answer is complete.
-    fn done(&self, tally: &mut Tally, out: &mut Vec<u8>) {
-        tally.progress = Progress::Done;
+    fn done(&self, stream: &mut StreamState, out: &mut Vec<u8>) {
+        stream.progress = Progress::Done;
         if self.wish.include_usage {
-            self.usage_chunk(tally, out);
+            self.usage_chunk(stream, out);
         }
         Data::write(None, DONE, out);
     }
 
     /// The chunk that tells usage and nothing else: upstream's own with the cost, or one like it.
-    fn usage_chunk(&self, tally: &Tally, out: &mut Vec<u8>) {
-        let (usage, source) = tally.usage();
+    fn usage_chunk(&self, stream: &StreamState, out: &mut Vec<u8>) {
+        let (usage, source) = stream.usage();
         let reported = self.reported.as_deref().filter(|_| source == UsageSource::Upstream);
-        let usage = usage_with_cost(reported, &usage, &tally.cost());
+        let usage = usage_with_cost(reported, &usage, &stream.cost());
         if let Some(own) = self.last.as_deref().and_then(Object::parse) {
             return Data::write(None, &self.with_usage(&own, Edit::Set("usage", usage)), out);
         }
@@ -183,38 +183,38 @@ impl ChatLine {
     }
 }
 
-impl Line for ChatLine {
-    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+impl Passthrough for ChatLine {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, out: &mut Vec<u8>) {
         let data = event.data.as_str();
         if data.trim() == DONE {
-            return self.done(tally, out);
+            return self.done(stream, out);
         }
         if data.is_empty() {
             return;
         }
         let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(data) else {
             // JSON of another shape passes; what is not JSON ends the stream.
-            let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
-            tally.flow();
-            tally.output(data);
+            let Some(object) = Object::parse(data) else { return stream.break_off("an event is not a JSON object") };
+            stream.flow();
+            stream.output(data);
             return Data::write(None, &self.names.edited(&object), out);
         };
         if let Some(error) = chunk.error.filter(|error| error.get() != "null") {
-            tally.progress = Progress::Broken(read_error_object(error.get()));
+            stream.progress = Progress::Broken(read_error_object(error.get()));
             return;
         }
-        tally.flow();
-        self.chunk(data, &chunk, tally, out);
+        stream.flow();
+        self.chunk(data, &chunk, stream, out);
     }
 
     fn ping(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b": ping\n\n");
     }
 
-    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
+    fn end(&mut self, stream: &mut StreamState, out: &mut Vec<u8>) {
         // Some providers close the connection in place of the last event.
         if !self.ends.is_empty() && self.ends.values().all(|has_ended| *has_ended) {
-            self.done(tally, out);
+            self.done(stream, out);
         }
     }
 

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::testing::{STREAM, meter, run};
 use super::{CountTokens, Generate};
 use crate::dialect::body::Body;
+use crate::dialect::conversation::{
+    CallResult, Conversation, Delta, Finish, Media, MediaKind, Message, Part, Role, Source, Thinking, Tool, ToolCall, ToolChoice,
+};
 use crate::dialect::envelope::Envelope;
 use crate::dialect::format::{Cost, Counting, Format, StreamWish, Translation, Upstream};
 use crate::dialect::json::Object;
-use crate::dialect::meter::{Meter, Way};
-use crate::dialect::talk::{
-    Call, CallResult, Conversation, Delta, Finish, Media, MediaKind, Message, Part, Role, Source, Thinking, Tool, ToolChoice,
-};
-use crate::dialect::tally::Progress;
+use crate::dialect::meter::{Meter, Transcoding};
+use crate::dialect::stream_state::Progress;
 use crate::usage::Usage;
 
 const UPSTREAM: Upstream<'_> = Upstream { model: "m", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
@@ -22,10 +22,11 @@ const REQUEST: &str = include_str!("../../../tests/golden/gemini/request.json");
 const ANSWER: &str = include_str!("../../../tests/golden/gemini/answer.json");
 
 fn meters() -> [Meter; 4] {
-    let same = |is_list| Way::Same(Generate.line(StreamWish { is_list, ..StreamWish::default() }, Counting::default()));
+    let same =
+        |is_list| Transcoding::Same(Generate.passthrough(StreamWish { is_list, ..StreamWish::default() }, Counting::default()));
     let other = |is_list| {
         let wish = StreamWish { is_list, ..StreamWish::default() };
-        Way::Translated(Generate.reader(Counting::default()), Generate.writer(wish))
+        Transcoding::Translated(Generate.reader(Counting::default()), Generate.writer(wish))
     };
     [meter(same(false)), meter(same(true)), meter(other(false)), meter(other(true))]
 }
@@ -132,7 +133,7 @@ fn part(role: Role) -> impl Strategy<Value = Part<'static>> {
     let thought = "[a-z]{1,8}".prop_map(|text| Part::Thinking(Thinking { text, ..Thinking::default() }));
     let call = (".{1,6}", "[a-z]{1,4}", any_json()).prop_map(|(_, name, value)| {
         let arguments = json!({"a": value}).to_string();
-        Part::Call(Call { id: String::new(), name, arguments, signature: None, ..Call::default() })
+        Part::Call(ToolCall { id: String::new(), name, arguments, signature: None, ..ToolCall::default() })
     });
     if role == Role::User { prop_oneof![text, image].boxed() } else { prop_oneof![text, thought, call].boxed() }
 }

@@ -71,7 +71,7 @@ pub enum Part<'a> {
     /// What the model thought.
     Thinking(Thinking),
     /// A call of a tool.
-    Call(Call),
+    Call(ToolCall),
     /// The result of one.
     Result(CallResult<'a>),
 }
@@ -140,7 +140,7 @@ impl Thinking {
 
 /// A call of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Call {
+pub struct ToolCall {
     /// Pairs it with its result.
     pub id: String,
     /// The function.
@@ -158,14 +158,14 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Form {
     /// What kind it is.
-    pub kind: Kind,
+    pub kind: ToolKind,
     /// The group of tools that it is one of (`namespace` of responses).
     pub namespace: Option<String>,
 }
 
 /// What kind of tool the client runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+pub enum ToolKind {
     /// A function: its arguments are a JSON object.
     #[default]
     Function,

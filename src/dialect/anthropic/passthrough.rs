@@ -5,12 +5,12 @@
 
 use super::error::{error_event, read_error_object};
 use super::usage::{Report, usage_with_cost};
-use crate::dialect::format::{Line, StreamWish};
+use crate::dialect::format::{Passthrough, StreamWish};
 use crate::dialect::json::{Edit, Object, text_of, unquoted};
 use crate::dialect::mend::is_broken;
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 
 /// What a message is called.
 pub fn names(wish: &StreamWish) -> Names {
@@ -48,43 +48,43 @@ impl MessagesLine {
     }
 
     /// The message is complete with its last event.
-    fn done(&mut self, stop: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
-        tally.progress = Progress::Done;
-        self.release_priced(tally, out);
+    fn done(&mut self, stop: &Data, stream: &mut StreamState, out: &mut Vec<u8>) {
+        stream.progress = Progress::Done;
+        self.release_priced(stream, out);
         Data::write(stop.name.as_deref(), &stop.data, out);
     }
 
     /// What is held goes out with the cost.
-    fn release_priced(&mut self, tally: &Tally, out: &mut Vec<u8>) {
+    fn release_priced(&mut self, stream: &StreamState, out: &mut Vec<u8>) {
         let Some(event) = self.held.take() else { return };
         let object = Object::parse(&event.data);
         let edited = object.map(|object| {
             let upstream = object.get("usage").filter(|json| json.starts_with('{'));
-            object.edited(&[Edit::Set("usage", usage_with_cost(upstream, &tally.usage().0, &tally.cost()))])
+            object.edited(&[Edit::Set("usage", usage_with_cost(upstream, &stream.usage().0, &stream.cost()))])
         });
         Data::write(event.name.as_deref(), edited.as_deref().unwrap_or(&event.data), out);
     }
 }
 
-impl Line for MessagesLine {
-    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+impl Passthrough for MessagesLine {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, out: &mut Vec<u8>) {
         if event.data.is_empty() {
             return;
         }
         let Some(object) = Object::parse(&event.data) else {
-            return tally.break_off("an event is not a JSON object");
+            return stream.break_off("an event is not a JSON object");
         };
-        match Kind::of(event, &object) {
-            Kind::Ping => return Data::write(event.name.as_deref(), &event.data, out),
-            Kind::Error => return tally.progress = broken_by(&object),
-            Kind::Stop if !tally.has_chunks() => return tally.break_off("an answer ends before it begins"),
-            Kind::Stop => return self.done(event, tally, out),
-            kind => note(kind, &object, &mut self.report, tally),
+        match EventKind::of(event, &object) {
+            EventKind::Ping => return Data::write(event.name.as_deref(), &event.data, out),
+            EventKind::Error => return stream.progress = broken_by(&object),
+            EventKind::Stop if !stream.has_chunks() => return stream.break_off("an answer ends before it begins"),
+            EventKind::Stop => return self.done(event, stream, out),
+            kind => note(kind, &object, &mut self.report, stream),
         }
         self.release(out);
-        match Kind::of(event, &object) {
-            Kind::Delta => self.held = Some(event.clone()),
-            Kind::Start => {
+        match EventKind::of(event, &object) {
+            EventKind::Delta => self.held = Some(event.clone()),
+            EventKind::Start => {
                 let named = self.named(&object);
                 Data::write(event.name.as_deref(), named.as_deref().unwrap_or(&event.data), out);
             }
@@ -96,11 +96,11 @@ impl Line for MessagesLine {
         write_ping(out);
     }
 
-    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
+    fn end(&mut self, stream: &mut StreamState, out: &mut Vec<u8>) {
         // Some providers close the connection in place of the last event.
-        if tally.finish_reason.as_deref().is_some_and(|reason| !is_broken(reason)) {
+        if stream.finish_reason.as_deref().is_some_and(|reason| !is_broken(reason)) {
             let stop = Data { name: Some("message_stop".to_owned()), data: "{\"type\":\"message_stop\"}".to_owned() };
-            return self.done(&stop, tally, out);
+            return self.done(&stop, stream, out);
         }
         self.release(out);
     }
@@ -117,7 +117,7 @@ impl Line for MessagesLine {
 
 /// What an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// `message_start`.
     Start,
     /// `content_block_start`.
@@ -138,7 +138,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl EventKind {
     /// By the type in the data; by the event's name where there is none.
     pub fn of(event: &Data, object: &Object<'_>) -> Self {
         let kind = object.maybe_text("type");
@@ -157,34 +157,34 @@ impl Kind {
 }
 
 /// Notes what an event says that must be known: usage, why the model stopped, and the text that comes out.
-pub fn note(kind: Kind, object: &Object<'_>, report: &mut Option<Report>, tally: &mut Tally) {
-    tally.flow();
+pub fn note(kind: EventKind, object: &Object<'_>, report: &mut Option<Report>, stream: &mut StreamState) {
+    stream.flow();
     let part = |name: &str| object.get(name).and_then(Object::parse);
     match kind {
-        Kind::Start => merge(part("message").and_then(|message| message.get("usage")), report, tally),
-        Kind::BlockStart => said(part("content_block").as_ref(), &["text", "thinking", "name"], tally),
-        Kind::BlockDelta => said(part("delta").as_ref(), &["text", "thinking", "partial_json"], tally),
-        Kind::Delta => {
-            merge(object.get("usage"), report, tally);
+        EventKind::Start => merge(part("message").and_then(|message| message.get("usage")), report, stream),
+        EventKind::BlockStart => said(part("content_block").as_ref(), &["text", "thinking", "name"], stream),
+        EventKind::BlockDelta => said(part("delta").as_ref(), &["text", "thinking", "partial_json"], stream),
+        EventKind::Delta => {
+            merge(object.get("usage"), report, stream);
             if let Some(reason) = part("delta").and_then(|delta| delta.get("stop_reason")).and_then(text_of) {
-                tally.finish_reason = Some(reason.into_owned());
+                stream.finish_reason = Some(reason.into_owned());
             }
         }
         _ => {}
     }
 }
 
-fn merge(json: Option<&str>, report: &mut Option<Report>, tally: &mut Tally) {
+fn merge(json: Option<&str>, report: &mut Option<Report>, stream: &mut StreamState) {
     let Some(later) = json.and_then(Report::read) else { return };
     let merged = report.get_or_insert_default();
     merged.merge(&later);
-    tally.reported = Some(merged.usage());
+    stream.reported = Some(merged.usage());
 }
 
-fn said(object: Option<&Object<'_>>, names: &[&str], tally: &mut Tally) {
+fn said(object: Option<&Object<'_>>, names: &[&str], stream: &mut StreamState) {
     for name in names {
         let text = object.and_then(|object| object.get(name)).filter(|json| json.starts_with('"'));
-        tally.output(text.map(unquoted).unwrap_or_default());
+        stream.output(text.map(unquoted).unwrap_or_default());
     }
 }
 

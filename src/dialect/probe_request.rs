@@ -1,14 +1,14 @@
 //! The smallest useful request of a model, by what it does: what a probe sends. And the plain one, which people make: the same
 //! without a limit. By that it is said whether a model can be called.
 //!
-//! What always holds: a recipe is a request like a client's, in OpenAI's words, for one model and no fallback. It is the same
+//! What always holds: a probe request is a request like a client's, in OpenAI's words, for one model and no fallback. It is the same
 //! every time, costs next to nothing, and asks for nothing that only some models know.
 //!
 //! Deliberately absent: sizes and qualities of images, formats of sound, temperatures: each is refused by some model.
 
 use serde_json::{Value, json};
 
-use super::endpoint::{Called, Endpoint};
+use super::endpoint::{Endpoint, EndpointPath};
 use super::format::{Upstream, UpstreamError};
 use crate::catalog::{Channel, Model, ModelKind};
 
@@ -29,16 +29,16 @@ const WAVE: [i16; 16] = [0, 3061, 5657, 7391, 8000, 7391, 5657, 3061, 0, -3061, 
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipe {
+pub struct ProbeRequest {
     /// What is called.
-    pub called: Called,
+    pub called: EndpointPath,
     /// What the body is.
     pub content_type: Option<&'static str>,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// Where the recipe of a model goes.
+/// Where the probe request of a model goes.
 const fn endpoint_of(kind: ModelKind) -> Endpoint {
     match kind {
         ModelKind::Chat => Endpoint::Chat,
@@ -51,17 +51,17 @@ const fn endpoint_of(kind: ModelKind) -> Endpoint {
     }
 }
 
-/// Whether a request to an endpoint asks a channel where the recipe of such a model asks it, too. What is met elsewhere, at
+/// Whether a request to an endpoint asks a channel where the probe request of such a model asks it, too. What is met elsewhere, at
 /// `/responses`, `/completions`, `/images/edits` or where tokens are counted, says nothing about the model.
 pub fn asks_there(endpoint: Endpoint, kind: ModelKind, channel: &Channel) -> bool {
     let place = |endpoint: Endpoint| endpoint.asked_of(channel).map(|way| way.format.path(&Upstream::NOBODY));
     place(endpoint).is_some_and(|asked| place(endpoint_of(kind)) == Some(asked))
 }
 
-/// The recipe of a model. `name` is what the request asks for: the model's public name, with a route behind it or without, such
+/// The probe request of a model. `name` is what the request asks for: the model's public name, with a route behind it or without, such
 /// as `gpt-5.5:official`.
-pub fn recipe(model: &Model, name: &str) -> Recipe {
-    let called = Called { endpoint: endpoint_of(model.kind), model: None, stream: false };
+pub fn probe_request(model: &Model, name: &str) -> ProbeRequest {
+    let called = EndpointPath { endpoint: endpoint_of(model.kind), model: None, stream: false };
     let body = match model.kind {
         ModelKind::Chat => chat(model, name),
         ModelKind::Embedding | ModelKind::Moderation => json!({"model": name, "input": TEXT}),
@@ -73,17 +73,17 @@ pub fn recipe(model: &Model, name: &str) -> Recipe {
             json!({"model": name, "query": "capital of France", "documents": documents, "top_n": 1})
         }
     };
-    Recipe { called, content_type: Some("application/json"), body: body.to_string().into_bytes() }
+    ProbeRequest { called, content_type: Some("application/json"), body: body.to_string().into_bytes() }
 }
 
 /// The request that a person makes first, as the pages of a model show it: without any limit.
-pub fn plain(model: &Model, name: &str) -> Recipe {
+pub fn plain(model: &Model, name: &str) -> ProbeRequest {
     if model.kind == ModelKind::Transcription {
-        return recipe(model, name);
+        return probe_request(model, name);
     }
-    let called = Called { endpoint: endpoint_of(model.kind), model: None, stream: false };
+    let called = EndpointPath { endpoint: endpoint_of(model.kind), model: None, stream: false };
     let body = format!("{{\"model\": {}, {}}}", json!(name), model.kind.first_call());
-    Recipe { called, content_type: Some("application/json"), body: body.into_bytes() }
+    ProbeRequest { called, content_type: Some("application/json"), body: body.into_bytes() }
 }
 
 /// Channels that know the other name of the limit get that in its place, as with every request.
@@ -92,7 +92,7 @@ fn chat(model: &Model, name: &str) -> Value {
     json!({"model": name, "messages": [{"role": "user", "content": "Reply with OK."}], "max_tokens": limit})
 }
 
-fn transcription(called: Called, name: &str) -> Recipe {
+fn transcription(called: EndpointPath, name: &str) -> ProbeRequest {
     let text =
         |member: &str, text: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{member}\"\r\n\r\n{text}\r\n");
     let mut body = format!(
@@ -103,7 +103,7 @@ fn transcription(called: Called, name: &str) -> Recipe {
     .into_bytes();
     body.extend(tone());
     body.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
-    Recipe { called, content_type: Some(FORM), body }
+    ProbeRequest { called, content_type: Some(FORM), body }
 }
 
 /// A short tone as a WAV file: the header of 44 bytes, then one channel of 16 bits, all little-endian.
@@ -130,7 +130,7 @@ fn tone() -> Vec<u8> {
     file
 }
 
-/// Whether a refused recipe shows that the model works: some that reason answer 400 where the limit ended their reasoning. They
+/// Whether a refused probe request shows that the model works: some that reason answer 400 where the limit ended their reasoning. They
 /// ran, so whoever probes may take it for a good answer.
 pub fn ran_into_its_limit(error: &UpstreamError) -> bool {
     error.message.contains("max_tokens or model output limit was reached")
@@ -175,15 +175,15 @@ mod tests {
         Catalog::parse(&document.to_string(), UpstreamHosts::Public).unwrap()
     }
 
-    fn of_kind(kind: ModelKind) -> Recipe {
+    fn of_kind(kind: ModelKind) -> ProbeRequest {
         let model = Model { kind, ..Model::clone(catalog(4_000).model("m").unwrap()) };
-        recipe(&model, "m:official")
+        probe_request(&model, "m:official")
     }
 
     #[test]
     fn every_recipe_is_read_as_one_plain_request_of_its_model() {
         for kind in KINDS {
-            let Recipe { called, content_type, body } = of_kind(kind);
+            let ProbeRequest { called, content_type, body } = of_kind(kind);
             assert_eq!(called.endpoint.name(), kind.endpoint());
             let envelope = Request::read(&called, &body, content_type).unwrap().envelope;
             assert_eq!((envelope.models, envelope.choices), (vec!["m:official".to_owned()], 1), "{kind:?}");
@@ -208,7 +208,7 @@ mod tests {
     fn every_dialect_that_serves_a_kind_can_be_asked_its_recipe() {
         let catalog = catalog(4_000);
         for (kind, channel) in KINDS.into_iter().flat_map(|kind| catalog.channels.values().map(move |it| (kind, it))) {
-            let Recipe { called, content_type, body } = of_kind(kind);
+            let ProbeRequest { called, content_type, body } = of_kind(kind);
             let request = Request::read(&called, &body, content_type).unwrap();
             let way = called.endpoint.asked_of(channel);
             assert_eq!(way.is_some(), channel.dialect.serves(kind), "{kind:?} at {:?}", channel.dialect);
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_chat_is_limited_to_what_the_model_can_write() {
         for (most, limit) in [(4_000, "16"), (16, "16"), (7, "7")] {
-            let Recipe { body, .. } = recipe(catalog(most).model("m").unwrap(), "m");
+            let ProbeRequest { body, .. } = probe_request(catalog(most).model("m").unwrap(), "m");
             let text = String::from_utf8(body).unwrap();
             assert_eq!(Object::parse(&text).unwrap().get("max_tokens"), Some(limit));
         }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_form_has_its_file_whole() {
-        let Recipe { content_type, body, .. } = of_kind(ModelKind::Transcription);
+        let ProbeRequest { content_type, body, .. } = of_kind(ModelKind::Transcription);
         let form = Form::parse(&body, content_type.unwrap()).unwrap();
         assert_eq!((form.text("model"), form.text("response_format")), (Some("m:official"), Some("json")));
         assert_eq!((form.has_file("file"), form.file_bytes()), (true, 4_044));

@@ -1,4 +1,4 @@
-//! Level 2: a small real call through the relay, paid by the house: an account of the gateway's own, with receipts of its own,
+//! Level 2: a small real call through the relay, paid by the probe account: an account of the gateway's own, with receipts of its own,
 //! whose keys have each channel's daily cap as their budget.
 
 use std::collections::BTreeMap;
@@ -6,66 +6,66 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 
-use super::purse::{Purse, Wish};
-use super::schedule::Target;
-use crate::account::{AccountRecord, Adjustment, Answer, By, Command, KeyChange, Query, Signed};
+use super::purse::{Purse, WantedCall};
+use super::schedule::ProbeTarget;
+use crate::account::{AccountAnswer, AccountRecord, Adjustment, By, Command, KeyChange, Query, Signed};
 use crate::catalog::{Catalog, Channel, Dialect, ModelKind};
+use crate::dialect::probe_request::{ProbeRequest, probe_request, ran_into_its_limit};
 use crate::dialect::read_error;
-use crate::dialect::recipe::{Recipe, ran_into_its_limit, recipe};
 use crate::id::{AccountId, BucketId, ChannelId, KeyId, KeySecret, ProjectId, RequestId};
 use crate::key::{Budget, KeyRecord, Policy};
 use crate::money::Money;
 use crate::ports::{Probing, Unavailable};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Early, Head, Preparing, Reply, ReplyBody, attend, prepare};
+use crate::relay::{Early, Preparing, Reply, ReplyBody, RequestHead, attend, prepare};
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::CandidateId;
 use crate::time::{Period, Timestamp};
 
 /// The account that pays for probes.
-pub const HOUSE: &str = "tf-house";
+pub const PROBE_ACCOUNT: &str = "tf-probe_account";
 /// How long a call may take, in milliseconds; images take longer.
 const TIMEOUT_MS: u32 = 12_000;
 const IMAGE_TIMEOUT_MS: u32 = 15_000;
 
 /// The account that pays for probes. Its rows are out of everyone's statistics.
-pub fn house() -> Option<AccountId> {
-    AccountId::parse(HOUSE)
+pub fn probe_account() -> Option<AccountId> {
+    AccountId::parse(PROBE_ACCOUNT)
 }
 
 /// A call that was made.
-pub struct Called {
+pub struct ProbeCall {
     pub candidate: CandidateId,
     pub at: Timestamp,
     pub latency_ms: u64,
-    pub found: Found,
+    pub found: ProbeFinding,
     pub receipt: String,
 }
 
 /// What a call found.
-pub enum Found {
+pub enum ProbeFinding {
     Answered,
     Failed(FailureKind, String),
     /// The call itself was not right for this model: nothing is known.
     Inconclusive(String),
 }
 
-/// A call that the house pays.
+/// A call that the probe account pays.
 pub struct Paid<'a> {
-    target: &'a Target,
+    target: &'a ProbeTarget,
     channel: &'a Channel,
     key: KeyRecord,
 }
 
-/// The house's keys that were looked up in a round, by channel.
-pub type Keys = BTreeMap<ChannelId, KeyRecord>;
+/// The probe account's keys that were looked up in a round, by channel.
+pub type ProbeKeys = BTreeMap<ChannelId, KeyRecord>;
 
-/// Whether the house pays for a call today; an error where it cannot be asked.
+/// Whether the probe account pays for a call today; an error where it cannot be asked.
 pub async fn pay<'a, P: Probing>(
     ports: &P,
     catalog: &'a Rc<Catalog>,
-    target: &'a Target,
-    (keys, purse): (&mut Keys, &mut Purse),
+    target: &'a ProbeTarget,
+    (keys, purse): (&mut ProbeKeys, &mut Purse),
 ) -> Result<Option<Paid<'a>>, Unavailable> {
     let Some(channel) = catalog.channel(&target.candidate.channel) else { return Ok(None) };
     let key = match keys.get(&channel.id) {
@@ -80,12 +80,12 @@ pub async fn pay<'a, P: Probing>(
     let quote = match prepare(&preparing, &key, &body, preparing.arrived, &|_| None) {
         Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),
         Err(refusal) => {
-            ports.log(&format!("probe of {}: the recipe was refused: {}", target.candidate, refusal.message));
+            ports.log(&format!("probe of {}: the probe_request was refused: {}", target.candidate, refusal.message));
             None
         }
     };
     let Some((bucket, quote)) = quote else { return Ok(None) };
-    let wish = Wish { channel, bucket: &bucket, quote, is_reported: target.is_reported };
+    let wish = WantedCall { channel, bucket: &bucket, quote, is_reported: target.is_reported };
     let Some(needed) = purse.needs(&wish) else { return Ok(None) };
     if !is_covered(ports, catalog, &key, (&bucket, needed)).await? {
         purse.refused(&wish, needed);
@@ -96,11 +96,15 @@ pub async fn pay<'a, P: Probing>(
 }
 
 /// The smallest useful request of a candidate.
-async fn request<P: Probing>(ports: &P, catalog: &Rc<Catalog>, target: &Target) -> (Preparing, Vec<u8>) {
+async fn request<P: Probing>(ports: &P, catalog: &Rc<Catalog>, target: &ProbeTarget) -> (Preparing, Vec<u8>) {
     let at = ports.now();
-    let Recipe { called, content_type, body } = recipe(&target.model, &format!("{}:{}", target.model.id, target.route.as_str()));
-    let head =
-        Head { content_type: content_type.map(ToOwned::to_owned), probed: Some(target.candidate.clone()), ..Head::default() };
+    let ProbeRequest { called, content_type, body } =
+        probe_request(&target.model, &format!("{}:{}", target.model.id, target.route.as_str()));
+    let head = RequestHead {
+        content_type: content_type.map(ToOwned::to_owned),
+        probed: Some(target.candidate.clone()),
+        ..RequestHead::default()
+    };
     let preparing = Preparing {
         request: RequestId::new(at, ports.random()),
         arrived: at,
@@ -114,30 +118,30 @@ async fn request<P: Probing>(ports: &P, catalog: &Rc<Catalog>, target: &Target) 
 }
 
 /// Calls one candidate.
-pub async fn call<P: Probing>(ports: &P, catalog: &Rc<Catalog>, Paid { target, channel, key }: Paid<'_>) -> Called {
+pub async fn call<P: Probing>(ports: &P, catalog: &Rc<Catalog>, Paid { target, channel, key }: Paid<'_>) -> ProbeCall {
     let (preparing, body) = request(ports, catalog, target).await;
     let (at, receipt) = (preparing.arrived, preparing.request.to_string());
     let is_image = target.model.kind == ModelKind::Image;
     let timeout_ms = channel.first_byte_timeout_ms.min(if is_image { IMAGE_TIMEOUT_MS } else { TIMEOUT_MS });
     let answer = Box::pin(attend(ports.clone(), preparing, key, &body));
     let found = match select(answer, Box::pin(ports.sleep(timeout_ms))).await {
-        Either::Right(_) => Found::Failed(FailureKind::Timeout, format!("no answer within {timeout_ms} ms")),
+        Either::Right(_) => ProbeFinding::Failed(FailureKind::Timeout, format!("no answer within {timeout_ms} ms")),
         Either::Left((reply, _)) => match reply.failure {
-            Some((kind, message)) => Found::Failed(kind, message),
-            None if reply.status < 300 || ran_out(&reply) => Found::Answered,
-            None => Found::Inconclusive(format!("the probe itself was refused with status {}", reply.status)),
+            Some((kind, message)) => ProbeFinding::Failed(kind, message),
+            None if reply.status < 300 || ran_out(&reply) => ProbeFinding::Answered,
+            None => ProbeFinding::Inconclusive(format!("the probe itself was refused with status {}", reply.status)),
         },
     };
     let latency_ms = ports.now().since(at);
-    Called { candidate: target.candidate.clone(), at, latency_ms, found, receipt }
+    ProbeCall { candidate: target.candidate.clone(), at, latency_ms, found, receipt }
 }
 
-/// Whether a model that reasons used up the few tokens of the recipe: it works.
+/// Whether a model that reasons used up the few tokens of the probe request: it works.
 fn ran_out(reply: &Reply) -> bool {
     matches!(&reply.body, ReplyBody::Full(body) if ran_into_its_limit(&read_error(Dialect::Openai, &String::from_utf8_lossy(body))))
 }
 
-/// Whether the house pays so much for a channel today. What it lacks it is given, up to the caps of all channels.
+/// Whether the probe account pays so much for a channel today. What it lacks it is given, up to the caps of all channels.
 async fn is_covered<P: Probing>(
     ports: &P,
     catalog: &Catalog,
@@ -170,27 +174,27 @@ async fn preview<P: Probing>(
     (bucket, quote): (&BucketId, Money),
 ) -> Result<Option<Refusal>, Unavailable> {
     match ports.command(&key.account, Command::Read(Query::Preview(key.id.clone(), vec![(bucket.clone(), quote)]))).await? {
-        Answer::Previewed(mut refused) => Ok(refused.pop().flatten()),
-        other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
+        AccountAnswer::Previewed(mut refused) => Ok(refused.pop().flatten()),
+        other => Err(Unavailable(format!("the probe_account answered with {}", other.kind()))),
     }
 }
 
 /// Who acts where nobody does.
 fn gateway() -> By {
-    By { author: "gateway".to_owned(), on_behalf_of: None, reason: Some("Probes are paid by the house".to_owned()) }
+    By { author: "gateway".to_owned(), on_behalf_of: None, reason: Some("Probes are paid by the probe_account".to_owned()) }
 }
 
-/// The house's key for a channel, with the channel's cap as its budget. Nobody knows its secret.
+/// The probe account's key for a channel, with the channel's cap as its budget. Nobody knows its secret.
 async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> Result<KeyRecord, Unavailable> {
-    let no_name = || Unavailable("the house has no name".to_owned());
-    let account = house().ok_or_else(no_name)?;
+    let no_name = || Unavailable("the probe_account has no name".to_owned());
+    let account = probe_account().ok_or_else(no_name)?;
     let short = crate::id::sha256_hex(&[channel.id.as_str().as_bytes()]);
     let id = KeyId::parse(&format!("probe-{}", short.get(..16).unwrap_or_default())).ok_or_else(no_name)?;
     let budget = |bucket: &BucketId| Budget { bucket: bucket.clone(), period: Period::Day, limit: channel.probe_daily_cap };
     let policy = Policy { budgets: catalog.buckets.keys().map(budget).collect(), ..Policy::default() };
     let known = match ports.command(&account, Command::Read(Query::Record(id.clone()))).await? {
-        Answer::Key(known) if known.policy == policy => return Ok(*known),
-        Answer::Key(known) => Some(known),
+        AccountAnswer::Key(known) if known.policy == policy => return Ok(*known),
+        AccountAnswer::Key(known) => Some(known),
         _ => None,
     };
     let now = ports.now();
@@ -199,8 +203,8 @@ async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
         let fields = [("budgets".to_owned(), budgets)].into_iter().collect();
         let change = KeyChange { policy: fields, label: None, revoke: false, by: Some(gateway()) };
         return match ports.command(&account, Command::ChangeKey(known.id.clone(), change)).await? {
-            Answer::Key(changed) => Ok(*changed),
-            other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
+            AccountAnswer::Key(changed) => Ok(*changed),
+            other => Err(Unavailable(format!("the probe_account answered with {}", other.kind()))),
         };
     }
     let record = AccountRecord { id: account.clone(), name: "Probes of the gateway".to_owned(), created_at: now };
@@ -221,7 +225,7 @@ async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
         policy,
     };
     match ports.command(&account, Command::PutKey(Box::new(Signed { record: key.clone(), by: Some(gateway()) }))).await? {
-        Answer::Done => Ok(key),
-        other => Err(Unavailable(format!("the house answered with {}", other.kind()))),
+        AccountAnswer::Done => Ok(key),
+        other => Err(Unavailable(format!("the probe_account answered with {}", other.kind()))),
     }
 }

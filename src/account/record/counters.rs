@@ -11,13 +11,13 @@ use crate::id::BucketId;
 use crate::money::Money;
 use crate::time::{Period, Timestamp};
 
-/// Rates are counted in windows of this many milliseconds.
+/// Rate limits are counted in windows of this many milliseconds.
 const WINDOW_MS: i64 = 60_000;
 
 /// What one scope did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Tally {
+pub struct Counters {
     /// When the minute of the next two began.
     pub window: Timestamp,
     /// Requests in that minute.
@@ -80,7 +80,7 @@ impl Spent {
     }
 }
 
-impl Tally {
+impl Counters {
     /// Requests and tokens in the minute of `now`.
     pub fn rate(&self, now: Timestamp) -> (u32, u64) {
         if self.window == window(now) { (self.requests, self.tokens) } else { (0, 0) }
@@ -131,17 +131,17 @@ mod tests {
     fn a_new_day_starts_at_nothing() {
         let bucket = BucketId::parse("credit").unwrap();
         let (one, day) = (Money::parse("1").unwrap(), Timestamp::parse("2026-11-30T23:59:59Z").unwrap());
-        let mut tally = Tally::default();
-        tally.count_usage(10, Some((&bucket, one)), day);
-        tally.count_usage(10, Some((&bucket, one)), day);
-        assert_eq!(tally.spent(&bucket, Period::Day, day).to_string(), "2");
+        let mut counters = Counters::default();
+        counters.count_usage(10, Some((&bucket, one)), day);
+        counters.count_usage(10, Some((&bucket, one)), day);
+        assert_eq!(counters.spent(&bucket, Period::Day, day).to_string(), "2");
         let next = day.plus(1000);
-        assert_eq!(tally.spent(&bucket, Period::Day, next), Money::ZERO);
-        assert_eq!(tally.spent(&bucket, Period::Month, next), Money::ZERO);
-        assert_eq!(tally.spent(&bucket, Period::Total, next).to_string(), "2");
-        tally.count_usage(1, Some((&bucket, one)), next);
-        assert_eq!(tally.spent(&bucket, Period::Month, next), one);
-        assert_eq!(tally.rate(next), (0, 1));
+        assert_eq!(counters.spent(&bucket, Period::Day, next), Money::ZERO);
+        assert_eq!(counters.spent(&bucket, Period::Month, next), Money::ZERO);
+        assert_eq!(counters.spent(&bucket, Period::Total, next).to_string(), "2");
+        counters.count_usage(1, Some((&bucket, one)), next);
+        assert_eq!(counters.spent(&bucket, Period::Month, next), one);
+        assert_eq!(counters.rate(next), (0, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The ticket: what stands between a granted hold and its settlement.
+//! The guard: what stands between a granted hold and its settlement.
 //!
-//! What always holds: from the grant on, exactly one message ends the request, also when the ticket is merely dropped because
+//! What always holds: from the grant on, exactly one message ends the request, also when the guard is merely dropped because
 //! the client left. The task that acts on it was handed to the platform before anything went upstream.
 
 use std::cell::Cell;
@@ -10,15 +10,15 @@ use std::pin::Pin;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 
-use super::elsewhere::Comparison;
+use super::elsewhere::Others;
 use super::kept::Keeper;
 use super::prepared::Prepared;
 use super::quote::Quoted;
 use super::reply::{Reply, refusal_reply};
 use super::retry::retried;
 use crate::account::{
-    Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, Rates, ReceiptError,
-    Served, Settlement, Status,
+    Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, RateLimits,
+    ReceiptError, RequestStatus, Served, Settlement,
 };
 use crate::catalog::{Catalog, CutPolicy, Dialect};
 use crate::dialect::openai::responses::own_output;
@@ -46,7 +46,7 @@ pub enum Ending {
 }
 
 /// An open request.
-pub struct Ticket<P: Ports> {
+pub struct SettlementGuard<P: Ports> {
     pub ports: P,
     pub account: AccountId,
     pub request: RequestId,
@@ -62,8 +62,8 @@ pub struct Ticket<P: Ports> {
     /// How many tokens the answer of the current attempt may have.
     output_limit: Option<OutputLimit>,
     /// What the current attempt is compared with.
-    comparison: Comparison,
-    pub rates: Rates,
+    comparison: Others,
+    pub rates: RateLimits,
     pub upstream_cut: CutPolicy,
     pub hold_timeout_ms: i64,
     pub keeps_body: bool,
@@ -106,7 +106,7 @@ struct InFlight {
     usage: Usage,
 }
 
-/// What a ticket has to know before its hold is granted.
+/// What a guard has to know before its hold is granted.
 #[derive(Debug, Clone)]
 pub struct Opening {
     pub upstream_cut: CutPolicy,
@@ -123,13 +123,13 @@ pub struct Opening {
 
 /// The answer to the first hold.
 pub enum First<P: Ports> {
-    Granted(Box<Ticket<P>>),
+    Granted(Box<SettlementGuard<P>>),
     Other(Box<HoldAnswer>),
 }
 
-impl<P: Ports> Ticket<P> {
+impl<P: Ports> SettlementGuard<P> {
     /// Asks for the first hold of a request. The call is not the client's to cancel: if the client leaves while it is under way,
-    /// the ticket that it brings is dropped, and that settles it.
+    /// the guard that it brings is dropped, and that settles it.
     pub async fn open(ports: &P, opening: Opening, request: HoldRequest) -> Result<First<P>, Unavailable> {
         let (sender, receiver) = oneshot::channel();
         let outside = ports.clone();
@@ -151,7 +151,7 @@ impl<P: Ports> Ticket<P> {
             let settlement = match receiver.await {
                 Ok(Ending::Settle(settlement)) => *settlement,
                 Ok(Ending::Drain(drain)) => drain.await,
-                // The ticket always sends before it goes; the hold's deadline covers the impossible.
+                // The guard always sends before it goes; the hold's deadline covers the impossible.
                 Err(oneshot::Canceled) => return,
             };
             retried(&outside, "settle", || outside.settle(&payer, settlement.clone())).await;
@@ -167,7 +167,7 @@ impl<P: Ports> Ticket<P> {
             hold: granted.amount,
             fitted: granted.fitted,
             output_limit: None,
-            comparison: Comparison::default(),
+            comparison: Others::default(),
             rates: granted.rates,
             upstream_cut: opening.upstream_cut,
             hold_timeout_ms: opening.hold_timeout_ms,
@@ -228,7 +228,7 @@ impl<P: Ports> Ticket<P> {
             output_limit: prepared.output_limit(quoted, self.fitted),
         };
         self.output_limit.clone_from(&served.output_limit);
-        self.comparison = Comparison::new(prepared, quoted);
+        self.comparison = Others::new(prepared, quoted);
         let usage = prepared.unreported(quoted);
         let most = quoted.most;
         // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
@@ -274,7 +274,7 @@ impl<P: Ports> Ticket<P> {
     /// The outcome of a request that somebody answered.
     pub fn outcome(
         &self,
-        status: Status,
+        status: RequestStatus,
         served: Served,
         usage: (Usage, UsageSource),
         first_byte_ms: Option<u64>,
@@ -369,7 +369,7 @@ impl<P: Ports> Ticket<P> {
 
     /// Ends a request that nobody answered, and answers the client.
     pub fn fail(&mut self, prepared: &Prepared<'_>, refusal: &Refusal) -> Reply {
-        let outcome = Outcome::unserved(Status::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
+        let outcome = Outcome::unserved(RequestStatus::Failed, self.story(), refusal, self.ports.now().since(self.arrived));
         self.settle(Outcome { promise: self.promise.clone(), ..outcome }, None);
         let reply =
             refusal_reply(refusal, &self.request, true, self.dialect).asked(&prepared.facts.requested_model).rates(&self.rates);
@@ -456,7 +456,7 @@ impl<P: Ports> Ticket<P> {
     }
 }
 
-impl<P: Ports> Drop for Ticket<P> {
+impl<P: Ports> Drop for SettlementGuard<P> {
     fn drop(&mut self) {
         if !self.is_open() {
             return;
@@ -466,7 +466,7 @@ impl<P: Ports> Drop for Ticket<P> {
             Some(InFlight { attempt, served, usage }) => {
                 let latency_ms = self.ports.now().since(attempt.started_at);
                 self.note(Attempt { latency_ms, ..attempt });
-                self.outcome(Status::Aborted, served, (usage, UsageSource::Estimated), None, 0)
+                self.outcome(RequestStatus::Aborted, served, (usage, UsageSource::Estimated), None, 0)
             }
             None => Outcome { latency_ms, ..self.nobody() },
         };
@@ -474,11 +474,11 @@ impl<P: Ports> Drop for Ticket<P> {
     }
 }
 
-impl<P: Ports> Ticket<P> {
+impl<P: Ports> SettlementGuard<P> {
     /// The outcome of a request that the client left before anybody was called.
     fn nobody(&self) -> Outcome {
         Outcome {
-            status: Status::Aborted,
+            status: RequestStatus::Aborted,
             served: None,
             attempts: self.story(),
             usage: Usage::default(),

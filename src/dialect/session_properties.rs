@@ -10,15 +10,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::bridge::Bridge;
-use super::endpoint::{Called, Endpoint, Way};
+use super::conversation::{Answer, Choice, Delta, Finish, Part, Thinking, ToolCall};
+use super::endpoint::{Endpoint, EndpointPath, Way};
 use super::format::{Cost, Counting, Format, StreamWish, Translation, Upstream};
 use super::json::Object;
 use super::maker::{CODED_MARK, MARK, Maker};
 use super::mend::mend_answer;
 use super::meter::{self, Meter};
 use super::request::Request;
-use super::talk::{Answer, Call, Choice, Delta, Finish, Part, Thinking};
-use super::tally::Fallback;
+use super::stream_state::Fallback;
 use super::tokens::Counter;
 use super::{anthropic, gemini, openai};
 use crate::usage::Usage;
@@ -188,12 +188,12 @@ fn parts(turn: usize, channel: Channel, thinks: bool, tools: &[usize], names: &[
         };
         let signature = proof.clone().filter(|_| maker == Maker::Gemini && at == 0);
         let name = names.get(*tool).unwrap().clone();
-        parts.push(Part::Call(Call {
+        parts.push(Part::Call(ToolCall {
             id,
             name,
             arguments: format!(r#"{{"input":"ARG-{turn}-{at}"}}"#),
             signature,
-            ..Call::default()
+            ..ToolCall::default()
         }));
     }
     parts
@@ -249,12 +249,12 @@ fn down(client: &Client, channel: Channel, bridge: Bridge, told: &Answer, stream
     let (mut writer, mut sent) = (from.writer(StreamWish::default()), Vec::new());
     deltas(told).iter().for_each(|delta| writer.delta(delta, &mut sent));
     writer.finish(&Usage::default(), &cost(), &mut sent);
-    let way = meter::Way::translated(from.reader(Counting::default()), to.writer(wish.clone()), &wish, Some(bridge));
+    let way = meter::Transcoding::translated(from.reader(Counting::default()), to.writer(wish.clone()), &wish, Some(bridge));
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), Box::new(|_, _, _| cost()));
     let mut out = Vec::new();
     meter.push(&sent, &mut out);
     meter.finish(&mut out);
-    assert_eq!(meter.progress(), &super::tally::Progress::Done, "{}", String::from_utf8_lossy(&out));
+    assert_eq!(meter.progress(), &super::stream_state::Progress::Done, "{}", String::from_utf8_lossy(&out));
     client_form(client, &out)
 }
 
@@ -355,7 +355,7 @@ fn session(endpoint: Endpoint, plans: &[Plan]) {
         let channel = channels()[*at];
         let maker = channel.maker();
         let text = client.request();
-        let called = Called { endpoint, model: model.clone(), stream: false };
+        let called = EndpointPath { endpoint, model: model.clone(), stream: false };
         let request = Request::read(&called, text.as_bytes(), None).unwrap();
         let is_translated = endpoint.format().path(&Upstream::NOBODY) != channel.0.path(&Upstream::NOBODY);
         let way = Way { format: channel.0, is_translated };

@@ -5,13 +5,13 @@
 
 use super::chunk::{Chunk, Seen};
 use super::error::{broken, read_error_object};
-use super::frame::Frame;
+use super::frame::ObjectWriter;
 use super::usage::{read_usage, usage_with_cost};
-use crate::dialect::format::{Counting, Line, StreamWish};
+use crate::dialect::format::{Counting, Passthrough, StreamWish};
 use crate::dialect::json::{Edit, Object};
 use crate::dialect::naming::Names;
 use crate::dialect::sse::Data;
-use crate::dialect::tally::{Progress, Tally};
+use crate::dialect::stream_state::{Progress, StreamState};
 use crate::usage::UsageSource;
 
 /// What an answer is called.
@@ -21,7 +21,7 @@ pub fn names(wish: &StreamWish) -> Names {
 
 /// Follows one stream.
 pub struct GenerateLine {
-    frame: Frame,
+    frame: ObjectWriter,
     names: Names,
     counting: Counting,
     seen: Seen,
@@ -33,7 +33,14 @@ pub struct GenerateLine {
 
 impl GenerateLine {
     pub fn new(wish: &StreamWish, counting: Counting) -> Self {
-        Self { frame: Frame::new(wish.is_list), names: names(wish), counting, seen: Seen::default(), reported: None, held: None }
+        Self {
+            frame: ObjectWriter::new(wish.is_list),
+            names: names(wish),
+            counting,
+            seen: Seen::default(),
+            reported: None,
+            held: None,
+        }
     }
 
     fn release(&mut self, out: &mut Vec<u8>) {
@@ -43,8 +50,8 @@ impl GenerateLine {
     }
 }
 
-impl Line for GenerateLine {
-    fn event(&mut self, event: &Data, tally: &mut Tally, out: &mut Vec<u8>) {
+impl Passthrough for GenerateLine {
+    fn event(&mut self, event: &Data, stream: &mut StreamState, out: &mut Vec<u8>) {
         let data = event.data.as_str();
         if data.trim().is_empty() {
             return;
@@ -52,27 +59,27 @@ impl Line for GenerateLine {
         self.release(out);
         let Some(chunk) = Chunk::parse(data) else {
             // JSON of another shape passes; what is not JSON ends the stream.
-            let Some(object) = Object::parse(data) else { return tally.break_off("an event is not a JSON object") };
-            tally.flow();
-            tally.output(data);
+            let Some(object) = Object::parse(data) else { return stream.break_off("an event is not a JSON object") };
+            stream.flow();
+            stream.output(data);
             return self.frame.write(&self.names.edited(&object), out);
         };
         if let Some(error) = chunk.error() {
-            tally.progress = Progress::Broken(read_error_object(error));
+            stream.progress = Progress::Broken(read_error_object(error));
             return;
         }
-        tally.flow();
+        stream.flow();
         for candidate in chunk.candidates() {
-            candidate.said(|text| tally.output(text));
-            tally.images = tally.images.saturating_add(candidate.images());
+            candidate.said(|text| stream.output(text));
+            stream.images = stream.images.saturating_add(candidate.images());
         }
         if let Some(reason) = chunk.candidates().find_map(|candidate| candidate.finish_reason()).or(chunk.block_reason()) {
-            tally.finish_reason = Some(reason.to_owned());
+            stream.finish_reason = Some(reason.to_owned());
         }
         if let Some(usage) = chunk.usage_metadata {
             // Each report is the sum so far.
             if let Some(read) = read_usage(usage.get(), self.counting) {
-                tally.reported = Some(read);
+                stream.reported = Some(read);
                 self.reported = Some(usage.get().to_owned());
             }
         }
@@ -87,14 +94,14 @@ impl Line for GenerateLine {
 
     fn ping(&mut self, _: &mut Vec<u8>) {}
 
-    fn end(&mut self, tally: &mut Tally, out: &mut Vec<u8>) {
+    fn end(&mut self, stream: &mut StreamState, out: &mut Vec<u8>) {
         if !self.seen.is_complete() {
             return;
         }
-        tally.progress = Progress::Done;
-        let (usage, source) = tally.usage();
+        stream.progress = Progress::Done;
+        let (usage, source) = stream.usage();
         let reported = self.reported.as_deref().filter(|_| source == UsageSource::Upstream);
-        let edit = Edit::Set("usageMetadata", usage_with_cost(reported, &usage, &tally.cost()));
+        let edit = Edit::Set("usageMetadata", usage_with_cost(reported, &usage, &stream.cost()));
         // After the last chunk nothing but objects of another shape can have come.
         let last = self.held.take().unwrap_or_else(|| "{}".to_owned());
         let last = Object::parse(&last).map(|object| object.edited(&[edit])).unwrap_or(last);
@@ -114,11 +121,11 @@ mod tests {
     use super::super::testing::{STREAM, meter, run};
     use super::*;
     use crate::dialect::format::Format;
-    use crate::dialect::meter::{Meter, Way};
+    use crate::dialect::meter::{Meter, Transcoding};
     use crate::usage::Usage;
 
     fn same(is_list: bool) -> Meter {
-        meter(Way::Same(Generate.line(StreamWish { is_list, ..StreamWish::default() }, Counting::default())))
+        meter(Transcoding::Same(Generate.passthrough(StreamWish { is_list, ..StreamWish::default() }, Counting::default())))
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn headings_leave_out_no_level() {
 
 /// Writes every page to the folder that `PAGES_TO` names, with the files that they need, to look at.
 #[test]
-#[ignore = "for looking at pages: PAGES_TO=folder cargo test --lib pages::laws::pages_to_look_at -- --ignored"]
+#[ignore = "for looking at pages: PAGES_TO=folder cargo test --lib pages::properties::pages_to_look_at -- --ignored"]
 fn pages_to_look_at() {
     let folder = std::path::PathBuf::from(std::env::var("PAGES_TO").unwrap());
     for (name, page) in pages() {

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::chat::Chat;
 use super::completions::Completions;
 use super::responses::Responses;
+use crate::dialect::conversation::{
+    CallResult, Conversation, Media, MediaKind, Message, Part, Role, Source, Thinking, Tool, ToolCall, ToolChoice,
+};
 use crate::dialect::format::{Cost, Counting, Format, StreamWish, Translation, Upstream};
 use crate::dialect::json::Object;
-use crate::dialect::meter::{Meter, Way};
-use crate::dialect::talk::{
-    Call, CallResult, Conversation, Media, MediaKind, Message, Part, Role, Source, Thinking, Tool, ToolChoice,
-};
-use crate::dialect::tally::{Fallback, Progress};
+use crate::dialect::meter::{Meter, Transcoding};
+use crate::dialect::stream_state::{Fallback, Progress};
 use crate::dialect::tokens::Counter;
 
 const CHAT: &str = include_str!("../../../tests/golden/openai/chat_stream_openrouter.sse");
@@ -22,24 +22,24 @@ const RESPONSES_REQUEST: &str = include_str!("../../../tests/golden/openai/respo
 const UPSTREAM: Upstream<'_> = Upstream { model: "up", output_limit: 99, limit_field: None, stream: true, ..Upstream::NOBODY };
 
 /// Every way through this dialect, with a stream for it and the words without which such a stream is not complete.
-fn ways() -> Vec<(Way, &'static str, &'static [&'static str])> {
+fn ways() -> Vec<(Transcoding, &'static str, &'static [&'static str])> {
     // Or why it ended, and then its end.
     const DONE: &[&str] = &["[DONE]", "\"finish_reason\":\"", "\"finish_reason\": \""];
     const TERMINAL: &[&str] = &["response.completed", "response.incomplete"];
     let (wish, counting) = (StreamWish { include_usage: true, id: "w".to_owned(), ..StreamWish::default() }, Counting::default());
     vec![
-        (Way::Same(Chat.line(wish.clone(), counting)), CHAT, DONE),
-        (Way::Same(Completions.line(wish.clone(), counting)), CHAT, DONE),
-        (Way::Same(Responses.line(wish.clone(), counting)), RESPONSES, TERMINAL),
-        (Way::Translated(Chat.reader(counting), Chat.writer(wish.clone())), CHAT, DONE),
-        (Way::Translated(Chat.reader(counting), Responses.writer(wish.clone())), CHAT, DONE),
-        (Way::Translated(Responses.reader(counting), Chat.writer(wish.clone())), RESPONSES, TERMINAL),
-        (Way::Translated(Responses.reader(counting), Responses.writer(wish)), RESPONSES, TERMINAL),
+        (Transcoding::Same(Chat.passthrough(wish.clone(), counting)), CHAT, DONE),
+        (Transcoding::Same(Completions.passthrough(wish.clone(), counting)), CHAT, DONE),
+        (Transcoding::Same(Responses.passthrough(wish.clone(), counting)), RESPONSES, TERMINAL),
+        (Transcoding::Translated(Chat.reader(counting), Chat.writer(wish.clone())), CHAT, DONE),
+        (Transcoding::Translated(Chat.reader(counting), Responses.writer(wish.clone())), CHAT, DONE),
+        (Transcoding::Translated(Responses.reader(counting), Chat.writer(wish.clone())), RESPONSES, TERMINAL),
+        (Transcoding::Translated(Responses.reader(counting), Responses.writer(wish)), RESPONSES, TERMINAL),
     ]
 }
 
 /// What comes out of pieces, and whether it is complete.
-fn run(way: Way, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
+fn run(way: Transcoding, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     let pricing = |_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() };
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), Box::new(pricing));
     let mut out = Vec::new();
@@ -122,7 +122,7 @@ fn own() -> impl Strategy<Value = Part<'static>> {
         .prop_map(|(text, signature)| Part::Thinking(Thinking { text, signature, redacted: None, ..Thinking::default() }));
     let call = ("[a-z]{1,4}", "[a-z]{1,4}", words())
         .prop_filter("no arguments are written as an empty object", |(.., arguments)| !arguments.trim().is_empty())
-        .prop_map(|(id, name, arguments)| Part::Call(Call { id, name, arguments, signature: None, ..Call::default() }));
+        .prop_map(|(id, name, arguments)| Part::Call(ToolCall { id, name, arguments, signature: None, ..ToolCall::default() }));
     prop_oneof![said(), words().prop_map(|text| Part::Refusal(text.into())), thought, call]
 }
 

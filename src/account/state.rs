@@ -1,10 +1,11 @@
-//! The books: all that a decision depends on, loaded for one command, and how a row of the journal changes it.
+//! The state: all that a decision depends on, loaded for one command, and how a row of the journal changes it.
 //!
 //! What always holds: `available = balance - held`; no row takes a balance below zero; time never goes back; what is owed is paid
 //! from what is available before anything else can be spent.
 
 use super::record::{
-    AccountRecord, Claim, DebtPayment, Event, Expired, Head, Held, Hold, Journaled, Order, ProjectRecord, Row, RunBook, Tally,
+    AccountRecord, Claim, Counters, DebtPayment, Event, Expired, HeldSum, Hold, JournalHead, Journaled, Order, ProjectRecord,
+    Row, RunBook,
 };
 use crate::id::BucketId;
 use crate::key::KeyRecord;
@@ -17,7 +18,7 @@ pub struct KeyBook {
     /// The key.
     pub record: KeyRecord,
     /// What it did.
-    pub tally: Tally,
+    pub counters: Counters,
 }
 
 /// A project and what it spent.
@@ -26,16 +27,16 @@ pub struct ProjectBook {
     /// The project.
     pub record: ProjectRecord,
     /// What it spent.
-    pub tally: Tally,
+    pub counters: Counters,
 }
 
 /// All that a decision depends on: the rows that one command touches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Books {
+pub struct AccountState {
     /// Where the journal stands.
-    pub head: Head,
+    pub head: JournalHead,
     /// What is set aside.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldSum>,
     /// The key of the command.
     pub key: Option<KeyBook>,
     /// The project of the command.
@@ -60,7 +61,7 @@ pub struct Books {
     pub expired: Option<Expired>,
 }
 
-impl Books {
+impl AccountState {
     /// The balance of a bucket.
     pub fn balance(&self, bucket: &BucketId) -> Money {
         self.head.balances.get(bucket).copied().unwrap_or_default()
@@ -77,7 +78,7 @@ impl Books {
     }
 
     /// The sum of holds that match; saturates at the largest amount, which refuses more.
-    pub(super) fn held_where(&self, matches: impl Fn(&Held) -> bool) -> Money {
+    pub(super) fn held_where(&self, matches: impl Fn(&HeldSum) -> bool) -> Money {
         self.held
             .iter()
             .filter(|held| matches(held))
@@ -119,7 +120,7 @@ impl Books {
 
     /// From here on as if this hold were gone.
     pub(super) fn release(&mut self, hold: &Hold) {
-        let is_own = |held: &&mut Held| {
+        let is_own = |held: &&mut HeldSum| {
             held.bucket == hold.bucket && held.key == hold.key && held.project == hold.project && held.run == hold.facts.run
         };
         for held in self.held.iter_mut().filter(is_own) {

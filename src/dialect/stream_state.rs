@@ -52,7 +52,7 @@ pub enum Progress {
 }
 
 /// What is known of one stream. Whoever reads events writes it.
-pub struct Tally {
+pub struct StreamState {
     /// How far it is.
     pub progress: Progress,
     /// Upstream's own count; the last report counts.
@@ -70,7 +70,7 @@ pub struct Tally {
     pricing: Pricing,
 }
 
-impl Tally {
+impl StreamState {
     /// An empty one. `output` counts the tokens that come out, should upstream not.
     pub fn new(fallback: Fallback, output: Counter, pricing: Pricing) -> Self {
         Self {

@@ -4,19 +4,19 @@
 //! a balance below zero: what was used already becomes a debt, which is visible and is paid first. Amounts follow from sums, so
 //! that messages may come twice and in any order.
 
-use super::books::Books;
 use super::record::{Event, Journaled, Order, OrderState, Refund, TopUp, entry_id};
 use super::refusal::out_of_range;
+use super::state::AccountState;
 use crate::money::Money;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
 /// Id and source of a refund, and what is said of it.
-pub(super) type Why<'a> = (String, &'a str, Said<'a>);
+pub(super) type Why<'a> = (String, &'a str, Attribution<'a>);
 
 /// Why something is booked, who says so, and what the customer is told of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Said<'a> {
+pub(super) struct Attribution<'a> {
     pub reason: &'a str,
     pub author: &'a str,
     pub on_behalf_of: Option<&'a str>,
@@ -31,7 +31,7 @@ struct Owned {
     note: Option<String>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> Attribution<'a> {
     /// What a provider's message says.
     pub(super) const fn by_stripe(reason: &'a str) -> Self {
         Self { reason, author: "stripe", on_behalf_of: None, note: None }
@@ -49,21 +49,21 @@ impl<'a> Said<'a> {
 
 /// Takes back, or credits again, so that what was given back is what is known: refunds and open disputes, and no more than
 /// the order brought. From sums, so that messages may come twice and in any order.
-pub(super) fn square(books: &mut Books, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
+pub(super) fn true_up(state: &mut AccountState, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
     // That nothing is booked twice follows from the sums; the id only has to be new.
-    let id = format!("{}/refund-{}", order.id, books.head.seq.saturating_add(1));
-    square_as(books, order, (id, "webhook", Said::by_stripe(reason)), now)
+    let id = format!("{}/refund-{}", order.id, state.head.seq.saturating_add(1));
+    true_up_as(state, order, (id, "webhook", Attribution::by_stripe(reason)), now)
 }
 
 /// The same, in somebody's name.
-pub(super) fn square_as(books: &mut Books, order: &mut Order, why: Why<'_>, now: Timestamp) -> Vec<Event> {
+pub(super) fn true_up_as(state: &mut AccountState, order: &mut Order, why: Why<'_>, now: Timestamp) -> Vec<Event> {
     let open = order.disputes.iter().filter(|dispute| !dispute.is_reinstated);
     let known = open.fold(order.given_back, |sum, dispute| sum.checked_add(dispute.amount).unwrap_or(Money::MAX));
     let due = known.min(order.amount).checked_sub(order.refunded).unwrap_or_default();
     if due.is_positive() {
-        take_back(books, order, due, why, now).into_iter().collect()
+        take_back(state, order, due, why, now).into_iter().collect()
     } else if due.is_negative() {
-        credit_again(books, order, due.negated(), why, now)
+        credit_again(state, order, due.negated(), why, now)
     } else {
         Vec::new()
     }
@@ -71,26 +71,32 @@ pub(super) fn square_as(books: &mut Books, order: &mut Order, why: Why<'_>, now:
 
 /// Credits an order, once: the ledger has its id as subject.
 pub(super) fn credit_order(
-    books: &mut Books,
+    state: &mut AccountState,
     order: &mut Order,
     amount: Money,
-    said: Said<'_>,
+    said: Attribution<'_>,
     now: Timestamp,
 ) -> Result<Vec<Event>, Refusal> {
     let Owned { reason, author, on_behalf_of, note } = said.owned();
     let top_up = TopUp { order: order.id.clone(), reason, author, on_behalf_of, note };
-    let row = books.append(now, Journaled::TopUp(top_up), Some((&order.bucket, amount))).map_err(|_| out_of_range())?;
+    let row = state.append(now, Journaled::TopUp(top_up), Some((&order.bucket, amount))).map_err(|_| out_of_range())?;
     order.state = OrderState::Paid;
     order.amount = amount;
     order.paid_at = Some(now);
-    order.entry = Some(entry_id(books.head.seq));
+    order.entry = Some(entry_id(state.head.seq));
     let mut events = vec![row];
-    events.extend(books.collect(&order.bucket, now));
+    events.extend(state.collect(&order.bucket, now));
     Ok(events)
 }
 
 /// Takes back what an order brought: from what is available, the rest becomes a debt.
-fn take_back(books: &mut Books, order: &mut Order, amount: Money, (id, source, said): Why<'_>, now: Timestamp) -> Option<Event> {
+fn take_back(
+    state: &mut AccountState,
+    order: &mut Order,
+    amount: Money,
+    (id, source, said): Why<'_>,
+    now: Timestamp,
+) -> Option<Event> {
     let bucket = order.bucket.clone();
     let Owned { reason, author, on_behalf_of, note } = said.owned();
     let rest = order.amount.checked_sub(order.refunded).unwrap_or_default();
@@ -98,11 +104,11 @@ fn take_back(books: &mut Books, order: &mut Order, amount: Money, (id, source, s
     if !amount.is_positive() {
         return None;
     }
-    let available = books.available(&bucket).max(Money::ZERO);
+    let available = state.available(&bucket).max(Money::ZERO);
     let taken = amount.min(available);
     let debt = amount.checked_sub(taken).unwrap_or_default();
-    let debt_after = books.debt(&bucket).checked_add(debt).unwrap_or(Money::MAX);
-    books.owe(&bucket, debt_after);
+    let debt_after = state.debt(&bucket).checked_add(debt).unwrap_or(Money::MAX);
+    state.owe(&bucket, debt_after);
     let refund = Refund {
         id,
         order: order.id.clone(),
@@ -121,11 +127,17 @@ fn take_back(books: &mut Books, order: &mut Order, amount: Money, (id, source, s
     };
     order.refunded = order.refunded.checked_add(amount).unwrap_or(order.amount);
     // What is available is covered by the balance, so this cannot fail.
-    books.append(now, Journaled::Refund(Box::new(refund)), Some((&bucket, taken.negated()))).ok()
+    state.append(now, Journaled::Refund(Box::new(refund)), Some((&bucket, taken.negated()))).ok()
 }
 
 /// Credits again what had been taken back. Debts are paid first.
-fn credit_again(books: &mut Books, order: &mut Order, amount: Money, (id, source, said): Why<'_>, now: Timestamp) -> Vec<Event> {
+fn credit_again(
+    state: &mut AccountState,
+    order: &mut Order,
+    amount: Money,
+    (id, source, said): Why<'_>,
+    now: Timestamp,
+) -> Vec<Event> {
     let amount = amount.min(order.refunded);
     let Owned { reason, author, on_behalf_of, note } = said.owned();
     let refund = Refund {
@@ -137,7 +149,7 @@ fn credit_again(books: &mut Books, order: &mut Order, amount: Money, (id, source
         already_used: Money::ZERO,
         taken: amount.negated(),
         debt: Money::ZERO,
-        debt_after: books.debt(&order.bucket),
+        debt_after: state.debt(&order.bucket),
         source: source.to_owned(),
         reason,
         author,
@@ -145,11 +157,11 @@ fn credit_again(books: &mut Books, order: &mut Order, amount: Money, (id, source
         note,
     };
     // What the balance cannot hold stays taken back, and is credited with the next message or refund that finds room.
-    let Ok(row) = books.append(now, Journaled::Refund(Box::new(refund)), Some((&order.bucket, amount))) else {
+    let Ok(row) = state.append(now, Journaled::Refund(Box::new(refund)), Some((&order.bucket, amount))) else {
         return Vec::new();
     };
     order.refunded = order.refunded.checked_sub(amount).unwrap_or_default();
     let mut events = vec![row];
-    events.extend(books.collect(&order.bucket, now));
+    events.extend(state.collect(&order.bucket, now));
     events
 }

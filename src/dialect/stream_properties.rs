@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::anthropic::Messages;
 use super::format::{Cost, Counting, StreamWish, Translation};
 use super::gemini::Generate;
-use super::meter::{Meter, Way};
+use super::meter::{Meter, Transcoding};
 use super::openai::chat::Chat;
 use super::openai::responses::Responses;
-use super::tally::{Fallback, Progress};
+use super::stream_state::{Fallback, Progress};
 use super::tokens::Counter;
 
 /// What a client makes of a stream.
@@ -156,7 +156,7 @@ fn clients() -> [(&'static dyn Translation, Join); 4] {
 /// What a client of this format gets of a stream of chat completions that comes in these pieces; an error where it is cut.
 fn through(client: &'static dyn Translation, pieces: &[&[u8]]) -> String {
     let wish = StreamWish { id: "gen-1".to_owned(), model: "public".to_owned(), ..StreamWish::default() };
-    let way = Way::translated(Chat.reader(Counting::default()), client.writer(wish.clone()), &wish, None);
+    let way = Transcoding::translated(Chat.reader(Counting::default()), client.writer(wish.clone()), &wish, None);
     let pricing = Box::new(|_: &_, _, _| Cost { amount: "0.5".to_owned(), details: "{}".to_owned(), ..Cost::default() });
     let mut meter = Meter::new(way, Fallback::default(), Counter::new("gpt"), pricing);
     let mut out = Vec::new();
