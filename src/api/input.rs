@@ -87,7 +87,7 @@ pub fn spend_query<B>(request: &Request<B>) -> Result<SpendQuery, Refusal> {
 pub fn publish_request<B>(who: &Principal, request: &Request<B>, now: Timestamp) -> Result<PublishRequest, Refusal> {
     const KNOWN: [&str; 4] = ["author", "reason", "effective_at", "dry_run"];
     if let Some((name, _)) = request.query.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
-        let message = format!("`{name}` is not a parameter of a publish_request; these are: {}.", KNOWN.join(", "));
+        let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
         return Err(Refusal::invalid(name, message));
     }
     let effective_at = moment(request, "effective_at")?;

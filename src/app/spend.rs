@@ -68,7 +68,7 @@ impl<T> Spend<T> {
     }
 }
 
-/// What requests used and cost, told apart by some dimensions; in JSON these come first, in the order that was wanted for.
+/// What requests used and cost, told apart by some dimensions; in JSON these come first, in the order that was asked for.
 #[derive(Debug, Clone)]
 pub struct Spent {
     /// The sum.
