@@ -16,7 +16,7 @@ const SHOWN: usize = 120;
 
 /// A request that cannot be answered where it arrived.
 #[derive(Debug, Clone, Copy)]
-pub struct Lost<'a> {
+pub struct WrongAddress<'a> {
     /// `GET`, `POST`, ...
     pub method: &'a str,
     /// Without a slash at its end.
@@ -28,40 +28,40 @@ pub struct Lost<'a> {
 }
 
 /// What a client is told, in its own dialect; none if nothing shows what it means. `refusal` is what it would be told otherwise.
-pub fn advise(lost: Lost<'_>, refusal: &Refusal) -> Option<(Dialect, Refusal)> {
+pub fn advise(address: WrongAddress<'_>, refusal: &Refusal) -> Option<(Dialect, Refusal)> {
     if refusal.param.as_deref() == Some(table::ACTION) {
         return None;
     }
-    if lost.path.len() > LONGEST_PATH || lost.path.starts_with("/admin") || lost.path.starts_with("/webhooks") {
+    if address.path.len() > LONGEST_PATH || address.path.starts_with("/admin") || address.path.starts_with("/webhooks") {
         return None;
     }
-    let lower = lost.path.to_ascii_lowercase();
+    let lower = address.path.to_ascii_lowercase();
     let is_unknown = refusal.code == Code::NotFound;
-    let of_method = |row: &Row| row.method == lost.method;
-    let found = meant(lost.path, lost.path, of_method);
+    let of_method = |row: &Row| row.method == address.method;
+    let found = intended(address.path, address.path, of_method);
     // A path that is known has its letters right, and asks for a method.
-    let found = found.or_else(|| is_unknown.then(|| meant(&lower, lost.path, of_method)).flatten());
-    let found = found.or_else(|| is_unknown.then(|| meant(&lower, lost.path, |_| true)).flatten());
+    let found = found.or_else(|| is_unknown.then(|| intended(&lower, address.path, of_method)).flatten());
+    let found = found.or_else(|| is_unknown.then(|| intended(&lower, address.path, |_| true)).flatten());
     let Some(row) = found else {
-        return is_base(&lower).then(|| (lost.speaks, base(lost)));
+        return is_base(&lower).then(|| (address.speaks, base(address)));
     };
     let dialect = match row.about {
         About::Openai => Dialect::Openai,
         About::Anthropic => Dialect::Anthropic,
         About::Gemini => Dialect::Gemini,
-        _ => lost.speaks,
+        _ => address.speaks,
     };
-    let what = if is_unknown { format!("There is nothing at `{}`.", shown(lost.path)) } else { refusal.message.clone() };
-    let message = format!("{what} This endpoint is {} {}{}.", row.method, lost.origin, row.path);
-    let told = Refusal::new(refusal.code, message, set_base(dialect, lost.origin));
+    let what = if is_unknown { format!("There is nothing at `{}`.", shown(address.path)) } else { refusal.message.clone() };
+    let message = format!("{what} This endpoint is {} {}{}.", row.method, address.origin, row.path);
+    let told = Refusal::new(refusal.code, message, set_base(dialect, address.origin));
     Some((dialect, Refusal { facts: refusal.facts.clone(), ..told }))
 }
 
 /// What is told to a program that asks for a page for people: clients without the version in their base URL get there.
-pub fn page_for_people(lost: Lost<'_>) -> (Dialect, Refusal) {
-    let (path, origin) = (shown(lost.path), lost.origin);
+pub fn page_for_people(address: WrongAddress<'_>) -> (Dialect, Refusal) {
+    let (path, origin) = (shown(address.path), address.origin);
     let message = format!("`{path}` is a page for people. The models for programs are at {origin}/v1{path}.");
-    (lost.speaks, Refusal::new(Code::NotFound, message, set_base(lost.speaks, origin)))
+    (address.speaks, Refusal::new(Code::NotFound, message, set_base(address.speaks, origin)))
 }
 
 /// Which base URL a kind of client needs.
@@ -74,7 +74,7 @@ fn set_base(dialect: Dialect, origin: &str) -> String {
 }
 
 /// The endpoint that the longest end of a path names, with or without a version before it. `path` itself is none.
-fn meant(ends: &str, path: &str, fits: impl Fn(&Row) -> bool) -> Option<&'static Row> {
+fn intended(ends: &str, path: &str, fits: impl Fn(&Row) -> bool) -> Option<&'static Row> {
     let parts: Vec<&str> = ends.split('/').filter(|part| !part.is_empty()).collect();
     if parts.len() > MOST_PARTS {
         return None;
@@ -95,10 +95,13 @@ fn is_base(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|last| matches!(last, "v1" | "v1beta"))
 }
 
-fn base(lost: Lost<'_>) -> Refusal {
-    let message = format!("`{}` is a base URL: nothing is answered there but what clients add to it.", shown(lost.path));
-    let next_step =
-        format!("{} The endpoints behind it are in GET {}/openapi.json.", set_base(lost.speaks, lost.origin), lost.origin);
+fn base(address: WrongAddress<'_>) -> Refusal {
+    let message = format!("`{}` is a base URL: nothing is answered there but what clients add to it.", shown(address.path));
+    let next_step = format!(
+        "{} The endpoints behind it are in GET {}/openapi.json.",
+        set_base(address.speaks, address.origin),
+        address.origin
+    );
     Refusal::new(Code::NotFound, message, next_step)
 }
 
@@ -115,7 +118,7 @@ mod tests {
 
     fn told(method: &str, path: &str, speaks: Dialect) -> Option<(Dialect, String)> {
         let refusal = table::find(method, path).unwrap_err();
-        let advised = advise(Lost { method, path, origin: ORIGIN, speaks }, &refusal);
+        let advised = advise(WrongAddress { method, path, origin: ORIGIN, speaks }, &refusal);
         advised.map(|(dialect, told)| {
             assert_eq!((told.code, &told.facts), (refusal.code, &refusal.facts), "it stays the same refusal");
             (dialect, told.told())

@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use super::request::Request;
 use crate::account::{JournalFilter, Listed};
-use crate::app::catalog::Wish;
-use crate::app::spend::Question;
+use crate::app::catalog::PublishRequest;
+use crate::app::spend::SpendQuery;
 use crate::app::{Part, Principal, Signature};
 use crate::body::Arriving;
 use crate::ports::Dimension;
@@ -71,7 +71,7 @@ pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<JournalFilter, 
 }
 
 /// What was asked for of the sums of days.
-pub fn question<B>(request: &Request<B>) -> Result<Question, Refusal> {
+pub fn spend_query<B>(request: &Request<B>) -> Result<SpendQuery, Refusal> {
     let day = |name: &str| {
         let wrong = || Refusal::invalid(name, format!("`{name}` must be a day such as 2026-12-31."));
         let at = |text: &str| Timestamp::parse(&format!("{}T00:00:00Z", text.get(..10)?));
@@ -80,11 +80,11 @@ pub fn question<B>(request: &Request<B>) -> Result<Question, Refusal> {
     let (date, until, since) = (day("date")?, day("until")?, day("since")?);
     let filter = |dimension: Dimension| Some((dimension, request.param(dimension.as_str())?.to_owned()));
     let filters = Dimension::ALL.into_iter().filter(|dimension| *dimension != Dimension::Day).filter_map(filter);
-    Ok(Question { date, since, until, by: request.param("by").map(ToOwned::to_owned), filters: filters.collect() })
+    Ok(SpendQuery { date, since, until, by: request.param("by").map(ToOwned::to_owned), filters: filters.collect() })
 }
 
 /// How a catalogue is to be published. A parameter that is none is refused: who misspells the time does not want it now.
-pub fn publication<B>(who: &Principal, request: &Request<B>, now: Timestamp) -> Result<Wish, Refusal> {
+pub fn publish_request<B>(who: &Principal, request: &Request<B>, now: Timestamp) -> Result<PublishRequest, Refusal> {
     const KNOWN: [&str; 4] = ["author", "reason", "effective_at", "dry_run"];
     if let Some((name, _)) = request.query.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
         let message = format!("`{name}` is not a parameter of a publication; these are: {}.", KNOWN.join(", "));
@@ -96,7 +96,7 @@ pub fn publication<B>(who: &Principal, request: &Request<B>, now: Timestamp) -> 
         Some("true") => true,
         Some(_) => return Err(Refusal::invalid("dry_run", "`dry_run` must be `true` or `false`.")),
     };
-    Wish::new(who, signature(request), (effective_at, now), is_dry_run)
+    PublishRequest::new(who, signature(request), (effective_at, now), is_dry_run)
 }
 
 /// Reads a time.

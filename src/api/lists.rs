@@ -19,11 +19,11 @@ use crate::refusal::Refusal;
 use crate::relay::{Reply, ReplyBody, gate};
 
 /// Reads a part of a list.
-type ReadPart = Box<dyn Fn(Part) -> Pin<Box<dyn Future<Output = Result<Page<Value>, Refusal>>>>>;
+type FetchPart = Box<dyn Fn(Part) -> Pin<Box<dyn Future<Output = Result<Page<Value>, Refusal>>>>>;
 
 /// Who reads a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Reader {
+enum Audience {
     /// The holder of a key of this account: the rows are made for customers already.
     Customer(AccountId),
     /// The operator.
@@ -33,14 +33,14 @@ enum Reader {
 /// Answers a list of the own account's rows.
 pub async fn own<P: Records, B>(ports: &P, who: &Principal, request: &Request<B>, listed: Listed) -> Result<Reply, Refusal> {
     let use_case = if listed == Listed::Receipts { UseCase::ListReceipts } else { UseCase::ListEntries };
-    let reader = Reader::Customer(who.holder(use_case)?.account().clone());
+    let audience = Audience::Customer(who.holder(use_case)?.account().clone());
     let filter = filter(request, listed)?;
     let (outside, who) = (ports.clone(), who.clone());
-    let read_part: ReadPart = Box::new(move |part| {
+    let fetch: FetchPart = Box::new(move |part| {
         let (outside, who, filter) = (outside.clone(), who.clone(), filter.clone());
         Box::pin(async move { receipts::list_own(&outside, &who, &filter, part).await })
     });
-    answer(ports, request, (listed, reader), read_part).await
+    answer(ports, request, (listed, audience), fetch).await
 }
 
 /// Answers a list of rows of all accounts, or of one.
@@ -48,27 +48,27 @@ pub async fn all<P: Records, B>(ports: &P, who: &Principal, request: &Request<B>
     let filter = filter(request, listed)?;
     let account = request.param("account").map(ToOwned::to_owned);
     let (outside, who) = (ports.clone(), who.clone());
-    let read_part: ReadPart = Box::new(move |part| {
+    let fetch: FetchPart = Box::new(move |part| {
         let (outside, who, filter, account) = (outside.clone(), who.clone(), filter.clone(), account.clone());
         Box::pin(async move { receipts::list(&outside, &who, (account.as_deref(), &filter), part).await })
     });
-    answer(ports, request, (listed, Reader::Operator), read_part).await
+    answer(ports, request, (listed, Audience::Operator), fetch).await
 }
 
 /// Answers a list as it was asked for.
 async fn answer<P: Runtime + Gates, B>(
     ports: &P,
     request: &Request<B>,
-    (listed, reader): (Listed, Reader),
-    read_part: ReadPart,
+    (listed, audience): (Listed, Audience),
+    fetch: FetchPart,
 ) -> Result<Reply, Refusal> {
     let format = Format::choose(request.param("format"), request.accept.as_deref())
         .map_err(|unknown| Refusal::invalid("format", format!("`format` {unknown}.")))?;
     let Some(format) = format else {
-        let page = read_part(part(request)?).await?;
+        let page = fetch(part(request)?).await?;
         let view = match listed {
             Listed::Receipts => receipts::receipt,
-            Listed::Entries if reader == Reader::Operator => records::entry,
+            Listed::Entries if audience == Audience::Operator => records::entry,
             Listed::Entries => entries::entry,
             Listed::Records => records::record,
         };
@@ -79,7 +79,7 @@ async fn answer<P: Runtime + Gates, B>(
         Listed::Entries => "ledger",
         Listed::Records => "audit",
     };
-    whole(ports.clone(), (format, name, reader), request.param("after").map(ToOwned::to_owned), read_part).await
+    whole(ports.clone(), (format, name, audience), request.param("after").map(ToOwned::to_owned), fetch).await
 }
 
 /// What comes next of a list.
@@ -94,26 +94,26 @@ enum Next {
 /// A list of any length, a part at a time: what is not read is not asked for.
 async fn whole<P: Runtime + Gates>(
     ports: P,
-    (format, name, reader): (Format, &str, Reader),
+    (format, name, audience): (Format, &str, Audience),
     after: Option<String>,
-    read_part: ReadPart,
+    fetch: FetchPart,
 ) -> Result<Reply, Refusal> {
-    let columns = if reader == Reader::Operator { Columns::Operator } else { Columns::Customer };
+    let columns = if audience == Audience::Operator { Columns::Operator } else { Columns::Customer };
     // What goes wrong at the start is still an error with a status.
-    let first = read_part(Part { after, limit: MOST_ROWS }).await?;
+    let first = fetch(Part { after, limit: MOST_ROWS }).await?;
     let stream = unfold(Next::Have(export::head(format, columns), first), move |next| {
-        let reading = match &next {
-            Next::Behind(after) => Some(read_part(Part { after: Some(after.clone()), limit: MOST_ROWS })),
+        let fetching = match &next {
+            Next::Behind(after) => Some(fetch(Part { after: Some(after.clone()), limit: MOST_ROWS })),
             _ => None,
         };
-        let (ports, reader) = (ports.clone(), reader.clone());
+        let (ports, audience) = (ports.clone(), audience.clone());
         async move {
-            if reading.is_some() {
-                let_on(&ports, &reader).await;
+            if fetching.is_some() {
+                wait_for_gate(&ports, &audience).await;
             }
-            let (mut text, page) = match (next, reading) {
+            let (mut text, page) = match (next, fetching) {
                 (Next::Have(head, part), _) => (head, part),
-                (_, Some(reading)) => match reading.await {
+                (_, Some(fetching)) => match fetching.await {
                     Ok(part) => (Vec::new(), part),
                     // The connection breaks, so that nobody takes a part for the whole.
                     Err(refusal) => return Some((Err(refusal.message), Next::End)),
@@ -138,8 +138,8 @@ async fn whole<P: Runtime + Gates>(
 }
 
 /// Each part of a customer's long list is a read of its own, and waits where there were too many.
-async fn let_on<P: Runtime + Gates>(ports: &P, reader: &Reader) {
-    let Reader::Customer(account) = reader else { return };
+async fn wait_for_gate<P: Runtime + Gates>(ports: &P, audience: &Audience) {
+    let Audience::Customer(account) = audience else { return };
     while gate::pass(ports, Gate::Read, account.as_str()).await.is_err() {
         ports.sleep(Gate::Read.row().rest_s.saturating_mul(1_000)).await;
     }

@@ -28,7 +28,7 @@ use crate::id::{AccountId, RequestId};
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Incoming, Reply, ReplyBody, RequestHead, refusal_reply};
-use advice::Lost;
+use advice::WrongAddress;
 pub use browser::Preflight;
 use output::ok;
 pub use request::Request;
@@ -74,7 +74,7 @@ fn options<B>(request: &Request<B>, path: &str) -> Option<Reply> {
 
 async fn answer<P: Records, B: Arriving + 'static>(ports: P, request: Request<B>, path: &str) -> Reply {
     let found = table::find(&request.method, path);
-    if let Some((dialect, refusal)) = misaddressed(&request, path, &found) {
+    if let Some((dialect, refusal)) = wrong_address(&request, path, &found) {
         if request.is_for_people() && !browser::is_for_programs(path) {
             let id = RequestId::new(ports.now(), ports.random());
             return site::refused(&ports, &request, path, &refusal).await.ids(&id);
@@ -129,23 +129,23 @@ async fn wrong_method<P: Records, B>(ports: &P, request: &Request<B>, path: &str
 }
 
 /// What is told to who is at a wrong address, in which dialect; none where the address is right.
-fn misaddressed<B>(
+fn wrong_address<B>(
     request: &Request<B>,
     path: &str,
     found: &Result<(&'static Row, Params<'_>), Refusal>,
 ) -> Option<(Dialect, Refusal)> {
     let (method, origin, speaks) = (request.method.as_str(), request.origin.as_str(), request.speaks());
-    let lost = Lost { method, path, origin, speaks };
+    let address = WrongAddress { method, path, origin, speaks };
     match found {
         Err(_) if table::is_guarded(path) => None,
         Err(refusal) => {
-            advice::advise(lost, refusal).or_else(|| (refusal.code == Code::NotFound).then(|| (speaks, refusal.clone())))
+            advice::advise(address, refusal).or_else(|| (refusal.code == Code::NotFound).then(|| (speaks, refusal.clone())))
         }
         // Browsers present no key to a page.
         Ok((row, _)) => {
             let is_page = matches!(row.handler, Handler::Page(SitePage::Models | SitePage::Model));
             let is_program = request.presented_in.is_some() && !request.is_for_people();
-            (is_page && is_program).then(|| advice::page_for_people(lost))
+            (is_page && is_program).then(|| advice::page_for_people(address))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::app::models::{Endpoint, Endpoints, ModelView, RouteView};
+use crate::app::models::{EndpointList, EndpointView, ModelView, RouteView};
 use crate::catalog::{Model, ModelKind, Route};
 use crate::money::{Money, Price};
 use crate::routing::health::HealthStatus;
@@ -44,7 +44,7 @@ fn of_route(model: &Model, route: &Route, view: &RouteView) -> Value {
 }
 
 /// Every candidate of every route, in OpenRouter's shape.
-pub fn endpoints(view: &Endpoints) -> Value {
+pub fn endpoints(view: &EndpointList) -> Value {
     let model = &view.model;
     let price = model.routes.first().and_then(|route| route.price.as_ref());
     json!({"data": {
@@ -55,8 +55,8 @@ pub fn endpoints(view: &Endpoints) -> Value {
     }})
 }
 
-fn endpoint(model: &Model, view: &Endpoint) -> Value {
-    let Endpoint { currency, is_callable, reasons, candidate, stats, .. } = view;
+fn endpoint(model: &Model, view: &EndpointView) -> Value {
+    let EndpointView { currency, is_callable, reasons, candidate, stats, .. } = view;
     let (route, currency) = (model.route(view.route), currency.as_deref());
     let price = route.and_then(|route| route.price.as_ref());
     let percent = |share: Option<f64>| share.map(|share| share * 100.0);

@@ -13,7 +13,7 @@ use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, RequestHead, check_place, known_key, presented, refusal_reply};
 
 /// Whether a path answers clients that want a WebSocket.
-pub fn is_here<B>(request: &Request<B>) -> bool {
+pub fn is_socket<B>(request: &Request<B>) -> bool {
     let is_socket = |row: &table::Row| row.handler == table::Handler::Socket;
     table::at(&table::named(&request.path)).any(|row| is_socket(row) && row.method == request.method)
 }

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use super::input::{json as body_of, part, part_of, publication, question, signature};
+use super::input::{json as body_of, part, part_of, publish_request, signature, spend_query};
 use super::models::{endpoints, entry};
 use super::output::{made, ok};
 use super::request::Request;
@@ -95,7 +95,7 @@ pub async fn answer<P: Records, B: Arriving>(
             let id = request.param("id").ok_or_else(|| Refusal::invalid("id", "`?id=` is required."))?;
             ok(&json!({"data": openrouter::generation(&receipts::own(ports, who, id).await?)}))
         }
-        UseCase::ShowActivity => ok(&spend::own(ports, who, question(&request)?).await?.map(openrouter::activity)),
+        UseCase::ShowActivity => ok(&spend::own(ports, who, spend_query(&request)?).await?.map(openrouter::activity)),
         UseCase::ListRuns => ok(&runs::list(ports, who, part(&request)?).await?),
         UseCase::OpenRun => made(&runs::open(ports, who, body_of(request.body).await?).await?),
         UseCase::ShowRun => ok(&runs::show(ports, who, params.get("id")).await?),
@@ -162,7 +162,7 @@ pub async fn answer<P: Records, B: Arriving>(
         UseCase::ListAllReceipts => lists::all(ports, who, &request, Listed::Receipts).await,
         UseCase::ListAllEntries => lists::all(ports, who, &request, Listed::Entries).await,
         UseCase::ListAudit => lists::all(ports, who, &request, Listed::Records).await,
-        UseCase::ShowSpend => ok(&spend::all(ports, who, question(&request)?).await?),
+        UseCase::ShowSpend => ok(&spend::all(ports, who, spend_query(&request)?).await?),
         UseCase::Reconcile => {
             let wrong = || Refusal::invalid("from", "`from` must be the number of a row.");
             let from = request.param("from").map(|text| text.parse().map_err(|_| wrong())).transpose()?.unwrap_or(0);
@@ -174,7 +174,7 @@ pub async fn answer<P: Records, B: Arriving>(
         }
         UseCase::ShowCatalogue => Ok(Reply::json(200, catalog::show(ports, who).await?)),
         UseCase::PublishCatalogue => {
-            let wish = publication(who, &request, ports.now())?;
+            let wish = publish_request(who, &request, ports.now())?;
             let body = request.body.await?;
             let not_text = |_| Refusal::new(Code::InvalidJson, "The catalogue is not UTF-8.", "Send UTF-8.");
             ok(&catalog::publish(ports, who, wish, std::str::from_utf8(&body).map_err(not_text)?).await?)

@@ -1,4 +1,4 @@
-//! What is said to an account, and what it answers, each by its type.
+//! What is message to an account, and what it answers, each by its type.
 
 use crate::account::{
     AccountAnswer, Audit, BudgetView, Command, JournalFilter, KeyView, Order, Overview, ProjectRecord, Query, RunOpened, RunView,
@@ -40,16 +40,16 @@ macro_rules! answered {
 }
 
 /// Says something about an order, and answers it as it is now.
-pub async fn said_of_order<P: Accounts>(ports: &P, account: &AccountId, said: Command) -> Result<Order, Refusal> {
-    match command(ports, account, said).await? {
+pub async fn command_for_order<P: Accounts>(ports: &P, account: &AccountId, message: Command) -> Result<Order, Refusal> {
+    match command(ports, account, message).await? {
         AccountAnswer::Order(order) => Ok(*order),
         other => Err(unexpected(&other)),
     }
 }
 
 /// Says something about a key, and answers it as it is now.
-pub async fn said_of_key<P: Accounts>(ports: &P, account: &AccountId, said: Command) -> Result<KeyRecord, Refusal> {
-    match command(ports, account, said).await? {
+pub async fn command_for_key<P: Accounts>(ports: &P, account: &AccountId, message: Command) -> Result<KeyRecord, Refusal> {
+    match command(ports, account, message).await? {
         AccountAnswer::Key(record) => Ok(*record),
         other => Err(unexpected(&other)),
     }

@@ -99,7 +99,7 @@ impl Reason {
     /// Of a refusal.
     pub fn of(refusal: &Refusal, catalog: &Catalog) -> Self {
         let (message, next_step) = (refusal.message.clone(), refusal.next_step.clone());
-        Self { code: refusal.code.row().code, message, next_step, facts: currency::beside(refusal.facts.clone(), catalog) }
+        Self { code: refusal.code.row().code, message, next_step, facts: currency::with_currency(refusal.facts.clone(), catalog) }
     }
 
     fn left_out(left_out: &LeftOut) -> Option<Self> {

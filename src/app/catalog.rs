@@ -33,13 +33,13 @@ const MOST_FAULTS: usize = 100;
 
 /// How a catalogue is to be published.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct PublishRequest {
     by: By,
     effective_at: Option<Timestamp>,
     is_dry_run: bool,
 }
 
-impl Wish {
+impl PublishRequest {
     /// From a time on, or now; a dry run only says what would be.
     pub fn new(
         who: &Principal,
@@ -175,7 +175,7 @@ fn versioned(catalog: Catalog, text: &str, version: u64) -> (Rc<Catalog>, String
 pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
     ports: &P,
     who: &Principal,
-    wish: Wish,
+    request: PublishRequest,
     text: &str,
 ) -> Result<Published, Refusal> {
     let who = who.operator(UseCase::PublishCatalogue)?;
@@ -185,7 +185,7 @@ pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
     let running = document.as_deref().and_then(|document| readable(ports, document));
     let before = document.as_deref().zip(running.as_ref());
     check_scopes(who, before, (text, &catalog))?;
-    let replaced = announced.as_ref().filter(|_| wish.effective_at.is_some()).map(|announced| announced.document.get());
+    let replaced = announced.as_ref().filter(|_| request.effective_at.is_some()).map(|announced| announced.document.get());
     if let Some((replaced, read)) = replaced.and_then(|text| Some(text).zip(readable(ports, text))) {
         // Whose place it takes is undone.
         check_scopes(who, Some((replaced, &read)), (text, &catalog))?;
@@ -196,7 +196,7 @@ pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
     let version = if is_changed { catalog.version.max(newest.saturating_add(1)) } else { catalog.version };
     let (catalog, document) = versioned(catalog, text, version);
     let changes = changes(running.as_ref(), &catalog);
-    let effective_at = wish.effective_at.unwrap_or_else(|| ports.now());
+    let effective_at = request.effective_at.unwrap_or_else(|| ports.now());
     let mut answer = Published {
         version,
         models: catalog.models.len(),
@@ -204,24 +204,24 @@ pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
         changed: is_changed,
         changes: changes.iter().map(|change| change.text.clone()).collect(),
         effective_at: is_changed.then_some(effective_at),
-        dry_run: wish.is_dry_run,
+        dry_run: request.is_dry_run,
         warnings: warnings(ports, &catalog),
         announced: None,
     };
     // One that is announced is replaced by another, and stays beside what is published now.
-    let beside = announced.filter(|_| wish.effective_at.is_none());
+    let beside = announced.filter(|_| request.effective_at.is_none());
     let raised = match &beside {
         Some(announced) if is_changed => raised(ports, announced, before, (&document, &catalog))?,
         _ => None,
     };
     let mut beside = beside.map(|beside| (beside.version, beside));
-    if is_changed && !wish.is_dry_run {
+    if is_changed && !request.is_dry_run {
         if let (Some((version, _)), Some(raised)) = (&mut beside, raised) {
             *version = raised.catalog.version;
             // First of all: should the publication fail, the announcement is none the worse.
             ports.publish_catalog(raised).await?;
         }
-        let Wish { by, effective_at, .. } = wish;
+        let PublishRequest { by, effective_at, .. } = request;
         let what = published(version, effective_at, &changes);
         let By { author, on_behalf_of, reason } = by.clone();
         let publication = Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes };

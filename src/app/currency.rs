@@ -41,30 +41,22 @@ impl<T> In<T> {
 }
 
 /// Puts the currency beside every `bucket` within a document, and `currencies` beside `charges`, which are by bucket.
-pub fn within(value: &mut Value, catalog: &Catalog) {
+fn within(value: &mut Value, catalog: &Catalog) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| within(item, catalog)),
         Value::Object(fields) => {
-            fields.values_mut().for_each(|field| within(field, catalog));
-            beside_bucket(fields, catalog);
-            beside_charges(fields, catalog);
+            *fields = with_currency(std::mem::take(fields), catalog);
         }
         _ => {}
     }
 }
 
-/// The same of a document that is handed on.
-pub fn told(mut value: Value, catalog: &Catalog) -> Value {
-    within(&mut value, catalog);
-    value
-}
-
-/// The same of facts.
-pub fn beside(facts: Map<String, Value>, catalog: &Catalog) -> Map<String, Value> {
-    match told(facts.into(), catalog) {
-        Value::Object(facts) => facts,
-        _ => Map::new(),
-    }
+/// The same of facts that are handed on.
+pub fn with_currency(mut facts: Map<String, Value>, catalog: &Catalog) -> Map<String, Value> {
+    facts.values_mut().for_each(|fact| within(fact, catalog));
+    beside_bucket(&mut facts, catalog);
+    beside_charges(&mut facts, catalog);
+    facts
 }
 
 fn code(catalog: &Catalog, bucket: &str) -> Value {
@@ -118,6 +110,7 @@ mod tests {
                 "currencies": {"credit": "USD", "wallet": "CNY", "old": null}},
         });
         // As text, since the currency stands beside its bucket.
-        assert_eq!(told(value, &catalog()).to_string(), expected.to_string());
+        let Value::Object(facts) = value else { panic!("facts are an object") };
+        assert_eq!(Value::from(with_currency(facts, &catalog())).to_string(), expected.to_string());
     }
 }

@@ -32,7 +32,7 @@ pub struct RoutePlan {
     pub object: &'static str,
     pub requested_model: String,
     pub catalog_version: u64,
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<PlannedAttempt>,
     pub left_out: Vec<LeftOut>,
     /// The balance that would pay; where nobody serves, the first that would be asked.
     pub bucket: Option<BucketId>,
@@ -48,7 +48,7 @@ pub struct RoutePlan {
 /// An attempt that would be made.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
-pub struct Attempt {
+pub struct PlannedAttempt {
     pub order: usize,
     pub model: ModelName,
     pub route: RouteKind,
@@ -114,11 +114,11 @@ pub async fn route<P: Ports + Accounts>(
 
 fn explained(prepared: &Prepared<'_>, overview: &Overview, weighed: &[Weighed]) -> RoutePlan {
     let legs = || prepared.legs.iter().zip(weighed);
-    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut attempts: Vec<PlannedAttempt> = Vec::new();
     for (leg, weighed) in legs() {
         for quoted in leg.within(weighed.amount).iter() {
             let planned = &quoted.planned;
-            attempts.push(Attempt {
+            attempts.push(PlannedAttempt {
                 order: attempts.len().saturating_add(1),
                 model: planned.model.id.clone(),
                 route: planned.route,

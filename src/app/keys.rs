@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::accounts::{check_buckets, must_exist};
-use super::ask::{self, command, flush, said_of_key};
+use super::ask::{self, command, command_for_key, flush};
 use super::page::Page;
 use super::principal::{Principal, Signature};
 use super::text::{name, repeated};
@@ -104,7 +104,7 @@ async fn apply<P: Runtime + Accounts + KeyDirectory>(
 ) -> Result<KeyView, Refusal> {
     let not_found = || Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys.");
     let key = KeyId::parse(key).ok_or_else(not_found)?;
-    let record = said_of_key(ports, account, Command::ChangeKey(key, change)).await?;
+    let record = command_for_key(ports, account, Command::ChangeKey(key, change)).await?;
     // The account has decided; the copy that requests look up follows, and until it does the account still has the last word.
     if let Err(error) = ports.publish_key(&record).await {
         ports.log(&format!("publish key: {}", error.0));

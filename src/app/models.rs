@@ -86,7 +86,7 @@ pub struct Serving {
     /// At this price.
     pub price: Rc<Price>,
     /// By one of these.
-    pub candidates: Vec<Named>,
+    pub candidates: Vec<ShownCandidate>,
     /// What would be set aside for it at least.
     pub smallest_quote: Money,
 }
@@ -94,17 +94,17 @@ pub struct Serving {
 /// What customers call a candidate.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
-pub struct Named {
+pub struct ShownCandidate {
     pub channel: String,
     pub upstream_model: String,
 }
 
 /// Every candidate of every route of a model.
-pub struct Endpoints {
+pub struct EndpointList {
     /// The model.
     pub model: Rc<Model>,
     /// In the order of routes and candidates.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointView>,
     /// When the numbers were made.
     pub health_at: Timestamp,
     /// Which catalogue says so.
@@ -114,7 +114,7 @@ pub struct Endpoints {
 }
 
 /// One candidate of a route, with what was seen of it lately.
-pub struct Endpoint {
+pub struct EndpointView {
     /// Over which route.
     pub route: RouteKind,
     /// The currency of its prices.
@@ -163,7 +163,7 @@ pub async fn one<P: ModelReads>(ports: &P, viewer: &Viewer<'_>, name: &str) -> R
 }
 
 /// The routes of a model with the health of each candidate.
-pub async fn endpoints<P: ModelReads>(ports: &P, who: &Principal, name: &str) -> Result<Endpoints, Refusal> {
+pub async fn endpoints<P: ModelReads>(ports: &P, who: &Principal, name: &str) -> Result<EndpointList, Refusal> {
     let holder = who.holder(UseCase::ListEndpoints)?;
     let viewer = Viewer::Key(&holder.key, holder.address);
     let view = View::of(ports, &viewer).await?;
@@ -172,7 +172,7 @@ pub async fn endpoints<P: ModelReads>(ports: &P, who: &Principal, name: &str) ->
     let availabilities = availability::of(ports, &viewer, &view.snapshot, &asked).await?;
     let mut endpoints = Vec::new();
     for (route, availability) in model.routes.iter().zip(&availabilities) {
-        endpoints.extend(route.candidates.iter().map(|candidate| Endpoint {
+        endpoints.extend(route.candidates.iter().map(|candidate| EndpointView {
             route: route.kind,
             currency: view.currency(route),
             is_callable: availability.callable,
@@ -181,7 +181,7 @@ pub async fn endpoints<P: ModelReads>(ports: &P, who: &Principal, name: &str) ->
             stats: view.board.of(&CandidateId::of(candidate)),
         }));
     }
-    Ok(Endpoints {
+    Ok(EndpointList {
         model: Rc::clone(model),
         endpoints,
         health_at: view.board.at,
@@ -251,9 +251,9 @@ impl View {
         }
     }
 
-    fn named(&self, id: &CandidateId, model: &Model) -> Named {
+    fn named(&self, id: &CandidateId, model: &Model) -> ShownCandidate {
         let shown = Shown::new(&self.snapshot.catalog, id, model.id.as_str());
-        Named { channel: shown.channel(), upstream_model: shown.upstream_model().to_owned() }
+        ShownCandidate { channel: shown.channel(), upstream_model: shown.upstream_model().to_owned() }
     }
 
     fn currency(&self, route: &Route) -> Option<String> {

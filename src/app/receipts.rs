@@ -50,14 +50,14 @@ pub async fn own<P: Accounts + Sold>(ports: &P, who: &Principal, id: &str) -> Re
 /// The same for who has shown already that it is theirs: the answer to a replay.
 pub async fn of_account<P: Accounts + Sold>(ports: &P, account: &AccountId, id: &str) -> Result<Value, Refusal> {
     let (row, catalog) = stored(ports, account, id).await?;
-    Ok(receipt(told(customer::row(&catalog, document(row)?), &catalog)))
+    Ok(receipt(with_currency(customer::row(&catalog, document(row)?), &catalog)))
 }
 
 /// A receipt of an account, whole.
 pub async fn whole<P: Accounts + Sold>(ports: &P, who: &Principal, account: &AccountId, id: &str) -> Result<Value, Refusal> {
     who.operator(UseCase::ShowReceiptOf)?;
     let (row, catalog) = stored(ports, account, id).await?;
-    Ok(receipt(told(document(row)?, &catalog)))
+    Ok(receipt(with_currency(document(row)?, &catalog)))
 }
 
 async fn stored<P: Accounts + Sold>(ports: &P, account: &AccountId, id: &str) -> Result<(StoredRow, Rc<Catalog>), Refusal> {
@@ -87,7 +87,7 @@ pub async fn list_own<P: Accounts + Sold>(
     let mut data = Vec::new();
     for row in page.data {
         let row = document(StoredRow { account: Some(account.clone()), ..row })?;
-        data.push(told(customer::row(&catalog, row), &catalog));
+        data.push(with_currency(customer::row(&catalog, row), &catalog));
     }
     Ok(Page { data, next: page.next })
 }
@@ -107,7 +107,7 @@ pub async fn list<P: Journals + Sold>(
     let catalog = ports.catalog().await?;
     let after = part.after.map(|text| Cursor::parse(&text).ok_or_else(wrong_after)).transpose()?;
     let rows = ports.journal(account, filter, after, part.limit).await?;
-    Ok(Page::of(rows, part.limit, |(cursor, _)| cursor.clone()).map(|(_, row)| told(row, &catalog)))
+    Ok(Page::of(rows, part.limit, |(cursor, _)| cursor.clone()).map(|(_, row)| with_currency(row, &catalog)))
 }
 
 /// The receipt in a journal row, with the currency of its amounts and what its usage says of the provider's cache.
@@ -127,7 +127,7 @@ fn document(row: StoredRow) -> Result<Value, Refusal> {
 }
 
 /// A row with the currency of its bucket. The receipt of a request that cost nothing names one, and its row does not.
-fn told(mut row: Value, catalog: &Catalog) -> Value {
+fn with_currency(mut row: Value, catalog: &Catalog) -> Value {
     let bucket = row.get("bucket").filter(|bucket| !bucket.is_null()).or_else(|| row.pointer("/doc/bucket"));
     let code = bucket.and_then(Value::as_str).and_then(|bucket| currency::of(catalog, bucket));
     if let Some(fields) = row.as_object_mut() {
@@ -152,7 +152,7 @@ mod tests {
             (json!({"doc": {"bucket": null}}), Value::Null),
             (json!({"bucket": "old"}), Value::Null),
         ] {
-            assert_eq!(told(given.clone(), &catalog)["currency"], code, "{given}");
+            assert_eq!(with_currency(given.clone(), &catalog)["currency"], code, "{given}");
         }
     }
 }

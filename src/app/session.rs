@@ -87,7 +87,7 @@ fn signature(secret: &str, text: &str) -> Option<String> {
 
 /// Who is signed in.
 #[derive(Debug, Clone)]
-pub struct SignedIn {
+pub struct OpenSession {
     /// The key, as the account knows it now.
     pub key: KeyRecord,
     /// The session.
@@ -100,7 +100,7 @@ pub async fn current<P: Runtime + Accounts + Keys + Gates>(
     ports: &P,
     token: SessionToken,
     address: Option<IpAddr>,
-) -> Result<Option<SignedIn>, Refusal> {
+) -> Result<Option<OpenSession>, Refusal> {
     match looked_up(ports, token, address).await {
         Err(refusal) if refusal.code != Code::RateLimitExceeded && refusal.status() < 500 => Ok(None),
         signed_in => signed_in,
@@ -111,14 +111,14 @@ async fn looked_up<P: Runtime + Accounts + Keys + Gates>(
     ports: &P,
     token: SessionToken,
     address: Option<IpAddr>,
-) -> Result<Option<SignedIn>, Refusal> {
+) -> Result<Option<OpenSession>, Refusal> {
     let copy = known_key(ports, (&token.hash, address), ports.now()).await?;
     gate::pass(ports, Gate::Read, copy.account.as_str()).await?;
     let session = Session { id: token.id, key: copy.id.clone(), began_at: token.began_at, known: token.known };
     match ports.command(&copy.account, Command::Read(Query::Session(session.clone()))).await? {
         AccountAnswer::Key(record) => {
             let key = valid_key(Some(*record), ports.now())?;
-            Ok(key.policy.allows_address(address).then_some(SignedIn { key, session }))
+            Ok(key.policy.allows_address(address).then_some(OpenSession { key, session }))
         }
         _ => Ok(None),
     }
@@ -166,8 +166,8 @@ async fn account_of<P: Runtime + Keys + Gates>(
 }
 
 /// Ends a session where it counts, in the account; or every session of its key.
-pub async fn sign_out<P: Accounts>(ports: &P, signed_in: &SignedIn, is_all: bool) -> Result<(), Refusal> {
-    let SignedIn { key, session } = signed_in;
+pub async fn sign_out<P: Accounts>(ports: &P, signed_in: &OpenSession, is_all: bool) -> Result<(), Refusal> {
+    let OpenSession { key, session } = signed_in;
     let end = if is_all { SessionEnd::OfKey(key.id.clone()) } else { SessionEnd::Of(session.clone()) };
     command(ports, &key.account, Command::EndSessions(end)).await.map(|_| ())
 }

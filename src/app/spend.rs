@@ -25,7 +25,7 @@ const OWN: [Dimension; 7] =
 
 /// Which days, and which of their sums.
 #[derive(Debug, Clone, Default)]
-pub struct Question {
+pub struct SpendQuery {
     /// This day alone.
     pub date: Option<Timestamp>,
     /// The first day.
@@ -123,17 +123,17 @@ pub struct Credits {
     pub debt: Money,
 }
 
-/// A question with its days counted and its dimensions known.
-struct Asked {
+/// A query with its days counted and its dimensions known.
+struct SumsOfDays {
     first: Timestamp,
     days: i64,
     by: Vec<Dimension>,
     filters: Vec<(Dimension, String)>,
 }
 
-impl Asked {
-    fn new(question: Question, now: Timestamp, dimensions: &[Dimension]) -> Result<Self, Refusal> {
-        let Question { date, since, until, by, filters } = question;
+impl SumsOfDays {
+    fn new(query: SpendQuery, now: Timestamp, dimensions: &[Dimension]) -> Result<Self, Refusal> {
+        let SpendQuery { date, since, until, by, filters } = query;
         let today = Period::Day.start(now);
         let end = date.map(|date| date.plus(DAY_MS)).or(until).unwrap_or_else(|| today.plus(DAY_MS));
         let first = date.or(since).unwrap_or_else(|| end.plus(-DEFAULT_DAYS.saturating_mul(DAY_MS)));
@@ -177,35 +177,35 @@ fn told_apart(names: &str, dimensions: &[Dimension]) -> Result<Vec<Dimension>, R
 pub async fn own<P: Runtime + Accounts + Journals + Sold>(
     ports: &P,
     who: &Principal,
-    mut question: Question,
+    mut query: SpendQuery,
 ) -> Result<Spend, Refusal> {
     let account = who.holder(UseCase::ShowActivity)?.account();
     ask::flush(ports, account).await;
-    question.filters.retain(|(dimension, _)| OWN.contains(dimension));
-    question.filters.push((Dimension::Account, account.to_string()));
-    answer(ports, &Asked::new(question, ports.now(), &OWN)?).await
+    query.filters.retain(|(dimension, _)| OWN.contains(dimension));
+    query.filters.push((Dimension::Account, account.to_string()));
+    answer(ports, &SumsOfDays::new(query, ports.now(), &OWN)?).await
 }
 
 /// What all accounts spent.
-pub async fn all<P: Runtime + Journals + Sold>(ports: &P, who: &Principal, question: Question) -> Result<Spend, Refusal> {
+pub async fn all<P: Runtime + Journals + Sold>(ports: &P, who: &Principal, query: SpendQuery) -> Result<Spend, Refusal> {
     who.operator(UseCase::ShowSpend)?;
-    answer(ports, &Asked::new(question, ports.now(), &Dimension::ALL)?).await
+    answer(ports, &SumsOfDays::new(query, ports.now(), &Dimension::ALL)?).await
 }
 
-async fn answer<P: Journals + Sold>(ports: &P, asked: &Asked) -> Result<Spend, Refusal> {
-    let earlier = asked.first.plus(-asked.days.saturating_mul(DAY_MS));
-    let sums = ports.sums(asked.sums(&asked.by, asked.first)).await?;
+async fn answer<P: Journals + Sold>(ports: &P, wanted: &SumsOfDays) -> Result<Spend, Refusal> {
+    let earlier = wanted.first.plus(-wanted.days.saturating_mul(DAY_MS));
+    let sums = ports.sums(wanted.sums(&wanted.by, wanted.first)).await?;
     if sums.len() >= MOST_SUMS {
         let message = format!("There are more than {MOST_SUMS} sums.");
         let next_step = "Name fewer dimensions in `by`, fewer days, or a filter.";
         return Err(Refusal::new(Code::InvalidRequest, message, next_step).param("by"));
     }
     let catalog = &*ports.catalog().await?;
-    let (before, now) = (lines(ports, asked, earlier).await?, lines(ports, asked, asked.first).await?);
+    let (before, now) = (lines(ports, wanted, earlier).await?, lines(ports, wanted, wanted.first).await?);
     Ok(Spend {
-        data: sums.into_iter().map(|sum| spent(sum, &asked.by, catalog)).collect(),
-        period: asked.period(asked.first),
-        compared_with: asked.period(earlier),
+        data: sums.into_iter().map(|sum| spent(sum, &wanted.by, catalog)).collect(),
+        period: wanted.period(wanted.first),
+        compared_with: wanted.period(earlier),
         change: explain(&before, &now, |bucket| currency::of(catalog, bucket)),
         next: None,
     })
@@ -217,10 +217,10 @@ fn spent(sum: Sum, by: &[Dimension], catalog: &Catalog) -> Spent {
 }
 
 /// By model, route and bucket, what happened in one period.
-async fn lines<P: Journals>(ports: &P, asked: &Asked, first: Timestamp) -> Result<Vec<Line>, Refusal> {
+async fn lines<P: Journals>(ports: &P, wanted: &SumsOfDays, first: Timestamp) -> Result<Vec<Line>, Refusal> {
     let by = [Dimension::Model, Dimension::Route, Dimension::Bucket, Dimension::Cause];
     let mut lines: Vec<Line> = Vec::new();
-    for sum in ports.sums(asked.sums(&by, first)).await? {
+    for sum in ports.sums(wanted.sums(&by, first)).await? {
         let [model, route, bucket] = [&sum.model, &sum.route, &sum.bucket].map(|name| name.clone().unwrap_or_default());
         if bucket.is_empty() {
             continue;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::accounts::check_buckets;
-use super::ask::{self, flush, said_of_order};
+use super::ask::{self, command_for_order, flush};
 use super::page::{Page, Part};
 use super::principal::{Principal, Signature};
 use super::text::{name, note};
@@ -178,7 +178,7 @@ pub async fn order<P: Runtime + Accounts + Payments + Settings + Sold>(
         // What the provider would not take is not ordered.
         Stripe.checkout(&order, &return_url)?;
     }
-    let placed = said_of_order(ports, holder.account(), Command::Place(Box::new(order))).await?;
+    let placed = command_for_order(ports, holder.account(), Command::Place(Box::new(order))).await?;
     let placed = match stripe_key {
         Some(key) if placed.state == OrderState::Pending && placed.session.is_none() => {
             page(ports, placed, &return_url, &key).await?
@@ -233,7 +233,7 @@ async fn page<P: Runtime + Accounts + Payments>(ports: &P, order: Order, return_
             HandedOver::Failed { reason: "The payment provider did not open a page. Nothing was paid.".to_owned() }
         }
     };
-    said_of_order(ports, &order.account, Command::Opened(order.id.clone(), opened)).await
+    command_for_order(ports, &order.account, Command::Opened(order.id.clone(), opened)).await
 }
 
 /// One order of the own account.
@@ -303,7 +303,7 @@ pub async fn judge<P: Runtime + Accounts>(
     let By { author, on_behalf_of, .. } = Signature { author: said.author, reason: None }.by(operator)?;
     let (reason, note) = (name("reason", said.reason)?, note(said.note)?);
     let verdict = Review { is_approved, amount: said.amount, reason, author, on_behalf_of, note };
-    let order = said_of_order(ports, account, Command::Verdict(order_id(order)?, verdict)).await?;
+    let order = command_for_order(ports, account, Command::Verdict(order_id(order)?, verdict)).await?;
     flush(ports, account).await;
     Ok(order)
 }
@@ -325,7 +325,7 @@ pub struct NewRefund {
     pub if_used: IfUsed,
 }
 
-/// AccountState that a payment was given back. The same idempotency key again is the same refund.
+/// Records that a payment was given back. The same idempotency key again is the same refund.
 pub async fn refund<P: Runtime + Accounts>(
     ports: &P,
     who: &Principal,
@@ -341,7 +341,7 @@ pub async fn refund<P: Runtime + Accounts>(
     let (reason, note) = (name("reason", new.reason)?, note(new.note)?);
     let (amount, if_used) = (new.amount, new.if_used);
     let request = RefundRequest { id, order: order_id(order)?, amount, if_used, reason, author, on_behalf_of, note };
-    let order = said_of_order(ports, account, Command::Refund(request)).await?;
+    let order = command_for_order(ports, account, Command::Refund(request)).await?;
     flush(ports, account).await;
     Ok(order)
 }
@@ -391,7 +391,7 @@ pub async fn take_message<P: Runtime + Accounts + Payments>(ports: &P, message: 
 
 async fn delivered<P: Runtime + Accounts>(ports: &P, account: &AccountId, event: PaymentEvent) -> Result<Received, Refusal> {
     let id = event.id.clone();
-    match said_of_order(ports, account, Command::Pay(Box::new(event))).await {
+    match command_for_order(ports, account, Command::Pay(Box::new(event))).await {
         Ok(Order { id: order, state, deliveries, .. }) => {
             let delivery = deliveries.into_iter().find(|delivery| delivery.id == id);
             let (times, effect) = delivery.map_or((1, String::new()), |Delivery { times, effect, .. }| (times, effect));

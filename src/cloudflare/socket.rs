@@ -40,7 +40,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> worker::Res
         Err(reply) => return http::write(reply),
     };
     let outside = Outside::new(env, context);
-    if !api::socket::is_here(&request) {
+    if !api::socket::is_socket(&request) {
         return http::write(api::handle(outside, request).await);
     }
     let (head, account) = match api::socket::admit(&outside, request).await {

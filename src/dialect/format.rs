@@ -22,7 +22,7 @@ use crate::usage::Usage;
 pub trait Format {
     /// What becomes of each member of a request, and which of them decide what it costs.
     fn members(&self) -> &'static Table;
-    /// Reads the few members that decide who serves the request and what it may cost. EndpointPath once per request; must not
+    /// Reads the few members that decide who serves the request and what it may cost. Called once per request; must not
     /// copy what is embedded.
     fn envelope(&self, body: &Body<'_>, envelope: &mut Envelope) -> Result<(), Refusal>;
     /// The same of a request that is a form. Text members are read by `form.text(name)`.

@@ -71,7 +71,7 @@ pub struct Document<'a> {
 impl Document<'_> {
     /// The menu: address, word, and whether the page is there.
     pub fn menu(&self) -> [(&'static str, &'static str, bool); 2] {
-        [("/models", "Models", self.section == Section::Models), ("/status", "HealthStatus", self.section == Section::Status)]
+        [("/models", "Models", self.section == Section::Models), ("/status", "Status", self.section == Section::Status)]
     }
 
     /// Where the style sheet is.

@@ -47,7 +47,7 @@ pub fn llms(site: &PageContext, models: &[Model]) -> String {
     let _ = write!(
         text,
         "\n## Docs\n\n- [OpenAPI]({origin}/openapi.json): every endpoint with its fields\n- [Documentation]({origin}/docs/): how to use \
-         them\n- [Models]({origin}/models): the catalogue as a page\n- [HealthStatus]({origin}/status): every route over 90 days\n"
+         them\n- [Models]({origin}/models): the catalogue as a page\n- [Status]({origin}/status): every route over 90 days\n"
     );
     text
 }

@@ -23,7 +23,7 @@ use crate::routing::health::CandidateId;
 use crate::time::{Period, Timestamp};
 
 /// The account that pays for probes.
-pub const PROBE_ACCOUNT: &str = "tf-probe_account";
+pub const PROBE_ACCOUNT: &str = "tf-house";
 /// How long a call may take, in milliseconds; images take longer.
 const TIMEOUT_MS: u32 = 12_000;
 const IMAGE_TIMEOUT_MS: u32 = 15_000;
@@ -80,7 +80,7 @@ pub async fn pay<'a, P: Probing>(
     let quote = match prepare(&preparing, &key, &body, preparing.arrived, &|_| None) {
         Ok(prepared) => prepared.legs.first().map(|leg| (leg.bucket.clone(), leg.quote)),
         Err(refusal) => {
-            ports.log(&format!("probe of {}: the probe_request was refused: {}", target.candidate, refusal.message));
+            ports.log(&format!("probe of {}: the probe request was refused: {}", target.candidate, refusal.message));
             None
         }
     };
@@ -175,18 +175,18 @@ async fn preview<P: Probing>(
 ) -> Result<Option<Refusal>, Unavailable> {
     match ports.command(&key.account, Command::Read(Query::Preview(key.id.clone(), vec![(bucket.clone(), quote)]))).await? {
         AccountAnswer::Previewed(mut refused) => Ok(refused.pop().flatten()),
-        other => Err(Unavailable(format!("the probe_account answered with {}", other.kind()))),
+        other => Err(Unavailable(format!("the probe account answered with {}", other.kind()))),
     }
 }
 
 /// Who acts where nobody does.
 fn gateway() -> By {
-    By { author: "gateway".to_owned(), on_behalf_of: None, reason: Some("Probes are paid by the probe_account".to_owned()) }
+    By { author: "gateway".to_owned(), on_behalf_of: None, reason: Some("Probes are paid by the probe account".to_owned()) }
 }
 
 /// The probe account's key for a channel, with the channel's cap as its budget. Nobody knows its secret.
 async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> Result<KeyRecord, Unavailable> {
-    let no_name = || Unavailable("the probe_account has no name".to_owned());
+    let no_name = || Unavailable("the probe account has no name".to_owned());
     let account = probe_account().ok_or_else(no_name)?;
     let short = crate::id::sha256_hex(&[channel.id.as_str().as_bytes()]);
     let id = KeyId::parse(&format!("probe-{}", short.get(..16).unwrap_or_default())).ok_or_else(no_name)?;
@@ -204,7 +204,7 @@ async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
         let change = KeyChange { policy: fields, label: None, revoke: false, by: Some(gateway()) };
         return match ports.command(&account, Command::ChangeKey(known.id.clone(), change)).await? {
             AccountAnswer::Key(changed) => Ok(*changed),
-            other => Err(Unavailable(format!("the probe_account answered with {}", other.kind()))),
+            other => Err(Unavailable(format!("the probe account answered with {}", other.kind()))),
         };
     }
     let record = AccountRecord { id: account.clone(), name: "Probes of the gateway".to_owned(), created_at: now };
@@ -226,6 +226,6 @@ async fn key_of<P: Probing>(ports: &P, catalog: &Catalog, channel: &Channel) -> 
     };
     match ports.command(&account, Command::PutKey(Box::new(Signed { record: key.clone(), by: Some(gateway()) }))).await? {
         AccountAnswer::Done => Ok(key),
-        other => Err(Unavailable(format!("the probe_account answered with {}", other.kind()))),
+        other => Err(Unavailable(format!("the probe account answered with {}", other.kind()))),
     }
 }

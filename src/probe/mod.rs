@@ -142,7 +142,7 @@ async fn choose<'a, P: Probing>(ports: &P, catalog: &'a Rc<Catalog>, due: &'a [s
             }
             Ok(None) => {}
             Err(error) => {
-                let why = format!("the probe_account could not be asked to pay for {}: {}", target.candidate, error.0);
+                let why = format!("the probe account could not be asked to pay for {}: {}", target.candidate, error.0);
                 choice.failed = Some((target.candidate.channel.clone(), why));
                 break;
             }

@@ -61,7 +61,7 @@ fn a_round_asks_every_channel_for_its_list_and_calls_nobody_without_a_cap() {
     assert_eq!(gateway.simulation.world.database.borrow().health.probes.len(), 3);
     assert!(
         !gateway.simulation.world.accounts.borrow().contains_key(&probe::probe_account().unwrap()),
-        "the probe_account pays nothing"
+        "the probe account pays nothing"
     );
 }
 

@@ -3,11 +3,11 @@
 //! What always holds: a page shows what the planner, the account, the health and the catalogue say, by way of the same
 //! functions as the API; nothing is changed but by a POST from this site's own pages.
 
-mod kept;
-mod machine;
+mod cache;
+mod json;
+mod presenter;
 mod prices;
 mod status;
-mod tell;
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use super::secured::with_allow;
 use super::table::{SitePage, nothing_here};
 use crate::app::availability::{Snapshot, Viewer};
 use crate::app::models;
-use crate::app::session::{self, SignedIn};
+use crate::app::session::{self, OpenSession};
 use crate::body::Arriving;
 use crate::catalog::Catalog;
 use crate::limits::Gate;
@@ -26,8 +26,8 @@ use crate::pages::{ModelFilter, feed, frame, llms, site, sitemap};
 use crate::ports::{Kept, Records};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, ReplyBody, gate};
-use kept::{keep, kept};
-use tell::{Teller, home};
+use cache::{cached, set_cache_control};
+use presenter::{Presenter, home};
 
 /// A form with a key is no longer than this.
 const LONGEST_FORM: usize = 4_096;
@@ -128,7 +128,7 @@ fn filter<B>(request: &Request<B>) -> ModelFilter {
 /// Who looks at a page.
 struct Visitor {
     site: PageContext,
-    signed_in: Option<SignedIn>,
+    signed_in: Option<OpenSession>,
     /// Why what is shown of an account is not read now.
     refused: Option<Refusal>,
     address: Option<IpAddr>,
@@ -148,7 +148,7 @@ impl Visitor {
         };
         let session = signed_in
             .as_ref()
-            .map(|SignedIn { key, .. }| SignedInView { key_label: key.label.clone(), account: key.account.to_string() });
+            .map(|OpenSession { key, .. }| SignedInView { key_label: key.label.clone(), account: key.account.to_string() });
         let path = if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         let site = PageContext { origin: request.origin.clone(), path, now: ports.now(), session, can_sign_in: secret.is_some() };
         Self { site, signed_in, refused, address }
@@ -168,7 +168,7 @@ async fn read<P: Records, B>(
     let site = &visitor.site;
     Ok(match page {
         SitePage::Robots => {
-            kept("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
+            cached("text/plain; charset=utf-8", format!("User-agent: *\nAllow: /\nSitemap: {}/sitemap.xml\n", site.origin), 3_600)
         }
         SitePage::Login => {
             if let Err(why) = session::secret(ports) {
@@ -177,12 +177,12 @@ async fn read<P: Records, B>(
             html(visitor, 200, site::login::login(site, &login_page(None)))
         }
         SitePage::Home => {
-            let teller = Teller::new(ports, visitor.viewer()).await?;
-            html(visitor, 200, site::home::home(site, &home(&teller)))
+            let presenter = Presenter::new(ports, visitor.viewer()).await?;
+            html(visitor, 200, site::home::home(site, &home(&presenter)))
         }
         SitePage::Models => {
-            let teller = Teller::new(ports, visitor.viewer()).await?;
-            let all: Vec<_> = teller.models();
+            let presenter = Presenter::new(ports, visitor.viewer()).await?;
+            let all: Vec<_> = presenter.models();
             let filter = filter(request);
             let mut families: Vec<String> = all.iter().map(|model| model.family.clone()).collect();
             families.sort();
@@ -191,8 +191,8 @@ async fn read<P: Records, B>(
             html(visitor, 200, site::models::models(site, &ModelsPage { filter, families, total, models }))
         }
         SitePage::Model => {
-            let teller = Teller::new(ports, visitor.viewer()).await?;
-            let (model, versions) = teller.whole(ports, name).await?;
+            let presenter = Presenter::new(ports, visitor.viewer()).await?;
+            let (model, versions) = presenter.whole(ports, name).await?;
             html(visitor, 200, site::model::model(site, &ModelPage { model, versions }))
         }
         SitePage::Status => {
@@ -203,20 +203,20 @@ async fn read<P: Records, B>(
             let snapshot = Snapshot::take(ports).await?;
             let page = status::page(ports, &snapshot).await;
             let incidents: Vec<_> = page.current.iter().chain(&page.past).collect();
-            kept("application/atom+xml; charset=utf-8", feed::incidents(site, &incidents), 30)
+            cached("application/atom+xml; charset=utf-8", feed::incidents(site, &incidents), 30)
         }
         SitePage::Sitemap => {
             let snapshot = Snapshot::take(ports).await?;
             let ids: Vec<String> = snapshot.catalog.models.keys().map(ToString::to_string).collect();
-            kept("application/xml; charset=utf-8", sitemap::sitemap(site, &ids), 300)
+            cached("application/xml; charset=utf-8", sitemap::sitemap(site, &ids), 300)
         }
         SitePage::Llms => {
-            let teller = Teller::new(ports, Viewer::Anyone).await?;
-            kept("text/plain; charset=utf-8", llms::llms(site, &teller.models()), 30)
+            let presenter = Presenter::new(ports, Viewer::Anyone).await?;
+            cached("text/plain; charset=utf-8", llms::llms(site, &presenter.models()), 30)
         }
-        SitePage::ModelsJson => machine::models(ports, &visitor.viewer()).await?,
-        SitePage::ModelJson => machine::model(ports, &visitor.viewer(), name).await?,
-        SitePage::StatusJson => machine::status(ports).await?,
+        SitePage::ModelsJson => json::models(ports, &visitor.viewer()).await?,
+        SitePage::ModelJson => json::model(ports, &visitor.viewer(), name).await?,
+        SitePage::StatusJson => json::status(ports).await?,
         SitePage::SignIn | SitePage::SignOut => return Err(nothing_here()),
     })
 }
@@ -225,7 +225,7 @@ async fn read<P: Records, B>(
 fn html(visitor: &Visitor, status: u16, text: String) -> Reply {
     let mut reply = Reply::full(status, "text/html; charset=utf-8", text.into_bytes());
     if visitor.signed_in.is_none() && status == 200 && visitor.site.path != "/login" {
-        keep(&mut reply, "public, max-age=10");
+        set_cache_control(&mut reply, "public, max-age=10");
         reply = reply.header("vary", "cookie");
     }
     reply

@@ -20,7 +20,7 @@ struct HealthStatus<'a> {
 pub fn status(site: &PageContext, page: &StatusPage) -> String {
     let frame = Document {
         site,
-        title: "HealthStatus".to_owned(),
+        title: "Status".to_owned(),
         description: "How every route of every model is now, and how it was in the last 90 days.",
         section: Section::Status,
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kept::keep;
+use super::cache::set_cache_control;
 use super::status;
 use crate::api::models::entry;
 use crate::app::availability::{Snapshot, Viewer};
@@ -12,10 +12,10 @@ use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::Reply;
 
-fn kept(value: &Value, viewer: Option<&Viewer<'_>>) -> Reply {
+fn answer(value: &Value, viewer: Option<&Viewer<'_>>) -> Reply {
     let mut reply = Reply::json(200, value.to_string());
     if matches!(viewer, None | Some(Viewer::Anyone)) {
-        keep(&mut reply, "public, max-age=10");
+        set_cache_control(&mut reply, "public, max-age=10");
         reply = reply.header("vary", "cookie");
     }
     reply
@@ -24,12 +24,12 @@ fn kept(value: &Value, viewer: Option<&Viewer<'_>>) -> Reply {
 /// `/models.json`: every model, callable or not.
 pub async fn models<P: Records>(ports: &P, viewer: &Viewer<'_>) -> Result<Reply, Refusal> {
     let data: Vec<Value> = models::all(ports, viewer).await?.iter().map(entry).collect();
-    Ok(kept(&json!({"object": "list", "data": data}), Some(viewer)))
+    Ok(answer(&json!({"object": "list", "data": data}), Some(viewer)))
 }
 
 /// `/models/{id}.json`: one of them.
 pub async fn model<P: Records>(ports: &P, viewer: &Viewer<'_>, name: &str) -> Result<Reply, Refusal> {
-    Ok(kept(&entry(&models::one(ports, viewer, name).await?), Some(viewer)))
+    Ok(answer(&entry(&models::one(ports, viewer, name).await?), Some(viewer)))
 }
 
 /// `/status.json`: every route with its days, and the incidents.
@@ -60,5 +60,5 @@ pub async fn status<P: Records>(ports: &P) -> Result<Reply, Refusal> {
             "current": page.current.iter().map(incident).collect::<Vec<_>>(), "past": page.past.iter().map(incident).collect::<Vec<_>>(),
         },
     });
-    Ok(kept(&value, None))
+    Ok(answer(&value, None))
 }

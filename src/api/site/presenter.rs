@@ -28,12 +28,12 @@ const VERSIONS: u32 = 20;
 const MONTH_MS: i64 = 30 * 24 * HOUR_MS;
 
 /// All that a page about models is made of.
-pub struct Teller {
+pub struct Presenter {
     snapshot: Snapshot,
     board: Rc<Board>,
     changes: Rc<BTreeMap<String, Vec<StatusChange>>>,
     key: Option<Signed>,
-    told: Vec<Told>,
+    presented: Vec<Presented>,
 }
 
 /// Who is signed in, with the balances.
@@ -44,14 +44,14 @@ struct Signed {
 }
 
 /// What was found out about one model.
-struct Told {
+struct Presented {
     model: Rc<Model>,
     any: Availability,
     /// In the order of the model's routes.
     routes: Vec<Availability>,
 }
 
-impl Teller {
+impl Presenter {
     /// Finds out about all models.
     pub async fn new<P: Records>(ports: &P, viewer: Viewer<'_>) -> Result<Self, Refusal> {
         let snapshot = Snapshot::take(ports).await?;
@@ -68,28 +68,28 @@ impl Teller {
             asked.push((Rc::clone(model), None));
             asked.extend(model.routes.iter().map(|route| (Rc::clone(model), Some(route.kind))));
         }
-        let mut told: Vec<Told> = Vec::new();
+        let mut presented: Vec<Presented> = Vec::new();
         for ((model, route), availability) in asked.iter().zip(availability::of(ports, &viewer, &snapshot, &asked).await?) {
-            match (route, told.last_mut()) {
+            match (route, presented.last_mut()) {
                 (Some(_), Some(last)) => last.routes.push(availability),
-                _ => told.push(Told { model: Rc::clone(model), any: availability, routes: Vec::new() }),
+                _ => presented.push(Presented { model: Rc::clone(model), any: availability, routes: Vec::new() }),
             }
         }
         let ids = probe::candidates(&snapshot.catalog);
         let (board, changes) = futures_util::future::join(ports.board(), ports.all_changes(&ids)).await;
-        Ok(Self { snapshot, board, changes, key, told })
+        Ok(Self { snapshot, board, changes, key, presented })
     }
 
     /// Every model, without its long history.
     pub fn models(&self) -> Vec<view::Model> {
-        self.told.iter().map(|told| self.model(told, None)).collect()
+        self.presented.iter().map(|presented| self.model(presented, None)).collect()
     }
 
     /// One model with its history, and the versions of the catalogue that changed it.
     pub async fn whole<P: Records>(&self, ports: &P, name: &str) -> Result<(view::Model, Vec<view::Version>), Refusal> {
         let model = models::found(&self.snapshot.catalog, name)?;
-        let Some(told) = self.told.iter().find(|told| told.model.id == model.id) else {
-            return Err(Refusal::unavailable("a model that is sold was not told of"));
+        let Some(presented) = self.presented.iter().find(|presented| presented.model.id == model.id) else {
+            return Err(Refusal::unavailable("a model that is sold was not presented of"));
         };
         let (ids, now) = (candidates(model), self.snapshot.now);
         let read = |span: Span, ms: i64| History::read(ports, &ids, (span, now.plus(-ms)));
@@ -102,7 +102,7 @@ impl Teller {
             Vec::new()
         });
         Ok((
-            self.model(told, histories.as_ref()),
+            self.model(presented, histories.as_ref()),
             versions.into_iter().map(version).filter(|version| !version.changes.is_empty()).collect(),
         ))
     }
@@ -116,10 +116,10 @@ impl Teller {
         }
     }
 
-    fn model(&self, told: &Told, histories: Option<&(History, History)>) -> view::Model {
-        let model = &told.model;
+    fn model(&self, presented: &Presented, histories: Option<&(History, History)>) -> view::Model {
+        let model = &presented.model;
         let official = model.route(RouteKind::Official);
-        let routes = model.routes.iter().zip(&told.routes).map(|(route, availability)| {
+        let routes = model.routes.iter().zip(&presented.routes).map(|(route, availability)| {
             let saving = official.filter(|official| official.kind != route.kind).and_then(|official| {
                 let (first, other) = (official.price.as_ref()?, route.price.as_ref()?);
                 let buckets = &self.snapshot.catalog.buckets;
@@ -135,19 +135,19 @@ impl Teller {
             context_length: model.context_length,
             max_output_tokens: model.max_output_tokens,
             aliases: model.aliases.iter().map(ToString::to_string).collect(),
-            availability: self.availability(&told.any),
+            availability: self.availability(&presented.any),
             routes: routes.collect(),
             announced: self.snapshot.coming(&model.id).map(announced).into_iter().collect(),
         }
     }
 
-    fn availability(&self, told: &Availability) -> view::Availability {
+    fn availability(&self, presented: &Availability) -> view::Availability {
         let reason = |reason: &availability::Reason| view::Reason {
             code: reason.code.to_owned(),
             message: reason.message.clone(),
             next_step: reason.next_step.clone(),
         };
-        let payer = told.served_by.as_ref().map(|served| {
+        let payer = presented.served_by.as_ref().map(|served| {
             let balances = self.key.as_ref().map(|key| &key.overview.balances);
             let view = balances.and_then(|balances| balances.iter().find(|view| view.bucket == served.bucket));
             view::Payer {
@@ -157,11 +157,11 @@ impl Teller {
             }
         });
         view::Availability {
-            is_callable: told.callable,
+            is_callable: presented.callable,
             key_label: self.key.as_ref().map(|key| key.label.clone()),
-            reasons: told.reasons.iter().map(reason).collect(),
+            reasons: presented.reasons.iter().map(reason).collect(),
             payer,
-            channel: told
+            channel: presented
                 .served_by
                 .as_ref()
                 .and_then(|served| served.candidates.first())
@@ -169,7 +169,13 @@ impl Teller {
         }
     }
 
-    fn route(&self, model: &Model, route: &Route, told: &Availability, histories: Option<&(History, History)>) -> view::Route {
+    fn route(
+        &self,
+        model: &Model,
+        route: &Route,
+        presented: &Availability,
+        histories: Option<&(History, History)>,
+    ) -> view::Route {
         let now = self.snapshot.now;
         let changes = changes_of(route, &self.changes);
         let status = of_route_now(route, &self.snapshot);
@@ -184,10 +190,10 @@ impl Teller {
             prices: route.price.as_ref().map(|price| prices::rows(price, model.kind)).unwrap_or_default(),
             saving_percent: None,
             is_allowed: self.key.as_ref().is_none_or(|key| key.routes.contains(&route.kind)),
-            is_callable: told.callable,
+            is_callable: presented.callable,
             status,
             since,
-            sentence: self.sentence((model, route), told, status),
+            sentence: self.sentence((model, route), presented, status),
             truth: self.board.truth(&model.id, route.kind),
             candidates: route.candidates.iter().map(|candidate| self.candidate(candidate, model)).collect(),
             hours,
@@ -195,12 +201,12 @@ impl Teller {
         }
     }
 
-    fn sentence(&self, (model, route): (&Model, &Route), told: &Availability, status: HealthStatus) -> String {
+    fn sentence(&self, (model, route): (&Model, &Route), presented: &Availability, status: HealthStatus) -> String {
         let shown = |id| Shown::new(&self.snapshot.catalog, id, model.id.as_str());
-        let first = told.served_by.as_ref().and_then(|served| served.candidates.first());
+        let first = presented.served_by.as_ref().and_then(|served| served.candidates.first());
         match (status, first) {
             (_, None) => {
-                told.reasons.first().map_or_else(|| "It cannot be used now.".to_owned(), |reason| reason.message.clone())
+                presented.reasons.first().map_or_else(|| "It cannot be used now.".to_owned(), |reason| reason.message.clone())
             }
             (HealthStatus::Up, Some(first)) => format!("{} answers.", shown(first).channel()),
             (HealthStatus::Unknown, Some(_)) => "Nothing is known of it yet; a request finds out.".to_owned(),
@@ -275,22 +281,23 @@ fn announced(coming: Coming) -> view::Version {
 }
 
 /// The home page's figures.
-pub fn home(teller: &Teller) -> view::HomePage {
+pub fn home(presenter: &Presenter) -> view::HomePage {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let callable = || teller.told.iter().filter(|told| told.any.callable);
-    let routes = || teller.told.iter().flat_map(|told| &told.model.routes);
-    let is_up = |route: &&Route| matches!(of_route_now(route, &teller.snapshot), HealthStatus::Up | HealthStatus::Degraded);
+    let callable = || presenter.presented.iter().filter(|presented| presented.any.callable);
+    let routes = || presenter.presented.iter().flat_map(|presented| &presented.model.routes);
+    let is_up = |route: &&Route| matches!(of_route_now(route, &presenter.snapshot), HealthStatus::Up | HealthStatus::Degraded);
     let mut medians: Vec<u64> =
-        teller.board.candidates.values().filter_map(|stats| stats.first_byte.map(|times| times.p50)).collect();
+        presenter.board.candidates.values().filter_map(|stats| stats.first_byte.map(|times| times.p50)).collect();
     medians.sort_unstable();
-    let example = callable().find(|told| told.model.kind == crate::catalog::ModelKind::Chat).or_else(|| callable().next());
+    let example =
+        callable().find(|presented| presented.model.kind == crate::catalog::ModelKind::Chat).or_else(|| callable().next());
     view::HomePage {
         models_callable: count(callable().count()),
-        models: count(teller.told.len()),
+        models: count(presenter.presented.len()),
         routes_up: count(routes().filter(is_up).count()),
         routes: count(routes().count()),
         first_byte_ms: medians.get(medians.len() / 2).copied(),
-        example: example.map(|told| (told.model.id.to_string(), told.model.kind)),
+        example: example.map(|presented| (presented.model.id.to_string(), presented.model.kind)),
     }
 }
 
