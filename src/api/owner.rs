@@ -1,5 +1,6 @@
 //! What the holder of a key can read, and do besides asking models.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::{self, json as body_of, part};
@@ -7,15 +8,84 @@ use super::lists::{self, Reader};
 use super::output::{made, ok};
 use super::request::Request;
 use super::{history, models, rights, spend, table};
-use crate::account::Listed;
-use crate::app::accounts::balances;
+use crate::account::{BudgetView, KeyView, Listed};
+use crate::app::accounts::{Balance, balances};
 use crate::app::{Holder, Principal, ask, codes, currency, keys, receipts, runs, topups};
 use crate::body::Arriving;
-use crate::id::{AccountId, RequestId};
+use crate::id::{AccountId, KeyId, ProjectId, RequestId};
+use crate::key::Policy;
+use crate::money::Money;
 use crate::ports::Records;
 use crate::refusal::Refusal;
 use crate::relay::{Reply, ReplyBody, check_idempotency_key};
+use crate::time::Timestamp;
 use crate::usage::Usage;
+
+/// What is in each bucket.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Balances {
+    /// One for each bucket of the catalogue.
+    data: Vec<Balance>,
+}
+
+/// The key that asks.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KeyInfo {
+    /// In OpenRouter's fields.
+    data: KeyData,
+}
+
+/// A key in OpenRouter's fields, which have room for one budget: the first.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct KeyData {
+    /// What people call it.
+    label: String,
+    /// What may be spent in the budget's period; null without a budget.
+    limit: Option<Money>,
+    /// What is left of that.
+    limit_remaining: Option<Money>,
+    /// What was spent of it.
+    usage: Option<Money>,
+    /// Of these amounts (ISO 4217); null of a bucket that the catalogue no longer has.
+    currency: Option<String>,
+    /// Never.
+    is_free_tier: bool,
+    /// Null where there is none.
+    rate_limit: Option<RateLimit>,
+    /// What OpenRouter has no fields for.
+    tf: KeyFacts,
+}
+
+/// How many requests a key may send.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct RateLimit {
+    /// So many.
+    requests: u32,
+    /// In this time: `1m`.
+    interval: &'static str,
+}
+
+/// What a key may do.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct KeyFacts {
+    /// Its id.
+    id: KeyId,
+    /// Who pays.
+    account: AccountId,
+    /// The project that it belongs to.
+    project: ProjectId,
+    /// When it was made.
+    created_at: Timestamp,
+    /// What it may do.
+    policy: Policy,
+    /// What is left of its budgets.
+    budgets: Vec<currency::In<BudgetView>>,
+}
 
 /// Answers a GET for the holder of a key.
 pub async fn read<P: Records, B>(ports: &P, who: &Principal, request: &Request<B>, path: &str) -> Result<Reply, Refusal> {
@@ -23,7 +93,7 @@ pub async fn read<P: Records, B>(ports: &P, who: &Principal, request: &Request<B
     match path {
         "/v1/balances" => {
             let catalog = ports.catalog().await?;
-            ok(&json!({"data": balances(&ask::overview(ports, holder.account()).await?, &catalog)}))
+            ok(&Balances { data: balances(&ask::overview(ports, holder.account()).await?, &catalog) })
         }
         "/v1/key" => key(ports, who).await,
         "/v1/generation" => {
@@ -63,9 +133,13 @@ pub async fn read<P: Records, B>(ports: &P, who: &Principal, request: &Request<B
     }
 }
 
-#[derive(serde::Deserialize)]
+/// A redeem code.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Redeem"))]
 #[serde(deny_unknown_fields)]
-struct RedeemRequest {
+pub struct RedeemRequest {
+    /// As it was given out, in capitals or not, with hyphens or without.
+    #[cfg_attr(test, schemars(length(max = codes::LONGEST_CODE)))]
     code: String,
 }
 
@@ -115,22 +189,20 @@ async fn journal<P: Records, B>(
 
 /// OpenRouter's shape for the key, with ours beside it.
 async fn key<P: Records>(ports: &P, who: &Principal) -> Result<Reply, Refusal> {
-    let keys::OwnKey { key, budgets } = keys::own(ports, who).await?;
-    let catalog = ports.catalog().await?;
-    let (budget, policy) = (budgets.first(), &key.policy);
-    ok(&json!({"data": {
-        "label": key.label,
-        "limit": budget.map(|budget| budget.of.limit),
-        "limit_remaining": budget.map(|budget| budget.of.remaining),
-        "usage": budget.map(|budget| budget.of.spent),
-        "currency": budget.map(|budget| currency::of(&catalog, budget.of.bucket.as_str())),
-        "is_free_tier": false,
-        "rate_limit": policy.rpm.map(|rpm| json!({"requests": rpm, "interval": "1m"})),
-        "tf": {
-            "id": key.id, "account": key.account, "project": key.project, "created_at": key.created_at, "policy": policy,
-            "budgets": budgets,
-        },
-    }}))
+    let keys::OwnKey { key: KeyView { id, account, project, label, created_at, policy, .. }, budgets } =
+        keys::own(ports, who).await?;
+    let budget = budgets.first();
+    let data = KeyData {
+        label,
+        limit: budget.map(|budget| budget.of.limit),
+        limit_remaining: budget.map(|budget| budget.of.remaining),
+        usage: budget.map(|budget| budget.of.spent),
+        currency: budget.and_then(|budget| budget.currency.clone()),
+        is_free_tier: false,
+        rate_limit: policy.rpm.map(|requests| RateLimit { requests, interval: "1m" }),
+        tf: KeyFacts { id, account, project, created_at, policy, budgets },
+    };
+    ok(&KeyInfo { data })
 }
 
 /// OpenRouter's fields for a generation, filled from the receipt, which stands whole under `tf`.

@@ -106,3 +106,39 @@ fn every_code_of_an_error_is_told() {
         assert!(told.split(", ").any(|code| code == row.code), "{}", row.code);
     }
 }
+
+/// Every description in a value.
+fn descriptions<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("description").and_then(Value::as_str));
+            fields.values().for_each(|value| descriptions(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| descriptions(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_is_said_needs_no_source_code() {
+    let document = document();
+    let mut found = Vec::new();
+    descriptions(&document, &mut found);
+    for text in found {
+        assert!(!text.contains("[`") && !text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn every_member_of_what_is_read_and_written_here_is_explained() {
+    let document = document();
+    let said: Value = serde_json::from_str(include_str!("schemas.json")).unwrap();
+    for (name, schema) in
+        document["components"]["schemas"].as_object().unwrap().iter().filter(|(name, _)| said.get(name).is_none())
+    {
+        assert!(!name.ends_with(|last: char| last.is_ascii_digit()), "{name} is the name of two types");
+        for (member, value) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(value.get("description").is_some(), "{name}.{member}");
+        }
+    }
+}

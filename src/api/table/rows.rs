@@ -92,7 +92,7 @@ pub const TABLE: &[Row] = &[
     read("/v1/receipts/{id}", Receipts, "One receipt.").gives("Receipt"),
     read("/v1/generation", Receipts, "A receipt in OpenRouter's fields.").query("id").gives("Generation"),
     read("/v1/activity", Receipts, "What was spent, by day, and why it changed.").query(SPEND).gives("Activity"),
-    read("/v1/runs", Receipts, "The runs of the account.").query("limit after").gives("RunPage"),
+    read("/v1/runs", Receipts, "The runs of the account.").query("limit after").gives("RunSummaryPage"),
     write("/v1/runs", Receipts, "Opens a run, with a budget if it is to have one.").takes("NewRun").makes("Run"),
     read("/v1/runs/{id}", Receipts, "What the requests of a run came to.").gives("Run"),
     // Balances.
@@ -129,14 +129,16 @@ pub const TABLE: &[Row] = &[
         .makes("Adjusted"),
     admin("GET", "/admin/v1/accounts/{account}/receipts/{id}", "One receipt of an account, by the id of its answer.")
         .gives("Receipt"),
-    admin("GET", "/admin/v1/accounts/{account}/topups", "Orders of an account.").query("limit after").gives("OrderPage"),
-    admin("GET", "/admin/v1/accounts/{account}/topups/{order}", "One order of an account.").gives("Order"),
-    admin("POST", "/admin/v1/accounts/{account}/topups/{order}/approve", "Approves an order.").takes("Verdict").gives("Order"),
-    admin("POST", "/admin/v1/accounts/{account}/topups/{order}/reject", "Rejects an order.").takes("Verdict").gives("Order"),
+    admin("GET", "/admin/v1/accounts/{account}/topups", "Orders of an account.").query("limit after").gives("WholeOrderPage"),
+    admin("GET", "/admin/v1/accounts/{account}/topups/{order}", "One order of an account.").gives("WholeOrder"),
+    admin("POST", "/admin/v1/accounts/{account}/topups/{order}/approve", "Approves an order.")
+        .takes("Verdict")
+        .gives("WholeOrder"),
+    admin("POST", "/admin/v1/accounts/{account}/topups/{order}/reject", "Rejects an order.").takes("Verdict").gives("WholeOrder"),
     admin("POST", "/admin/v1/accounts/{account}/topups/{order}/refunds", "Books that a payment was given back.")
         .takes("NewRefund")
-        .makes("Order"),
-    admin("GET", "/admin/v1/topups", "Orders of all accounts in one state.").query("limit after state").gives("OrderPage"),
+        .makes("WholeOrder"),
+    admin("GET", "/admin/v1/topups", "Orders of all accounts in one state.").query("limit after state").gives("WholeOrderPage"),
     admin("GET", "/admin/v1/codes", "Redeem codes, newest first.").query("limit after").gives("CodePage"),
     admin("POST", "/admin/v1/codes", "Makes redeem codes; the answer has them, this once.")
         .takes("NewCodes")
@@ -161,12 +163,14 @@ pub const TABLE: &[Row] = &[
         .gives("CatalogVersionPage"),
     admin("GET", "/admin/v1/catalog/versions/{version}", "One version with its document.").gives("CatalogVersionWhole"),
     admin("GET", "/admin/v1/health", "The health of every candidate.").gives("CandidateHealthPage"),
-    admin("POST", "/admin/v1/probe", "Runs one probe round now.").takes("Signature").gives("ProbePage"),
+    admin("POST", "/admin/v1/probe", "Runs one probe round now.").takes("Signature").gives("ProbeResultPage"),
     admin("GET", "/admin/v1/tokens", "Tokens of operators, newest first.").query("limit after").gives("TokenPage"),
     admin("POST", "/admin/v1/tokens", "Makes a token with a name and scopes; the answer has its secret, this once.")
         .takes("NewToken")
         .makes("NewTokenMade"),
-    admin("DELETE", "/admin/v1/tokens/{token}", "Revokes a token, effective at once.").query("author reason").gives("Token"),
+    admin("DELETE", "/admin/v1/tokens/{token}", "Revokes a token, effective at once.")
+        .query("author reason")
+        .gives("RevokedToken"),
     admin("GET", "/admin/v1/attempts", "Failed attempts to administer, by hour and address.")
         .query("limit after")
         .gives("AttemptsPage"),
