@@ -17,11 +17,19 @@ fn is_name(byte: u8) -> bool {
     is_plain(byte) || matches!(byte, b'/' | b':' | b'@' | b'+')
 }
 
+/// What an id of these characters looks like.
+#[cfg(test)]
+fn pattern(allowed: fn(u8) -> bool) -> &'static str {
+    if allowed(b'/') { "^[A-Za-z0-9._/:@+-]+$" } else { "^[A-Za-z0-9._-]+$" }
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $max:literal, $allowed:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
+        #[cfg_attr(test, schemars(extend("minLength" = 1, "maxLength" = $max, "pattern" = pattern($allowed))))]
         pub struct $name(String);
 
         impl $name {

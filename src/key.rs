@@ -42,6 +42,7 @@ pub struct KeyRecord {
 
 /// What a key may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Model names that it may call; `*` is all of them.
@@ -111,6 +112,7 @@ impl Policy {
 
 /// A spending limit on one bucket in one period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The bucket whose charges count.
@@ -123,6 +125,7 @@ pub struct Budget {
 
 /// An address such as `203.0.113.7` or a network such as `2001:db8::/32`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct AddressRule(IpNet);
 

@@ -22,8 +22,9 @@ const MAX_NANOS: i64 = 9_007_199_254_740_991;
 /// Digits after the decimal point that a nano-unit can carry.
 const DECIMALS: usize = 9;
 
-/// An amount in nano-units of some currency; which one, the bucket says.
+/// An amount in nano-units of some currency; which one, the bucket says. In JSON it is a decimal, such as `-0.25`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("pattern" = r"^-?[0-9]+(\.[0-9]{1,9})?$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Money(i64);
 
@@ -153,6 +154,7 @@ macro_rules! rates {
         /// What each class costs, in the bucket's currency, never negative: per million tokens or characters, per one image,
         /// second or search.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(default)]
         pub struct Rates {
             $(#[doc = $doc] #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<Money>,)+
@@ -207,6 +209,7 @@ impl Rates {
 
 /// Other rates for requests above a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PriceTier"))]
 pub struct Tier {
     /// It applies to the whole of a request with more input tokens, of all classes, than this.
     pub above: u64,
@@ -224,6 +227,11 @@ pub struct Tier {
 /// A class without a rate falls back as [`Rates::effective`] says. One that has no fallback must not be asked for,
 /// see [`Price::covers`]; used nevertheless, it is charged as the dearest of its side, so that it is never free.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(
+    test,
+    schemars(description = "What a model costs: per million tokens or characters, per one image, second or search.")
+)]
 pub struct Price {
     /// The rates.
     #[serde(flatten)]
@@ -308,6 +316,7 @@ pub fn cost(price: &Price, usage: &Usage) -> Result<Money, MoneyError> {
 
 /// How many times as much, such as 1.5: above nothing, and at most 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("pattern" = r"^[0-9]+(\.[0-9]{1,9})?$")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Ratio(Money);
 

@@ -43,6 +43,7 @@ pub struct Line {
 /// A cause of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Cause {
     /// Models, or routes of them, that were not used before.
     NewModels,
@@ -64,20 +65,25 @@ pub struct Parts(BTreeMap<Cause, i128>);
 
 /// An amount in both periods, in nano-units; in JSON decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Compared"))]
 pub struct BeforeAndAfter {
     /// In the period before.
     #[serde(serialize_with = "decimal")]
+    #[cfg_attr(test, schemars(with = "Money"))]
     pub before: i128,
     /// In this one.
     #[serde(serialize_with = "decimal")]
+    #[cfg_attr(test, schemars(with = "Money"))]
     pub now: i128,
     /// The difference.
     #[serde(serialize_with = "decimal")]
+    #[cfg_attr(test, schemars(with = "Money"))]
     pub change: i128,
 }
 
 /// What one model over one route has to do with the change. Amounts are in nano-units; in JSON decimals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CostGroup"))]
 pub struct Group {
     /// The model's public name.
     pub model: String,
@@ -92,6 +98,7 @@ pub struct Group {
 
 /// How the cost on one bucket changed, and why. Amounts are in nano-units; in JSON decimals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CostChange"))]
 pub struct Explained {
     /// The bucket.
     pub bucket: String,
@@ -214,6 +221,27 @@ impl Parts {
     /// The part of a cause.
     pub fn of(&self, cause: Cause) -> i128 {
         self.0.get(&cause).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Parts {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "CostParts".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let amount = generator.subschema_for::<Money>();
+        let causes = Cause::json_schema(generator);
+        let causes = causes.get("oneOf").and_then(serde_json::Value::as_array).into_iter().flatten();
+        let told = causes.filter_map(|cause| {
+            let mut amount = amount.clone();
+            amount.insert("description".to_owned(), cause.get("description")?.clone());
+            Some((cause.get("const")?.as_str()?.to_owned(), serde_json::Value::from(amount)))
+        });
+        let fields: serde_json::Map<_, _> = told.collect();
+        let names: Vec<&String> = fields.keys().collect();
+        schemars::json_schema!({"type": "object", "description": "They add up to the change.", "required": names, "properties": fields})
     }
 }
 

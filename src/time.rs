@@ -8,6 +8,7 @@ use time::{Date, Duration, OffsetDateTime, Time};
 
 /// A moment, in milliseconds since 1970 in UTC. In JSON it is RFC 3339 text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Time", extend("format" = "date-time")))]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(i64);
 
@@ -74,6 +75,7 @@ impl From<Timestamp> for String {
 
 /// How long a budget counts before it starts again, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Period {
     /// Never starts again.

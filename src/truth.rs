@@ -39,6 +39,7 @@ impl fmt::Display for Promise {
 
 /// A promise, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Promise"))]
 pub struct Promised {
     /// The model, by its public name.
     pub model: ModelName,
@@ -58,6 +59,7 @@ impl Promise {
 
 /// Why a promise was not kept. What upstream did is named as everywhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
     /// No connection, or it broke before the first byte.

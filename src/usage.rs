@@ -73,6 +73,7 @@ macro_rules! classes {
 
         /// How much was used, by class; disjoint.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(default)]
         pub struct Usage {
             $(#[doc = $doc] $(#[serde($serde)])? pub $field: u64,)+
@@ -299,6 +300,7 @@ pub struct Bounds {
 
 /// Where the numbers of a receipt come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
     /// Upstream reported them.

@@ -41,40 +41,60 @@ pub struct BalanceView {
 
 /// A hold as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OpenHold {
+    /// The request that it is for.
     pub request: RequestId,
+    /// The key that asked.
     pub key: KeyId,
+    /// The balance that it is of.
     pub bucket: BucketId,
+    /// The run that the request is a part of.
     #[serde(default)]
     pub run: Option<RunId>,
+    /// How much.
     pub amount: Money,
+    /// When it was granted.
     pub opened_at: Timestamp,
+    /// When it ends by itself.
     pub deadline: Timestamp,
 }
 
 /// A key: everything but its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Key"))]
 pub struct KeyView {
+    /// Its id.
     pub id: KeyId,
+    /// Who pays.
     pub account: AccountId,
+    /// The project that it belongs to.
     pub project: ProjectId,
+    /// What people call it.
     pub label: String,
+    /// Raised by every change.
     pub version: u64,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// What it may do.
     pub policy: Policy,
 }
 
 /// A budget, and what is left of it in the period that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BudgetState"))]
 pub struct BudgetView {
+    /// Whose charges count.
     pub bucket: BucketId,
+    /// How long it counts before it starts again.
     pub period: Period,
+    /// What may be spent in the period.
     pub limit: Money,
+    /// What was spent in it so far.
     pub spent: Money,
+    /// What is left; below zero where more was spent.
     pub remaining: Money,
     /// None for a budget that never starts again.
     pub resets_at: Option<Timestamp>,
@@ -96,31 +116,43 @@ pub struct RunView {
 
 /// How a run was opened. One that was only named by its requests has an id and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunSummary"))]
 pub struct RunOpened {
+    /// Its id.
     pub id: RunId,
+    /// What people call it.
     pub name: Option<String>,
+    /// When it was opened.
     pub opened_at: Option<Timestamp>,
+    /// The key that opened it.
     pub key: Option<KeyId>,
+    /// What it may spend.
     pub budgets: Option<Vec<Budget>>,
 }
 
 /// A run's budget, and what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunBudget {
+    /// Whose charges count.
     pub bucket: BucketId,
+    /// What may be spent in all.
     pub limit: Money,
+    /// What was spent so far.
     pub spent: Money,
+    /// What is left.
     pub remaining: Money,
 }
 
 /// What one open request has set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InFlight {
+    /// Which.
     pub request: RequestId,
+    /// Of this balance.
     pub bucket: BucketId,
+    /// How much.
     pub amount: Money,
 }
 

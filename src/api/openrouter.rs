@@ -1,34 +1,95 @@
 //! Answers in the shapes of OpenRouter, whose clients ask for them; ours stand whole under `tf`.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::output::ok;
+use crate::account::{BudgetView, KeyView};
 use crate::app::spend::{Credits, Spent};
 use crate::app::{Principal, currency, keys};
+use crate::id::{AccountId, KeyId, ProjectId};
+use crate::key::Policy;
 use crate::money::Money;
 use crate::ports::{Records, Sum};
 use crate::refusal::Refusal;
 use crate::relay::Reply;
+use crate::time::Timestamp;
 use crate::usage::Usage;
+
+/// The key that asks.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct KeyInfo {
+    /// In OpenRouter's fields.
+    data: KeyData,
+}
+
+/// A key in OpenRouter's fields, which have room for one budget: the first.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct KeyData {
+    /// What people call it.
+    label: String,
+    /// What may be spent in the budget's period; null without a budget.
+    limit: Option<Money>,
+    /// What is left of that.
+    limit_remaining: Option<Money>,
+    /// What was spent of it.
+    usage: Option<Money>,
+    /// Of these amounts (ISO 4217); null of a bucket that the catalogue no longer has.
+    currency: Option<String>,
+    /// Never.
+    is_free_tier: bool,
+    /// Null where there is none.
+    rate_limit: Option<RateLimit>,
+    /// What OpenRouter has no fields for.
+    tf: KeyFacts,
+}
+
+/// How many requests a key may send.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct RateLimit {
+    /// So many.
+    requests: u32,
+    /// In this time: `1m`.
+    interval: &'static str,
+}
+
+/// What a key may do.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct KeyFacts {
+    /// Its id.
+    id: KeyId,
+    /// Who pays.
+    account: AccountId,
+    /// The project that it belongs to.
+    project: ProjectId,
+    /// When it was made.
+    created_at: Timestamp,
+    /// What it may do.
+    policy: Policy,
+    /// What is left of its budgets.
+    budgets: Vec<currency::In<BudgetView>>,
+}
 
 /// OpenRouter's shape for the key, with ours beside it.
 pub async fn key<P: Records>(ports: &P, who: &Principal) -> Result<Reply, Refusal> {
-    let keys::OwnKey { key, budgets } = keys::own(ports, who).await?;
-    let catalog = ports.catalog().await?;
-    let (budget, policy) = (budgets.first(), &key.policy);
-    ok(&json!({"data": {
-        "label": key.label,
-        "limit": budget.map(|budget| budget.of.limit),
-        "limit_remaining": budget.map(|budget| budget.of.remaining),
-        "usage": budget.map(|budget| budget.of.spent),
-        "currency": budget.map(|budget| currency::of(&catalog, budget.of.bucket.as_str())),
-        "is_free_tier": false,
-        "rate_limit": policy.rpm.map(|rpm| json!({"requests": rpm, "interval": "1m"})),
-        "tf": {
-            "id": key.id, "account": key.account, "project": key.project, "created_at": key.created_at, "policy": policy,
-            "budgets": budgets,
-        },
-    }}))
+    let keys::OwnKey { key: KeyView { id, account, project, label, created_at, policy, .. }, budgets } =
+        keys::own(ports, who).await?;
+    let budget = budgets.first();
+    let data = KeyData {
+        label,
+        limit: budget.map(|budget| budget.of.limit),
+        limit_remaining: budget.map(|budget| budget.of.remaining),
+        usage: budget.map(|budget| budget.of.spent),
+        currency: budget.and_then(|budget| budget.currency.clone()),
+        is_free_tier: false,
+        rate_limit: policy.rpm.map(|requests| RateLimit { requests, interval: "1m" }),
+        tf: KeyFacts { id, account, project, created_at, policy, budgets },
+    };
+    ok(&KeyInfo { data })
 }
 
 /// OpenRouter's fields for a generation, filled from the receipt, which stands whole under `tf`.

@@ -2,6 +2,7 @@
 //!
 //! What always holds: who asks is known, and may ask for it, before the body is read; each use case checks it again.
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::input::{json as body_of, part, part_of, publish_request, signature, spend_query};
@@ -27,9 +28,21 @@ use crate::relay::{Reply, RequestHead, check_idempotency_key, place_of};
 /// Accounts in a part of their list: each is asked for its balances.
 const MOST_ACCOUNTS: u32 = 50;
 
-#[derive(serde::Deserialize)]
+/// What is in each bucket.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Balances {
+    /// One for each bucket of the catalogue.
+    data: Vec<accounts::Balance>,
+}
+
+/// A redeem code.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Redeem"))]
 #[serde(deny_unknown_fields)]
-struct RedeemRequest {
+pub struct RedeemRequest {
+    /// As it was given out, in capitals or not, with hyphens or without.
+    #[cfg_attr(test, schemars(length(max = codes::LONGEST_CODE)))]
     code: String,
 }
 
@@ -100,7 +113,7 @@ pub async fn answer<P: Records, B: Arriving>(
         UseCase::OpenRun => made(&runs::open(ports, who, body_of(request.body).await?).await?),
         UseCase::ShowRun => ok(&runs::show(ports, who, params.get("id")).await?),
         UseCase::ListEntries => lists::own(ports, who, &request, Listed::Entries).await,
-        UseCase::ShowBalances => ok(&json!({"data": accounts::own_balances(ports, who).await?})),
+        UseCase::ShowBalances => ok(&Balances { data: accounts::own_balances(ports, who).await? }),
         UseCase::ShowCredits => ok(&openrouter::credits(&spend::credits(ports, who).await?)),
         UseCase::ShowKey => openrouter::key(ports, who).await,
         UseCase::ListOrders => ok(&topups::list_own(ports, who, part(&request)?).await?),

@@ -20,40 +20,61 @@ use crate::time::Timestamp;
 
 /// What an account is opened with.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewAccount {
+    /// Its id; one is made if nothing is said.
     pub id: Option<AccountId>,
+    /// What people call it.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub name: String,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: Option<String>,
 }
 
 /// What a project is made or replaced with.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewProject {
+    /// Its id, of one that is replaced too; one is made if nothing is said.
     pub id: Option<ProjectId>,
+    /// What people call it.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub name: String,
+    /// What its keys may spend together.
     #[serde(default)]
+    #[cfg_attr(test, schemars(length(max = crate::key::MOST_BUDGETS)))]
     pub budgets: Vec<Budget>,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: Option<String>,
 }
 
 /// An account with its balances.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Account {
+    /// Its id.
     pub id: AccountId,
+    /// What people call it.
     pub name: String,
+    /// When it was opened.
     pub created_at: Timestamp,
+    /// What it has, by bucket.
     pub balances: Vec<Balance>,
 }
 
 /// One balance, in words of the catalogue.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Balance {
     /// The bucket.
     pub bucket: BucketId,

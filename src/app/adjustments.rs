@@ -16,22 +16,32 @@ use crate::refusal::Refusal;
 
 /// By how much a balance is to change.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewAdjustment {
+    /// Which balance.
     pub bucket: BucketId,
+    /// By how much; below zero is a debit.
     pub amount: Money,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: String,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// What the customer is told.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NOTE)))]
     pub note: Option<String>,
 }
 
 /// An account after an adjustment, and the adjustment.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Adjusted {
+    /// The account as it is now.
     #[serde(flatten)]
     pub account: accounts::Account,
+    /// What was done.
     pub adjustment: currency::In<Adjustment>,
 }
 

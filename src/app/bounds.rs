@@ -19,7 +19,7 @@ pub const MOST_ROUTES: usize = 2;
 pub const LONGEST_TEXT: usize = 256;
 
 /// The lists of a policy. That of sites has its bound where it is read.
-const LISTS: [(&str, usize); 4] =
+pub const LISTS: [(&str, usize); 4] =
     [("models", MOST_MODELS), ("ip_allow", MOST_ADDRESSES), ("routes", MOST_ROUTES), ("budgets", MOST_BUDGETS)];
 
 /// Refuses budgets of which there are too many.

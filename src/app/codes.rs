@@ -21,7 +21,8 @@ use crate::refusal::{self, Refusal};
 use crate::relay::gate;
 use crate::time::Timestamp;
 
-const LONGEST_CODE: usize = 100;
+/// Of what is typed, in bytes.
+pub const LONGEST_CODE: usize = 100;
 const MOST_CODES: u32 = 500;
 /// Letters and digits that are not taken for each other.
 const ALPHABET: [u8; 32] = *b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
@@ -31,12 +32,17 @@ const AT_ONCE: u32 = 20;
 
 /// What was redeemed, and what is in the balances now.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Redeemed {
+    /// The code's id.
     pub code: String,
+    /// Which balance.
     pub bucket: BucketId,
+    /// Of the amounts.
     pub currency: Option<String>,
+    /// How much was credited.
     pub amount: Money,
+    /// What the account has now.
     pub balances: Vec<Balance>,
 }
 
@@ -110,39 +116,62 @@ fn unknown_code() -> Refusal {
 
 /// Which codes are to be made.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewCodes {
+    /// Which balance they credit.
     pub bucket: BucketId,
+    /// How much each credits.
     pub amount: Money,
+    /// How many; one if nothing is said.
     #[serde(default)]
+    #[cfg_attr(test, schemars(range(min = 1, max = MOST_CODES)))]
     pub count: Option<u32>,
+    /// Until when they can be redeemed.
     pub expires_at: Timestamp,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: String,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// What the customer is told.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NOTE)))]
     pub note: Option<String>,
 }
 
 /// Codes that were made; they are told this once, and stored as hashes.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NewCodesMade"))]
 pub struct CodesMade {
+    /// Which balance they credit.
     pub bucket: BucketId,
+    /// Of the amount.
     pub currency: Option<String>,
+    /// How much each credits.
     pub amount: Money,
+    /// Until when they can be redeemed.
     pub expires_at: Timestamp,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub reason: Option<String>,
+    /// The name of the token that made them.
     pub author: String,
+    /// For whom, as the client says it.
     pub on_behalf_of: Option<String>,
+    /// What the customer is told.
     pub note: Option<String>,
+    /// The codes.
     pub data: Vec<CodeMade>,
 }
 
 /// One of them.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CodeMade {
+    /// Its id, which is no secret.
     pub id: CodeId,
+    /// What redeems it; told this once.
     pub code: String,
 }
 

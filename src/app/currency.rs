@@ -33,6 +33,25 @@ pub struct In<T> {
     pub currency: Option<String>,
 }
 
+#[cfg(test)]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for In<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = T::json_schema(generator);
+        let told = "Of the amounts (ISO 4217); null of a bucket that the catalogue no longer has.";
+        if let Some(fields) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+            fields.insert("currency".to_owned(), serde_json::json!({"type": ["string", "null"], "description": told}));
+        }
+        if let Some(required) = schema.pointer_mut("/required").and_then(Value::as_array_mut) {
+            required.push("currency".into());
+        }
+        schema
+    }
+}
+
 impl<T> In<T> {
     /// In the currency of this bucket.
     pub fn bucket(of_bucket: T, catalog: &Catalog, bucket: &str) -> Self {

@@ -18,10 +18,12 @@ use crate::refusal::{Code, Refusal};
 
 /// A key that was made. Its secret is told this once.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NewKeyMade"))]
 pub struct NewKey {
+    /// The key.
     #[serde(flatten)]
     pub key: KeyView,
+    /// What callers present; told this once.
     pub secret: String,
 }
 

@@ -14,10 +14,11 @@ pub struct Part {
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "{T}Page"))]
 pub struct Page<T> {
     /// In the list's order.
     pub data: Vec<T>,
-    /// What `after` takes for the part behind it; none where this is the last.
+    /// What `after` takes for the part behind it; null where this is the last.
     pub next: Option<String>,
 }
 

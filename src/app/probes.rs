@@ -14,10 +14,14 @@ use crate::routing::health::ProbeResult;
 
 /// Who wants a round, and why.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Signature"))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Wish {
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: Option<String>,
 }
 

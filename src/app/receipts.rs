@@ -20,10 +20,13 @@ use crate::usage::Usage;
 
 /// How much of what went in came from the provider's cache, and how much went into it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CacheUse"))]
 pub struct Cache {
+    /// All tokens that went in.
     pub input_tokens: u64,
+    /// Of these, read from the provider's cache.
     pub read_tokens: u64,
+    /// Of these, written to it.
     pub write_tokens: u64,
     /// From 0 to 1, as a decimal; none where nothing went in.
     pub share: Option<String>,

@@ -23,27 +23,37 @@ const DAY_MS: i64 = 86_400_000;
 
 /// What one account's journal came to, compared with itself and with its copy.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Reconciliation"))]
 pub struct Report {
+    /// Whose journal.
     pub account: AccountId,
+    /// The number of the row behind which it began.
     pub from: u64,
+    /// The last row that was compared.
     pub to: u64,
+    /// The last row that there is.
     pub head: u64,
+    /// The last row that was copied.
     pub copied: u64,
+    /// How many were compared.
     pub rows: u64,
     /// There is no difference.
     pub ok: bool,
     /// Every row that there is was compared.
     pub is_whole: bool,
+    /// What is not as it should be.
     pub differences: Vec<Difference>,
 }
 
 /// A row that is not as it should be.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Difference {
+    /// The id of the row.
     pub entry: String,
+    /// Its number.
     pub seq: i64,
+    /// What is wrong with it, in words.
     pub what: String,
 }
 
@@ -146,9 +156,11 @@ pub enum Of {
 
 /// What some accounts came to.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Reconciled"))]
 pub struct Reports {
+    /// There is no difference in any of them.
     pub ok: bool,
+    /// What each came to.
     #[serde(flatten)]
     pub page: Page<Report>,
 }

@@ -24,66 +24,105 @@ use crate::usage::Usage;
 
 /// What a run is opened with.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewRun {
+    /// Its id; one is made if nothing is said.
     pub id: Option<RunId>,
+    /// What people call it.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub name: Option<String>,
+    /// What it may spend, each of another balance.
     #[serde(default)]
+    #[cfg_attr(test, schemars(length(max = crate::key::MOST_BUDGETS)))]
     pub budgets: Vec<NewRunBudget>,
 }
 
 /// What it may spend of one balance.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewRunBudget {
+    /// Of which balance.
     pub bucket: BucketId,
+    /// How much in all.
     pub limit: Money,
 }
 
 /// A run and what its requests came to.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
+    /// Its id.
     pub id: RunId,
+    /// What people call it.
     pub name: Option<String>,
+    /// When it was opened; none where requests only named it.
     pub opened_at: Option<Timestamp>,
+    /// The key that opened it.
     pub key: Option<KeyId>,
+    /// What is left of its budgets.
     pub budgets: Vec<currency::In<RunBudget>>,
+    /// What its open requests have set aside.
     pub in_flight: Vec<currency::In<InFlight>>,
+    /// What its requests came to.
     pub totals: Totals,
+    /// What they had of the providers' caches.
     pub cache: Cache,
+    /// The same for each model.
     pub by_model: Vec<Group>,
+    /// The same for each route.
     pub by_route: Vec<Group>,
+    /// The same for each balance.
     pub by_bucket: Vec<Group>,
+    /// The same for each way to end.
     pub by_status: Vec<Group>,
+    /// The same for each model, route, balance and way to end.
     pub lines: Vec<currency::In<RunLine>>,
 }
 
 /// Requests, attempts, tokens, and charges by bucket: amounts of two currencies are never added.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunTotals"))]
 pub struct Totals {
+    /// How many.
     pub requests: u64,
+    /// Further attempts on the same channel.
     pub retries: u64,
+    /// Further attempts on another channel.
     pub fallbacks: u64,
+    /// What they used, by class.
     pub tokens: Usage,
+    /// What they cost, by bucket.
     pub charges: BTreeMap<BucketId, Money>,
+    /// The currency of each bucket in `charges`.
     pub currencies: BTreeMap<BucketId, Option<String>>,
 }
 
-/// The totals of one model, route, bucket or status.
+/// The totals of one model, route, bucket or status, whichever is named.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RunGroup"))]
 pub struct Group {
-    /// The dimension and its value.
+    /// The public name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `official`, `routed` or, where nobody answered, `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The bucket; `none` where none would have paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// Of the bucket (ISO 4217); null of one that the catalogue no longer has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "serde_json::Value", extend("oneOf" = [{"type": "string"}, {"type": "null"}])))]
+    pub currency: Option<Option<String>>,
+    /// How they ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::account::RequestStatus>"))]
+    pub status: Option<String>,
+    /// What they came to.
     #[serde(flatten)]
-    of: BTreeMap<&'static str, String>,
-    /// A bucket's currency.
-    #[serde(flatten)]
-    currency: BTreeMap<&'static str, Option<String>>,
-    #[serde(flatten)]
-    totals: Totals,
+    pub totals: Totals,
 }
 
 /// Opens a run.
@@ -160,8 +199,15 @@ fn grouped(lines: &[RunLine], dimension: &'static str, name: &dyn Fn(&RunLine) -
         }
     }
     let view = |(of, group): (String, Vec<RunLine>)| {
-        let currency = (dimension == "bucket").then(|| ("currency", currency::of(catalog, &of)));
-        Group { currency: currency.into_iter().collect(), of: [(dimension, of)].into(), totals: totals(&group, catalog) }
+        let named = |name: &str| (dimension == name).then(|| of.clone());
+        Group {
+            model: named("model"),
+            route: named("route"),
+            bucket: named("bucket"),
+            currency: (dimension == "bucket").then(|| currency::of(catalog, &of)),
+            status: named("status"),
+            totals: totals(&group, catalog),
+        }
     };
     groups.into_iter().map(view).collect()
 }

@@ -13,6 +13,7 @@ use crate::refusal::Refusal;
 
 /// Whose sessions were ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SessionsEnded {
     /// Of this account.
     pub account: AccountId,

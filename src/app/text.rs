@@ -2,8 +2,10 @@
 
 use crate::refusal::Refusal;
 
-const LONGEST_NAME: usize = 200;
-const LONGEST_NOTE: usize = 500;
+/// Of names and reasons, in bytes.
+pub const LONGEST_NAME: usize = 200;
+/// Of notes, in bytes.
+pub const LONGEST_NOTE: usize = 500;
 
 /// Text that people read, neither empty nor long.
 pub fn name(param: &str, text: String) -> Result<String, Refusal> {

@@ -23,31 +23,43 @@ const MOST_TOKENS: u32 = 200;
 
 /// What a token is made with.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewToken {
+    /// What the audit calls who presents it.
     pub name: TokenName,
+    /// What it may do; nobody gives what he does not have.
+    #[cfg_attr(test, schemars(with = "Vec<Scope>", length(min = 1, max = 7), extend("uniqueItems" = true)))]
     pub scopes: Vec<String>,
+    /// When it stops working: in 90 days if nothing is said, and within 366.
     pub expires_at: Option<Timestamp>,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: Option<String>,
 }
 
 /// A token that was made. Its secret is told this once.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NewTokenMade"))]
 pub struct TokenMade {
+    /// The token.
     #[serde(flatten)]
     pub token: TokenRecord,
+    /// What operators present; told this once.
     pub secret: String,
 }
 
 /// A token, and whether it works.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Token {
+    /// The token.
     #[serde(flatten)]
     pub token: TokenRecord,
+    /// Whether it works now.
     pub works: bool,
 }
 

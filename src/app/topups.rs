@@ -29,6 +29,7 @@ const STATES: [&str; 5] = ["pending", "in_review", "paid", "expired", "failed"];
 
 /// What is to be added to a balance.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// To which balance.
@@ -40,37 +41,59 @@ pub struct NewOrder {
     pub provider: Option<Provider>,
     /// What stands on the transfer.
     #[serde(default)]
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reference: Option<String>,
 }
 
 /// An order as its account's owner reads it: what the operator writes for himself, and what the gateway needs, is not in it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Order"))]
 pub struct OwnOrder {
+    /// Its id.
     pub id: OrderId,
+    /// Whose.
     pub account: AccountId,
+    /// The key that made it.
     pub key: KeyId,
+    /// Which balance.
     pub bucket: BucketId,
+    /// How much, in `currency`.
     pub amount: Money,
+    /// The bucket's, such as `USD`.
     pub currency: String,
+    /// Who takes the money.
     pub provider: Provider,
+    /// Where it stands.
     pub state: OrderState,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// When a pending one ends by itself.
     pub expires_at: Option<Timestamp>,
+    /// What stands on the transfer.
     pub reference: Option<String>,
+    /// The provider's session.
     pub session: Option<String>,
     /// Where the customer pays, while it can be paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The provider's payment, once it is known.
     pub payment: Option<String>,
+    /// Why it is in review, or failed, where the gateway says so itself.
     pub reason: Option<String>,
+    /// What the operator says of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// When it was credited.
     pub paid_at: Option<Timestamp>,
+    /// The ledger entry that credited it.
     pub entry: Option<String>,
+    /// What was given back of it, debts included.
     pub refunded: Money,
+    /// What was refunded in all, disputes aside.
     pub given_back: Money,
+    /// The refunds.
     pub refunds: Vec<OrderRefund>,
+    /// Payments that the bank took back.
     pub disputes: Vec<Dispute>,
     /// What there is to do.
     pub next_step: &'static str,
@@ -283,12 +306,19 @@ pub async fn list_all<P: Payments>(ports: &P, who: &Principal, state: &str, part
 
 /// What an operator says of an order in review.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Verdict"))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct Judgement {
+    /// How much is credited, where another amount arrived than was ordered.
     pub amount: Option<Money>,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: String,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// What the customer is told.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NOTE)))]
     pub note: Option<String>,
 }
 
@@ -314,13 +344,21 @@ fn order_id(text: &str) -> Result<OrderId, Refusal> {
 
 /// What was given back of an order.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
 pub struct NewRefund {
+    /// How much.
     pub amount: Money,
+    /// Why; for operators alone.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub reason: String,
+    /// For whom it is done; the author is the name of the token.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NAME)))]
     pub author: Option<String>,
+    /// What the customer is told.
+    #[cfg_attr(test, schemars(length(min = 1, max = super::text::LONGEST_NOTE)))]
     pub note: Option<String>,
+    /// What happens with what the balance does not cover.
     #[serde(default)]
     pub if_used: IfUsed,
 }
@@ -348,6 +386,7 @@ pub async fn refund<P: Runtime + Accounts>(
 
 /// What became of a payment provider's message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Received {
     /// It need not be sent again.
     pub received: bool,
@@ -360,9 +399,11 @@ pub struct Received {
 
 /// What a message was about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PaymentAbout"))]
 pub struct About {
+    /// The order.
     pub order: OrderId,
+    /// Where it stands now.
     pub state: OrderState,
     /// How often it came.
     pub times: u32,

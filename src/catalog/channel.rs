@@ -49,6 +49,7 @@ pub struct Channel {
 
 /// Which thoughts of earlier turns a channel gets back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Thoughts {
     /// Those that it made.
@@ -62,6 +63,7 @@ pub enum Thoughts {
 
 /// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// OpenAI's, and everyone's who is compatible.
@@ -97,6 +99,7 @@ impl Dialect {
 
 /// Whether a channel counts reasoning within its completion tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReasoningTokens {
     /// Reasoning is a part of the completion.
@@ -107,6 +110,7 @@ pub enum ReasoningTokens {
 
 /// What happens upstream when the client leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnClientGone {
     /// The call is cancelled; right where that stops the provider's bill.
@@ -117,6 +121,7 @@ pub enum OnClientGone {
 
 /// The field of a chat request that limits its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum OutputLimitField {

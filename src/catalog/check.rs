@@ -11,22 +11,16 @@ use super::fault::{Checker, Fault, join};
 use super::hosts::{self, Hosted, UpstreamHosts};
 use super::model::{Candidate, Model, ModelKind, Route, RouteKind};
 use super::names::Folded;
-use super::raw::{self, Entries, Field, Optional};
+use super::raw::{
+    self, Entries, Field, MAX_CANDIDATES, MAX_OUTPUT_FLOOR_TOKENS, MAX_SECRETS, MAX_TIMEOUT_MS, MAX_TOKENS, MAX_WEIGHT, Optional,
+};
 use super::version::{Bucket, Catalog, DEFAULT_HOLD_TIMEOUT_MS, DEFAULT_OUTPUT_FLOOR_TOKENS};
 use super::{labels, secrets};
 use crate::id::{BucketId, ChannelId, ModelName, SecretName};
 
 const DEFAULT_FIRST_BYTE_TIMEOUT_MS: u32 = 60_000;
 const DEFAULT_IDLE_TIMEOUT_MS: u32 = 60_000;
-/// A higher floor than this is a typing error.
-const MOST_OUTPUT_FLOOR_TOKENS: u64 = 1_000_000;
-/// Time-outs and weights beyond these are typing errors.
-const MAX_TIMEOUT_MS: u32 = 3_600_000;
 const DEFAULT_PROBE_CAP: &str = "0.05";
-const MAX_WEIGHT: u32 = 10_000;
-const MAX_TOKENS: u64 = 100_000_000;
-const MAX_CANDIDATES: usize = 16;
-const MAX_SECRETS: usize = 16;
 
 impl Catalog {
     /// Reads and checks the whole document; answers every fault with its path, not only the first.
@@ -65,8 +59,8 @@ impl Checker {
         let browser_origins = self.optional("", "browser_origins", raw.browser_origins).unwrap_or_default();
         let hold_timeout_ms = self.timeout("", "hold_timeout_ms", raw.hold_timeout_ms, DEFAULT_HOLD_TIMEOUT_MS);
         let output_floor_tokens = self.optional("", "output_floor_tokens", raw.output_floor_tokens);
-        if output_floor_tokens.is_some_and(|tokens| !(1..=MOST_OUTPUT_FLOOR_TOKENS).contains(&tokens)) {
-            self.fault("output_floor_tokens", format!("must be from 1 to {MOST_OUTPUT_FLOOR_TOKENS}"));
+        if output_floor_tokens.is_some_and(|tokens| !(1..=MAX_OUTPUT_FLOOR_TOKENS).contains(&tokens)) {
+            self.fault("output_floor_tokens", format!("must be from 1 to {MAX_OUTPUT_FLOOR_TOKENS}"));
         }
         Some(Catalog {
             folded: Folded::of(&models),

@@ -7,11 +7,10 @@ use super::channel::Channel;
 use super::fault::{Checker, Fault};
 use super::hosts::{self, Hosted, UpstreamHosts};
 use super::public::ALIAS;
+use super::raw::MAX_LABEL;
 use super::secrets;
 use super::version::Catalog;
 use crate::id::ChannelId;
-
-const MAX_LABEL: usize = 64;
 
 /// Each label is one channel's, and nobody takes it for another's id or alias.
 pub(super) fn check(check: &mut Checker, channels: &BTreeMap<ChannelId, Rc<Channel>>) {

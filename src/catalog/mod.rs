@@ -31,4 +31,6 @@ pub use hosts::UpstreamHosts;
 pub use model::{Candidate, Model, ModelKind, Route, RouteKind};
 pub use origins::Origins;
 pub use public::{NamedCandidate, replaced};
+#[cfg(test)]
+pub use raw::Catalog as Document;
 pub use version::{Bucket, Catalog, CutPolicy, Fit};

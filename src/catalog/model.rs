@@ -35,6 +35,7 @@ impl Model {
 
 /// What a model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Kind"))]
 #[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     /// Text from messages.
@@ -110,6 +111,7 @@ impl ModelKind {
 
 /// How a route is served and settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Route"))]
 #[serde(rename_all = "snake_case")]
 pub enum RouteKind {
     /// The provider's own service.

@@ -42,6 +42,7 @@ impl fmt::Display for AllowedOrigin {
 
 /// Sites whose pages may call; empty is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("maxItems" = MOST)))]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Origins(Vec<AllowedOrigin>);
 

@@ -137,6 +137,7 @@ impl Bucket {
 
 /// What a stream that upstream cut short costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CutPolicy {
     /// Nothing.
@@ -148,6 +149,7 @@ pub enum CutPolicy {
 
 /// What becomes of an output limit that the balance has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// It is fitted to the balance.

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 /// What is known of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RevokedToken"))]
 pub struct TokenRecord {
     /// Its id.
     pub id: TokenId,

@@ -35,6 +35,7 @@ pub trait Failures {
 
 /// Failed attempts to administer, from one address in one hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempts {
     /// When the hour began.
     pub hour: Timestamp,

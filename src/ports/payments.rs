@@ -60,20 +60,32 @@ pub struct NewCodes {
 
 /// A redeem code, without what would redeem it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Code {
+    /// Its id, which is no secret.
     pub id: String,
+    /// Which balance it credits.
     pub bucket: BucketId,
+    /// How much.
     pub amount: Money,
+    /// Why it was made; for operators alone.
     pub reason: String,
+    /// The name of the token that made it.
     pub author: String,
+    /// For whom, as the client said it.
     pub on_behalf_of: Option<String>,
+    /// What the customer is told.
     pub note: Option<String>,
+    /// When it was made.
     pub created_at: Timestamp,
+    /// Until when it can be redeemed.
     pub expires_at: Timestamp,
     /// Who has taken it.
     pub account: Option<AccountId>,
+    /// When it was taken.
     pub taken_at: Option<Timestamp>,
+    /// When the account had it.
     pub credited_at: Option<Timestamp>,
+    /// When an operator ended it.
     pub revoked_at: Option<Timestamp>,
 }

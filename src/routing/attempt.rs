@@ -6,6 +6,7 @@ pub use crate::refusal::{bounded_wait, wait_in_seconds};
 
 /// Why an attempt did not lead to an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// No connection, or it broke before the first byte.

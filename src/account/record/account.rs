@@ -21,6 +21,7 @@ pub struct AccountRecord {
 
 /// A project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Project"))]
 pub struct ProjectRecord {
     /// Its id.
     pub id: ProjectId,

@@ -9,6 +9,7 @@ use crate::money::Money;
 
 /// A credit or a debit that the operator asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Adjustment {
     /// Equal ids are one adjustment.
     pub id: String,

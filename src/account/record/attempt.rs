@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 
 /// What became of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStatus {
     /// It answered.
@@ -26,11 +27,13 @@ pub enum AttemptStatus {
 
 /// One call on one candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempt {
     /// The model that would have answered, by its public name. Receipts of before do not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
-    /// The channel.
+    /// The channel, by its label or an alias; for the operator by its id.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub channel: ChannelId,
     /// 0 is primary.
     pub tier: u8,
@@ -56,11 +59,11 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The failure in words.
     pub message: Option<String>,
-    /// The credential that it was sent with, by its name in the catalogue.
+    /// The credential that it was sent with, by its name in the catalogue. For operators alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
     /// Whether it says nothing of the candidate's health, whatever became of it: the place was not one of the model's, or tokens
-    /// were only counted.
+    /// were only counted. For operators alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_aside: bool,
 }

@@ -38,6 +38,7 @@ pub struct Expired {
 
 /// What a late settlement changed. It stands beside the receipt, which stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Correction {
     /// The request.
     pub id: RequestId,
@@ -57,7 +58,8 @@ pub struct Correction {
     pub upstream_model: Option<String>,
     /// Over which route.
     pub route: Option<RouteKind>,
-    /// On which channel.
+    /// On which channel, by its label or an alias; for the operator by its id.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub channel: Option<ChannelId>,
     /// Which balance.
     pub bucket: BucketId,

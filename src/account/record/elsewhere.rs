@@ -10,6 +10,7 @@ use crate::money::Money;
 
 /// What a request would have cost elsewhere, for the same usage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Elsewhere {
     /// Why it is compared.
     pub of: Comparison,
@@ -30,6 +31,7 @@ pub struct Elsewhere {
 
 /// What a cost is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ElsewhereOf"))]
 #[serde(rename_all = "snake_case")]
 pub enum Comparison {
     /// What would have served if nobody had to fall back.

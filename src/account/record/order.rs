@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 /// Who takes the money for a top-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PaymentProvider"))]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
     /// Stripe Checkout, confirmed by its signed webhook.
@@ -21,6 +22,7 @@ pub enum Provider {
 
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderState {
     /// Waits for its payment, for a short time.
@@ -37,6 +39,7 @@ pub enum OrderState {
 
 /// An order to add to one balance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WholeOrder"))]
 pub struct Order {
     /// Its id.
     pub id: OrderId,
@@ -110,19 +113,24 @@ pub struct Order {
 
 /// A refund that the operator booked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OrderRefund {
+    /// Its id.
     pub id: String,
+    /// How much was given back.
     pub amount: Money,
+    /// What the customer is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 /// A payment that the customer's bank took back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dispute {
+    /// The provider's id of it.
     pub id: String,
+    /// How much was taken back.
     pub amount: Money,
     /// Whether it was won, and the amount credited again.
     pub is_reinstated: bool,
@@ -130,6 +138,7 @@ pub struct Dispute {
 
 /// A message of the provider's, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Delivery {
     /// The provider's id of the message.
     pub id: String,

@@ -16,6 +16,7 @@ use crate::usage::{Bounds, Usage, UsageSource};
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RequestStatus"))]
 #[serde(rename_all = "snake_case")]
 pub enum RequestStatus {
     /// Answered to the end.
@@ -67,6 +68,7 @@ pub struct Served {
 
 /// What went wrong, for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceiptError {
     /// As in the answer's `error.code`.
     pub code: String,

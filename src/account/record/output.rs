@@ -9,6 +9,7 @@ use crate::usage::grouped;
 
 /// The output limit that went upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputLimit {
     /// In tokens, for each answer.
     pub tokens: u64,
@@ -24,6 +25,7 @@ pub struct OutputLimit {
 
 /// Who decides an output limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LimitBy {
     /// The client.

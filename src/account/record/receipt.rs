@@ -20,6 +20,7 @@ use crate::usage::{Usage, UsageSource};
 
 /// The readable story of one request. Amounts are in the currency of `bucket`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     /// The request's id.
     pub id: RequestId,
@@ -51,7 +52,8 @@ pub struct Receipt {
     pub upstream_model: Option<String>,
     /// Over which route.
     pub route: Option<RouteKind>,
-    /// On which channel.
+    /// On which channel, by its label or an alias; for the operator by its id.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub channel: Option<ChannelId>,
     /// Which balance paid, or would have.
     pub bucket: Option<BucketId>,

@@ -9,6 +9,7 @@ use crate::money::Money;
 
 /// What happens with the part of a refund that the balance does not cover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum IfUsed {
     /// The refund is refused.
@@ -43,6 +44,7 @@ pub struct RefundRequest {
 
 /// A refund or reversal in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Refund {
     /// Its id.
     pub id: String,

@@ -52,6 +52,7 @@ pub struct RunBook {
 
 /// The requests of a run with the same model, route, bucket and status, summed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunLine {
     /// The public name; as it was asked for where nobody answered.
     pub model: String,

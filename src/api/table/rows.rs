@@ -103,7 +103,7 @@ pub const TABLE: &[Row] = &[
     read("/v1/receipts/{id}", ShowReceipt, Receipts, "One receipt.").gives("Receipt"),
     read("/v1/generation", ShowGeneration, Receipts, "A receipt in OpenRouter's fields.").query("id").gives("Generation"),
     read("/v1/activity", ShowActivity, Receipts, "What was spent, by day, and why it changed.").query(SPEND).gives("Activity"),
-    read("/v1/runs", ListRuns, Receipts, "The runs of the account.").query("limit after").gives("RunPage"),
+    read("/v1/runs", ListRuns, Receipts, "The runs of the account.").query("limit after").gives("RunSummaryPage"),
     write("/v1/runs", OpenRun, Receipts, "Opens a run, with a budget if it is to have one.").takes("NewRun").makes("Run"),
     read("/v1/runs/{id}", ShowRun, Receipts, "What the requests of a run came to.").gives("Run"),
     // Balances.
@@ -161,20 +161,20 @@ pub const TABLE: &[Row] = &[
     .gives("Receipt"),
     admin("GET", "/admin/v1/accounts/{account}/topups", ListOrdersOf, "Orders of an account.")
         .query("limit after")
-        .gives("OrderPage"),
-    admin("GET", "/admin/v1/accounts/{account}/topups/{order}", ShowOrderOf, "One order of an account.").gives("Order"),
+        .gives("WholeOrderPage"),
+    admin("GET", "/admin/v1/accounts/{account}/topups/{order}", ShowOrderOf, "One order of an account.").gives("WholeOrder"),
     admin("POST", "/admin/v1/accounts/{account}/topups/{order}/approve", ApproveOrder, "Approves an order.")
         .takes("Verdict")
-        .gives("Order"),
+        .gives("WholeOrder"),
     admin("POST", "/admin/v1/accounts/{account}/topups/{order}/reject", RejectOrder, "Rejects an order.")
         .takes("Verdict")
-        .gives("Order"),
+        .gives("WholeOrder"),
     admin("POST", "/admin/v1/accounts/{account}/topups/{order}/refunds", RefundOrder, "Books that a payment was given back.")
         .takes("NewRefund")
-        .makes("Order"),
+        .makes("WholeOrder"),
     admin("GET", "/admin/v1/topups", ListAllOrders, "Orders of all accounts in one state.")
         .query("limit after state")
-        .gives("OrderPage"),
+        .gives("WholeOrderPage"),
     admin("GET", "/admin/v1/codes", ListCodes, "Redeem codes, newest first.").query("limit after").gives("CodePage"),
     admin("POST", "/admin/v1/codes", MakeCodes, "Makes redeem codes; the answer has them, this once.")
         .takes("NewCodes")
@@ -214,14 +214,14 @@ pub const TABLE: &[Row] = &[
     admin("GET", "/admin/v1/catalog/versions/{version}", ShowVersion, "One version with its document.")
         .gives("CatalogVersionWhole"),
     admin("GET", "/admin/v1/health", ListCandidates, "The health of every candidate.").gives("CandidateHealthPage"),
-    admin("POST", "/admin/v1/probe", Probe, "Runs one probe round now.").takes("Signature").gives("ProbePage"),
+    admin("POST", "/admin/v1/probe", Probe, "Runs one probe round now.").takes("Signature").gives("ProbeResultPage"),
     admin("GET", "/admin/v1/tokens", ListTokens, "Tokens of operators, newest first.").query("limit after").gives("TokenPage"),
     admin("POST", "/admin/v1/tokens", MakeToken, "Makes a token with a name and scopes; the answer has its secret, this once.")
         .takes("NewToken")
         .makes("NewTokenMade"),
     admin("DELETE", "/admin/v1/tokens/{token}", RevokeToken, "Revokes a token, effective at once.")
         .query("author reason")
-        .gives("Token"),
+        .gives("RevokedToken"),
     admin("GET", "/admin/v1/attempts", ListAttempts, "Failed attempts to administer, by hour and address.")
         .query("limit after")
         .gives("AttemptsPage"),

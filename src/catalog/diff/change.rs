@@ -9,6 +9,7 @@ use crate::id::ModelName;
 
 /// What a change is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// A model, route, channel or bucket that was not there.
@@ -36,6 +37,7 @@ pub enum ChangeKind {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CatalogChange"))]
 pub struct Change {
     /// The model that it is about; none where it is about a channel, a bucket or the whole.
     pub model: Option<ModelName>,
@@ -43,7 +45,7 @@ pub struct Change {
     pub kind: ChangeKind,
     /// The sentence.
     pub text: String,
-    /// The sentence for customers, where they read another one; see [`Change::shown`].
+    /// The sentence for customers, where they read another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<String>,
 }

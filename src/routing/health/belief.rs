@@ -12,8 +12,12 @@ use crate::time::Timestamp;
 /// A probe does not outweigh what real requests saw within this time, in milliseconds.
 pub(super) const REAL_MS: i64 = 300_000;
 
+/// So many accounts' own beliefs are kept of a candidate; the newest.
+pub(super) const MOST_LONE: usize = 8;
+
 /// What is believed of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HealthStatus"))]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum HealthStatus {
@@ -43,6 +47,7 @@ impl HealthStatus {
 
 /// The last thing that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Failure"))]
 pub struct LastFailure {
     /// When.
     pub at: Timestamp,
@@ -54,6 +59,7 @@ pub struct LastFailure {
 
 /// The last probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// When.
     pub at: Timestamp,
@@ -75,6 +81,7 @@ const fn first_level() -> u8 {
 
 /// Whether the provider's own list of models has the id. Kept only of ids that were in it once: many lists are not complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Listing {
     /// Whether it is there now.
     pub is_there: bool,
@@ -87,6 +94,7 @@ pub struct Listing {
 
 /// How many of the real requests of the last minutes failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FailureShare"))]
 pub struct Share {
     /// So many.
     pub failed: u64,
@@ -103,6 +111,7 @@ impl Share {
 
 /// What several accounts' requests agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Agreed {
     /// When they did so last.
     pub at: Timestamp,
@@ -116,6 +125,7 @@ pub struct Agreed {
 
 /// What one account believes of a candidate, and nobody else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "LoneHealth"))]
 pub struct Lone {
     /// Which.
     pub by: Witness,
@@ -128,6 +138,7 @@ pub struct Lone {
 
 /// What is known of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Health {
     /// The verdict.
@@ -174,6 +185,7 @@ pub struct Health {
     pub share: Option<Share>,
     /// What single accounts met, and nobody else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(max = MOST_LONE)))]
     pub lone: Vec<Lone>,
 }
 

@@ -16,10 +16,13 @@ pub struct Histogram(pub Vec<u64>);
 
 /// What half, nine in ten, and ninety-nine in a hundred took at most, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Percentiles {
+    /// Half took at most this.
     pub p50: u64,
+    /// Nine in ten did.
     pub p90: u64,
+    /// Ninety-nine in a hundred did.
     pub p99: u64,
 }
 

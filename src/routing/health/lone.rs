@@ -4,7 +4,7 @@
 //! within [`WITNESS_MS`], or a probe has. So nobody can make a candidate look worse to others by what he asks of it. A success of
 //! anybody's ends all of it.
 
-use super::belief::{Health, HealthStatus, LastFailure, Lone};
+use super::belief::{Health, HealthStatus, LastFailure, Lone, MOST_LONE};
 use super::witness::Witness;
 use crate::routing::attempt::FailureKind;
 use crate::time::Timestamp;
@@ -17,8 +17,6 @@ pub const WITNESS_MS: i64 = 600_000;
 const LOAD_WITNESS_MS: i64 = 60_000;
 /// After a probe found nothing wrong, the same account's failures are no reason for another one within this time.
 const CLEARED_MS: i64 = 300_000;
-/// So many beliefs are kept of a candidate; the newest.
-const MOST: usize = 8;
 
 impl Lone {
     fn failure(&self) -> Option<&LastFailure> {
@@ -96,7 +94,7 @@ impl Health {
     fn put_lone(&mut self, lone: Lone) {
         self.lone.push(lone);
         self.lone.sort_by_key(|lone| (lone.failed_at(), lone.by));
-        let beyond = self.lone.len().saturating_sub(MOST);
+        let beyond = self.lone.len().saturating_sub(MOST_LONE);
         self.lone.drain(..beyond);
     }
 
@@ -361,7 +359,7 @@ mod tests {
         for n in 0..50 {
             health = health.observe(failed(FailureKind::Load, &format!("a{n}")), at(n * 120));
         }
-        assert!(health.lone.len() <= MOST);
+        assert!(health.lone.len() <= MOST_LONE);
         let late = health.observe(failed(FailureKind::Server, "z"), at(50 * 120 + 600));
         assert_eq!(late.lone.len(), 1);
         assert_eq!(late.told_to(Some(account("z")), at(50 * 120 + 1_300)).status, HealthStatus::Up);

@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeResult {
     /// The channel.
     pub channel: String,

@@ -9,6 +9,7 @@ use crate::id::AccountId;
 
 /// An account, by a number that nobody can tell it from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Witness(u32);
 
