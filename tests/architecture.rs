@@ -47,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
         "api",
         &[
             "account", "app", "body", "catalog", "dialect", "export", "id", "key", "limits", "money", "operator", "pages",
-            "payment", "ports", "probe", "refusal", "relay", "routing", "time", "truth", "usage",
+            "payment", "ports", "probe", "refusal", "relay", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (
