@@ -74,6 +74,14 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
+fn a_member_is_required_once() {
+    for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
+        let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!(required.iter().collect::<BTreeSet<_>>().len(), required.len(), "{name}: {required:?}");
+    }
+}
+
+#[test]
 fn every_row_is_an_operation_with_a_name_of_its_own() {
     let document = document();
     let operations = document["paths"].as_object().unwrap().values().map(|item| item.as_object().unwrap().len());

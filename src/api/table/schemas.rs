@@ -115,7 +115,7 @@ fn written(generator: &mut SchemaGenerator) {
     of::<Change>(generator);
     of::<Health>(generator);
     of::<Percentiles>(generator);
-    of::<currency::In<Explained>>(generator);
+    of::<Explained>(generator);
 }
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) {
