@@ -39,6 +39,11 @@ impl Timestamp {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 
+    /// Its day in UTC, such as `2026-11-22`.
+    pub fn day(self) -> String {
+        self.to_string().chars().take(10).collect()
+    }
+
     /// The same moment to the second, for sentences.
     pub const fn to_second(self) -> Self {
         Self(self.0.saturating_sub(self.0.rem_euclid(1000)))

@@ -24,7 +24,10 @@ const ARROWS: [(&str, &[&str]); 27] = [
     ("operator", &["id", "time"]),
     (
         "ports",
-        &["account", "catalog", "id", "key", "limits", "money", "operator", "payment", "refusal", "routing", "time", "truth"],
+        &[
+            "account", "catalog", "id", "key", "limits", "money", "operator", "payment", "refusal", "rollup", "routing", "time",
+            "truth",
+        ],
     ),
     (
         "relay",
@@ -40,7 +43,7 @@ const ARROWS: [(&str, &[&str]); 27] = [
         "app",
         &[
             "account", "catalog", "dialect", "id", "key", "limits", "money", "operator", "payment", "ports", "probe", "refusal",
-            "relay", "routing", "spend", "time", "truth", "usage",
+            "relay", "rollup", "routing", "spend", "time", "truth", "usage",
         ],
     ),
     (

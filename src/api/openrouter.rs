@@ -132,7 +132,7 @@ pub fn generation(receipt: &Value) -> Value {
 
 /// OpenRouter's fields for what was spent, with ours under `tf`.
 pub fn activity(spent: Spent) -> Value {
-    let Sum { day, model, route, requests, input_tokens, output_tokens, reasoning_tokens, .. } = &spent.sum;
+    let Sum { day, model, route, sums, .. } = &spent.sum;
     json!({
         "date": day,
         "model": model,
@@ -142,10 +142,10 @@ pub fn activity(spent: Spent) -> Value {
         "usage": number(spent.charge()),
         "currency": spent.currency,
         "byok_usage_inference": 0,
-        "requests": requests,
-        "prompt_tokens": input_tokens,
-        "completion_tokens": output_tokens,
-        "reasoning_tokens": reasoning_tokens,
+        "requests": sums.requests,
+        "prompt_tokens": sums.input_tokens,
+        "completion_tokens": sums.output_tokens,
+        "reasoning_tokens": sums.reasoning_tokens,
         "tf": spent,
     })
 }

@@ -11,6 +11,7 @@ use crate::id::{AccountId, BucketId};
 use crate::money::Money;
 use crate::ports::{Accounts, Dimension, Journals, MOST_SUMS, Runtime, Sold, Sum, Sums};
 use crate::refusal::{Code, Refusal};
+use crate::rollup::{Cause, DaySums};
 use crate::spend::{Explained, Line, explain};
 use crate::time::{Period, Timestamp};
 
@@ -81,7 +82,7 @@ pub struct Spent {
 impl Spent {
     /// What was charged. Beyond the range of money it is the most that there is.
     pub fn charge(&self) -> Money {
-        money(self.sum.charge)
+        money(self.sum.sums.charge)
     }
 }
 
@@ -97,11 +98,12 @@ impl Serialize for Spent {
                 _ => {}
             }
         }
-        for (name, count) in self.sum.counts() {
-            map.serialize_entry(name, &count)?;
+        for (name, sum) in DaySums::COLUMNS.into_iter().zip(self.sum.sums.values()) {
+            match name {
+                "charge" | "input_charge" => map.serialize_entry(name, &money(sum))?,
+                _ => map.serialize_entry(name, &sum)?,
+            }
         }
-        map.serialize_entry("charge", &self.charge())?;
-        map.serialize_entry("input_charge", &money(self.sum.input_charge))?;
         map.end()
     }
 }
@@ -146,7 +148,7 @@ impl SumsOfDays {
     }
 
     fn sums(&self, by: &[Dimension], first: Timestamp) -> Sums {
-        let day = |number: i64| first.plus(number.saturating_mul(DAY_MS)).to_string().chars().take(10).collect();
+        let day = |number: i64| first.plus(number.saturating_mul(DAY_MS)).day();
         Sums { days: (0..self.days).map(day).collect(), by: by.to_vec(), filters: self.filters.clone() }
     }
 
@@ -230,16 +232,18 @@ async fn lines<P: Journals>(ports: &P, wanted: &SumsOfDays, first: Timestamp) ->
             lines.push(Line { model: model.clone(), route: route.clone(), bucket: bucket.clone(), ..Line::default() });
         }
         let Some(line) = lines.iter_mut().find(|line| is_same(line)) else { continue };
+        let DaySums { requests, input_tokens, output_tokens, charge, input_charge, .. } = sum.sums;
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
-        line.requests = line.requests.saturating_add(count(sum.requests));
-        line.input_tokens = line.input_tokens.saturating_add(count(sum.input_tokens));
-        line.output_tokens = line.output_tokens.saturating_add(count(sum.output_tokens));
-        line.charge = line.charge.saturating_add(sum.charge);
-        line.input_charge = line.input_charge.saturating_add(sum.input_charge);
-        match sum.cause.as_deref() {
-            Some("fallback") => line.fallback_charge = line.fallback_charge.saturating_add(sum.charge),
-            Some("retry") => line.retry_charge = line.retry_charge.saturating_add(sum.charge),
-            _ => {}
+        line.requests = line.requests.saturating_add(count(requests));
+        line.input_tokens = line.input_tokens.saturating_add(count(input_tokens));
+        line.output_tokens = line.output_tokens.saturating_add(count(output_tokens));
+        line.charge = line.charge.saturating_add(charge);
+        line.input_charge = line.input_charge.saturating_add(input_charge);
+        let cause = sum.cause.as_deref();
+        if cause == Some(Cause::Fallback.as_str()) {
+            line.fallback_charge = line.fallback_charge.saturating_add(charge);
+        } else if cause == Some(Cause::Retry.as_str()) {
+            line.retry_charge = line.retry_charge.saturating_add(charge);
         }
     }
     Ok(lines)
@@ -256,7 +260,7 @@ pub async fn credits<P: Runtime + Accounts + Journals + Sold>(ports: &P, who: &P
     let credits = catalog.buckets.iter().map(|(id, bucket)| {
         let view = overview.balances.iter().find(|view| view.bucket == *id);
         let balance = view.map(|view| view.balance).unwrap_or_default();
-        let used = sums.iter().filter(|sum| sum.bucket.as_deref() == Some(id.as_str())).map(|sum| sum.charge);
+        let used = sums.iter().filter(|sum| sum.bucket.as_deref() == Some(id.as_str())).map(|sum| sum.sums.charge);
         let used = money(used.fold(0, i64::saturating_add));
         Credits {
             bucket: id.clone(),

@@ -12,12 +12,6 @@ pub(super) fn number(value: impl ToString) -> JsValue {
     JsValue::from_str(&value.to_string())
 }
 
-/// A condition of the statements that write a batch of journal rows: bound are the account as 2 and the number of its first row as 3. It
-/// holds only where the database has no row of the batch yet. So a batch
-/// is taken whole, with what it adds to the sums, or not at all.
-macro_rules! if_new {
-    () => {
-        "(SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2) < CAST(?3 AS INTEGER)"
-    };
-}
-pub(super) use if_new;
+/// A condition of the statements that write a batch of journal rows; bound are the account as 2 and the number of its first row as 3. The
+/// database has no row of the batch yet, so that a batch is taken whole, with what it adds to the sums, or not at all.
+pub(super) const IF_NEW: &str = "(SELECT COALESCE(MAX(seq), 0) FROM journal WHERE account = ?2) < CAST(?3 AS INTEGER)";

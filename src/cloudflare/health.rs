@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
-use super::bound::{if_new, number};
+use super::bound::{IF_NEW, number};
 use super::outside::{Fetched, Outside, failed};
 use super::request_port::HEALTH_KEY;
 use super::{cache, clock, truth};
@@ -19,14 +19,13 @@ use crate::ports::{History, Kept, PageCache, RoundEnd, Rounds, Runtime, Unavaila
 use crate::probe::PROBE_ACCOUNT;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{
-    BOUNDS_MS, Board, CandidateId, Counts, HealthStatus, HealthView, LastFailure, Met, ProbeResult, Recent, Span, StatusChange,
+    Board, CandidateId, Counts, HealthStatus, HealthView, LastFailure, Met, ProbeResult, RANGES, Recent, Span, StatusChange,
     Witness,
 };
 use crate::time::Timestamp;
 use crate::truth::{Promise, Truth};
 
 const BOARD_KEY: &str = "health:board";
-const RANGES: usize = BOUNDS_MS.len() + 1;
 /// How long counts stay in each span, in milliseconds, before they go on to the next; and changes.
 const MINUTES_MS: i64 = 3 * 3_600_000;
 const HOURS_MS: i64 = 32 * 86_400_000;
@@ -74,7 +73,7 @@ pub fn counting() -> String {
          SELECT value->>0, value->>1, ?2 = '{PROBE_ACCOUNT}', 60000, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
            value->>9{ranges} FROM json_each(?1) WHERE {} {}",
         columns("#"),
-        if_new!(),
+        IF_NEW,
         added(WITNESSES)
     )
 }

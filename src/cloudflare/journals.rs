@@ -12,6 +12,7 @@ use crate::id::AccountId;
 use crate::money::Money;
 use crate::ports::{Copies, Cursor, Dimension, Journals, MOST_SUMS, Reconciled, Sum, Sums};
 use crate::probe::PROBE_ACCOUNT;
+use crate::rollup::DaySums;
 use crate::time::Timestamp;
 
 impl Journals for Outside {
@@ -56,9 +57,7 @@ impl Journals for Outside {
                 fields.push_str("'key_label', MAX(key_label), ");
             }
         }
-        let counted = Sum::default().counts();
-        let summed = counted.iter().map(|(name, _)| *name).chain(["charge", "input_charge"]);
-        let summed: Vec<String> = summed.map(|name| format!("'{name}', SUM({name})")).collect();
+        let summed: Vec<String> = DaySums::COLUMNS.iter().map(|name| format!("'{name}', SUM({name})")).collect();
         let days = Value::from(sums.days.clone()).to_string();
         let mut values = vec![if sums.days.is_empty() { JsValue::NULL } else { days.as_str().into() }];
         for (index, (dimension, value)) in sums.filters.iter().enumerate() {
@@ -73,7 +72,7 @@ impl Journals for Outside {
         // Listed days are looked up one by one; without a list it is all that there is.
         let days = if sums.days.is_empty() { "?1 IS NULL" } else { "day IN (SELECT value FROM json_each(?1))" };
         let statement = format!(
-            "SELECT json_object({fields}{}) AS doc FROM usage_days WHERE {days}{conditions} GROUP BY {by} ORDER BY {by} LIMIT {MOST_SUMS}",
+            "SELECT json_object({fields}'sums', json_object({})) AS doc FROM usage_days WHERE {days}{conditions} GROUP BY {by} ORDER BY {by} LIMIT {MOST_SUMS}",
             summed.join(", ")
         );
         self.d1(&statement, &values).await

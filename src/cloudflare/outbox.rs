@@ -7,14 +7,14 @@ use serde_json::Value;
 use wasm_bindgen::JsValue;
 use worker::{D1Database, D1Result, Env, Result, console_error};
 
-use super::bound::{if_new, number};
+use super::bound::{IF_NEW, number};
 use super::clock::sleep;
 use super::health;
 use super::outside::Doc;
 use super::store::{Batch, Store};
 use super::truth;
 use crate::id::AccountId;
-use crate::rollup::Rollup;
+use crate::rollup::{DaySums, Rollup, mark_after};
 use crate::routing::health::Witness;
 
 /// Rows in one statement. A receipt is about 2 KB, and a bound value has at most 2 MB.
@@ -32,38 +32,35 @@ fn shard(env: &Env, _account: &AccountId) -> Result<D1Database> {
 /// How far the database was before the batch.
 const BEFORE: &str = "SELECT CAST(COALESCE(MAX(seq), 0) AS TEXT) AS doc FROM journal WHERE account = ?1";
 
-/// What [`Days::rows`](crate::rollup::Days::rows) says. Bound, as in every statement of a batch: rows as JSON, the account, the number of
-/// the batch's first row.
-const USAGE: &str = concat!(
-    "INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, requests, unpaid, retries, fallbacks,
-  input_tokens, cached_tokens, output_tokens, reasoning_tokens, images, seconds, characters, searches, charge, input_charge)
-SELECT value->>0, ?2, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9, value->>10, value->>11,
-  value->>12, value->>13, value->>14, value->>15, value->>16, value->>17, value->>18, value->>19, value->>20, value->>21
-FROM json_each(?1) WHERE ",
-    if_new!(),
-    "
-ON CONFLICT DO UPDATE SET key_label = excluded.key_label, requests = requests + excluded.requests, unpaid = unpaid + excluded.unpaid,
-  retries = retries + excluded.retries, fallbacks = fallbacks + excluded.fallbacks, input_tokens = input_tokens + excluded.input_tokens,
-  cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
-  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, images = images + excluded.images, seconds = seconds + excluded.seconds,
-  characters = characters + excluded.characters, searches = searches + excluded.searches, charge = charge + excluded.charge,
-  input_charge = input_charge + excluded.input_charge"
-);
+/// Adds what [`Days::rows`](crate::rollup::Days::rows) says. Bound, as in every statement of a batch: rows as JSON, the account, the
+/// number of the batch's first row.
+fn usage() -> String {
+    let columns = DaySums::COLUMNS;
+    let values: String = (1..).take(7 + columns.len()).map(|place| format!(", value->>{place}")).collect();
+    let added: String = columns.iter().map(|name| format!(", {name} = {name} + excluded.{name}")).collect();
+    format!(
+        "INSERT INTO usage_days (day, account, project, key, model, route, bucket, cause, key_label, {})
+         SELECT value->>0, ?2{values} FROM json_each(?1) WHERE {IF_NEW}
+         ON CONFLICT DO UPDATE SET key_label = excluded.key_label{added}",
+        columns.join(", ")
+    )
+}
 
-const BATCH: &str = concat!(
-    "INSERT INTO batches (at, account, first_seq, last_seq, records)
-SELECT MAX(value->>'at'), ?2, MIN(value->>'seq'), MAX(value->>'seq'), MAX(value->>'kind' <> 'receipt') FROM json_each(?1)
-WHERE ",
-    if_new!(),
-    " HAVING COUNT(*) > 0"
-);
+fn batches() -> String {
+    format!(
+        "INSERT INTO batches (at, account, first_seq, last_seq, records)
+         SELECT MAX(value->>'at'), ?2, MIN(value->>'seq'), MAX(value->>'seq'), MAX(value->>'kind' <> 'receipt') FROM json_each(?1)
+         WHERE {IF_NEW} HAVING COUNT(*) > 0"
+    )
+}
 
-const JOURNAL: &str = concat!(
-    "INSERT OR IGNORE INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, debts, doc)
-SELECT ?2, value->>'seq', value->>'at', value->>'kind', value->>'subject', value->>'key', value->>'bucket', value->>'amount',
-  value->>'balances', value->>'debts', value->>'doc' FROM json_each(?1) WHERE ",
-    if_new!()
-);
+fn journal() -> String {
+    format!(
+        "INSERT OR IGNORE INTO journal (account, seq, at, kind, subject, key, bucket, amount, balances, debts, doc)
+         SELECT ?2, value->>'seq', value->>'at', value->>'kind', value->>'subject', value->>'key', value->>'bucket', value->>'amount',
+           value->>'balances', value->>'debts', value->>'doc' FROM json_each(?1) WHERE {IF_NEW}"
+    )
+}
 
 const ACCOUNTS: &str = "
 INSERT OR REPLACE INTO accounts (id, name, created_at)
@@ -96,8 +93,7 @@ pub async fn copy(store: &Store, env: &Env, account: &AccountId) -> Result<bool>
             console_error!("copy of {account}: row {seq} cannot be read, and is in no sum");
         }
         let before = write(&shard(env, account)?, account, &batch, &added).await?;
-        // What stood there already was counted when it came. The rest is a batch of its own.
-        store.copied(if before < batch.first { batch.last } else { before.min(batch.last) })?;
+        store.copied(mark_after(before, (batch.first, batch.last)))?;
     }
     Ok(false)
 }
@@ -117,9 +113,9 @@ async fn write(database: &D1Database, account: &AccountId, batch: &Batch, added:
         database.prepare(BEFORE).bind(std::slice::from_ref(&owner))?,
         database.prepare(health::counting()).bind(&[minutes, of, from, text(&witness)])?,
         database.prepare(truth::counting()).bind(&sums(added.promises.rows()))?,
-        database.prepare(USAGE).bind(&sums(added.days.rows()))?,
-        database.prepare(BATCH).bind(&values(&rows))?,
-        database.prepare(JOURNAL).bind(&values(&rows))?,
+        database.prepare(usage()).bind(&sums(added.days.rows()))?,
+        database.prepare(batches()).bind(&values(&rows))?,
+        database.prepare(journal()).bind(&values(&rows))?,
     ];
     if batch.has_records {
         statements.push(database.prepare(ACCOUNTS).bind(std::slice::from_ref(&rows))?);

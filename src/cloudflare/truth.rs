@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
-use super::bound::if_new;
+use super::bound::IF_NEW;
 use super::outside::Outside;
 use crate::catalog::RouteKind;
 use crate::id::ModelName;
@@ -25,7 +25,7 @@ pub fn counting() -> String {
          ON CONFLICT DO UPDATE SET callable = callable + excluded.callable, answered = answered + excluded.answered,
            misses = (SELECT json_group_array(json(value)) FROM (SELECT value FROM (SELECT value FROM json_each(truth_days.misses)
              UNION ALL SELECT value FROM json_each(excluded.misses)) ORDER BY value->>1 DESC LIMIT {KEPT_MISSES}))",
-        if_new!()
+        IF_NEW
     )
 }
 
@@ -60,5 +60,5 @@ pub fn forgetting(now: Timestamp) -> (&'static str, [JsValue; 1]) {
 }
 
 fn day(at: Timestamp) -> JsValue {
-    JsValue::from_str(&at.to_string().chars().take(10).collect::<String>())
+    JsValue::from_str(&at.day())
 }

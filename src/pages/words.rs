@@ -125,11 +125,6 @@ pub fn clock(moment: Timestamp) -> String {
     format!("{:02}:{:02}", at.hour(), at.minute())
 }
 
-/// `2026-11-22`, as in addresses and machine-readable dates.
-pub fn iso_date(moment: Timestamp) -> String {
-    moment.to_string().chars().take(10).collect()
-}
-
 /// How long, in its one or two largest units.
 pub fn span(millis: u64) -> String {
     let (days, hours, minutes) = (millis / DAY_MS, millis % DAY_MS / HOUR_MS, millis % HOUR_MS / MINUTE_MS);
@@ -160,7 +155,7 @@ pub fn moment(at: Timestamp) -> Markup {
 
 /// A day, in words and for machines.
 pub fn day(at: Timestamp) -> Markup {
-    Markup(format!("<time datetime=\"{}\">{}</time>", iso_date(at), date(at)))
+    Markup(format!("<time datetime=\"{}\">{}</time>", at.day(), date(at)))
 }
 
 /// A moment as its distance from now; the moment itself is its title.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::unavailable::Unavailable;
 use crate::account::{ComparedRow, JournalFilter};
 use crate::id::AccountId;
+use crate::rollup::DaySums;
 use crate::time::Timestamp;
 
 /// Rows and sums of all accounts.
@@ -97,8 +98,7 @@ impl Dimension {
     }
 }
 
-/// What requests used and were charged, told apart by some dimensions; of the others it says nothing. A correction can make a count
-/// negative. Charges are in nano-units.
+/// What requests used and were charged, told apart by some dimensions; of the others it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[allow(missing_docs)]
 pub struct Sum {
@@ -112,22 +112,7 @@ pub struct Sum {
     pub route: Option<String>,
     pub bucket: Option<String>,
     pub cause: Option<String>,
-    pub requests: i64,
-    /// Requests that cost nothing.
-    pub unpaid: i64,
-    pub retries: i64,
-    pub fallbacks: i64,
-    pub input_tokens: i64,
-    pub cached_tokens: i64,
-    pub output_tokens: i64,
-    pub reasoning_tokens: i64,
-    pub images: i64,
-    pub seconds: i64,
-    pub characters: i64,
-    pub searches: i64,
-    pub charge: i64,
-    /// The part of the charge for what went in.
-    pub input_charge: i64,
+    pub sums: DaySums,
 }
 
 impl Sum {
@@ -143,24 +128,6 @@ impl Sum {
             Dimension::Bucket => &self.bucket,
             Dimension::Cause => &self.cause,
         }
-    }
-
-    /// All that is counted, by its name.
-    pub const fn counts(&self) -> [(&'static str, i64); 12] {
-        [
-            ("requests", self.requests),
-            ("unpaid", self.unpaid),
-            ("retries", self.retries),
-            ("fallbacks", self.fallbacks),
-            ("input_tokens", self.input_tokens),
-            ("cached_tokens", self.cached_tokens),
-            ("output_tokens", self.output_tokens),
-            ("reasoning_tokens", self.reasoning_tokens),
-            ("images", self.images),
-            ("seconds", self.seconds),
-            ("characters", self.characters),
-            ("searches", self.searches),
-        ]
     }
 }
 

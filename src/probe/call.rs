@@ -153,9 +153,9 @@ async fn is_covered<P: Probing>(
         return Ok(refused.is_none());
     }
     let caps = catalog.channels.values().try_fold(quote, |sum, channel| sum.checked_add(channel.probe_daily_cap));
-    let today = Period::Day.start(ports.now()).to_string();
+    let today = ports.now().day();
     let given = Adjustment {
-        id: format!("probes-{bucket}-{}", today.get(..10).unwrap_or_default()),
+        id: format!("probes-{bucket}-{today}"),
         bucket: bucket.clone(),
         amount: caps.unwrap_or(quote),
         reason: "What probes may cost today".to_owned(),

@@ -26,7 +26,7 @@ pub struct Incoming<B> {
 pub struct RequestHead {
     /// What the caller presented.
     pub credential: Option<String>,
-    /// Where a credential was found that nobody reads there.
+    /// Where a credential was found that nobody reads there; looked for where none was presented.
     pub misplaced: Option<Misplaced>,
     /// Where it came from.
     pub address: Option<IpAddr>,
@@ -60,8 +60,8 @@ impl RequestHead {
     pub fn read(get: impl Fn(&str) -> Option<String>, query: &[(String, String)]) -> (Self, Option<&'static str>) {
         let (presented_in, credential) = headers::presented(&get).unzip();
         let head = Self {
+            misplaced: if credential.is_none() { misplaced(&get, query) } else { None },
             credential,
-            misplaced: misplaced(&get, query),
             address: get("cf-connecting-ip").and_then(|text| text.parse().ok()),
             site: None,
             route: get("x-tf-route"),

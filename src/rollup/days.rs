@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::row::{About, Correction, Counted, Receipt};
@@ -52,59 +53,87 @@ pub struct DayKey {
     pub cause: Cause,
 }
 
-/// The sums of one day. A correction counts the difference, so that all but the first two can be below zero.
+/// The counts, written down once: a field, a column of `usage_days`, a name in answers. A correction counts the difference, so that all but
+/// the first two can be below zero.
+macro_rules! day_sums {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What was used and charged.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+        pub struct DaySums {
+            $($(#[doc = $doc])+ pub $name: i64,)+
+        }
+
+        impl DaySums {
+            /// Their names.
+            pub const COLUMNS: [&str; [$(stringify!($name)),+].len()] = [$(stringify!($name)),+];
+
+            /// What they are, in the order of their names.
+            pub const fn values(&self) -> [i64; Self::COLUMNS.len()] {
+                [$(self.$name),+]
+            }
+        }
+    };
+}
+
+day_sums! {
+    /// Requests.
+    requests,
+    /// Of these, the ones that no balance paid.
+    unpaid,
+    /// Attempts that went to the same channel again.
+    retries,
+    /// Attempts that went to another channel.
+    fallbacks,
+    /// Tokens that went in.
+    input_tokens,
+    /// Of these, read from the provider's cache.
+    cached_tokens,
+    /// Tokens that came out.
+    output_tokens,
+    /// Of these, spent on reasoning.
+    reasoning_tokens,
+    /// Images.
+    images,
+    /// Seconds of audio.
+    seconds,
+    /// Characters to be spoken.
+    characters,
+    /// Searches.
+    searches,
+    /// What was charged, in nano-units.
+    charge,
+    /// The part of it that went in, in nano-units.
+    input_charge,
+}
+
+/// The sums of one day.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Day {
     /// What the key was called.
     pub key_label: String,
-    /// Requests.
-    pub requests: i64,
-    /// Of these, the ones that no balance paid.
-    pub unpaid: i64,
-    /// Attempts that went to the same channel again.
-    pub retries: i64,
-    /// Attempts that went to another channel.
-    pub fallbacks: i64,
-    /// Tokens that went in.
-    pub input_tokens: i64,
-    /// Of these, read from the provider's cache.
-    pub cached_tokens: i64,
-    /// Tokens that came out.
-    pub output_tokens: i64,
-    /// Of these, spent on reasoning.
-    pub reasoning_tokens: i64,
-    /// Images.
-    pub images: i64,
-    /// Seconds of audio.
-    pub seconds: i64,
-    /// Characters to be spoken.
-    pub characters: i64,
-    /// Searches.
-    pub searches: i64,
-    /// What was charged, in nano-units.
-    pub charge: i64,
-    /// The part of it that went in, in nano-units.
-    pub input_charge: i64,
+    /// What was used and charged.
+    pub sums: DaySums,
 }
 
 impl Day {
     /// Adds what was used; or takes it away, with a sign of -1.
     fn add_usage(&mut self, usage: &Usage, sign: i64) {
+        let sums = &mut self.sums;
         for (class, count) in usage.by_class() {
             let count = i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(sign);
             let add = |sum: &mut i64| *sum = sum.saturating_add(count);
             match class.side() {
-                Side::Input => add(&mut self.input_tokens),
-                Side::Output => add(&mut self.output_tokens),
+                Side::Input => add(&mut sums.input_tokens),
+                Side::Output => add(&mut sums.output_tokens),
                 Side::Count => {}
             }
             match class {
-                Class::CachedInput => add(&mut self.cached_tokens),
-                Class::Reasoning => add(&mut self.reasoning_tokens),
-                Class::Images => add(&mut self.images),
-                Class::Seconds => add(&mut self.seconds),
-                Class::Characters => add(&mut self.characters),
-                Class::Searches => add(&mut self.searches),
+                Class::CachedInput => add(&mut sums.cached_tokens),
+                Class::Reasoning => add(&mut sums.reasoning_tokens),
+                Class::Images => add(&mut sums.images),
+                Class::Seconds => add(&mut sums.seconds),
+                Class::Characters => add(&mut sums.characters),
+                Class::Searches => add(&mut sums.searches),
                 _ => {}
             }
         }
@@ -115,7 +144,7 @@ impl Day {
         if *label > *self.key_label {
             label.clone_into(&mut self.key_label);
         }
-        self.charge = self.charge.saturating_sub(amount.unwrap_or(0));
+        self.sums.charge = self.sums.charge.saturating_sub(amount.unwrap_or(0));
     }
 }
 
@@ -148,12 +177,13 @@ impl Days {
             cause,
         };
         let day = self.0.entry(key).or_default();
+        let sums = &mut day.sums;
         let add = |sum: &mut i64, count: i64| *sum = sum.saturating_add(count);
-        add(&mut day.requests, 1);
-        add(&mut day.unpaid, i64::from(row.amount.is_none()));
-        add(&mut day.retries, i64::from(receipt.retries));
-        add(&mut day.fallbacks, i64::from(receipt.fallbacks));
-        add(&mut day.input_charge, receipt.input_charge.nanos());
+        add(&mut sums.requests, 1);
+        add(&mut sums.unpaid, i64::from(row.amount.is_none()));
+        add(&mut sums.retries, i64::from(receipt.retries));
+        add(&mut sums.fallbacks, i64::from(receipt.fallbacks));
+        add(&mut sums.input_charge, receipt.input_charge.nanos());
         day.add_usage(&receipt.usage, 1);
         day.add_charge(&receipt.key_label, row.amount);
     }
@@ -174,34 +204,14 @@ impl Days {
         day.add_charge(&correction.key_label, row.amount);
     }
 
-    /// The sums as rows, each a list in the order of the columns of `usage_days` but for the account.
+    /// The sums as rows, each a list: day, project, key, model, route, bucket, cause, what the key was called, and the sums in the order of
+    /// their columns.
     pub fn rows(&self) -> Value {
         let row = |(key, day): (&DayKey, &Day)| {
-            let date: String = key.day.to_string().chars().take(10).collect();
-            json!([
-                date,
-                key.project,
-                key.key,
-                key.model,
-                key.route,
-                key.bucket,
-                key.cause.as_str(),
-                day.key_label,
-                day.requests,
-                day.unpaid,
-                day.retries,
-                day.fallbacks,
-                day.input_tokens,
-                day.cached_tokens,
-                day.output_tokens,
-                day.reasoning_tokens,
-                day.images,
-                day.seconds,
-                day.characters,
-                day.searches,
-                day.charge,
-                day.input_charge
-            ])
+            let DayKey { day: date, project, key, model, route, bucket, cause } = key;
+            let names =
+                [&date.day(), project, key, model, route, bucket, cause.as_str(), &day.key_label].map(|name: &str| json!(name));
+            names.into_iter().chain(day.sums.values().map(|sum| json!(sum))).collect::<Value>()
         };
         self.0.iter().map(row).collect()
     }

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use super::row::{Attempt, Receipt};
 use crate::account::{AttemptStatus, RequestStatus};
 use crate::routing::attempt::FailureKind;
-use crate::routing::health::{BOUNDS_MS, CandidateId, Span};
+use crate::routing::health::{CandidateId, RANGES, Span, range_of};
 use crate::time::Timestamp;
-
-const RANGES: usize = BOUNDS_MS.len() + 1;
 
 /// When, of which kind, and in which words.
 pub type Failed = (i64, String, String);
@@ -79,8 +77,7 @@ impl Minute {
 
 /// Counts a time in its range.
 fn add(ranges: &mut [u64; RANGES], ms: u64, is_counted: bool) {
-    let range = BOUNDS_MS.iter().filter(|bound| ms > **bound).count();
-    if let Some(count) = ranges.get_mut(range) {
+    if let Some(count) = ranges.get_mut(range_of(ms)) {
         *count = count.saturating_add(u64::from(is_counted));
     }
 }
@@ -201,7 +198,7 @@ mod tests {
         let end = Timestamp::parse("2026-12-01T10:01:30Z").unwrap().millis();
         assert_eq!(minute.ok_at, Some(end));
         assert_eq!(minute.failure_text(), Some(format!("{:015} timeout words", end + 10_050)));
-        let of = |ranges: [u64; RANGES], ms: u64| ranges[BOUNDS_MS.iter().filter(|bound| ms > **bound).count()];
+        let of = |ranges: [u64; RANGES], ms: u64| ranges[range_of(ms)];
         assert_eq!((of(minute.first_byte, 200), of(minute.latency, 60_000)), (1, 1));
         assert_eq!((minute.first_byte.iter().sum::<u64>(), minute.latency.iter().sum::<u64>()), (1, 1));
     }

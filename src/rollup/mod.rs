@@ -10,7 +10,7 @@ mod minutes;
 mod promises;
 mod row;
 
-pub use days::{Cause, Day, DayKey, Days};
+pub use days::{Cause, Day, DayKey, DaySums, Days};
 pub use minutes::{Minute, Minutes};
 pub use promises::{Promises, TruthDay};
 
@@ -41,6 +41,12 @@ impl Rollup {
         let unread = rows.iter().filter(|row| row.count(|counted| self.count(counted)).is_err());
         Ok(unread.map(|row| row.seq).collect())
     }
+}
+
+/// How far the outbox is after it offered a batch of rows to a database whose newest row was `before`. A batch of which it had no row it
+/// took; of any other it took nothing: what stood there was counted when it came, and the rest is a batch of its own.
+pub fn mark_after<T: Ord>(before: T, (first, last): (T, T)) -> T {
+    if before < first { last } else { before.min(last) }
 }
 
 #[cfg(test)]

@@ -50,8 +50,7 @@ impl Promises {
     /// The sums as rows, each a list in the order of the columns of `truth_days`.
     pub fn rows(&self) -> Value {
         let row = |((promise, day), sums): (&(Promise, Timestamp), &TruthDay)| {
-            let date: String = day.to_string().chars().take(10).collect();
-            json!([promise.model, promise.route, date, sums.callable, sums.answered, sums.misses])
+            json!([promise.model, promise.route, day.day(), sums.callable, sums.answered, sums.misses])
         };
         self.0.iter().map(row).collect()
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use stateright::{Model, Property};
+use tokens_forge::rollup::mark_after;
 
 use crate::account::{
     Account, BALANCE, CHECKPOINT, CLAIM, End, Ending, LEAVES, Leg, ONCE, Plan, Request, START, SUM, Said, Step, TABLES, Told,
@@ -188,12 +189,11 @@ impl Searchable {
     /// What D1 does with rows, in one transaction: it takes a batch of which it has no row. Answers how far the outbox is then.
     fn store(&mut self, Batch { first, last, .. }: Batch) -> u64 {
         let before = self.rows.last().copied().unwrap_or(0);
-        if before >= first {
-            return before.min(last);
+        if before < first {
+            self.counted += (first..=last).count() as u64;
+            self.rows.extend(first..=last);
         }
-        self.counted += (first..=last).count() as u64;
-        self.rows.extend(first..=last);
-        last
+        mark_after(before, (first, last))
     }
 
     fn uncopied(&self, rows: u64, is_alarms: bool) -> Option<Batch> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tokens_forge::account::{Journaled, Row};
-use tokens_forge::rollup::{DayKey, Rollup, TruthDay};
+use tokens_forge::rollup::{DayKey, Rollup, TruthDay, mark_after};
 use tokens_forge::time::Period;
 use tokens_forge::truth::{Entry, KEPT_MISSES, Promise, Promised};
 use tokens_forge::usage::{Class, Side, Usage};
@@ -99,8 +99,9 @@ impl SearchableCopy {
     pub fn write(&mut self, rows: &[Row]) -> u64 {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return self.newest() };
         let before = self.newest();
+        let mark = mark_after(before, (first.seq, last.seq));
         if before >= first.seq {
-            return before.min(last.seq);
+            return mark;
         }
         self.batches.push((first.seq, last.seq));
         check_rollup(rows);
@@ -114,7 +115,7 @@ impl SearchableCopy {
             self.rows.insert(row.seq, row.clone());
         }
         self.labels.extend(labels);
-        last.seq
+        mark
     }
 
     /// The number of the newest row that is there.
@@ -139,6 +140,7 @@ fn check_rollup(rows: &[Row]) {
     let mut rollup = Rollup::default();
     assert!(rollup.count_stored(&stored(rows)).unwrap().is_empty(), "every row can be read");
     let days = rollup.days.0.into_iter().map(|(key, day)| {
+        let day = day.sums;
         let counts = [day.images, day.seconds, day.characters, day.searches].map(i128::from);
         let count = |count: i64| u64::try_from(count).unwrap();
         let sums = Sums {

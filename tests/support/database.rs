@@ -150,9 +150,8 @@ impl Database {
                     fields.insert("key_label".to_owned(), label.clone().into());
                 }
             }
-            for (name, value) in sum.named() {
-                fields.insert(name.to_owned(), json!(i64::try_from(value).unwrap()));
-            }
+            let sums = sum.named().map(|(name, value)| (name.to_owned(), json!(i64::try_from(value).unwrap())));
+            fields.insert("sums".to_owned(), Value::Object(sums.into_iter().collect()));
             serde_json::from_value(Value::Object(fields)).unwrap()
         };
         groups.into_iter().take(MOST_SUMS).map(told).collect()

@@ -10,7 +10,7 @@ use tokens_forge::probe::PROBE_ACCOUNT;
 use tokens_forge::rollup::{Minute, Rollup};
 use tokens_forge::routing::attempt::FailureKind;
 use tokens_forge::routing::health::{
-    BOUNDS_MS, Board, CandidateId, Counts, HealthStatus, HealthView, Histogram, LastFailure, Met, ProbeResult, Recent, Span,
+    Board, CandidateId, Counts, HealthStatus, HealthView, Histogram, LastFailure, Met, ProbeResult, RANGES, Recent, Span,
     StatusChange, Witness,
 };
 use tokens_forge::time::Timestamp;
@@ -19,7 +19,6 @@ use tokens_forge::truth::{Promise, Truth};
 use super::copy::stored;
 use super::outside::{Outside, Yield};
 
-const RANGES: usize = BOUNDS_MS.len() + 1;
 /// How long counts stay in each span, in milliseconds, before they go on to the next; and changes.
 const MINUTES_MS: i64 = 3 * 3_600_000;
 const HOURS_MS: i64 = 32 * 86_400_000;

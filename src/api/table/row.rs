@@ -20,7 +20,7 @@ pub enum Who {
     Signature,
 }
 
-/// What answers an endpoint. The one `match` on it is in `api/dispatch.rs`.
+/// What answers an endpoint. The one `match` on it is in `api/mod.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handler {
     /// The relay asks a model; the dialects know which endpoint it is.

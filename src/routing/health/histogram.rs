@@ -10,6 +10,14 @@ pub const BOUNDS_MS: [u64; 23] = [
     36_204, 51_200,
 ];
 
+/// How many ranges there are.
+pub const RANGES: usize = BOUNDS_MS.len() + 1;
+
+/// The range that a time is counted in.
+pub fn range_of(ms: u64) -> usize {
+    BOUNDS_MS.iter().filter(|bound| ms > **bound).count()
+}
+
 /// Counts by range: up to and with each bound, and beyond the last.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Histogram(pub Vec<u64>);
@@ -70,9 +78,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn counted(times: &[u64]) -> Histogram {
-        let mut counts = vec![0; BOUNDS_MS.len() + 1];
+        let mut counts = vec![0; RANGES];
         for time in times {
-            counts[BOUNDS_MS.iter().filter(|bound| *time > **bound).count()] += 1;
+            counts[range_of(*time)] += 1;
         }
         Histogram(counts)
     }

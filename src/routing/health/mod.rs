@@ -26,7 +26,7 @@ pub use belief::{Agreed, Health, HealthStatus, LastFailure, Listing, Lone, Probe
 pub use board::{Board, Counts, Stats, Uptime, window};
 pub use candidate::CandidateId;
 pub use fold::{InList, Met, Observation, Recent};
-pub use histogram::{BOUNDS_MS, Histogram, Percentiles};
+pub use histogram::{Histogram, Percentiles, RANGES, range_of};
 pub use history::{Day, Incident, Span, StatusChange, bars, days, incidents, of_route, status_at, uptime};
 pub use lone::{AGREE, WITNESS_MS};
 pub use probed::ProbeResult;
