@@ -1,12 +1,13 @@
 // Builds the Worker into build/: index.js and index_bg.wasm; beside it, the files that the platform answers. The Worker is left
 // as it is when nothing it is made of has changed, so that every other script and wrangler's [build] can call this first.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assets } from './assets.mjs';
 import { main, must, root } from './shell.mjs';
 import { say, sha256, toolFolder } from './setup.mjs';
 
+const build_ = join(root, 'build');
 const inputs = ['Cargo.toml', 'Cargo.lock', 'rust-toolchain.toml', 'package-lock.json', 'src', 'scripts/build.mjs'];
 
 export async function build() {
@@ -15,23 +16,40 @@ export async function build() {
 }
 
 async function worker() {
-  const stamp = join(root, 'build/.inputs');
+  const stamp = join(build_, '.inputs');
   const now = fingerprint();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === now) return;
   say('Building the Worker (some minutes the first time) ...');
-  await must(join(toolFolder('worker-build'), 'worker-build'), ['--release', '.', '--locked'], {
-    // Named tools are not downloaded: given the crates, the build needs no network.
-    env: {
-      ...process.env,
-      WASM_BINDGEN_BIN: join(toolFolder('wasm-bindgen-cli'), 'wasm-bindgen'),
-      WASM_OPT_BIN: join(root, 'node_modules/.bin/wasm-opt'),
-      ESBUILD_BIN: join(root, 'node_modules/.bin/esbuild'),
-    },
-  });
+  await must('cargo', ['build', '--lib', '--release', '--locked', '--target', 'wasm32-unknown-unknown']);
+  const folder = join(build_, 'bindings');
+  mkdirSync(folder, { recursive: true });
+  const options = ['--target', 'module', '--no-typescript', '--experimental-reset-state-function', '--force-enable-abort-handler'];
+  await must(join(toolFolder('wasm-bindgen-cli'), 'wasm-bindgen'), [compiled(), '--out-dir', folder, '--out-name', 'index', ...options]);
   // Function names serve stack traces only, and are a tenth of what is uploaded and started.
-  const wasm = join(root, 'build/index_bg.wasm');
-  await must(join(root, 'node_modules/.bin/wasm-opt'), ['--strip-debug', '--all-features', wasm, '-o', wasm]);
+  const optimised = ['-O', '--strip-debug', '--all-features', join(folder, 'index_bg.wasm'), '-o', join(build_, 'index_bg.wasm')];
+  await must(join(root, 'node_modules/.bin/wasm-opt'), optimised);
+  await bundle(join(folder, 'index.js'));
   writeFileSync(stamp, now);
+}
+
+/** The crate as cargo left it. */
+const compiled = () => join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'wasm32-unknown-unknown/release/tokens_forge.wasm');
+
+/** One module of the driver and the bindings of the Wasm. */
+async function bundle(bindings) {
+  // What the platform imports is a compiled module already.
+  writeFileSync(bindings, readFileSync(bindings, 'utf8').replace('import source ', 'import '));
+  await must(join(root, 'node_modules/.bin/esbuild'), [
+    join(root, 'src/driver/main.mjs'),
+    '--bundle',
+    '--minify',
+    '--keep-names',
+    '--format=esm',
+    `--alias:bindings=${bindings}`,
+    '--external:./index_bg.wasm',
+    '--external:cloudflare:*',
+    `--outfile=${join(build_, 'index.js')}`,
+  ]);
 }
 
 function fingerprint() {

@@ -1,6 +1,6 @@
 // Brings a machine that has only Node 20 and rustup to the point where everything here runs:
-// npm packages with a newer Node, the Rust toolchain with its Wasm target, and the two tools
-// that turn a crate into a Worker. Does nothing, quickly, when nothing is missing.
+// npm packages with a newer Node, the Rust toolchain with its Wasm target, and the tool that
+// binds Wasm to JavaScript. Does nothing, quickly, when nothing is missing.
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -13,7 +13,6 @@ const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tok
 export async function prepare() {
   await npmPackages();
   await rustToolchain();
-  await cargoTool('worker-build', 'worker-build');
   await cargoTool('wasm-bindgen-cli', 'wasm-bindgen');
   return newerNode();
 }
@@ -68,11 +67,10 @@ async function rustIsComplete(pinned) {
 }
 
 /**
- * The version of a tool. It follows Cargo.lock, because worker-build is released with the
- * `worker` crate and the wasm-bindgen CLI refuses any but its own version of the crate.
+ * The version of a tool. It follows Cargo.lock, because the wasm-bindgen CLI refuses any but its own version of the crate.
  */
 function toolVersion(name) {
-  const crate = { 'worker-build': 'worker', 'wasm-bindgen-cli': 'wasm-bindgen' }[name];
+  const crate = { 'wasm-bindgen-cli': 'wasm-bindgen' }[name];
   const lock = readFileSync(join(root, 'Cargo.lock'), 'utf8');
   return lock.match(new RegExp(`name = "${crate}"\nversion = "(.+)"`))[1];
 }

@@ -24,7 +24,7 @@ pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Resul
     let text = serde_json::to_string(command).map_err(|error| Unavailable(error.to_string()))?;
     let mut last = String::new();
     for attempt in 0..TRIES {
-        match select(Box::pin(call(env, account, &text)), Box::pin(sleep(TIMEOUT_MS))).await {
+        match select(Box::pin(call(env, account, (path(command), &text))), Box::pin(sleep(TIMEOUT_MS))).await {
             Either::Right(_) => return Err(Unavailable(format!("account {account}: silent for {TIMEOUT_MS} ms"))),
             Either::Left((Ok(answer), _)) => return Ok(answer),
             Either::Left((Err(failed), _)) => {
@@ -39,12 +39,21 @@ pub async fn command(env: &Env, account: &AccountId, command: &Command) -> Resul
     Err(Unavailable(format!("account {account}: {last}")))
 }
 
-async fn call(env: &Env, account: &AccountId, text: &str) -> Result<AccountAnswer, Failed> {
+/// Settlements may wait some milliseconds for other commands, with which they are stored.
+const fn path(command: &Command) -> &'static str {
+    match command {
+        Command::Settle(_) | Command::Checkpoint(_) | Command::RecordRefused(_) => "https://account/patient",
+        Command::Flush => "https://account/flush",
+        _ => "https://account/command",
+    }
+}
+
+async fn call(env: &Env, account: &AccountId, (path, text): (&str, &str)) -> Result<AccountAnswer, Failed> {
     let stub: ObjectStub = env.durable_object(BINDING)?.get_by_name(account.as_str())?.into_rpc();
     let init = RequestInit::new();
     init.set_method("POST");
     init.set_body(&JsValue::from_str(text));
-    let response: Response = JsFuture::from(stub.fetch("https://account/command", &init)?).await?.unchecked_into();
+    let response: Response = JsFuture::from(stub.fetch(path, &init)?).await?.unchecked_into();
     let answer = JsFuture::from(response.text()?).await?.as_string().unwrap_or_default();
     if response.status() != 200 {
         return Err(Failed { what: format!("status {}: {answer}", response.status()), is_retryable: false });

@@ -1,12 +1,14 @@
-//! The account object: loads the books, lets the state machine decide, stores its events in one transaction. Thin.
+//! The account object behind its driver: decides on a group of commands and stores their events, in a transaction of the driver's.
 //!
-//! What always holds: nothing of the account is kept in memory between commands but when the alarm is set and whether the
-//! tables are there, which are only hints; there is no `await` between reading the books and storing the events.
+//! What always holds: there is no `await` between reading the state and storing the events; what is remembered between commands is a
+//! copy of what is stored, and goes with this object when a transaction is rolled back.
 
 use std::cell::Cell;
 
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use worker::{Env, Result};
 
+use super::platform::Sql;
 use super::store::Store;
 use super::{alerts, clock, outbox};
 use crate::account::{
@@ -15,139 +17,98 @@ use crate::account::{
 use crate::id::KeyId;
 use crate::time::Timestamp;
 
-/// How long the searchable copy may lag behind, in milliseconds; what is settled meanwhile is copied together.
-const COPY_AFTER_MS: i64 = 2_000;
-/// How long it waits after a failure, doubled each time up to the longest.
+/// How long a copy waits after a failure, doubled each time up to the longest, in milliseconds.
 const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
 const CLEAN_EVERY_MS: u64 = 3_600_000;
+/// Ends each text that crosses between here and the driver.
+const END: char = '\u{1e}';
 
 /// One account.
-#[durable_object(alarm)]
-pub struct AccountObject {
-    state: State,
+#[wasm_bindgen]
+pub struct Account {
+    store: Store,
     env: Env,
-    /// When the alarm is set for; unknown after a restart.
-    alarm_at: Cell<Option<i64>>,
     failures: Cell<u32>,
     /// When old idempotency keys were last dropped.
     cleaned_at: Cell<Timestamp>,
-    /// Whether the tables are known to be there.
-    is_open: Cell<bool>,
-    /// Whether a command has seen to the alarm since this object started.
-    is_armed: Cell<bool>,
 }
 
-impl DurableObject for AccountObject {
-    fn new(state: State, env: Env) -> Self {
-        Self {
-            state,
-            env,
-            alarm_at: Cell::new(None),
-            failures: Cell::new(0),
-            cleaned_at: Cell::default(),
-            is_open: Cell::new(false),
-            is_armed: Cell::new(false),
-        }
+#[wasm_bindgen]
+impl Account {
+    /// The account in this database, whose tables are brought up to date.
+    #[wasm_bindgen(constructor)]
+    pub fn new(sql: Sql, env: Env) -> Result<Self, JsValue> {
+        let store = Store::new(sql);
+        store.migrate()?;
+        Ok(Self { store, env, failures: Cell::new(0), cleaned_at: Cell::default() })
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let text = request.text().await?;
-        let command: Command = match serde_json::from_str(&text) {
-            Ok(command) => command,
-            Err(error) => return Response::error(format!("an unreadable command: {error}"), 400),
-        };
-        match self.answer(command).await {
-            Ok(answer) => Response::from_json(&answer),
-            Err(error) => {
-                worker::console_error!("account: {error:?}");
-                Response::error("the account's storage failed", 500)
-            }
-        }
+    /// Decides on commands as JSON. Answers whether the account changed - `changed`, `same`, or `read` if nothing could change it - and
+    /// then an answer to each; what cannot be read is answered with a text after `!`.
+    pub fn commands(&self, texts: &str) -> Result<String, JsValue> {
+        Ok(self.answers(texts)?)
     }
 
-    /// Ends due holds and copies what is new. It must not fail: the platform gives up after six times.
-    async fn alarm(&self) -> Result<Response> {
-        self.alarm_at.set(None);
-        if let Err(error) = self.tick().await {
-            worker::console_error!("alarm: {error}");
-            self.wake_at(clock::now().plus(RETRY_MS)).await?;
-        }
-        Response::empty()
-    }
-}
-
-impl AccountObject {
-    fn store(&self) -> Result<Store> {
-        let store = Store::new(self.state.storage().sql());
-        if !self.is_open.get() {
-            store.migrate(self.state.storage().as_raw())?;
-            self.is_open.set(true);
-        }
-        Ok(store)
-    }
-
-    async fn answer(&self, command: Command) -> Result<AccountAnswer> {
-        if let Command::Read(query) = &command {
-            return self.read(query);
-        }
-        if command == Command::Flush {
-            self.copy().await?;
-            return Ok(AccountAnswer::Done);
-        }
-        let store = self.store()?;
-        let storage = self.state.storage();
-        let mut command = Some(command);
-        let (answer, is_changed) = Store::atomically(storage.as_raw(), || {
-            // It runs once; the platform does not repeat a transaction by itself.
-            let Some(command) = command.take() else { return Err("the transaction ran twice".into()) };
-            let (answer, events) = account::decide(&store, command, clock::now())?;
-            for event in &events {
-                store.apply(event)?;
-            }
-            Ok((answer, !events.is_empty()))
-        })?;
-        if is_changed || !self.is_armed.replace(true) {
-            // A command that changes nothing may repeat one whose change stands, but whose alarm was never set. What is decided stands; the next command sets the alarm that this one could not.
-            if let Err(error) = self.wake_at(clock::now().plus(COPY_AFTER_MS)).await {
-                worker::console_error!("alarm: {error}");
-            }
-        }
-        Ok(answer)
-    }
-
-    /// Sets the alarm, unless it comes earlier anyway: setting it costs a row.
-    async fn wake_at(&self, at: Timestamp) -> Result<()> {
-        if self.alarm_at.get().is_none() {
-            self.alarm_at.set(self.state.storage().get_alarm().await?);
-        }
-        if self.alarm_at.get().is_some_and(|set| set <= at.millis()) {
-            return Ok(());
-        }
-        let offset = i64::try_from(at.since(clock::now())).unwrap_or(i64::MAX);
-        self.state.storage().set_alarm(offset).await?;
-        self.alarm_at.set(Some(at.millis()));
-        Ok(())
-    }
-
-    async fn tick(&self) -> Result<()> {
-        let (store, storage, now) = (self.store()?, self.state.storage(), clock::now());
+    /// Ends holds and orders whose time is over, and forgets what is old.
+    pub fn end_due(&self) -> Result<(), JsValue> {
+        let (store, now) = (&self.store, clock::now());
+        let mut events = Vec::new();
         for due in store.due_holds(now)? {
-            Store::atomically(storage.as_raw(), || {
-                account::end_hold(&store, &due, now)?.iter().try_for_each(|event| store.apply(event))
-            })?;
+            account::end_hold(store, &due, now)?.iter().try_for_each(|event| store.apply(event))?;
         }
         for due in store.due_orders(now)? {
-            Store::atomically(storage.as_raw(), || {
-                account::end_order(&store, &due, now)?.iter().try_for_each(|event| store.apply(event))
-            })?;
+            account::end_order(store, &due, now)?.iter().try_for_each(|event| store.apply(event))?;
         }
-        Store::atomically(storage.as_raw(), || account::forget(&store, now)?.iter().try_for_each(|event| store.apply(event)))?;
+        events.extend(account::forget(store, now)?);
+        events.iter().try_for_each(|event| store.apply(event))?;
         if now.since(self.cleaned_at.get()) >= CLEAN_EVERY_MS {
             store.drop_claims(now.plus(-account::CLAIM_MS))?;
             self.cleaned_at.set(now);
         }
-        let retry_at = match self.copy().await {
+        Ok(())
+    }
+
+    /// Copies what is new to the searchable store.
+    pub async fn copy(&self) -> Result<(), JsValue> {
+        self.copy_all().await.map(|_| ()).map_err(Into::into)
+    }
+
+    /// Copies what is new and sends what is to be told. Answers when there is more to do.
+    pub async fn copy_and_tell(&self) -> Result<Option<f64>, JsValue> {
+        let next = self.work().await?;
+        // Milliseconds are whole and far below 2^53.
+        #[allow(clippy::cast_precision_loss)]
+        Ok(next.map(|at| at.millis() as f64))
+    }
+}
+
+impl Account {
+    fn answers(&self, texts: &str) -> Result<String> {
+        let (mut answers, mut state) = (String::new(), "read");
+        for text in texts.split(END) {
+            answers.push(END);
+            match serde_json::from_str(text) {
+                Ok(Command::Read(query)) => answers.push_str(&serde_json::to_string(&self.read(&query)?)?),
+                Ok(command) => {
+                    let (answer, events) = account::decide(&self.store, command, clock::now())?;
+                    events.iter().try_for_each(|event| self.store.apply(event))?;
+                    if !events.is_empty() {
+                        state = "changed";
+                    } else if state == "read" {
+                        state = "same";
+                    }
+                    answers.push_str(&serde_json::to_string(&answer)?);
+                }
+                Err(error) => answers.push_str(&format!("!an unreadable command: {error}")),
+            }
+        }
+        Ok(format!("{state}{answers}"))
+    }
+
+    async fn work(&self) -> Result<Option<Timestamp>> {
+        let store = &self.store;
+        let retry_at = match self.copy_all().await {
             Ok(is_all) => {
                 self.failures.set(0);
                 (!is_all).then(clock::now)
@@ -160,26 +121,21 @@ impl AccountObject {
             }
         };
         if let Some(record) = store.account()? {
-            alerts::send(&store, &self.env, &record.id).await?;
+            alerts::send(store, &self.env, &record.id).await?;
         }
-        let next = [retry_at, store.next_deadline()?, store.kept_until()?].into_iter().flatten().min();
-        match next {
-            Some(at) => self.wake_at(at).await,
-            None => Ok(()),
-        }
+        Ok([retry_at, store.next_deadline()?, store.kept_until()?].into_iter().flatten().min())
     }
 
     /// Copies what is new; false if some is left.
-    async fn copy(&self) -> Result<bool> {
-        let store = self.store()?;
-        match store.account()? {
-            Some(record) => outbox::copy(&store, &self.env, &record.id).await,
+    async fn copy_all(&self) -> Result<bool> {
+        match self.store.account()? {
+            Some(record) => outbox::copy(&self.store, &self.env, &record.id).await,
             None => Ok(true),
         }
     }
 
     fn read(&self, query: &Query) -> Result<AccountAnswer> {
-        let (store, now) = (self.store()?, clock::now());
+        let (store, now) = (&self.store, clock::now());
         let of_key = |key: &KeyId| store.state(Touches { key: Some(key), ..Touches::default() });
         let record = |key: &KeyId| -> Result<AccountAnswer> {
             Ok(of_key(key)?.key.map_or(AccountAnswer::Nothing, |book| AccountAnswer::Key(Box::new(book.record))))

@@ -1,13 +1,14 @@
 //! Kept answers in the account object's table: one function per statement.
 
-use worker::{Result, SqlStorageValue};
+use serde_json::Value;
+use worker::Result;
 
 use super::store::Store;
 use crate::account::{KEPT_MS, KeptAnswer, KeptItems, MOST_READ, SWEPT_AFTER_MS};
 use crate::id::RequestId;
 use crate::time::Timestamp;
 
-fn integer(value: u64) -> SqlStorageValue {
+fn integer(value: u64) -> Value {
     i64::try_from(value).unwrap_or(i64::MAX).into()
 }
 

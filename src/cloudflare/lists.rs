@@ -1,7 +1,7 @@
 //! The account object's tables, read for lists and reports: one function per statement. Nothing here decides.
 
 use serde_json::{Value, json};
-use worker::{Result, SqlStorageValue};
+use worker::Result;
 
 use super::store::{Batch, Store, money};
 use crate::account::{
@@ -44,7 +44,7 @@ impl Store {
             ORDER BY j.seq DESC LIMIT CAST(?2 AS INTEGER)"
         );
         let before = page.before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::from(u32::MAX) << 16);
-        let mut values: Vec<SqlStorageValue> = vec![before.into(), i64::from(page.limit).into()];
+        let mut values: Vec<Value> = vec![before.into(), i64::from(page.limit).into()];
         let JournalFilter { key, project, model, route, bucket, status, run, kind, .. } = filter;
         values.extend([key, project, model, route, bucket, status, run, kind].map(|name| name.as_deref().into()));
         values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));

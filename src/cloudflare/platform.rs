@@ -5,7 +5,6 @@
 #![allow(unsafe_code)]
 
 use js_sys::Promise;
-use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use web_sys::RequestInit;
@@ -35,13 +34,10 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = fetch)]
     pub fn fetch(this: &ObjectStub, url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
 
-    type Storage;
+    /// An account object's SQLite, as the driver hands it over.
+    pub type Sql;
 
-    #[wasm_bindgen(method, catch, js_name = transactionSync)]
-    fn transaction_sync(this: &Storage, body: &mut dyn FnMut() -> Result<JsValue, JsValue>) -> Result<JsValue, JsValue>;
-}
-
-/// Runs `body` in a transaction of the object's storage: what it throws rolls back.
-pub fn transaction_sync(storage: &JsValue, mut body: &mut dyn FnMut() -> Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
-    storage.unchecked_ref::<Storage>().transaction_sync(&mut body)
+    /// Runs a statement over values, a list as JSON. Answers the first column of each row, each ended by U+001E.
+    #[wasm_bindgen(method, catch)]
+    pub fn run(this: &Sql, statement: &str, values: &str) -> Result<String, JsValue>;
 }

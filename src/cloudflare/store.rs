@@ -4,10 +4,10 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wasm_bindgen::JsValue;
-use worker::{Result, SqlStorage, SqlStorageValue};
+use serde_json::Value;
+use worker::Result;
 
-use super::platform::transaction_sync;
+use super::platform::Sql;
 use crate::account::{
     AccountRecord, AccountState, AccountStore, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum, Hold, JournalHead,
     KeyBook, Order, ProjectBook, ProjectRecord, Row, RunBook, RunLine, RunRecord, Spent, Touches,
@@ -64,14 +64,16 @@ CREATE TABLE ended_sessions (mark TEXT PRIMARY KEY, until INTEGER NOT NULL) WITH
 ",
 ];
 
+/// Ends each text that a statement answers; JSON never has it.
+const END: char = '\u{1e}';
+
 /// The tables of one account.
-#[derive(Clone)]
 pub struct Store {
-    sql: SqlStorage,
+    sql: Sql,
 }
 
-fn text(value: &(impl Serialize + ?Sized)) -> Result<SqlStorageValue> {
-    Ok(SqlStorageValue::String(serde_json::to_string(value)?))
+fn text(value: &(impl Serialize + ?Sized)) -> Result<Value> {
+    Ok(Value::String(serde_json::to_string(value)?))
 }
 
 /// A stored amount.
@@ -98,12 +100,6 @@ struct BooksRow {
     claim: Option<Claim>,
 }
 
-/// Every statement answers one column of JSON text: types are read from text alone, and a row crosses over in one piece.
-#[derive(Deserialize)]
-struct TextRow {
-    value: String,
-}
-
 /// What is to be copied to the searchable store.
 pub struct Batch {
     pub first: i64,
@@ -116,42 +112,42 @@ pub struct Batch {
 
 impl Store {
     /// The tables in this storage.
-    pub const fn new(sql: SqlStorage) -> Self {
+    pub const fn new(sql: Sql) -> Self {
         Self { sql }
     }
 
-    /// Brings the tables to the newest version, each step in the transaction that notes it.
-    pub fn migrate(&self, storage: &JsValue) -> Result<()> {
+    /// Brings the tables to the newest version. The caller has a transaction.
+    pub fn migrate(&self) -> Result<()> {
         let is_known =
             self.text("SELECT name AS value FROM sqlite_schema WHERE type = 'table' AND name = 'meta'", Vec::new())?.is_some();
         // The first version did not note itself.
         let noted = if is_known { self.meta("schema")? } else { None };
         let found = noted.and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::from(is_known));
         for (index, statements) in VERSIONS.iter().enumerate().skip(found) {
-            Self::atomically(storage, || {
-                self.sql.exec(statements, None)?;
-                self.put_meta("schema", &index.saturating_add(1).to_string())
-            })?;
+            self.run(statements, Vec::new())?;
+            self.put_meta("schema", &index.saturating_add(1).to_string())?;
         }
         Ok(())
     }
 
-    fn texts(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<TextRow>> {
-        self.sql.exec(statement, values)?.to_array()
+    /// Runs a statement. It answers one column of text, or nothing: types are read from text alone, and all of it crosses over in one
+    /// piece.
+    fn texts(&self, statement: &str, values: Vec<Value>) -> Result<String> {
+        Ok(self.sql.run(statement, &Value::Array(values).to_string())?)
     }
 
     /// The rows of a statement with one column, `value`, of JSON.
-    pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Vec<T>> {
-        self.texts(statement, values)?.iter().map(|row| Ok(serde_json::from_str(&row.value)?)).collect()
+    pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<Value>) -> Result<Vec<T>> {
+        self.texts(statement, values)?.split_terminator(END).map(|text| Ok(serde_json::from_str(text)?)).collect()
     }
 
     /// The first text of a statement with one column, `value`, whatever it is.
-    pub(super) fn text(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<Option<String>> {
-        Ok(self.texts(statement, values)?.into_iter().next().map(|row| row.value))
+    pub(super) fn text(&self, statement: &str, values: Vec<Value>) -> Result<Option<String>> {
+        Ok(self.texts(statement, values)?.split_once(END).map(|(first, _)| first.to_owned()))
     }
 
-    pub(super) fn run(&self, statement: &str, values: Vec<SqlStorageValue>) -> Result<()> {
-        self.sql.exec(statement, values).map(|_| ())
+    pub(super) fn run(&self, statement: &str, values: Vec<Value>) -> Result<()> {
+        self.texts(statement, values).map(|_| ())
     }
 
     /// Stores what an event says.
@@ -217,7 +213,7 @@ impl Store {
     }
 
     fn append(&self, row: &Row) -> Result<()> {
-        let seq = SqlStorageValue::try_from_i64(i64::try_from(row.seq).unwrap_or(i64::MAX))?;
+        let seq = i64::try_from(row.seq).unwrap_or(i64::MAX).into();
         self.run(
             "INSERT INTO journal (seq, subject, at, kind, key, bucket, amount, balances, doc, debts)
              VALUES (CAST(?1 AS INTEGER), ?2, CAST(?3 AS INTEGER), ?4, ?5, ?6, CAST(?7 AS INTEGER), ?8, ?9, ?10)",
@@ -231,7 +227,7 @@ impl Store {
                 row.amount.map(Money::nanos).into(),
                 text(&row.balances)?,
                 text(&row.journaled)?,
-                if row.debts.is_empty() { SqlStorageValue::Null } else { text(&row.debts)? },
+                if row.debts.is_empty() { Value::Null } else { text(&row.debts)? },
             ],
         )
     }
@@ -304,28 +300,6 @@ impl Store {
         let statement = "INSERT INTO meta (name, value) VALUES ('copied', CAST(CAST(?1 AS INTEGER) AS TEXT))
             ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE CAST(value AS INTEGER) < CAST(excluded.value AS INTEGER)";
         self.run(statement, vec![last.into()])
-    }
-
-    /// Runs `action` so that all of its writes stand, or none.
-    pub fn atomically<T>(storage: &JsValue, mut action: impl FnMut() -> Result<T>) -> Result<T> {
-        let mut result = None;
-        let mut body = || match action() {
-            Ok(value) => {
-                result = Some(Ok(value));
-                Ok(JsValue::UNDEFINED)
-            }
-            Err(error) => {
-                // The throw rolls back; the error itself stays on this side.
-                result = Some(Err(error));
-                Err(JsValue::from_str("rolled back"))
-            }
-        };
-        let thrown = transaction_sync(storage, &mut body).err();
-        match (result, thrown) {
-            (Some(Ok(_)), Some(error)) => Err(error.into()),
-            (Some(result), _) => result,
-            (None, error) => Err(error.unwrap_or_else(|| JsValue::from_str("the transaction did not run")).into()),
-        }
     }
 }
 

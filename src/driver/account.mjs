@@ -1,0 +1,164 @@
+// The account object: what waits is decided as one group, in one transaction and one commit. It knows nothing about money.
+import { DurableObject } from 'cloudflare:workers';
+import * as wasm from 'bindings';
+
+/** How long the searchable copy may lag behind; what is settled meanwhile is copied together. */
+const COPY_AFTER_MS = 2_000;
+/** When the alarm comes again after a failure. */
+const RETRY_MS = 5_000;
+/** How long a command that may wait does so, unless another takes it along. */
+const PATIENCE_MS = 4;
+const MOST_IN_A_GROUP = 256;
+/** Ends each text in what crosses between here and the Wasm; JSON never has it. */
+const END = '\x1e';
+
+/**
+ * @typedef {{ text: string, resolve: (answer: string) => void, reject: (error: unknown) => void }} Waiting
+ */
+
+/** SQLite, one text in and one out for each statement. */
+class Sql {
+  /** @param {SqlStorage} sql */
+  constructor(sql) {
+    this.sql = sql;
+  }
+
+  /**
+   * The first column of each row, each ended.
+   * @param {string} statement
+   * @param {string} values a list as JSON
+   */
+  run(statement, values) {
+    let texts = '';
+    for (const [value] of this.sql.exec(statement, ...JSON.parse(values)).raw()) texts += value + END;
+    return texts;
+  }
+}
+
+export class AccountObject extends DurableObject {
+  /** @type {Waiting[]} */
+  #waiting = [];
+  #isCommitting = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {number | undefined} When the alarm is set for; unknown at first. */
+  #alarmAt;
+  /** @type {wasm.Account | undefined} */
+  #account;
+  #instance = 0;
+
+  /**
+   * A command as JSON, to `/command`, or to `/patient` if it may wait for others; or nothing, to `/flush`.
+   * @param {Request} request
+   */
+  async fetch(request) {
+    try {
+      if (request.url.endsWith('/flush')) {
+        await this.#current().copy();
+        return new Response('"Done"');
+      }
+      const text = await request.text();
+      const answer = await this.#enter(text, request.url.endsWith('/patient'));
+      return answer.startsWith('!') ? new Response(answer, { status: 400 }) : new Response(answer);
+    } catch (error) {
+      console.error('account:', error);
+      return new Response("the account's storage failed", { status: 500 });
+    }
+  }
+
+  /** Ends what is due and copies what is new. It must not fail: the platform gives up after six times. */
+  async alarm() {
+    this.#alarmAt = undefined;
+    let next;
+    try {
+      this.#atomically((account) => account.end_due());
+      next = await this.#current().copy_and_tell();
+    } catch (error) {
+      console.error('alarm:', error);
+      next = Date.now() + RETRY_MS;
+    }
+    if (next !== undefined) this.#wakeAt(next);
+  }
+
+  /**
+   * @param {string} text
+   * @param {boolean} isPatient
+   * @returns {Promise<string>}
+   */
+  #enter(text, isPatient) {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ text, resolve, reject });
+      if (this.#isCommitting) return;
+      if (!isPatient) void this.#commit();
+      else this.#timer ??= setTimeout(() => void this.#commit(), PATIENCE_MS);
+    });
+  }
+
+  /** Takes what waits, until nothing does: whatever comes while a commit is under way is the next group. */
+  async #commit() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#isCommitting) return;
+    this.#isCommitting = true;
+    try {
+      while (this.#waiting.length > 0) {
+        this.#decide(this.#waiting.splice(0, MOST_IN_A_GROUP));
+        await this.ctx.storage.sync();
+      }
+    } catch (error) {
+      console.error('account:', error);
+    } finally {
+      this.#isCommitting = false;
+    }
+  }
+
+  /**
+   * Answers leave when their writes are on disk: the platform sees to it. If a group fails, each of it is tried alone.
+   * @param {Waiting[]} group
+   */
+  #decide(group) {
+    try {
+      const [state, ...answers] = this.#atomically((account) => account.commands(group.map(({ text }) => text).join(END))).split(END);
+      // In the same commit as what it is set for.
+      if (state === 'changed' || (state === 'same' && this.#alarmAt === undefined)) this.#wakeAt(Date.now() + COPY_AFTER_MS);
+      group.forEach(({ resolve }, index) => resolve(answers[index]));
+    } catch (error) {
+      if (group.length === 1) return group[0].reject(error);
+      console.error(`account: ${group.length} commands together:`, error);
+      for (const one of group) this.#decide([one]);
+    }
+  }
+
+  /**
+   * @template T
+   * @param {(account: wasm.Account) => T} body
+   */
+  #atomically(body) {
+    try {
+      return this.ctx.storage.transactionSync(() => body(this.#current()));
+    } catch (error) {
+      // What it remembers may not have been stored.
+      this.#account = undefined;
+      throw error;
+    }
+  }
+
+  #current() {
+    const { instanceId } = globalThis.__worker_init_state;
+    if (this.#account === undefined || this.#instance !== instanceId) {
+      this.#account = this.ctx.storage.transactionSync(() => new wasm.Account(new Sql(this.ctx.storage.sql), this.env));
+      this.#instance = globalThis.__worker_init_state.instanceId;
+    }
+    return this.#account;
+  }
+
+  /**
+   * Sets the alarm, unless it comes earlier anyway: setting it costs a row.
+   * @param {number} at
+   */
+  #wakeAt(at) {
+    if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;
+    this.ctx.storage.setAlarm(at);
+    this.#alarmAt = at;
+  }
+}
