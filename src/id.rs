@@ -1,5 +1,6 @@
 //! Names and ids: newtypes that can only be made by parsing, so that a string is never taken for another kind of name.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,12 @@ macro_rules! text_id {
 
             /// The id as text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }
@@ -121,7 +128,7 @@ impl RequestId {
     }
 
     /// How every id begins.
-    const MARK: &'static str = "gen-";
+    pub const MARK: &'static str = "gen-";
     /// How long a ULID is.
     const ULID: usize = 26;
 }

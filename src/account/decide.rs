@@ -61,6 +61,17 @@ pub trait AccountStore {
     fn last_end(&self) -> Result<Timestamp, Self::Error>;
 }
 
+/// Where an account's rows are, and are written.
+pub trait AccountWriter: AccountStore {
+    /// Writes what an event says.
+    fn apply(&self, event: &Event) -> Result<(), Self::Error>;
+    /// The last of the journal's subjects that begin with [`RequestId::MARK`], in the order of their bytes: the last one before
+    /// `gen.`, by the index of subjects.
+    fn last_closed(&self) -> Result<Option<String>, Self::Error>;
+    /// An error that says this.
+    fn fault(what: String) -> Self::Error;
+}
+
 /// An answer, and what changes with it.
 pub type Decided = (AccountAnswer, Vec<Event>);
 

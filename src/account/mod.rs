@@ -13,9 +13,10 @@
 //! charge is both, and balances are read from the newest row instead of being kept in a row of their own.
 //!
 //! How it is built, each part on those before it: records in `record/`, which know each other only; the state, the budgets, the
-//! charge and the refusals; the use cases, one file each; [`decide`], which loads and asks. No file needs one that needs it.
+//! charge and the refusals; the use cases, one file each; [`decide`], which loads and asks; [`Memory`], a copy of what is stored; a
+//! [`Group`], which decides on commands that waited in one transaction. No file needs one that needs it.
 //!
-//! Deliberately absent: HTTP, SQL, clocks, and every kind of memory between commands.
+//! Deliberately absent: HTTP, SQL, clocks, and anything in memory that is not stored.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::as_conversions)]
 
 mod audit;
@@ -23,10 +24,12 @@ mod budget;
 mod charge;
 mod command;
 mod decide;
+mod group;
 mod hold;
 mod kept;
 mod late;
 mod manage;
+mod memory;
 mod order;
 mod record;
 mod refund;
@@ -40,8 +43,10 @@ mod view;
 
 pub use audit::{AuditRow, audit};
 pub use command::{AccountAnswer, Audit, Command, ComparedRow, JournalFilter, Listed, Query, Window};
-pub use decide::{AccountStore, Decided, Touches, decide, end_hold, end_order, forget};
+pub use decide::{AccountStore, AccountWriter, Decided, Touches, decide, end_hold, end_order, forget};
+pub use group::{Atomically, Group, MOST_IN_A_GROUP, Together, together, within};
 pub use hold::weigh;
+pub use memory::{MOST_HOLDS, MOST_KEYS, MOST_LINES, MOST_RUNS, MOST_SUBJECTS, Memory};
 pub use record::{
     AccountRecord, ActKind, Adjustment, AdjustmentRecord, Alert, Announced, Attempt, AttemptStatus, Balances, By, CLAIM_MS,
     Checkpoint, Claim, Comparison, Correction, Counters, DebtPayment, Delivery, Dispute, Done, Elsewhere, EndedSessions, Event,
