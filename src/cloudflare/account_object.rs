@@ -1,9 +1,9 @@
-//! The account object behind its driver: decides on a group of commands and stores their events, in a transaction of the driver's.
+//! The account object behind its driver: decides on commands that waited together, over its tables and what it remembers of them.
 //!
-//! What always holds: there is no `await` between reading the state and storing the events; what is remembered between commands is a
-//! copy of what is stored, and goes with this object when a transaction is rolled back.
+//! What always holds: there is no `await` between reading the state and storing the events. Nothing here is about money: how a
+//! group is decided and stored is [`account::together`]'s.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use worker::{Env, Result};
@@ -12,7 +12,7 @@ use super::platform::Sql;
 use super::store::Store;
 use super::{alerts, clock, outbox};
 use crate::account::{
-    self, AccountAnswer, AccountStore, Command, KeyView, Overview, Query, RunBook, RunOpened, RunView, Touches, Wanted,
+    self, AccountAnswer, AccountStore, Command, KeyView, Memory, Overview, Query, RunBook, RunOpened, RunView, Touches, Wanted,
 };
 use crate::id::KeyId;
 use crate::time::Timestamp;
@@ -28,10 +28,13 @@ const END: char = '\u{1e}';
 #[wasm_bindgen]
 pub struct Account {
     store: Store,
+    memory: RefCell<Memory>,
     env: Env,
     failures: Cell<u32>,
     /// When old idempotency keys were last dropped.
     cleaned_at: Cell<Timestamp>,
+    /// How often what is remembered was compared with what is stored.
+    looked: Cell<usize>,
 }
 
 #[wasm_bindgen]
@@ -41,31 +44,39 @@ impl Account {
     pub fn new(sql: Sql, env: Env) -> Result<Self, JsValue> {
         let store = Store::new(sql);
         store.migrate()?;
-        Ok(Self { store, env, failures: Cell::new(0), cleaned_at: Cell::default() })
+        Ok(Self { store, memory: RefCell::default(), env, failures: Cell::new(0), cleaned_at: Cell::default(), looked: Cell::new(0) })
     }
 
     /// Decides on commands as JSON. Answers whether the account changed - `changed`, `same`, or `read` if nothing could change it - and
-    /// then an answer to each; what cannot be read is answered with a text after `!`.
-    pub fn commands(&self, texts: &str) -> Result<String, JsValue> {
-        Ok(self.answers(texts)?)
+    /// then an answer to each, or a text after `!` that says why there is none. Each text ends the one before by U+001E.
+    pub fn commands(&self, texts: &str) -> String {
+        let texts: Vec<&str> = texts.split(END).collect();
+        let now = clock::now();
+        let command = |text: &str| Ok(serde_json::from_str::<Command>(text)?);
+        let mut answers: Vec<Option<Result<AccountAnswer>>> = Vec::with_capacity(texts.len());
+        let mut deciding = Vec::new();
+        for (number, text) in texts.iter().enumerate() {
+            match command(text) {
+
+            }
+        }
+        String::new()
     }
 
     /// Ends holds and orders whose time is over, and forgets what is old.
     pub fn end_due(&self) -> Result<(), JsValue> {
-        let (store, now) = (&self.store, clock::now());
-        let mut events = Vec::new();
-        for due in store.due_holds(now)? {
-            account::end_hold(store, &due, now)?.iter().try_for_each(|event| store.apply(event))?;
-        }
-        for due in store.due_orders(now)? {
-            account::end_order(store, &due, now)?.iter().try_for_each(|event| store.apply(event))?;
-        }
-        events.extend(account::forget(store, now)?);
-        events.iter().try_for_each(|event| store.apply(event))?;
+        let now = clock::now();
+        let (holds, orders) = (self.store.due_holds(now)?, self.store.due_orders(now)?);
+        self.within(|group| {
+            holds.iter().try_for_each(|due| group.end_hold(due, now).map(|_| ()))?;
+            orders.iter().try_for_each(|due| group.end_order(due, now).map(|_| ()))?;
+            group.forget(now)
+        })?;
         if now.since(self.cleaned_at.get()) >= CLEAN_EVERY_MS {
-            store.drop_claims(now.plus(-account::CLAIM_MS))?;
+            self.store.drop_claims(now.plus(-account::CLAIM_MS))?;
             self.cleaned_at.set(now);
         }
+        self.look()?;
         Ok(())
     }
 

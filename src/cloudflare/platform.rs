@@ -40,4 +40,8 @@ extern "C" {
     /// Runs a statement over values, a list as JSON. Answers the first column of each row, each ended by U+001E.
     #[wasm_bindgen(method, catch)]
     pub fn run(this: &Sql, statement: &str, values: &str) -> Result<String, JsValue>;
+
+    /// Runs `body`, once, in a transaction: what it throws rolls back.
+    #[wasm_bindgen(method, catch)]
+    pub fn transaction(this: &Sql, body: &mut dyn FnMut() -> Result<(), JsValue>) -> Result<(), JsValue>;
 }

@@ -5,11 +5,12 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wasm_bindgen::JsValue;
 use worker::Result;
 
 use super::platform::Sql;
 use crate::account::{
-    AccountRecord, AccountState, AccountStore, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum, Hold, JournalHead,
+    AccountRecord, AccountState, AccountStore, AccountWriter, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum, Hold, JournalHead,
     KeyBook, Order, ProjectBook, ProjectRecord, Row, RunBook, RunLine, RunRecord, Spent, Touches,
 };
 use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
@@ -116,7 +117,7 @@ impl Store {
         Self { sql }
     }
 
-    /// Brings the tables to the newest version. The caller has a transaction.
+    /// Brings the tables to the newest version, each step in the transaction that notes it.
     pub fn migrate(&self) -> Result<()> {
         let is_known =
             self.text("SELECT name AS value FROM sqlite_schema WHERE type = 'table' AND name = 'meta'", Vec::new())?.is_some();
@@ -124,10 +125,29 @@ impl Store {
         let noted = if is_known { self.meta("schema")? } else { None };
         let found = noted.and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::from(is_known));
         for (index, statements) in VERSIONS.iter().enumerate().skip(found) {
-            self.run(statements, Vec::new())?;
-            self.put_meta("schema", &index.saturating_add(1).to_string())?;
+            self.atomically(&mut || {
+                self.run(statements, Vec::new())?;
+                self.put_meta("schema", &index.saturating_add(1).to_string())
+            })?;
         }
         Ok(())
+    }
+
+    /// Runs `body`, once, so that all of its writes stand or none.
+    pub fn atomically(&self, body: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let mut outcome = None;
+        let thrown = self.sql.transaction(&mut || {
+            let done = body();
+            // The throw rolls back; the error itself stays on this side.
+            let thrown = done.as_ref().map_or(Err(JsValue::from_str("rolled back")), |()| Ok(()));
+            outcome = Some(done);
+            thrown
+        });
+        match (outcome, thrown) {
+            (Some(Err(error)), _) => Err(error),
+            (_, Err(error)) => Err(error.into()),
+            (_, Ok(())) => Ok(()),
+        }
     }
 
     /// Runs a statement. It answers one column of text, or nothing: types are read from text alone, and all of it crosses over in one
@@ -151,7 +171,7 @@ impl Store {
     }
 
     /// Stores what an event says.
-    pub fn apply(&self, event: &Event) -> Result<()> {
+    fn store(&self, event: &Event) -> Result<()> {
         match event {
             Event::Opened(hold) => self.put_hold(hold),
             Event::Extended { request, deadline, checkpoint } => self.extend_hold(request, *deadline, checkpoint),
@@ -436,5 +456,20 @@ impl AccountStore for Store {
             SELECT doc AS value FROM journal WHERE subject = ?1 AND kind = 'receipt' AND doc->>'error'->>'code' = 'hold_expired'
               AND NOT EXISTS (SELECT 1 FROM journal WHERE subject = ?1 || '/correction')";
         Ok(self.rows(statement, vec![request.as_str().into()])?.into_iter().next())
+    }
+}
+
+impl AccountWriter for Store {
+    fn apply(&self, event: &Event) -> Result<()> {
+        self.store(event)
+    }
+
+    fn last_closed(&self) -> Result<Option<String>> {
+        let statement = "SELECT subject AS value FROM journal WHERE subject < 'gen.' ORDER BY subject DESC LIMIT 1";
+        Ok(self.text(statement, Vec::new())?)
+    }
+
+    fn fault(what: String) -> worker::Error {
+        worker::Error::RustError(what)
     }
 }
