@@ -12,7 +12,7 @@ use super::platform::Sql;
 use super::store::Store;
 use super::{alerts, clock, outbox};
 use crate::account::{
-    self, AccountAnswer, AccountStore, Command, KeyView, Memory, Overview, Query, RunBook, RunOpened, RunView, Touches, Wanted,
+    self, AccountAnswer, AccountStore, Command, Group, KeyView, Memory, Overview, Query, RunBook, RunOpened, RunView, Touches, Wanted,
 };
 use crate::id::KeyId;
 use crate::time::Timestamp;
@@ -22,7 +22,34 @@ const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
 const CLEAN_EVERY_MS: u64 = 3_600_000;
 /// Ends each text that crosses between here and the driver.
-const END: char = '\u{1e}';
+const END: &str = "\u{1e}";
+
+/// A command as it arrived.
+struct Asked<'a> {
+    text: &'a str,
+    command: Option<Command>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, command: serde_json::from_str(text).ok() }
+    }
+
+    /// The command, which is read again for whoever asks again.
+    fn take(&mut self) -> Result<Command> {
+        match self.command.take() {
+            Some(command) => Ok(command),
+            None => Ok(serde_json::from_str(self.text)?),
+        }
+    }
+}
+
+fn written(answer: Result<AccountAnswer>) -> String {
+    match answer.and_then(|answer| Ok(serde_json::to_string(&answer)?)) {
+        Ok(text) => text,
+        Err(error) => format!("!{error}"),
+    }
+}
 
 /// One account.
 #[wasm_bindgen]
@@ -50,17 +77,30 @@ impl Account {
     /// Decides on commands as JSON. Answers whether the account changed - `changed`, `same`, or `read` if nothing could change it - and
     /// then an answer to each, or a text after `!` that says why there is none. Each text ends the one before by U+001E.
     pub fn commands(&self, texts: &str) -> String {
-        let texts: Vec<&str> = texts.split(END).collect();
-        let now = clock::now();
-        let command = |text: &str| Ok(serde_json::from_str::<Command>(text)?);
-        let mut answers: Vec<Option<Result<AccountAnswer>>> = Vec::with_capacity(texts.len());
-        let mut deciding = Vec::new();
-        for (number, text) in texts.iter().enumerate() {
-            match command(text) {
-
+        let mut asked: Vec<Asked<'_>> = texts.split(END).map(Asked::new).collect();
+        let (mut answers, mut deciding) = (Vec::with_capacity(asked.len()), Vec::new());
+        for (number, asked) in asked.iter_mut().enumerate() {
+            answers.push(match &asked.command {
+                Some(Command::Read(query)) => Some(self.read(query)),
+                _ => None,
+            });
+            if answers.last().is_some_and(Option::is_none) {
+                deciding.push(number);
             }
         }
-        String::new()
+        let command = |number: usize| {
+            let asked = deciding.get(number).and_then(|number| asked.get_mut(*number));
+            asked.map_or_else(|| Err(worker::Error::RustError("no such command".to_owned())), Asked::take)
+        };
+        let place = (&self.store, &self.memory);
+        let decided = account::together(place, (deciding.len(), command), clock::now(), &mut |body| self.store.atomically(body));
+        for fault in &decided.faults {
+            worker::console_error!("account: {fault}");
+        }
+        let mut rest = decided.answers.into_iter();
+        let answers = answers.into_iter().filter_map(|answer| answer.or_else(|| rest.next())).map(written);
+        let state = if decided.is_changed { "changed" } else if deciding.is_empty() { "read" } else { "same" };
+        answers.fold(state.to_owned(), |texts, answer| texts + END + &answer)
     }
 
     /// Ends holds and orders whose time is over, and forgets what is old.
@@ -95,26 +135,21 @@ impl Account {
 }
 
 impl Account {
-    fn answers(&self, texts: &str) -> Result<String> {
-        let (mut answers, mut state) = (String::new(), "read");
-        for text in texts.split(END) {
-            answers.push(END);
-            match serde_json::from_str(text) {
-                Ok(Command::Read(query)) => answers.push_str(&serde_json::to_string(&self.read(&query)?)?),
-                Ok(command) => {
-                    let (answer, events) = account::decide(&self.store, command, clock::now())?;
-                    events.iter().try_for_each(|event| self.store.apply(event))?;
-                    if !events.is_empty() {
-                        state = "changed";
-                    } else if state == "read" {
-                        state = "same";
-                    }
-                    answers.push_str(&serde_json::to_string(&answer)?);
-                }
-                Err(error) => answers.push_str(&format!("!an unreadable command: {error}")),
-            }
+    /// Does something in a transaction of its own.
+    fn within<T>(&self, work: impl FnMut(&Group<'_, Store>) -> Result<T>) -> Result<T> {
+        let (value, _) = account::within((&self.store, &self.memory), &mut |body| self.store.atomically(body), work)?;
+        Ok(value)
+    }
+
+    /// Compares a part of what is remembered with what is stored, another one each time.
+    fn look(&self) -> Result<()> {
+        let nth = self.looked.replace(self.looked.get().wrapping_add(1));
+        let differs = self.memory.borrow().sample(&self.store, nth)?;
+        if let Some(what) = differs {
+            worker::console_error!("account: what is remembered is wrong: {what}");
+            self.memory.borrow_mut().clear();
         }
-        Ok(format!("{state}{answers}"))
+        Ok(())
     }
 
     async fn work(&self) -> Result<Option<Timestamp>> {

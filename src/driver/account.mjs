@@ -16,11 +16,17 @@ const END = '\x1e';
  * @typedef {{ text: string, resolve: (answer: string) => void, reject: (error: unknown) => void }} Waiting
  */
 
+/** @param {unknown} why */
+function failed(why) {
+  console.error('account:', why);
+  return new Response("the account's storage failed", { status: 500 });
+}
+
 /** SQLite, one text in and one out for each statement. */
 class Sql {
-  /** @param {SqlStorage} sql */
-  constructor(sql) {
-    this.sql = sql;
+  /** @param {DurableObjectStorage} storage */
+  constructor(storage) {
+    this.storage = storage;
   }
 
   /**
@@ -30,8 +36,13 @@ class Sql {
    */
   run(statement, values) {
     let texts = '';
-    for (const [value] of this.sql.exec(statement, ...JSON.parse(values)).raw()) texts += value + END;
+    for (const [value] of this.storage.sql.exec(statement, ...JSON.parse(values)).raw()) texts += value + END;
     return texts;
+  }
+
+  /** @param {() => void} body */
+  transaction(body) {
+    this.storage.transactionSync(body);
   }
 }
 
@@ -57,12 +68,10 @@ export class AccountObject extends DurableObject {
         await this.#current().copy();
         return new Response('"Done"');
       }
-      const text = await request.text();
-      const answer = await this.#enter(text, request.url.endsWith('/patient'));
-      return answer.startsWith('!') ? new Response(answer, { status: 400 }) : new Response(answer);
+      const answer = await this.#enter(await request.text(), request.url.endsWith('/patient'));
+      return answer.startsWith('!') ? failed(answer.slice(1)) : new Response(answer);
     } catch (error) {
-      console.error('account:', error);
-      return new Response("the account's storage failed", { status: 500 });
+      return failed(error);
     }
   }
 
@@ -71,7 +80,7 @@ export class AccountObject extends DurableObject {
     this.#alarmAt = undefined;
     let next;
     try {
-      this.#atomically((account) => account.end_due());
+      this.#guarded((account) => account.end_due());
       next = await this.#current().copy_and_tell();
     } catch (error) {
       console.error('alarm:', error);
@@ -113,12 +122,12 @@ export class AccountObject extends DurableObject {
   }
 
   /**
-   * Answers leave when their writes are on disk: the platform sees to it. If a group fails, each of it is tried alone.
+   * Answers leave when their writes are on disk: the platform sees to it. If the Wasm ends in a group, each of it is tried alone.
    * @param {Waiting[]} group
    */
   #decide(group) {
     try {
-      const [state, ...answers] = this.#atomically((account) => account.commands(group.map(({ text }) => text).join(END))).split(END);
+      const [state, ...answers] = this.#guarded((account) => account.commands(group.map(({ text }) => text).join(END))).split(END);
       // In the same commit as what it is set for.
       if (state === 'changed' || (state === 'same' && this.#alarmAt === undefined)) this.#wakeAt(Date.now() + COPY_AFTER_MS);
       group.forEach(({ resolve }, index) => resolve(answers[index]));
@@ -133,9 +142,9 @@ export class AccountObject extends DurableObject {
    * @template T
    * @param {(account: wasm.Account) => T} body
    */
-  #atomically(body) {
+  #guarded(body) {
     try {
-      return this.ctx.storage.transactionSync(() => body(this.#current()));
+      return body(this.#current());
     } catch (error) {
       // What it remembers may not have been stored.
       this.#account = undefined;
@@ -146,7 +155,7 @@ export class AccountObject extends DurableObject {
   #current() {
     const { instanceId } = globalThis.__worker_init_state;
     if (this.#account === undefined || this.#instance !== instanceId) {
-      this.#account = this.ctx.storage.transactionSync(() => new wasm.Account(new Sql(this.ctx.storage.sql), this.env));
+      this.#account = new wasm.Account(new Sql(this.ctx.storage), this.env);
       this.#instance = globalThis.__worker_init_state.instanceId;
     }
     return this.#account;
