@@ -9,7 +9,7 @@ use crate::ports::{Accounts, Directory, KeyDirectory};
 
 impl Accounts for Outside {
     async fn command(&self, account: &AccountId, command: Command) -> Fetched<AccountAnswer> {
-        account_client::command(self.env(), account, &command).await
+        account_client::command(self.front(), account, &command).await
     }
 }
 

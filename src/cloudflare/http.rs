@@ -1,60 +1,52 @@
-//! HTTP in and out: the platform's request to ours, and our reply to the platform's.
+//! HTTP in: the platform's request to ours, and its body, which is read when somebody waits for it.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::rc::Rc;
 
-use futures_channel::oneshot;
-use futures_util::StreamExt;
-use futures_util::future::{Either, select};
-use wasm_bindgen::JsCast;
-use wasm_bindgen::closure::Closure;
-use worker::{Headers, Request, Response, ResponseBuilder};
+use url::Url;
 
 use super::clock;
+use super::front::{Answer, Front};
 use crate::api;
 use crate::body::{Arriving, Body, BodyRoom, grown, no_room};
 use crate::id::RequestId;
 use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{Reply, ReplyBody, RequestHead, gate};
+use crate::relay::{Reply, RequestHead, gate};
 
 /// Who waits for room looks again after this.
 const LOOK_MS: u32 = 100;
-/// Resolves when the client closes the connection, and never otherwise.
-pub fn client_gone(request: &Request) -> impl Future<Output = ()> + Unpin + use<> {
-    let signal = request.inner().signal();
-    let (sender, receiver) = oneshot::channel::<()>();
-    let mut sender = Some(sender);
-    let listener = Closure::<dyn FnMut()>::new(move || {
-        if let Some(sender) = sender.take() {
-            let _ = sender.send(());
-        }
-    });
-    signal.set_onabort(Some(listener.as_ref().unchecked_ref()));
-    let guard = Listener { signal, _listener: listener };
-    Box::pin(async move {
-        let _guard = guard;
-        if receiver.await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    })
+
+/// What the driver knows of a request when it begins.
+pub struct Received {
+    pub method: String,
+    pub url: String,
+    /// Names, in lower case, and values in turn, each ended by U+001E.
+    pub headers: String,
 }
 
-/// Takes the listener off again, so that nothing calls into what is gone.
-struct Listener {
-    signal: web_sys::AbortSignal,
-    _listener: Closure<dyn FnMut()>,
-}
+impl Received {
+    /// A header. There are some twenty.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut texts = self.headers.split('\u{1e}');
+        while let (Some(known), Some(value)) = (texts.next(), texts.next()) {
+            if known == name {
+                return Some(value);
+            }
+        }
+        None
+    }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.signal.set_onabort(None);
+    /// Whether a client asks for a WebSocket.
+    pub fn is_socket_asked(&self) -> bool {
+        self.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
     }
 }
 
 /// A body that nobody has asked for yet.
 pub struct Unread {
-    request: Request,
+    front: Rc<Front>,
     declared: Option<usize>,
     most: usize,
     place: BodyRoom,
@@ -76,11 +68,12 @@ impl IntoFuture for Unread {
 }
 
 /// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
-pub fn read(request: Request) -> Result<api::Request<Unread>, Reply> {
-    let Ok(url) = request.url() else { return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random()))) };
-    let headers = request.headers();
-    let get = |name: &str| headers.get(name).ok().flatten();
-    let path = raw_path(&request.inner().url());
+pub fn read(received: &Received, front: &Rc<Front>) -> Result<api::Request<Unread>, Reply> {
+    let Ok(url) = Url::parse(&received.url) else {
+        return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random())));
+    };
+    let get = |name: &str| received.header(name).map(ToOwned::to_owned);
+    let path = raw_path(&received.url);
     let query: Vec<(String, String)> = url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect();
     let (head, presented_in) = RequestHead::read(get, &query);
     let place = match api::table::is_read_of_strangers(&path) {
@@ -96,22 +89,9 @@ pub fn read(request: Request) -> Result<api::Request<Unread>, Reply> {
         headers: get("access-control-request-headers").filter(|names| !names.is_empty()),
     });
     let origin = url.origin().ascii_serialization();
-    // The platform's own type takes what it does not know for GET.
-    let method = request.inner().method();
-    Ok(api::Request {
-        method,
-        path,
-        query,
-        head,
-        accept,
-        cookies,
-        from,
-        preflight,
-        presented_in,
-        signature,
-        origin,
-        body: Unread { request, declared, most, place },
-    })
+    let method = received.method.clone();
+    let body = Unread { front: Rc::clone(front), declared, most, place };
+    Ok(api::Request { method, path, query, head, accept, cookies, from, preflight, presented_in, signature, origin, body })
 }
 
 /// The path of an address, as it came: nothing in it is decoded or put right.
@@ -123,46 +103,37 @@ fn raw_path(address: &str) -> String {
 }
 
 /// Reads a body piece by piece: memory grows with what arrives, and only where there is room for it.
-async fn body(Unread { mut request, declared, most, mut place }: Unread) -> Result<Body, Refusal> {
+async fn body(Unread { front, declared, most, mut place }: Unread) -> Result<Body, Refusal> {
     if declared.is_some_and(|length| length > most) {
         return Err(too_large(most));
     }
     if let Some(length) = declared.filter(|length| *length <= SMALL_BYTES) {
-        find_room(&mut place, length).await?;
-        let bytes = match select(Box::pin(request.bytes()), clock::sleep(STALLED_MS)).await {
-            Either::Left((bytes, _)) => bytes.map_err(|error| broken(&error))?,
-            Either::Right(_) => return Err(stalled()),
+        find_room(&front, &mut place, length).await?;
+        return match front.ask(|call, effect| call.body(effect, STALLED_MS)).await {
+            Answer::Bytes(bytes) => Ok(Body::new(bytes, place)),
+            Answer::Failed(what, _) => Err(broken(what)),
+            Answer::Nothing | Answer::Text(..) => Err(stalled()),
         };
-        return Ok(Body::new(bytes, place));
     }
-    let Ok(mut stream) = request.stream() else { return Ok(Vec::new().into()) };
     let begun = clock::now();
-    let (mut bytes, mut arrived, mut watch) = (Vec::new(), begun, clock::sleep(STALLED_MS));
+    let mut bytes = Vec::new();
     loop {
-        let piece = match select(stream.next(), watch).await {
-            Either::Left((None, _)) => return Ok(Body::new(bytes, place)),
-            Either::Left((Some(piece), rest)) => {
-                watch = rest;
-                piece.map_err(|error| broken(&error))?
-            }
-            // One timer for many pieces: what arrived meanwhile gives it more time.
-            Either::Right(_) => {
-                let silent_ms = u32::try_from(clock::now().since(arrived)).unwrap_or(u32::MAX);
-                if silent_ms >= STALLED_MS || clock::now().since(begun) >= u64::from(ARRIVED_MS) {
-                    return Err(stalled());
-                }
-                watch = clock::sleep(STALLED_MS.saturating_sub(silent_ms));
-                continue;
-            }
+        let piece = match front.ask(|call, effect| call.piece(effect, STALLED_MS)).await {
+            Answer::Bytes(piece) => piece,
+            Answer::Nothing => return Ok(Body::new(bytes, place)),
+            Answer::Failed(what, _) => return Err(broken(what)),
+            Answer::Text(..) => return Err(stalled()),
         };
-        arrived = clock::now();
+        if clock::now().since(begun) >= u64::from(ARRIVED_MS) {
+            return Err(stalled());
+        }
         let length = bytes.len().saturating_add(piece.len());
         if length > most {
             return Err(too_large(most));
         }
         let capacity = grown(bytes.capacity(), length, declared.unwrap_or(most));
         if capacity > bytes.capacity() {
-            find_room(&mut place, capacity).await?;
+            find_room(&front, &mut place, capacity).await?;
             bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
         }
         bytes.extend(piece);
@@ -170,13 +141,13 @@ async fn body(Unread { mut request, declared, most, mut place }: Unread) -> Resu
 }
 
 /// Waits a little for others to leave room.
-async fn find_room(place: &mut BodyRoom, bytes: usize) -> Result<(), Refusal> {
+async fn find_room(front: &Rc<Front>, place: &mut BodyRoom, bytes: usize) -> Result<(), Refusal> {
     let begun = clock::now();
     while !place.hold(bytes) {
         if clock::now().since(begun) >= u64::from(ROOM_MS) {
             return Err(no_room());
         }
-        clock::sleep(LOOK_MS).await;
+        front.sleep(LOOK_MS).await;
     }
     Ok(())
 }
@@ -197,35 +168,7 @@ fn stalled() -> Refusal {
     Refusal::new(Code::BodyStalled, message, next_step)
 }
 
-fn broken(error: &worker::Error) -> Refusal {
+fn broken(what: String) -> Refusal {
     let refusal = Refusal::new(Code::InvalidRequest, "The request body did not arrive whole.", "Send the request again.");
-    Refusal { detail: Some(error.to_string()), ..refusal }
-}
-
-/// Our reply as the platform's.
-pub fn write(reply: Reply) -> worker::Result<Response> {
-    let headers = Headers::new();
-    for (name, value) in &reply.headers {
-        headers.set(name, value)?;
-    }
-    let builder = ResponseBuilder::new().with_status(reply.status).with_headers(headers);
-    match reply.body {
-        // Some statuses may have no body, not even an empty one.
-        ReplyBody::Full(bytes) if bytes.is_empty() => Ok(builder.empty()),
-        ReplyBody::Full(bytes) => Ok(builder.fixed(bytes)),
-        ReplyBody::Stream(stream) => builder.from_stream(stream.map(|piece| piece.map_err(worker::Error::RustError))),
-    }
-}
-
-/// The answer of last resort.
-pub fn failure(is_over_tls: bool) -> worker::Result<Response> {
-    let headers = Headers::new();
-    headers.set("content-type", "application/json")?;
-    headers.set("cache-control", "no-store")?;
-    headers.set("retry-after", "2")?;
-    headers.set("x-content-type-options", "nosniff")?;
-    if is_over_tls {
-        headers.set("strict-transport-security", api::HSTS)?;
-    }
-    Ok(ResponseBuilder::new().with_status(503).with_headers(headers).fixed(api::failure_body().into_bytes()))
+    Refusal { detail: Some(what), ..refusal }
 }

@@ -2,12 +2,13 @@
 //!
 //! Deliberately absent: what is read and written. The ports are answered with it, each in a file of its own.
 
-use std::future::Future;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
-use worker::{Context, Env, ScheduleContext};
+use worker::Env;
+
+use super::front::Front;
 
 use crate::ports::Unavailable;
 
@@ -15,18 +16,11 @@ const CONFIG: &str = "CONFIG";
 /// How long a location may keep what it read from KV, in seconds.
 const KV_CACHE_S: u64 = 60;
 
-/// What runs on after the answer.
-#[derive(Clone)]
-enum Lifetime {
-    Request(Rc<Context>),
-    Schedule(Rc<ScheduleContext>),
-}
-
 /// The platform as one request, or one run of the cron, sees it.
 #[derive(Clone)]
 pub struct Outside {
     env: Env,
-    lifetime: Lifetime,
+    front: Rc<Front>,
 }
 
 /// What the outside answers, or that it did not.
@@ -37,24 +31,17 @@ pub(super) fn failed(error: impl std::fmt::Display) -> Unavailable {
 }
 
 impl Outside {
-    pub fn new(env: Env, context: Context) -> Self {
-        Self { env, lifetime: Lifetime::Request(Rc::new(context)) }
-    }
-
-    pub fn scheduled(env: Env, context: ScheduleContext) -> Self {
-        Self { env, lifetime: Lifetime::Schedule(Rc::new(context)) }
+    pub const fn new(env: Env, front: Rc<Front>) -> Self {
+        Self { env, front }
     }
 
     pub(super) const fn env(&self) -> &Env {
         &self.env
     }
 
-    /// Runs on after the answer, even if the client leaves.
-    pub(super) fn wait_until(&self, future: impl Future<Output = ()> + 'static) {
-        match &self.lifetime {
-            Lifetime::Request(context) => context.wait_until(future),
-            Lifetime::Schedule(context) => context.wait_until(future),
-        }
+    /// The driver.
+    pub(super) const fn front(&self) -> &Rc<Front> {
+        &self.front
     }
 
     pub(super) async fn kv_text(&self, name: &str) -> Result<Option<String>, Unavailable> {

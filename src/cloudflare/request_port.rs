@@ -81,7 +81,7 @@ impl Upstream for Outside {
     }
 
     async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
-        upstream::send(self.env(), call).await
+        upstream::send(self, call).await
     }
 
     async fn read_error(&self, body: UpstreamBody) -> Result<Vec<u8>, String> {
@@ -95,7 +95,7 @@ impl Upstream for Outside {
 
 impl Runtime for Outside {
     fn now(&self) -> Timestamp {
-        clock::now()
+        self.front().now()
     }
 
     fn random(&self) -> u128 {
@@ -103,11 +103,11 @@ impl Runtime for Outside {
     }
 
     fn sleep(&self, ms: u32) -> impl Future<Output = ()> + 'static {
-        clock::sleep(ms)
+        self.front().sleep(ms)
     }
 
     fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.wait_until(future);
+        self.front().spawn(future);
     }
 
     fn log(&self, line: &str) {

@@ -11,15 +11,16 @@ use std::task::{Poll, Waker};
 
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use worker::{Context, Env, Request, Response, WebSocket, WebSocketPair};
+use worker::{WebSocket, WebSocketPair};
 
-use super::http;
+use super::http::Unread;
 use super::outside::Outside;
 use crate::api;
 use crate::body::{BodyRoom, Room};
+use crate::id::AccountId;
 use crate::limits::Pool;
 use crate::ports::Runtime;
-use crate::relay::place_of;
+use crate::relay::{Reply, place_of};
 use crate::relay::socket::{Arrived, Wire, converse};
 
 /// The longest frame, and what may wait in all, in UTF-16 units.
@@ -27,35 +28,36 @@ const LONGEST_FRAME: usize = crate::relay::socket::LONGEST_FRAME;
 /// So many frames may wait while one is served.
 const MOST_WAITING: usize = 32;
 
-/// Whether a client asks for a WebSocket.
-pub fn is_asked(request: &Request) -> bool {
-    let upgrade = request.headers().get("upgrade").ok().flatten();
-    upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-}
-
-/// Answers a client that asks for one: accepted where there is one and the key is good, else as any other request.
-pub async fn answer(request: Request, env: Env, context: Context) -> worker::Result<Response> {
-    let request = match http::read(request) {
-        Ok(request) => request,
-        Err(reply) => return http::write(reply),
-    };
-    let outside = Outside::new(env, context);
+/// Answers a client that asks for one: accepted where there is one and the key is good, else as any other request. None: the client has
+/// its connection.
+pub async fn answer(outside: Outside, request: api::Request<Unread>) -> Option<Reply> {
     if !api::socket::is_socket(&request) {
-        return http::write(api::handle(outside, request).await);
+        return Some(api::handle(outside, request).await);
     }
     let (head, account) = match api::socket::admit(&outside, request).await {
         Ok(admitted) => admitted,
-        Err(reply) => return http::write(*reply),
+        Err(reply) => return Some(*reply),
     };
     let mut place = Room::of(Pool::Sockets, account.as_str());
     if !place.make(1) {
-        return http::write(api::socket::too_many(&outside));
+        return Some(api::socket::too_many(&outside));
     }
+    match open(&outside, place, &account) {
+        // It lives as long as the connection, and a little longer: what a client leaves behind is settled then.
+        Ok(wire) => outside.spawn(converse(outside.clone(), (head, account), wire)),
+        Err(error) => {
+            outside.log(&format!("a connection failed: {error}"));
+            return Some(Reply::json(503, api::failure_body()));
+        }
+    }
+    None
+}
+
+fn open(outside: &Outside, place: Room, account: &AccountId) -> worker::Result<Connection> {
     let WebSocketPair { client, server } = WebSocketPair::new()?;
-    let wire = Connection::accept(server, place, place_of(&outside, &account))?;
-    // It lives as long as the connection, and a little longer: what a client leaves behind is settled then.
-    outside.spawn(converse(outside.clone(), (head, account), wire));
-    Response::from_websocket(client)
+    let wire = Connection::accept(server, place, place_of(outside, account))?;
+    outside.front().call().socket(client.as_ref());
+    Ok(wire)
 }
 
 /// What came and was not read yet.

@@ -9,12 +9,11 @@ use futures_util::{Stream, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use js_sys::Uint8Array;
 use sha2::Sha256;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
-use worker::{ByteStream, Env};
+use worker::Env;
 
-use super::{clock, platform};
+use super::clock;
+use super::front::{Answer, Effect, Front, texts};
+use super::outside::Outside;
 use crate::catalog::secrets;
 use crate::id::SecretName;
 use crate::ports::{SendError, Signer, UpstreamCall, UpstreamResponse};
@@ -30,45 +29,47 @@ const SMALL_BODY: usize = 64 * 1024;
 
 /// An answer of upstream. Dropping it ends the call.
 pub struct UpstreamBody {
-    response: Response,
+    front: Rc<Front>,
+    /// The effect that it came of.
+    of: u32,
+    declared: Option<usize>,
     secret: String,
-    stream: Option<ByteStream>,
-    abort: AbortOnDrop,
+    reading: Option<Effect>,
+    is_over: bool,
 }
 
-/// Ends a call when nobody waits for it any more.
-struct AbortOnDrop(Option<AbortController>);
-
-impl AbortOnDrop {
-    /// The call has ended by itself.
-    fn disarm(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbortOnDrop {
+impl Drop for UpstreamBody {
     fn drop(&mut self) {
-        if let Some(controller) = self.0.take() {
-            controller.abort();
+        if !self.is_over {
+            self.front.call().cancel(self.of);
         }
     }
 }
 
 /// Calls upstream.
-pub async fn send(env: &Env, call: UpstreamCall<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
-    let Some(secret) = credential(env, &call.secret) else { return Err(SendError::NotConfigured) };
-    let failed = |error: JsValue| SendError::Connect(format!("{error:?}"));
-    let controller = AbortController::new().map_err(failed)?;
-    let init = init(&call, &secret, &controller).map_err(failed)?;
-    let abort = AbortOnDrop(Some(controller));
-    let promise = platform::fetch(&call.url, &init).map_err(failed)?;
+pub async fn send(outside: &Outside, call: UpstreamCall<'_>) -> Result<UpstreamResponse<UpstreamBody>, SendError> {
+    let Some(secret) = credential(outside.env(), &call.secret) else { return Err(SendError::NotConfigured) };
+    let front = outside.front();
+    let headers = headers(&call, &secret);
+    let body = call.body.as_ref().map(|pieces| joined(pieces)).transpose().map_err(SendError::Connect)?;
+    let asked = front.ask(|driver, effect| driver.fetch(effect, &call.url, &headers, body));
     // The platform has its own copy of the body now; one that was written for this call is not kept until it answers.
     drop(call);
-    let response: Response = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
-    let retry_after_s = retry_after(&response.headers());
-    let content_type = response.headers().get("content-type").ok().flatten();
-    let status = response.status();
-    Ok(UpstreamResponse { status, retry_after_s, content_type, body: UpstreamBody { response, secret, stream: None, abort } })
+    let of = asked.id();
+    match asked.await {
+        Answer::Text(status, headers) => {
+            let mut headers = headers.split('\u{1e}').map(|text| Some(text).filter(|text| !text.is_empty()));
+            let mut next = || headers.next().flatten();
+            let retry_after_s = retry_after(next(), next());
+            let content_type = next().map(ToOwned::to_owned);
+            let declared = next().and_then(|text| text.parse().ok());
+            let front = Rc::clone(front);
+            let body = UpstreamBody { front, of, declared, secret, reading: None, is_over: false };
+            Ok(UpstreamResponse { status, retry_after_s, content_type, body })
+        }
+        Answer::Failed(what, _) => Err(SendError::Connect(what)),
+        Answer::Nothing | Answer::Bytes(_) => Err(SendError::Connect("no answer".to_owned())),
+    }
 }
 
 /// A credential; none if it is not set, or empty, or not meant for channels: a catalogue of before may still name it.
@@ -98,34 +99,22 @@ pub fn signer(env: &Env, name: &SecretName) -> Option<Signer> {
     }))
 }
 
-/// Only these headers go up. Redirects are not followed: they would take the credential along.
-fn init(call: &UpstreamCall<'_>, secret: &str, controller: &AbortController) -> Result<RequestInit, JsValue> {
-    let headers = Headers::new()?;
+/// Only these headers go up.
+fn headers(call: &UpstreamCall<'_>, secret: &str) -> String {
     let (name, prefix) = call.credential;
-    headers.set(name, &format!("{prefix}{secret}"))?;
-    for (name, value) in &call.headers {
-        headers.set(name, value)?;
-    }
-    headers.set("accept-encoding", "identity")?;
-    let init = RequestInit::new();
-    init.set_redirect(RequestRedirect::Manual);
-    init.set_signal(Some(&controller.signal()));
-    if let Some(pieces) = &call.body {
-        init.set_method("POST");
-        init.set_body(&joined(pieces)?);
-    }
-    init.set_headers(&headers);
-    Ok(init)
+    let credential = format!("{prefix}{secret}");
+    let own = [name, credential.as_str(), "accept-encoding", "identity"];
+    texts(own.into_iter().chain(call.headers.iter().flat_map(|(name, value)| [*name, value.as_str()])))
 }
 
 /// Pieces as one array of the platform's. Large ones are copied once, out of this memory; of small ones the copy costs less
 /// than each crossing.
-fn joined(pieces: &[Cow<'_, [u8]>]) -> Result<JsValue, JsValue> {
+fn joined(pieces: &[Cow<'_, [u8]>]) -> Result<Uint8Array, String> {
     let length = pieces.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
     if length <= SMALL_BODY {
-        return Ok(Uint8Array::from(pieces.concat().as_slice()).into());
+        return Ok(Uint8Array::from(pieces.concat().as_slice()));
     }
-    let too_long = |_| JsValue::from_str("a body of more than 4 GB");
+    let too_long = |_| "a body of more than 4 GB".to_owned();
     let whole = Uint8Array::new_with_length(u32::try_from(length).map_err(too_long)?);
     let mut from = 0_u32;
     for piece in pieces {
@@ -133,15 +122,14 @@ fn joined(pieces: &[Cow<'_, [u8]>]) -> Result<JsValue, JsValue> {
         whole.subarray(from, to).copy_from(piece);
         from = to;
     }
-    Ok(whole.into())
+    Ok(whole)
 }
 
 /// Seconds until upstream wants to be called again, rounded up.
-fn retry_after(headers: &Headers) -> Option<u64> {
-    let get = |name: &str| headers.get(name).ok().flatten();
+fn retry_after(told: Option<&str>, told_ms: Option<&str>) -> Option<u64> {
     let seconds = |text: &str| wait_in_seconds(text).or_else(|| seconds_until(text));
-    let ms = || get("retry-after-ms").and_then(|text| wait_in_seconds(&text)).map(|ms| ms.div_ceil(1000));
-    get("retry-after").and_then(|text| seconds(&text)).or_else(ms)
+    let ms = || told_ms.and_then(wait_in_seconds).map(|ms| ms.div_ceil(1000));
+    told.and_then(seconds).or_else(ms)
 }
 
 /// Seconds until an HTTP date; none if it is not one.
@@ -161,9 +149,7 @@ pub async fn read_error(body: UpstreamBody) -> Result<Vec<u8>, String> {
 
 /// Reads an answer to its end.
 pub async fn read_all(mut body: UpstreamBody) -> Result<Vec<u8>, String> {
-    let failed = |error: JsValue| format!("{error:?}");
-    let declared = body.response.headers().get("content-length").ok().flatten().and_then(|text| text.parse::<usize>().ok());
-    match declared {
+    match body.declared {
         Some(length) if length > LARGEST_ANSWER => return Err(format!("an answer of {length} bytes")),
         Some(_) => {}
         // Without a declared length it is read piece by piece, and no further than the limit.
@@ -175,24 +161,38 @@ pub async fn read_all(mut body: UpstreamBody) -> Result<Vec<u8>, String> {
                     return Err(format!("an answer of more than {LARGEST_ANSWER} bytes"));
                 }
             }
-            body.abort.disarm();
             return Ok(bytes);
         }
     }
-    let promise = body.response.array_buffer().map_err(failed)?;
-    let buffer = JsFuture::from(promise).await.map_err(failed)?;
-    body.abort.disarm();
-    Ok(Uint8Array::new(&buffer).to_vec())
+    let of = body.of;
+    match body.front.ask(|call, effect| call.read_all(effect, of)).await {
+        Answer::Bytes(bytes) => {
+            body.is_over = true;
+            Ok(bytes)
+        }
+        Answer::Failed(what, _) => Err(what),
+        Answer::Nothing | Answer::Text(..) => Err("no answer".to_owned()),
+    }
 }
 
 impl Stream for UpstreamBody {
     type Item = Result<Vec<u8>, String>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.stream.is_none() {
-            self.stream = self.response.body().map(ByteStream::from);
+        if self.is_over {
+            return Poll::Ready(None);
         }
-        let Some(stream) = self.stream.as_mut() else { return Poll::Ready(None) };
-        Pin::new(stream).poll_next(context).map(|piece| piece.map(|piece| piece.map_err(|error| error.to_string())))
+        let (front, of) = (Rc::clone(&self.front), self.of);
+        let reading = self.reading.get_or_insert_with(|| front.ask(|call, effect| call.read(effect, of)));
+        let Poll::Ready(answer) = Pin::new(reading).poll(context) else { return Poll::Pending };
+        self.reading = None;
+        Poll::Ready(match answer {
+            Answer::Bytes(bytes) => Some(Ok(bytes)),
+            Answer::Failed(what, _) => Some(Err(what)),
+            Answer::Nothing | Answer::Text(..) => {
+                self.is_over = true;
+                None
+            }
+        })
     }
 }

@@ -1,17 +1,16 @@
 // The platform's side of the Worker: what it calls, handed to the Wasm.
 import { WorkerEntrypoint } from 'cloudflare:workers';
-import * as wasm from 'bindings';
+import { Call } from './call.mjs';
 
 export { AccountObject } from './account.mjs';
 
 export default class extends WorkerEntrypoint {
   /** @param {Request} request */
   fetch(request) {
-    return wasm.fetch(request, this.env, this.ctx);
+    return new Call(this.env, this.ctx, request).answered();
   }
 
-  /** @param {ScheduledController} event */
-  scheduled(event) {
-    return wasm.scheduled(event, this.env, this.ctx);
+  scheduled() {
+    return new Call(this.env, this.ctx).done();
   }
 }
