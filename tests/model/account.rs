@@ -16,7 +16,7 @@ use tokens_forge::money::{Money, Price, Rates};
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::{Usage, UsageSource};
 
-use crate::support::memory::Memory;
+use crate::support::tables::Tables;
 
 pub const START: i64 = 1_800_000_000_000;
 /// How long a hold lives without a sign of life, and the step of the clock.
@@ -78,7 +78,7 @@ pub enum Told {
 /// The account after some steps, and what is to be known of it, found once.
 #[derive(Debug)]
 pub struct Account {
-    pub tables: Memory,
+    pub tables: Tables,
     pub now: i64,
     /// All that decides what can still happen; times are relative.
     pub print: String,
@@ -145,8 +145,8 @@ pub fn usage(cost: i64) -> Usage {
 }
 
 /// An account with one key and two balances.
-pub fn opened(balances: &[(&str, i64)]) -> Memory {
-    let (mut memory, now, account) = (Memory::default(), at(START), AccountId::parse("a").unwrap());
+pub fn opened(balances: &[(&str, i64)]) -> Tables {
+    let (mut memory, now, account) = (Tables::default(), at(START), AccountId::parse("a").unwrap());
     memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
     let project = ProjectRecord {
         id: ProjectId::first(),
@@ -285,7 +285,7 @@ impl Plan {
 }
 
 impl Account {
-    pub fn new(tables: Memory, now: i64, requests: usize, broken: BTreeSet<&'static str>) -> Self {
+    pub fn new(tables: Tables, now: i64, requests: usize, broken: BTreeSet<&'static str>) -> Self {
         let mut account = Self { tables, now, print: String::new(), hash: 0, broken, ends: Vec::new() };
         account.ends = (0..requests).map(|request| account.end(request)).collect();
         account.find_broken();
