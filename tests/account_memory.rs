@@ -7,11 +7,12 @@ use serde_json::json;
 use support::object::{Failure, Fault, Object};
 use support::tables::Tables;
 use tokens_forge::account::{
-    AccountAnswer, AccountRecord, Adjustment, Checkpoint, Command, Extension, Facts, HoldRequest, MOST_HOLDS, MOST_IN_A_GROUP,
-    MOST_KEYS, MOST_SUBJECTS, Outcome, ProjectRecord, RequestStatus, Served, Settlement, Touches,
+    AccountAnswer, AccountRecord, Adjustment, Checkpoint, Command, Extension, Facts, HoldRequest, KeyChange, MOST_HOLDS,
+    MOST_IN_A_GROUP, MOST_KEYS, MOST_SUBJECTS, Order, OrderState, Outcome, ProjectRecord, Provider, RequestStatus, Served,
+    Settlement, Touches,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
-use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, ProjectId, RequestId, RunId};
+use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId, RunId};
 use tokens_forge::key::KeyRecord;
 use tokens_forge::money::{Money, Price, Rates};
 use tokens_forge::time::Timestamp;
@@ -196,6 +197,61 @@ fn a_hold_that_was_stored_before_is_closed_even_if_it_crossed_within_the_group()
     let crossing = Command::Hold(Box::new(HoldRequest { leg: 1, ..hold_by(&request, "key", None) }));
     together(&object, &[crossing, settle(&request)]);
     assert!(object.tables.borrow().holds.is_empty());
+    agrees(&object);
+}
+
+#[test]
+fn a_changed_key_or_project_is_written_even_if_it_is_counted_on_in_the_same_group() {
+    let (object, account) = (opened(), AccountId::parse("a").unwrap());
+    together(&object, &[hold(&id(1)), hold(&id(2)), settle(&id(2))]);
+    let label = Some("another".to_owned());
+    let change = KeyChange { policy: serde_json::Map::new(), label: label.clone(), revoke: false, by: None };
+    let budgets = serde_json::from_value(json!([{"bucket": "credit", "period": "total", "limit": "800"}])).unwrap();
+    let project = ProjectRecord { id: ProjectId::first(), account, name: "Q".into(), budgets, created_at: at(0) };
+    let changes = [Command::ChangeKey(KeyId::parse("key").unwrap(), change), Command::PutProject(project.into()), settle(&id(1))];
+    assert!(object.together(&changes, at(1), None).answers.iter().all(Result::is_ok));
+    let tables = object.tables.borrow().clone();
+    assert_eq!(tables.keys.values().next().map(|key| key.record.label.clone()), label);
+    assert_eq!(tables.projects.values().next().map(|project| project.record.name.as_str()), Some("Q"));
+    agrees(&object);
+}
+
+#[test]
+fn orders_without_a_request_key_are_counted_within_a_group() {
+    let order = |number: usize| {
+        Command::Place(Box::new(Order {
+            id: OrderId::parse(&format!("order-{number}")).unwrap(),
+            account: AccountId::parse("a").unwrap(),
+            key: KeyId::parse("key").unwrap(),
+            bucket: BucketId::parse("credit").unwrap(),
+            amount: nanos(1),
+            currency: "USD".to_owned(),
+            provider: Provider::Manual,
+            state: OrderState::InReview,
+            created_at: at(0),
+            expires_at: None,
+            request_key: None,
+            reference: None,
+            session: None,
+            url: None,
+            payment: None,
+            reason: None,
+            author: None,
+            on_behalf_of: None,
+            note: None,
+            paid_at: None,
+            entry: None,
+            refunded: Money::ZERO,
+            given_back: Money::ZERO,
+            refunds: Vec::new(),
+            disputes: Vec::new(),
+            deliveries: Vec::new(),
+        }))
+    };
+    let object = opened();
+    let together = object.together(&(0..21).map(order).collect::<Vec<_>>(), at(1), None);
+    let made = together.answers.iter().filter(|answer| matches!(answer, Ok(AccountAnswer::Order(_)))).count();
+    assert_eq!(made, 20, "the last one is beyond what may be open");
     agrees(&object);
 }
 

@@ -60,6 +60,11 @@ fn stored<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
 }
 
 impl Object {
+    /// An object with these tables that remembers this.
+    pub fn of(tables: &Tables, memory: &Memory) -> Self {
+        Self { tables: RefCell::new(tables.clone()), memory: RefCell::new(memory.clone()), ..Self::default() }
+    }
+
     /// One more call of the store.
     fn call(&self, is_write: bool) -> Result<(), Fault> {
         let fails = match self.failure.get() {
