@@ -7,9 +7,9 @@ use serde_json::json;
 use support::object::{Failure, Fault, Object};
 use support::tables::Tables;
 use tokens_forge::account::{
-    AccountAnswer, AccountRecord, Adjustment, Checkpoint, Command, Extension, Facts, HoldRequest, KeyChange, MOST_HOLDS,
-    MOST_IN_A_GROUP, MOST_KEYS, MOST_SUBJECTS, Order, OrderState, Outcome, ProjectRecord, Provider, RequestStatus, Served,
-    Settlement, Touches,
+    AccountAnswer, AccountRecord, AccountState, Adjustment, Checkpoint, Command, Event, Extension, Facts, HoldRequest, KeyChange,
+    MOST_HOLDS, MOST_IN_A_GROUP, MOST_KEYS, MOST_LINES, MOST_SUBJECTS, Memory, Order, OrderState, Outcome, ProjectRecord,
+    Provider, RequestStatus, RunBook, RunLine, Served, Settlement, Touches,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId, RunId};
@@ -49,6 +49,18 @@ fn key(name: &str) -> Command {
     Command::PutKey(Box::new(record.into()))
 }
 
+fn credit() -> Adjustment {
+    Adjustment {
+        id: "adj".to_owned(),
+        bucket: BucketId::parse("credit").unwrap(),
+        amount: nanos(1_000_000_000_000),
+        reason: "test".to_owned(),
+        author: "test".to_owned(),
+        on_behalf_of: None,
+        note: None,
+    }
+}
+
 /// An account whose key and project have a budget each, that has just started.
 fn opened() -> Object {
     let (mut tables, account) = (Tables::default(), AccountId::parse("a").unwrap());
@@ -57,16 +69,7 @@ fn opened() -> Object {
     let project = ProjectRecord { id: ProjectId::first(), account, name: "P".into(), budgets, created_at: at(0) };
     tables.command(Command::PutProject(project.into()), at(0));
     tables.command(key("key"), at(0));
-    let credit = Adjustment {
-        id: "adj".to_owned(),
-        bucket: BucketId::parse("credit").unwrap(),
-        amount: nanos(1_000_000_000_000),
-        reason: "test".to_owned(),
-        author: "test".to_owned(),
-        on_behalf_of: None,
-        note: None,
-    };
-    assert_eq!(tables.command(Command::Adjust(credit), at(0)), AccountAnswer::Done);
+    assert_eq!(tables.command(Command::Adjust(credit()), at(0)), AccountAnswer::Done);
     let object = Object::default();
     object.tables.replace(tables);
     object
@@ -203,13 +206,14 @@ fn a_hold_that_was_stored_before_is_closed_even_if_it_crossed_within_the_group()
 #[test]
 fn a_changed_key_or_project_is_written_even_if_it_is_counted_on_in_the_same_group() {
     let (object, account) = (opened(), AccountId::parse("a").unwrap());
-    together(&object, &[hold(&id(1)), hold(&id(2)), settle(&id(2))]);
+    together(&object, &[hold(&id(1)), hold(&id(2)), settle(&id(2)), hold(&id(3))]);
     let label = Some("another".to_owned());
     let change = KeyChange { policy: serde_json::Map::new(), label: label.clone(), revoke: false, by: None };
     let budgets = serde_json::from_value(json!([{"bucket": "credit", "period": "total", "limit": "800"}])).unwrap();
     let project = ProjectRecord { id: ProjectId::first(), account, name: "Q".into(), budgets, created_at: at(0) };
-    let changes = [Command::ChangeKey(KeyId::parse("key").unwrap(), change), Command::PutProject(project.into()), settle(&id(1))];
+    let changes = [Command::ChangeKey(KeyId::parse("key").unwrap(), change), settle(&id(1))];
     assert!(object.together(&changes, at(1), None).answers.iter().all(Result::is_ok));
+    together(&object, &[Command::PutProject(project.into()), settle(&id(3))]);
     let tables = object.tables.borrow().clone();
     assert_eq!(tables.keys.values().next().map(|key| key.record.label.clone()), label);
     assert_eq!(tables.projects.values().next().map(|project| project.record.name.as_str()), Some("Q"));
@@ -304,6 +308,19 @@ fn the_store_is_asked_about_new_requests_while_an_open_hold_is_not_remembered() 
 }
 
 #[test]
+fn whether_a_request_is_closed_whose_id_something_else_has_the_store_knows() {
+    let object = opened();
+    together(&object, &[hold(&id(1))]);
+    let other = Adjustment { id: id(1).to_string(), ..credit() };
+    together(&object, &[Command::Adjust(other), settle(&id(1)), hold(&id(2))]);
+    assert_eq!(object.tables.borrow().holds.len(), 2, "its subject is taken");
+    agrees(&object);
+    object.restart();
+    together(&object, &[settle(&id(1)), hold(&id(3))]);
+    agrees(&object);
+}
+
+#[test]
 fn what_has_an_idempotency_key_is_asked_for() {
     let (object, request) = (opened(), id(1));
     assert_eq!(together(&object, &[hold(&id(0)), claims(&request)]), (2, 3));
@@ -357,6 +374,38 @@ fn more_keys_and_runs_than_are_remembered_are_no_harm() {
         together(&object, &[Command::Hold(Box::new(hold))]).0
     };
     assert_eq!((asks(0, 1_000), asks(MOST_KEYS + 49, 1_001)), (1, 0));
+}
+
+#[test]
+fn runs_are_remembered_by_their_lines() {
+    let run = |number: usize| {
+        let line = |line: usize| RunLine {
+            model: format!("m-{line}"),
+            route: None,
+            bucket: None,
+            status: RequestStatus::Failed,
+            requests: 1,
+            retries: 0,
+            fallbacks: 0,
+            usage: Usage::default(),
+            charge: Money::ZERO,
+            last_at: at(0),
+        };
+        RunBook { lines: (0..100).map(line).collect(), ..RunBook::new(RunId::parse(&format!("run-{number}")).unwrap()) }
+    };
+    let mut memory = Memory::default();
+    memory.begin(&AccountState::default(), None);
+    let knows = |memory: &Memory, number: usize| {
+        let state = memory.state(&Touches { run: Some(&run(number).id), ..Touches::default() });
+        state.map(|state| assert_eq!(state.run, Some(run(number)))).is_some()
+    };
+    let most = MOST_LINES / 100;
+    for number in (0..most).chain(0..most) {
+        memory.apply(&Event::RunStored(Box::new(run(number))));
+    }
+    assert!((0..most).all(|number| knows(&memory, number)), "what is stored again counts once");
+    memory.apply(&Event::RunStored(Box::new(run(most))));
+    assert!(knows(&memory, most) && !knows(&memory, 0));
 }
 
 #[test]
