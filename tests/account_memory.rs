@@ -7,9 +7,9 @@ use serde_json::json;
 use support::object::{Failure, Fault, Object};
 use support::tables::Tables;
 use tokens_forge::account::{
-    AccountAnswer, AccountRecord, AccountState, Adjustment, Checkpoint, Command, Event, Extension, Facts, HoldRequest, KeyChange,
-    MOST_HOLDS, MOST_IN_A_GROUP, MOST_KEYS, MOST_LINES, MOST_SUBJECTS, Memory, Order, OrderState, Outcome, ProjectRecord,
-    Provider, RequestStatus, RunBook, RunLine, Served, Settlement, Touches,
+    AccountAnswer, AccountRecord, AccountState, Adjustment, Checkpoint, Command, Counters, Event, Extension, Facts, HoldRequest,
+    KeyChange, MOST_HOLDS, MOST_IN_A_GROUP, MOST_KEYS, MOST_LINES, MOST_SUBJECTS, Memory, Order, OrderState, Outcome,
+    ProjectRecord, Provider, RequestStatus, RunBook, RunLine, Served, Settlement, Touches,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, OrderId, ProjectId, RequestId, RunId};
@@ -368,12 +368,38 @@ fn more_keys_and_runs_than_are_remembered_are_no_harm() {
         together(&object, &[asks, settle(&request)]);
     }
     agrees(&object);
-    // All but the forgotten ones are known.
-    let asks = |number: usize, ms: u64| {
-        let hold = hold_by(&id(ms), &format!("key-{number}"), Some(&format!("run-{number}")));
-        together(&object, &[Command::Hold(Box::new(hold))]).0
+    // The last ones are known, and the first are forgotten.
+    let asks =
+        |key: &str, run: Option<&str>, ms: u64| together(&object, &[Command::Hold(Box::new(hold_by(&id(ms), key, run)))]).0;
+    let last = MOST_KEYS + 49;
+    let (key, run) = (format!("key-{last}"), format!("run-{last}"));
+    assert_eq!((asks(&key, Some(&run), 1_000), asks(&key, Some("run-0"), 1_001), asks("key-0", None, 1_002)), (0, 1, 1));
+}
+
+#[test]
+fn each_part_that_is_remembered_is_compared() {
+    let object = opened();
+    let request = hold_by(&id(1), "key", Some("run"));
+    together(&object, &[Command::Hold(Box::new(request)), hold(&id(2)), settle(&id(2))]);
+    let differs = |change: fn(&mut Tables)| {
+        let other = Object::of(&object.tables.borrow(), &object.memory.borrow());
+        assert_eq!(other.differs(), None);
+        change(&mut other.tables.borrow_mut());
+        let what = other.differs().unwrap();
+        let is_sampled = other.memory.borrow().sample(&other, 1).unwrap() == Some(what.clone());
+        (what.split(" differs").next().unwrap().to_owned(), is_sampled)
     };
-    assert_eq!((asks(0, 1_000), asks(MOST_KEYS + 49, 1_001)), (1, 0));
+    let told = |what: &str| (what.to_owned(), true);
+    assert_eq!(differs(|tables| tables.holds.values_mut().next().unwrap().amount = Money::ZERO), told("what is set aside"));
+    assert_eq!(differs(|tables| tables.holds.values_mut().next().unwrap().leg = 9), told("a hold"));
+    assert_eq!(differs(|tables| tables.keys.values_mut().next().unwrap().counters.requests = 9), told("a key"));
+    assert_eq!(differs(|tables| tables.keys.clear()), told("a key"));
+    assert_eq!(differs(|tables| tables.projects.values_mut().next().unwrap().counters.tokens += 9), told("a project"));
+    let run = |tables: &mut Tables| {
+        let run = RunBook { lines: Vec::new(), ..RunBook::new(RunId::parse("run").unwrap()) };
+        tables.runs.insert(run.id.clone(), RunBook { counters: Counters { requests: 9, ..Counters::default() }, ..run });
+    };
+    assert_eq!(differs(run), told("a run"));
 }
 
 #[test]
@@ -400,7 +426,7 @@ fn runs_are_remembered_by_their_lines() {
         state.map(|state| assert_eq!(state.run, Some(run(number)))).is_some()
     };
     let most = MOST_LINES / 100;
-    for number in (0..most).chain(0..most) {
+    for number in (0..most).chain(0..most / 2) {
         memory.apply(&Event::RunStored(Box::new(run(number))));
     }
     assert!((0..most).all(|number| knows(&memory, number)), "what is stored again counts once");
