@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::memory::Memory;
+use support::tables::Tables;
 use tokens_forge::account::{
     AccountAnswer, AccountRecord, AccountStore, Adjustment, Command, Facts, HoldRequest, KEPT_MS, KeptAnswer, KeptItems,
     LONGEST_KEPT, MOST_KEPT, MOST_READ, Outcome, Query, RequestStatus, Served, Settlement, forget,
@@ -26,8 +26,8 @@ fn request(name: &str) -> RequestId {
 }
 
 /// An account with 10 and one key.
-fn opened() -> Memory {
-    let (account, mut memory) = (AccountId::parse("a").unwrap(), Memory::default());
+fn opened() -> Tables {
+    let (account, mut memory) = (AccountId::parse("a").unwrap(), Tables::default());
     memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: start() }.into()), start());
     let key = KeyRecord {
         id: KeyId::parse("key").unwrap(),
@@ -58,7 +58,7 @@ fn opened() -> Memory {
     memory
 }
 
-fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
+fn hold(memory: &mut Tables, id: &str, now: Timestamp) {
     let facts = Facts {
         request: request(id),
         created_at: now,
@@ -88,7 +88,7 @@ fn hold(memory: &mut Memory, id: &str, now: Timestamp) {
         facts,
     };
     let answer = memory.command(Command::Hold(Box::new(asked)), now);
-    assert!(Memory::granted(&answer), "{answer:?}");
+    assert!(Tables::granted(&answer), "{answer:?}");
 }
 
 fn settlement(id: &str, status: RequestStatus, kept: Option<String>) -> Command {
@@ -122,7 +122,7 @@ fn settlement(id: &str, status: RequestStatus, kept: Option<String>) -> Command 
     Command::Settle(Box::new(Settlement { request: request(id), outcome, body: None, kept }))
 }
 
-fn kept(memory: &mut Memory, ids: &[&str], now: Timestamp) -> Vec<(String, KeptItems)> {
+fn kept(memory: &mut Tables, ids: &[&str], now: Timestamp) -> Vec<(String, KeptItems)> {
     let asked = ids.iter().map(|id| request(id)).collect();
     match memory.command(Command::Read(Query::Kept(asked)), now) {
         AccountAnswer::Kept(kept) => kept.into_iter().map(|(id, kept)| (id.to_string(), kept)).collect(),

@@ -6,7 +6,7 @@ mod support;
 
 use proptest::prelude::*;
 use serde_json::json;
-use support::memory::Memory;
+use support::tables::Tables;
 use tokens_forge::account::{
     AccountAnswer, AccountRecord, AccountState, AccountStore, Adjustment, Checkpoint, Claim, Command, Counters, Expired,
     Extension, Facts, HoldAnswer, HoldRequest, KeyChange, Order, Outcome, ProjectRecord, RequestStatus, Served, Settlement,
@@ -45,9 +45,9 @@ fn policy(value: serde_json::Value) -> Policy {
 }
 
 /// An account with three keys: one free, one with budgets, one with rates.
-fn opened() -> Memory {
+fn opened() -> Tables {
     let now = Timestamp::from_millis(START);
-    let mut memory = Memory::default();
+    let mut memory = Tables::default();
     let account = AccountId::parse("a").unwrap();
     memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
     let budgets = serde_json::from_value(json!([{"bucket": "wallet", "period": "total", "limit": "40"}])).unwrap();
@@ -133,7 +133,7 @@ fn settlement(request: &str, status: RequestStatus, served: Option<Served>, toke
     Settlement { request: RequestId::parse(request).unwrap(), outcome, body: Some("{}".to_owned()), kept: None }
 }
 
-fn adjust(memory: &mut Memory, id: &str, bucket: &str, amount: &str) -> AccountAnswer {
+fn adjust(memory: &mut Tables, id: &str, bucket: &str, amount: &str) -> AccountAnswer {
     let adjustment = Adjustment {
         id: id.to_owned(),
         bucket: BucketId::parse(bucket).unwrap(),
@@ -323,8 +323,8 @@ proptest! {
         for (index, nanos) in amounts.iter().enumerate() {
             let request = hold(&format!("gen-{index}"), "free", "credit", Money::from_nanos(*nanos).unwrap());
             let answer = memory.command(Command::Hold(Box::new(request)), Timestamp::from_millis(START));
-            prop_assert_eq!(Memory::granted(&answer), granted + nanos <= 10_000_000_000);
-            granted += if Memory::granted(&answer) { *nanos } else { 0 };
+            prop_assert_eq!(Tables::granted(&answer), granted + nanos <= 10_000_000_000);
+            granted += if Tables::granted(&answer) { *nanos } else { 0 };
             memory.check_law();
         }
     }
@@ -406,7 +406,7 @@ fn a_crossing_replaces_the_hold_and_a_refused_one_leaves_it() {
     assert_eq!(memory.holds["gen-1"].bucket.as_str(), "credit");
     assert!(memory.receipts().is_empty(), "the request is not over");
     let crossing = HoldRequest { leg: 1, ..hold("gen-1", "free", "wallet", money("4")) };
-    assert!(Memory::granted(&memory.command(Command::Hold(Box::new(crossing)), now)));
+    assert!(Tables::granted(&memory.command(Command::Hold(Box::new(crossing)), now)));
     memory.check_law();
     memory.command(
         Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(served("wallet")), 1_000_000))),
@@ -426,13 +426,13 @@ fn every_limit_says_no_with_its_own_code() {
     };
     assert_eq!(refusal(&ask("gen-1", "unknown", "credit", "1")), Code::InvalidApiKey);
     assert_eq!(refusal(&ask("gen-2", "free", "credit", "101")), Code::InsufficientBalance);
-    assert!(Memory::granted(&ask("gen-3", "free", "credit", "90")));
+    assert!(Tables::granted(&ask("gen-3", "free", "credit", "90")));
     assert_eq!(refusal(&ask("gen-4", "free", "credit", "11")), Code::BalanceInFlight);
-    assert!(Memory::granted(&ask("gen-5", "budgeted", "credit", "3")));
+    assert!(Tables::granted(&ask("gen-5", "budgeted", "credit", "3")));
     assert_eq!(refusal(&ask("gen-6", "budgeted", "credit", "0.000000001")), Code::BudgetExceeded);
     assert_eq!(refusal(&ask("gen-7", "free", "wallet", "41")), Code::BudgetExceeded);
-    assert!(Memory::granted(&ask("gen-8", "limited", "credit", "0.1")));
-    assert!(Memory::granted(&ask("gen-9", "limited", "credit", "0.1")));
+    assert!(Tables::granted(&ask("gen-8", "limited", "credit", "0.1")));
+    assert!(Tables::granted(&ask("gen-9", "limited", "credit", "0.1")));
     assert_eq!(refusal(&ask("gen-10", "limited", "credit", "0.1")), Code::RateLimitExceeded);
     let refused: Vec<String> = memory.receipts().iter().map(|(_, receipt)| receipt.id.to_string()).collect();
     assert_eq!(
@@ -471,7 +471,7 @@ fn an_idempotency_key_is_answered_once() {
         let idempotency = Some(("claim".to_owned(), body.to_owned()));
         Command::Hold(Box::new(HoldRequest { idempotency, ..hold(request, "free", "credit", money("1")) }))
     };
-    assert!(Memory::granted(&memory.command(with("gen-1", "b"), now)));
+    assert!(Tables::granted(&memory.command(with("gen-1", "b"), now)));
     assert_eq!(refusal(&memory.command(with("gen-2", "b"), now)), Code::IdempotencyInFlight);
     memory.command(Command::Settle(Box::new(settlement("gen-1", RequestStatus::Completed, Some(served("credit")), 10))), now);
     let replayed = memory.command(with("gen-3", "b"), now);
@@ -479,7 +479,7 @@ fn an_idempotency_key_is_answered_once() {
         matches!(replayed, AccountAnswer::Hold(HoldAnswer::Replayed(replay)) if replay.request.as_str() == "gen-1" && replay.body.as_deref() == Some("{}"))
     );
     assert_eq!(refusal(&memory.command(with("gen-4", "other"), now)), Code::IdempotencyMismatch);
-    assert!(Memory::granted(&memory.command(with("gen-5", "other"), now.plus(86_400_000))), "kept for a day");
+    assert!(Tables::granted(&memory.command(with("gen-5", "other"), now.plus(86_400_000))), "kept for a day");
     memory.check_law();
 }
 
@@ -493,7 +493,7 @@ fn a_second_bucket_is_no_way_around_an_idempotency_key() {
         Command::Hold(Box::new(HoldRequest { leg, idempotency, is_last, ..hold(request, "free", bucket, money("1")) }))
     };
     assert_eq!(refusal(&memory.command(with("gen-1", 0, "credit"), now)), Code::InsufficientBalance);
-    assert!(Memory::granted(&memory.command(with("gen-1", 1, "wallet"), now)));
+    assert!(Tables::granted(&memory.command(with("gen-1", 1, "wallet"), now)));
     assert_eq!(refusal(&memory.command(with("gen-2", 0, "credit"), now)), Code::IdempotencyInFlight);
     assert_eq!(refusal(&memory.command(with("gen-2", 1, "wallet"), now)), Code::Conflict, "the refusal was the end of it");
 }
@@ -505,7 +505,7 @@ fn a_failed_request_frees_its_idempotency_key() {
     for request in ["gen-1", "gen-2"] {
         let idempotency = Some(("claim".to_owned(), "b".to_owned()));
         let hold = HoldRequest { idempotency, ..hold(request, "free", "credit", money("1")) };
-        assert!(Memory::granted(&memory.command(Command::Hold(Box::new(hold)), now)));
+        assert!(Tables::granted(&memory.command(Command::Hold(Box::new(hold)), now)));
         memory.command(Command::Settle(Box::new(settlement(request, RequestStatus::Failed, None, 0))), now);
     }
 }
@@ -538,7 +538,7 @@ fn the_charge_is_what_the_price_function_says() {
 
 /// Tables that answer with rows of another request, or with an open hold of a request that is closed.
 struct Confused<'a> {
-    memory: &'a Memory,
+    memory: &'a Tables,
     other: Option<&'a str>,
     closed: bool,
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use proptest::prelude::*;
-use support::memory::Memory;
+use support::tables::Tables;
 use tokens_forge::account::{AccountAnswer, AccountStore, Command, SESSION_MS, Session, SessionEnd, marks};
 use tokens_forge::id::{KeyId, SessionId};
 use tokens_forge::time::Timestamp;
@@ -17,11 +17,11 @@ fn session(id: &str, key: &str, began_ms: i64) -> Session {
     Session { id: SessionId::parse(id).unwrap(), key: KeyId::parse(key).unwrap(), began_at: at(began_ms), known: None }
 }
 
-fn end(memory: &mut Memory, end: SessionEnd, ms: i64) {
+fn end(memory: &mut Tables, end: SessionEnd, ms: i64) {
     assert_eq!(memory.command(Command::EndSessions(end), at(ms)), AccountAnswer::Done);
 }
 
-fn is_ended(memory: &Memory, session: &Session) -> bool {
+fn is_ended(memory: &Tables, session: &Session) -> bool {
     marks(session).iter().any(|mark| memory.ended.get(mark).is_some_and(|until| *until > session.known()))
 }
 
@@ -33,7 +33,7 @@ fn a_session_a_key_and_an_account_end_what_they_have() {
         (SessionEnd::OfKey(all[0].key.clone()), [true, true, false]),
         (SessionEnd::OfAccount, [true, true, true]),
     ] {
-        let mut memory = Memory::default();
+        let mut memory = Tables::default();
         end(&mut memory, what.clone(), 10);
         end(&mut memory, what, 11);
         assert_eq!(all.each_ref().map(|session| is_ended(&memory, session)), expected);
@@ -44,14 +44,14 @@ fn a_session_a_key_and_an_account_end_what_they_have() {
 
 #[test]
 fn one_that_began_by_another_clock_ends_too() {
-    let (mut memory, ahead) = (Memory::default(), session("s", "k", 5_000));
+    let (mut memory, ahead) = (Tables::default(), session("s", "k", 5_000));
     end(&mut memory, SessionEnd::Of(ahead.clone()), 0);
     assert!(is_ended(&memory, &ahead));
 }
 
 #[test]
 fn what_is_noted_is_bounded_and_goes() {
-    let mut memory = Memory::default();
+    let mut memory = Tables::default();
     let one = |n: i64| session(&format!("s{n}"), if n % 2 == 0 { "even" } else { "odd" }, n);
     for n in 0..1_000 {
         end(&mut memory, SessionEnd::Of(one(n)), n);
@@ -64,7 +64,7 @@ fn what_is_noted_is_bounded_and_goes() {
 }
 
 /// A session that begins now, by a clock of its own.
-fn begin(memory: &Memory, id: &str, key: &str, began_ms: i64) -> Session {
+fn begin(memory: &Tables, id: &str, key: &str, began_ms: i64) -> Session {
     Session { known: Some(memory.last_end().unwrap()), ..session(id, key, began_ms) }
 }
 
@@ -76,7 +76,7 @@ proptest! {
         steps in proptest::collection::vec((0_u8..5, 0_usize..3, -5_000_i64..5_000, -20_i64..40), 1..80),
     ) {
         let keys = ["k1", "k2", "k3"];
-        let (mut memory, mut now) = (Memory::default(), 0);
+        let (mut memory, mut now) = (Tables::default(), 0);
         let mut sessions: Vec<(Session, bool)> = Vec::new();
         for (number, (what, which, skew, passes)) in steps.into_iter().enumerate() {
             now += passes;

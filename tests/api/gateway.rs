@@ -334,7 +334,7 @@ impl Gateway {
     }
 
     /// What is stored of an account.
-    pub fn stored<T>(&self, account: &str, look: impl FnOnce(&mut crate::support::memory::Memory) -> T) -> T {
+    pub fn stored<T>(&self, account: &str, look: impl FnOnce(&mut crate::support::tables::Tables) -> T) -> T {
         let world = Rc::clone(&self.simulation.world);
         world.account(&AccountId::parse(account).unwrap(), look)
     }

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokens_forge::account::{
-    AccountAnswer, AccountRecord, Adjustment, Checkpoint, Command, Extension, Facts, HoldAnswer, HoldRequest, Journaled, Outcome,
-    ProjectRecord, RequestStatus, Served, Settlement,
+    AccountAnswer, AccountRecord, Adjustment, Checkpoint, Command, Extension, Facts, HoldAnswer, HoldRequest, Journaled, Memory,
+    Outcome, ProjectRecord, RequestStatus, Served, Settlement,
 };
 use tokens_forge::catalog::{CutPolicy, RouteKind};
 use tokens_forge::id::{AccountId, BucketId, ChannelId, KeyHash, KeyId, ModelName, ProjectId, RequestId};
@@ -16,7 +16,8 @@ use tokens_forge::money::{Money, Price, Rates};
 use tokens_forge::time::Timestamp;
 use tokens_forge::usage::{Usage, UsageSource};
 
-use crate::support::memory::Memory;
+use crate::support::object::Object;
+use crate::support::tables::Tables;
 
 pub const START: i64 = 1_800_000_000_000;
 /// How long a hold lives without a sign of life, and the step of the clock.
@@ -78,7 +79,9 @@ pub enum Told {
 /// The account after some steps, and what is to be known of it, found once.
 #[derive(Debug)]
 pub struct Account {
-    pub tables: Memory,
+    pub tables: Tables,
+    /// What its object remembers, as it was on the way on which it was found first.
+    pub memory: Memory,
     pub now: i64,
     /// All that decides what can still happen; times are relative.
     pub print: String,
@@ -122,6 +125,7 @@ pub const ONCE: &str = "a request has one receipt and one correction at most";
 pub const LEAVES: &str = "a hold leaves Open once";
 pub const TABLES: &str = "the tables take every decision";
 pub const CHECKPOINT: &str = "an expiry charges the last checkpoint";
+pub const MEMORY: &str = "what is decided together, and from what is remembered, is what each alone would have come to";
 pub const CLAIM: &str = "an idempotency key has one open hold at most";
 
 pub fn id(request: Request) -> RequestId {
@@ -145,8 +149,8 @@ pub fn usage(cost: i64) -> Usage {
 }
 
 /// An account with one key and two balances.
-pub fn opened(balances: &[(&str, i64)]) -> Memory {
-    let (mut memory, now, account) = (Memory::default(), at(START), AccountId::parse("a").unwrap());
+pub fn opened(balances: &[(&str, i64)]) -> Tables {
+    let (mut memory, now, account) = (Tables::default(), at(START), AccountId::parse("a").unwrap());
     memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
     let project = ProjectRecord {
         id: ProjectId::first(),
@@ -198,7 +202,22 @@ pub fn served(bucket: &str) -> Served {
     }
 }
 
+/// What is stored is this, and remembered is what is stored.
+fn is_same(object: &Object, tables: &Tables) -> bool {
+    object.tables.borrow().differ(tables, 0).is_none() && object.differs().is_none()
+}
+
 impl Plan {
+    /// What a gateway could say of its request; of its endings one.
+    fn says(&self, request: Request) -> Vec<Command> {
+        let legs = 0..u32::try_from(self.legs.len()).unwrap();
+        let all = legs.flat_map(|leg| {
+            let notes = (0..self.checkpoints.len()).map(move |nth| Said::Checkpoint(request, leg, nth));
+            notes.chain([Said::Hold(request, leg), Said::Settle(request, leg, Ending::Completed)])
+        });
+        all.map(|said| self.command(said)).collect()
+    }
+
     pub fn bucket(&self, leg: Leg) -> &'static str {
         self.legs[usize::try_from(leg).unwrap()].0
     }
@@ -285,8 +304,8 @@ impl Plan {
 }
 
 impl Account {
-    pub fn new(tables: Memory, now: i64, requests: usize, broken: BTreeSet<&'static str>) -> Self {
-        let mut account = Self { tables, now, print: String::new(), hash: 0, broken, ends: Vec::new() };
+    pub fn new((tables, memory): (Tables, Memory), now: i64, requests: usize, broken: BTreeSet<&'static str>) -> Self {
+        let mut account = Self { tables, memory, now, print: String::new(), hash: 0, broken, ends: Vec::new() };
         account.ends = (0..requests).map(|request| account.end(request)).collect();
         account.find_broken();
         account.print = account.printed();
@@ -393,6 +412,7 @@ impl Account {
     /// What an account is after a step, and what it answers.
     pub fn after(&self, step: Step, plans: &[Plan]) -> (Told, Self) {
         let (mut tables, mut now, mut broken, mut told) = (self.tables.clone(), self.now, self.broken.clone(), Told::Done);
+        let mut memory = self.memory.clone();
         match step {
             Step::TimePasses => now += TIMEOUT_MS,
             Step::Tick => {
@@ -401,7 +421,15 @@ impl Account {
                     broken.insert(TABLES);
                     tables = self.tables.clone();
                 }
-                let after = Self::new(tables.clone(), now, plans.len(), BTreeSet::new());
+                let object = Object::of(&self.tables, &self.memory);
+                for due in self.tables.holds.values().filter(|hold| hold.deadline <= at(now)) {
+                    assert!(object.within(None, |group| group.end_hold(due, at(now))).is_ok());
+                }
+                if !is_same(&object, &tables) {
+                    broken.insert(MEMORY);
+                }
+                memory = object.memory.into_inner();
+                let after = Self::new((tables.clone(), memory.clone()), now, plans.len(), BTreeSet::new());
                 let is_wrong = |request: Request| {
                     self.noted(request, &plans[request]).is_some_and(|noted| after.ends[request].charged != noted)
                 };
@@ -415,6 +443,21 @@ impl Account {
                 if catch_unwind(AssertUnwindSafe(|| tables.apply(events))).is_err() {
                     broken.insert(TABLES);
                     tables = self.tables.clone();
+                } else {
+                    let alone = [plans[request].command(said)];
+                    let (is_alike, remembered) = self.is_alike(&self.memory, &alone, &[&answer], &tables);
+                    let is_alike = is_alike && self.is_alike(&Memory::default(), &alone, &[&answer], &tables).0;
+                    memory = remembered;
+                    // Together with what else could be said.
+                    let mut others = plans.iter().enumerate().flat_map(|(other, plan)| plan.says(other)).map(|other| {
+                        let commands = [plans[request].command(said), other];
+                        let mut both = tables.clone();
+                        let second = both.command(commands[1].clone(), at(now));
+                        self.is_alike(&self.memory, &commands, &[&answer, &second], &both).0
+                    });
+                    if !is_alike || !others.all(|is_alike| is_alike) {
+                        broken.insert(MEMORY);
+                    }
                 }
                 if let AccountAnswer::Hold(answer) = answer {
                     told = match answer {
@@ -428,7 +471,15 @@ impl Account {
                 }
             }
         }
-        (told, Self::new(tables, now, plans.len(), broken))
+        (told, Self::new((tables, memory), now, plans.len(), broken))
+    }
+
+    /// Whether a group comes to these answers and tables, where its object remembers this; and what it remembers then.
+    fn is_alike(&self, memory: &Memory, commands: &[Command], answers: &[&AccountAnswer], tables: &Tables) -> (bool, Memory) {
+        let object = Object::of(&self.tables, memory);
+        let together = object.together(commands, at(self.now), None);
+        let answered = together.answers.iter().zip(answers).all(|(given, answer)| given.as_ref() == Ok(answer));
+        (together.faults.is_empty() && answered && is_same(&object, tables), object.memory.into_inner())
     }
 
     /// What the expiry of a due hold is to charge.

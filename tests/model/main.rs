@@ -5,7 +5,9 @@
 //! doubled message, every death and every failure of D1 costs one of a few faults; all else is free to happen at any time.
 //!
 //! An answer arrives together with its command, or is lost: it changes nothing but its own gateway, so that arriving later
-//! makes no difference. An object that dies before its commit is a command that is lost: deciding changes nothing.
+//! makes no difference. An object that dies before its commit is a command that is lost: deciding changes nothing. Of every command
+//! in every state of the account it is also looked at what it comes to in a group with any other, with and without memory. A
+//! group that dies is several messages that are lost.
 //!
 //! `MODEL_MORE_FAULTS=1` and `MODEL_REQUESTS=3` make the bounds wider.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]

@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use stateright::{Model, Property};
+use tokens_forge::account::Memory;
 use tokens_forge::rollup::mark_after;
 
 use crate::account::{
-    Account, BALANCE, CHECKPOINT, CLAIM, End, Ending, LEAVES, Leg, ONCE, Plan, Request, START, SUM, Said, Step, TABLES, Told,
-    opened,
+    Account, BALANCE, CHECKPOINT, CLAIM, End, Ending, LEAVES, Leg, MEMORY, ONCE, Plan, Request, START, SUM, Said, Step, TABLES,
+    Told, opened,
 };
 
 /// How often a settlement without an answer is sent again.
@@ -274,7 +275,7 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<State> {
         let tables = opened(self.balances);
-        let account = Account::new(tables, START, self.plans.len(), BTreeSet::new());
+        let account = Account::new((tables, Memory::default()), START, self.plans.len(), BTreeSet::new());
         let rows = account.rows();
         let gateway = Gateway {
             stage: Stage::Idle,
@@ -492,6 +493,7 @@ impl Model for Protocol {
             law!(TABLES, |_, state| !state.account.broken.contains(TABLES)),
             law!(CHECKPOINT, |_, state| !state.account.broken.contains(CHECKPOINT)),
             law!(CLAIM, |_, state| !state.account.broken.contains(CLAIM)),
+            law!(MEMORY, |_, state| !state.account.broken.contains(MEMORY)),
             law!(GRANT, |_, state| {
                 let mut both = state.gateways.iter().zip(&state.account.ends);
                 both.all(|(gateway, end)| gateway.called.iter().all(|leg| end.opened.contains(leg)))

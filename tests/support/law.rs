@@ -12,7 +12,7 @@ use tokens_forge::time::{Period, Timestamp};
 use tokens_forge::usage::Usage;
 
 use super::copy::sides;
-use super::memory::Memory;
+use super::tables::Tables;
 
 /// Which law is broken, and how.
 pub type Broken = String;
@@ -112,11 +112,11 @@ fn plus(sums: &mut Balances, bucket: &BucketId, amount: Money) -> Option<Money> 
 
 impl Law {
     /// Checks what is new, and everything that is open.
-    pub fn check(&mut self, memory: &Memory, now: Timestamp) -> Result<(), Broken> {
-        law!(memory.journal.len() >= self.seen, "journal", "rows are gone");
+    pub fn check(&mut self, tables: &Tables, now: Timestamp) -> Result<(), Broken> {
+        law!(tables.journal.len() >= self.seen, "journal", "rows are gone");
         let mut touched = Vec::new();
-        for index in self.seen..memory.journal.len() {
-            let row = &memory.journal[index];
+        for index in self.seen..tables.journal.len() {
+            let row = &tables.journal[index];
             law!(row.seq == index as u64 + 1, "journal", "row {} stands where {} belongs", row.seq, index + 1);
             law!(row.at >= self.newest, "time", "row {} was decided before the row before it", row.seq);
             self.newest = row.at;
@@ -125,15 +125,15 @@ impl Law {
                 touched.push(order.id.clone());
             }
         }
-        self.seen = memory.journal.len();
-        self.balance_law(memory)?;
+        self.seen = tables.journal.len();
+        self.balance_law(tables)?;
         // A decision is never before the newest row, nor before the hold that it ends was granted.
-        let granted = memory.holds.values().map(|hold| hold.opened_at).max().unwrap_or_default();
-        self.budgets(memory, now.max(self.newest).max(granted))?;
+        let granted = tables.holds.values().map(|hold| hold.opened_at).max().unwrap_or_default();
+        self.budgets(tables, now.max(self.newest).max(granted))?;
         for id in touched {
-            self.order(memory, &id)?;
+            self.order(tables, &id)?;
         }
-        self.run_lines(memory)
+        self.run_lines(tables)
     }
 
     fn row(&mut self, row: &Row) -> Result<(), Broken> {
@@ -275,12 +275,12 @@ impl Law {
         }
     }
 
-    fn balance_law(&self, memory: &Memory) -> Result<(), Broken> {
-        let books = memory.all_books();
+    fn balance_law(&self, tables: &Tables) -> Result<(), Broken> {
+        let books = tables.all_books();
         let buckets: BTreeSet<&BucketId> =
-            self.balances.keys().chain(self.debts.keys()).chain(memory.holds.values().map(|hold| &hold.bucket)).collect();
+            self.balances.keys().chain(self.debts.keys()).chain(tables.holds.values().map(|hold| &hold.bucket)).collect();
         for bucket in buckets {
-            let held = memory.holds.values().filter(|hold| hold.bucket == *bucket).map(|hold| i128::from(hold.amount.nanos()));
+            let held = tables.holds.values().filter(|hold| hold.bucket == *bucket).map(|hold| i128::from(hold.amount.nanos()));
             let (held, balance) = (held.sum::<i128>(), i128::from(books.balance(bucket).nanos()));
             law!(0 <= held && held <= balance, "balance", "{held} of {balance} is held of `{bucket}`");
             let available = i128::from(books.available(bucket).nanos());
@@ -292,11 +292,11 @@ impl Law {
         Ok(())
     }
 
-    fn budgets(&self, memory: &Memory, now: Timestamp) -> Result<(), Broken> {
+    fn budgets(&self, tables: &Tables, now: Timestamp) -> Result<(), Broken> {
         for Watched { scope, id, budget } in &self.watched {
             let key = (scope.as_str(), id.clone(), budget.bucket.clone(), budget.period, budget.period.start(now));
             let spent = self.spent.get(&key).copied().unwrap_or_default();
-            let held = memory.holds.values().filter(|hold| {
+            let held = tables.holds.values().filter(|hold| {
                 let is_own = match scope {
                     ScopeKind::Key => hold.key.as_str() == id,
                     ScopeKind::Project => hold.project.as_str() == id,
@@ -307,11 +307,11 @@ impl Law {
             let held = held.map(|hold| i128::from(hold.amount.nanos())).sum::<i128>();
             let limit = i128::from(budget.limit.nanos());
             let counters = match scope {
-                ScopeKind::Key => memory.keys.values().find(|key| key.record.id.as_str() == id).map(|key| &key.counters),
+                ScopeKind::Key => tables.keys.values().find(|key| key.record.id.as_str() == id).map(|key| &key.counters),
                 ScopeKind::Project => {
-                    memory.projects.values().find(|project| project.record.id.as_str() == id).map(|project| &project.counters)
+                    tables.projects.values().find(|project| project.record.id.as_str() == id).map(|project| &project.counters)
                 }
-                ScopeKind::Run => memory.runs.values().find(|run| run.id.as_str() == id).map(|run| &run.counters),
+                ScopeKind::Run => tables.runs.values().find(|run| run.id.as_str() == id).map(|run| &run.counters),
             };
             // What is given back for an earlier day may not make today's counter smaller than nothing.
             let gross = if budget.period == Period::Total { spent } else { self.gross.get(&key).copied().unwrap_or_default() };
@@ -323,8 +323,8 @@ impl Law {
         Ok(())
     }
 
-    fn order(&mut self, memory: &Memory, id: &OrderId) -> Result<(), Broken> {
-        let order = memory.orders.get(id).ok_or(format!("order: {id} is not stored"))?;
+    fn order(&mut self, tables: &Tables, id: &OrderId) -> Result<(), Broken> {
+        let order = tables.orders.get(id).ok_or(format!("order: {id} is not stored"))?;
         let none = OfOrder::default();
         let rows = self.orders.get(id).unwrap_or(&none);
         law!((order.state == OrderState::Paid) == rows.credited.is_some(), "order once", "{id} is {:?}", order.state);
@@ -338,7 +338,7 @@ impl Law {
         let known = (order.given_back.nanos() + disputed).min(order.amount.nanos());
         let over = order.refunded.nanos() - known;
         // What the balance has no room for stays taken back until the order is touched again.
-        let is_without_room = over > 0 && memory.balance(order.bucket.as_str()).nanos() > Money::MAX.nanos() - over;
+        let is_without_room = over > 0 && tables.balance(order.bucket.as_str()).nanos() > Money::MAX.nanos() - over;
         law!(over == 0 || is_without_room, "orders are square", "{} of {id} is taken back, not {known}", order.refunded);
         if is_without_room {
             self.without_room.insert(id.clone());
@@ -348,9 +348,9 @@ impl Law {
         Ok(())
     }
 
-    fn run_lines(&self, memory: &Memory) -> Result<(), Broken> {
+    fn run_lines(&self, tables: &Tables) -> Result<(), Broken> {
         let none = BTreeMap::new();
-        for (id, book) in &memory.runs {
+        for (id, book) in &tables.runs {
             let mut sums: BTreeMap<LineKey, OfLine> = BTreeMap::new();
             for line in &book.lines {
                 let key = line_key(&line.model, line.route, line.bucket.as_ref(), line.status);

@@ -28,9 +28,9 @@ use tokens_forge::time::Timestamp;
 
 use super::catalogue::{Kv, Read};
 use super::database::Database;
-use super::memory::Memory;
 use super::operators::Counted;
 use super::records::Shown;
+use super::tables::Tables;
 pub use super::upstream::{Script, Sent};
 
 #[derive(Default)]
@@ -41,10 +41,10 @@ pub struct World {
     random: Cell<u128>,
     timers: RefCell<Timers>,
     /// The account of the key that is there from the start.
-    pub memory: RefCell<Memory>,
+    pub memory: RefCell<Tables>,
     home: Option<AccountId>,
     /// All others.
-    pub accounts: RefCell<BTreeMap<AccountId, Memory>>,
+    pub accounts: RefCell<BTreeMap<AccountId, Tables>>,
     pub database: RefCell<Database>,
     pub kv: RefCell<Kv>,
     pub read: Read,
@@ -105,16 +105,16 @@ pub fn secret() -> KeySecret {
 }
 
 impl Simulation {
-    pub fn new(catalog: Catalog, memory: Memory, key: KeyRecord) -> Self {
+    pub fn new(catalog: Catalog, memory: Tables, key: KeyRecord) -> Self {
         Self::of(Some(Rc::new(catalog)), memory, Some(key))
     }
 
     /// A new deployment: no account, no key, no catalogue.
     pub fn empty() -> Self {
-        Self::of(None, Memory::default(), None)
+        Self::of(None, Tables::default(), None)
     }
 
-    fn of(given: Option<Rc<Catalog>>, memory: Memory, key: Option<KeyRecord>) -> Self {
+    fn of(given: Option<Rc<Catalog>>, memory: Tables, key: Option<KeyRecord>) -> Self {
         let pool = LocalPool::new();
         let world = World {
             now: Cell::new(1_800_000_000_000),
@@ -155,7 +155,7 @@ impl Simulation {
     pub fn ready(catalog: Catalog, buckets: &[&str], policy: Value) -> Self {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let account = AccountId::parse("acct").unwrap();
-        let mut memory = Memory::default();
+        let mut memory = Tables::default();
         memory.command(Command::Open(AccountRecord { id: account.clone(), name: "A".into(), created_at: now }.into()), now);
         for bucket in buckets {
             let adjustment = Adjustment {
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// What an account has stored; one that nobody opened is there, too, and has nothing.
-    pub fn account<T>(&self, id: &AccountId, with: impl FnOnce(&mut Memory) -> T) -> T {
+    pub fn account<T>(&self, id: &AccountId, with: impl FnOnce(&mut Tables) -> T) -> T {
         if self.home.as_ref() == Some(id) {
             with(&mut self.memory.borrow_mut())
         } else {

@@ -8,7 +8,7 @@ use tokens_forge::account::{
 use tokens_forge::id::{BucketId, KeyId};
 use tokens_forge::time::Timestamp;
 
-use super::memory::Memory;
+use super::tables::Tables;
 
 /// What a row is about, as it is stored.
 pub fn doc_of(row: &Row) -> Value {
@@ -63,7 +63,7 @@ pub fn is_listed(listed: Listed, row: &Row) -> bool {
     }
 }
 
-impl Memory {
+impl Tables {
     /// Answers a query.
     pub fn read(&self, query: &Query, now: Timestamp) -> AccountAnswer {
         match query {

@@ -128,6 +128,8 @@ pub enum Fate {
     CrashWithin(u8, u8),
     /// The object dies after the commit, before it answers.
     CrashAfter(u8),
+    /// The object's store fails in one of a few ways, and so many calls later.
+    StoreFails(u8, u8),
 }
 
 /// How the searchable copy fails.
@@ -163,6 +165,10 @@ pub enum Step {
         rows: u8,
         fault: CopyFault,
     },
+    /// From now on so many commands are decided together.
+    Group(u8),
+    /// The object forgets what it had in memory.
+    Restart,
 }
 
 impl Step {
@@ -200,8 +206,9 @@ fn fate() -> impl Strategy<Value = Fate> {
         2 => after().prop_map(Fate::Duplicated),
         3 => after().prop_map(Fate::Delayed),
         1 => after().prop_map(Fate::CrashBefore),
-        2 => (after(), 0u8..4).prop_map(|(after, written)| Fate::CrashWithin(after, written)),
+        2 => (after(), 0u8..6).prop_map(|(after, written)| Fate::CrashWithin(after, written)),
         1 => after().prop_map(Fate::CrashAfter),
+        2 => (0u8..5, 0u8..12).prop_map(|(how, nth)| Fate::StoreFails(how, nth)),
     ]
 }
 
@@ -305,5 +312,7 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
         4 => (proptest::bool::weighted(0.3), proptest::option::weighted(0.2, 0u8..3))
             .prop_map(|(is_early, dies_after)| Step::Alarm { is_early, dies_after }),
         3 => (1u8..30, fault).prop_map(|(rows, fault)| Step::Copy { rows, fault }),
+        5 => prop_oneof![3 => Just(1u8), 12 => 2u8..=8, 1 => 9u8..=64].prop_map(Step::Group),
+        1 => Just(Step::Restart),
     ]
 }

@@ -1,6 +1,7 @@
 //! An account's tables in memory: what the account object's SQLite is, as the state machine sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use tokens_forge::account::{
     self, AccountAnswer, AccountRecord, AccountState, AccountStore, Claim, Command, Counters, Decided, Event, Expired, HeldSum,
@@ -12,9 +13,10 @@ use tokens_forge::money::Money;
 use tokens_forge::time::{Period, Timestamp};
 
 const MOST_IN_A_BATCH: usize = 200;
+const FIRST_AFTER_REQUESTS: &str = "gen.";
 
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub struct Tables {
     pub account: Option<AccountRecord>,
     pub journal: Vec<Row>,
     pub holds: BTreeMap<String, Hold>,
@@ -37,13 +39,15 @@ pub struct Memory {
     subjects: BTreeMap<String, usize>,
 }
 
-impl AccountStore for Memory {
+impl AccountStore for Tables {
     type Error = std::convert::Infallible;
 
     fn state(&self, touches: Touches<'_>) -> Result<AccountState, Self::Error> {
         let mut held: Vec<HeldSum> = Vec::new();
         for hold in self.holds.values() {
-            let is_same = |held: &&mut HeldSum| held.bucket == hold.bucket && held.key == hold.key && held.run == hold.facts.run;
+            let is_same = |held: &&mut HeldSum| {
+                (&held.bucket, &held.key, &held.project, &held.run) == (&hold.bucket, &hold.key, &hold.project, &hold.facts.run)
+            };
             match held.iter_mut().find(is_same) {
                 Some(held) => {
                     held.amount = held.amount.checked_add(hold.amount).unwrap();
@@ -177,7 +181,38 @@ impl AccountStore for Memory {
     }
 }
 
-impl Memory {
+impl Tables {
+    /// What is stored otherwise than in other tables, but for rows before this one, and for holds that were gone before they were
+    /// written.
+    pub fn differ(&self, other: &Self, from: usize) -> Option<String> {
+        let rows = self.journal.get(from..) == other.journal.get(from..) && self.journal.len() == other.journal.len();
+        let others = [
+            ("the account", self.account == other.account),
+            ("the journal", rows),
+            ("the holds", self.holds == other.holds),
+            ("the keys", self.keys == other.keys),
+            ("the projects", self.projects == other.projects),
+            ("the claims", self.claims == other.claims),
+            ("the kept answers", self.kept == other.kept),
+            ("the runs", self.runs == other.runs),
+            ("the orders", self.orders == other.orders),
+            ("the alerts", self.alerts == other.alerts),
+            ("the ended sessions", self.ended == other.ended),
+            ("the subjects", self.subjects.len() == other.subjects.len()),
+        ];
+        others.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| format!("{what}, at row {}", self.journal.len()))
+    }
+
+    /// The last request that has a row.
+    pub fn last_closed(&self) -> Option<String> {
+        let last = self
+            .subjects
+            .range::<str, _>((Bound::Unbounded, Bound::Excluded(FIRST_AFTER_REQUESTS)))
+            .next_back()
+            .map(|(subject, _)| subject.clone());
+        last.filter(|subject| subject.starts_with(RequestId::MARK))
+    }
+
     /// The row of this subject.
     pub fn row_of(&self, subject: &str) -> Option<&Row> {
         self.subjects.get(subject).map(|index| &self.journal[*index])
