@@ -4,7 +4,8 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build, run, startUpstream } from './lib/load.mjs';
+import { build, startUpstream } from './lib/load.mjs';
+import { measured, runToTheEnd } from './lib/measure.mjs';
 import { measurePairs } from './lib/pairs.mjs';
 import { loadProduct, productWorkers, seed } from './lib/product.mjs';
 import { report } from './lib/report.mjs';
@@ -38,7 +39,6 @@ const size = options.quick
       rows: 200,
       pairs: 800,
       pairSeconds: 3,
-      patience: 2.5,
     }
   : {
       rounds: 5,
@@ -52,7 +52,6 @@ const size = options.quick
       rows: 400,
       pairs: 3000,
       pairSeconds: 6,
-      patience: 4,
     };
 
 const began = performance.now();
@@ -79,13 +78,6 @@ const PARTS = {
   paced: ['paced', { connections: 16, requests: size.paced, stream: 1, 'spread-ms': 5 }],
 };
 
-/** A run with the CPU that it cost the server, work left for later included. */
-async function measured(server, target, how) {
-  const before = await server.quiet();
-  const result = await run(target, how);
-  return { run: result, cpu: (await server.quiet()) - before };
-}
-
 /** Part by part, each on every Worker in turn, so that a noisy minute hits them alike; every other round backwards. */
 async function oneRound(asked, number) {
   const order = number % 2 ? asked : asked.toReversed();
@@ -93,7 +85,7 @@ async function oneRound(asked, number) {
   for (const [part, [target, how]] of Object.entries(PARTS)) {
     for (const one of order) {
       if (!one.targets[target]) continue;
-      const result = await measured(one.server, one.targets[target], how);
+      const result = await measured(one.worker, one.server, one.targets[target], how);
       parts[one.worker.name][part] = result;
       one.served += result.run.requests;
       note(one.worker, result.run);
@@ -140,9 +132,9 @@ async function startAll(workers, upstream) {
     worker.files(folder);
     const server = await Server.start(folder, worker.config(upstream));
     const targets = worker.targets(server.urls.http);
-    const warm = await run(targets.plain ?? targets.warm, { connections: 4, requests: 300, seconds: 3 });
+    const warm = await runToTheEnd(worker, server, targets.plain ?? targets.warm, { connections: 4, requests: 300, seconds: 3 });
     note(worker, warm);
-    if (targets.burst) note(worker, await run(targets.burst, { requests: 10, seconds: 3, stream: 1 }));
+    if (targets.burst) note(worker, await runToTheEnd(worker, server, targets.burst, { requests: 10, seconds: 3, stream: 1 }));
     asked.push({ worker, server, targets, served: warm.requests });
   }
   return asked;
@@ -151,7 +143,8 @@ async function startAll(workers, upstream) {
 async function measureMemory(asked, results) {
   for (const { worker, server, targets, served } of asked.slice(1)) {
     const rest = size.memory - served;
-    if (rest > 0) note(worker, await run(targets.plain ?? targets.warm, { connections: 16, requests: rest, seconds: 30 }));
+    const how = { connections: 16, requests: rest, seconds: 30 };
+    if (rest > 0) note(worker, await runToTheEnd(worker, server, targets.plain ?? targets.warm, how));
     results[worker.name].memory = server.memory();
     await server.stop();
   }
@@ -160,8 +153,7 @@ async function measureMemory(asked, results) {
 async function measureRows(workers, upstream, results) {
   const rows = {};
   for (const worker of workers.filter(({ name }) => name === 'money' || name === 'full')) {
-    const how = { requests: size.rows, patience: size.patience };
-    rows[worker.name] = await countRows(worker, folderFor(`rows-${worker.name}`), upstream, how);
+    rows[worker.name] = await countRows(worker, folderFor(`rows-${worker.name}`), upstream, size.rows);
     for (const [name, counted] of Object.entries(rows[worker.name])) {
       note({ label: `${worker.label}, rows ${counted.label}` }, counted);
       results[worker.name][`rows_${name}`] = counted.total;

@@ -214,11 +214,14 @@ export function productWorkers(product, seeded, secrets) {
     cases: (url) => rowCases(url, secrets),
     objects: product.objects,
     main: product.main,
+    // A request is done with when its receipt is in the journal of D1.
+    done: 'd1',
   };
   const plan = {
     ...full,
     name: 'plan',
     label: 'plan only',
+    done: undefined,
     targets: (url) => {
       const { plain } = full.targets(url);
       return { plain: { ...plain, url: `${url}/v1/route` } };

@@ -1,9 +1,8 @@
 // Rows written per request, in a process of its own because counting takes time: the platform's main price.
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { embed } from './capnp.mjs';
-import { run } from './load.mjs';
+import { runToTheEnd } from './measure.mjs';
 import { Server } from './workerd.mjs';
 import { benchFile, socket } from './workers.mjs';
 
@@ -40,20 +39,6 @@ async function read({ urls }) {
   };
 }
 
-const sum = (statements) => Object.values(statements).reduce((rows, statement) => rows + statement.rows, 0);
-
-/** Reads until nothing has been written for a while: an outbox writes later than the requests that filled it. */
-async function settled(server, patience) {
-  let before = await read(server);
-  for (let still = 0, tries = 0; still < patience && tries < 60; tries += 1) {
-    await sleep(500);
-    const now = await read(server);
-    still = sum(now.object) === sum(before.object) && sum(now.d1) === sum(before.d1) ? still + 0.5 : 0;
-    before = now;
-  }
-  return before;
-}
-
 /** What a statement does, and to which table. */
 function named(statement) {
   const found = /^(?:(INSERT)\b.*?\bINTO|(UPDATE)|(DELETE) FROM)\s+(\w+)/i.exec(statement);
@@ -80,26 +65,26 @@ function counts(before, after, load) {
 }
 
 /** A Worker's cases one after the other, each until what it left for later is written too. */
-export async function countRows(worker, folder, upstream, { requests, patience }) {
+export async function countRows(worker, folder, upstream, requests) {
   worker.files(folder);
   cpSync(benchFile('counter.mjs'), join(folder, 'counter.mjs'));
   writeFileSync(join(folder, 'counted.mjs'), countedMain(worker.main, worker.objects));
   const server = await Server.start(folder, counted(worker.config(upstream)));
-  const hasOutbox = server.urls.d1 !== undefined;
-  const settle = () => settled(server, hasOutbox ? patience : 1);
+  const runAll = async (target, how) => {
+    const load = await runToTheEnd(worker, server, target, how);
+    await server.quiet();
+    return load;
+  };
   const found = {};
   try {
     const cases = worker.cases(server.urls.http);
-    await run(cases[0].target(), { requests: 5 });
-    let before = await settle();
+    await runAll(cases[0].target(), { requests: 5 });
+    let before = await read(server);
     for (const { name, label, connections, target } of cases) {
-      const load = await run(target(), { connections, requests, seconds: 20 });
-      const after = await settle();
-      const rows = counts(before, after, load);
-      // Rows that never arrive would look like thrift.
-      const isShort = hasOutbox && !(rows.d1['journal, insert'] >= 1);
-      const { errors, first_error } = isShort ? { errors: 1, first_error: 'the outbox did not copy every receipt' } : load;
-      found[name] = { label, ...rows, errors, first_error };
+      const load = await runAll(target(), { connections, requests, seconds: 20 });
+      const after = await read(server);
+      const { errors, first_error } = load;
+      found[name] = { label, ...counts(before, after, load), errors, first_error };
       before = after;
     }
   } finally {

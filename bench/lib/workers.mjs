@@ -70,20 +70,26 @@ export const plainCases = (target) => [
   { name: '16', label: 'plain at 16', connections: 16, target },
 ];
 
-function floor(name, label, file, bindings, objects, mainObject) {
+function floor(name, label, file, { bindings = [], objects = [], sockets = [], done } = {}) {
   return {
     name,
     label,
     files: (folder) => cpSync(benchFile(file), join(folder, file)),
-    config: (upstream) => around(jsWorker(file, [text('UPSTREAM', upstream), ...bindings], objects)),
+    config: (upstream) => around(jsWorker(file, [text('UPSTREAM', upstream), ...bindings], objects), [], sockets),
     targets: chatTargets,
     cases: (url) => plainCases(() => chatTargets(url).plain),
-    objects: mainObject,
+    objects,
     main: file,
+    done,
   };
 }
 
 export const floors = [
-  floor('floor', 'floor', 'floor.mjs', [], [], []),
-  floor('money', 'floor with money', 'money.mjs', [object('ACCOUNT', 'Account')], ['Account'], ['Account']),
+  floor('floor', 'floor', 'floor.mjs'),
+  floor('money', 'floor with money', 'money.mjs', {
+    bindings: [object('ACCOUNT', 'Account')],
+    objects: ['Account'],
+    sockets: [socket('settled', { name: 'main', entrypoint: 'Done' })],
+    done: 'settled',
+  }),
 ];
