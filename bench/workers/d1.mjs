@@ -1,6 +1,6 @@
 // A stand-in for D1, in the two protocols that the runtime's D1 binding speaks (HTTP, and RPC from some compatibility
-// dates on): one Durable Object with SQLite, each call one transaction. It counts the rows that it writes, by statement, and tells
-// how far the journal is.
+// dates on): one Durable Object with SQLite, each call one transaction. It counts the rows that it writes and reads, by statement,
+// and tells how far the journal is.
 import { DurableObject, WorkerEntrypoint } from 'cloudflare:workers';
 
 // Outside of the object, which the runtime puts away when nobody asks for ten seconds.
@@ -33,8 +33,8 @@ export class Database extends DurableObject {
       row.map((value) => (value instanceof ArrayBuffer ? [...new Uint8Array(value)] : value)),
     );
     const name = sql.replace(/\s+/g, ' ').trim();
-    const { calls, rows: written } = counts.get(name) ?? { calls: 0, rows: 0 };
-    counts.set(name, { calls: calls + 1, rows: written + cursor.rowsWritten });
+    const { rows: written, read } = counts.get(name) ?? { rows: 0, read: 0 };
+    counts.set(name, { rows: written + cursor.rowsWritten, read: read + cursor.rowsRead });
     const meta = {
       served_by: 'bench',
       duration: 0,
