@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { build, startUpstream } from './lib/load.mjs';
 import { measurePairs } from './lib/pairs.mjs';
 import { passthrough } from './lib/passthrough.mjs';
+import { portkey } from './lib/portkey.mjs';
 import { loadProduct, productWorkers, seed } from './lib/product.mjs';
 import { report } from './lib/report.mjs';
 import { oneRound, startAll, warm } from './lib/rounds.mjs';
@@ -26,6 +27,7 @@ const { values: options, positionals: folders } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string' },
     compare: { type: 'boolean', default: false },
+    portkey: { type: 'string' },
   },
 });
 const named = (options.only ?? (options.compare ? 'floor,money,full,pairs,start' : NAMES.join(','))).split(',');
@@ -93,13 +95,14 @@ async function measureColumns(workers, upstream) {
 }
 
 async function measureAll(upstream) {
-  const products = wanted.some((name) => name !== 'floor' && name !== 'money') ? await loadBuilds() : [];
-  say('preparing the product: schema, catalogue, account, key');
+  const products = wanted.some((name) => !['floor', 'money', 'start'].includes(name)) ? await loadBuilds() : [];
+  if (products.length > 0) say('preparing the product: schema, catalogue, account, key');
   const workers = [...floors];
   for (const [index, product] of products.entries()) {
     workers.push(...(await prepared(product, products.length > 1 ? 'ABCDEFGH'[index] : '', upstream)));
   }
   const chosen = workers.filter(({ kind }) => wanted.includes(kind));
+  if (options.portkey) chosen.push(portkey(options.portkey));
   const full = workers.filter(({ kind }) => kind === 'full');
   const found = { columns: [], rounds: [], rows: {}, builds: full.map(({ name, label }, index) => ({ name, label, product: products[index] })) };
   if (wanted.includes('start')) {

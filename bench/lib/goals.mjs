@@ -1,8 +1,8 @@
 // The project's goals beside what was measured. Nothing fails when one is missed.
 import { compared, digits } from './statistics.mjs';
 
-/** F is the floor, M the floor with money, R the pass-through in Rust, which is only started. */
-const BASES = { F: 'floor', M: 'money', R: 'rust' };
+/** F is the floor, M the floor with money, R the pass-through in Rust, which is only started, P Portkey's Worker without money. */
+const BASES = { F: 'floor', M: 'money', R: 'rust', P: 'portkey' };
 const more = (ours, theirs) => ours - theirs;
 const itself = (ours) => ours;
 
@@ -22,6 +22,9 @@ const GOALS = [
   { name: 'start of the process to the first answer', key: 'start', base: 'R', must: '≤ 1.3', stretch: '' },
   { name: 'rows written by a lone request', key: 'rows_alone', how: itself, must: '≤ 8', stretch: '6' },
   { name: 'rows written under load', key: 'rows_plain_16', how: itself, must: '≤ 4.5', stretch: '4' },
+  { name: 'CPU for a request at 16', key: 'cpu_16', base: 'P', must: '< 1', stretch: '' },
+  { name: 'requests/s at 16', key: 'per_second_16', base: 'P', must: '> 1', stretch: '' },
+  { name: 'p50 at 1 connection', key: 'p50', base: 'P', must: '', stretch: '1' },
 ];
 
 function cell(found) {
@@ -33,7 +36,7 @@ function cell(found) {
 /** One line for each goal, of each build; of several, also how the first compares to the others. */
 export function goalsTable(rounds, builds, requests) {
   const [first, ...others] = builds;
-  const against = others.map((other) => `${first.label} to ${other.label}`);
+  const against = others.map((other) => `${first.label} to ${other.label}`.replaceAll('full path ', ''));
   const lines = GOALS.map(({ name, key, base, how, must, stretch }) => {
     const measured = builds.map((build) => cell(compared(rounds, key, build.name, BASES[base], how)));
     const ratios = others.map((other) => cell(compared(rounds, key, first.name, other.name)));

@@ -1,5 +1,5 @@
 // What a million paid requests cost on Cloudflare, from what was counted and measured. The prices are those beyond what the paid
-// plan includes, in dollars for a million, read on 2 December 2026 from the pages that are named. Storage is not in it.
+// plan includes, in dollars for a million, as of December 2026; the page beside each has it. Storage is not in it.
 
 const WORKERS = 'https://developers.cloudflare.com/workers/platform/pricing/';
 const OBJECTS = 'https://developers.cloudflare.com/durable-objects/platform/pricing/';
