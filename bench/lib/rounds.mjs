@@ -49,7 +49,8 @@ export async function warm(asked, size, { note }) {
     const before = await half(counts ? size.memory / 2 : 300);
     const memory = counts ? await half(size.memory / 2) : NaN;
     found[worker.name] = { memory, memory_growth: memory / before };
-    if (targets.burst) note(worker, await runToTheEnd(worker, server, targets.burst, { requests: 10, seconds: 3, stream: 1 }));
+    const streams = { connections: 16, requests: size.bursts, seconds: 6, stream: 1 };
+    if (targets.burst) note(worker, await runToTheEnd(worker, server, targets.burst, streams));
   }
   return found;
 }
