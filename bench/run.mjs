@@ -1,225 +1,124 @@
 // `npm run bench`: the product beside the runtime's own floors, in one run on one machine, so that the ratios mean
 // something where the times do not. The options are in bench/README.md. Linux only: CPU and memory come from /proc.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build, run, startUpstream } from './lib/load.mjs';
+import { build, startUpstream } from './lib/load.mjs';
 import { measurePairs } from './lib/pairs.mjs';
+import { passthrough } from './lib/passthrough.mjs';
+import { portkey } from './lib/portkey.mjs';
 import { loadProduct, productWorkers, seed } from './lib/product.mjs';
 import { report } from './lib/report.mjs';
+import { oneRound, startAll, warm } from './lib/rounds.mjs';
 import { countRows } from './lib/rows.mjs';
-import { medians, roundMetrics } from './lib/table.mjs';
-import { Server, killAll, stopAll } from './lib/workerd.mjs';
-import { chatTargets, floors } from './lib/workers.mjs';
+import { measureStarts } from './lib/starts.mjs';
+import { results } from './lib/statistics.mjs';
+import { killAll, stopAll } from './lib/workerd.mjs';
+import { floors } from './lib/workers.mjs';
 
-const NAMES = ['floor', 'money', 'full', 'plan', 'translated', 'pairs'];
-/** The columns that `translated` stands for. */
+const NAMES = ['floor', 'money', 'full', 'plan', 'translated', 'pairs', 'start'];
+/** The kinds of column that `translated` stands for. */
 const TRANSLATED = ['anthropic', 'gemini'];
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { values: options } = parseArgs({
+const { values: options, positionals: folders } = parseArgs({
+  allowPositionals: true,
   options: {
     quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: NAMES.join(',') },
-    product: { type: 'string', default: root },
+    only: { type: 'string' },
+    compare: { type: 'boolean', default: false },
+    portkey: { type: 'string' },
   },
 });
-const wanted = options.only.split(',').flatMap((name) => (name === 'translated' ? [name, ...TRANSLATED] : [name]));
-const size = options.quick
-  ? {
-      rounds: 1,
-      one: 200,
-      many: 800,
-      burst: 20,
-      bursts: 48,
-      paced: 16,
-      starts: 1,
-      memory: 2000,
-      rows: 200,
-      pairs: 800,
-      pairSeconds: 3,
-      patience: 2.5,
-    }
-  : {
-      rounds: 5,
-      one: 600,
-      many: 2000,
-      burst: 40,
-      bursts: 160,
-      paced: 32,
-      starts: 5,
-      memory: 10_000,
-      rows: 400,
-      pairs: 3000,
-      pairSeconds: 6,
-      patience: 4,
-    };
+const named = (options.only ?? (options.compare ? 'floor,money,full,pairs,start' : NAMES.join(','))).split(',');
+const wanted = named.flatMap((name) => (name === 'translated' ? [name, ...TRANSLATED] : [name]));
+
+const QUICK = { rounds: 1, starts: 2, one: 200, many: 800, long: 100, burst: 20, bursts: 48, paced: 16, memory: 2000, rows: 200, alone: 2, pairs: 800, pairSeconds: 3 };
+const WHOLE = { rounds: 5, starts: 8, one: 600, many: 2000, long: 400, burst: 40, bursts: 160, paced: 32, memory: 10_000, rows: 400, alone: 4, pairs: 3000, pairSeconds: 6 };
+const size = options.quick ? QUICK : WHOLE;
 
 const began = performance.now();
 const say = (message) => console.error(`[${((performance.now() - began) / 1000).toFixed(0).padStart(3)} s] ${message}`);
 // Beside the repository and not in the system's folder for temporary files, which may be memory: writes must reach a disk.
 const scratch = join(root, '.wrangler', `bench-${process.pid}`);
-const folderFor = (name) => {
-  const folder = join(scratch, name);
-  mkdirSync(folder, { recursive: true });
-  return folder;
-};
-
 const faults = [];
-const note = (worker, result) => {
-  if (result.errors > 0) faults.push(`${worker.label}: ${result.errors} failed, first: ${result.first_error}`);
+/** Where a Worker's files go, and where its failures are told. */
+const site = {
+  folderFor(name) {
+    const folder = join(scratch, name);
+    mkdirSync(folder, { recursive: true });
+    return folder;
+  },
+  note(worker, { errors, first_error }) {
+    if (errors > 0) faults.push(`${worker.label}: ${errors} failed, first: ${first_error}`);
+  },
 };
 
-/** The parts of a round: what is asked, and how. */
-const PARTS = {
-  one: ['plain', { requests: size.one, seconds: 3 }],
-  many: ['plain', { connections: 16, requests: size.many, seconds: 6 }],
-  burst: ['burst', { requests: size.burst, seconds: 3, stream: 1 }],
-  bursts: ['burst', { connections: 16, requests: size.bursts, seconds: 6, stream: 1 }],
-  paced: ['paced', { connections: 16, requests: size.paced, stream: 1, 'spread-ms': 5 }],
-};
-
-/** A run with the CPU that it cost the server, work left for later included. */
-async function measured(server, target, how) {
-  const before = await server.quiet();
-  const result = await run(target, how);
-  return { run: result, cpu: (await server.quiet()) - before };
+/** The builds to measure: this checkout's, or the folders of built ones; a single folder is measured beside this checkout. */
+async function loadBuilds() {
+  if (folders.length > 0 && !options.compare) throw new Error('folders come after --compare');
+  if (folders.length < 2) await (await import('../scripts/build.mjs')).build();
+  const all = folders.length < 2 ? [root, ...folders] : folders;
+  return Promise.all(all.map((folder) => loadProduct(resolve(folder))));
 }
 
-/** Part by part, each on every Worker in turn, so that a noisy minute hits them alike; every other round backwards. */
-async function oneRound(asked, number) {
-  const order = number % 2 ? asked : asked.toReversed();
-  const parts = Object.fromEntries(asked.map(({ worker }) => [worker.name, {}]));
-  for (const [part, [target, how]] of Object.entries(PARTS)) {
-    for (const one of order) {
-      if (!one.targets[target]) continue;
-      const result = await measured(one.server, one.targets[target], how);
-      parts[one.worker.name][part] = result;
-      one.served += result.run.requests;
-      note(one.worker, result.run);
-    }
-  }
-  return Object.fromEntries(asked.map(({ worker }) => [worker.name, roundMetrics(parts[worker.name])]));
+/** A build's columns, on a state that is made for it. */
+async function prepared(product, letter, upstream) {
+  const seeded = site.folderFor(`seeded-${letter}`);
+  return productWorkers(product, letter, seeded, await seed(product, seeded, upstream));
 }
 
-/** From the start of the process to a whole answer; a fresh state each time. */
-async function startUp(worker, upstream, folder) {
-  worker.files(folder);
-  const server = await Server.start(folder, worker.config(upstream));
-  try {
-    const targets = worker.targets(server.urls.http);
-    const { url, body, headers } = targets.plain ?? targets.warm;
-    const response = await fetch(url, { method: 'POST', body: JSON.stringify(body), headers });
-    await response.text();
-    const took = performance.now() - server.began;
-    if (!response.ok) throw new Error(`${worker.label}: the first answer was ${response.status}`);
-    return { start: took, memory_start: server.memory() };
-  } finally {
-    await server.stop();
-  }
-}
-
-async function measureStarts(workers, upstream, results) {
-  for (const worker of workers) {
-    const starts = [];
-    // Once for nothing: the first start of all reads the runtime from the disk.
-    await startUp(worker, upstream, folderFor(`start-${worker.name}`));
-    for (let number = 0; number < size.starts; number += 1) {
-      starts.push(await startUp(worker, upstream, folderFor(`start-${worker.name}-${number}`)));
-    }
-    results[worker.name] = medians(starts);
-  }
-}
-
-/** Starts one process per Worker and warms it; the upstream itself stands in the row as what the bench costs. */
-async function startAll(workers, upstream) {
-  const direct = { name: 'upstream', label: 'upstream, directly' };
-  const asked = [{ worker: direct, server: { quiet: async () => NaN }, targets: chatTargets(upstream), served: 0 }];
-  for (const worker of workers) {
-    const folder = folderFor(worker.name);
-    worker.files(folder);
-    const server = await Server.start(folder, worker.config(upstream));
-    const targets = worker.targets(server.urls.http);
-    const warm = await run(targets.plain ?? targets.warm, { connections: 4, requests: 300, seconds: 3 });
-    note(worker, warm);
-    if (targets.burst) note(worker, await run(targets.burst, { requests: 10, seconds: 3, stream: 1 }));
-    asked.push({ worker, server, targets, served: warm.requests });
-  }
-  return asked;
-}
-
-async function measureMemory(asked, results) {
-  for (const { worker, server, targets, served } of asked.slice(1)) {
-    const rest = size.memory - served;
-    if (rest > 0) note(worker, await run(targets.plain ?? targets.warm, { connections: 16, requests: rest, seconds: 30 }));
-    results[worker.name].memory = server.memory();
-    await server.stop();
-  }
-}
-
-async function measureRows(workers, upstream, results) {
+async function countAll(workers, upstream) {
   const rows = {};
-  for (const worker of workers.filter(({ name }) => name === 'money' || name === 'full')) {
-    const how = { requests: size.rows, patience: size.patience };
-    rows[worker.name] = await countRows(worker, folderFor(`rows-${worker.name}`), upstream, how);
-    for (const [name, counted] of Object.entries(rows[worker.name])) {
-      note({ label: `${worker.label}, rows ${counted.label}` }, counted);
-      results[worker.name][`rows_${name}`] = counted.total;
-    }
+  for (const worker of workers.filter(({ kind }) => kind === 'money' || kind === 'full')) {
+    rows[worker.name] = await countRows(worker, site.folderFor(`rows-${worker.name}`), upstream, size);
+    for (const counted of Object.values(rows[worker.name])) site.note({ label: `${worker.label}, rows ${counted.label}` }, counted);
   }
   return rows;
 }
 
-async function prepareProduct(upstream) {
-  if (options.product === root) await (await import('../scripts/build.mjs')).build();
-  say('preparing the product: schema, catalogue, account, key');
-  const product = await loadProduct(options.product);
-  const seeded = folderFor('seeded');
-  const secrets = await seed(product, seeded, upstream);
-  return { sizes: product.sizes, columns: productWorkers(product, seeded, secrets) };
-}
-
+/** The columns, round by round; and the rows of those that have any. */
 async function measureColumns(workers, upstream) {
-  const results = {};
-  await measureStarts(workers, upstream, results);
-  say('start-up measured');
-  const asked = await startAll(workers, upstream);
-  say('warm');
-  const rounds = [];
+  const asked = await startAll(workers, upstream, site);
+  const rounds = [await warm(asked, size, site)];
+  say('warm, memory measured');
   for (let number = 1; number <= size.rounds; number += 1) {
-    rounds.push(await oneRound(asked, number));
+    rounds.push(await oneRound(asked, number, size, site));
     say(`round ${number} of ${size.rounds}`);
   }
-  for (const { worker } of asked) {
-    results[worker.name] = { ...results[worker.name], ...medians(rounds.map((round) => round[worker.name])) };
-  }
-  await measureMemory(asked, results);
-  say('memory measured');
-  const rows = await measureRows(workers, upstream, results);
+  for (const { server } of asked.slice(1)) await server.stop();
+  const rows = await countAll(workers, upstream);
+  const totals = ([name, cases]) => [name, Object.fromEntries(Object.entries(cases).map(([key, { total }]) => [`rows_${key}`, total]))];
+  rounds.push(Object.fromEntries(Object.entries(rows).map(totals)));
   say('rows counted');
-  return { columns: asked.map(({ worker }) => worker), results, rows, rounds };
-}
-
-async function pairRounds(workers, upstream) {
-  const compared = workers.filter(({ name }) => name === 'money' || name === 'full');
-  try {
-    return await measurePairs(compared, upstream, size, folderFor);
-  } catch (error) {
-    // The build of another checkout may not understand the commands of this one.
-    faults.push(error.message);
-    return [];
-  }
+  return { columns: asked.map(({ worker }) => worker), rounds, rows };
 }
 
 async function measureAll(upstream) {
-  const product = wanted.some((name) => ['full', 'plan', 'translated', 'pairs'].includes(name)) ? await prepareProduct(upstream) : undefined;
-  const workers = [...floors, ...(product?.columns ?? [])];
-  const columns = workers.filter((worker) => wanted.includes(worker.name));
-  const none = { columns: [], results: {}, rows: {}, rounds: [] };
-  const found = columns.length > 0 ? await measureColumns(columns, upstream) : none;
-  const pairs = wanted.includes('pairs') ? await pairRounds(workers, upstream) : [];
-  if (pairs.length > 0) say('holds and settlements measured');
-  return { ...found, pairs, size, sizes: product?.sizes, faults };
+  const products = wanted.some((name) => !['floor', 'money', 'start'].includes(name)) ? await loadBuilds() : [];
+  if (products.length > 0) say('preparing the product: schema, catalogue, account, key');
+  const workers = [...floors];
+  for (const [index, product] of products.entries()) {
+    workers.push(...(await prepared(product, products.length > 1 ? 'ABCDEFGH'[index] : '', upstream)));
+  }
+  const chosen = workers.filter(({ kind }) => wanted.includes(kind));
+  if (options.portkey) chosen.push(portkey(options.portkey));
+  const full = workers.filter(({ kind }) => kind === 'full');
+  const found = { columns: [], rounds: [], rows: {}, builds: full.map(({ name, label }, index) => ({ name, label, product: products[index] })) };
+  if (wanted.includes('start')) {
+    found.rounds.push(...(await measureStarts([...chosen, await passthrough()], upstream, size, site)));
+    say('starts measured');
+  }
+  if (chosen.length > 0) {
+    const { columns, rounds, rows } = await measureColumns(chosen, upstream);
+    Object.assign(found, { columns, rows });
+    found.rounds.push(...rounds);
+  }
+  if (wanted.includes('pairs')) {
+    found.rounds.push(...(await measurePairs(workers.filter(({ kind }) => kind === 'money' || kind === 'full'), upstream, size, site)));
+    say('holds and settlements measured');
+  }
+  return { ...found, size, results: results(found.rounds), faults };
 }
 
 async function main() {

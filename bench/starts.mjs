@@ -41,7 +41,8 @@ const floor = {
 const workers = [floor];
 for (const folder of process.argv.slice(2)) {
   const product = await loadProduct(folder);
-  workers.push({ name: folder, kilobytes: product.sizes.wasm_gzipped / 1000, files: product.files, config: product.config });
+  const bytes = Object.values(product.wasm).reduce((sum, size) => sum + size, 0);
+  workers.push({ name: folder, kilobytes: bytes / 1000, files: product.files, config: product.config });
 }
 const times = workers.map(() => []);
 try {

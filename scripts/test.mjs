@@ -11,7 +11,7 @@ import { checkLicences } from './licences.mjs';
 import { chromium, codingAgents, pythonWithPackages } from './setup.mjs';
 import { Failure, main, must, root } from './shell.mjs';
 
-const manifests = ['Cargo.toml', 'bench/load/Cargo.toml'].filter((path) => existsSync(join(root, path)));
+const manifests = ['Cargo.toml', 'bench/load/Cargo.toml', 'bench/passthrough/Cargo.toml'].filter((path) => existsSync(join(root, path)));
 const cargo = (...args) => must('cargo', args);
 
 /** The first steps, which `quick` has too. */

@@ -29,7 +29,7 @@ async function start(worker, upstream, folder) {
   worker.files(folder);
   cpSync(benchFile('pairs.mjs'), join(folder, 'pairs.mjs'));
   const [className] = worker.objects;
-  const kind = worker.name === 'full' ? 'product' : 'floor';
+  const kind = worker.kind === 'full' ? 'product' : 'floor';
   return Server.start(folder, driven(worker.config(upstream), kind, className));
 }
 
@@ -42,13 +42,24 @@ async function measured(server, { accounts, lanes }, most, limit) {
   return { [`pairs_${accounts}`]: pairs / seconds, [`pair_cpu_${accounts}`]: (cpu / pairs) * 1000 };
 }
 
+/** Starts a Worker and opens its accounts. Another checkout's may not understand the commands of this one: that is a fault. */
+async function opened(worker, upstream, folder, note) {
+  const server = await start(worker, upstream, folder);
+  try {
+    for (const spread of SPREADS) await ask(server, 'open', { ...spread, pairs: 0 });
+    return { name: worker.name, server };
+  } catch (error) {
+    note(worker, { errors: 1, first_error: error.message });
+    await server.stop();
+  }
+}
+
 /** Part by part, each on every Worker in turn; every other round backwards. Answers each round's numbers by Worker. */
-export async function measurePairs(workers, upstream, { rounds, pairs, pairSeconds }, folderFor) {
+export async function measurePairs(workers, upstream, { rounds, pairs, pairSeconds }, { folderFor, note }) {
   const servers = [];
   for (const worker of workers) {
-    const server = await start(worker, upstream, folderFor(`pairs-${worker.name}`));
-    for (const spread of SPREADS) await ask(server, 'open', { ...spread, pairs: 0 });
-    servers.push({ name: worker.name, server });
+    const server = await opened(worker, upstream, folderFor(`pairs-${worker.name}`), note);
+    if (server) servers.push(server);
   }
   const found = [];
   for (let number = 1; number <= rounds; number += 1) {

@@ -12,7 +12,7 @@ const ADMIN_TOKEN = 'bench-admin-token-7Jq2Lr9Xw4Tn6Vb8Zk1Hs3Gd5';
 const SECRETS = { ADMIN_TOKEN, UPSTREAM_KEY: 'bench-upstream-key', ALLOW_PRIVATE_UPSTREAMS: 'true' };
 
 /** The main module and every module that it imports, by their paths in the build folder. */
-function modulesFrom(main) {
+export function modulesFrom(main) {
   const folder = dirname(main);
   const found = new Map();
   const visit = (file) => {
@@ -20,7 +20,7 @@ function modulesFrom(main) {
     if (found.has(name)) return;
     if (file.endsWith('.wasm')) return void found.set(name, { name, wasm: embed(name) });
     found.set(name, { name, esModule: embed(name) });
-    const imports = readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*["'](\.{1,2}\/[^"']+)["']/g);
+    const imports = readFileSync(file, 'utf8').matchAll(/\b(?:from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+)["']/g);
     for (const [, path] of imports) visit(join(dirname(file), path));
   };
   visit(main);
@@ -40,8 +40,8 @@ export async function loadProduct(root) {
   const modules = modulesFrom(wrangler.main);
   const folder = dirname(wrangler.main);
   const objects = wrangler.durable_objects.bindings;
-  const bytes = (wanted) => modules.filter(wanted).map((module) => readFileSync(join(folder, module.name)));
-  const gzipped = (wanted) => bytes(wanted).reduce((sum, content) => sum + gzipSync(content, { level: 9 }).length, 0);
+  const gzipped = (name) => gzipSync(readFileSync(join(folder, name)), { level: 9 }).length;
+  const sizes = modules.map((module) => ({ ...module, bytes: gzipped(module.name) }));
 
   const worker = {
     compatibilityDate: wrangler.compatibility_date,
@@ -74,10 +74,9 @@ export async function loadProduct(root) {
   const migrations = wrangler.d1_databases.map((database) => join(root, database.migrations_dir ?? 'migrations'))[0];
 
   return {
-    sizes: {
-      wasm_gzipped: gzipped((module) => module.wasm),
-      worker_gzipped: gzipped(() => true),
-    },
+    folder: root,
+    wasm: Object.fromEntries(sizes.filter(({ wasm }) => wasm).map(({ name, bytes }) => [name, bytes])),
+    worker_gzipped: sizes.reduce((sum, { bytes }) => sum + bytes, 0),
     main: relative(folder, wrangler.main),
     objects: objects.map((binding) => binding.class_name),
     config: () => around(worker, services, sockets),
@@ -189,11 +188,11 @@ export async function seed(product, folder, upstream) {
 
 /** The requests whose rows are counted, by what comes with them. */
 function rowCases(url, secrets) {
-  const asked = (secret, headers = {}) => chatTargets(url, { authorization: `Bearer ${secret}`, ...headers }).plain;
-  const at16 = (name, label, target) => ({ name, label, connections: 16, target });
+  const asked = (secret, headers = {}) => chatTargets(url, { authorization: `Bearer ${secret}`, ...headers });
+  const at16 = (name, label, target) => ({ name, label, connections: 16, target: () => target().plain });
   const run = { 'x-tf-run': 'bench-run' };
   return [
-    ...plainCases(() => asked(secrets.plain)),
+    ...plainCases(asked(secrets.plain)),
     at16('run', 'with a run', () => asked(secrets.plain, run)),
     at16('budgets', 'with key budgets', () => asked(secrets.budgeted)),
     at16('project', 'with project budgets and a run', () => asked(secrets.project, run)),
@@ -202,23 +201,29 @@ function rowCases(url, secrets) {
   ];
 }
 
-/** The product: the full path, the part of it that moves no money and calls no upstream, and streams that it translates. */
-export function productWorkers(product, seeded, secrets) {
+/**
+ * The product: the full path, the part of it that moves no money and calls no upstream, and streams that it translates. Of several
+ * builds, each has a letter.
+ */
+export function productWorkers(product, letter, seeded, secrets) {
   const headers = { authorization: `Bearer ${secrets.plain}` };
+  const called = (kind, label) => ({ kind, name: letter ? `${kind}-${letter}` : kind, label: letter ? `${label} ${letter}` : label });
   const full = {
-    name: 'full',
-    label: 'full path',
+    ...called('full', 'full path'),
+    bases: ['floor', 'money'],
     files: (folder) => cpSync(seeded, folder, { recursive: true }),
     config: product.config,
     targets: (url) => chatTargets(url, headers),
     cases: (url) => rowCases(url, secrets),
     objects: product.objects,
     main: product.main,
+    // A request is done with when its receipt is in the journal of D1.
+    done: 'd1',
   };
   const plan = {
     ...full,
-    name: 'plan',
-    label: 'plan only',
+    ...called('plan', 'plan only'),
+    done: undefined,
     targets: (url) => {
       const { plain } = full.targets(url);
       return { plain: { ...plain, url: `${url}/v1/route` } };
@@ -226,8 +231,8 @@ export function productWorkers(product, seeded, secrets) {
   };
   const translated = foreign.map((dialect) => ({
     ...full,
-    name: dialect,
-    label: `${dialect} to chat`,
+    ...called(dialect, `${dialect} to chat`),
+    bases: [full.name],
     targets: (url) => translatedTargets(dialect, url, headers),
   }));
   return [full, plan, ...translated];

@@ -1,23 +1,22 @@
-// Rows written per request, in a process of its own because counting takes time: the platform's main price.
+// What the platform bills of a request: rows, calls, time. Counted in a process of its own, because counting takes time.
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { embed } from './capnp.mjs';
-import { run } from './load.mjs';
+import { runToTheEnd } from './measure.mjs';
 import { Server } from './workerd.mjs';
 import { benchFile, socket } from './workers.mjs';
 
 /** The Worker's own exports, with its Durable Objects made to count. */
 const countedMain = (main, classes) => `
 import * as worker from "./${main}";
-import { watch } from "./counter.mjs";
+import { counted } from "./counter.mjs";
 export * from "./${main}";
 export { default } from "./${main}";
-export { RowsReport } from "./counter.mjs";
-${classes.map((name) => `export class ${name} extends worker.${name} { constructor(ctx, env) { watch(ctx); super(ctx, env); } }`).join('\n')}
+export { Report } from "./counter.mjs";
+${classes.map((name) => `export class ${name} extends counted(worker.${name}) {}`).join('\n')}
 `;
 
-function counted(config) {
+function counting(config) {
   const [main, ...services] = config.services;
   const modules = [
     { name: 'counted.mjs', esModule: embed('counted.mjs') },
@@ -26,32 +25,16 @@ function counted(config) {
   ];
   return {
     services: [{ ...main, worker: { ...main.worker, modules } }, ...services],
-    sockets: [...config.sockets, socket('rows', { name: 'main', entrypoint: 'RowsReport' })],
+    sockets: [...config.sockets, socket('counts', { name: 'main', entrypoint: 'Report' })],
   };
 }
 
 async function read({ urls }) {
   const get = async (url) => (url ? (await fetch(url)).json() : {});
+  const { statements, calls, open_ms } = await get(urls.counts);
   const kv = await get(urls.kv && `${urls.kv}/__counts`);
-  return {
-    object: await get(urls.rows),
-    d1: await get(urls.d1 && `${urls.d1}/__counts`),
-    kv: { reads: kv.reads ?? 0, writes: kv.writes ?? 0 },
-  };
-}
-
-const sum = (statements) => Object.values(statements).reduce((rows, statement) => rows + statement.rows, 0);
-
-/** Reads until nothing has been written for a while: an outbox writes later than the requests that filled it. */
-async function settled(server, patience) {
-  let before = await read(server);
-  for (let still = 0, tries = 0; still < patience && tries < 60; tries += 1) {
-    await sleep(500);
-    const now = await read(server);
-    still = sum(now.object) === sum(before.object) && sum(now.d1) === sum(before.d1) ? still + 0.5 : 0;
-    before = now;
-  }
-  return before;
+  const d1 = await get(urls.d1 && `${urls.d1}/__counts`);
+  return { statements: { object: statements, d1 }, numbers: { calls, open_ms, kv_reads: kv.reads ?? 0, kv_writes: kv.writes ?? 0 } };
 }
 
 /** What a statement does, and to which table. */
@@ -62,44 +45,57 @@ function named(statement) {
   return `${table}, ${(inserts ?? updates ?? deletes).toLowerCase()}`;
 }
 
-/** Rows by what wrote them, between two readings, per request. */
+/** Rows between two readings, per request: what was written by what wrote it, and what was read. */
 function between(before, after, requests) {
-  const found = {};
-  for (const [statement, { rows }] of Object.entries(after)) {
-    const written = rows - (before[statement]?.rows ?? 0);
-    if (written > 0) found[named(statement)] = (found[named(statement)] ?? 0) + written / requests;
+  const found = { by: {}, written: 0, read: 0 };
+  for (const [statement, { rows, read }] of Object.entries(after)) {
+    const [written, seen] = [rows - (before[statement]?.rows ?? 0), read - (before[statement]?.read ?? 0)].map((all) => all / requests);
+    if (written > 0) found.by[named(statement)] = (found.by[named(statement)] ?? 0) + written;
+    found.written += written;
+    found.read += seen;
   }
   return found;
 }
 
-function counts(before, after, load) {
-  const [object, d1] = ['object', 'd1'].map((place) => between(before[place], after[place], load.requests));
-  const total = (rows) => Object.values(rows).reduce((all, one) => all + one, 0);
-  const per = (name) => (after.kv[name] - before.kv[name]) / load.requests;
-  return { total: total(object) + total(d1), object, d1, kv_reads: per('reads'), kv_writes: per('writes') };
+function counts(before, after, requests) {
+  const [object, d1] = ['object', 'd1'].map((place) => between(before.statements[place], after.statements[place], requests));
+  const per = Object.entries(after.numbers).map(([name, number]) => [name, (number - before.numbers[name]) / requests]);
+  return {
+    total: object.written + d1.written,
+    object: object.by,
+    d1: d1.by,
+    written: { object: object.written, d1: d1.written },
+    read: { object: object.read, d1: d1.read },
+    ...Object.fromEntries(per),
+  };
 }
 
 /** A Worker's cases one after the other, each until what it left for later is written too. */
-export async function countRows(worker, folder, upstream, { requests, patience }) {
+export async function countRows(worker, folder, upstream, { rows, alone }) {
   worker.files(folder);
   cpSync(benchFile('counter.mjs'), join(folder, 'counter.mjs'));
   writeFileSync(join(folder, 'counted.mjs'), countedMain(worker.main, worker.objects));
-  const server = await Server.start(folder, counted(worker.config(upstream)));
-  const hasOutbox = server.urls.d1 !== undefined;
-  const settle = () => settled(server, hasOutbox ? patience : 1);
+  const server = await Server.start(folder, counting(worker.config(upstream)));
+  /** As one run, or as so many that each waits for the end of the one before. */
+  const runs = async (target, { connections, isAlone }) => {
+    const how = isAlone ? { requests: 1 } : { connections, requests: rows, seconds: 20 };
+    const found = { requests: 0, errors: 0 };
+    for (let number = 0; number < (isAlone ? alone : 1); number += 1) {
+      const { requests, errors, first_error } = await runToTheEnd(worker, server, target, how);
+      await server.quiet();
+      Object.assign(found, { requests: found.requests + requests, errors: found.errors + errors, first_error });
+    }
+    return found;
+  };
   const found = {};
   try {
     const cases = worker.cases(server.urls.http);
-    await run(cases[0].target(), { requests: 5 });
-    let before = await settle();
-    for (const { name, label, connections, target } of cases) {
-      const load = await run(target(), { connections, requests, seconds: 20 });
-      const after = await settle();
-      const rows = counts(before, after, load);
-      // Rows that never arrive would look like thrift.
-      const isShort = hasOutbox && !(rows.d1['journal, insert'] >= 1);
-      const { errors, first_error } = isShort ? { errors: 1, first_error: 'the outbox did not copy every receipt' } : load;
-      found[name] = { label, ...rows, errors, first_error };
+    await runs(cases[0].target(), { isAlone: true });
+    let before = await read(server);
+    for (const { name, label, target, ...how } of cases) {
+      const { requests, errors, first_error } = await runs(target(), how);
+      const after = await read(server);
+      found[name] = { label, ...counts(before, after, requests), errors, first_error };
       before = after;
     }
   } finally {

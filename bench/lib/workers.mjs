@@ -35,14 +35,17 @@ export const around = (main, services = [], sockets = []) => ({
   sockets: [socket('http', 'main'), ...sockets],
 });
 
-const chat = (url, headers, model, extra) => ({
+const QUESTION = 'Say something about foxes, in one sentence, and count your words.';
+const LONG_QUESTION = `${'Foxes (Vulpes) weigh 2 to 14 kg; the red one lives on four continents, eats nearly everything and sleeps by day. '.repeat(1000)}`.slice(0, 100_000);
+
+const chat = (url, headers, model, { content = QUESTION, ...extra } = {}) => ({
   url: `${url}/v1/chat/completions`,
   headers: { 'content-type': 'application/json', ...headers },
   body: {
     model,
     messages: [
       { role: 'system', content: 'You are a helpful assistant.' },
-      { role: 'user', content: 'Say something about foxes, in one sentence, and count your words.' },
+      { role: 'user', content },
     ],
     temperature: 0.7,
     max_tokens: 300,
@@ -50,40 +53,52 @@ const chat = (url, headers, model, extra) => ({
   },
 });
 
-/** The three things that are asked of a Worker, the same for all. */
+/** What is asked of a Worker, the same for all. */
 export const chatTargets = (url, headers = {}) => ({
-  plain: chat(url, headers, 'bench', {}),
+  plain: chat(url, headers, 'bench'),
+  long: chat(url, headers, 'bench', { content: LONG_QUESTION }),
   burst: chat(url, headers, 'bench', { stream: true }),
   paced: chat(url, headers, 'bench-paced', { stream: true }),
 });
 
 /** The streams of a Worker's chat clients from a provider of another dialect; `warm` is not measured. */
 export const translatedTargets = (dialect, url, headers = {}) => ({
-  warm: chat(url, headers, 'bench', {}),
+  warm: chat(url, headers, 'bench'),
   burst: chat(url, headers, `bench-${dialect}`, { stream: true }),
   paced: chat(url, headers, `bench-${dialect}-paced`, { stream: true }),
 });
 
-/** A request without anything: the case whose rows are counted of every Worker. */
-export const plainCases = (target) => [
-  { name: '1', label: 'plain at 1', connections: 1, target },
-  { name: '16', label: 'plain at 16', connections: 16, target },
+/** The cases that are counted of every Worker: requests without anything. */
+export const plainCases = ({ plain, burst }) => [
+  { name: 'alone', label: 'alone', isAlone: true, target: () => plain },
+  { name: 'plain_1', label: 'plain at 1', connections: 1, target: () => plain },
+  { name: 'plain_16', label: 'plain at 16', connections: 16, target: () => plain },
+  { name: 'stream', label: 'streams at 16', connections: 16, target: () => burst },
 ];
 
-function floor(name, label, file, bindings, objects, mainObject) {
+function floor(name, label, file, { bindings = [], objects = [], sockets = [], done, bases = [] } = {}) {
   return {
     name,
+    kind: name,
     label,
     files: (folder) => cpSync(benchFile(file), join(folder, file)),
-    config: (upstream) => around(jsWorker(file, [text('UPSTREAM', upstream), ...bindings], objects)),
+    config: (upstream) => around(jsWorker(file, [text('UPSTREAM', upstream), ...bindings], objects), [], sockets),
     targets: chatTargets,
-    cases: (url) => plainCases(() => chatTargets(url).plain),
-    objects: mainObject,
+    cases: (url) => plainCases(chatTargets(url)),
+    objects,
     main: file,
+    done,
+    bases,
   };
 }
 
 export const floors = [
-  floor('floor', 'floor', 'floor.mjs', [], [], []),
-  floor('money', 'floor with money', 'money.mjs', [object('ACCOUNT', 'Account')], ['Account'], ['Account']),
+  floor('floor', 'floor', 'floor.mjs'),
+  floor('money', 'floor with money', 'money.mjs', {
+    bindings: [object('ACCOUNT', 'Account')],
+    objects: ['Account'],
+    sockets: [socket('settled', { name: 'main', entrypoint: 'Done' })],
+    done: 'settled',
+    bases: ['floor'],
+  }),
 ];

@@ -1,12 +1,28 @@
 // A stand-in for D1, in the two protocols that the runtime's D1 binding speaks (HTTP, and RPC from some compatibility
-// dates on): one Durable Object with SQLite, each call one transaction. It counts the rows that it writes, by statement.
+// dates on): one Durable Object with SQLite, each call one transaction. It counts the rows that it writes and reads, by statement,
+// and tells how far the journal is.
 import { DurableObject, WorkerEntrypoint } from 'cloudflare:workers';
 
+// Outside of the object, which the runtime puts away when nobody asks for ten seconds.
+const counts = new Map();
+let journal = 0;
+
 export class Database extends DurableObject {
-  counts = new Map();
+  waiting = [];
 
   run(queries) {
-    return this.ctx.storage.transactionSync(() => queries.map((query) => this.#one(query)));
+    const done = this.ctx.storage.transactionSync(() => queries.map((query) => this.#one(query)));
+    for (const [index, { sql }] of queries.entries()) {
+      if (/\bINTO journal\b/.test(sql)) journal += done[index].meta.rows_written;
+    }
+    for (const wake of this.waiting.splice(0)) wake();
+    return done;
+  }
+
+  /** The rows of the journal, once there are at least so many. */
+  async done(atLeast) {
+    while (journal < atLeast) await new Promise((wake) => this.waiting.push(wake));
+    return journal;
   }
 
   #one({ sql, params }) {
@@ -17,8 +33,8 @@ export class Database extends DurableObject {
       row.map((value) => (value instanceof ArrayBuffer ? [...new Uint8Array(value)] : value)),
     );
     const name = sql.replace(/\s+/g, ' ').trim();
-    const { calls, rows: written } = this.counts.get(name) ?? { calls: 0, rows: 0 };
-    this.counts.set(name, { calls: calls + 1, rows: written + cursor.rowsWritten });
+    const { rows: written, read } = counts.get(name) ?? { rows: 0, read: 0 };
+    counts.set(name, { rows: written + cursor.rowsWritten, read: read + cursor.rowsRead });
     const meta = {
       served_by: 'bench',
       duration: 0,
@@ -31,10 +47,6 @@ export class Database extends DurableObject {
     };
     return { columns, rows, meta };
   }
-
-  report() {
-    return Object.fromEntries(this.counts);
-  }
 }
 
 const database = (env) => env.DATABASE.get(env.DATABASE.idFromName('bench'));
@@ -42,7 +54,8 @@ const database = (env) => env.DATABASE.get(env.DATABASE.idFromName('bench'));
 export default class extends WorkerEntrypoint {
   async fetch(request) {
     const { pathname, searchParams } = new URL(request.url);
-    if (pathname === '/__counts') return Response.json(await database(this.env).report());
+    if (pathname === '/__counts') return Response.json(Object.fromEntries(counts));
+    if (pathname === '/__done') return Response.json(await database(this.env).done(Number(searchParams.get('atLeast'))));
     const body = await request.json();
     try {
       const done = await database(this.env).run([body].flat());
