@@ -143,6 +143,16 @@ impl SumsOfDays {
         if !(1..=MOST_DAYS).contains(&days) {
             return Err(Refusal::invalid("since", format!("`since` must be before `until`, by {MOST_DAYS} days at most.")));
         }
+        if first.plus(-days.saturating_mul(DAY_MS)) < Timestamp::MIN || end > Timestamp::MAX {
+            let name = if date.is_some() {
+                "date"
+            } else if since.is_some() {
+                "since"
+            } else {
+                "until"
+            };
+            return Err(Refusal::invalid(name, "The days, and as many before them, must be within the years 0 to 9999."));
+        }
         let by = by.as_deref().map_or_else(|| Ok(dimensions.to_vec()), |text| told_apart(text, dimensions))?;
         Ok(Self { first, days, by, filters })
     }
