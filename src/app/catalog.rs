@@ -216,20 +216,25 @@ pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
     };
     let mut beside = beside.map(|beside| (beside.version, beside));
     if is_changed && !request.is_dry_run {
-        if let (Some((version, _)), Some(raised)) = (&mut beside, raised) {
+        if let (Some((version, _)), Some(raised)) = (&mut beside, &raised) {
             *version = raised.catalog.version;
-            // First of all: should the publication fail, the announcement is none the worse.
-            ports.publish_catalog(raised).await?;
         }
         let PublishRequest { by, effective_at, .. } = request;
         let what = published(version, effective_at, &changes);
         let By { author, on_behalf_of, reason } = by.clone();
         let publication = Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes };
-        ports.publish_catalog(publication).await?;
+        if !ports.publish_catalog(publication, raised).await? {
+            return Err(overtaken());
+        }
         audit::note(ports, ActKind::Catalog, by, what).await;
     }
     answer.announced = beside.map(|(version, announced)| Beside { version, effective_at: announced.effective_at });
     Ok(answer)
+}
+
+fn overtaken() -> Refusal {
+    let message = "Another catalogue was published or announced at the same time.";
+    Refusal::new(Code::Conflict, message, "Read GET /admin/v1/catalog, make your change in it, and publish it again.")
 }
 
 /// Errors unless who publishes may change what differs: where channels are and what they get is another matter than prices.

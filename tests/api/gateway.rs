@@ -213,8 +213,21 @@ impl Gateway {
         answered
     }
 
+    /// Sends requests that all run at the same time.
+    pub fn together(&mut self, calls: impl IntoIterator<Item = Call>) -> Vec<Answered> {
+        let all = futures_util::future::join_all(calls.into_iter().map(|call| self.asked(call)));
+        let answered = self.simulation.run(all);
+        self.simulation.idle();
+        answered
+    }
+
     /// Sends a request whose answer is read later.
     pub fn open(&mut self, call: Call) -> Begun<Answered> {
+        let asked = self.asked(call);
+        self.simulation.begin(asked)
+    }
+
+    fn asked(&self, call: Call) -> impl Future<Output = Answered> + use<> {
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let preflight = call.preflight.map(|(method, headers)| api::Preflight { method, headers: Some(headers) });
@@ -233,7 +246,7 @@ impl Gateway {
             body: ready(Ok(call.body.into())),
         };
         let outside = self.simulation.outside();
-        self.simulation.begin(async move { read(api::handle(outside, request).await).await })
+        async move { read(api::handle(outside, request).await).await }
     }
 
     /// As the operator.
