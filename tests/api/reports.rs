@@ -421,6 +421,25 @@ fn reconciliation_finds_healthy_accounts_in_order_page_by_page() {
         gateway.admin("GET", &format!("/admin/v1/reconcile?account={}&from=6", callers[0].0), &NONE).ok()["data"][0].clone();
     assert_eq!((&part["from"], &part["to"], &part["rows"], &part["ok"]), (&json!(6), &json!(9), &json!(3), &json!(true)));
     gateway.admin("GET", "/admin/v1/reconcile?from=x", &NONE).refused(400, "invalid_request");
+    let beyond = format!("/admin/v1/reconcile?account={}&from=10", callers[0].0);
+    gateway.admin("GET", &beyond, &NONE).refused(400, "invalid_request");
+    let all = gateway.admin("GET", "/admin/v1/reconcile?from=10", &NONE).ok();
+    assert!(
+        all["data"].as_array().unwrap().iter().all(|report| (&report["rows"], &report["is_whole"]) == (&json!(0), &json!(false)))
+    );
+    gateway.admin("GET", "/admin/v1/reconcile?account=nobody", &NONE).refused(404, "not_found");
+}
+
+#[test]
+fn an_account_that_lost_rows_which_were_in_order_before_is_a_difference() {
+    let (mut gateway, callers) = reconciled();
+    let account = AccountId::parse(&callers[0].0).unwrap();
+    gateway.scheduled();
+    gateway.simulation.world.database.borrow_mut().reconciled.get_mut(&account).unwrap().seq = 12;
+    gateway.advance(86_400_001);
+    gateway.scheduled();
+    let log = gateway.simulation.log();
+    assert!(log.iter().any(|line| line.contains("reconcile: ") && line.contains("\"ok\":false")), "{log:?}");
 }
 
 #[test]
