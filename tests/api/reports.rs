@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokens_forge::account::{Journaled, Row};
 use tokens_forge::id::AccountId;
+use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
 use tokens_forge::time::Period;
 
@@ -358,6 +359,44 @@ fn an_export_has_the_rows_of_its_list_in_the_format_that_is_asked_for() {
         let nothing = gateway.get(credential, &format!("{ledger}&model=none-such&format=csv")).body;
         assert_eq!(nothing.trim_end().lines().count(), 1, "the header stands alone");
     }
+}
+
+#[test]
+fn a_whole_list_ends_as_cut_when_the_key_or_the_token_of_who_reads_it_has_ended() {
+    let mut gateway = Gateway::new();
+    let account = gateway.account(&[]);
+    let (key, secret) = gateway.key(&account, &json!({}));
+    let (_, other) = gateway.key(&account, &json!({}));
+    for _ in 0..220 {
+        let adjustment = json!({"bucket": "credit", "amount": "1", "reason": "test"});
+        gateway.admin("POST", &format!("/admin/v1/accounts/{account}/adjustments"), &adjustment).ok();
+    }
+    gateway.alarm();
+    let made = gateway.admin("POST", "/admin/v1/tokens", &json!({"name": "reader", "scopes": ["read"]})).ok();
+    let (token, reader) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap().to_owned());
+    let all = "/admin/v1/ledger?format=jsonl";
+    let revoked = [
+        (secret, "/v1/ledger?format=jsonl", format!("/admin/v1/accounts/{account}/keys/{key}")),
+        (reader, all, format!("/admin/v1/tokens/{token}")),
+    ];
+    for (credential, path, revoke) in revoked {
+        let stream = gateway.stream(Call::new("GET", path).with(&credential));
+        for _ in 0..2 {
+            let piece = gateway.piece(&stream);
+            assert_eq!(gateway.simulation.finish(&piece).unwrap().unwrap().lines().count(), 100);
+        }
+        // The customer's waits at the gate meanwhile.
+        gateway.simulation.world.closed.borrow_mut().push(Gate::Read);
+        let waiting = (path != all).then(|| gateway.piece(&stream));
+        gateway.admin("DELETE", &revoke, &NONE).ok();
+        gateway.simulation.world.closed.borrow_mut().clear();
+        let cut = waiting.unwrap_or_else(|| gateway.piece(&stream));
+        assert!(gateway.simulation.finish(&cut).unwrap().is_err(), "{path}");
+        let end = gateway.piece(&stream);
+        assert!(gateway.simulation.finish(&end).is_none());
+    }
+    assert_eq!(gateway.get(&other, "/v1/ledger?format=jsonl").body.lines().count(), 220);
+    assert_eq!(gateway.get(ROOT, all).body.lines().count(), 220);
 }
 
 #[test]
