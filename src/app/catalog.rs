@@ -20,7 +20,7 @@ use super::use_case::UseCase;
 use crate::account::{ActKind, By};
 use crate::catalog::{Announcement, Catalog, Change, changes, secrets};
 use crate::dialect::{Edit, Object};
-use crate::id::ModelName;
+use crate::id::{ModelName, number};
 use crate::operator::{Operator, Scope};
 use crate::ports::{Accounts, Publication, Publishing, Runtime, Settings, VersionRow, Versions};
 use crate::refusal::{Code, Refusal};
@@ -371,7 +371,7 @@ pub async fn versions<P: Versions>(
     part: Part,
 ) -> Result<Page<Version>, Refusal> {
     who.operator(UseCase::ListVersions)?;
-    let after = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
+    let after = part.after.map(|text| number(&text).ok_or_else(wrong_after)).transpose()?;
     let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
     let model = model.map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
     let rows = ports.catalog_versions(model.as_ref(), after, part.limit).await?;
@@ -381,7 +381,7 @@ pub async fn versions<P: Versions>(
 /// One version with its document.
 pub async fn version<P: Versions>(ports: &P, who: &Principal, version: &str) -> Result<Version, Refusal> {
     who.operator(UseCase::ShowVersion)?;
-    found(ports, version.parse().map_err(|_| no_version())?).await
+    found(ports, number(version).ok_or_else(no_version)?).await
 }
 
 /// The version that is announced.

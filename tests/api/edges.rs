@@ -46,3 +46,27 @@ fn days_at_the_edge_have_a_period_that_can_be_written() {
     let answer = gateway.get(&secret, "/v1/activity?date=0000-01-02").ok();
     assert!(!answer.to_string().contains("1970"), "{answer}");
 }
+
+#[test]
+fn what_stands_before_or_behind_a_day_or_a_number_is_refused() {
+    let mut gateway = Gateway::new();
+    let account = gateway.account(&[("credit", "1")]);
+    let (_, secret) = gateway.key(&account, &json!({}));
+    for day in ["2026-12-02garbage", "2026-12-02T00:00:00Z", "%202026-12-02", "2026-12-2", "%2B026-12-02"] {
+        for name in ["date", "since", "until"] {
+            gateway.get(&secret, &format!("/v1/activity?{name}={day}")).refused(400, "invalid_request");
+        }
+    }
+    for number in ["%2B5", "05", "5x", "%205", "5.0"] {
+        for path in ["/v1/receipts?limit=", "/v1/receipts?after=", "/v1/ledger?after="] {
+            gateway.get(&secret, &format!("{path}{number}")).refused(400, "invalid_request");
+        }
+        for path in ["/accounts?limit=", "/catalog/versions?after=", "/reconcile?from=", "/ledger?after=1:a:", "/ledger?after="] {
+            gateway.admin("GET", &format!("/admin/v1{path}{number}"), &NONE).refused(400, "invalid_request");
+        }
+    }
+    for version in ["+1", "01", "1.0", "1x"] {
+        gateway.admin("GET", &format!("/admin/v1/catalog/versions/{version}"), &NONE).refused(404, "not_found");
+    }
+    gateway.admin("GET", "/admin/v1/catalog/versions/1", &NONE).ok();
+}
