@@ -59,6 +59,8 @@ pub struct Sums {
     pub by: Vec<Dimension>,
     /// Only where a dimension has this value.
     pub filters: Vec<(Dimension, String)>,
+    /// Only what a bucket paid, or would have.
+    pub is_of_buckets: bool,
 }
 
 /// So many sums are read at most.

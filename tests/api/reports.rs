@@ -10,7 +10,7 @@ use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
 use tokens_forge::time::Period;
 
-use crate::gateway::{Call, Gateway, ROOT};
+use crate::gateway::{Call, Gateway, ROOT, chat};
 use crate::support::copy::Sums;
 use crate::varied::{Varied, decimal, dimension, grouped, nanos, summed, total};
 
@@ -397,6 +397,67 @@ fn a_whole_list_ends_as_cut_when_the_key_or_the_token_of_who_reads_it_has_ended(
     }
     assert_eq!(gateway.get(&other, "/v1/ledger?format=jsonl").body.lines().count(), 220);
     assert_eq!(gateway.get(ROOT, all).body.lines().count(), 220);
+}
+
+#[test]
+fn models_that_are_none_are_counted_under_one_name_however_many_names_are_asked_for() {
+    let mut gateway = Gateway::new();
+    let account = gateway.account(&[("credit", "1")]);
+    let (_, secret) = gateway.key(&account, &json!({}));
+    let (_, poor) = gateway.key(&account, &json!({"budgets": [{"bucket": "credit", "period": "total", "limit": "0"}]}));
+    let mut ids = Vec::new();
+    for asked in 0..30 {
+        let answered = gateway.call(&secret, &format!("made-up-{asked}"));
+        assert_eq!(answered.status, 404);
+        ids.push((answered, format!("made-up-{asked}")));
+    }
+    for asked in ["one", "ONE", "oNe", "one:official", " one "] {
+        let answered = gateway.call(&poor, asked);
+        assert_eq!(answered.status, 403, "{asked}: {}", answered.body);
+        ids.push((answered, asked.trim().to_owned()));
+    }
+    // A broken request with a name that is none is no way around it, nor is one whose second model is one.
+    let mut broken = chat(&secret, &json!({"model": "made-up"}));
+    broken.head.route = Some("nowhere".to_owned());
+    assert_eq!(gateway.send(broken).status, 400);
+    assert_eq!(gateway.chat(&poor, &json!({"model": "made-up", "models": ["made-up", "one"]})).status, 403);
+    gateway.alarm();
+    let answer = gateway.admin("GET", &format!("/admin/v1/spend?by=model&account={account}"), &NONE).ok();
+    let sums: Vec<(&Value, &Value)> =
+        answer["data"].as_array().unwrap().iter().map(|sum| (&sum["model"], &sum["requests"])).collect();
+    assert_eq!(sums, [(&json!(""), &json!(32)), (&json!("one"), &json!(5))], "{answer}");
+    for (answered, asked) in &ids {
+        assert_eq!(gateway.receipt(&secret, answered)["requested_model"], *asked);
+    }
+}
+
+#[test]
+fn a_change_of_more_sums_than_are_read_is_refused_and_never_of_a_part() {
+    let mut gateway = Gateway::new();
+    let varied = gateway.varied();
+    gateway.alarm();
+    let account = AccountId::parse(&varied.account).unwrap();
+    let spend = |gateway: &mut Gateway| {
+        gateway.admin("GET", &format!("/admin/v1/spend?by=bucket&date={TODAY}&account={}", varied.account), &NONE)
+    };
+    let before = spend(&mut gateway).ok()["change"].clone();
+    let fill = |gateway: &Gateway, bucket: &str| {
+        let mut database = gateway.simulation.world.database.borrow_mut();
+        let days = &mut database.copies.get_mut(&account).unwrap().days;
+        let (place, _) = days.iter().next().map(|(place, sums)| (place.clone(), *sums)).unwrap();
+        for model in 0..20_000 {
+            let place =
+                (place.0, place.1.clone(), place.2.clone(), format!("a-{model}"), String::new(), bucket.to_owned(), "direct");
+            days.insert(place, Sums { requests: 1, ..Sums::default() });
+        }
+    };
+    // What no bucket pays takes no room.
+    fill(&gateway, "");
+    assert_eq!(spend(&mut gateway).ok()["change"], before);
+    fill(&gateway, "credit");
+    let refused = spend(&mut gateway);
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.json()["error"]["param"], "since");
 }
 
 #[test]
