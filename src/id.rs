@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -235,6 +236,11 @@ impl fmt::Debug for KeySecret {
     }
 }
 
+/// Reads a whole number as it is written: one without a sign or zeros before it.
+pub fn number<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
+}
+
 /// The SHA-256 of the parts, one after the other, in hex.
 pub fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
@@ -255,6 +261,15 @@ mod tests {
             assert_eq!(AccountId::parse(text), None, "{text:?}");
         }
         assert!(ModelName::parse("openai/gpt-5.5:beta").is_some());
+    }
+
+    #[test]
+    fn a_number_is_read_as_it_is_written_alone() {
+        for text in ["", "+1", "01", "00", "-0", " 1", "1 ", "1.0", "1e3", "0x1", "\u{661}", "18446744073709551616"] {
+            assert_eq!(number::<u64>(text), None, "{text:?}");
+        }
+        assert_eq!((number("0"), number("18446744073709551615")), (Some(0), Some(u64::MAX)));
+        assert_eq!(number("-5"), Some(-5_i64));
     }
 
     #[test]

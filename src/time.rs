@@ -1,4 +1,6 @@
 //! Time: a moment in UTC and the periods of budgets. Never read here: the clock is an argument.
+//!
+//! What is written can be read again: RFC 3339 has the years 0 to 9999, and a moment beyond them is written as the first or the last.
 
 use std::fmt;
 
@@ -13,6 +15,11 @@ use time::{Date, Duration, OffsetDateTime, Time};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The first moment that can be written, 0000-01-01T00:00:00Z.
+    pub const MIN: Self = Self(-62_167_219_200_000);
+    /// The last moment that can be written, 9999-12-31T23:59:59.999Z.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
     /// From milliseconds since 1970.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -23,10 +30,11 @@ impl Timestamp {
         self.0
     }
 
-    /// Reads RFC 3339, any offset.
+    /// Reads RFC 3339, any offset with which it is a moment of the years 0 to 9999 in UTC.
     pub fn parse(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
+        let millis = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok()?;
+        Some(Self(millis)).filter(|moment| (Self::MIN..=Self::MAX).contains(moment))
     }
 
     /// This moment and `millis` more.
@@ -50,7 +58,8 @@ impl Timestamp {
     }
 
     fn date_time(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0).saturating_mul(1_000_000))
+        let written = self.clamp(Self::MIN, Self::MAX);
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(written.0).saturating_mul(1_000_000))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
@@ -128,7 +137,44 @@ impl Period {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(millis in any::<i64>(), near in -400_000_000_000_000_i64..400_000_000_000_000) {
+            for moment in [Timestamp(millis), Timestamp(near)] {
+                let text = moment.to_string();
+                prop_assert_eq!(Timestamp::parse(&text), Some(moment.clamp(Timestamp::MIN, Timestamp::MAX)), "{}", text);
+            }
+        }
+
+        #[test]
+        fn what_is_read_is_written_as_it_is(edge in 0_usize..3, second in 0_i64..200_000, hours in -23_i64..=23, minutes in 0_i64..60) {
+            let (seconds, sign) = ([-62_167_219_200, 253_402_300_799 - 200_000, 0][edge] + second, if hours < 0 { '-' } else { '+' });
+            let local = OffsetDateTime::from_unix_timestamp(seconds).unwrap().format(&Rfc3339).unwrap();
+            let text = format!("{}{sign}{:02}:{minutes:02}", local.trim_end_matches('Z'), hours.abs());
+            if let Some(read) = Timestamp::parse(&text) {
+                prop_assert_eq!(Timestamp::parse(&read.to_string()), Some(read), "{}", text);
+            } else {
+                prop_assert!(edge != 2, "{} is a time", text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_written_in_utc_is_none() {
+        for text in ["9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999-00:01", "0000-01-01T00:00:00+00:01"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+        for (text, edge) in [("0000-01-01T00:00:00Z", Timestamp::MIN), ("9999-12-31T23:59:59.999Z", Timestamp::MAX)] {
+            assert_eq!(Timestamp::parse(text), Some(edge));
+            assert_eq!(edge.to_string(), text);
+        }
+        assert_eq!(Timestamp::MAX.plus(1).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::MIN.plus(-1).to_string(), "0000-01-01T00:00:00Z");
+    }
 
     #[test]
     fn times_are_rfc_3339_in_utc() {

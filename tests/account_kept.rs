@@ -70,6 +70,7 @@ fn hold(memory: &mut Tables, id: &str, now: Timestamp) {
         endpoint: "/v1/responses".to_owned(),
         stream: false,
         requested_model: "m".to_owned(),
+        counted_as: None,
         catalog_version: 1,
         promise: None,
     };

@@ -75,6 +75,7 @@ fn facts(request: &str, key: &str) -> Facts {
         endpoint: "/v1/chat/completions".to_owned(),
         stream: false,
         requested_model: "m".to_owned(),
+        counted_as: None,
         catalog_version: 1,
         promise: None,
     }

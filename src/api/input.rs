@@ -8,6 +8,7 @@ use crate::app::catalog::PublishRequest;
 use crate::app::spend::SpendQuery;
 use crate::app::{Part, Principal, Signature};
 use crate::body::Arriving;
+use crate::id::number;
 use crate::ports::Dimension;
 use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
@@ -37,9 +38,7 @@ pub fn part<B>(request: &Request<B>) -> Result<Part, Refusal> {
 pub fn part_of<B>(request: &Request<B>, most: u32) -> Result<Part, Refusal> {
     let limit = match request.param("limit") {
         None => DEFAULT_LIMIT,
-        Some(text) => text
-            .parse()
-            .ok()
+        Some(text) => number(text)
             .filter(|limit| (1..=most).contains(limit))
             .ok_or_else(|| Refusal::invalid("limit", format!("`limit` must be a whole number from 1 to {most}.")))?,
     };
@@ -74,7 +73,7 @@ pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<JournalFilter, 
 pub fn spend_query<B>(request: &Request<B>) -> Result<SpendQuery, Refusal> {
     let day = |name: &str| {
         let wrong = || Refusal::invalid(name, format!("`{name}` must be a day such as 2026-12-31."));
-        let at = |text: &str| Timestamp::parse(&format!("{}T00:00:00Z", text.get(..10)?));
+        let at = |text: &str| Timestamp::parse(&format!("{text}T00:00:00Z"));
         request.param(name).map(|text| at(text).ok_or_else(wrong)).transpose()
     };
     let (date, until, since) = (day("date")?, day("until")?, day("since")?);

@@ -20,6 +20,7 @@ use crate::app::{
 };
 use crate::body::Arriving;
 use crate::dialect::EndpointPath;
+use crate::id::number;
 use crate::limits::Gate;
 use crate::ports::Records;
 use crate::refusal::{Code, Refusal};
@@ -178,7 +179,7 @@ pub async fn answer<P: Records, B: Arriving>(
         UseCase::ShowSpend => ok(&spend::all(ports, who, spend_query(&request)?).await?),
         UseCase::Reconcile => {
             let wrong = || Refusal::invalid("from", "`from` must be the number of a row.");
-            let from = request.param("from").map(|text| text.parse().map_err(|_| wrong())).transpose()?.unwrap_or(0);
+            let from = request.param("from").map(|text| number(text).ok_or_else(wrong)).transpose()?.unwrap_or(0);
             let of = match request.param("account") {
                 Some(account) => reconcile::Of::One(account_id(account)?),
                 None => reconcile::Of::Part(part(&request)?),

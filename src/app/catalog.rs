@@ -20,7 +20,7 @@ use super::use_case::UseCase;
 use crate::account::{ActKind, By};
 use crate::catalog::{Announcement, Catalog, Change, changes, secrets};
 use crate::dialect::{Edit, Object};
-use crate::id::ModelName;
+use crate::id::{ModelName, number};
 use crate::operator::{Operator, Scope};
 use crate::ports::{Accounts, Publication, Publishing, Runtime, Settings, VersionRow, Versions};
 use crate::refusal::{Code, Refusal};
@@ -216,20 +216,25 @@ pub async fn publish<P: Runtime + Accounts + Settings + Versions + Publishing>(
     };
     let mut beside = beside.map(|beside| (beside.version, beside));
     if is_changed && !request.is_dry_run {
-        if let (Some((version, _)), Some(raised)) = (&mut beside, raised) {
+        if let (Some((version, _)), Some(raised)) = (&mut beside, &raised) {
             *version = raised.catalog.version;
-            // First of all: should the publication fail, the announcement is none the worse.
-            ports.publish_catalog(raised).await?;
         }
         let PublishRequest { by, effective_at, .. } = request;
         let what = published(version, effective_at, &changes);
         let By { author, on_behalf_of, reason } = by.clone();
         let publication = Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes };
-        ports.publish_catalog(publication).await?;
+        if !ports.publish_catalog(publication, raised).await? {
+            return Err(overtaken());
+        }
         audit::note(ports, ActKind::Catalog, by, what).await;
     }
     answer.announced = beside.map(|(version, announced)| Beside { version, effective_at: announced.effective_at });
     Ok(answer)
+}
+
+fn overtaken() -> Refusal {
+    let message = "Another catalogue was published or announced at the same time.";
+    Refusal::new(Code::Conflict, message, "Read GET /admin/v1/catalog, make your change in it, and publish it again.")
 }
 
 /// Errors unless who publishes may change what differs: where channels are and what they get is another matter than prices.
@@ -366,7 +371,7 @@ pub async fn versions<P: Versions>(
     part: Part,
 ) -> Result<Page<Version>, Refusal> {
     who.operator(UseCase::ListVersions)?;
-    let after = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
+    let after = part.after.map(|text| number(&text).ok_or_else(wrong_after)).transpose()?;
     let no_model = || Refusal::invalid("model", "`model` is not a name that a model can have.");
     let model = model.map(|name| ModelName::parse(name).ok_or_else(no_model)).transpose()?;
     let rows = ports.catalog_versions(model.as_ref(), after, part.limit).await?;
@@ -376,7 +381,7 @@ pub async fn versions<P: Versions>(
 /// One version with its document.
 pub async fn version<P: Versions>(ports: &P, who: &Principal, version: &str) -> Result<Version, Refusal> {
     who.operator(UseCase::ShowVersion)?;
-    found(ports, version.parse().map_err(|_| no_version())?).await
+    found(ports, number(version).ok_or_else(no_version)?).await
 }
 
 /// The version that is announced.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::catalog::{Catalog, NamedCandidate};
 
 /// The fields of a receipt that are for customers. Channel, id upstream, attempts, errors and corrections are told apart below.
-const RECEIPT: &str = "id status created_at closed_at account project key key_label run endpoint stream requested_model model \
-                       upstream_model route channel bucket why attempts retries fallbacks usage usage_source price catalog_version \
+const RECEIPT: &str = "id status created_at closed_at account project key key_label run endpoint stream requested_model counted_as \
+                       model upstream_model route channel bucket why attempts retries fallbacks usage usage_source price catalog_version \
                        hold charge input_charge charge_policy in_review entry_ids balance_before balance_after no_charge_reason \
                        error next_step finish_reason first_byte_ms latency_ms dropped_parameters output_limit elsewhere promise";
 const CORRECTION: &str = "id key key_label project run status model upstream_model route channel bucket usage usage_before \

@@ -104,7 +104,6 @@ async fn apply<P: Runtime + Accounts + KeyDirectory>(
     key: &str,
     change: KeyChange,
 ) -> Result<KeyView, Refusal> {
-    let not_found = || Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys.");
     let key = KeyId::parse(key).ok_or_else(not_found)?;
     let record = command_for_key(ports, account, Command::ChangeKey(key, change)).await?;
     // The account has decided; the copy that requests look up follows, and until it does the account still has the last word.
@@ -113,6 +112,11 @@ async fn apply<P: Runtime + Accounts + KeyDirectory>(
     }
     flush(ports, account).await;
     Ok(record.into())
+}
+
+/// The account has no key of this id.
+pub(super) fn not_found() -> Refusal {
+    Refusal::new(Code::NotFound, "There is no such key in this account.", "List the account's keys.")
 }
 
 /// The keys of an account.

@@ -13,7 +13,7 @@ use super::use_case::UseCase;
 use super::{ask, currency, customer};
 use crate::account::{self, JournalFilter, Listed, StoredRow};
 use crate::catalog::Catalog;
-use crate::id::{AccountId, RequestId};
+use crate::id::{AccountId, RequestId, number};
 use crate::ports::{Accounts, Cursor, Journals, Sold};
 use crate::refusal::{Code, Refusal};
 use crate::usage::Usage;
@@ -84,7 +84,7 @@ pub async fn list_own<P: Accounts + Sold>(
     let use_case = if filter.listed == Listed::Receipts { UseCase::ListReceipts } else { UseCase::ListEntries };
     let account = who.holder(use_case)?.account();
     let catalog = currency::words(ports).await;
-    let before = part.after.map(|text| text.parse().map_err(|_| wrong_after())).transpose()?;
+    let before = part.after.map(|text| number(&text).ok_or_else(wrong_after)).transpose()?;
     let rows = ask::journal(ports, account, filter.clone(), account::Window { before, limit: part.limit }).await?;
     let page = Page::of(rows, part.limit, |row| row.seq.to_string());
     let mut data = Vec::new();

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::accounts::must_exist;
 use super::ask;
 use super::page::{Page, Part};
 use super::principal::Principal;
@@ -87,7 +88,7 @@ async fn compared<P: Runtime + Accounts + Copies>(ports: &P, account: &AccountId
             break;
         }
     }
-    report.is_whole = report.to >= report.head;
+    report.is_whole = (from..=report.to).contains(&report.head);
     if report.is_whole {
         let mut beyond = ports.copied_beyond(account, report.head).await?;
         if !beyond.is_empty() {
@@ -173,8 +174,12 @@ pub async fn report<P: Runtime + Accounts + Directory + Copies>(
     from: u64,
 ) -> Result<Reports, Refusal> {
     who.operator(UseCase::Reconcile)?;
+    let is_one = matches!(of, Of::One(_));
     let accounts = match of {
-        Of::One(account) => Page::whole(vec![account]),
+        Of::One(account) => {
+            must_exist(ports, &account).await?;
+            Page::whole(vec![account])
+        }
         Of::Part(Part { limit, after }) => {
             let records = ports.accounts(after.as_deref(), limit).await?;
             Page::of(records, limit, |record| record.id.to_string()).map(|record| record.id)
@@ -182,7 +187,12 @@ pub async fn report<P: Runtime + Accounts + Directory + Copies>(
     };
     let mut data = Vec::new();
     for account in &accounts.data {
-        data.push(compared(ports, account, from).await?);
+        let report = compared(ports, account, from).await?;
+        if is_one && from > report.head {
+            let message = format!("`from` is beyond the last row of the account, {}.", report.head);
+            return Err(Refusal::invalid("from", message));
+        }
+        data.push(report);
     }
     Ok(Reports { ok: data.iter().all(|report| report.ok), page: Page { data, next: accounts.next } })
 }
@@ -192,7 +202,12 @@ pub async fn report<P: Runtime + Accounts + Directory + Copies>(
 pub async fn reconcile_due<P: Runtime + Accounts + Copies>(ports: &P) -> Result<(), Refusal> {
     let now = ports.now();
     for (account, from) in ports.unreconciled(now.plus(-DAY_MS), ACCOUNTS_AT_ONCE).await? {
-        let report = compared(ports, &account, from).await?;
+        let mut report = compared(ports, &account, from).await?;
+        if from > report.head {
+            let seq = i64::try_from(from).unwrap_or(i64::MAX);
+            report.found(seq, "the account does not have this row, with which it was in order before");
+            report.ok = false;
+        }
         let doc = json!(report).to_string();
         if !report.ok {
             ports.log(&format!("reconcile: {doc}"));

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::ask::command;
+use super::accounts::must_exist;
+use super::ask::{self, command};
 use super::audit;
+use super::keys;
 use super::principal::{Principal, Signature};
 use super::use_case::UseCase;
 use crate::account::{ActKind, Command, SessionEnd};
@@ -33,6 +35,12 @@ pub async fn end_all<P: Runtime + Accounts>(
     let by = signature.by(who.operator(UseCase::EndSessions)?)?;
     let wrong = || Refusal::invalid("key", "`key` is not an id that a key can have.");
     let key = key.map(|key| KeyId::parse(key).ok_or_else(wrong)).transpose()?;
+    must_exist(ports, account).await?;
+    if let Some(key) = &key
+        && !ask::keys(ports, account).await?.iter().any(|known| known.id == *key)
+    {
+        return Err(keys::not_found());
+    }
     let end = key.clone().map_or(SessionEnd::OfAccount, SessionEnd::OfKey);
     command(ports, account, Command::EndSessions(end)).await?;
     let whose = key.as_ref().map_or_else(|| "every key".to_owned(), |key| format!("key {key}"));

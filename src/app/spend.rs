@@ -143,13 +143,23 @@ impl SumsOfDays {
         if !(1..=MOST_DAYS).contains(&days) {
             return Err(Refusal::invalid("since", format!("`since` must be before `until`, by {MOST_DAYS} days at most.")));
         }
+        if first.plus(-days.saturating_mul(DAY_MS)) < Timestamp::MIN || end > Timestamp::MAX {
+            let name = if date.is_some() {
+                "date"
+            } else if since.is_some() {
+                "since"
+            } else {
+                "until"
+            };
+            return Err(Refusal::invalid(name, "The days, and as many before them, must be within the years 0 to 9999."));
+        }
         let by = by.as_deref().map_or_else(|| Ok(dimensions.to_vec()), |text| told_apart(text, dimensions))?;
         Ok(Self { first, days, by, filters })
     }
 
     fn sums(&self, by: &[Dimension], first: Timestamp) -> Sums {
         let day = |number: i64| first.plus(number.saturating_mul(DAY_MS)).day();
-        Sums { days: (0..self.days).map(day).collect(), by: by.to_vec(), filters: self.filters.clone() }
+        Sums { days: (0..self.days).map(day).collect(), by: by.to_vec(), filters: self.filters.clone(), is_of_buckets: false }
     }
 
     fn period(&self, first: Timestamp) -> Days {
@@ -197,11 +207,7 @@ pub async fn all<P: Runtime + Journals + Sold>(ports: &P, who: &Principal, query
 async fn answer<P: Journals + Sold>(ports: &P, wanted: &SumsOfDays) -> Result<Spend, Refusal> {
     let earlier = wanted.first.plus(-wanted.days.saturating_mul(DAY_MS));
     let sums = ports.sums(wanted.sums(&wanted.by, wanted.first)).await?;
-    if sums.len() >= MOST_SUMS {
-        let message = format!("There are more than {MOST_SUMS} sums.");
-        let next_step = "Name fewer dimensions in `by`, fewer days, or a filter.";
-        return Err(Refusal::new(Code::InvalidRequest, message, next_step).param("by"));
-    }
+    all_of(&sums, "by", "Name fewer dimensions in `by`, fewer days, or a filter.")?;
     let catalog = &*ports.catalog().await?;
     let (before, now) = (lines(ports, wanted, earlier).await?, lines(ports, wanted, wanted.first).await?);
     Ok(Spend {
@@ -218,15 +224,23 @@ fn spent(sum: Sum, by: &[Dimension], catalog: &Catalog) -> Spent {
     Spent { sum, currency, by: by.to_vec() }
 }
 
+/// Errors unless these are all the sums that there are.
+fn all_of(sums: &[Sum], param: &str, next_step: &str) -> Result<(), Refusal> {
+    if sums.len() < MOST_SUMS {
+        return Ok(());
+    }
+    let message = format!("There are more than {MOST_SUMS} sums.");
+    Err(Refusal::new(Code::InvalidRequest, message, next_step).param(param))
+}
+
 /// By model, route and bucket, what happened in one period.
 async fn lines<P: Journals>(ports: &P, wanted: &SumsOfDays, first: Timestamp) -> Result<Vec<Line>, Refusal> {
     let by = [Dimension::Model, Dimension::Route, Dimension::Bucket, Dimension::Cause];
     let mut lines: Vec<Line> = Vec::new();
-    for sum in ports.sums(wanted.sums(&by, first)).await? {
+    let sums = ports.sums(Sums { is_of_buckets: true, ..wanted.sums(&by, first) }).await?;
+    all_of(&sums, "since", "Name fewer days, or a filter.")?;
+    for sum in sums {
         let [model, route, bucket] = [&sum.model, &sum.route, &sum.bucket].map(|name| name.clone().unwrap_or_default());
-        if bucket.is_empty() {
-            continue;
-        }
         let is_same = |line: &Line| line.model == model && line.route == route && line.bucket == bucket;
         if !lines.iter().any(is_same) {
             lines.push(Line { model: model.clone(), route: route.clone(), bucket: bucket.clone(), ..Line::default() });
@@ -255,7 +269,7 @@ pub async fn credits<P: Runtime + Accounts + Journals + Sold>(ports: &P, who: &P
     ask::flush(ports, account).await;
     let catalog = ports.catalog().await?;
     let filters = vec![(Dimension::Account, account.to_string())];
-    let sums = ports.sums(Sums { days: Vec::new(), by: vec![Dimension::Bucket], filters }).await?;
+    let sums = ports.sums(Sums { days: Vec::new(), by: vec![Dimension::Bucket], filters, is_of_buckets: true }).await?;
     let overview = ask::overview(ports, account).await?;
     let credits = catalog.buckets.iter().map(|(id, bucket)| {
         let view = overview.balances.iter().find(|view| view.bucket == *id);

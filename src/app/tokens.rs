@@ -8,7 +8,7 @@ use super::page::{Page, Part, wrong_after};
 use super::principal::{Principal, Signature, missing};
 use super::use_case::UseCase;
 use crate::account::ActKind;
-use crate::id::{TokenId, TokenName};
+use crate::id::{TokenId, TokenName, number};
 use crate::operator::{Operator, Scope, TokenRecord, TokenSecret, is_free};
 use crate::ports::{Accounts, Attempts, Failures, Runtime, Tokens};
 use crate::refusal::{Code, Refusal};
@@ -148,7 +148,7 @@ pub async fn attempts<P: Failures>(ports: &P, who: &Principal, part: Part) -> Re
     who.operator(UseCase::ListAttempts)?;
     let read = |text: String| {
         let (hour, address) = text.split_once('/')?;
-        Some((Timestamp::from_millis(hour.parse().ok()?), address.to_owned()))
+        Some((Timestamp::from_millis(number(hour)?), address.to_owned()))
     };
     let after = part.after.map(|text| read(text).ok_or_else(wrong_after)).transpose()?;
     let rows = ports.attempts(after, part.limit).await?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::accounts::check_buckets;
+use super::accounts::{check_buckets, must_exist};
 use super::ask::{self, command_for_order, flush};
 use super::page::{Page, Part};
 use super::principal::{Principal, Signature};
@@ -286,6 +286,7 @@ pub async fn list_own<P: Accounts>(ports: &P, who: &Principal, part: Part) -> Re
 /// Orders of an account, newest first, whole.
 pub async fn list<P: Accounts>(ports: &P, who: &Principal, account: &AccountId, part: Part) -> Result<Page<Order>, Refusal> {
     who.operator(UseCase::ListOrdersOf)?;
+    must_exist(ports, account).await?;
     orders(ports, account, part).await
 }
 

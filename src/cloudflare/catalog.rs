@@ -10,6 +10,7 @@ use std::rc::Rc;
 use futures_util::future::join;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 
 use super::bound::{number, text};
@@ -140,31 +141,60 @@ async fn newest_version(outside: &Outside) -> u64 {
     newest.max(next.map_or(0, |next| next.version))
 }
 
-/// Publishes or announces. KV has the word; the history may lag behind.
-async fn publish(outside: &Outside, publication: Publication) -> Fetched<()> {
-    let Publication { catalog, document, effective_at, .. } = &publication;
-    let published = Published { catalog: Rc::clone(catalog), document: document.as_str().into() };
+/// Publishes or announces. The history gives each version out once; where it cannot, KV alone has the word, and the history lags
+/// behind.
+async fn publish(outside: &Outside, publication: &Publication, raised: Option<&Publication>) -> Fetched<bool> {
+    if publication.effective_at.is_some() || raised.is_some() {
+        publish_running(outside).await?;
+    }
+    match claim(outside, publication, raised).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
+        Err(error) => outside.log(&format!("catalogue history: {}", error.0)),
+    }
+    // What is announced first: should the publication fail, it is none the worse.
+    let mut all = raised.into_iter().chain([publication]);
+    while let Some(next) = all.next() {
+        if let Err(error) = put(outside, next).await {
+            for lost in std::iter::once(next).chain(all) {
+                give_back(outside, lost.catalog.version).await;
+            }
+            return Err(error);
+        }
+    }
+    Ok(true)
+}
+
+/// Puts a publication where isolates look, unless a later one is there.
+async fn put(outside: &Outside, publication: &Publication) -> Fetched<()> {
+    let Publication { catalog, document, effective_at, .. } = publication;
+    let (published, version) = (Published { catalog: Rc::clone(catalog), document: document.as_str().into() }, catalog.version);
     if let Some(from) = *effective_at {
         let announcement = Announcement {
             effective_at: from,
-            version: catalog.version,
+            version,
             author: Some(publication.author.clone()),
             on_behalf_of: publication.on_behalf_of.clone(),
             reason: publication.reason.clone(),
             document: RawValue::from_string(document.clone()).map_err(failed)?,
         };
-        publish_running(outside).await?;
         outside.kv_put(NEXT_KEY, &serde_json::to_string(&announcement).map_err(failed)?).await?;
         cache::put_announced(Some((from, published)));
-        if let Err(error) = mark_withdrawn(outside, Some(catalog.version)).await {
+        if let Err(error) = mark_withdrawn(outside, Some(version)).await {
             outside.log(&format!("catalogue history: {}", error.0));
+        }
+        // One that took a later version at the same time may have been here first.
+        let later = newest_announced(outside).await.ok().flatten().filter(|row| row.version > version);
+        if let Some(later) = later.and_then(AnnouncedRow::standing) {
+            outside.kv_put(NEXT_KEY, &serde_json::to_string(&later).map_err(failed)?).await?;
         }
     } else {
         outside.kv_put(CATALOG_KEY, document).await?;
         cache::put_catalog(published, clock::now());
-    }
-    if let Err(error) = note(outside, &publication).await {
-        outside.log(&format!("catalogue history: {}", error.0));
+        let later = newest(outside).await.ok().flatten().filter(|newest| version_of(newest) > Some(version));
+        if let Some(later) = later {
+            outside.kv_put(CATALOG_KEY, &later).await?;
+        }
     }
     Ok(())
 }
@@ -177,31 +207,44 @@ async fn publish_running(outside: &Outside) -> Fetched<()> {
     if published < version_of(&running) { outside.kv_put(CATALOG_KEY, &running).await } else { Ok(()) }
 }
 
-async fn note(outside: &Outside, publication: &Publication) -> Fetched<()> {
+/// Notes a publication, and what is announced above it, under their versions, in one statement. False, and nothing is noted, where
+/// the history has one of these or a later one.
+async fn claim(outside: &Outside, publication: &Publication, raised: Option<&Publication>) -> Fetched<bool> {
     let statement =
-        "INSERT OR REPLACE INTO catalog_versions (version, published_at, document, author, reason, effective_at, changes, on_behalf_of)
-        VALUES (CAST(?1 AS INTEGER), CAST(?2 AS INTEGER), ?3, ?4, ?5, CAST(?6 AS INTEGER), ?7, ?8)";
-    let Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes } = publication;
-    let changes = serde_json::to_string(changes).map_err(failed)?;
+        "INSERT INTO catalog_versions (version, published_at, document, author, reason, effective_at, changes, on_behalf_of)
+        SELECT value->>'version', CAST(?1 AS INTEGER), CASE key WHEN 0 THEN ?3 ELSE ?4 END, value->>'author', value->>'reason',
+          value->>'effective_at', value->>'changes', value->>'on_behalf_of' FROM json_each(?2)
+        WHERE NOT EXISTS (SELECT 1 FROM catalog_versions WHERE version >= CAST(?5 AS INTEGER)) RETURNING CAST(version AS TEXT) AS doc";
+    let row = |publication: &Publication| {
+        let Publication { catalog, effective_at, author, on_behalf_of, reason, changes, .. } = publication;
+        json!({"version": catalog.version, "author": author, "reason": reason, "effective_at": effective_at.map(Timestamp::millis),
+            "changes": changes, "on_behalf_of": on_behalf_of})
+    };
+    let rows: Vec<Value> = [publication].into_iter().chain(raised).map(row).collect();
     let values = [
-        number(catalog.version),
         number(clock::now().millis()),
-        document.as_str().into(),
-        author.as_str().into(),
-        text(reason.as_deref()),
-        effective_at.map_or(JsValue::NULL, |from| number(from.millis())),
-        changes.as_str().into(),
-        text(on_behalf_of.as_deref()),
+        Value::from(rows).to_string().into(),
+        publication.document.as_str().into(),
+        text(raised.map(|raised| raised.document.as_str())),
+        number(publication.catalog.version),
     ];
-    outside.texts(statement, &values).await.map(|_| ())
+    Ok(!outside.texts(statement, &values).await?.is_empty())
 }
 
-/// Marks announcements whose time has not come as withdrawn, but for one.
-async fn mark_withdrawn(outside: &Outside, but: Option<u64>) -> Fetched<Vec<u64>> {
+/// Removes from the history what was noted and never came where isolates look: it does not run.
+async fn give_back(outside: &Outside, version: u64) {
+    let statement = "DELETE FROM catalog_versions WHERE version = CAST(?1 AS INTEGER)";
+    if let Err(error) = outside.texts(statement, &[number(version)]).await {
+        outside.log(&format!("catalogue history: {}", error.0));
+    }
+}
+
+/// Marks announcements whose time has not come as withdrawn: all, or those below a version.
+async fn mark_withdrawn(outside: &Outside, below: Option<u64>) -> Fetched<Vec<u64>> {
     let statement = "UPDATE catalog_versions SET withdrawn_at = CAST(?1 AS INTEGER)
-        WHERE withdrawn_at IS NULL AND effective_at > CAST(?1 AS INTEGER) AND version <> CAST(?2 AS INTEGER)
+        WHERE withdrawn_at IS NULL AND effective_at > CAST(?1 AS INTEGER) AND (?2 IS NULL OR version < CAST(?2 AS INTEGER))
         RETURNING CAST(version AS TEXT) AS doc";
-    outside.d1(statement, &[number(clock::now().millis()), number(but.unwrap_or(0))]).await
+    outside.d1(statement, &[number(clock::now().millis()), below.map_or(JsValue::NULL, number)]).await
 }
 
 /// Withdraws what is announced. First where isolates look; if the history then fails, the same again does the rest.
@@ -348,8 +391,8 @@ impl Publishing for Outside {
         document(self).await
     }
 
-    async fn publish_catalog(&self, publication: Publication) -> Fetched<()> {
-        publish(self, publication).await
+    async fn publish_catalog(&self, publication: Publication, raised: Option<Publication>) -> Fetched<bool> {
+        publish(self, &publication, raised.as_ref()).await
     }
 
     async fn announcement(&self) -> Fetched<Option<Announcement>> {

@@ -68,6 +68,9 @@ impl Journals for Outside {
         if !sums.filters.iter().any(|(dimension, _)| *dimension == Dimension::Account) {
             let _ = write!(conditions, " AND account <> '{PROBE_ACCOUNT}'");
         }
+        if sums.is_of_buckets {
+            conditions.push_str(" AND bucket <> ''");
+        }
         let by = sums.by.iter().map(|dimension| dimension.as_str()).collect::<Vec<_>>().join(", ");
         // Listed days are looked up one by one; without a list it is all that there is.
         let days = if sums.days.is_empty() { "?1 IS NULL" } else { "day IN (SELECT value FROM json_each(?1))" };

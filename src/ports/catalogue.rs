@@ -36,8 +36,9 @@ pub trait Versions {
 pub trait Publishing {
     /// The catalogue's document that runs now, as far as KV or the history know it.
     async fn catalog_document(&self) -> Result<Option<String>, Unavailable>;
-    /// Publishes a checked catalogue now, or announces it, in the place of what was announced before.
-    async fn publish_catalog(&self, publication: Publication) -> Result<(), Unavailable>;
+    /// Publishes a checked catalogue now, or announces it, in the place of what was announced before; and first of all what is
+    /// announced again above it. False where a version of theirs, or a later one, is another's by now: nothing happens.
+    async fn publish_catalog(&self, publication: Publication, raised: Option<Publication>) -> Result<bool, Unavailable>;
     /// The announcement that stands, due or not, as the history and KV know it now.
     async fn announcement(&self) -> Result<Option<Announcement>, Unavailable>;
     /// Withdraws every announcement whose time has not come; their versions.

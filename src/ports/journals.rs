@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::unavailable::Unavailable;
 use crate::account::{ComparedRow, JournalFilter};
-use crate::id::AccountId;
+use crate::id::{AccountId, number};
 use crate::rollup::DaySums;
 use crate::time::Timestamp;
 
@@ -45,7 +45,7 @@ impl Cursor {
     /// Reads `at:account:seq`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
-        let read = Self(parts.next()?.parse().ok()?, parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let read = Self(number(parts.next()?)?, parts.next()?.to_owned(), number(parts.next()?)?);
         parts.next().is_none().then_some(read)
     }
 }
@@ -59,6 +59,8 @@ pub struct Sums {
     pub by: Vec<Dimension>,
     /// Only where a dimension has this value.
     pub filters: Vec<(Dimension, String)>,
+    /// Only what a bucket paid, or would have.
+    pub is_of_buckets: bool,
 }
 
 /// So many sums are read at most.

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::caller::{check_address, check_site};
 use super::head::RequestHead;
 use super::owned::{Owned, Provenance, Signers};
-use super::prepared::{Prepared, Preparing, shown};
+use super::prepared::{Prepared, Preparing, asking};
 use super::quote::Legs;
 use crate::account::Facts;
 use crate::catalog::{Catalog, Channel, Dialect, Fit, RouteKind};
@@ -60,11 +60,8 @@ pub fn prepare<'a>(
     let by = Some(Witness::of(&key.account));
     let input = PlanInput { catalog, policy: &key.policy, ask: &ask, health: &preparing.health, by, now, seed: &seed };
     let Plan { attempts, left_out, first_choice } = plan(input)?;
-    let facts = Facts {
-        stream: request.envelope.stream,
-        requested_model: request.envelope.models.first().map(|name| shown(name)).unwrap_or_default(),
-        ..preparing.facts(key, None)
-    };
+    let facts =
+        Facts { stream: request.envelope.stream, ..asking(preparing.facts(key, None), catalog, request.envelope.models.first()) };
     let first = attempts.first().map(|planned| &planned.model);
     let estimated_input = first.map_or(0, |model| request.estimated_tokens(&model.family).min(model.context_length));
     let legs = Legs { catalog, floor: fits.then_some(catalog.output_floor_tokens), estimated_input }.of(attempts, &request)?;

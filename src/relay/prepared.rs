@@ -73,7 +73,7 @@ impl Preparing {
         let request = body.and_then(|body| Request::read(&self.called, body, self.head.content_type.as_deref()).ok());
         let envelope = request.map(|request| request.envelope);
         let model = envelope.as_ref().and_then(|envelope| envelope.models.first()).or(self.called.model.as_ref());
-        Facts {
+        let facts = Facts {
             request: self.request.clone(),
             created_at: self.arrived,
             account: key.account.clone(),
@@ -83,11 +83,22 @@ impl Preparing {
             run: self.head.run.as_deref().and_then(RunId::parse),
             endpoint: self.called.endpoint.name().to_owned(),
             stream: envelope.as_ref().map_or(self.called.stream, |envelope| envelope.stream),
-            requested_model: model.map(|name| shown(name)).unwrap_or_default(),
+            requested_model: String::new(),
+            counted_as: None,
             catalog_version: self.catalog.version,
             promise: None,
-        }
+        };
+        asking(facts, &self.catalog, model)
     }
+}
+
+/// The same of a request for a model of this name.
+pub(super) fn asking(facts: Facts, catalog: &Catalog, name: Option<&String>) -> Facts {
+    let requested_model = name.map(|name| shown(name)).unwrap_or_default();
+    let model = name.and_then(|name| asked_model(catalog, name));
+    let counted_as = model.map(|model| model.id.to_string()).unwrap_or_default();
+    let counted_as = Some(counted_as).filter(|name| *name != requested_model);
+    Facts { requested_model, counted_as, ..facts }
 }
 
 impl Prepared<'_> {

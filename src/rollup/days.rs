@@ -43,7 +43,8 @@ pub struct DayKey {
     pub project: String,
     /// The key.
     pub key: String,
-    /// The model that answered; as it was asked for where nobody did.
+    /// The model that answered, or that was asked for where nobody did; empty of one that the catalogue does not have. Whoever calls
+    /// could else make as many sums as they have names.
     pub model: String,
     /// The route; empty where nobody answered.
     pub route: String,
@@ -171,7 +172,7 @@ impl Days {
             day: Period::Day.start(row.at),
             project: receipt.project.to_string(),
             key: receipt.key.to_string(),
-            model: receipt.model.as_deref().unwrap_or(&receipt.requested_model).to_owned(),
+            model: receipt.model.as_ref().or(receipt.counted_as.as_ref()).unwrap_or(&receipt.requested_model).to_string(),
             route: receipt.route.map_or("", |route| route.as_str()).to_owned(),
             bucket: row.bucket.or(receipt.bucket.as_deref()).unwrap_or_default().to_owned(),
             cause,

@@ -82,6 +82,8 @@ pub struct Receipt<'a> {
     pub key_label: Cow<'a, str>,
     #[serde(borrow)]
     pub requested_model: Cow<'a, str>,
+    #[serde(default, borrow)]
+    pub counted_as: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub model: Option<Cow<'a, str>>,
     pub route: Option<RouteKind>,

@@ -179,6 +179,26 @@ fn accounts_that_do_not_exist_are_nowhere_to_be_found() {
 }
 
 #[test]
+fn what_is_asked_of_an_account_or_a_key_that_does_not_exist_is_not_found_and_changes_nothing() {
+    let mut gateway = Gateway::new();
+    let account = gateway.account(&[]);
+    let (key, _) = gateway.key(&account, &json!({}));
+    let records = |gateway: &mut Gateway| gateway.admin("GET", "/admin/v1/audit", &NONE).ok()["data"].as_array().unwrap().len();
+    let before = records(&mut gateway);
+    for (method, path) in [
+        ("GET", "/admin/v1/accounts/nobody/topups".to_owned()),
+        ("DELETE", "/admin/v1/accounts/nobody/sessions".to_owned()),
+        ("DELETE", format!("/admin/v1/accounts/nobody/sessions?key={key}")),
+        ("DELETE", format!("/admin/v1/accounts/{account}/sessions?key=key_nobody")),
+    ] {
+        gateway.admin(method, &path, &NONE).refused(404, "not_found");
+    }
+    assert_eq!(records(&mut gateway), before);
+    assert_eq!(gateway.admin("GET", "/admin/v1/accounts", &NONE).ok()["data"].as_array().unwrap().len(), 1);
+    gateway.admin("DELETE", &format!("/admin/v1/accounts/{account}/sessions?key={key}"), &NONE).ok();
+}
+
+#[test]
 fn projects_are_made_and_listed_and_keys_belong_to_them() {
     let mut gateway = Gateway::new();
     let account = gateway.account(&[("credit", "1")]);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokens_forge::time::Timestamp;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Call, Gateway, ROOT};
 
 const NONE: Value = Value::Null;
 
@@ -313,4 +313,64 @@ fn without_kv_or_history_the_catalogue_runs_and_what_is_published_is_in_the_othe
     assert_eq!(gateway.call(&secret, "one").status, 503, "the keys are in neither");
     let refused = publish(&mut gateway, &dearer(&first, "17"), &[]);
     assert_eq!(refused.status, 503);
+}
+
+/// Publications that run at the same time: how each is answered, and the versions of the history with their prices of output.
+fn together(gateway: &mut Gateway, all: &[(&str, Option<&str>)]) -> (Vec<(u16, Value)>, Vec<(Value, Value)>) {
+    let first = running(gateway);
+    let call = |(output, at): &(&str, Option<&str>)| {
+        let query = at.map(|at| format!("?effective_at={at}")).unwrap_or_default();
+        Call::new("PUT", &format!("/admin/v1/catalog{query}")).with(ROOT).json(&dearer(&first, output))
+    };
+    let answered = gateway.together(all.iter().map(call));
+    let listed = versions(gateway, "limit=100");
+    let of = |row: &Value| {
+        let version = gateway.admin("GET", &format!("/admin/v1/catalog/versions/{}", row["version"]), &NONE).ok();
+        (row["version"].clone(), version["document"]["models"]["one"]["routes"]["official"]["price"]["output"].clone())
+    };
+    let listed = listed["data"].as_array().unwrap().iter().map(of).collect();
+    (answered.iter().map(|answered| (answered.status, answered.json())).collect(), listed)
+}
+
+#[test]
+fn of_catalogues_that_are_published_at_the_same_time_each_has_a_version_or_is_refused() {
+    for (announces, count) in
+        [([false, false, false], 2), ([true, true, true], 3), ([true, false, true], 3), ([false, true, false], 2)]
+    {
+        let mut gateway = Gateway::new();
+        let secret = gateway.rich_key(&json!({}));
+        let at = in_ms(&gateway, 60_000);
+        let prices = ["21", "22", "23"];
+        let all: Vec<_> =
+            prices[..count].iter().zip(announces).map(|(price, ahead)| (*price, ahead.then_some(at.as_str()))).collect();
+        let (answered, listed) = together(&mut gateway, &all);
+        let won: Vec<(&str, &Value)> =
+            prices.iter().zip(&answered).filter(|(_, (status, _))| *status == 200).map(|(p, (_, a))| (*p, a)).collect();
+        assert!(!won.is_empty());
+        for (status, answer) in &answered {
+            assert!(*status == 200 || (*status, &answer["error"]["code"]) == (409, &json!("conflict")), "{answer}");
+        }
+        for (price, answer) in &won {
+            assert!(listed.contains(&(answer["version"].clone(), json!(price))), "{price}: {listed:?}");
+        }
+        // Whoever was refused publishes above what is there now.
+        let (newest, now) = (listed[0].0.as_u64().unwrap(), running(&mut gateway));
+        assert_eq!(publish(&mut gateway, &dearer(&now, "29"), &[]).ok()["version"].as_u64(), Some(newest + 1), "{announces:?}");
+        assert_eq!(priced(&mut gateway, &secret), (newest + 1, "29".to_owned()));
+    }
+}
+
+#[test]
+fn a_catalogue_that_did_not_reach_kv_is_not_in_the_history() {
+    let mut gateway = Gateway::new();
+    let first = running(&mut gateway);
+    let before = versions(&mut gateway, "");
+    for query in [vec![], vec![("effective_at", in_ms(&gateway, 60_000))]] {
+        let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        gateway.fail("kv", u32::MAX);
+        assert_eq!(publish(&mut gateway, &dearer(&first, "31"), &query).status, 503);
+        gateway.fail("kv", 0);
+        assert_eq!(versions(&mut gateway, ""), before);
+    }
+    assert_eq!(publish(&mut gateway, &dearer(&first, "31"), &[]).ok()["version"], 2);
 }

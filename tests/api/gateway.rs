@@ -1,9 +1,11 @@
 //! The gateway under test: a new deployment in memory with the test catalogue, and the calls that tests make.
 
+use std::cell::RefCell;
 use std::future::ready;
+use std::pin::Pin;
 use std::rc::Rc;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
 use tokens_forge::api::{self, Request};
 use tokens_forge::app::{codes, reconcile};
@@ -79,6 +81,9 @@ pub struct Call {
     pub preflight: Option<(String, String)>,
     pub presented_in: Option<&'static str>,
 }
+
+/// An answer that is read piece by piece.
+pub type ReplyStream = Rc<RefCell<Option<Pin<Box<dyn Stream<Item = Result<Vec<u8>, String>>>>>>>;
 
 /// An answer, read to its end.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,8 +218,46 @@ impl Gateway {
         answered
     }
 
+    /// Sends requests that all run at the same time.
+    pub fn together(&mut self, calls: impl IntoIterator<Item = Call>) -> Vec<Answered> {
+        let all = futures_util::future::join_all(calls.into_iter().map(|call| self.asked(call)));
+        let answered = self.simulation.run(all);
+        self.simulation.idle();
+        answered
+    }
+
     /// Sends a request whose answer is read later.
     pub fn open(&mut self, call: Call) -> Begun<Answered> {
+        let asked = self.asked(call);
+        self.simulation.begin(asked)
+    }
+
+    fn asked(&self, call: Call) -> impl Future<Output = Answered> + use<> {
+        let replied = self.replied(call);
+        async move { read(replied.await).await }
+    }
+
+    /// Sends a request whose answer is a stream that is read later, piece by piece.
+    pub fn stream(&mut self, call: Call) -> ReplyStream {
+        let replied = self.replied(call);
+        match self.simulation.run(replied) {
+            Reply { body: ReplyBody::Stream(stream), .. } => Rc::new(RefCell::new(Some(stream))),
+            Reply { status, .. } => panic!("{status}, and no stream"),
+        }
+    }
+
+    /// Begins to read the next piece of a stream; none is its end.
+    pub fn piece(&mut self, stream: &ReplyStream) -> Begun<Option<Result<String, String>>> {
+        let place = Rc::clone(stream);
+        self.simulation.begin(async move {
+            let mut stream = place.borrow_mut().take().unwrap();
+            let piece = stream.next().await;
+            *place.borrow_mut() = Some(stream);
+            piece.map(|piece| piece.map(|bytes| String::from_utf8(bytes).unwrap()))
+        })
+    }
+
+    fn replied(&self, call: Call) -> impl Future<Output = Reply> + use<> {
         let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
         let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let preflight = call.preflight.map(|(method, headers)| api::Preflight { method, headers: Some(headers) });
@@ -233,7 +276,7 @@ impl Gateway {
             body: ready(Ok(call.body.into())),
         };
         let outside = self.simulation.outside();
-        self.simulation.begin(async move { read(api::handle(outside, request).await).await })
+        api::handle(outside, request)
     }
 
     /// As the operator.

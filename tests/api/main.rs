@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod callable;
 mod catalogue;
+mod edges;
 mod faults;
 mod gateway;
 mod models;

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tokens_forge::account::{Journaled, Row};
 use tokens_forge::id::AccountId;
+use tokens_forge::limits::Gate;
 use tokens_forge::money::Money;
 use tokens_forge::time::Period;
 
-use crate::gateway::{Call, Gateway, ROOT};
+use crate::gateway::{Call, Gateway, ROOT, chat};
 use crate::support::copy::Sums;
 use crate::varied::{Varied, decimal, dimension, grouped, nanos, summed, total};
 
@@ -361,6 +362,105 @@ fn an_export_has_the_rows_of_its_list_in_the_format_that_is_asked_for() {
 }
 
 #[test]
+fn a_whole_list_ends_as_cut_when_the_key_or_the_token_of_who_reads_it_has_ended() {
+    let mut gateway = Gateway::new();
+    let account = gateway.account(&[]);
+    let (key, secret) = gateway.key(&account, &json!({}));
+    let (_, other) = gateway.key(&account, &json!({}));
+    for _ in 0..220 {
+        let adjustment = json!({"bucket": "credit", "amount": "1", "reason": "test"});
+        gateway.admin("POST", &format!("/admin/v1/accounts/{account}/adjustments"), &adjustment).ok();
+    }
+    gateway.alarm();
+    let made = gateway.admin("POST", "/admin/v1/tokens", &json!({"name": "reader", "scopes": ["read"]})).ok();
+    let (token, reader) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap().to_owned());
+    let all = "/admin/v1/ledger?format=jsonl";
+    let revoked = [
+        (secret, "/v1/ledger?format=jsonl", format!("/admin/v1/accounts/{account}/keys/{key}")),
+        (reader, all, format!("/admin/v1/tokens/{token}")),
+    ];
+    for (credential, path, revoke) in revoked {
+        let stream = gateway.stream(Call::new("GET", path).with(&credential));
+        for _ in 0..2 {
+            let piece = gateway.piece(&stream);
+            assert_eq!(gateway.simulation.finish(&piece).unwrap().unwrap().lines().count(), 100);
+        }
+        // The customer's waits at the gate meanwhile.
+        gateway.simulation.world.closed.borrow_mut().push(Gate::Read);
+        let waiting = (path != all).then(|| gateway.piece(&stream));
+        gateway.admin("DELETE", &revoke, &NONE).ok();
+        gateway.simulation.world.closed.borrow_mut().clear();
+        let cut = waiting.unwrap_or_else(|| gateway.piece(&stream));
+        assert!(gateway.simulation.finish(&cut).unwrap().is_err(), "{path}");
+        let end = gateway.piece(&stream);
+        assert!(gateway.simulation.finish(&end).is_none());
+    }
+    assert_eq!(gateway.get(&other, "/v1/ledger?format=jsonl").body.lines().count(), 220);
+    assert_eq!(gateway.get(ROOT, all).body.lines().count(), 220);
+}
+
+#[test]
+fn models_that_are_none_are_counted_under_one_name_however_many_names_are_asked_for() {
+    let mut gateway = Gateway::new();
+    let account = gateway.account(&[("credit", "1")]);
+    let (_, secret) = gateway.key(&account, &json!({}));
+    let (_, poor) = gateway.key(&account, &json!({"budgets": [{"bucket": "credit", "period": "total", "limit": "0"}]}));
+    let mut ids = Vec::new();
+    for asked in 0..30 {
+        let answered = gateway.call(&secret, &format!("made-up-{asked}"));
+        assert_eq!(answered.status, 404);
+        ids.push((answered, format!("made-up-{asked}")));
+    }
+    for asked in ["one", "ONE", "oNe", "one:official", " one "] {
+        let answered = gateway.call(&poor, asked);
+        assert_eq!(answered.status, 403, "{asked}: {}", answered.body);
+        ids.push((answered, asked.trim().to_owned()));
+    }
+    // A broken request with a name that is none is no way around it, nor is one whose second model is one.
+    let mut broken = chat(&secret, &json!({"model": "made-up"}));
+    broken.head.route = Some("nowhere".to_owned());
+    assert_eq!(gateway.send(broken).status, 400);
+    assert_eq!(gateway.chat(&poor, &json!({"model": "made-up", "models": ["made-up", "one"]})).status, 403);
+    gateway.alarm();
+    let answer = gateway.admin("GET", &format!("/admin/v1/spend?by=model&account={account}"), &NONE).ok();
+    let sums: Vec<(&Value, &Value)> =
+        answer["data"].as_array().unwrap().iter().map(|sum| (&sum["model"], &sum["requests"])).collect();
+    assert_eq!(sums, [(&json!(""), &json!(32)), (&json!("one"), &json!(5))], "{answer}");
+    for (answered, asked) in &ids {
+        assert_eq!(gateway.receipt(&secret, answered)["requested_model"], *asked);
+    }
+}
+
+#[test]
+fn a_change_of_more_sums_than_are_read_is_refused_and_never_of_a_part() {
+    let mut gateway = Gateway::new();
+    let varied = gateway.varied();
+    gateway.alarm();
+    let account = AccountId::parse(&varied.account).unwrap();
+    let spend = |gateway: &mut Gateway| {
+        gateway.admin("GET", &format!("/admin/v1/spend?by=bucket&date={TODAY}&account={}", varied.account), &NONE)
+    };
+    let before = spend(&mut gateway).ok()["change"].clone();
+    let fill = |gateway: &Gateway, bucket: &str| {
+        let mut database = gateway.simulation.world.database.borrow_mut();
+        let days = &mut database.copies.get_mut(&account).unwrap().days;
+        let (place, _) = days.iter().next().map(|(place, sums)| (place.clone(), *sums)).unwrap();
+        for model in 0..20_000 {
+            let place =
+                (place.0, place.1.clone(), place.2.clone(), format!("a-{model}"), String::new(), bucket.to_owned(), "direct");
+            days.insert(place, Sums { requests: 1, ..Sums::default() });
+        }
+    };
+    // What no bucket pays takes no room.
+    fill(&gateway, "");
+    assert_eq!(spend(&mut gateway).ok()["change"], before);
+    fill(&gateway, "credit");
+    let refused = spend(&mut gateway);
+    refused.refused(400, "invalid_request");
+    assert_eq!(refused.json()["error"]["param"], "since");
+}
+
+#[test]
 fn sums_are_right_after_a_while_in_which_the_copy_failed_and_rows_that_arrive_twice_change_nothing() {
     let mut gateway = Gateway::new();
     let mut varied = gateway.varied();
@@ -421,6 +521,25 @@ fn reconciliation_finds_healthy_accounts_in_order_page_by_page() {
         gateway.admin("GET", &format!("/admin/v1/reconcile?account={}&from=6", callers[0].0), &NONE).ok()["data"][0].clone();
     assert_eq!((&part["from"], &part["to"], &part["rows"], &part["ok"]), (&json!(6), &json!(9), &json!(3), &json!(true)));
     gateway.admin("GET", "/admin/v1/reconcile?from=x", &NONE).refused(400, "invalid_request");
+    let beyond = format!("/admin/v1/reconcile?account={}&from=10", callers[0].0);
+    gateway.admin("GET", &beyond, &NONE).refused(400, "invalid_request");
+    let all = gateway.admin("GET", "/admin/v1/reconcile?from=10", &NONE).ok();
+    assert!(
+        all["data"].as_array().unwrap().iter().all(|report| (&report["rows"], &report["is_whole"]) == (&json!(0), &json!(false)))
+    );
+    gateway.admin("GET", "/admin/v1/reconcile?account=nobody", &NONE).refused(404, "not_found");
+}
+
+#[test]
+fn an_account_that_lost_rows_which_were_in_order_before_is_a_difference() {
+    let (mut gateway, callers) = reconciled();
+    let account = AccountId::parse(&callers[0].0).unwrap();
+    gateway.scheduled();
+    gateway.simulation.world.database.borrow_mut().reconciled.get_mut(&account).unwrap().seq = 12;
+    gateway.advance(86_400_001);
+    gateway.scheduled();
+    let log = gateway.simulation.log();
+    assert!(log.iter().any(|line| line.contains("reconcile: ") && line.contains("\"ok\":false")), "{log:?}");
 }
 
 #[test]

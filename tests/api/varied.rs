@@ -84,7 +84,7 @@ pub fn dimension(receipt: &Value, name: &str) -> Value {
     let or = |field: &str, other: Value| if receipt[field].is_null() { other } else { receipt[field].clone() };
     match name {
         "day" => json!(receipt["closed_at"].as_str().unwrap()[..10]),
-        "model" => or("model", receipt["requested_model"].clone()),
+        "model" => or("model", or("counted_as", receipt["requested_model"].clone())),
         "route" | "bucket" => or(name, json!("")),
         "cause" if receipt["fallbacks"] != 0 => json!("fallback"),
         "cause" if receipt["retries"] != 0 => json!("retry"),

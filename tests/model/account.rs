@@ -249,6 +249,7 @@ impl Plan {
                     endpoint: "/v1/chat/completions".to_owned(),
                     stream: false,
                     requested_model: "m".to_owned(),
+                    counted_as: None,
                     catalog_version: 1,
                     promise: None,
                 };

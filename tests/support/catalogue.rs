@@ -58,10 +58,14 @@ impl Database {
         self.versions.values().rev().find(|(row, _)| row.effective_at.is_some())
     }
 
-    /// Marks announcements whose time has not come as withdrawn, but for one.
-    fn mark_withdrawn(&mut self, but: u64, now: Timestamp) -> Vec<u64> {
+    /// Marks announcements whose time has not come as withdrawn: all, or those below a version.
+    fn mark_withdrawn(&mut self, below: Option<u64>, now: Timestamp) -> Vec<u64> {
         let is_ahead = |row: &VersionRow| row.withdrawn_at.is_none() && row.effective_at.is_some_and(|from| from > now);
-        let ahead = self.versions.values_mut().map(|(row, _)| row).filter(|row| is_ahead(row) && row.version != but);
+        let ahead = self
+            .versions
+            .values_mut()
+            .map(|(row, _)| row)
+            .filter(|row| is_ahead(row) && below.is_none_or(|below| row.version < below));
         ahead.map(|row| (row.withdrawn_at = Some(now), row.version).1).collect()
     }
 }
@@ -76,6 +80,22 @@ fn standing((row, document): &Stored) -> Option<Announcement> {
         reason: row.reason.clone(),
         document: RawValue::from_string(document.clone()).ok()?,
     })
+}
+
+/// A publication as the history has it.
+fn stored(publication: &Publication, published_at: Timestamp) -> (u64, Stored) {
+    let Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes } = publication.clone();
+    let row = VersionRow {
+        version: catalog.version,
+        published_at,
+        effective_at,
+        withdrawn_at: None,
+        author: Some(author),
+        on_behalf_of,
+        reason,
+        changes: Some(changes),
+    };
+    (catalog.version, (row, document))
 }
 
 impl Outside {
@@ -132,6 +152,27 @@ impl Outside {
             (Err(_), Some((from, first))) if from <= self.now() => Ok(Standing::new(first, None)),
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Puts a publication where isolates look, unless a later one is there.
+    async fn put(&self, publication: &Publication) -> Found<()> {
+        let (row, document) = stored(publication, self.now()).1;
+        Yield(false).await;
+        if let Some(announcement) = standing(&(row.clone(), document.clone())) {
+            self.kv()?.next = Some(announcement);
+            self.history(|database| drop(database.mark_withdrawn(Some(row.version), row.published_at))).await;
+            let later = self.database().await.ok().and_then(|database| database.newest_announced().cloned());
+            if let Some(later) = later.filter(|(later, _)| later.version > row.version).as_ref().and_then(standing) {
+                self.kv()?.next = Some(later);
+            }
+        } else {
+            self.kv()?.catalog = Some(document);
+            let later = self.newest().await.ok().flatten().filter(|newest| version_of(newest) > Some(row.version));
+            if let Some(later) = later {
+                self.kv()?.catalog = Some(later);
+            }
+        }
+        Ok(())
     }
 
     async fn history(&self, write: impl FnOnce(&mut Database)) {
@@ -207,41 +248,42 @@ impl Publishing for Outside {
         Ok(known.into_iter().flatten().max_by_key(|document| version_of(document)))
     }
 
-    async fn publish_catalog(&self, publication: Publication) -> Found<()> {
-        let Publication { catalog, document, effective_at, author, on_behalf_of, reason, changes } = publication;
-        let (version, now) = (catalog.version, self.now());
-        if let Some(effective_at) = effective_at {
+    async fn publish_catalog(&self, publication: Publication, raised: Option<Publication>) -> Found<bool> {
+        if (publication.effective_at.is_some() || raised.is_some())
+            && let Some(running) = self.catalog_document().await?
+        {
             // KV has what runs, before it loses what was announced and is due.
-            if let Some(running) = self.catalog_document().await? {
-                let mut kv = self.kv()?;
-                if kv.catalog.as_deref().and_then(version_of) < version_of(&running) {
-                    kv.catalog = Some(running);
-                }
+            let mut kv = self.kv()?;
+            if kv.catalog.as_deref().and_then(version_of) < version_of(&running) {
+                kv.catalog = Some(running);
             }
-            self.kv()?.next = Some(Announcement {
-                effective_at,
-                version,
-                author: Some(author.clone()),
-                on_behalf_of: on_behalf_of.clone(),
-                reason: reason.clone(),
-                document: RawValue::from_string(document.clone()).unwrap(),
-            });
-            self.history(|database| drop(database.mark_withdrawn(version, now))).await;
-        } else {
-            self.kv()?.catalog = Some(document.clone());
         }
-        let row = VersionRow {
-            version,
-            published_at: now,
-            effective_at,
-            withdrawn_at: None,
-            author: Some(author),
-            on_behalf_of,
-            reason,
-            changes: Some(changes),
-        };
-        self.history(|database| drop(database.versions.insert(version, (row, document)))).await;
-        Ok(())
+        let all: Vec<Publication> = raised.into_iter().chain([publication]).collect();
+        let mut is_taken = false;
+        let now = self.now();
+        self.history(|database| {
+            let first = all.iter().map(|publication| publication.catalog.version).min();
+            is_taken = database.versions.keys().next_back().copied() >= first;
+            if !is_taken {
+                database.versions.extend(all.iter().map(|publication| stored(publication, now)));
+            }
+        })
+        .await;
+        if is_taken {
+            return Ok(false);
+        }
+        for place in 0..all.len() {
+            if let Err(error) = self.put(&all[place]).await {
+                let lost = |database: &mut Database| {
+                    for lost in &all[place..] {
+                        database.versions.remove(&lost.catalog.version);
+                    }
+                };
+                self.history(lost).await;
+                return Err(error);
+            }
+        }
+        Ok(true)
     }
 
     /// The history decides, as far as it knows of it.
@@ -258,7 +300,7 @@ impl Publishing for Outside {
         let now = self.now();
         let known = self.next().await.filter(|next| !next.is_due(now));
         self.kv()?.next = None;
-        let mut versions = self.database().await?.mark_withdrawn(0, now);
+        let mut versions = self.database().await?.mark_withdrawn(None, now);
         if let Some(known) = known
             && !versions.contains(&known.version)
             && self.catalog_version(known.version).await?.is_none()

@@ -228,7 +228,8 @@ fn count(days: &mut BTreeMap<DayOf, Sums>, row: &Row) -> Option<(DayOf, String)>
                 (0, 1..) => "retry",
                 (0, 0) => "direct",
             };
-            let model = receipt.model.as_ref().map_or(receipt.requested_model.clone(), ToString::to_string);
+            let asked = receipt.counted_as.as_ref().unwrap_or(&receipt.requested_model);
+            let model = receipt.model.as_ref().map_or(asked.clone(), ToString::to_string);
             let route = receipt.route.map_or(String::new(), |route| route.as_str().to_owned());
             let bucket = bucket.or(receipt.bucket.as_ref().map(ToString::to_string)).unwrap_or_default();
             let key = (day, receipt.project.to_string(), receipt.key.to_string(), model, route, bucket, cause);

@@ -136,6 +136,9 @@ impl Database {
                 if !is_of_day || !sums.filters.iter().all(|(dimension, value)| field(dimension.as_str()) == *value) {
                     continue;
                 }
+                if sums.is_of_buckets && field("bucket").is_empty() {
+                    continue;
+                }
                 let (sum, label) = groups.entry(sums.by.iter().map(|dimension| field(dimension.as_str())).collect()).or_default();
                 sum.add(day);
                 let called = copy.labels.get(key).cloned().unwrap_or_default();

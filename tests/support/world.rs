@@ -1200,6 +1200,7 @@ impl World {
             endpoint: "/v1/chat/completions".to_owned(),
             stream: false,
             requested_model: "m".to_owned(),
+            counted_as: None,
             catalog_version: 1,
             promise: Some(promise(asked.bucket)),
         }

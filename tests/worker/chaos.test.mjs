@@ -126,7 +126,7 @@ describe(`chaos, seed ${seed}`, () => {
         const isReceipt = row.kind === 'receipt';
         const cause = !isReceipt ? 'correction' : doc.fallbacks > 0 ? 'fallback' : doc.retries > 0 ? 'retry' : 'direct';
         const day = new Date(row.at).toISOString().slice(0, 10);
-        const name = [day, doc.project, doc.key, doc.model ?? doc.requested_model ?? '', doc.route ?? '', row.bucket ?? doc.bucket ?? '', cause].join('|');
+        const name = [day, doc.project, doc.key, doc.model ?? doc.counted_as ?? doc.requested_model ?? '', doc.route ?? '', row.bucket ?? doc.bucket ?? '', cause].join('|');
         const sum = expected.get(name) ?? { requests: 0, unpaid: 0, retries: 0, fallbacks: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0, reasoning_tokens: 0, images: 0, seconds: 0, characters: 0, searches: 0, charge: 0, input_charge: 0 };
         expected.set(name, sum);
         sum.charge -= row.amount ?? 0;

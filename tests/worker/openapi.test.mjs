@@ -116,6 +116,8 @@ async function live() {
 
   await ask('POST /v1/runs', { body: { id: 'a-run', name: 'A run', budgets: [{ bucket: 'credit', limit: '1' }] } });
   await askModels();
+  // Programs are told where the models for them are.
+  for (const as of [null, key]) for (const name of ['GET /models', 'GET /models/{model}']) await ask(name, { as, model: 'gpt-sim' });
   await failing(poor);
   // The last request before the lists are read leaves a receipt.
   const last = await gateway.call(key, 'gpt-sim');

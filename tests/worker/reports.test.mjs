@@ -531,9 +531,9 @@ function adjustmentColumns(entry) {
 }
 
 function dimensionsOf(receipt) {
-  const { closed_at, account, project, key, model, requested_model, route, bucket, fallbacks, retries } = receipt;
+  const { closed_at, account, project, key, model, counted_as, requested_model, route, bucket, fallbacks, retries } = receipt;
   const cause = fallbacks > 0 ? 'fallback' : retries > 0 ? 'retry' : 'direct';
-  return { day: closed_at.slice(0, 10), account, project, key, model: model ?? requested_model, route: route ?? '', bucket: bucket ?? '', cause };
+  return { day: closed_at.slice(0, 10), account, project, key, model: model ?? counted_as ?? requested_model, route: route ?? '', bucket: bucket ?? '', cause };
 }
 
 const counted = ['requests', 'unpaid', 'retries', 'fallbacks', 'input_tokens', 'cached_tokens', 'output_tokens', 'reasoning_tokens', 'charge', 'input_charge'];

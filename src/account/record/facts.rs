@@ -31,6 +31,9 @@ pub struct Facts {
     pub stream: bool,
     /// The model as asked for.
     pub requested_model: String,
+    /// Under which name sums count it if nobody answers, where that is another: the model's id; empty of a model that is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_as: Option<String>,
     /// The catalogue that planned and priced it.
     pub catalog_version: u64,
     /// Who was expected to answer, of those whom the hold is for.

@@ -46,6 +46,9 @@ pub struct Receipt {
     pub stream: bool,
     /// The model as asked for.
     pub requested_model: String,
+    /// The model's name in sums, where nobody answered and that is another than was asked for; empty of a model that is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_as: Option<String>,
     /// The model that answered, by its public name.
     pub model: Option<ModelName>,
     /// The model that answered, by its id upstream.
@@ -151,6 +154,7 @@ impl Receipt {
             endpoint: facts.endpoint,
             stream: facts.stream,
             requested_model: facts.requested_model,
+            counted_as: facts.counted_as.filter(|_| model.is_none()),
             model,
             upstream_model,
             route,

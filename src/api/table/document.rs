@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::row::{About, Body, Row, SWITCHING, Who};
+use super::row::{About, Body, Handler, Row, SWITCHING, SitePage, Who};
 use super::rows::TABLE;
 use super::schemas::schemas;
 use crate::refusal::Code;
@@ -25,6 +25,8 @@ const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells
 const ENVELOPES: [&str; 4] = ["Error", "AnthropicError", "GeminiError", PAGE];
 /// What Anthropic's clients are answered where every provider has too much to do.
 const OVERLOADED: u16 = 529;
+/// What is wrong with a request in the words of an upstream keeps its status; these have no code of their own here.
+const REJECTED: [u16; 2] = [415, 422];
 /// The name of errors that are pages and have no schema.
 const PAGE: &str = "Page";
 
@@ -75,24 +77,30 @@ fn reference(section: &str, name: &str) -> Value {
 
 /// Every status that a refusal can have.
 fn statuses() -> BTreeSet<u16> {
-    Code::ALL.iter().map(|code| code.row().status).chain([OVERLOADED]).collect()
+    Code::ALL.iter().map(|code| code.row().status).chain([OVERLOADED]).chain(REJECTED).collect()
 }
 
-/// The statuses of the errors that an endpoint can answer, besides 405.
+/// Whether programs that come to a page for people are told where theirs is.
+const fn is_told_apart(row: &Row) -> bool {
+    matches!(row.handler, Handler::Page(SitePage::Models | SitePage::Model))
+}
+
+/// The statuses of the errors that an endpoint can answer, besides the 405 of a method that its path does not have.
 fn errors(row: &Row) -> Vec<u16> {
     let has_hole = row.path.contains('{');
     let has_body = row.body != Body::Nothing;
     let is_changing = row.method != "GET";
     let is_answered = |status: &u16| match (row.who, *status) {
         (_, OVERLOADED) => row.about == About::Anthropic && has_body,
-        (Who::Anyone, 404) => has_hole,
+        (Who::Anyone, 404) => has_hole || is_told_apart(row),
         (Who::Anyone, 401) => has_body,
         (Who::Anyone, 403) => is_changing,
         (Who::Anyone, 429 | 503) => row.about == About::Pages,
+        (Who::Key, 405) => row.answer.status == SWITCHING,
         (Who::Anyone, _) | (_, 405) => false,
         (Who::Signature, _) => [400, 404, 408, 413, 429, 503].contains(status),
         // A dry run meets every refusal but those of upstreams.
-        (Who::Key, 402 | 502) => row.about.is_asking() && has_body,
+        (Who::Key, 402 | 502 | 415 | 422) => row.about.is_asking() && has_body,
         (Who::Key, 401 | 403 | 429 | 503) | (Who::Operator, 401 | 403 | 404 | 429 | 503) => true,
         (_, 400) => has_body || has_hole || !row.query.is_empty(),
         (Who::Key, 404) => has_body || has_hole || !row.query.is_empty(),
@@ -179,12 +187,22 @@ fn responses(row: &Row) -> Value {
     for status in errors(row) {
         responses[status.to_string()] = reference("responses", &format!("{envelope}{status}"));
     }
+    if is_told_apart(row) {
+        let envelopes = ENVELOPES.iter().filter(|&&envelope| envelope != PAGE).map(|envelope| reference("schemas", envelope));
+        let mut told = error(PAGE, 404);
+        told["content"]["application/json"] = json!({"schema": {"anyOf": envelopes.collect::<Vec<_>>()}});
+        responses["404"] = told;
+    }
     responses
 }
 
 /// The answer with an error of this status.
 fn error(envelope: &str, status: u16) -> Value {
-    let is_of = |code: &&Code| code.row().status == status || status == OVERLOADED && **code == Code::UpstreamOverloaded;
+    let is_of = |code: &&Code| match **code {
+        Code::UpstreamOverloaded if status == OVERLOADED => true,
+        Code::UpstreamRejected if REJECTED.contains(&status) => true,
+        code => code.row().status == status,
+    };
     let mut codes: Vec<&str> = Code::ALL.iter().filter(is_of).map(|code| code.row().code).collect();
     codes.dedup();
     let mut error = json!({"description": codes.join(", ")});

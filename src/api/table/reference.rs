@@ -73,6 +73,29 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The answers that the document has for an endpoint.
+fn responses(method: &str, path: &str) -> Value {
+    document()["paths"][path][method]["responses"].clone()
+}
+
+#[test]
+fn the_document_has_what_upstreams_and_wrong_addresses_are_answered_with() {
+    for (path, envelope) in [("/v1/chat/completions", "Error"), ("/v1/messages", "AnthropicError")] {
+        for status in ["415", "422"] {
+            assert_eq!(responses("post", path)[status]["$ref"], format!("#/components/responses/{envelope}{status}"));
+        }
+    }
+    assert_eq!(document()["components"]["responses"]["Error422"]["description"], Code::UpstreamRejected.row().code);
+    assert!(responses("post", "/v1/runs").get("422").is_none());
+    assert_eq!(responses("get", "/v1/responses")["405"]["$ref"], "#/components/responses/Error405");
+    for path in ["/models", "/models/{model}"] {
+        let content = responses("get", path)["404"]["content"].clone();
+        assert!(content["text/html"].is_object() && content["application/json"]["schema"]["anyOf"].is_array(), "{path}");
+    }
+    let versions = document()["paths"]["/admin/v1/catalog/versions"]["get"]["parameters"].clone();
+    assert!(versions.as_array().unwrap().iter().any(|parameter| parameter["$ref"] == "#/components/parameters/model"));
+}
+
 #[test]
 fn a_member_is_required_once() {
     for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {

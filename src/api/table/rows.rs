@@ -209,7 +209,7 @@ pub const TABLE: &[Row] = &[
         .gives("CatalogVersionWhole"),
     admin("DELETE", "/admin/v1/catalog/announced", WithdrawAnnounced, "Withdraws it.").query("author reason").gives("Withdrawn"),
     admin("GET", "/admin/v1/catalog/versions", ListVersions, "Versions of the catalogue, newest first.")
-        .query("limit after")
+        .query("limit after model")
         .gives("CatalogVersionPage"),
     admin("GET", "/admin/v1/catalog/versions/{version}", ShowVersion, "One version with its document.")
         .gives("CatalogVersionWhole"),
