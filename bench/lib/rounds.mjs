@@ -41,7 +41,9 @@ export async function warm(asked, size, { note }) {
   const found = {};
   for (const { worker, server, targets } of asked.slice(1)) {
     const half = async (requests) => {
-      note(worker, await runToTheEnd(worker, server, targets.plain ?? targets.warm, { connections: 16, requests, seconds: 60 }));
+      const run = await runToTheEnd(worker, server, targets.plain ?? targets.warm, { connections: 16, requests, seconds: 60 });
+      note(worker, run);
+      if (run.requests < requests) note(worker, { errors: requests - run.requests, first_error: 'not in time, so that memory is told too early' });
       await server.quiet();
       return server.memory();
     };
