@@ -131,6 +131,8 @@ pub struct JournalFilter {
     pub status: Option<String>,
     pub run: Option<String>,
     pub kind: Option<String>,
+    /// The one row that is about this.
+    pub subject: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
 }

@@ -10,7 +10,7 @@ use super::record::{
     AccountRecord, Adjustment, AdjustmentRecord, Counters, Event, Journaled, KeyChange, Noted, OPERATOR, OperatorAct,
     ProjectRecord, Signed,
 };
-use super::refusal::{no_account, out_of_range};
+use super::refusal::{no_account, other_adjustment, out_of_range};
 use super::state::AccountState;
 use crate::id::{AccountId, ProjectId};
 use crate::key::{KeyRecord, Policy};
@@ -120,9 +120,7 @@ pub fn adjust(mut state: AccountState, adjustment: Adjustment, now: Timestamp) -
     require_open(&state)?;
     if let Some((bucket, amount)) = &state.adjusted {
         let is_same = (bucket, amount) == (&adjustment.bucket, &adjustment.amount);
-        let message = "This `Idempotency-Key` was used for another adjustment.";
-        let next_step = "Use a new `Idempotency-Key` for a new adjustment.";
-        return if is_same { Ok(Vec::new()) } else { Err(Refusal::new(Code::IdempotencyMismatch, message, next_step)) };
+        return if is_same { Ok(Vec::new()) } else { Err(other_adjustment()) };
     }
     let available = state.available(&adjustment.bucket);
     let after = available.checked_add(adjustment.amount);

@@ -57,5 +57,6 @@ pub use record::{
     RunLine, RunRecord, SESSION_MS, SWEPT_AFTER_MS, ScopeKind, Served, Session, SessionEnd, Settlement, Signed, Spent, StoredRow,
     TopUp, Wanted, Weighed, marks,
 };
+pub use refusal::other_adjustment;
 pub use state::{AccountState, KeyBook, ProjectBook};
 pub use view::{BalanceView, BudgetView, InFlight, KeyView, OpenHold, Overview, RunBudget, RunOpened, RunView};

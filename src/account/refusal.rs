@@ -63,6 +63,12 @@ impl Short<'_> {
     }
 }
 
+/// Its key was used for an adjustment that is another.
+pub fn other_adjustment() -> Refusal {
+    let message = "This `Idempotency-Key` was used for another adjustment.";
+    Refusal::new(Code::IdempotencyMismatch, message, "Use a new `Idempotency-Key` for a new adjustment.")
+}
+
 pub(super) fn no_account() -> Refusal {
     Refusal::new(Code::NotFound, "There is no such account.", "Create it with POST /admin/v1/accounts.")
 }

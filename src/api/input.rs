@@ -64,6 +64,7 @@ pub fn filter<B>(request: &Request<B>, listed: Listed) -> Result<JournalFilter, 
         status: text("status"),
         run: text("run"),
         kind: text("kind").map(|kind| if kind == "charge" { "receipt".to_owned() } else { kind }),
+        subject: None,
         since: moment(request, "since")?,
         until: moment(request, "until")?,
     })

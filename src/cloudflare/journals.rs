@@ -38,6 +38,7 @@ impl Journals for Outside {
                AND (?10 IS NULL OR COALESCE(j.bucket, j.doc->>'bucket') = ?10) AND (?11 IS NULL OR j.doc->>'status' = ?11)
                AND (?12 IS NULL OR j.doc->>'run' = ?12) AND (?13 IS NULL OR j.kind = ?13)
                AND (?14 IS NULL OR (j.at >= CAST(?14 AS INTEGER) AND b.at >= CAST(?14 AS INTEGER))) AND (?15 IS NULL OR j.at < CAST(?15 AS INTEGER))
+               AND (?16 IS NULL OR j.subject = ?16)
              ORDER BY b.at DESC, b.account DESC, b.first_seq DESC, j.seq DESC LIMIT CAST(?1 AS INTEGER)"
         );
         let Cursor(at, of, seq) = after.unwrap_or_else(|| Cursor(Money::MAX.nanos(), String::new(), 0));
@@ -45,6 +46,7 @@ impl Journals for Outside {
         let JournalFilter { key, project, model, route, bucket, status, run, kind, .. } = filter;
         values.extend([key, project, model, route, bucket, status, run, kind].map(|name| text(name.as_deref())));
         values.extend([filter.since, filter.until].map(|moment| moment.map_or(JsValue::NULL, |moment| number(moment.millis()))));
+        values.push(text(filter.subject.as_deref()));
         self.d1(&statement, &values).await
     }
 

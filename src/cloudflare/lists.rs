@@ -33,8 +33,10 @@ impl Store {
             Listed::Entries => "j.amount IS NOT NULL",
             Listed::Records => "j.kind <> 'receipt'",
         };
+        // Found by its index: the row may be an old one.
+        let of_subject = if filter.subject.is_some() { "j.subject = ?13 AND" } else { "" };
         let statement = format!(
-            "{ROW} WHERE {listed} AND j.seq < CAST(?1 AS INTEGER)
+            "{ROW} WHERE {of_subject} {listed} AND j.seq < CAST(?1 AS INTEGER)
               AND (?3 IS NULL OR j.key = ?3) AND (?4 IS NULL OR j.doc->>'project' = ?4)
               AND (?5 IS NULL OR j.doc->>'model' = ?5 OR j.doc->>'requested_model' = ?5)
               AND (?6 IS NULL OR j.doc->>'route' = ?6) AND (?7 IS NULL OR COALESCE(j.bucket, j.doc->>'bucket') = ?7)
@@ -48,6 +50,7 @@ impl Store {
         let JournalFilter { key, project, model, route, bucket, status, run, kind, .. } = filter;
         values.extend([key, project, model, route, bucket, status, run, kind].map(|name| name.as_deref().into()));
         values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));
+        values.extend(filter.subject.as_deref().map(SqlStorageValue::from));
         self.rows(&statement, values)
     }
 

@@ -315,8 +315,11 @@ fn without_kv_or_history_the_catalogue_runs_and_what_is_published_is_in_the_othe
     assert_eq!(refused.status, 503);
 }
 
-/// Publications that run at the same time: how each is answered, and the versions of the history with their prices of output.
-fn together(gateway: &mut Gateway, all: &[(&str, Option<&str>)]) -> (Vec<(u16, Value)>, Vec<(Value, Value)>) {
+/// The versions of the history, newest first, with their prices of output.
+type Listed = Vec<(Value, Value)>;
+
+/// Publications that run at the same time: how each is answered, and the history behind them.
+fn together(gateway: &mut Gateway, all: &[(&str, Option<&str>)]) -> (Vec<(u16, Value)>, Listed) {
     let first = running(gateway);
     let call = |(output, at): &(&str, Option<&str>)| {
         let query = at.map(|at| format!("?effective_at={at}")).unwrap_or_default();

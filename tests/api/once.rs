@@ -103,6 +103,15 @@ fn an_adjustment_with_an_idempotency_key_is_made_once_and_another_is_refused() {
         assert_eq!(adjust(&mut gateway, &customer, &body("2"), Some("a-1")).status, 201);
     }
     adjust(&mut gateway, &customer, &body("3"), Some("a-1")).refused(409, "idempotency_mismatch");
+    for (field, text) in [("reason", "another"), ("note", "For you")] {
+        let mut other = body("2");
+        other[field] = json!(text);
+        adjust(&mut gateway, &customer, &other, Some("a-1")).refused(409, "idempotency_mismatch");
+    }
+    let mut others = body("2");
+    others["author"] = json!("somebody else");
+    let again = adjust(&mut gateway, &customer, &others, Some("a-1")).ok();
+    assert_eq!(again["adjustment"]["on_behalf_of"], Value::Null, "it is told as it was made: {again}");
     assert_eq!(gateway.books(&customer).told(), ["adjustment 2"]);
 }
 

@@ -675,6 +675,22 @@ fn a_transfer_is_in_review_until_the_operator_approves_it_and_twice_the_same_wor
 }
 
 #[test]
+fn an_order_is_repeated_as_it_was_decided_whatever_amount_is_said_then() {
+    let mut gateway = shop();
+    let customer = gateway.customer(None);
+    let ordered = |amount: &str| json!({"provider": "manual", "amount": amount});
+    let order = gateway.place_as(&customer, &ordered("10"), Some("transfer-1")).ok();
+    gateway.place_as(&customer, &ordered("11"), Some("transfer-1")).refused(409, "idempotency_mismatch");
+    let verdict = json!({"amount": "4", "reason": "What arrived"});
+    gateway.review(&customer, &order, "approve", &verdict).ok();
+    for amount in ["10", "4", "11"] {
+        let again = gateway.place_as(&customer, &ordered(amount), Some("transfer-1")).ok();
+        assert_eq!((&again["id"], &again["amount"]), (&order["id"], &json!("4")), "{amount}");
+    }
+    assert_eq!(gateway.books(&customer).credit(), "4");
+}
+
+#[test]
 fn a_transfer_is_decided_once_and_for_all() {
     let mut gateway = shop();
     let customer = gateway.customer(None);

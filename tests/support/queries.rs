@@ -39,7 +39,7 @@ pub fn row_json(row: &Row, doc: Value) -> Value {
 pub fn is_named(filter: &JournalFilter, row: &Row, doc: &Value) -> bool {
     let text = |name: &str| doc.get(name).and_then(Value::as_str);
     let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
-    let JournalFilter { listed: _, key, project, model, route, bucket, status, run, kind, since, until } = filter;
+    let JournalFilter { listed: _, key, project, model, route, bucket, status, run, kind, subject, since, until } = filter;
     let of_row = row.bucket.as_ref().map(BucketId::as_str);
     is(key, row.journaled.key().map(KeyId::as_str))
         && is(project, text("project"))
@@ -49,6 +49,7 @@ pub fn is_named(filter: &JournalFilter, row: &Row, doc: &Value) -> bool {
         && is(status, text("status"))
         && is(run, text("run"))
         && is(kind, Some(row.journaled.kind().as_str()))
+        && is(subject, row.journaled.subject().as_deref())
         && since.is_none_or(|since| row.at >= since)
         && until.is_none_or(|until| row.at < until)
 }

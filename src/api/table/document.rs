@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::row::{About, Body, Handler, Row, SWITCHING, SitePage, Who};
 use super::rows::TABLE;
 use super::schemas::schemas;
+use crate::app::UseCase;
 use crate::refusal::Code;
 
 const DESCRIPTION: &str = "An OpenAI-compatible AI gateway whose catalogue tells the truth and whose money is explained. \
@@ -129,7 +130,10 @@ fn operation(row: &Row) -> Value {
     let headers: &[&str] = match () {
         () if row.answer.status == SWITCHING => &["x-tf-run", "x-tf-route", "x-tf-fit"],
         () if row.about.is_asking() => &["Idempotency-Key", "x-tf-run", "x-tf-route", "x-tf-fit"],
-        () if row.body != Body::Nothing && matches!(row.who, Who::Key | Who::Operator) => &["Idempotency-Key"],
+        // What is done twice elsewhere is the same, or can be seen and taken back.
+        () if matches!(row.handler, Handler::Use(UseCase::PlaceOrder | UseCase::Adjust | UseCase::RefundOrder)) => {
+            &["Idempotency-Key"]
+        }
         () => &[],
     };
     let parameters = in_path.chain(in_query).chain(headers.iter().map(|&name| name.to_owned()));

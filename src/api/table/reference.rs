@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::document::{ABOUT, document, operation_id};
-use super::row::Who;
+use super::row::{Handler, Row, Who};
 use super::rows::TABLE;
 use crate::refusal::Code;
 
@@ -94,6 +94,20 @@ fn the_document_has_what_upstreams_and_wrong_addresses_are_answered_with() {
     }
     let versions = document()["paths"]["/admin/v1/catalog/versions"]["get"]["parameters"].clone();
     assert!(versions.as_array().unwrap().iter().any(|parameter| parameter["$ref"] == "#/components/parameters/model"));
+}
+
+#[test]
+fn an_idempotency_key_is_named_where_it_counts_alone() {
+    let document = document();
+    let takes_it = |row: &Row| {
+        let parameters = document["paths"][row.path][row.method.to_ascii_lowercase()]["parameters"].as_array().unwrap();
+        parameters.iter().any(|parameter| parameter["$ref"] == "#/components/parameters/Idempotency-Key")
+    };
+    let others: Vec<&str> =
+        TABLE.iter().filter(|row| takes_it(row) && row.handler != Handler::Model).map(|row| row.path).collect();
+    let account = "/admin/v1/accounts/{account}";
+    assert_eq!(others, ["/v1/topups", &format!("{account}/adjustments"), &format!("{account}/topups/{{order}}/refunds")]);
+    assert!(TABLE.iter().filter(|row| row.handler == Handler::Model).all(takes_it));
 }
 
 #[test]
