@@ -23,7 +23,7 @@ async function worker() {
   await must('cargo', ['build', '--lib', '--release', '--locked', '--target', 'wasm32-unknown-unknown']);
   const folder = join(build_, 'bindings');
   mkdirSync(folder, { recursive: true });
-  const options = ['--target', 'module', '--no-typescript', '--experimental-reset-state-function', '--force-enable-abort-handler'];
+  const options = ['--target', 'module', '--experimental-reset-state-function', '--force-enable-abort-handler'];
   await must(join(toolFolder('wasm-bindgen-cli'), 'wasm-bindgen'), [compiled(), '--out-dir', folder, '--out-name', 'index', ...options]);
   // Function names serve stack traces only, and are a tenth of what is uploaded and started.
   const optimised = ['-O', '--strip-debug', '--all-features', join(folder, 'index_bg.wasm'), '-o', join(build_, 'index_bg.wasm')];

@@ -50,7 +50,7 @@ impl Store {
         let JournalFilter { key, project, model, route, bucket, status, run, kind, .. } = filter;
         values.extend([key, project, model, route, bucket, status, run, kind].map(|name| name.as_deref().into()));
         values.extend([filter.since, filter.until].map(|moment| moment.map(Timestamp::millis).into()));
-        values.extend(filter.subject.as_deref().map(SqlStorageValue::from));
+        values.extend(filter.subject.as_deref().map(Value::from));
         self.rows(&statement, values)
     }
 
