@@ -1,6 +1,7 @@
 // The account object: what waits is decided as one group, in one transaction and one commit. It knows nothing about money.
 import { DurableObject } from 'cloudflare:workers';
 import * as wasm from 'bindings';
+import { instance } from './instance.mjs';
 
 /** How long the searchable copy may lag behind; what is settled meanwhile is copied together. */
 const COPY_AFTER_MS = 2_000;
@@ -50,8 +51,8 @@ export class AccountObject extends DurableObject {
   /** @type {Waiting[]} */
   #waiting = [];
   #isCommitting = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
+  /** @type {number | null} */
+  #timer = null;
   /** @type {number | undefined} When the alarm is set for; unknown at first. */
   #alarmAt;
   /** @type {wasm.Account | undefined} */
@@ -106,7 +107,7 @@ export class AccountObject extends DurableObject {
   /** Takes what waits, until nothing does: whatever comes while a commit is under way is the next group. */
   async #commit() {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#timer = null;
     if (this.#isCommitting) return;
     this.#isCommitting = true;
     try {
@@ -153,10 +154,10 @@ export class AccountObject extends DurableObject {
   }
 
   #current() {
-    const { instanceId } = globalThis.__worker_init_state;
-    if (this.#account === undefined || this.#instance !== instanceId) {
+    const now = instance();
+    if (this.#account === undefined || this.#instance !== now) {
       this.#account = new wasm.Account(new Sql(this.ctx.storage), this.env);
-      this.#instance = globalThis.__worker_init_state.instanceId;
+      this.#instance = now;
     }
     return this.#account;
   }

@@ -1,5 +1,6 @@
 // One request, or one run of the cron, on the platform's side: its effects begin here, and what comes of them goes to the Wasm.
 import * as wasm from 'bindings';
+import { instance } from './instance.mjs';
 
 /** Ends each text in what crosses between here and the Wasm. */
 const END = '\x1e';
@@ -14,6 +15,7 @@ const SILENT = Symbol('silent');
 export class Call {
   /** @type {wasm.Running | undefined} */
   #running;
+  #instance = 0;
   /** @type {Map<number, Pending>} What can be cancelled, by the number of its effect. */
   #pending = new Map();
   /** @type {(response: Response) => void} */
@@ -66,6 +68,7 @@ export class Call {
   /** @param {() => wasm.Running | undefined} begin */
   #begin(begin) {
     try {
+      this.#instance = instance();
       this.#running = begin();
       if (this.#running === undefined) this.#over();
       else this.context.waitUntil(this.#whenOver());
@@ -89,6 +92,7 @@ export class Call {
   #enter(call) {
     if (this.#running === undefined) return;
     try {
+      if (this.#instance !== instance()) throw new Error('the Wasm that served this ended with another request');
       if (call(this.#running)) this.#over();
     } catch (error) {
       this.#broken(error);
@@ -96,7 +100,7 @@ export class Call {
   }
 
   #over() {
-    this.#running?.free();
+    if (this.#instance === instance()) this.#running?.free();
     this.#running = undefined;
     this.#isOver = true;
     this.#end();
@@ -201,7 +205,8 @@ export class Call {
    */
   piece(effect, ms) {
     this.#body ??= this.request?.body?.getReader();
-    const piece = this.#body?.read() ?? Promise.resolve({ value: undefined });
+    /** @type {Promise<{ value?: Uint8Array }>} */
+    const piece = this.#body?.read() ?? Promise.resolve({});
     this.#when(effect, within(ms, piece), (running, value) => {
       if (value === SILENT) return running.text(Date.now(), effect, 0, '');
       return value.value === undefined ? running.nothing(Date.now(), effect) : running.bytes(Date.now(), effect, value.value);
