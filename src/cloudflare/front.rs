@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -146,7 +146,9 @@ impl Front {
     }
 
     /// Hands a stream to the driver, a piece at a time, as it is read.
-    async fn pump(&self, mut pieces: Pieces) {
+    async fn pump(&self, pieces: Pieces) {
+        // There is nothing to hand over of what is empty, and the client goes on waiting.
+        let mut pieces = pieces.filter(|piece| ready(piece.as_ref().map_or(true, |piece| !piece.is_empty())));
         loop {
             self.until_pulled().await;
             match pieces.next().await {

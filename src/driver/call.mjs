@@ -155,7 +155,8 @@ export class Call {
    * @param {Uint8Array | undefined} bytes
    */
   #read(effect, bytes) {
-    this.#last = bytes;
+    // What was held back until the end may still go out as it came in.
+    this.#last = bytes ?? this.#last;
     this.#enter((running) => (bytes === undefined ? running.nothing(Date.now(), effect) : running.bytes(Date.now(), effect, bytes)));
   }
 
@@ -332,7 +333,7 @@ export class Call {
   }
 
   same() {
-    if (this.#last !== undefined) this.#enqueue(this.#last);
+    this.#enqueue(this.#last ?? new Uint8Array());
   }
 
   /** @param {Uint8Array} bytes */
