@@ -71,21 +71,21 @@ fn decide(state: &AccountState, request: &HoldRequest, now: Timestamp) -> Result
         return Ok((HoldAnswer::Replayed(replay), Vec::new()));
     }
     // From here on as if the request's earlier hold were gone: this one takes its place.
-    let is_first = state.hold.is_none();
-    let mut state = state.clone();
-    let replaced = state.hold.take();
-    if let Some(replaced) = &replaced {
+    let without = state.hold.as_ref().map(|replaced| {
+        let mut state = AccountState { hold: None, ..state.clone() };
         state.release(replaced);
+        (state, replaced)
+    });
+    let state = without.as_ref().map_or(state, |(state, _)| state);
+    if without.is_none() {
+        over_limits(state, key, now)?;
     }
-    if is_first {
-        over_limits(&state, key, now)?;
-    }
-    covers(&state, (&request.bucket, &request.currency), request.least(), now)?;
-    let free = free(&state, &request.bucket, now);
+    covers(state, (&request.bucket, &request.currency), request.least(), now)?;
+    let free = free(state, &request.bucket, now);
     let amount = free.share(request.least(), request.amount);
-    let (mut granted, mut events) = grant(&state, key.clone(), (request, amount, is_first), now);
+    let (mut granted, mut events) = grant(state, key.clone(), (request, amount, without.is_none()), now);
     granted.fitted = Some(free).filter(|_| amount < request.amount);
-    if let Some(replaced) = replaced {
+    if let Some((mut state, replaced)) = without {
         // What it sets free may be owed; what this one sets aside is not.
         state.held.push(HeldSum {
             bucket: request.bucket.clone(),
