@@ -38,6 +38,8 @@ const steps = {
   'host tests': () => cargo('test', '--locked'),
   'bound of work': boundOfWork,
   build,
+  // After the build, which makes the types of the bindings.
+  'driver types': () => must(join(root, 'node_modules/.bin/tsc'), ['--project', 'src/driver']),
   'wasm size': checkSize,
   'deploy dry run': () => must(process.execPath, [join(root, 'scripts/deploy.mjs'), '--dry-run']),
   'worker tests': workerTests,
