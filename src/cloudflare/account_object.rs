@@ -12,7 +12,8 @@ use super::platform::Sql;
 use super::store::Store;
 use super::{alerts, clock, outbox};
 use crate::account::{
-    self, AccountAnswer, AccountStore, Command, Group, KeyView, Memory, Overview, Query, RunBook, RunOpened, RunView, Touches, Wanted,
+    self, AccountAnswer, AccountStore, Command, Group, KeyView, Memory, Overview, Query, RunBook, RunOpened, RunView, Touches,
+    Wanted,
 };
 use crate::id::KeyId;
 use crate::time::Timestamp;
@@ -71,7 +72,14 @@ impl Account {
     pub fn new(sql: Sql, env: Env) -> Result<Self, JsValue> {
         let store = Store::new(sql);
         store.migrate()?;
-        Ok(Self { store, memory: RefCell::default(), env, failures: Cell::new(0), cleaned_at: Cell::default(), looked: Cell::new(0) })
+        Ok(Self {
+            store,
+            memory: RefCell::default(),
+            env,
+            failures: Cell::new(0),
+            cleaned_at: Cell::default(),
+            looked: Cell::new(0),
+        })
     }
 
     /// Decides on commands as JSON. Answers whether the account changed - `changed`, `same`, or `read` if nothing could change it - and
@@ -99,7 +107,13 @@ impl Account {
         }
         let mut rest = decided.answers.into_iter();
         let answers = answers.into_iter().filter_map(|answer| answer.or_else(|| rest.next())).map(written);
-        let state = if decided.is_changed { "changed" } else if deciding.is_empty() { "read" } else { "same" };
+        let state = if decided.is_changed {
+            "changed"
+        } else if deciding.is_empty() {
+            "read"
+        } else {
+            "same"
+        };
         answers.fold(state.to_owned(), |texts, answer| texts + END + &answer)
     }
 

@@ -20,8 +20,8 @@ use crate::body::{BodyRoom, Room};
 use crate::id::AccountId;
 use crate::limits::Pool;
 use crate::ports::Runtime;
-use crate::relay::{Reply, place_of};
 use crate::relay::socket::{Arrived, Wire, converse};
+use crate::relay::{Reply, place_of};
 
 /// The longest frame, and what may wait in all, in UTF-16 units.
 const LONGEST_FRAME: usize = crate::relay::socket::LONGEST_FRAME;

@@ -10,8 +10,8 @@ use worker::Result;
 
 use super::platform::Sql;
 use crate::account::{
-    AccountRecord, AccountState, AccountStore, AccountWriter, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum, Hold, JournalHead,
-    KeyBook, Order, ProjectBook, ProjectRecord, Row, RunBook, RunLine, RunRecord, Spent, Touches,
+    AccountRecord, AccountState, AccountStore, AccountWriter, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum,
+    Hold, JournalHead, KeyBook, Order, ProjectBook, ProjectRecord, Row, RunBook, RunLine, RunRecord, Spent, Touches,
 };
 use crate::id::{BucketId, KeyId, OrderId, ProjectId, RequestId, RunId};
 use crate::key::KeyRecord;
@@ -466,7 +466,7 @@ impl AccountWriter for Store {
 
     fn last_closed(&self) -> Result<Option<String>> {
         let statement = "SELECT subject AS value FROM journal WHERE subject < 'gen.' ORDER BY subject DESC LIMIT 1";
-        Ok(self.text(statement, Vec::new())?)
+        self.text(statement, Vec::new())
     }
 
     fn fault(what: String) -> worker::Error {
