@@ -99,6 +99,7 @@ fn hold_by(request: &RequestId, key: &str, run: Option<&str>) -> HoldRequest {
             endpoint: "/v1/chat/completions".to_owned(),
             stream: false,
             requested_model: "m".to_owned(),
+            counted_as: None,
             catalog_version: 1,
             promise: None,
         },
