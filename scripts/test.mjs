@@ -1,7 +1,7 @@
 // `npm test`: everything that has to hold, cheapest first; stops at the first step that fails.
 //   npm test -- <text>     only the steps whose name contains the text
-//   npm test -- quick      while you write: layout, locks, licences, format, lints and unit tests, on the host alone; under two
-//                          minutes on two cores once things are built
+//   npm test -- quick      while you write: layout, locks, the driver, licences, format, lints and unit tests, on the host alone;
+//                          under two minutes on two cores once things are built
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,6 +18,7 @@ const cargo = (...args) => must('cargo', args);
 const cheap = {
   'repository layout': checkLayout,
   'lock files': checkLockFiles,
+  'driver tests': () => must(process.execPath, ['--test', '--test-timeout=20000', 'tests/driver/*.test.mjs']),
   licences: async () => {
     for (const manifest of manifests) await checkLicences(manifest);
   },

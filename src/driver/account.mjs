@@ -1,7 +1,8 @@
 // The account object: what waits is decided as one group, in one transaction and one commit. It knows nothing about money.
 import { DurableObject } from 'cloudflare:workers';
 import * as wasm from 'bindings';
-import { instance } from './instance.mjs';
+import { instance, whileItRuns } from './instance.mjs';
+import { END } from './texts.mjs';
 
 /** How long the searchable copy may lag behind; what is settled meanwhile is copied together. */
 const COPY_AFTER_MS = 2_000;
@@ -10,8 +11,6 @@ const RETRY_MS = 5_000;
 /** How long a command that may wait does so, unless another takes it along. */
 const PATIENCE_MS = 4;
 const MOST_IN_A_GROUP = 256;
-/** Ends each text in what crosses between here and the Wasm; JSON never has it. */
-const END = '\x1e';
 
 /**
  * @typedef {{ text: string, resolve: (answer: string) => void, reject: (error: unknown) => void }} Waiting
@@ -66,7 +65,7 @@ export class AccountObject extends DurableObject {
   async fetch(request) {
     try {
       if (request.url.endsWith('/flush')) {
-        await this.#current().copy();
+        await whileItRuns(this.#current().copy());
         return new Response('"Done"');
       }
       const answer = await this.#enter(await request.text(), request.url.endsWith('/patient'));
@@ -82,7 +81,7 @@ export class AccountObject extends DurableObject {
     let next;
     try {
       this.#guarded((account) => account.end_due());
-      next = await this.#current().copy_and_tell();
+      next = await whileItRuns(this.#current().copy_and_tell());
     } catch (error) {
       console.error('alarm:', error);
       next = Date.now() + RETRY_MS;
@@ -110,16 +109,17 @@ export class AccountObject extends DurableObject {
     this.#timer = null;
     if (this.#isCommitting) return;
     this.#isCommitting = true;
-    try {
-      while (this.#waiting.length > 0) {
-        this.#decide(this.#waiting.splice(0, MOST_IN_A_GROUP));
+    while (this.#waiting.length > 0) {
+      this.#decide(this.#waiting.splice(0, MOST_IN_A_GROUP));
+      try {
         await this.ctx.storage.sync();
+      } catch (error) {
+        // The platform gives up this object, and with it the answers; what it remembers was not stored.
+        console.error('account:', error);
+        this.#account = undefined;
       }
-    } catch (error) {
-      console.error('account:', error);
-    } finally {
-      this.#isCommitting = false;
     }
+    this.#isCommitting = false;
   }
 
   /**
@@ -168,7 +168,10 @@ export class AccountObject extends DurableObject {
    */
   #wakeAt(at) {
     if (this.#alarmAt !== undefined && this.#alarmAt <= at) return;
-    this.ctx.storage.setAlarm(at);
     this.#alarmAt = at;
+    this.ctx.storage.setAlarm(at).catch((error) => {
+      console.error('alarm:', error);
+      this.#alarmAt = undefined;
+    });
   }
 }

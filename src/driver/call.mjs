@@ -1,14 +1,13 @@
 // One request, or one run of the cron, on the platform's side: its effects begin here, and what comes of them goes to the Wasm.
 import * as wasm from 'bindings';
 import { instance } from './instance.mjs';
+import { END, pairs } from './texts.mjs';
 
-/** Ends each text in what crosses between here and the Wasm. */
-const END = '\x1e';
 const READ = ['retry-after', 'retry-after-ms', 'content-type', 'content-length'];
-const SILENT = Symbol('silent');
 
 /**
- * @typedef {{ cancel: () => void, response?: Response, reader?: ReadableStreamDefaultReader<Uint8Array> }} Pending
+ * @typedef {{ controller: AbortController, response?: Response, reader?: ReadableStreamDefaultReader<Uint8Array> }} Fetched
+ * @typedef {(running: wasm.Running) => boolean} Told what is told the Wasm; true is the last time
  * @typedef {{ ACCOUNTS: DurableObjectNamespace }} Env
  */
 
@@ -16,15 +15,19 @@ export class Call {
   /** @type {wasm.Running | undefined} */
   #running;
   #instance = 0;
-  /** @type {Map<number, Pending>} What can be cancelled, by the number of its effect. */
+  /** @type {Map<number, () => void>} Effects without an answer yet, by number, and what cancels each. */
   #pending = new Map();
+  /** @type {Map<number, Fetched>} What came of fetches and may still be read. */
+  #fetched = new Map();
   /** @type {(response: Response) => void} */
   #answer = () => {};
   /** @type {() => void} */
   #end = () => {};
-  #isOver = false;
+  /** @type {Promise<void>} */
+  #over = new Promise((resolve) => (this.#end = resolve));
   #isWoken = false;
-  /** @type {Uint8Array | undefined} What was read last. */
+  #isGone = false;
+  /** @type {Uint8Array | undefined} The bytes that the Wasm was told last. */
   #last;
   /** @type {ReadableStreamDefaultController<Uint8Array> | undefined} */
   #stream;
@@ -56,13 +59,14 @@ export class Call {
       for (const [name, value] of request.headers) headers += name + END + value + END;
       request.signal.onabort = () => this.#gone();
       this.#begin(() => wasm.begin(this, this.env, request.method, request.url, headers));
+      if (request.signal.aborted) this.#gone();
     });
   }
 
   /** Resolves when all is done. */
   done() {
     this.#begin(() => wasm.beginMinute(this, this.env));
-    return this.#whenOver();
+    return this.#over;
   }
 
   /** @param {() => wasm.Running | undefined} begin */
@@ -70,40 +74,35 @@ export class Call {
     try {
       this.#instance = instance();
       this.#running = begin();
-      if (this.#running === undefined) this.#over();
-      else this.context.waitUntil(this.#whenOver());
+      if (this.#running === undefined) this.#finish();
+      else this.context.waitUntil(this.#over);
     } catch (error) {
       this.#broken(error);
     }
-  }
-
-  /** @returns {Promise<void>} */
-  #whenOver() {
-    return this.#isOver ? Promise.resolve() : new Promise((resolve) => {
-      const before = this.#end;
-      this.#end = () => (before(), resolve());
-    });
   }
 
   /**
-   * Every way into the Wasm; true is the last one.
-   * @param {(running: wasm.Running) => boolean} call
+   * Every way into the Wasm.
+   * @param {Told} told
    */
-  #enter(call) {
+  #enter(told) {
     if (this.#running === undefined) return;
     try {
       if (this.#instance !== instance()) throw new Error('the Wasm that served this ended with another request');
-      if (call(this.#running)) this.#over();
+      if (told(this.#running)) this.#finish();
     } catch (error) {
       this.#broken(error);
     }
   }
 
-  #over() {
-    if (this.#instance === instance()) this.#running?.free();
+  /** Nothing goes on after this. */
+  #finish() {
+    const running = this.#running;
     this.#running = undefined;
-    this.#isOver = true;
+    for (const effect of [...this.#pending.keys(), ...this.#fetched.keys()]) this.cancel(effect);
+    this.broke('nobody goes on with this');
     this.#end();
+    running?.free();
   }
 
   /**
@@ -113,11 +112,9 @@ export class Call {
   #broken(error) {
     console.error('request:', error);
     this.#running = undefined;
-    for (const { cancel } of this.#pending.values()) cancel();
-    this.#pending.clear();
-    if (this.#stream !== undefined) this.broke('the gateway failed');
+    this.broke('the gateway failed');
     this.#answer(this.#failure());
-    this.#over();
+    this.#finish();
   }
 
   #failure() {
@@ -128,12 +125,32 @@ export class Call {
       'x-content-type-options': 'nosniff',
     });
     if (this.request?.url.startsWith('https://')) headers.set('strict-transport-security', 'max-age=31536000');
-    return new Response(wasm.failureBody(), { status: 503, headers });
+    try {
+      return new Response(wasm.failureBody(), { status: 503, headers });
+    } catch (error) {
+      console.error('request:', error);
+      return new Response(null, { status: 503 });
+    }
   }
 
   #gone() {
+    if (this.#isGone) return;
+    this.#isGone = true;
     this.#enter((running) => running.gone(Date.now()));
     this.#answer(new Response(null, { status: 499 }));
+  }
+
+  /**
+   * The answer to an effect, unless it has one or was cancelled.
+   * @param {number} effect
+   * @param {Told} told
+   */
+  #tell(effect, told) {
+    const cancel = this.#pending.get(effect);
+    if (cancel === undefined) return;
+    this.#pending.delete(effect);
+    cancel();
+    this.#enter(told);
   }
 
   /**
@@ -142,22 +159,43 @@ export class Call {
    * @param {number} effect
    * @param {Promise<T>} promise
    * @param {(running: wasm.Running, value: T) => boolean} then
+   * @param {() => void} [cancel]
    */
-  #when(effect, promise, then) {
+  #when(effect, promise, then, cancel = () => {}) {
+    this.#pending.set(effect, cancel);
     promise.then(
-      (value) => this.#enter((running) => then(running, value)),
-      (error) => this.#enter((running) => running.failed(Date.now(), effect, `${error}`, error?.retryable === true && !error.overloaded)),
+      (value) => this.#tell(effect, (running) => then(running, value)),
+      (error) => {
+        const isRetryable = error?.retryable === true && !error.overloaded;
+        this.#tell(effect, (running) => running.failed(Date.now(), effect, `${error}`, isRetryable));
+      },
     );
   }
 
   /**
+   * The same, or silence if it takes too long.
+   * @template T
+   * @param {number} ms
+   * @param {number} effect
+   * @param {Promise<T>} promise
+   * @param {(running: wasm.Running, value: T) => boolean} then
+   * @param {Told} silence
+   */
+  #within(ms, effect, promise, then, silence = (running) => running.nothing(Date.now(), effect)) {
+    const timer = setTimeout(() => this.#tell(effect, silence), ms);
+    this.#when(effect, promise, then, () => clearTimeout(timer));
+  }
+
+  /**
+   * Bytes, which may go out as they came in; or none, which is the end.
+   * @param {wasm.Running} running
    * @param {number} effect
    * @param {Uint8Array | undefined} bytes
    */
-  #read(effect, bytes) {
-    // What was held back until the end may still go out as it came in.
-    this.#last = bytes ?? this.#last;
-    this.#enter((running) => (bytes === undefined ? running.nothing(Date.now(), effect) : running.bytes(Date.now(), effect, bytes)));
+  #bytes(running, effect, bytes) {
+    if (bytes === undefined) return running.nothing(Date.now(), effect);
+    this.#last = bytes;
+    return running.bytes(Date.now(), effect, bytes);
   }
 
   // What follows is called by the Wasm; src/cloudflare/platform.rs says what each does.
@@ -173,8 +211,10 @@ export class Call {
 
   /** @param {number} effect */
   cancel(effect) {
-    this.#pending.get(effect)?.cancel();
+    this.#pending.get(effect)?.();
     this.#pending.delete(effect);
+    this.#fetched.get(effect)?.controller.abort();
+    this.#fetched.delete(effect);
   }
 
   /**
@@ -182,11 +222,8 @@ export class Call {
    * @param {number} ms
    */
   sleep(effect, ms) {
-    const timer = setTimeout(() => {
-      this.#pending.delete(effect);
-      this.#enter((running) => running.nothing(Date.now(), effect));
-    }, ms);
-    this.#pending.set(effect, { cancel: () => clearTimeout(timer) });
+    const timer = setTimeout(() => this.#tell(effect, (running) => running.nothing(Date.now(), effect)), ms);
+    this.#pending.set(effect, () => clearTimeout(timer));
   }
 
   /**
@@ -195,9 +232,7 @@ export class Call {
    */
   body(effect, ms) {
     const bytes = /** @type {Request} */ (this.request).bytes();
-    this.#when(effect, within(ms, bytes), (running, value) =>
-      value === SILENT ? running.nothing(Date.now(), effect) : running.bytes(Date.now(), effect, value),
-    );
+    this.#within(ms, effect, bytes, (running, value) => this.#bytes(running, effect, value));
   }
 
   /**
@@ -206,12 +241,13 @@ export class Call {
    */
   piece(effect, ms) {
     this.#body ??= this.request?.body?.getReader();
-    /** @type {Promise<{ value?: Uint8Array }>} */
-    const piece = this.#body?.read() ?? Promise.resolve({});
-    this.#when(effect, within(ms, piece), (running, value) => {
-      if (value === SILENT) return running.text(Date.now(), effect, 0, '');
-      return value.value === undefined ? running.nothing(Date.now(), effect) : running.bytes(Date.now(), effect, value.value);
-    });
+    this.#within(
+      ms,
+      effect,
+      next(this.#body),
+      (running, { value }) => this.#bytes(running, effect, value),
+      (running) => running.text(Date.now(), effect, 0, ''),
+    );
   }
 
   /**
@@ -222,10 +258,8 @@ export class Call {
    * @param {number} ms
    */
   command(effect, account, path, text, ms) {
-    const answered = post(this.env.ACCOUNTS.getByName(account), path, text);
-    this.#when(effect, within(ms, answered), (running, value) =>
-      value === SILENT ? running.nothing(Date.now(), effect) : running.text(Date.now(), effect, value.status, value.text),
-    );
+    const answered = post(this.env.ACCOUNTS, account, path, text);
+    this.#within(ms, effect, answered, (running, value) => running.text(Date.now(), effect, value.status, value.text));
   }
 
   /**
@@ -237,13 +271,13 @@ export class Call {
    */
   fetch(effect, url, headers, body) {
     const controller = new AbortController();
-    /** @type {Pending} */
-    const pending = { cancel: () => controller.abort() };
-    this.#pending.set(effect, pending);
+    /** @type {Fetched} */
+    const fetched = { controller };
+    this.#fetched.set(effect, fetched);
     const method = body === undefined ? 'GET' : 'POST';
     const asked = fetch(url, { method, headers: pairs(headers), body, redirect: 'manual', signal: controller.signal });
     this.#when(effect, asked, (running, response) => {
-      pending.response = response;
+      fetched.response = response;
       const read = READ.map((name) => (response.headers.get(name) ?? '') + END).join('');
       return running.text(Date.now(), effect, response.status, read);
     });
@@ -254,25 +288,12 @@ export class Call {
    * @param {number} of
    */
   read(effect, of) {
-    const pending = this.#pending.get(of);
-    if (pending === undefined) return this.#later(effect);
-    pending.reader ??= pending.response?.body?.getReader();
-    if (pending.reader === undefined) return this.#later(effect);
-    pending.reader.read().then(
-      ({ value }) => {
-        if (value === undefined) this.#pending.delete(of);
-        this.#read(effect, value);
-      },
-      (error) => this.#enter((running) => running.failed(Date.now(), effect, `${error}`, false)),
-    );
-  }
-
-  /**
-   * There is nothing to read, which is told as everything else is: after this call.
-   * @param {number} effect
-   */
-  #later(effect) {
-    queueMicrotask(() => this.#read(effect, undefined));
+    const fetched = this.#fetched.get(of);
+    if (fetched !== undefined) fetched.reader ??= fetched.response?.body?.getReader();
+    this.#when(effect, next(fetched?.reader), (running, { value }) => {
+      if (value === undefined) this.#fetched.delete(of);
+      return this.#bytes(running, effect, value);
+    });
   }
 
   /**
@@ -280,10 +301,10 @@ export class Call {
    * @param {number} of
    */
   readAll(effect, of) {
-    const bytes = this.#pending.get(of)?.response?.bytes() ?? Promise.resolve(new Uint8Array());
+    const bytes = this.#fetched.get(of)?.response?.bytes() ?? Promise.resolve(new Uint8Array());
     this.#when(effect, bytes, (running, value) => {
-      this.#pending.delete(of);
-      return running.bytes(Date.now(), effect, value);
+      this.#fetched.delete(of);
+      return this.#bytes(running, effect, value);
     });
   }
 
@@ -357,45 +378,21 @@ export class Call {
 }
 
 /**
- * @param {DurableObjectStub} stub
+ * @param {DurableObjectNamespace} accounts
+ * @param {string} account
  * @param {string} path
  * @param {string} text
  */
-async function post(stub, path, text) {
-  const response = await stub.fetch(path, { method: 'POST', body: text });
+async function post(accounts, account, path, text) {
+  const response = await accounts.getByName(account).fetch(path, { method: 'POST', body: text });
   return { status: response.status, text: await response.text() };
 }
 
 /**
- * @template T
- * @param {number} ms
- * @param {Promise<T>} promise
- * @returns {Promise<T | typeof SILENT>}
+ * The next piece of a body; none if there is no body.
+ * @param {ReadableStreamDefaultReader<Uint8Array> | undefined} reader
+ * @returns {Promise<{ value?: Uint8Array }>}
  */
-function within(ms, promise) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(SILENT), ms);
-    promise.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
-  });
-}
-
-/**
- * @param {string} texts names and values in turn
- * @returns {[string, string][]}
- */
-function pairs(texts) {
-  const parts = texts.split(END);
-  /** @type {[string, string][]} */
-  const pairs = [];
-  for (let at = 0; at + 1 < parts.length; at += 2) pairs.push([parts[at], parts[at + 1]]);
-  return pairs;
+async function next(reader) {
+  return reader === undefined ? {} : reader.read();
 }
