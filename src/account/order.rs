@@ -147,7 +147,8 @@ fn change(state: &mut AccountState, order: &mut Order, event: &PaymentEvent, now
             let reason = format!("Order {} was paid.", order.id);
             let credited = match doubt {
                 None => {
-                    credit_order(state, order, *amount, Attribution::by_stripe(&reason), now).map_err(|refusal| refusal.message)
+                    let said = Attribution::by(order.provider, &reason);
+                    credit_order(state, order, *amount, said, now).map_err(|refusal| refusal.message)
                 }
                 Some(doubt) => Err(doubt),
             };

@@ -4,7 +4,7 @@
 //! a balance below zero: what was used already becomes a debt, which is visible and is paid first. Amounts follow from sums, so
 //! that messages may come twice and in any order.
 
-use super::record::{Event, Journaled, Order, OrderState, Refund, TopUp, entry_id};
+use super::record::{Event, Journaled, Order, OrderState, Provider, Refund, TopUp, entry_id};
 use super::refusal::out_of_range;
 use super::state::AccountState;
 use crate::money::Money;
@@ -33,8 +33,8 @@ struct Owned {
 
 impl<'a> Attribution<'a> {
     /// What a provider's message says.
-    pub(super) const fn by_stripe(reason: &'a str) -> Self {
-        Self { reason, author: "stripe", on_behalf_of: None, note: None }
+    pub(super) const fn by(provider: Provider, reason: &'a str) -> Self {
+        Self { reason, author: provider.author(), on_behalf_of: None, note: None }
     }
 
     fn owned(self) -> Owned {
@@ -52,7 +52,8 @@ impl<'a> Attribution<'a> {
 pub(super) fn true_up(state: &mut AccountState, order: &mut Order, reason: &str, now: Timestamp) -> Vec<Event> {
     // That nothing is booked twice follows from the sums; the id only has to be new.
     let id = format!("{}/refund-{}", order.id, state.head.seq.saturating_add(1));
-    true_up_as(state, order, (id, "webhook", Attribution::by_stripe(reason)), now)
+    let said = Attribution::by(order.provider, reason);
+    true_up_as(state, order, (id, "webhook", said), now)
 }
 
 /// The same, in somebody's name.

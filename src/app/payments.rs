@@ -4,13 +4,10 @@ use std::net::IpAddr;
 
 use super::topups::{Received, take_message};
 use crate::limits::Gate;
-use crate::payment::{PaymentProvider, Stripe};
+use crate::payment::{PaymentProvider, SIGNATURE_HEADER, Stripe};
 use crate::ports::{Accounts, Gates, Payments, Runtime, Settings};
 use crate::refusal::Refusal;
 use crate::relay::gate;
-
-/// What a message is signed in, as its refusal names it.
-const SIGNATURE: &str = "Stripe-Signature";
 
 /// The secret that Stripe's messages are signed with; none where they are not taken.
 pub fn stripe_secret<P: Settings>(ports: &P) -> Option<String> {
@@ -26,7 +23,7 @@ pub async fn stripe<P: Runtime + Accounts + Payments + Gates>(
 ) -> Result<Received, Refusal> {
     match Stripe.message(Some(secret), signature, body, ports.now()) {
         // What is signed and cannot be read is the provider's.
-        Err(refusal) if refusal.param.as_deref() == Some(SIGNATURE) => {
+        Err(refusal) if refusal.param.as_deref() == Some(SIGNATURE_HEADER) => {
             let guesser = format!("signature {}", gate::by_address(address));
             Err(gate::missed(ports, Gate::Guess, &guesser, refusal).await)
         }

@@ -7,7 +7,7 @@ use super::keys::random_bytes;
 use super::page::{Page, Part, wrong_after};
 use super::principal::{Principal, Signature, missing};
 use super::use_case::UseCase;
-use crate::account::ActKind;
+use crate::account::{ActKind, Provider};
 use crate::id::{TokenId, TokenName, number};
 use crate::operator::{Operator, Scope, TokenRecord, TokenSecret, is_free};
 use crate::ports::{Accounts, Attempts, Failures, Runtime, Tokens};
@@ -67,7 +67,7 @@ pub struct Token {
 pub async fn make<P: Runtime + Accounts + Tokens>(ports: &P, who: &Principal, new: NewToken) -> Result<TokenMade, Refusal> {
     let operator = who.operator(UseCase::MakeToken)?;
     let by = Signature { author: new.author, reason: new.reason }.by(operator)?;
-    if !is_free(&new.name) {
+    if !is_free(&new.name) || Provider::ALL.iter().any(|provider| new.name.as_str().eq_ignore_ascii_case(provider.author())) {
         return Err(Refusal::invalid("name", format!("`{}` is a name of the gateway's own.", new.name)));
     }
     let scopes = scopes(operator, &new.scopes)?;

@@ -12,6 +12,7 @@ use crate::api;
 use crate::body::{Arriving, Body, BodyRoom, grown, no_room};
 use crate::id::RequestId;
 use crate::limits::{ARRIVED_MS, ASKED_BYTES, ROOM_MS, SMALL_BYTES, STALLED_MS};
+use crate::payment::SIGNATURE_HEADER;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{Reply, RequestHead, gate};
 
@@ -31,7 +32,7 @@ impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut texts = self.headers.split('\u{1e}');
         while let (Some(known), Some(value)) = (texts.next(), texts.next()) {
-            if known == name {
+            if known.eq_ignore_ascii_case(name) {
                 return Some(value);
             }
         }
@@ -82,7 +83,7 @@ pub fn read(received: &Received, front: &Rc<Front>) -> Result<api::Request<Unrea
     };
     let most = api::table::most_bytes(&path);
     let declared = get("content-length").and_then(|text| text.parse::<usize>().ok());
-    let (accept, signature) = (get("accept"), get("stripe-signature"));
+    let (accept, signature) = (get("accept"), get(SIGNATURE_HEADER));
     let (cookies, from) = (get("cookie"), get("origin"));
     let preflight = get("access-control-request-method").map(|method| api::Preflight {
         method,

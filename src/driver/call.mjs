@@ -1,6 +1,7 @@
 // One request, or one run of the cron, on the platform's side: its effects begin here, and what comes of them goes to the Wasm.
 import * as wasm from 'bindings';
 import { instance } from './instance.mjs';
+import { dropRest } from './rest.mjs';
 import { END, pairs } from './texts.mjs';
 
 const READ = ['retry-after', 'retry-after-ms', 'content-type', 'content-length'];
@@ -35,6 +36,7 @@ export class Call {
   #pulled;
   /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
   #body;
+  #isStalled = false;
 
   /**
    * @param {Env} env
@@ -246,7 +248,10 @@ export class Call {
       effect,
       next(this.#body),
       (running, { value }) => this.#bytes(running, effect, value),
-      (running) => running.text(Date.now(), effect, 0, ''),
+      (running) => {
+        this.#isStalled = true;
+        return running.text(Date.now(), effect, 0, '');
+      },
     );
   }
 
@@ -315,7 +320,10 @@ export class Call {
    */
   reply(status, headers, body) {
     // Some statuses may have no body, not even an empty one.
-    this.#answer(new Response(body.length === 0 ? null : body.slice(), { status, headers: pairs(headers) }));
+    const response = new Response(body.length === 0 ? null : body.slice(), { status, headers: pairs(headers) });
+    const isAllRead = !this.request?.body || (this.request.bodyUsed && this.#body === undefined);
+    if (isAllRead || this.#isStalled) this.#answer(response);
+    else void dropRest(/** @type {Request} */ (this.request), this.#body).then(() => this.#answer(response));
   }
 
   /** @param {WebSocket} client */

@@ -11,7 +11,7 @@
 
 mod stripe;
 
-pub use stripe::Stripe;
+pub use stripe::{SIGNATURE_HEADER, Stripe};
 
 use crate::account::{Order, PaymentChange, PaymentEvent, Provider};
 use crate::id::{AccountId, OrderId};

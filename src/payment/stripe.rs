@@ -14,7 +14,8 @@ use crate::refusal::{Code, Refusal};
 use crate::time::Timestamp;
 use crate::webhook::mac;
 
-const HEADER: &str = "Stripe-Signature";
+/// The header with the signature of a message.
+pub const SIGNATURE_HEADER: &str = "Stripe-Signature";
 /// How far the time of a signature may be from ours, before or after.
 const TOLERANCE_MS: u64 = 300_000;
 /// Of an error's text in the log, in characters.
@@ -128,7 +129,7 @@ fn from_minor(minor: i64, currency: &str) -> Option<Money> {
 fn verify(secret: Option<&str>, signature: Option<&str>, body: &[u8], now: Timestamp) -> Result<(), Refusal> {
     let nothing =
         || Refusal::new(Code::NotFound, "There is nothing at this path.", "See the list of endpoints in GET /openapi.json.");
-    let wrong = |message: &str, next_step: &str| Refusal::new(Code::InvalidRequest, message, next_step).param(HEADER);
+    let wrong = |message: &str, next_step: &str| Refusal::new(Code::InvalidRequest, message, next_step).param(SIGNATURE_HEADER);
 
     let secret = secret.filter(|secret| !secret.trim().is_empty()).ok_or_else(nothing)?;
     let header = signature.ok_or_else(|| {
@@ -308,7 +309,9 @@ mod tests {
         let Err(refusal) = answer else { return false };
         let told = serde_json::to_string(&refusal).unwrap();
         assert!(!told.contains(BY_OPENSSL) && !told.contains("whsec"), "{told}");
-        refusal.code == Code::InvalidRequest && refusal.param.as_deref() == Some(HEADER) && !refusal.next_step.is_empty()
+        refusal.code == Code::InvalidRequest
+            && refusal.param.as_deref() == Some(SIGNATURE_HEADER)
+            && !refusal.next_step.is_empty()
     }
 
     /// The header that Stripe would send now.

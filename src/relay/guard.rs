@@ -233,15 +233,7 @@ impl<P: Ports> SettlementGuard<P> {
         let most = quoted.most;
         // Providers add words of their own to a prompt, such as a description of tools; those count, within the context.
         let input = most.input.saturating_add(PROMPT_SLACK).min(planned.model.context_length.max(most.input));
-        let bounds = Bounds {
-            input,
-            output: most.output,
-            visible: u64::MAX,
-            images: most.images,
-            seconds: most.seconds,
-            characters: most.characters,
-            searches: most.searches,
-        };
+        let bounds = Bounds { input, ..most.bounds() };
         // Anthropic counts thoughts as output, and does not always show them.
         self.limits = Some(Limits { bounds, shows_output: planned.channel.dialect != Dialect::Anthropic });
         self.in_flight = Some(InFlight { attempt, served: served.clone(), usage });

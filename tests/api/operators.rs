@@ -68,6 +68,16 @@ fn endpoints() -> Vec<(&'static str, &'static str, &'static str, Value)> {
 }
 
 #[test]
+fn no_token_has_a_name_under_which_the_gateway_or_a_payment_provider_books() {
+    let mut gateway = Gateway::new();
+    for name in ["Stripe", "operator", "root", "system"] {
+        let refused = gateway.admin("POST", "/admin/v1/tokens", &json!({"name": name, "scopes": ["read"]}));
+        assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("name")), "{name}");
+    }
+    token(&mut gateway, "kim", &["read"]);
+}
+
+#[test]
 fn with_each_scope_exactly_the_endpoints_that_need_it_are_allowed() {
     let table = TABLE.iter().filter(|row| row.who == Who::Operator).map(|row| (row.method, row.path));
     let tried = endpoints().into_iter().map(|(_, method, path, _)| (method, path));

@@ -163,6 +163,62 @@ test('a piece that does not come in time is an empty text', async () => {
   assert.deepEqual(await told(), [['text', 1, 0, '']]);
 });
 
+test('what a client still sends is read to its end before it is answered', async () => {
+  const { stream, controller } = pieces();
+  const { call, told, answered } = served((call) => call.piece(1, 50), { method: 'POST', body: stream });
+  controller.enqueue(encode('one'));
+  await told();
+  call.reply(413, '', encode('too large'));
+  controller.enqueue(encode('two'));
+  assert.equal(await stateOf(answered), 'open');
+  controller.close();
+  assert.equal((await answered).status, 413);
+  assert.equal(stream.locked, true);
+});
+
+test('a body of which nothing was read is read to its end as well', async () => {
+  const { stream, controller } = pieces();
+  const { answered } = served((call) => {
+    call.reply(401, '', encode('who?'));
+    return 'over';
+  }, { method: 'POST', body: stream });
+  controller.enqueue(encode('one'));
+  assert.equal(await stateOf(answered), 'open');
+  controller.close();
+  assert.equal(await (await answered).text(), 'who?');
+});
+
+test('nobody who sends slowly, for ever, or announces too much is waited for', async () => {
+  const refuse = (more) => {
+    const { stream, controller } = pieces();
+    return { controller, ...served((call) => call.reply(401, '', encode('who?')), { method: 'POST', body: stream, ...more }) };
+  };
+  const slow = refuse();
+  mock.timers.tick(4_999);
+  assert.equal(await stateOf(slow.answered), 'open');
+  mock.timers.tick(1);
+  assert.equal((await slow.answered).status, 401);
+  mock.timers.reset();
+  const huge = refuse({ headers: { 'content-length': `${64 * 1024 * 1024 + 1}` } });
+  assert.equal((await huge.answered).status, 401);
+  mock.timers.reset();
+  const endless = refuse();
+  for (let sent = 0; sent < 64; sent++) endless.controller.enqueue(new Uint8Array(1024 * 1024));
+  assert.equal((await endless.answered).status, 401);
+  mock.timers.reset();
+  const broken = refuse();
+  broken.controller.error(new Error('reset'));
+  assert.equal((await broken.answered).status, 401);
+});
+
+test('a client whose body stalled is told at once', async () => {
+  const { call, told, answered } = served((call) => call.piece(1, 50), { method: 'POST', body: pieces().stream });
+  mock.timers.tick(50);
+  await told();
+  call.reply(408, '', encode('stalled'));
+  assert.equal((await answered).status, 408);
+});
+
 test('the first piece of no body is its end', async () => {
   const { told } = served((call) => call.piece(1, 50));
   assert.deepEqual(await told(), [['nothing', 1]]);

@@ -68,6 +68,21 @@ test('a body beyond the limit is refused, with and without a declared length', a
   assert.equal((await undeclared.json()).error.type, 'request_too_large');
 });
 
+test('who is refused before the body is read is told why, not cut off', async () => {
+  const body = withImage('gpt-sim', 30_000_000);
+  for (let round = 0; round < 5; round += 1) {
+    const refused = await gateway.fetch('sk-tf-nobody', '/v1/chat/completions', { method: 'POST', body });
+    assert.equal(refused.status, 401);
+    assert.ok((await refused.json()).error.message);
+    const large = await post('/v1/chat/completions', withImage('gpt-sim', 34_000_000));
+    assert.equal(large.status, 413);
+    await large.arrayBuffer();
+    const nowhere = await post('/v1/nowhere', body);
+    assert.equal(nowhere.status, 404);
+    await nowhere.arrayBuffer();
+  }
+});
+
 test('memory stays flat over 40 bodies of 40 MB', { timeout: 600_000, skip: process.platform !== 'linux' && 'reads /proc' }, async (t) => {
   const body = withImage('gpt-sim', 30_000_000);
   const pid = await gateway.worker.pid();

@@ -20,6 +20,19 @@ pub enum Provider {
     Manual,
 }
 
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Stripe, Self::Manual];
+
+    /// Whose word it is, where a booking follows from a payment. No operator's token has such a name.
+    pub const fn author(self) -> &'static str {
+        match self {
+            Self::Stripe => "stripe",
+            Self::Manual => "operator",
+        }
+    }
+}
+
 /// Where an order stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
