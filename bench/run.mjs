@@ -153,6 +153,6 @@ process.channel?.unref();
 try {
   await main();
 } catch (error) {
-  console.error(error.message);
+  console.error(error.stack);
   process.exitCode = 1;
 }

@@ -20,27 +20,27 @@ async function worker() {
   const now = fingerprint();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === now) return;
   say('Building the Worker (some minutes the first time) ...');
-  await must('cargo', ['build', '--lib', '--release', '--locked', '--target', 'wasm32-unknown-unknown']);
-  const folder = join(build_, 'bindings');
-  mkdirSync(folder, { recursive: true });
-  const options = ['--target', 'module', '--experimental-reset-state-function', '--force-enable-abort-handler'];
-  await must(join(toolFolder('wasm-bindgen-cli'), 'wasm-bindgen'), [compiled(), '--out-dir', folder, '--out-name', 'index', ...options]);
-  // Function names serve stack traces only, and are a tenth of what is uploaded and started.
-  const optimised = ['-O', '--strip-debug', '--all-features', join(folder, 'index_bg.wasm'), '-o', join(build_, 'index_bg.wasm')];
-  await must(join(root, 'node_modules/.bin/wasm-opt'), optimised);
-  await bundle(join(folder, 'index.js'));
+  await compile({ crate: root, name: 'tokens_forge', driver: join(root, 'src/driver/main.mjs'), into: build_ });
   writeFileSync(stamp, now);
 }
 
-/** The crate as cargo left it. */
-const compiled = () => join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'wasm32-unknown-unknown/release/tokens_forge.wasm');
-
-/** One module of the driver and the bindings of the Wasm. */
-async function bundle(bindings) {
+/** Compiles a crate to Wasm, and bundles a driver, which knows it as `bindings`, into one module beside it. */
+export async function compile({ crate, name, driver, into }) {
+  const cargo = ['build', '--manifest-path', join(crate, 'Cargo.toml'), '--lib', '--release', '--locked', '--target', 'wasm32-unknown-unknown'];
+  await must('cargo', cargo);
+  const compiled = join(process.env.CARGO_TARGET_DIR ?? join(crate, 'target'), `wasm32-unknown-unknown/release/${name}.wasm`);
+  const folder = join(into, 'bindings');
+  mkdirSync(folder, { recursive: true });
+  const options = ['--target', 'module', '--experimental-reset-state-function', '--force-enable-abort-handler'];
+  await must(join(toolFolder('wasm-bindgen-cli'), 'wasm-bindgen'), [compiled, '--out-dir', folder, '--out-name', 'index', ...options]);
+  // Function names serve stack traces only, and are a tenth of what is uploaded and started.
+  const optimised = ['-O', '--strip-debug', '--all-features', join(folder, 'index_bg.wasm'), '-o', join(into, 'index_bg.wasm')];
+  await must(join(root, 'node_modules/.bin/wasm-opt'), optimised);
+  const bindings = join(folder, 'index.js');
   // What the platform imports is a compiled module already.
   writeFileSync(bindings, readFileSync(bindings, 'utf8').replace('import source ', 'import '));
   await must(join(root, 'node_modules/.bin/esbuild'), [
-    join(root, 'src/driver/main.mjs'),
+    driver,
     '--bundle',
     '--minify',
     '--keep-names',
@@ -48,7 +48,7 @@ async function bundle(bindings) {
     `--alias:bindings=${bindings}`,
     '--external:./index_bg.wasm',
     '--external:cloudflare:*',
-    `--outfile=${join(build_, 'index.js')}`,
+    `--outfile=${join(into, 'index.js')}`,
   ]);
 }
 

@@ -3,8 +3,7 @@
 import { cpSync, existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { toolFolder } from '../../scripts/setup.mjs';
-import { must, root } from '../../scripts/shell.mjs';
+import { compile } from '../../scripts/build.mjs';
 import { modulesFrom } from './product.mjs';
 import { around, chatTargets, jsWorker, text } from './workers.mjs';
 
@@ -13,16 +12,8 @@ const main = join(folder, 'build/index.js');
 
 async function build() {
   const isNewer = (file) => statSync(join(folder, file)).mtimeMs > statSync(main).mtimeMs;
-  if (existsSync(main) && !['src/lib.rs', 'Cargo.toml', 'Cargo.lock'].some(isNewer)) return;
-  await must(join(toolFolder('worker-build'), 'worker-build'), ['--release', folder, '--locked'], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: {
-      ...process.env,
-      WASM_BINDGEN_BIN: join(toolFolder('wasm-bindgen-cli'), 'wasm-bindgen'),
-      WASM_OPT_BIN: join(root, 'node_modules/.bin/wasm-opt'),
-      ESBUILD_BIN: join(root, 'node_modules/.bin/esbuild'),
-    },
-  });
+  if (existsSync(main) && !['src/lib.rs', 'driver.mjs', 'Cargo.toml', 'Cargo.lock'].some(isNewer)) return;
+  await compile({ crate: folder, name: 'bench_passthrough', driver: join(folder, 'driver.mjs'), into: join(folder, 'build') });
 }
 
 export async function passthrough() {

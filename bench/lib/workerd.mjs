@@ -76,7 +76,9 @@ export class Server {
   /** Resident memory in MB. */
   memory() {
     const status = readFileSync(`/proc/${this.process.pid}/status`, 'utf8');
-    return Number(/VmRSS:\s+(\d+)/.exec(status)[1]) / 1024;
+    const resident = /VmRSS:\s+(\d+)/.exec(status);
+    if (resident === null) throw new Error(`workerd ended:\n${this.log}`);
+    return Number(resident[1]) / 1024;
   }
 
   async stop() {

@@ -1,6 +1,6 @@
 // Holds and settlements straight at the account objects, with no gateway in front: the Worker that drives them, in the same
-// process as the Worker whose objects they are. `KIND` says whose: the product's take commands by fetch, as its own Worker
-// sends them; the floor's are called. Each takes the least that its object asks of a caller.
+// process as the Worker whose objects they are, called as their own Worker calls them. `KIND` says whose; each takes the least that
+// its object asks of a caller.
 const MODEL = 'bench';
 const TOKENS = { input: 19, cached_input: 0, cache_write: 0, audio_input: 0, output: 21, reasoning: 0, audio_output: 0 };
 const PRICE = { input: '1.25', cached_input: '0.125', output: '10' };
@@ -72,14 +72,10 @@ const record = (account, at) => ({
 
 const credit = { id: 'pairs', bucket: 'credit', amount: '1000000', reason: 'bench', author: 'bench' };
 
-/**
- * Says a command to an account object of the product; an answer of another kind is a fault. How it may be taken stands in the path,
- * which older objects do not look at.
- */
-async function command(stub, text, kind, path = 'command') {
-  const response = await stub.fetch(`https://account/${path}`, { method: 'POST', body: text });
-  const answer = await response.text();
-  if (response.status !== 200 || !answer.startsWith(kind)) throw new Error(`${text.slice(0, 60)} was answered ${answer}`);
+/** Says a command to an account object of the product; an answer of another kind is a fault. */
+async function command(stub, text, kind, how = 'command') {
+  const answer = await stub.command(text, how);
+  if (!answer.startsWith(kind)) throw new Error(`${text.slice(0, 60)} was answered ${answer}`);
 }
 
 const product = {

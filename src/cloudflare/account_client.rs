@@ -17,7 +17,7 @@ pub async fn command(front: &Rc<Front>, account: &AccountId, command: &Command) 
     let failed = |what: &str| Unavailable(format!("account {account}: {what}"));
     let mut last = String::new();
     for attempt in 0..TRIES {
-        match front.ask(|call, effect| call.command(effect, account.as_str(), path(command), &text, TIMEOUT_MS)).await {
+        match front.ask(|call, effect| call.command(effect, account.as_str(), how(command), &text, TIMEOUT_MS)).await {
             Answer::Text(200, answer) => {
                 let unreadable = |error| failed(&format!("an answer that cannot be read: {error}"));
                 return serde_json::from_str(&answer).map_err(unreadable);
@@ -34,11 +34,11 @@ pub async fn command(front: &Rc<Front>, account: &AccountId, command: &Command) 
     Err(failed(&last))
 }
 
-/// Where a command goes. Settlements may wait some milliseconds for others, with which they are stored.
-const fn path(command: &Command) -> &'static str {
+/// How a command is taken. Settlements may wait some milliseconds for others, with which they are stored.
+const fn how(command: &Command) -> &'static str {
     match command {
-        Command::Settle(_) | Command::Checkpoint(_) | Command::RecordRefused(_) => "https://account/patient",
-        Command::Flush => "https://account/flush",
-        _ => "https://account/command",
+        Command::Settle(_) | Command::Checkpoint(_) | Command::RecordRefused(_) => "patient",
+        Command::Flush => "flush",
+        _ => "command",
     }
 }

@@ -5,7 +5,7 @@
 //! Deliberately absent: what the effects are for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -64,6 +64,8 @@ pub struct Front {
     is_pulled: Cell<bool>,
     /// The last bytes that came in, to know them again.
     last: RefCell<Vec<u8>>,
+    /// Bytes of fetches that nobody has asked for yet.
+    ahead: RefCell<VecDeque<(u32, Vec<u8>)>>,
 }
 
 /// Rings when a task can go on: while tasks run, they are simply looked at again; otherwise the driver is asked to.
@@ -103,6 +105,7 @@ impl Front {
             pulled: RefCell::default(),
             is_pulled: Cell::new(false),
             last: RefCell::default(),
+            ahead: RefCell::default(),
         })
     }
 
@@ -187,14 +190,39 @@ impl Front {
         }
     }
 
-    /// The driver has something for an effect.
+    /// The driver tells something, and the tasks go on; whether all are over.
+    pub fn enter(&self, now: Timestamp, told: impl FnOnce(&Self)) -> bool {
+        // What this wakes is looked at below, and need not ask to be.
+        self.bell.is_running.store(true, Ordering::Relaxed);
+        told(self);
+        self.run(now)
+    }
+
+    /// There is something for an effect.
     pub fn answered(&self, effect: u32, answer: Answer) {
         if let Some(sender) = self.waiting.borrow_mut().remove(&effect) {
             if let Answer::Bytes(bytes) = &answer {
-                self.last.borrow_mut().clone_from(if bytes.len() <= LONGEST_KNOWN { bytes } else { const { &Vec::new() } });
+                self.remember(bytes);
             }
             let _ = sender.send(answer);
         }
+    }
+
+    fn remember(&self, bytes: &Vec<u8>) {
+        self.last.borrow_mut().clone_from(if bytes.len() <= LONGEST_KNOWN { bytes } else { const { &Vec::new() } });
+    }
+
+    /// There are bytes of a fetch, before they are asked for.
+    pub fn arrived(&self, of: u32, bytes: Vec<u8>) {
+        self.remember(&bytes);
+        self.ahead.borrow_mut().push_back((of, bytes));
+    }
+
+    /// The next bytes of a fetch, if there are any already.
+    pub fn ahead(&self, of: u32) -> Option<Vec<u8>> {
+        let mut ahead = self.ahead.borrow_mut();
+        let at = ahead.iter().position(|(whose, _)| *whose == of)?;
+        ahead.remove(at).map(|(_, bytes)| bytes)
     }
 
     /// The client has room for the next piece of a stream.

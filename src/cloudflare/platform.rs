@@ -52,9 +52,9 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn piece(this: &Call, effect: u32, ms: u32);
 
-    /// Posts a text to an account object; answers status and text.
+    /// Says a text to an account object, which takes it in this way; answers a status, 200 if all is well, and a text.
     #[wasm_bindgen(method)]
-    pub fn command(this: &Call, effect: u32, account: &str, path: &str, text: &str, ms: u32);
+    pub fn command(this: &Call, effect: u32, account: &str, how: &str, text: &str, ms: u32);
 
     /// Sends a request, a post if it has a body; answers the status and the headers that are read of it: `retry-after`,
     /// `retry-after-ms`, `content-type`, `content-length`.
@@ -100,7 +100,8 @@ extern "C" {
     /// An account object's SQLite, as the driver hands it over.
     pub type Sql;
 
-    /// Runs a statement over values, a list as JSON. Answers the first column of each row, each ended by U+001E.
+    /// Runs a statement over values, each ended by U+001E: a text after `'`, a number as JSON, or `null`. Answers the first column
+    /// of each row, ended likewise.
     #[wasm_bindgen(method, catch)]
     pub fn run(this: &Sql, statement: &str, values: &str) -> Result<String, JsValue>;
 

@@ -63,46 +63,52 @@ pub fn failure_body() -> String {
 impl Running {
     /// An effect came to a text, with a status.
     pub fn text(&self, now: f64, effect: u32, status: u16, text: String) -> bool {
-        self.0.answered(effect, Answer::Text(status, text));
-        self.poll(now)
+        self.0.enter(at(now), |front| front.answered(effect, Answer::Text(status, text)))
     }
 
     /// An effect came to bytes.
     pub fn bytes(&self, now: f64, effect: u32, bytes: Vec<u8>) -> bool {
-        self.0.answered(effect, Answer::Bytes(bytes));
-        self.poll(now)
+        self.0.enter(at(now), |front| front.answered(effect, Answer::Bytes(bytes)))
     }
 
     /// An effect came to nothing: there is no more, or the time is over.
     pub fn nothing(&self, now: f64, effect: u32) -> bool {
-        self.0.answered(effect, Answer::Nothing);
-        self.poll(now)
+        self.0.enter(at(now), |front| front.answered(effect, Answer::Nothing))
     }
 
     /// An effect failed.
     pub fn failed(&self, now: f64, effect: u32, what: String, is_retryable: bool) -> bool {
-        self.0.answered(effect, Answer::Failed(what, is_retryable));
-        self.poll(now)
+        self.0.enter(at(now), |front| front.answered(effect, Answer::Failed(what, is_retryable)))
     }
 
     /// The client reads on.
     pub fn pull(&self, now: f64) -> bool {
-        self.0.pull();
-        self.poll(now)
+        self.0.enter(at(now), Front::pull)
+    }
+
+    /// The client reads on, and the next bytes of a fetch are there already.
+    pub fn pulled(&self, now: f64, of: u32, bytes: Vec<u8>) -> bool {
+        self.0.enter(at(now), |front| {
+            front.arrived(of, bytes);
+            front.pull();
+        })
     }
 
     /// The client is gone.
     pub fn gone(&self, now: f64) -> bool {
-        self.0.gone();
-        self.poll(now)
+        self.0.enter(at(now), Front::gone)
     }
 
     /// Something woke a task.
     pub fn poll(&self, now: f64) -> bool {
-        // Milliseconds are whole and far below 2^53.
-        #[allow(clippy::cast_possible_truncation)]
-        self.0.run(Timestamp::from_millis(now as i64))
+        self.0.enter(at(now), |_| ())
     }
+}
+
+/// The driver's time. Milliseconds are whole and far below 2^53.
+#[allow(clippy::cast_possible_truncation)]
+const fn at(now: f64) -> Timestamp {
+    Timestamp::from_millis(now as i64)
 }
 
 impl Running {

@@ -77,6 +77,23 @@ fn text(value: &(impl Serialize + ?Sized)) -> Result<Value> {
     Ok(Value::String(serde_json::to_string(value)?))
 }
 
+/// Values as they cross to the driver, each ended: a text after `'`, or JSON. What is stored is JSON in itself, and would be twice
+/// as long if it were written as a text of JSON.
+fn crossing(values: &[Value]) -> Result<String> {
+    let mut texts = String::new();
+    for value in values {
+        match value {
+            Value::String(text) if text.contains(END) => {
+                return Err(worker::Error::RustError("a text with U+001E cannot be stored".to_owned()));
+            }
+            Value::String(text) => texts.extend(["'", text]),
+            other => texts += &other.to_string(),
+        }
+        texts.push(END);
+    }
+    Ok(texts)
+}
+
 /// A stored amount.
 pub(super) fn money(nanos: i64) -> Result<Money> {
     Money::from_nanos(nanos).map_err(|error| worker::Error::RustError(format!("a stored amount {error}")))
@@ -153,7 +170,7 @@ impl Store {
     /// Runs a statement. It answers one column of text, or nothing: types are read from text alone, and all of it crosses over in one
     /// piece.
     fn texts(&self, statement: &str, values: Vec<Value>) -> Result<String> {
-        Ok(self.sql.run(statement, &Value::Array(values).to_string())?)
+        Ok(self.sql.run(statement, &crossing(&values)?)?)
     }
 
     /// The rows of a statement with one column, `value`, of JSON.

@@ -183,6 +183,11 @@ impl Stream for UpstreamBody {
             return Poll::Ready(None);
         }
         let (front, of) = (Rc::clone(&self.front), self.of);
+        if self.reading.is_none()
+            && let Some(bytes) = front.ahead(of)
+        {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
         let reading = self.reading.get_or_insert_with(|| front.ask(|call, effect| call.read(effect, of)));
         let Poll::Ready(answer) = Pin::new(reading).poll(context) else { return Poll::Pending };
         self.reading = None;

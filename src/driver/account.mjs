@@ -16,11 +16,7 @@ const MOST_IN_A_GROUP = 256;
  * @typedef {{ text: string, resolve: (answer: string) => void, reject: (error: unknown) => void }} Waiting
  */
 
-/** @param {unknown} why */
-function failed(why) {
-  console.error('account:', why);
-  return new Response("the account's storage failed", { status: 500 });
-}
+const FAILED = "!the account's storage failed";
 
 /** SQLite, one text in and one out for each statement. */
 class Sql {
@@ -32,11 +28,12 @@ class Sql {
   /**
    * The first column of each row, each ended.
    * @param {string} statement
-   * @param {string} values a list as JSON
+   * @param {string} values each ended: a text after `'`, or JSON
    */
   run(statement, values) {
+    const bound = values.split(END).slice(0, -1).map((value) => (value.startsWith("'") ? value.slice(1) : JSON.parse(value)));
     let texts = '';
-    for (const [value] of this.storage.sql.exec(statement, ...JSON.parse(values)).raw()) texts += value + END;
+    for (const [value] of this.storage.sql.exec(statement, ...bound).raw()) texts += value + END;
     return texts;
   }
 
@@ -59,20 +56,32 @@ export class AccountObject extends DurableObject {
   #instance = 0;
 
   /**
-   * A command as JSON, to `/command`, or to `/patient` if it may wait for others; or nothing, to `/flush`.
+   * The answer to a command, both as JSON, or after `!` why there is none.
+   * @param {string} text
+   * @param {string} how `patient` if it may wait for others, `flush` if what is new is to be copied, `command` otherwise
+   */
+  async command(text, how) {
+    try {
+      if (how === 'flush') {
+        await whileItRuns(this.#current().copy());
+        return '"Done"';
+      }
+      const answer = await this.#enter(text, how === 'patient');
+      if (!answer.startsWith('!')) return answer;
+      console.error('account:', answer.slice(1));
+    } catch (error) {
+      console.error('account:', error);
+    }
+    return FAILED;
+  }
+
+  /**
+   * The same, from a Worker of an earlier version while a new one is rolled out.
    * @param {Request} request
    */
   async fetch(request) {
-    try {
-      if (request.url.endsWith('/flush')) {
-        await whileItRuns(this.#current().copy());
-        return new Response('"Done"');
-      }
-      const answer = await this.#enter(await request.text(), request.url.endsWith('/patient'));
-      return answer.startsWith('!') ? failed(answer.slice(1)) : new Response(answer);
-    } catch (error) {
-      return failed(error);
-    }
+    const answer = await this.command(await request.text(), request.url.split('/').at(-1) ?? '');
+    return answer.startsWith('!') ? new Response(answer.slice(1), { status: 500 }) : new Response(answer);
   }
 
   /** Ends what is due and copies what is new. It must not fail: the platform gives up after six times. */

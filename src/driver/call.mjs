@@ -2,14 +2,24 @@
 import * as wasm from 'bindings';
 import { instance } from './instance.mjs';
 import { dropRest } from './rest.mjs';
-import { END, pairs } from './texts.mjs';
+import { END, headersOf } from './texts.mjs';
 
+/** How long a pull waits for bytes that it can be told with; no timer of the Wasm is as short. */
+const AHEAD_MS = 50;
 const READ = ['retry-after', 'retry-after-ms', 'content-type', 'content-length'];
 
 /**
- * @typedef {{ controller: AbortController, response?: Response, reader?: ReadableStreamDefaultReader<Uint8Array> }} Fetched
+ * @typedef {{ value?: Uint8Array }} Piece
+ * @typedef {ReadableStreamDefaultReader<Uint8Array>} Reader
+ * @typedef {object} Fetched
+ * @property {AbortController} controller
+ * @property {Response} [response]
+ * @property {Reader} [reader]
+ * @property {boolean} [isRead] Whether the Wasm waits for a piece
+ * @property {Promise<Piece>} [ahead] A piece that it has not asked for yet
  * @typedef {(running: wasm.Running) => boolean} Told what is told the Wasm; true is the last time
- * @typedef {{ ACCOUNTS: DurableObjectNamespace }} Env
+ * @typedef {import('./account.mjs').AccountObject} AccountObject
+ * @typedef {{ ACCOUNTS: DurableObjectNamespace<AccountObject> }} Env
  */
 
 export class Call {
@@ -34,7 +44,9 @@ export class Call {
   #stream;
   /** @type {(() => void) | undefined} */
   #pulled;
-  /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
+  /** The fetch that was read last: most likely, a pull of the stream reads it on. */
+  #source = -1;
+  /** @type {Reader | undefined} */
   #body;
   #isStalled = false;
 
@@ -258,13 +270,16 @@ export class Call {
   /**
    * @param {number} effect
    * @param {string} account
-   * @param {string} path
+   * @param {string} how
    * @param {string} text
    * @param {number} ms
    */
-  command(effect, account, path, text, ms) {
-    const answered = post(this.env.ACCOUNTS, account, path, text);
-    this.#within(ms, effect, answered, (running, value) => running.text(Date.now(), effect, value.status, value.text));
+  command(effect, account, how, text, ms) {
+    const said = say(this.env.ACCOUNTS, account, text, how);
+    this.#within(ms, effect, said, (running, answer) => {
+      const isFailure = answer.startsWith('!');
+      return running.text(Date.now(), effect, isFailure ? 500 : 200, isFailure ? answer.slice(1) : answer);
+    });
   }
 
   /**
@@ -280,7 +295,7 @@ export class Call {
     const fetched = { controller };
     this.#fetched.set(effect, fetched);
     const method = body === undefined ? 'GET' : 'POST';
-    const asked = fetch(url, { method, headers: pairs(headers), body, redirect: 'manual', signal: controller.signal });
+    const asked = fetch(url, { method, headers: headersOf(headers), body, redirect: 'manual', signal: controller.signal });
     this.#when(effect, asked, (running, response) => {
       fetched.response = response;
       const read = READ.map((name) => (response.headers.get(name) ?? '') + END).join('');
@@ -294,8 +309,10 @@ export class Call {
    */
   read(effect, of) {
     const fetched = this.#fetched.get(of);
-    if (fetched !== undefined) fetched.reader ??= fetched.response?.body?.getReader();
-    this.#when(effect, next(fetched?.reader), (running, { value }) => {
+    const piece = fetched?.ahead ?? next((fetched && (fetched.reader ??= fetched.response?.body?.getReader())));
+    if (fetched !== undefined) [fetched.ahead, fetched.isRead, this.#source] = [undefined, true, of];
+    this.#when(effect, piece, (running, { value }) => {
+      if (fetched !== undefined) fetched.isRead = false;
       if (value === undefined) this.#fetched.delete(of);
       return this.#bytes(running, effect, value);
     });
@@ -320,7 +337,7 @@ export class Call {
    */
   reply(status, headers, body) {
     // Some statuses may have no body, not even an empty one.
-    const response = new Response(body.length === 0 ? null : body.slice(), { status, headers: pairs(headers) });
+    const response = new Response(body.length === 0 ? null : body.slice(), { status, headers: headersOf(headers) });
     const isAllRead = !this.request?.body || (this.request.bodyUsed && this.#body === undefined);
     if (isAllRead || this.#isStalled) this.#answer(response);
     else void dropRest(/** @type {Request} */ (this.request), this.#body).then(() => this.#answer(response));
@@ -344,7 +361,7 @@ export class Call {
         pull: () =>
           new Promise((resolve) => {
             this.#pulled = resolve;
-            this.#enter((running) => running.pull(Date.now()));
+            this.#pull();
           }),
         cancel: () => {
           this.#stream = undefined;
@@ -353,7 +370,31 @@ export class Call {
       },
       { highWaterMark: 0 },
     );
-    this.#answer(new Response(stream, { status, headers: pairs(headers) }));
+    this.#answer(new Response(stream, { status, headers: headersOf(headers) }));
+  }
+
+  /** The client reads on. With the next bytes of upstream at hand, this is a single call. */
+  #pull() {
+    const [of, fetched] = [this.#source, this.#fetched.get(this.#source)];
+    const alone = () => this.#enter((running) => running.pull(Date.now()));
+    if (fetched === undefined || fetched.isRead || fetched.ahead !== undefined) return alone();
+    let isTold = false;
+    const timer = setTimeout(() => {
+      isTold = true;
+      alone();
+    }, AHEAD_MS);
+    fetched.ahead = next(fetched.reader);
+    /** @param {Piece} [piece] */
+    const then = (piece) => {
+      clearTimeout(timer);
+      if (isTold) return;
+      const value = piece?.value;
+      // An end or a failure is left to whoever asks for the piece.
+      if (value === undefined || fetched.isRead) return alone();
+      [fetched.ahead, this.#last] = [undefined, value];
+      this.#enter((running) => running.pulled(Date.now(), of, value));
+    };
+    fetched.ahead.then(then, () => then());
   }
 
   /** @param {Uint8Array} bytes */
@@ -386,20 +427,27 @@ export class Call {
 }
 
 /**
- * @param {DurableObjectNamespace} accounts
+ * A command to an account object; to one of an earlier version, which is still there while a new one is rolled out, as it knows it.
+ * @param {DurableObjectNamespace<AccountObject>} accounts
  * @param {string} account
- * @param {string} path
  * @param {string} text
+ * @param {string} how
  */
-async function post(accounts, account, path, text) {
-  const response = await accounts.getByName(account).fetch(path, { method: 'POST', body: text });
-  return { status: response.status, text: await response.text() };
+async function say(accounts, account, text, how) {
+  const object = accounts.getByName(account);
+  try {
+    return await object.command(text, how);
+  } catch (error) {
+    if (!`${error}`.includes('does not implement the method')) throw error;
+    const response = await object.fetch(`https://account/${how}`, { method: 'POST', body: text });
+    return (response.status === 200 ? '' : '!') + (await response.text());
+  }
 }
 
 /**
  * The next piece of a body; none if there is no body.
- * @param {ReadableStreamDefaultReader<Uint8Array> | undefined} reader
- * @returns {Promise<{ value?: Uint8Array }>}
+ * @param {Reader | undefined} reader
+ * @returns {Promise<Piece>}
  */
 async function next(reader) {
   return reader === undefined ? {} : reader.read();

@@ -5,6 +5,7 @@ import { die, trap, wasm } from './bindings.mjs';
 import { AccountObject, logged, open, settled, stateOf, whileItRuns } from './stage.mjs';
 
 const START = 1_000_000;
+const FAILED = "!the account's storage failed";
 
 /** An object whose commits end when the test says so. */
 function object() {
@@ -26,10 +27,7 @@ function object() {
     return decide(texts, account);
   };
   const account = new AccountObject({ storage }, {});
-  const send = async (text, path = '/command') => {
-    const response = await account.fetch(new Request(`https://account${path}`, { method: 'POST', body: text }));
-    return [response.status, await response.text()];
-  };
+  const send = (text, how = 'command') => account.command(text, how);
   /** Ends the commit under way. */
   const commit = async () => {
     commits.shift().resolve();
@@ -42,7 +40,7 @@ const numbers = (from, to) => Array.from({ length: to - from }, (_, index) => `$
 
 test('a lone command is decided at once', async () => {
   const { send, commits, groups } = object();
-  assert.deepEqual(await send('a'), [200, 'did a']);
+  assert.deepEqual(await send('a'), 'did a');
   assert.deepEqual(groups, [['a']]);
   assert.equal(commits.length, 1);
 });
@@ -57,7 +55,7 @@ test('what arrives during a commit is the next group, in order, and at most 256'
   assert.deepEqual(groups[1], numbers(0, 256));
   await commit();
   assert.deepEqual(groups[2], numbers(256, 300));
-  assert.deepEqual(await Promise.all(answers), numbers(0, 300).map((text) => [200, `did ${text}`]));
+  assert.deepEqual(await Promise.all(answers), numbers(0, 300).map((text) => `did ${text}`));
   await commit();
   await send('last');
   assert.deepEqual(groups[3], ['last']);
@@ -65,7 +63,7 @@ test('what arrives during a commit is the next group, in order, and at most 256'
 
 test('patient commands wait 4 ms and are decided together', async () => {
   const { send, groups } = object();
-  const answers = [send('a', '/patient'), send('b', '/patient')];
+  const answers = [send('a', 'patient'), send('b', 'patient')];
   await settled();
   mock.timers.tick(3);
   await settled();
@@ -77,7 +75,7 @@ test('patient commands wait 4 ms and are decided together', async () => {
 
 test('a patient command goes along with another, and its timer with it', async () => {
   const { send, commit, commits, groups } = object();
-  const patient = send('patient', '/patient');
+  const patient = send('patient', 'patient');
   await settled();
   await Promise.all([patient, send('now')]);
   assert.deepEqual(groups, [['patient', 'now']]);
@@ -90,11 +88,11 @@ test('a patient command goes along with another, and its timer with it', async (
 test('a patient command that arrives during a commit does not wait any longer than that', async () => {
   const { send, commit, groups } = object();
   await send('now');
-  const patient = send('patient', '/patient');
+  const patient = send('patient', 'patient');
   await settled();
   await commit();
   assert.deepEqual(groups, [['now'], ['patient']]);
-  assert.deepEqual(await patient, [200, 'did patient']);
+  assert.deepEqual(await patient, 'did patient');
 });
 
 test('if a group throws, what is remembered is dropped and each runs alone; only the bad one fails', async () => {
@@ -111,8 +109,8 @@ test('if a group throws, what is remembered is dropped and each runs alone; only
   await settled();
   await commit();
   const [a, bad, c] = await Promise.all(answers);
-  assert.deepEqual([a, c], [[200, 'did a'], [200, 'did c']]);
-  assert.equal(bad[0], 500);
+  assert.deepEqual([a, c], ['did a', 'did c']);
+  assert.equal(bad, FAILED);
   assert.deepEqual(groups.slice(1), [['a', 'bad', 'c'], ['a'], ['bad'], ['c']]);
   // The first account until the group, a second for `a` and `bad`, a third for `c`.
   assert.deepEqual(by, [0, 0, 1, 1, 2]);
@@ -122,23 +120,23 @@ test('if a group throws, what is remembered is dropped and each runs alone; only
 test('an account that cannot be opened fails its commands and is opened again for the next', async () => {
   const { send, commit } = object();
   wasm.canStart = false;
-  assert.equal((await send('a'))[0], 500);
+  assert.equal(await send('a'), FAILED);
   wasm.canStart = true;
   await commit();
-  assert.deepEqual(await send('b'), [200, 'did b']);
+  assert.deepEqual(await send('b'), 'did b');
 });
 
-test('an answer that says why there is none is a 500, logged, and says nothing to the outside', async () => {
+test('an answer that says why there is none is a failure, logged, and says nothing to the outside', async () => {
   const { send } = object();
   wasm.commands = () => ['same', '!no such table'];
-  assert.deepEqual(await send('a'), [500, "the account's storage failed"]);
+  assert.equal(await send('a'), FAILED);
   assert.ok(logged.some((line) => line.includes('no such table')));
 });
 
-test('an answer that is missing is a 500', async () => {
+test('an answer that is missing is a failure', async () => {
   const { send } = object();
   wasm.commands = () => ['same'];
-  assert.equal((await send('a'))[0], 500);
+  assert.equal(await send('a'), FAILED);
 });
 
 test('the alarm is set in the turn of the commit, once, and moved to earlier only', async () => {
@@ -182,7 +180,7 @@ test('an alarm that could not be set is set by the next command', async () => {
   storage.setAlarm = async () => {
     throw new Error('the disk is full');
   };
-  assert.equal((await send('a'))[0], 200);
+  assert.equal(await send('a'), 'did a');
   await commit();
   storage.setAlarm = set;
   await send('b');
@@ -219,13 +217,13 @@ test('a copy whose instance ends in a trap fails instead of going on for ever', 
   const { account, alarms, send } = object();
   wasm.copyAndTell = () => new Promise(() => {});
   wasm.copy = () => new Promise(() => {});
-  const [alarm, flush] = [account.alarm(), send('', '/flush')];
+  const [alarm, flush] = [account.alarm(), send('', 'flush')];
   mock.timers.tick(30_000);
   assert.equal(await stateOf(alarm), 'open');
   die();
   mock.timers.tick(1_000);
   assert.equal(await stateOf(alarm), undefined);
-  assert.equal((await flush)[0], 500);
+  assert.equal(await flush, FAILED);
   assert.deepEqual(alarms, [START + 31_000 + 5_000]);
 });
 
@@ -254,7 +252,7 @@ test('a new instance makes a new account', async () => {
   await commit();
   assert.equal(wasm.accounts.length, 1);
   die();
-  assert.deepEqual(await send('c'), [200, 'did c']);
+  assert.deepEqual(await send('c'), 'did c');
   assert.equal(wasm.accounts.length, 2);
 });
 
@@ -264,7 +262,7 @@ test('if a commit fails, those who wait go on, and nothing that is remembered is
   const waiting = [send('b'), send('c')];
   await settled();
   commits.shift().reject(new Error('the disk is full'));
-  assert.deepEqual(await Promise.all(waiting), [[200, 'did b'], [200, 'did c']]);
+  assert.deepEqual(await Promise.all(waiting), ['did b', 'did c']);
   assert.deepEqual(groups, [['a'], ['b', 'c']]);
   assert.equal(wasm.accounts.length, 2);
   assert.ok(logged.some((line) => line.includes('the disk is full')));
@@ -275,28 +273,42 @@ test('a commit that cannot begin is as one that fails', async () => {
   storage.sync = () => {
     throw new Error('the object is broken');
   };
-  assert.equal((await send('a'))[0], 200);
-  assert.equal((await send('b'))[0], 200);
+  assert.equal(await send('a'), 'did a');
+  assert.equal(await send('b'), 'did b');
+});
+
+test('a Worker of an earlier version asks by fetch', async () => {
+  const { account, commit } = object();
+  const post = async (how, text) => {
+    const response = await account.fetch(new Request(`https://account/${how}`, { method: 'POST', body: text }));
+    return [response.status, await response.text()];
+  };
+  assert.deepEqual(await post('command', 'a'), [200, 'did a']);
+  wasm.copy = async () => {};
+  assert.deepEqual(await post('flush', ''), [200, '"Done"']);
+  await commit();
+  wasm.commands = () => ['same', '!disk full'];
+  assert.deepEqual(await post('command', 'a'), [500, "the account's storage failed"]);
 });
 
 test('a flush copies what is new', async () => {
   const { send } = object();
   let copied = 0;
   wasm.copy = async () => void (copied += 1);
-  assert.deepEqual(await send('', '/flush'), [200, '"Done"']);
+  assert.deepEqual(await send('', 'flush'), '"Done"');
   assert.equal(copied, 1);
   wasm.copy = async () => {
     throw new Error('D1 is away');
   };
-  assert.equal((await send('', '/flush'))[0], 500);
+  assert.equal(await send('', 'flush'), FAILED);
 });
 
 test('SQLite gets a list of values and answers the first column of each row, each ended', async () => {
   const { send } = object();
   await send('a');
   const [{ sql }] = wasm.accounts;
-  assert.equal(sql.run('s', '[1,"b",null]'), 's(1)\x1es(b)\x1es(null)\x1e');
-  assert.equal(sql.run('s', '[]'), '');
+  assert.equal(sql.run('s', `1\x1e'b\x1enull\x1e''{"a":"null"}\x1e'\x1e`), `s(1)\x1es(b)\x1es(null)\x1es('{"a":"null"})\x1es()\x1e`);
+  assert.equal(sql.run('s', ''), '');
   assert.throws(() => sql.transaction(() => {
     throw new Error('rolled back');
   }), /rolled back/);

@@ -98,7 +98,7 @@ export class Running extends Owned {
   }
 }
 
-for (const name of ['text', 'bytes', 'nothing', 'failed', 'pull', 'gone', 'poll']) {
+for (const name of ['text', 'bytes', 'nothing', 'failed', 'pull', 'pulled', 'gone', 'poll']) {
   Running.prototype[name] = function (now, ...args) {
     this.entered();
     if (this.isFreed) throw new Error('told after its end');

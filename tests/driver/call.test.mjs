@@ -224,19 +224,38 @@ test('the first piece of no body is its end', async () => {
   assert.deepEqual(await told(), [['nothing', 1]]);
 });
 
-test('a command is posted to its account', async () => {
-  const posted = [];
-  const ACCOUNTS = {
-    getByName: (name) => ({
-      fetch: async (path, { method, body }) => {
-        posted.push([name, path, method, body]);
-        return new Response('"Done"', { status: 200 });
+test('a command is said to its account, and what fails there is no answer', async () => {
+  const said = [];
+  for (const [answer, expected] of [['"Done"', ['text', 1, 200, '"Done"']], ['!failed', ['text', 1, 500, 'failed']]]) {
+    const command = async (...what) => {
+      said.push(what);
+      return answer;
+    };
+    const ACCOUNTS = { getByName: (name) => ({ command: (...what) => command(name, ...what) }) };
+    const { told } = served((call) => call.command(1, 'alice', 'patient', '{}', 50), { ACCOUNTS });
+    assert.deepEqual(await told(), [expected]);
+    mock.timers.reset();
+  }
+  assert.deepEqual(said, [['alice', '{}', 'patient'], ['alice', '{}', 'patient']]);
+});
+
+test('an account object of an earlier version is asked as it knows it', async () => {
+  for (const [status, text] of [[200, '"Done"'], [500, 'failed']]) {
+    const posted = [];
+    const older = {
+      command: async () => {
+        throw new TypeError('The RPC receiver does not implement the method "command".');
       },
-    }),
-  };
-  const { told } = served((call) => call.command(1, 'alice', 'https://account/command', '{}', 50), { ACCOUNTS });
-  assert.deepEqual(await told(), [['text', 1, 200, '"Done"']]);
-  assert.deepEqual(posted, [['alice', 'https://account/command', 'POST', '{}']]);
+      fetch: async (url, { method, body }) => {
+        posted.push([url, method, body]);
+        return new Response(text, { status });
+      },
+    };
+    const { told } = served((call) => call.command(1, 'alice', 'patient', '{}', 50), { ACCOUNTS: { getByName: () => older } });
+    assert.deepEqual(await told(), [['text', 1, status, text]]);
+    assert.deepEqual(posted, [['https://account/patient', 'POST', '{}']]);
+    mock.timers.reset();
+  }
 });
 
 test('an account that is silent, fails, or does not exist', async () => {
@@ -248,27 +267,27 @@ test('an account that is silent, fails, or does not exist', async () => {
     [async () => { throw error({}); }, ['failed', 1, 'Error: moved', false]],
     [async () => { throw undefined; }, ['failed', 1, 'undefined', false]],
   ];
-  for (const [fetch, expected] of cases) {
-    const { told } = served((call) => call.command(1, 'a', '/', '', 50), { ACCOUNTS: { getByName: () => ({ fetch }) } });
+  for (const [command, expected] of cases) {
+    const { told } = served((call) => call.command(1, 'a', 'command', '', 50), { ACCOUNTS: { getByName: () => ({ command }) } });
     await settled();
     mock.timers.tick(50);
     assert.deepEqual(await told(), [expected]);
     mock.timers.reset();
   }
   const getByName = () => { throw error({}); };
-  const { told } = served((call) => call.command(1, 'a', '/', '', 50), { ACCOUNTS: { getByName } });
+  const { told } = served((call) => call.command(1, 'a', 'command', '', 50), { ACCOUNTS: { getByName } });
   assert.deepEqual(await told(), [['failed', 1, 'Error: moved', false]]);
 });
 
 test('an effect that was cancelled is never answered', async () => {
   const answer = open();
-  const ACCOUNTS = { getByName: () => ({ fetch: () => answer.promise }) };
+  const ACCOUNTS = { getByName: () => ({ command: () => answer.promise }) };
   const body = pieces();
-  const { call, told } = served((call) => call.command(1, 'a', '/', '', 50), { ACCOUNTS, method: 'POST', body: body.stream });
+  const { call, told } = served((call) => call.command(1, 'a', 'command', '', 50), { ACCOUNTS, method: 'POST', body: body.stream });
   call.piece(2, 50);
   call.cancel(1);
   call.cancel(2);
-  answer.resolve(new Response('late'));
+  answer.resolve('late');
   body.controller.enqueue(encode('late'));
   mock.timers.tick(1_000);
   assert.deepEqual(await told(), []);
@@ -281,7 +300,7 @@ test('a fetch without a body is a get, with one a post; redirects are not follow
   const asked = upstream();
   const { call } = served((call) => call.fetch(1, 'https://up/models', `authorization${END}Bearer x${END}`));
   call.fetch(2, 'https://up/chat', '', encode('{}'));
-  const [get, post] = asked.map(({ url, init }) => [url, init.method, init.headers, init.redirect, init.body && decode(init.body)]);
+  const [get, post] = asked.map(({ url, init }) => [url, init.method, [...init.headers], init.redirect, init.body && decode(init.body)]);
   assert.deepEqual(get, ['https://up/models', 'GET', [['authorization', 'Bearer x']], 'manual', undefined]);
   assert.deepEqual(post, ['https://up/chat', 'POST', [], 'manual', '{}']);
 });
@@ -405,6 +424,108 @@ test('two reads that wait are two pulls', async () => {
   assert.deepEqual(await told(), [['pull']]);
   call.chunk(encode('two'));
   assert.deepEqual((await Promise.all(reads)).map(({ value }) => decode(value)), ['one', 'two']);
+});
+
+/** A stream whose pieces are those of fetch 1, the first of which was read. */
+async function piped() {
+  const asked = upstream();
+  const all = await streaming();
+  all.call.fetch(1, 'https://up/', '');
+  const { stream, controller } = pieces();
+  asked[0].resolve({ status: 200, headers: new Headers(), body: stream });
+  await all.told();
+  all.call.read(2, 1);
+  const send = (text) => controller.enqueue(encode(text));
+  send('one');
+  await all.told();
+  return { ...all, send, controller, signal: asked[0].init.signal };
+}
+
+test('a pull is told together with the next bytes of upstream', async () => {
+  const { call, reader, told, send } = await piped();
+  for (const text of ['two', 'three']) {
+    const read = reader.read();
+    assert.deepEqual(await told(), []);
+    send(text);
+    const [[name, of, bytes], ...rest] = await told();
+    assert.deepEqual([name, of, decode(bytes), rest], ['pulled', 1, text, []]);
+    call.same();
+    assert.equal(decode((await read).value), text);
+  }
+  mock.timers.tick(1_000);
+  assert.deepEqual(await told(), []);
+});
+
+test('a pull for which nothing comes is told alone, and what comes later goes to whoever asks for it', async () => {
+  const { call, reader, told, send, controller } = await piped();
+  const read = reader.read();
+  await told();
+  mock.timers.tick(50);
+  assert.deepEqual(await told(), [['pull']]);
+  call.read(3, 1);
+  send('late');
+  const [[name, effect, bytes]] = await told();
+  assert.deepEqual([name, effect, decode(bytes)], ['bytes', 3, 'late']);
+  call.same();
+  assert.equal(decode((await read).value), 'late');
+  // Nothing that was read ahead is lost when the stream goes on with something else.
+  void reader.read();
+  await told();
+  mock.timers.tick(50);
+  assert.deepEqual(await told(), [['pull']]);
+  call.chunk(encode('a sign'));
+  void reader.read();
+  assert.deepEqual(await told(), [['pull']]);
+  send('kept');
+  assert.deepEqual(await told(), []);
+  call.read(4, 1);
+  const [[, , kept]] = await told();
+  assert.equal(decode(kept), 'kept');
+  controller.close();
+  call.read(5, 1);
+  assert.deepEqual(await told(), [['nothing', 5]]);
+});
+
+test('a pull while a piece is being read is told alone', async () => {
+  const { call, reader, told, send } = await piped();
+  call.read(3, 1);
+  void reader.read();
+  assert.deepEqual(await told(), [['pull']]);
+  send('two');
+  const [[name, effect]] = await told();
+  assert.deepEqual([name, effect], ['bytes', 3]);
+});
+
+test('an end or a failure that was read ahead is told to whoever asks', async () => {
+  for (const [finish, expected] of [
+    [(controller) => controller.close(), ['nothing', 3]],
+    [(controller) => controller.error(new Error('reset')), ['failed', 3, 'Error: reset', false]],
+  ]) {
+    const { call, reader, told, controller } = await piped();
+    void reader.read().catch(() => {});
+    await told();
+    finish(controller);
+    assert.deepEqual(await told(), [['pull']]);
+    call.read(3, 1);
+    assert.deepEqual(await told(), [expected]);
+    mock.timers.tick(1_000);
+    assert.deepEqual(await told(), []);
+    mock.timers.reset();
+    mock.restoreAll();
+  }
+});
+
+test('a client that leaves while a piece is read ahead loses none for who goes on reading', async () => {
+  const { call, reader, told, send } = await piped();
+  void reader.read();
+  await told();
+  await reader.cancel();
+  assert.deepEqual(await told(), [['gone']]);
+  call.read(3, 1);
+  send('two');
+  const answers = await told();
+  const pieces = answers.filter(([name]) => name === 'bytes' || name === 'pulled');
+  assert.deepEqual(pieces.map(([name, effect, bytes]) => [name, effect, decode(bytes)]), [['bytes', 3, 'two']]);
 });
 
 test('what goes out as it came in is the same array', async () => {
