@@ -27,7 +27,9 @@ async function worker() {
 /** Compiles a crate to Wasm, and bundles a driver, which knows it as `bindings`, into one module beside it. */
 export async function compile({ crate, name, driver, into }) {
   const cargo = ['build', '--manifest-path', join(crate, 'Cargo.toml'), '--lib', '--release', '--locked', '--target', 'wasm32-unknown-unknown'];
-  await must('cargo', cargo);
+  // Every runtime of the platform has SIMD; searches of long bodies are several times faster with it.
+  const env = { ...process.env, CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: '-C target-feature=+simd128' };
+  await must('cargo', cargo, { env });
   const compiled = join(process.env.CARGO_TARGET_DIR ?? join(crate, 'target'), `wasm32-unknown-unknown/release/${name}.wasm`);
   const folder = join(into, 'bindings');
   mkdirSync(folder, { recursive: true });

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 use super::bounds::{self, next_quote};
 use super::json::{Object, has_escaped};
 use crate::refusal::{Code, Refusal};
@@ -71,20 +73,16 @@ impl<'a> Body<'a> {
     /// Whether a member of this name is anywhere in it, at any depth.
     pub fn mentions(&self, name: &str) -> bool {
         let quoted = format!("\"{name}\"");
-        let mut from = 0;
-        while let Some(at) = self.lean.get(from..).and_then(|rest| rest.find(&quoted)) {
-            from = from.saturating_add(at).saturating_add(quoted.len());
-            let rest = self.lean.get(from..).unwrap_or_default();
-            if rest.trim_start().starts_with(':') {
-                return true;
-            }
-        }
-        false
+        let is_member = |at: usize| {
+            let rest = self.lean.get(at.saturating_add(quoted.len())..).unwrap_or_default();
+            rest.trim_start().starts_with(':')
+        };
+        memmem::find_iter(self.lean.as_bytes(), &quoted).any(is_member)
     }
 
     /// Whether a string of exactly this text is anywhere in it, such as the value of a `type`.
     pub fn has_text(&self, text: &str) -> bool {
-        self.lean.contains(&format!("\"{text}\""))
+        memmem::find(self.lean.as_bytes(), format!("\"{text}\"").as_bytes()).is_some()
     }
 }
 
