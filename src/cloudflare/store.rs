@@ -8,6 +8,7 @@ use serde_json::Value;
 use wasm_bindgen::JsValue;
 use worker::Result;
 
+use super::bound;
 use super::platform::Sql;
 use crate::account::{
     AccountRecord, AccountState, AccountStore, AccountWriter, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum,
@@ -65,9 +66,6 @@ CREATE TABLE ended_sessions (mark TEXT PRIMARY KEY, until INTEGER NOT NULL) WITH
 ",
 ];
 
-/// Ends each text that a statement answers; JSON never has it.
-const END: char = '\u{1e}';
-
 /// The tables of one account.
 pub struct Store {
     sql: Sql,
@@ -75,23 +73,6 @@ pub struct Store {
 
 fn text(value: &(impl Serialize + ?Sized)) -> Result<Value> {
     Ok(Value::String(serde_json::to_string(value)?))
-}
-
-/// Values as they cross to the driver, each ended: a text after `'`, or JSON. What is stored is JSON in itself, and would be twice
-/// as long if it were written as a text of JSON.
-fn crossing(values: &[Value]) -> Result<String> {
-    let mut texts = String::new();
-    for value in values {
-        match value {
-            Value::String(text) if text.contains(END) => {
-                return Err(worker::Error::RustError("a text with U+001E cannot be stored".to_owned()));
-            }
-            Value::String(text) => texts.extend(["'", text]),
-            other => texts += &other.to_string(),
-        }
-        texts.push(END);
-    }
-    Ok(texts)
 }
 
 /// A stored amount.
@@ -170,17 +151,17 @@ impl Store {
     /// Runs a statement. It answers one column of text, or nothing: types are read from text alone, and all of it crosses over in one
     /// piece.
     fn texts(&self, statement: &str, values: Vec<Value>) -> Result<String> {
-        Ok(self.sql.run(statement, &crossing(&values)?)?)
+        Ok(self.sql.run(statement, &bound::crossing(&values)?)?)
     }
 
     /// The rows of a statement with one column, `value`, of JSON.
     pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<Value>) -> Result<Vec<T>> {
-        self.texts(statement, values)?.split_terminator(END).map(|text| Ok(serde_json::from_str(text)?)).collect()
+        self.texts(statement, values)?.split_terminator(bound::END).map(|text| Ok(serde_json::from_str(text)?)).collect()
     }
 
     /// The first text of a statement with one column, `value`, whatever it is.
     pub(super) fn text(&self, statement: &str, values: Vec<Value>) -> Result<Option<String>> {
-        Ok(self.texts(statement, values)?.split_once(END).map(|(first, _)| first.to_owned()))
+        Ok(self.texts(statement, values)?.split_once(bound::END).map(|(first, _)| first.to_owned()))
     }
 
     pub(super) fn run(&self, statement: &str, values: Vec<Value>) -> Result<()> {

@@ -44,24 +44,17 @@ function moveAlarms(storage) {
 }
 
 /** The built object, which besides moves its alarm when it is told by how much the clock was put forward. */
-export class AccountObject {
+export class AccountObject extends Account {
   constructor(state, env) {
     moveAlarms(state.storage);
-    this.storage = state.storage;
     started.set(state.id.toString(), state.id);
-    this.object = new Account(state, env);
+    super(state, env);
   }
 
-  async fetch(request) {
-    const url = new URL(request.url);
-    if (url.pathname !== '/__clock') return this.object.fetch(request);
-    const at = await alarms.get.call(this.storage);
-    if (at !== null) await alarms.set.call(this.storage, Math.max(at - Number(url.searchParams.get('by')), realNow()));
-    return new Response();
-  }
-
-  alarm(info) {
-    return this.object.alarm(info);
+  async putForward(by_ms) {
+    const { storage } = this.ctx;
+    const at = await alarms.get.call(storage);
+    if (at !== null) await alarms.set.call(storage, Math.max(at - by_ms, realNow()));
   }
 }
 
@@ -69,7 +62,7 @@ async function setClock(url, env) {
   if (url.searchParams.has('ms')) {
     const by_ms = Number(url.searchParams.get('ms')) - offset_ms;
     offset_ms += by_ms;
-    for (const id of started.values()) await env.ACCOUNTS.get(id).fetch(`https://object/__clock?by=${by_ms}`);
+    for (const id of started.values()) await env.ACCOUNTS.get(id).putForward(by_ms);
   }
   return Response.json({ time: now() });
 }

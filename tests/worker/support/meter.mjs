@@ -45,7 +45,11 @@ function metered(env) {
     prepare: (method) => (...args) => statement(method(...args)),
     batch: (method) => (list) => (count('d1_statements', list.length), method(list)),
   });
-  const stub = (method) => (...args) => wrapped(method(...args), { fetch: counting('object_calls') });
+  // Its methods are calls of the object, and so would a look at one of them be.
+  const stub = (method) => (...args) => {
+    const object = method(...args);
+    return { command: counting('object_calls')((...said) => object.command(...said)) };
+  };
   changed.ACCOUNTS = wrapped(env.ACCOUNTS, { get: stub, getByName: stub });
   for (const [name, binding] of Object.entries(env)) {
     if (typeof binding?.limit === 'function') changed[name] = wrapped(binding, { limit: counting('limiter_calls') });
