@@ -2,6 +2,8 @@
 
 const MOST_BYTES = 64 * 1024 * 1024;
 const MOST_MS = 5_000;
+/** Who pauses for so long is not in the middle of sending, but waits to be told whether to. */
+const PAUSE_MS = 500;
 
 /**
  * Reads the rest of a body and throws it away, for a while. The runtime closes the connection under a client whose body was
@@ -11,19 +13,26 @@ const MOST_MS = 5_000;
  */
 export async function dropRest(request, reader = request.body?.getReader()) {
   if (Number(request.headers.get('content-length')) > MOST_BYTES) return;
-  /** @type {number | null} */
-  let timer = null;
-  /** @type {Promise<{ value?: undefined }>} */
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, MOST_MS, {})));
+  const until = Date.now() + MOST_MS;
   try {
-    for (let left = MOST_BYTES; reader !== undefined && left > 0; ) {
-      const { value } = await Promise.race([reader.read(), late]);
-      if (value === undefined) break;
-      left -= value.length;
+    for (let left = MOST_BYTES; reader !== undefined && left > 0 && Date.now() < until; ) {
+      const bytes = await soon(reader.read());
+      if (bytes === undefined) return;
+      left -= bytes.length;
     }
   } catch {
     // The client has left, or its body broke: nothing more comes.
-  } finally {
-    clearTimeout(timer);
   }
+}
+
+/**
+ * The next piece; none at the end, or if it does not come soon.
+ * @param {Promise<{ value?: Uint8Array }>} read
+ * @returns {Promise<Uint8Array | undefined>}
+ */
+function soon(read) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, PAUSE_MS);
+    read.finally(() => clearTimeout(timer)).then(({ value }) => resolve(value), reject);
+  });
 }

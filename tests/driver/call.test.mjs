@@ -9,7 +9,7 @@ const decode = (bytes) => new TextDecoder().decode(bytes);
 
 /** A request whose first turn in the Wasm is `begin`. */
 function served(begin, { url = 'https://gateway/v1', ACCOUNTS, ...init } = {}) {
-  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   wasm.begin = (call, received) => begin(call, received);
   const waits = [];
   const worker = new Worker({ waitUntil: (promise) => waits.push(promise) }, { ACCOUNTS });
@@ -193,10 +193,18 @@ test('nobody who sends slowly, for ever, or announces too much is waited for', a
     const { stream, controller } = pieces();
     return { controller, ...served((call) => call.reply(401, '', encode('who?')), { method: 'POST', body: stream, ...more }) };
   };
-  const slow = refuse();
-  mock.timers.tick(4_999);
-  assert.equal(await stateOf(slow.answered), 'open');
+  const silent = refuse();
+  mock.timers.tick(499);
+  assert.equal(await stateOf(silent.answered), 'open');
   mock.timers.tick(1);
+  assert.equal((await silent.answered).status, 401);
+  mock.timers.reset();
+  const slow = refuse();
+  for (let ms = 0; ms < 5_000; ms += 400) {
+    assert.equal(await stateOf(slow.answered), 'open');
+    mock.timers.tick(400);
+    slow.controller.enqueue(encode('more'));
+  }
   assert.equal((await slow.answered).status, 401);
   mock.timers.reset();
   const huge = refuse({ headers: { 'content-length': `${64 * 1024 * 1024 + 1}` } });
