@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 /// The largest body of a request to a model: 30 MB of images are 40 MB of base64.
 pub const ASKED_BYTES: usize = 42 * 1024 * 1024;
@@ -124,7 +124,6 @@ impl Gate {
 const MOST_RESTING: usize = 4_096;
 /// Keys whose requests are counted, and accounts with an answer, are forgotten, all at once, when there are more than this.
 const MOST_COUNTED: usize = 4_096;
-const MINUTE_MS: u64 = 60_000;
 
 /// What an isolate remembers of its gates, so that who rests costs neither a look-up nor a count.
 #[derive(Debug, Default)]
@@ -193,7 +192,7 @@ impl Memory {
         }
         let anew = Counted { since: now, granted: 0, refused: 0 };
         let counted = self.counted.entry(key.to_owned()).or_insert(anew);
-        if now.since(counted.since) >= MINUTE_MS {
+        if now.since(counted.since) >= MINUTE_MS.unsigned_abs() {
             *counted = anew;
         }
         counted

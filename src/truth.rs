@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::RouteKind;
 use crate::id::ModelName;
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, Timestamp};
 
 /// How many of the last misses are told.
 pub const MOST_MISSES: usize = 20;
@@ -20,7 +20,6 @@ pub const MOST_MISSES: usize = 20;
 pub const KEPT_MISSES: usize = 40;
 /// How many days are counted together; the last one as far as it has come.
 pub const DAYS: i64 = 30;
-const DAY_MS: i64 = 86_400_000;
 
 /// That somebody was expected to answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use crate::money::Money;
 use crate::ports::{Accounts, Code, Codes, Gates, NewCode, NewCodes as Made, Runtime, Sold};
 use crate::refusal::{self, Refusal};
 use crate::relay::gate;
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 /// Of what is typed, in bytes.
 pub const LONGEST_CODE: usize = 100;
@@ -27,7 +27,7 @@ const MOST_CODES: u32 = 500;
 /// Letters and digits that are not taken for each other.
 const ALPHABET: [u8; 32] = *b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 /// How long a code that was taken may be on its way to its account, in milliseconds, and how many are looked at in one go.
-const ON_ITS_WAY_MS: i64 = 60_000;
+const ON_ITS_WAY_MS: i64 = MINUTE_MS;
 const AT_ONCE: u32 = 20;
 
 /// What was redeemed, and what is in the balances now.

@@ -13,6 +13,7 @@ use crate::id::AccountId;
 use crate::money::Money;
 use crate::ports::{Accounts, Copies, Directory, Reconciled, Runtime};
 use crate::refusal::Refusal;
+use crate::time::DAY_MS;
 
 /// Rows that are compared at once, and at most for one account in one go.
 const AT_ONCE: u32 = 2_000;
@@ -20,7 +21,6 @@ const MOST_PARTS: u32 = 25;
 const MOST_DIFFERENCES: usize = 100;
 /// Accounts in one run of the clock, and how old a report may be.
 const ACCOUNTS_AT_ONCE: u32 = 20;
-const DAY_MS: i64 = 86_400_000;
 
 /// What one account's journal came to, compared with itself and with its copy.
 #[derive(Debug, Clone, Serialize)]

@@ -13,9 +13,8 @@ use crate::ports::{Accounts, Dimension, Journals, MOST_SUMS, Runtime, Sold, Sum,
 use crate::refusal::{Code, Refusal};
 use crate::rollup::{Cause, DaySums};
 use crate::spend::{Explained, Line, explain};
-use crate::time::{Period, Timestamp};
+use crate::time::{DAY_MS, Period, Timestamp};
 
-const DAY_MS: i64 = 86_400_000;
 /// What OpenRouter answers, and a bit more than a month.
 const DEFAULT_DAYS: i64 = 31;
 const MOST_DAYS: i64 = 366;

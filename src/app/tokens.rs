@@ -12,9 +12,8 @@ use crate::id::{TokenId, TokenName, number};
 use crate::operator::{Operator, Scope, TokenRecord, TokenSecret, is_free};
 use crate::ports::{Accounts, Attempts, Failures, Runtime, Tokens};
 use crate::refusal::{Code, Refusal};
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, Timestamp};
 
-const DAY_MS: i64 = 86_400_000;
 /// How long a token works that does not say, and at most, in days.
 const DEFAULT_DAYS: i64 = 90;
 const MOST_DAYS: i64 = 366;

@@ -10,20 +10,19 @@ use worker::{Env, Result};
 
 use super::platform::Sql;
 use super::store::Store;
+use super::texts::END;
 use super::{alerts, clock, outbox};
 use crate::account::{
     self, AccountAnswer, AccountStore, Command, Group, KeyView, Memory, Overview, Query, RunBook, RunOpened, RunView, Touches,
     Wanted,
 };
 use crate::id::KeyId;
-use crate::time::Timestamp;
+use crate::time::{HOUR_MS, Timestamp};
 
 /// How long a copy waits after a failure, doubled each time up to the longest, in milliseconds.
 const RETRY_MS: i64 = 5_000;
 const LONGEST_RETRY_MS: i64 = 300_000;
-const CLEAN_EVERY_MS: u64 = 3_600_000;
-/// Ends each text that crosses between here and the driver.
-const END: &str = "\u{1e}";
+const CLEAN_EVERY_MS: u64 = HOUR_MS.unsigned_abs();
 
 /// A command as it arrived.
 struct Asked<'a> {
@@ -114,7 +113,10 @@ impl Account {
         } else {
             "same"
         };
-        answers.fold(state.to_owned(), |texts, answer| texts + END + &answer)
+        answers.fold(state.to_owned(), |mut texts, answer| {
+            texts.push(END);
+            texts + &answer
+        })
     }
 
     /// Ends holds and orders whose time is over, and forgets what is old.

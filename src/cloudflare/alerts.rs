@@ -6,12 +6,13 @@ use worker::{Env, Result};
 use super::store::Store;
 use super::{clock, http_client};
 use crate::id::AccountId;
+use crate::time::HOUR_MS;
 use crate::webhook::signature;
 
 const TIMEOUT_MS: u32 = 5_000;
 /// After a failure, doubled each time up to an hour; given up after so many tries, which is about a day.
 const RETRY_MS: i64 = 10_000;
-const LONGEST_RETRY_MS: i64 = 3_600_000;
+const LONGEST_RETRY_MS: i64 = HOUR_MS;
 const MOST_TRIES: u32 = 30;
 
 /// Sends what is due. What is not taken is tried again; what cannot be sent anywhere stays in the journal alone.

@@ -11,12 +11,12 @@ use crate::id::{KeyHash, SecretName};
 use crate::key::KeyRecord;
 use crate::ports::Kept;
 use crate::routing::health::{Board, CandidateId, HealthView, Observation, StatusChange};
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 /// A copy is as good as new for this long, in milliseconds.
 const FRESH_MS: u64 = 30_000;
 /// A key's copy is used while it is renewed for this long.
-const USABLE_MS: u64 = 60_000;
+const USABLE_MS: u64 = MINUTE_MS.unsigned_abs();
 /// What pages show of the history may be so old, in milliseconds.
 const SHOWN_MS: u64 = 5_000;
 /// While one request makes a page anew, others are shown the last one for this long, in milliseconds.

@@ -17,8 +17,8 @@ use futures_channel::oneshot;
 use futures_util::future::{AbortHandle, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::clock;
 use super::platform::Call;
+use super::{clock, texts};
 use crate::relay::{Reply, ReplyBody};
 use crate::time::Timestamp;
 
@@ -129,7 +129,7 @@ impl Front {
         let front = Rc::clone(self);
         self.spawn_answering(async move {
             let Some(reply) = reply.await else { return };
-            let headers = texts(reply.headers.iter().flat_map(|(name, value)| [*name, value.as_str()]));
+            let headers = texts::ended(reply.headers.iter().flat_map(|(name, value)| [*name, value.as_str()]));
             match reply.body {
                 ReplyBody::Full(bytes) => front.call.reply(reply.status, &headers, &bytes),
                 ReplyBody::Stream(pieces) => {
@@ -194,8 +194,9 @@ impl Front {
     pub fn enter(&self, now: Timestamp, told: impl FnOnce(&Self)) -> bool {
         // What this wakes is looked at below, and need not ask to be.
         self.bell.is_running.store(true, Ordering::Relaxed);
+        self.now.set(now);
         told(self);
-        self.run(now)
+        self.run()
     }
 
     /// There is something for an effect.
@@ -241,11 +242,9 @@ impl Front {
     }
 
     /// Lets the tasks go on as far as they can; whether all are over.
-    pub fn run(&self, now: Timestamp) -> bool {
-        self.now.set(now);
+    fn run(&self) -> bool {
         let waker = Waker::from(Arc::clone(&self.bell));
         let mut context = Context::from_waker(&waker);
-        self.bell.is_running.store(true, Ordering::Relaxed);
         let is_over = loop {
             self.bell.is_rung.store(false, Ordering::Relaxed);
             let begun = self.begun.take();
@@ -264,11 +263,6 @@ impl Front {
         }
         is_over
     }
-}
-
-/// Texts as they cross to the driver, each ended by U+001E.
-pub fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    texts.fold(String::new(), |all, text| all + text + "\u{1e}")
 }
 
 /// Something that the driver was asked for. Dropping it cancels it.

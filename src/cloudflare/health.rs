@@ -22,18 +22,18 @@ use crate::routing::health::{
     Board, CandidateId, Counts, HealthStatus, HealthView, LastFailure, Met, ProbeResult, RANGES, Recent, Span, StatusChange,
     Witness,
 };
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::truth::{Promise, Truth};
 
 const BOARD_KEY: &str = "health:board";
 /// How long counts stay in each span, in milliseconds, before they go on to the next; and changes.
-const MINUTES_MS: i64 = 3 * 3_600_000;
-const HOURS_MS: i64 = 32 * 86_400_000;
-const DAYS_MS: i64 = 400 * 86_400_000;
-const CHANGES_MS: i64 = 100 * 86_400_000;
+const MINUTES_MS: i64 = 3 * HOUR_MS;
+const HOURS_MS: i64 = 32 * DAY_MS;
+const DAYS_MS: i64 = 400 * DAY_MS;
+const CHANGES_MS: i64 = 100 * DAY_MS;
 /// How far back the status page shows, in milliseconds.
-const SHOWN_MS: i64 = 91 * 86_400_000;
-const PROBES_MS: i64 = 2 * 86_400_000;
+const SHOWN_MS: i64 = 91 * DAY_MS;
+const PROBES_MS: i64 = 2 * DAY_MS;
 
 /// For each range of both histograms, its column put into a pattern.
 fn columns(pattern: &str) -> String {

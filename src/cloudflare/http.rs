@@ -8,6 +8,7 @@ use url::Url;
 
 use super::clock;
 use super::front::{Answer, Front};
+use super::texts::END;
 use crate::api;
 use crate::body::{Arriving, Body, BodyRoom, grown, no_room};
 use crate::id::RequestId;
@@ -30,7 +31,7 @@ pub struct Received {
 impl Received {
     /// A header. There are some twenty.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut texts = self.headers.split('\u{1e}');
+        let mut texts = self.headers.split(END);
         while let (Some(known), Some(value)) = (texts.next(), texts.next()) {
             if known.eq_ignore_ascii_case(name) {
                 return Some(value);

@@ -30,5 +30,6 @@ mod sessions;
 mod settings;
 mod socket;
 mod store;
+mod texts;
 mod truth;
 mod upstream;

@@ -15,9 +15,8 @@ use super::outside::{Fetched, Outside};
 use crate::id::TokenId;
 use crate::operator::{AdminFailure, TokenRecord};
 use crate::ports::{Attempts, Failures, Runtime, Tokens};
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 
-const HOUR_MS: i64 = 3_600_000;
 /// Attempts of so many milliseconds are written together.
 const TOGETHER_MS: u32 = 3_000;
 /// If what was to write them was lost, the next attempt after so long writes them.
@@ -27,7 +26,7 @@ const MOST_AT_ONCE: usize = 100;
 const MOST_IN_AN_HOUR: u32 = 1_000;
 const OTHERS: &str = "others";
 /// Attempts are kept for so long.
-const KEPT_MS: i64 = 30 * 24 * HOUR_MS;
+const KEPT_MS: i64 = 30 * DAY_MS;
 
 const FIELDS: &str =
     "json_object('id', id, 'name', name, 'scopes', json(scopes), 'created_at', created_at, 'created_by', created_by,

@@ -13,10 +13,7 @@ use super::{clock, socket};
 use crate::api;
 use crate::app;
 use crate::ports::{Publishing, Rounds};
-use crate::time::Timestamp;
-
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 3_600_000;
+use crate::time::{HOUR_MS, MINUTE_MS, Timestamp};
 
 /// A request, or a run of the cron, that is not over. Each call but the first answers whether it is now.
 #[wasm_bindgen]
@@ -113,7 +110,7 @@ const fn at(now: f64) -> Timestamp {
 
 impl Running {
     fn new(front: Rc<Front>) -> Option<Self> {
-        let is_over = front.run(clock::now());
+        let is_over = front.enter(clock::now(), |_| ());
         (!is_over).then_some(Self(front))
     }
 }

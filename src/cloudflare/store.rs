@@ -8,8 +8,8 @@ use serde_json::Value;
 use wasm_bindgen::JsValue;
 use worker::Result;
 
-use super::bound;
 use super::platform::Sql;
+use super::texts::{self, END};
 use crate::account::{
     AccountRecord, AccountState, AccountStore, AccountWriter, Balances, Checkpoint, Claim, Counters, Event, Expired, HeldSum,
     Hold, JournalHead, KeyBook, Order, ProjectBook, ProjectRecord, Row, RunBook, RunLine, RunRecord, Spent, Touches,
@@ -151,17 +151,17 @@ impl Store {
     /// Runs a statement. It answers one column of text, or nothing: types are read from text alone, and all of it crosses over in one
     /// piece.
     fn texts(&self, statement: &str, values: Vec<Value>) -> Result<String> {
-        Ok(self.sql.run(statement, &bound::crossing(&values)?)?)
+        Ok(self.sql.run(statement, &texts::values(&values)?)?)
     }
 
     /// The rows of a statement with one column, `value`, of JSON.
     pub(super) fn rows<T: DeserializeOwned>(&self, statement: &str, values: Vec<Value>) -> Result<Vec<T>> {
-        self.texts(statement, values)?.split_terminator(bound::END).map(|text| Ok(serde_json::from_str(text)?)).collect()
+        self.texts(statement, values)?.split_terminator(END).map(|text| Ok(serde_json::from_str(text)?)).collect()
     }
 
     /// The first text of a statement with one column, `value`, whatever it is.
     pub(super) fn text(&self, statement: &str, values: Vec<Value>) -> Result<Option<String>> {
-        Ok(self.texts(statement, values)?.split_once(bound::END).map(|(first, _)| first.to_owned()))
+        Ok(self.texts(statement, values)?.split_once(END).map(|(first, _)| first.to_owned()))
     }
 
     pub(super) fn run(&self, statement: &str, values: Vec<Value>) -> Result<()> {

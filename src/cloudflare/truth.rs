@@ -11,11 +11,11 @@ use super::outside::Outside;
 use crate::catalog::RouteKind;
 use crate::id::ModelName;
 use crate::ports::Unavailable;
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, Timestamp};
 use crate::truth::{Entry, KEPT_MISSES, Promise, Truth, since};
 
 /// Rows go a day after they are shown last.
-const KEPT_MS: i64 = 86_400_000;
+const KEPT_MS: i64 = DAY_MS;
 
 /// Adds what [`Promises::rows`](crate::rollup::Promises::rows) says: in the outbox's transaction. Bound as in every statement of a batch.
 pub fn counting() -> String {

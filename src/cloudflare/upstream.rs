@@ -12,8 +12,9 @@ use sha2::Sha256;
 use worker::Env;
 
 use super::clock;
-use super::front::{Answer, Effect, Front, texts};
+use super::front::{Answer, Effect, Front};
 use super::outside::Outside;
+use super::texts::{self, END};
 use crate::catalog::secrets;
 use crate::id::SecretName;
 use crate::ports::{SendError, Signer, UpstreamCall, UpstreamResponse};
@@ -58,7 +59,7 @@ pub async fn send(outside: &Outside, call: UpstreamCall<'_>) -> Result<UpstreamR
     let of = asked.id();
     match asked.await {
         Answer::Text(status, headers) => {
-            let mut headers = headers.split('\u{1e}').map(|text| Some(text).filter(|text| !text.is_empty()));
+            let mut headers = headers.split(END).map(|text| Some(text).filter(|text| !text.is_empty()));
             let mut next = || headers.next().flatten();
             let retry_after_s = retry_after(next(), next());
             let content_type = next().map(ToOwned::to_owned);
@@ -104,7 +105,7 @@ fn headers(call: &UpstreamCall<'_>, secret: &str) -> String {
     let (name, prefix) = call.credential;
     let credential = format!("{prefix}{secret}");
     let own = [name, credential.as_str(), "accept-encoding", "identity"];
-    texts(own.into_iter().chain(call.headers.iter().flat_map(|(name, value)| [*name, value.as_str()])))
+    texts::ended(own.into_iter().chain(call.headers.iter().flat_map(|(name, value)| [*name, value.as_str()])))
 }
 
 /// Pieces as one array of the platform's. Large ones are copied once, out of this memory; of small ones the copy costs less

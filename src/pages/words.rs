@@ -12,9 +12,9 @@ use crate::truth::{Missed, Truth};
 pub use crate::usage::grouped;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const MINUTE_MS: u64 = 60_000;
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 86_400_000;
+const MINUTE_MS: u64 = crate::time::MINUTE_MS.unsigned_abs();
+const HOUR_MS: u64 = crate::time::HOUR_MS.unsigned_abs();
+const DAY_MS: u64 = crate::time::DAY_MS.unsigned_abs();
 
 /// What shares are counted in here, so that nothing else has to calculate with floats: parts of 10,000.
 pub const WHOLE: u64 = 10_000;

@@ -26,6 +26,7 @@ use crate::catalog::Catalog;
 use crate::id::ChannelId;
 use crate::ports::{Probing, RoundEnd, Unavailable};
 use crate::routing::health::{Board, CandidateId, Health, HealthStatus, HealthView, Observation, ProbeResult, StatusChange};
+use crate::time::DAY_MS;
 
 /// So many calls are made at once: the platform opens six connections, and some stay free for our own records.
 const CALLS_AT_ONCE: usize = 3;
@@ -37,7 +38,7 @@ const CHOOSING_MS: u32 = 5_000;
 const LEASE_MS: i64 = 45_000;
 /// What requests saw within this time is looked at, in milliseconds.
 const RECENT_MS: i64 = 300_000;
-const MONTH_MS: i64 = 30 * 86_400_000;
+const MONTH_MS: i64 = 30 * DAY_MS;
 
 /// Runs a round; none if somebody else is at it.
 pub async fn round<P: Probing>(ports: &P) -> Result<Option<Vec<ProbeResult>>, Unavailable> {

@@ -20,13 +20,13 @@ use crate::catalog::{Catalog, Model, RouteKind};
 use crate::id::ChannelId;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{CandidateId, Health, HealthStatus, HealthView, Witness};
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 
 /// Calls in one round.
 const MOST: usize = 12;
 /// So many of them for what single accounts met.
 const MOST_REPORTED: usize = 4;
-const MINUTE_MS: u64 = 60_000;
+const MINUTE_MS: u64 = time::MINUTE_MS.unsigned_abs();
 /// Rounds do not come to the millisecond.
 const SLACK_MS: u64 = 15_000;
 

@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::FailureKind;
 use crate::id::SecretName;
-use crate::time::Timestamp;
+use crate::time::{HOUR_MS, Timestamp};
 
 /// How long a credential cools down when upstream names no time, in milliseconds: after too many requests, and after it was not
 /// accepted, which seldom mends itself.
 const LOAD_MS: i64 = 30_000;
 const REFUSED_MS: i64 = 600_000;
 /// A time that upstream names counts up to this.
-const LONGEST_MS: i64 = 3_600_000;
+const LONGEST_MS: i64 = HOUR_MS;
 
 /// The credentials in the order in which to try them: the ready ones as the seed has it, then those that cool down, soonest
 /// first.

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::BucketId;
 use crate::money::Money;
-use crate::time::{Period, Timestamp};
+use crate::time::{MINUTE_MS, Period, Timestamp};
 
 /// Rate limits are counted in windows of this many milliseconds.
-const WINDOW_MS: i64 = 60_000;
+const WINDOW_MS: i64 = MINUTE_MS;
 
 /// What one scope did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

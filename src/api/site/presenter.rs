@@ -18,14 +18,13 @@ use crate::probe;
 use crate::refusal::Refusal;
 use crate::routing::attempt::FailureKind;
 use crate::routing::health::{Board, CandidateId, Counts, HealthStatus, Percentiles, Span, StatusChange, uptime};
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::truth::Missed;
 
-const HOUR_MS: i64 = 3_600_000;
 const HOURS: i64 = 24;
 /// Versions of the catalogue on a model's page.
 const VERSIONS: u32 = 20;
-const MONTH_MS: i64 = 30 * 24 * HOUR_MS;
+const MONTH_MS: i64 = 30 * DAY_MS;
 
 /// All that a page about models is made of.
 pub struct Presenter {

@@ -12,10 +12,9 @@ use crate::pages::view;
 use crate::ports::Records;
 use crate::probe;
 use crate::routing::health::{CandidateId, HealthStatus, Incident, StatusChange, days, incidents, uptime};
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, Timestamp};
 
 const DAYS: u32 = 90;
-const DAY_MS: i64 = 86_400_000;
 /// For how long what is over is shown, in milliseconds.
 const PAST_MS: i64 = 14 * DAY_MS;
 

@@ -7,10 +7,10 @@
 
 use super::belief::{Agreed, Health, HealthStatus, LastFailure, REAL_MS};
 use crate::routing::attempt::FailureKind;
-use crate::time::Timestamp;
+use crate::time::{HOUR_MS, Timestamp};
 
 /// The longest that a probe waits, in milliseconds; what comes again so long after a probe had ended it is the same outage.
-pub const LONGEST_MS: i64 = 3_600_000;
+pub const LONGEST_MS: i64 = HOUR_MS;
 
 impl Agreed {
     /// For how long after they last agreed no probe ends it, in milliseconds.

@@ -8,10 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{CandidateId, Histogram, Percentiles, Span, StatusChange, uptime};
 use crate::catalog::RouteKind;
 use crate::id::ModelName;
-use crate::time::Timestamp;
+use crate::time::{DAY_MS, HOUR_MS, Timestamp};
 use crate::truth::{Promise, Truth};
-
-const DAY_MS: i64 = 86_400_000;
 
 /// What attempts on a candidate came to within a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,7 +169,7 @@ impl Counts {
 /// Spans of what is asked for on a chart: how long each point is, and since when.
 pub const fn window(name: &str, now: Timestamp) -> Option<(Span, Timestamp)> {
     match name.as_bytes() {
-        b"1h" => Some((Span::Minute, now.plus(-3_600_000))),
+        b"1h" => Some((Span::Minute, now.plus(-HOUR_MS))),
         b"1d" => Some((Span::Hour, now.plus(-DAY_MS))),
         b"30d" => Some((Span::Day, now.plus(-30 * DAY_MS))),
         b"90d" => Some((Span::Day, now.plus(-90 * DAY_MS))),

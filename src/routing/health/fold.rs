@@ -9,14 +9,14 @@ use super::belief::{Health, HealthStatus, LastFailure, Listing, Probe, REAL_MS, 
 use super::lone::AGREE;
 use super::witness::Witness;
 use crate::routing::attempt::FailureKind;
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 /// How long a candidate rests after it went down or failed slowly, in milliseconds; doubled with every further failure.
-const FIRST_REST_MS: i64 = 60_000;
+const FIRST_REST_MS: i64 = MINUTE_MS;
 const LONGEST_REST_MS: i64 = 300_000;
 /// How long a loaded candidate rests when upstream names no time, and at most.
 const LOAD_REST_MS: i64 = 5_000;
-const LONGEST_LOAD_REST_MS: i64 = 60_000;
+const LONGEST_LOAD_REST_MS: i64 = MINUTE_MS;
 /// Failures in a row that make an outage.
 const OUTAGE: u32 = 2;
 /// A list that fails says nothing while real requests were answered within this time, in milliseconds.

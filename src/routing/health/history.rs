@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::HealthStatus;
-use crate::time::{Period, Timestamp};
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, Period, Timestamp};
 
-const DAY_MS: i64 = 86_400_000;
 /// What is only degraded and shorter than this is no incident, in milliseconds.
 const SHORT_MS: u64 = 300_000;
 
@@ -38,8 +37,8 @@ impl Span {
     /// Its length, in milliseconds.
     pub const fn millis(self) -> i64 {
         match self {
-            Self::Minute => 60_000,
-            Self::Hour => 3_600_000,
+            Self::Minute => MINUTE_MS,
+            Self::Hour => HOUR_MS,
             Self::Day => DAY_MS,
         }
     }

@@ -7,14 +7,14 @@
 use super::belief::{Health, HealthStatus, LastFailure, Lone, MOST_LONE};
 use super::witness::Witness;
 use crate::routing::attempt::FailureKind;
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 /// So many accounts must have met a failure before it is believed of the candidate.
 pub const AGREE: usize = 3;
 /// Within this time, in milliseconds; so long, too, an account's own belief lasts after its last failure.
 pub const WITNESS_MS: i64 = 600_000;
 /// The same for load, which passes sooner.
-const LOAD_WITNESS_MS: i64 = 60_000;
+const LOAD_WITNESS_MS: i64 = MINUTE_MS;
 /// After a probe found nothing wrong, the same account's failures are no reason for another one within this time.
 const CLEARED_MS: i64 = 300_000;
 
