@@ -61,18 +61,23 @@ export class AccountObject extends DurableObject {
    * @param {string} how `patient` if it may wait for others, `flush` if what is new is to be copied, `command` otherwise
    */
   async command(text, how) {
+    if (how !== 'flush') return this.#answer(this.#enter([text], how === 'patient')[0]);
     try {
-      if (how === 'flush') {
-        await whileItRuns(this.#current().copy());
-        return '"Done"';
-      }
-      const answer = await this.#enter(text, how === 'patient');
-      if (!answer.startsWith('!')) return answer;
-      console.error('account:', answer.slice(1));
+      await whileItRuns(this.#current().copy());
+      return '"Done"';
     } catch (error) {
       console.error('account:', error);
+      return FAILED;
     }
-    return FAILED;
+  }
+
+  /**
+   * The answers to several commands that are decided together, in their order.
+   * @param {string} texts
+   */
+  async commands(texts) {
+    const answers = this.#enter(texts.split(END), false).map((answer) => this.#answer(answer));
+    return (await Promise.all(answers)).join(END);
   }
 
   /**
@@ -99,17 +104,30 @@ export class AccountObject extends DurableObject {
   }
 
   /**
-   * @param {string} text
+   * @param {string[]} texts
    * @param {boolean} isPatient
-   * @returns {Promise<string>}
+   * @returns {Promise<string>[]}
    */
-  #enter(text, isPatient) {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ text, resolve, reject });
-      if (this.#isCommitting) return;
-      if (!isPatient) void this.#commit();
-      else this.#timer ??= setTimeout(() => void this.#commit(), PATIENCE_MS);
-    });
+  #enter(texts, isPatient) {
+    const answers = texts.map((text) => new Promise((resolve, reject) => this.#waiting.push({ text, resolve, reject })));
+    if (!this.#isCommitting && !isPatient) void this.#commit();
+    else if (!this.#isCommitting) this.#timer ??= setTimeout(() => void this.#commit(), PATIENCE_MS);
+    return answers;
+  }
+
+  /**
+   * What is told the outside: not why an answer failed.
+   * @param {Promise<string>} answer
+   */
+  async #answer(answer) {
+    try {
+      const text = await answer;
+      if (!text.startsWith('!')) return text;
+      console.error('account:', text.slice(1));
+    } catch (error) {
+      console.error('account:', error);
+    }
+    return FAILED;
   }
 
   /** Takes what waits, until nothing does: whatever comes while a commit is under way is the next group. */

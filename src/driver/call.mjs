@@ -2,7 +2,9 @@
 import * as wasm from 'bindings';
 import { instance } from './instance.mjs';
 import { dropRest } from './rest.mjs';
+import { LOOKS_MS, PATIENCE_MS, alight, ride, say } from './say.mjs';
 import { END, headersOf } from './texts.mjs';
+import { Times } from './times.mjs';
 
 /** How long a pull waits for bytes that it can be told with; no timer of the Wasm is as short. */
 const AHEAD_MS = 50;
@@ -18,16 +20,16 @@ const READ = ['retry-after', 'retry-after-ms', 'content-type', 'content-length']
  * @property {boolean} [isRead] Whether the Wasm waits for a piece
  * @property {Promise<Piece>} [ahead] A piece that it has not asked for yet
  * @typedef {(running: wasm.Running) => boolean} Told what is told the Wasm; true is the last time
- * @typedef {import('./account.mjs').AccountObject} AccountObject
- * @typedef {{ ACCOUNTS: DurableObjectNamespace<AccountObject> }} Env
+ * @typedef {{ ACCOUNTS: import('./say.mjs').Accounts }} Env
  */
 
 export class Call {
   /** @type {wasm.Running | undefined} */
   #running;
   #instance = 0;
-  /** @type {Map<number, () => void>} Effects without an answer yet, by number, and what cancels each. */
-  #pending = new Map();
+  /** @type {Set<number>} Effects without an answer yet. */
+  #pending = new Set();
+  #times = new Times();
   /** @type {Map<number, Fetched>} What came of fetches and may still be read. */
   #fetched = new Map();
   /** @type {(response: Response) => void} */
@@ -113,7 +115,8 @@ export class Call {
   #finish() {
     const running = this.#running;
     this.#running = undefined;
-    for (const effect of [...this.#pending.keys(), ...this.#fetched.keys()]) this.cancel(effect);
+    for (const effect of [...this.#pending, ...this.#fetched.keys()]) this.cancel(effect);
+    this.#times.end();
     this.broke('nobody goes on with this');
     this.#end();
     running?.free();
@@ -160,10 +163,8 @@ export class Call {
    * @param {Told} told
    */
   #tell(effect, told) {
-    const cancel = this.#pending.get(effect);
-    if (cancel === undefined) return;
-    this.#pending.delete(effect);
-    cancel();
+    if (!this.#pending.delete(effect)) return;
+    this.#times.off(effect);
     this.#enter(told);
   }
 
@@ -173,10 +174,9 @@ export class Call {
    * @param {number} effect
    * @param {Promise<T>} promise
    * @param {(running: wasm.Running, value: T) => boolean} then
-   * @param {() => void} [cancel]
    */
-  #when(effect, promise, then, cancel = () => {}) {
-    this.#pending.set(effect, cancel);
+  #when(effect, promise, then) {
+    this.#pending.add(effect);
     promise.then(
       (value) => this.#tell(effect, (running) => then(running, value)),
       (error) => {
@@ -196,8 +196,8 @@ export class Call {
    * @param {Told} silence
    */
   #within(ms, effect, promise, then, silence = (running) => running.nothing(Date.now(), effect)) {
-    const timer = setTimeout(() => this.#tell(effect, silence), ms);
-    this.#when(effect, promise, then, () => clearTimeout(timer));
+    this.#times.after(ms, effect, () => this.#tell(effect, silence));
+    this.#when(effect, promise, then);
   }
 
   /**
@@ -225,8 +225,8 @@ export class Call {
 
   /** @param {number} effect */
   cancel(effect) {
-    this.#pending.get(effect)?.();
     this.#pending.delete(effect);
+    this.#times.off(effect);
     this.#fetched.get(effect)?.controller.abort();
     this.#fetched.delete(effect);
   }
@@ -236,8 +236,8 @@ export class Call {
    * @param {number} ms
    */
   sleep(effect, ms) {
-    const timer = setTimeout(() => this.#tell(effect, (running) => running.nothing(Date.now(), effect)), ms);
-    this.#pending.set(effect, () => clearTimeout(timer));
+    this.#pending.add(effect);
+    this.#times.after(ms, effect, () => this.#tell(effect, (running) => running.nothing(Date.now(), effect)));
   }
 
   /**
@@ -275,11 +275,26 @@ export class Call {
    * @param {number} ms
    */
   command(effect, account, how, text, ms) {
-    const said = say(this.env.ACCOUNTS, account, text, how);
-    this.#within(ms, effect, said, (running, answer) => {
+    const rider = how === 'patient' ? ride(account, text) : undefined;
+    const alone = () => this.#within(ms, effect, say(this.env.ACCOUNTS, account, text, how), said);
+    /** @param {wasm.Running} running @param {string} answer */
+    const said = (running, answer) => {
       const isFailure = answer.startsWith('!');
       return running.text(Date.now(), effect, isFailure ? 500 : 200, isFailure ? answer.slice(1) : answer);
-    });
+    };
+    if (rider === undefined) return alone();
+    // Whoever takes it along is another request, on which nothing here may wait.
+    const looks = [...LOOKS_MS];
+    const look = () => {
+      const { answer, isTaken } = rider;
+      if (answer !== undefined) return this.#tell(effect, (running) => said(running, answer));
+      const next = isTaken ? looks.shift() : undefined;
+      if (next !== undefined) return this.#times.after(next, effect, look);
+      alight(rider);
+      alone();
+    };
+    this.#pending.add(effect);
+    this.#times.after(PATIENCE_MS, effect, look);
   }
 
   /**
@@ -379,15 +394,15 @@ export class Call {
     const alone = () => this.#enter((running) => running.pull(Date.now()));
     if (fetched === undefined || fetched.isRead || fetched.ahead !== undefined) return alone();
     let isTold = false;
-    const timer = setTimeout(() => {
+    this.#times.after(AHEAD_MS, 'ahead', () => {
       isTold = true;
       alone();
-    }, AHEAD_MS);
+    });
     fetched.ahead = next(fetched.reader);
     /** @param {Piece} [piece] */
     const then = (piece) => {
-      clearTimeout(timer);
       if (isTold) return;
+      this.#times.off('ahead');
       const value = piece?.value;
       // An end or a failure is left to whoever asks for the piece.
       if (value === undefined || fetched.isRead) return alone();
@@ -423,24 +438,6 @@ export class Call {
     this.#stream?.error(new Error(what));
     this.#stream = undefined;
     this.#pulled?.();
-  }
-}
-
-/**
- * A command to an account object; to one of an earlier version, which is still there while a new one is rolled out, as it knows it.
- * @param {DurableObjectNamespace<AccountObject>} accounts
- * @param {string} account
- * @param {string} text
- * @param {string} how
- */
-async function say(accounts, account, text, how) {
-  const object = accounts.getByName(account);
-  try {
-    return await object.command(text, how);
-  } catch (error) {
-    if (!`${error}`.includes('does not implement the method')) throw error;
-    const response = await object.fetch(`https://account/${how}`, { method: 'POST', body: text });
-    return (response.status === 200 ? '' : '!') + (await response.text());
   }
 }
 

@@ -95,6 +95,16 @@ test('a patient command that arrives during a commit does not wait any longer th
   assert.deepEqual(await patient, 'did patient');
 });
 
+test('several that are said together are one group, each with its answer', async () => {
+  wasm.commands = (texts) => ['changed', ...texts.map((text) => (text === 'bad' ? '!no such table' : `did ${text}`))];
+  const { account, send, commit, groups } = object();
+  const patient = send('patient', 'patient');
+  assert.equal(await account.commands(['a', 'bad', 'c'].join('\x1e')), ['did a', FAILED, 'did c'].join('\x1e'));
+  assert.equal(await patient, 'did patient');
+  assert.deepEqual(groups, [['patient', 'a', 'bad', 'c']]);
+  await commit();
+});
+
 test('if a group throws, what is remembered is dropped and each runs alone; only the bad one fails', async () => {
   const { send, commit, groups } = object();
   const by = [];

@@ -240,11 +240,11 @@ test('a command is said to its account, and what fails there is no answer', asyn
       return answer;
     };
     const ACCOUNTS = { getByName: (name) => ({ command: (...what) => command(name, ...what) }) };
-    const { told } = served((call) => call.command(1, 'alice', 'patient', '{}', 50), { ACCOUNTS });
+    const { told } = served((call) => call.command(1, 'alice', 'command', '{}', 50), { ACCOUNTS });
     assert.deepEqual(await told(), [expected]);
     mock.timers.reset();
   }
-  assert.deepEqual(said, [['alice', '{}', 'patient'], ['alice', '{}', 'patient']]);
+  assert.deepEqual(said, [['alice', '{}', 'command'], ['alice', '{}', 'command']]);
 });
 
 test('an account object of an earlier version is asked as it knows it', async () => {
@@ -259,9 +259,9 @@ test('an account object of an earlier version is asked as it knows it', async ()
         return new Response(text, { status });
       },
     };
-    const { told } = served((call) => call.command(1, 'alice', 'patient', '{}', 50), { ACCOUNTS: { getByName: () => older } });
+    const { told } = served((call) => call.command(1, 'alice', 'command', '{}', 50), { ACCOUNTS: { getByName: () => older } });
     assert.deepEqual(await told(), [['text', 1, status, text]]);
-    assert.deepEqual(posted, [['https://account/patient', 'POST', '{}']]);
+    assert.deepEqual(posted, [['https://account/command', 'POST', '{}']]);
     mock.timers.reset();
   }
 });

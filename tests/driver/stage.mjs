@@ -23,7 +23,7 @@ async function bundled() {
       })),
   };
   try {
-    const contents = `export * from './main.mjs'; export { default } from './main.mjs'; export { whileItRuns } from './instance.mjs';`;
+    const contents = `export * from './main.mjs'; export { default } from './main.mjs'; export { whileItRuns } from './instance.mjs'; export { Times } from './times.mjs';`;
     const stdin = { contents, resolveDir: join(here, '../../src/driver') };
     await build({ stdin, bundle: true, format: 'esm', outfile, plugins: [plugin], logLevel: 'error' });
     return await import(pathToFileURL(outfile));
@@ -32,7 +32,7 @@ async function bundled() {
   }
 }
 
-export const { default: Worker, AccountObject, whileItRuns } = await bundled();
+export const { default: Worker, AccountObject, Times, whileItRuns } = await bundled();
 
 /** What was logged as an error in this test. */
 export const logged = [];

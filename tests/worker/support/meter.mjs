@@ -48,7 +48,8 @@ function metered(env) {
   // Its methods are calls of the object, and so would a look at one of them be.
   const stub = (method) => (...args) => {
     const object = method(...args);
-    return { command: counting('object_calls')((...said) => object.command(...said)) };
+    const counted = (name) => counting('object_calls')((...said) => object[name](...said));
+    return { command: counted('command'), commands: counted('commands') };
   };
   changed.ACCOUNTS = wrapped(env.ACCOUNTS, { get: stub, getByName: stub });
   for (const [name, binding] of Object.entries(env)) {
