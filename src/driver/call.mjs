@@ -30,6 +30,8 @@ export class Call {
   /** @type {Set<number>} Effects without an answer yet. */
   #pending = new Set();
   #times = new Times();
+  /** @type {Map<number, () => void>} Effects that nobody has begun yet: cancelled, they are begun all the same. */
+  #putOff = new Map();
   /** @type {Map<number, Fetched>} What came of fetches and may still be read. */
   #fetched = new Map();
   /** @type {(response: Response) => void} */
@@ -227,6 +229,7 @@ export class Call {
   cancel(effect) {
     this.#pending.delete(effect);
     this.#times.off(effect);
+    this.#putOff.get(effect)?.();
     this.#fetched.get(effect)?.controller.abort();
     this.#fetched.delete(effect);
   }
@@ -276,22 +279,30 @@ export class Call {
    */
   command(effect, account, how, text, ms) {
     const rider = how === 'patient' ? ride(account, text) : undefined;
-    const alone = () => this.#within(ms, effect, say(this.env.ACCOUNTS, account, text, how), said);
-    /** @param {wasm.Running} running @param {string} answer */
+    const alone = () => say(this.env.ACCOUNTS, account, text, how);
+    /** @type {(running: wasm.Running, answer: string) => boolean} */
     const said = (running, answer) => {
       const isFailure = answer.startsWith('!');
       return running.text(Date.now(), effect, isFailure ? 500 : 200, isFailure ? answer.slice(1) : answer);
     };
-    if (rider === undefined) return alone();
-    // Whoever takes it along is another request, on which nothing here may wait.
+    if (rider === undefined) return this.#within(ms, effect, alone(), said);
+    const end = () => {
+      this.#putOff.delete(effect);
+      alight(rider);
+    };
+    this.#putOff.set(effect, () => {
+      end();
+      if (!rider.isTaken) this.context.waitUntil(alone().catch((error) => console.error('request:', error)));
+    });
     const looks = [...LOOKS_MS];
     const look = () => {
       const { answer, isTaken } = rider;
-      if (answer !== undefined) return this.#tell(effect, (running) => said(running, answer));
-      const next = isTaken ? looks.shift() : undefined;
+      // Whoever takes it along is another request, on which nothing here may wait.
+      const next = isTaken && answer === undefined ? looks.shift() : undefined;
       if (next !== undefined) return this.#times.after(next, effect, look);
-      alight(rider);
-      alone();
+      end();
+      if (answer === undefined) this.#within(ms, effect, alone(), said);
+      else this.#tell(effect, (running) => said(running, answer));
     };
     this.#pending.add(effect);
     this.#times.after(PATIENCE_MS, effect, look);

@@ -1,7 +1,7 @@
 // What is said to account objects: who rides along with whom, and that each hears what came of it.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { wasm } from './bindings.mjs';
+import { die, wasm } from './bindings.mjs';
 import { Worker, open, settled } from './stage.mjs';
 
 const END = '\x1e';
@@ -150,3 +150,20 @@ test('flush takes nobody along', async () => {
   assert.deepEqual(said, [['alice', 'flush', '{}']]);
   await after(4);
 });
+
+for (const [what, end] of [['nobody waits for it any more', ({ call }) => call.cancel(1)], ['the Wasm ends', ({ call }) => (die(), call.wake())]]) {
+  test(`what has not gone yet goes all the same when ${what}`, async () => {
+    mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+    const said = [];
+    const ACCOUNTS = { getByName: () => ({ command: async (...what) => void said.push(what) }) };
+    const waits = [];
+    wasm.begin = (call) => call.command(1, 'alice', 'patient', 'one', 10_000);
+    void new Worker({ waitUntil: (promise) => waits.push(promise) }, { ACCOUNTS }).fetch(new Request('https://gateway.test/'));
+    end(wasm.running);
+    await after(0);
+    assert.deepEqual(said, [['one', 'patient']]);
+    assert.equal(waits.length, 2);
+    await after(1_000);
+    assert.equal(said.length, 1);
+  });
+}
