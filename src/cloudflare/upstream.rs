@@ -1,6 +1,8 @@
-//! Calls on channels. The credential is read here, for one call, and goes nowhere else.
+//! Calls on channels. The credential is read here, once in an isolate, and goes nowhere but into calls.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -73,8 +75,30 @@ pub async fn send(outside: &Outside, call: UpstreamCall<'_>) -> Result<UpstreamR
     }
 }
 
+/// Credentials that were read, of those that a catalogue names; forgotten, all at once, when there are more than this.
+const MOST_CREDENTIALS: usize = 256;
+
+thread_local! {
+    /// They are the same as long as the isolate lives, and each look at the environment is several calls of the platform's.
+    static CREDENTIALS: RefCell<HashMap<SecretName, Option<String>>> = RefCell::new(HashMap::new());
+}
+
 /// A credential; none if it is not set, or empty, or not meant for channels: a catalogue of before may still name it.
 fn credential(env: &Env, name: &SecretName) -> Option<String> {
+    if let Some(known) = CREDENTIALS.with_borrow(|known| known.get(name).cloned()) {
+        return known;
+    }
+    let read = read_credential(env, name);
+    CREDENTIALS.with_borrow_mut(|known| {
+        if known.len() >= MOST_CREDENTIALS {
+            known.clear();
+        }
+        known.insert(name.clone(), read.clone());
+    });
+    read
+}
+
+fn read_credential(env: &Env, name: &SecretName) -> Option<String> {
     let declared = env.var(secrets::DECLARED).map(|list| list.to_string()).unwrap_or_default();
     if !secrets::allows(&declared, name.as_str()) {
         return None;

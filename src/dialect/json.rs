@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use memchr::memmem;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -281,17 +282,22 @@ pub fn changed_list(json: &str, mut change: impl FnMut(&str) -> ItemChange) -> O
 
 /// Whether a character of such a kind is escaped as `\u00..` anywhere in a JSON text.
 pub fn has_escaped(json: &str, is_wanted: impl Fn(u8) -> bool) -> bool {
-    json.match_indices("\\u00").any(|(at, _)| {
+    memmem::find_iter(json.as_bytes(), "\\u00").any(|at| {
         let unit = json.get(at.saturating_add(4)..at.saturating_add(6)).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         unit.is_some_and(&is_wanted)
     })
+}
+
+/// Whether a text has a word. Of long texts this is several times as fast as the standard library's search.
+pub fn has(text: &str, word: &str) -> bool {
+    memmem::find(text.as_bytes(), word.as_bytes()).is_some()
 }
 
 /// Whether a word may stand in a JSON text: as it is, or in letters that are escaped, which nobody needs. Cheap: it looks, and
 /// reads nothing. Some encoders escape what HTML minds; no word that is looked for has that.
 pub fn may_have(json: &str, word: &str) -> bool {
     let is_odd = |unit: u8| unit.is_ascii_graphic() && !matches!(unit, b'<' | b'>' | b'&' | b'\'');
-    json.contains(word) || has_escaped(json, is_odd)
+    has(json, word) || has_escaped(json, is_odd)
 }
 
 /// What stands between the quotes, or the brackets.

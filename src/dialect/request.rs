@@ -11,7 +11,7 @@ use super::envelope::Envelope;
 use super::fit::{Target, ToolNames, fit};
 use super::form::Form;
 use super::format::{Read, Upstream};
-use super::json::{Edit, Object, unclear};
+use super::json::{Edit, Object, has, unclear};
 use super::openai::responses::{NamedItems, check_items, named_items, passed};
 use super::proof::tell_makers;
 use super::{objects, prefix, tokens};
@@ -59,7 +59,7 @@ pub struct Request<'a> {
 impl Asked for Request<'_> {
     fn has_text(&self, text: &str) -> bool {
         match &self.content {
-            Content::Json(body) => body.lean.contains(text),
+            Content::Json(body) => has(&body.lean, text),
             Content::Form(..) => false,
         }
     }
