@@ -55,7 +55,7 @@ pub use record::{
     OperatorAct, Order, OrderRefund, OrderState, Outcome, OutputLimit, PaymentChange, PaymentEvent, ProjectRecord, Provider,
     RateLimits, Receipt, ReceiptError, Redemption, Refund, RefundRequest, Replay, RequestStatus, Review, Row, RowKind, RunBook,
     RunLine, RunRecord, SESSION_MS, SWEPT_AFTER_MS, ScopeKind, Served, Session, SessionEnd, Settlement, Signed, Spent, StoredRow,
-    TopUp, Wanted, Weighed, marks,
+    TopUp, Wanted, Weighed, marks, replayable,
 };
 pub use refusal::other_adjustment;
 pub use state::{AccountState, KeyBook, ProjectBook};

@@ -292,7 +292,7 @@ export class Call {
     };
     this.#putOff.set(effect, () => {
       end();
-      if (!rider.isTaken) this.context.waitUntil(alone().catch((error) => console.error('request:', error)));
+      if (rider.answer === undefined) this.context.waitUntil(alone().catch((error) => console.error('request:', error)));
     });
     const looks = [...LOOKS_MS];
     const look = () => {

@@ -7,11 +7,13 @@ import { END } from './texts.mjs';
 
 /** How long a command looks for another that takes it along, before it goes by itself. */
 export const PATIENCE_MS = 4;
-/** When one that was taken along asks what came of it: soon, and then once more before it goes by itself after all. */
-export const LOOKS_MS = [20, 200];
+/** When one that was taken along asks what came of it, before it goes by itself after all. */
+export const LOOKS_MS = [20, 200, 1_000];
 /** So many ride along with one, each of at most so many characters: an account object takes 256 together. */
 const MOST_RIDERS = 64;
 const LONGEST_RIDER = 64 * 1024;
+/** What is longer takes nobody along: the platform takes 32 MiB at most, at two bytes a character. */
+const LONGEST_CARRIER = 4 * 1024 * 1024;
 
 /**
  * @typedef {object} Rider
@@ -60,7 +62,7 @@ export function alight(rider) {
  */
 export async function say(accounts, account, text, how) {
   const object = accounts.getByName(account);
-  const riders = how === 'flush' ? undefined : looking.get(account);
+  const riders = how === 'flush' || text.length > LONGEST_CARRIER ? undefined : looking.get(account);
   if (riders !== undefined) {
     looking.delete(account);
     for (const rider of riders) rider.isTaken = true;

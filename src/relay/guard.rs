@@ -18,7 +18,7 @@ use super::reply::{Reply, refusal_reply};
 use super::retry::retried;
 use crate::account::{
     Attempt, Checkpoint, Extension, Facts, Free, Granted, HoldAnswer, HoldRequest, Outcome, OutputLimit, RateLimits,
-    ReceiptError, RequestStatus, Served, Settlement,
+    ReceiptError, RequestStatus, Served, Settlement, replayable,
 };
 use crate::catalog::{Catalog, CutPolicy, Dialect};
 use crate::dialect::openai::responses::own_output;
@@ -310,7 +310,8 @@ impl<P: Ports> SettlementGuard<P> {
     pub fn settle(&mut self, outcome: Outcome, body: Option<String>) {
         self.in_flight = None;
         let kept = self.sealed(body.as_deref());
-        let body = body.filter(|_| self.keeps_body);
+        // What is too long to be kept would only make the call to the account too long to be sent.
+        let body = body.filter(|_| self.keeps_body).and_then(|body| replayable(Some(body)));
         let settlement = Settlement { request: self.request.clone(), outcome, body, kept };
         if let Some(ending) = self.take_ending() {
             // The receiving task lives as long as the request does.

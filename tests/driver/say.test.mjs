@@ -93,6 +93,9 @@ test('whoever was taken along and hears nothing goes by itself after all', async
   await after(20);
   assert.deepEqual([said.length, one()], [1, []]);
   await after(200);
+  await after(999);
+  assert.deepEqual([said.length, one()], [1, []]);
+  await after(1);
   assert.deepEqual(said[1], ['alice', 'patient', 'one']);
   assert.deepEqual(one(), ['text 200 did one']);
 });
@@ -140,6 +143,33 @@ test('long ones and more than 64 go by themselves at once', async () => {
   assert.equal(said[1].length, 2 + 65);
   await after(4);
   assert.equal(said.slice(1).flatMap(([, , ...texts]) => texts).length, 70);
+});
+
+test('a very long one takes nobody along', async () => {
+  const { said, request } = isolate();
+  request('patient', 'one');
+  request('command', 'x'.repeat(4 * 1024 * 1024 + 1));
+  await settled();
+  assert.deepEqual(said.map(([, how]) => how), ['command']);
+  await after(4);
+  assert.deepEqual(said.map(([, how]) => how), ['command', 'patient']);
+});
+
+test('what was taken along goes once more when the Wasm ends before its answer', async () => {
+  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  const said = [];
+  const silent = () => new Promise(() => {});
+  const ACCOUNTS = {
+    getByName: () => ({ commands: (texts) => (said.push(texts.split(END)), silent()), command: (text) => (said.push(text), silent()) }),
+  };
+  begun(ACCOUNTS, (call) => {
+    call.command(1, 'alice', 'patient', 'one', 10_000);
+    call.command(2, 'alice', 'command', 'hold', 10_000);
+  });
+  die();
+  wasm.running.call.wake();
+  await after(0);
+  assert.deepEqual(said, [['one', 'hold'], 'one']);
 });
 
 test('flush takes nobody along', async () => {

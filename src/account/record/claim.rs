@@ -57,7 +57,7 @@ impl Claim {
     }
 }
 
-/// An answer as it is kept for replays.
+/// An answer as it is kept for replays; none if it is too long.
 pub fn replayable(body: Option<String>) -> Option<String> {
     body.filter(|body| body.len() <= LONGEST_KEPT_BODY)
 }

@@ -40,7 +40,7 @@ pub use act::{ActKind, By, Done, Noted, OPERATOR, OperatorAct, Signed};
 pub use adjustment::{Adjustment, AdjustmentRecord};
 pub use alert::{Alert, ScopeKind};
 pub use attempt::{Attempt, AttemptStatus};
-pub use claim::{CLAIM_MS, Claim};
+pub use claim::{CLAIM_MS, Claim, replayable};
 pub use correction::{Correction, Expired};
 pub use counters::{Announced, Counters, Spent};
 pub use elsewhere::{Comparison, Elsewhere};
@@ -65,7 +65,6 @@ pub use session::{EndedSessions, NOTED_MS, SESSION_MS, Session, SessionEnd, mark
 pub use settlement::{Extension, Settlement};
 pub use top_up::{Redemption, TopUp};
 
-pub(super) use claim::replayable;
 pub(super) use counted::{Corrected, Counted};
 pub(super) use counters::seconds_left;
 pub(super) use journal::entry_id;
