@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use super::bounds::{self, next_quote};
-use super::json::{Object, has_escaped};
+use super::json::{Object, has, has_escaped};
 use crate::refusal::{Code, Refusal};
 
 /// A string of base64 that is at least this long is taken for something embedded.
@@ -82,7 +82,7 @@ impl<'a> Body<'a> {
 
     /// Whether a string of exactly this text is anywhere in it, such as the value of a `type`.
     pub fn has_text(&self, text: &str) -> bool {
-        memmem::find(self.lean.as_bytes(), format!("\"{text}\"").as_bytes()).is_some()
+        has(&self.lean, &format!("\"{text}\""))
     }
 }
 

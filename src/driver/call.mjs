@@ -30,8 +30,8 @@ export class Call {
   /** @type {Set<number>} Effects without an answer yet. */
   #pending = new Set();
   #times = new Times();
-  /** @type {Map<number, () => void>} Effects that nobody has begun yet: cancelled, they are begun all the same. */
-  #putOff = new Map();
+  /** @type {Map<number, () => void>} Commands that ride and have no answer yet, and what sends one that nobody waits for any more. */
+  #riding = new Map();
   /** @type {Map<number, Fetched>} What came of fetches and may still be read. */
   #fetched = new Map();
   /** @type {(response: Response) => void} */
@@ -229,7 +229,7 @@ export class Call {
   cancel(effect) {
     this.#pending.delete(effect);
     this.#times.off(effect);
-    this.#putOff.get(effect)?.();
+    this.#riding.get(effect)?.();
     this.#fetched.get(effect)?.controller.abort();
     this.#fetched.delete(effect);
   }
@@ -287,10 +287,10 @@ export class Call {
     };
     if (rider === undefined) return this.#within(ms, effect, alone(), said);
     const end = () => {
-      this.#putOff.delete(effect);
+      this.#riding.delete(effect);
       alight(rider);
     };
-    this.#putOff.set(effect, () => {
+    this.#riding.set(effect, () => {
       end();
       if (rider.answer === undefined) this.context.waitUntil(alone().catch((error) => console.error('request:', error)));
     });

@@ -12,7 +12,7 @@ use super::markup::Markup;
 use super::view::{ChartPoint, Day};
 use super::words;
 use crate::routing::health::HealthStatus;
-use crate::time::Timestamp;
+use crate::time::{MINUTE_MS, Timestamp};
 
 const WIDTH: u64 = 1000;
 const HEIGHT: u64 = 200;
@@ -147,7 +147,7 @@ pub fn uptime_bars(days: &[Day]) -> Markup {
 fn day_words(day: &Day) -> String {
     let down = match day.down_minutes {
         0 => String::new(),
-        minutes => format!(", down for {}", words::span(u64::from(minutes).saturating_mul(60_000))),
+        minutes => format!(", down for {}", words::span(u64::from(minutes).saturating_mul(MINUTE_MS.unsigned_abs()))),
     };
     format!("{}: {}, {}{down}", words::date(day.date), words::uptime(day.uptime), words::status_word(day.worst).to_lowercase())
 }

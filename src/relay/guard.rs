@@ -311,7 +311,7 @@ impl<P: Ports> SettlementGuard<P> {
         self.in_flight = None;
         let kept = self.sealed(body.as_deref());
         // What is too long to be kept would only make the call to the account too long to be sent.
-        let body = body.filter(|_| self.keeps_body).and_then(|body| replayable(Some(body)));
+        let body = replayable(body.filter(|_| self.keeps_body));
         let settlement = Settlement { request: self.request.clone(), outcome, body, kept };
         if let Some(ending) = self.take_ending() {
             // The receiving task lives as long as the request does.

@@ -1,7 +1,7 @@
 // The account object's class: which commands are decided together, and what holds when something fails.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { die, trap, wasm } from './bindings.mjs';
+import { END, die, trap, wasm } from './bindings.mjs';
 import { AccountObject, logged, open, settled, stateOf, whileItRuns } from './stage.mjs';
 
 const START = 1_000_000;
@@ -99,7 +99,7 @@ test('several that are said together are one group, each with its answer', async
   wasm.commands = (texts) => ['changed', ...texts.map((text) => (text === 'bad' ? '!no such table' : `did ${text}`))];
   const { account, send, commit, groups } = object();
   const patient = send('patient', 'patient');
-  assert.equal(await account.commands(['a', 'bad', 'c'].join('\x1e')), ['did a', FAILED, 'did c'].join('\x1e'));
+  assert.equal(await account.commands(['a', 'bad', 'c'].join(END)), ['did a', FAILED, 'did c'].join(END));
   assert.equal(await patient, 'did patient');
   assert.deepEqual(groups, [['patient', 'a', 'bad', 'c']]);
   await commit();

@@ -1,15 +1,13 @@
 // What is said to account objects: who rides along with whom, and that each hears what came of it.
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import { die, wasm } from './bindings.mjs';
+import { END, die, wasm } from './bindings.mjs';
 import { Worker, open, settled } from './stage.mjs';
 
-const END = '\x1e';
-
 /** A request that begins like this; what it is told. */
-function begun(ACCOUNTS, begin) {
+function begun(ACCOUNTS, begin, waits = []) {
   wasm.begin = begin;
-  void new Worker({ waitUntil: () => {} }, { ACCOUNTS }).fetch(new Request('https://gateway.test/'));
+  void new Worker({ waitUntil: (promise) => waits.push(promise) }, { ACCOUNTS }).fetch(new Request('https://gateway.test/'));
   return wasm.running.told;
 }
 
@@ -187,8 +185,7 @@ for (const [what, end] of [['nobody waits for it any more', ({ call }) => call.c
     const said = [];
     const ACCOUNTS = { getByName: () => ({ command: async (...what) => void said.push(what) }) };
     const waits = [];
-    wasm.begin = (call) => call.command(1, 'alice', 'patient', 'one', 10_000);
-    void new Worker({ waitUntil: (promise) => waits.push(promise) }, { ACCOUNTS }).fetch(new Request('https://gateway.test/'));
+    begun(ACCOUNTS, (call) => call.command(1, 'alice', 'patient', 'one', 10_000), waits);
     end(wasm.running);
     await after(0);
     assert.deepEqual(said, [['one', 'patient']]);

@@ -12,7 +12,7 @@ use crate::pages::view;
 use crate::ports::Records;
 use crate::probe;
 use crate::routing::health::{CandidateId, HealthStatus, Incident, StatusChange, days, incidents, uptime};
-use crate::time::{DAY_MS, Timestamp};
+use crate::time::{DAY_MS, MINUTE_MS, Timestamp};
 
 const DAYS: u32 = 90;
 /// For how long what is over is shown, in milliseconds.
@@ -62,7 +62,7 @@ pub async fn page<P: Records>(ports: &P, snapshot: &Snapshot) -> view::StatusPag
                         date: day.start,
                         uptime: day.uptime,
                         worst: day.worst,
-                        down_minutes: u32::try_from(day.down_ms.div_ceil(60_000)).unwrap_or(u32::MAX),
+                        down_minutes: u32::try_from(day.down_ms.div_ceil(MINUTE_MS.unsigned_abs())).unwrap_or(u32::MAX),
                     })
                     .collect(),
             });

@@ -3,7 +3,7 @@
 //! What always holds: a block that is kept is kept as it was written; a request without such blocks passes untouched.
 
 use crate::catalog::Thoughts;
-use crate::dialect::json::{Edit, ItemChange, Object, changed_list, may_have};
+use crate::dialect::json::{Edit, ItemChange, Object, changed_list, has, may_have};
 use crate::dialect::maker::MARK;
 
 /// Takes out the thoughts of others, which have the gateway's mark or no proof; all of them, where the channel wants none back.
@@ -38,7 +38,7 @@ fn may_be_foreign(json: &str) -> bool {
         let value = after.trim_start().strip_prefix(':').unwrap_or_default().trim_start();
         value.starts_with("\"\"") || value.starts_with("null")
     }) || json.matches("\"signature\"").count() < json.matches(THOUGHT).count()
-        || json.contains(": \"thinking\"")
+        || has(json, ": \"thinking\"")
 }
 
 fn is_foreign(json: &str, thoughts: Thoughts) -> bool {
