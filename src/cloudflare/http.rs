@@ -117,7 +117,7 @@ async fn body(Unread { front, declared, most, mut place }: Unread) -> Result<Bod
             Answer::Nothing | Answer::Text(..) => Err(stalled()),
         };
     }
-    let begun = clock::now();
+    let begun = front.now();
     let mut bytes = Vec::new();
     loop {
         let piece = match front.ask(|call, effect| call.piece(effect, STALLED_MS)).await {
@@ -126,7 +126,7 @@ async fn body(Unread { front, declared, most, mut place }: Unread) -> Result<Bod
             Answer::Failed(what, _) => return Err(broken(what)),
             Answer::Text(..) => return Err(stalled()),
         };
-        if clock::now().since(begun) >= u64::from(ARRIVED_MS) {
+        if front.now().since(begun) >= u64::from(ARRIVED_MS) {
             return Err(stalled());
         }
         let length = bytes.len().saturating_add(piece.len());
@@ -144,9 +144,9 @@ async fn body(Unread { front, declared, most, mut place }: Unread) -> Result<Bod
 
 /// Waits a little for others to leave room.
 async fn find_room(front: &Rc<Front>, place: &mut BodyRoom, bytes: usize) -> Result<(), Refusal> {
-    let begun = clock::now();
+    let begun = front.now();
     while !place.hold(bytes) {
-        if clock::now().since(begun) >= u64::from(ROOM_MS) {
+        if front.now().since(begun) >= u64::from(ROOM_MS) {
             return Err(no_room());
         }
         front.sleep(LOOK_MS).await;

@@ -36,8 +36,8 @@ impl Outside {
         };
         let record = text.map(|text| serde_json::from_str::<KeyRecord>(&text)).transpose().map_err(failed)?;
         match &record {
-            Some(record) => cache::put_key(record, clock::now()),
-            None => cache::put_unknown(hash, clock::now()),
+            Some(record) => cache::put_key(record, self.now()),
+            None => cache::put_unknown(hash, self.now()),
         }
         Ok(record)
     }
@@ -65,7 +65,7 @@ impl Upstream for Outside {
     type Body = UpstreamBody;
 
     fn cooling(&self, secret: &SecretName) -> Option<Timestamp> {
-        cache::cooling(secret, clock::now())
+        cache::cooling(secret, self.now())
     }
 
     fn cool_down(&self, secret: &SecretName, until: Timestamp) {
@@ -117,7 +117,7 @@ impl Runtime for Outside {
 
 impl Keys for Outside {
     async fn key(&self, hash: &KeyHash) -> Result<Option<KeyRecord>, Unavailable> {
-        match cache::key(hash, clock::now()) {
+        match cache::key(hash, self.now()) {
             Age::Fresh(record) => Ok(Some(record)),
             Age::Stale(record) => {
                 let (outside, hash) = (self.clone(), hash.clone());
@@ -129,19 +129,19 @@ impl Keys for Outside {
                 Ok(Some(record))
             }
             Age::Old(record) => Ok(self.renew_key(hash).await.unwrap_or(Some(record))),
-            Age::Missing if cache::is_unknown(hash, clock::now()) => Ok(None),
+            Age::Missing if cache::is_unknown(hash, self.now()) => Ok(None),
             Age::Missing => self.renew_key(hash).await,
         }
     }
 
     fn remembers(&self, hash: &KeyHash) -> bool {
-        cache::remembers(hash, clock::now())
+        cache::remembers(hash, self.now())
     }
 
     async fn current_key(&self, key: &KeyRecord) -> Result<Option<KeyRecord>, Unavailable> {
         match self.command(&key.account, Command::Read(Query::Record(key.id.clone()))).await? {
             AccountAnswer::Key(record) => {
-                cache::put_key(&record, clock::now());
+                cache::put_key(&record, self.now());
                 Ok(Some(*record))
             }
             _ => Ok(None),
@@ -151,29 +151,29 @@ impl Keys for Outside {
 
 impl Gates for Outside {
     async fn admit(&self, gate: Gate, subject: &str) -> bool {
-        gates::admit(self.env(), gate, subject).await
+        gates::admit(self, gate, subject).await
     }
 
     fn rest(&self, gate: Gate, subject: &str) -> Option<u64> {
-        gates::rest(gate, subject)
+        gates::rest(gate, subject, self.now())
     }
 
     fn granted(&self, key: &KeyRecord) {
-        gates::granted(key);
+        gates::granted(key, self.now());
     }
 
     fn is_earning(&self, account: &AccountId) -> bool {
-        gates::is_earning(account)
+        gates::is_earning(account, self.now())
     }
 
     fn refused(&self, key: &KeyRecord) -> bool {
-        gates::refused(key)
+        gates::refused(key, self.now())
     }
 }
 
 impl Sold for Outside {
     async fn catalog(&self) -> Result<Rc<Catalog>, Unavailable> {
-        match cache::catalog(clock::now()) {
+        match cache::catalog(self.now()) {
             Age::Fresh(catalog) => Ok(catalog),
             Age::Stale(catalog) | Age::Old(catalog) => {
                 let outside = self.clone();
@@ -191,11 +191,11 @@ impl Sold for Outside {
 
 impl HealthCopy for Outside {
     async fn health(&self) -> Rc<HealthView> {
-        let (view, is_stale) = cache::health(clock::now());
+        let (view, is_stale) = cache::health(self.now());
         // An isolate that knows nothing waits, as it waits for the catalogue: others may know what not to try.
         if is_stale && view.candidates.is_empty() {
             self.renew_health().await;
-            return cache::health(clock::now()).0;
+            return cache::health(self.now()).0;
         }
         if is_stale {
             let outside = self.clone();
@@ -205,7 +205,7 @@ impl HealthCopy for Outside {
     }
 
     fn observe(&self, candidate: &CandidateId, seen: Observation) {
-        cache::observe(candidate, seen, clock::now());
+        cache::observe(candidate, seen, self.now());
     }
 }
 
