@@ -72,7 +72,7 @@ impl IntoFuture for Unread {
 /// Reads the head of a request; the body stays on its way. An error is the answer to one that has no readable address.
 pub fn read(received: &Received, front: &Rc<Front>) -> Result<api::Request<Unread>, Reply> {
     let Ok(url) = Url::parse(&received.url) else {
-        return Err(api::wrong_host(&RequestId::new(clock::now(), clock::random())));
+        return Err(api::wrong_host(&RequestId::new(front.now(), clock::random())));
     };
     let get = |name: &str| received.header(name).map(ToOwned::to_owned);
     let path = raw_path(&received.url);

@@ -110,7 +110,7 @@ const fn at(now: f64) -> Timestamp {
 
 impl Running {
     fn new(front: Rc<Front>) -> Option<Self> {
-        let is_over = front.enter(clock::now(), |_| ());
+        let is_over = front.enter(front.now(), |_| ());
         (!is_over).then_some(Self(front))
     }
 }
